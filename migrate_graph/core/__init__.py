@@ -1,0 +1,1 @@
+"""The quiet room: values in, values out; no database, no terminal, no process."""

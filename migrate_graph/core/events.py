@@ -1,0 +1,355 @@
+"""What the executor tells while it works: typed events, given to one observer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from migrate_graph.core.model import SourceLocation
+from migrate_graph.core.plan import Plan
+
+
+class Outcome(StrEnum):
+    """How one migration of a run ended."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    """It returned something falsy: rolled back."""
+    RAISED = "raised"
+    """It raised: rolled back."""
+    BLOCKED = "blocked"
+    """Something it requires did not succeed."""
+    INTERRUPTED = "interrupted"
+    """A signal stopped it, or an earlier process died in it."""
+    NOT_REACHED = "not reached"
+    """The run stopped before it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the migration itself went wrong."""
+        return self in {Outcome.REFUSED, Outcome.RAISED, Outcome.INTERRUPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one migration ended.
+
+    Attributes:
+        name: of the migration.
+        outcome: how it ended.
+        seconds: wall time of the last attempt; 0 when it never started.
+        commits: own commits that are durable in spite of a failure.
+        error: one line: what went wrong, redacted; for BLOCKED, what it waits for.
+        source: file and line of the failure, or of the declaration.
+        traceback: the user's frames of the exception, redacted; empty without one.
+        hint: what to do about it.
+        warnings: what went well but should be known (INVALID indexes, odd return values).
+    """
+
+    name: str
+    outcome: Outcome
+    seconds: float = 0.0
+    commits: int = 0
+    error: str = ""
+    source: SourceLocation | None = None
+    traceback: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """The database does not answer yet; told every 10 s while it is waited for.
+
+    Attributes:
+        waited: seconds so far.
+        reason: what the server or the network said, redacted.
+    """
+
+    waited: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds the lock.
+
+    Attributes:
+        pid: of the server's backend (PostgreSQL) or of the process (SQLite).
+        application: its application_name or host.
+        client: address of the client; empty when unknown.
+        since: when it connected or took the lock, as text; empty when unknown.
+    """
+
+    pid: int
+    application: str = ""
+    client: str = ""
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaiting:
+    """Another runner works; told at once and then every 10 s.
+
+    Attributes:
+        waited: seconds so far.
+        limit: seconds until giving up.
+        holder: who holds it, when the database knows.
+    """
+
+    waited: float
+    limit: float
+    holder: LockHolder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockAcquired:
+    """The lock is ours.
+
+    Attributes:
+        waited: seconds; 0.0 when it was free.
+    """
+
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStarted:
+    """A backup is being restored into the empty database.
+
+    Attributes:
+        path: of the file.
+        size: bytes of the file as it is on disk.
+    """
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """How far the restore is.
+
+    Attributes:
+        read: bytes of the file read.
+        size: bytes of the file as it is on disk.
+    """
+
+    read: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFinished:
+    """The backup is in the database.
+
+    Attributes:
+        seconds: wall time.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The plan is made inside the lock and the first migration is about to run.
+
+    Attributes:
+        run: identifies the run.
+        plan: what will be walked.
+    """
+
+    run: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A migration starts.
+
+    Attributes:
+        name: of the migration.
+        index: counted from 1.
+        total: steps of the plan.
+        source: where it is declared.
+    """
+
+    name: str
+    index: int
+    total: int
+    source: SourceLocation
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A migration ended, or turned out to be blocked.
+
+    Attributes:
+        index: counted from 1.
+        total: steps of the plan.
+        result: how.
+    """
+
+    index: int
+    total: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaiting:
+    """What the database says the running migration is doing, when that is waiting.
+
+    Attributes:
+        name: of the migration.
+        seconds: since it started.
+        reason: `waiting for a lock held by pid 4242: UPDATE invoice …`, redacted.
+    """
+
+    name: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetrying:
+    """A migration is tried again from its beginning; nothing of it was kept.
+
+    Attributes:
+        name: of the migration.
+        attempt: the one that will start, counted from 1.
+        limit: attempts in all.
+        delay: seconds until then.
+        reason: what went wrong, redacted, with who blocked it.
+    """
+
+    name: str
+    attempt: int
+    limit: int
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """What a migration reports of its own batched work.
+
+    Attributes:
+        name: of the migration.
+        done: units done.
+        total: units in all; None when unknown.
+        unit: what is counted.
+    """
+
+    name: str
+    done: int
+    total: int | None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDropped:
+    """A view went down.
+
+    Attributes:
+        migration: in which migration.
+        view: name of the manager.
+    """
+
+    migration: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCreated:
+    """A view came up.
+
+    Attributes:
+        migration: in which migration; empty in a repair pass.
+        view: name of the manager.
+    """
+
+    migration: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A line that a migration printed.
+
+    Attributes:
+        name: of the migration.
+        text: one line, redacted.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that should be known and does not stop the run.
+
+    Attributes:
+        message: what, redacted.
+        hint: what to do about it.
+    """
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run is over, however it ended.
+
+    Attributes:
+        run: identifies the run.
+        results: of every step of the plan and of everything blocked, in order.
+        seconds: wall time.
+        signal: number of the signal that stopped it; 0 when none did.
+        changed: something durable was done.
+    """
+
+    run: str
+    results: tuple[Result, ...]
+    seconds: float
+    signal: int = 0
+    changed: bool = False
+
+    def of(self, *outcomes: Outcome) -> tuple[Result, ...]:
+        """Give the results with one of these outcomes."""
+        return tuple(result for result in self.results if result.outcome in outcomes)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether everything that was asked for is installed."""
+        return not self.signal and all(result.outcome is Outcome.APPLIED for result in self.results)
+
+
+Event: TypeAlias = (
+    Connecting
+    | LockWaiting
+    | LockAcquired
+    | RestoreStarted
+    | RestoreProgress
+    | RestoreFinished
+    | RunStarted
+    | StepStarted
+    | StepFinished
+    | StepWaiting
+    | StepRetrying
+    | StepProgress
+    | ViewDropped
+    | ViewCreated
+    | Printed
+    | Warned
+    | RunFinished
+)
+
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def ignore_events(event: Event) -> None:
+    """An observer that tells nobody."""

@@ -1,0 +1,145 @@
+"""What the database remembers: the ledger's records, the journal's attempts, and the status they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Status(StrEnum):
+    """What is known of one migration in one database."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    FAILED = "failed"
+    """The last attempt failed; tried again next run. `Attempt.commits` says whether anything was kept."""
+    INTERRUPTED = "interrupted"
+    """The process died after own commits: never run again by itself."""
+    BLOCKED = "blocked"
+    """Pending, but something it requires cannot run; a plan or a run says so, never the history alone."""
+    ORPHAN = "orphan"
+    """Recorded, but declared nowhere."""
+
+
+class AttemptState(StrEnum):
+    """How one attempt ended, as the journal has it."""
+
+    RUNNING = "running"
+    APPLIED = "applied"
+    FAILED = "failed"
+    RESOLVED = "resolved"
+    """A human decided about it (`migrate resolve`)."""
+    MARKED = "marked"
+    """No attempt at all: somebody wrote the record (`migrate mark`, `apply --fake`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row of the ledger table.
+
+    Attributes:
+        name: of the migration.
+        installed: whether it counts as applied.
+        updated: when the row was last written, as the ledger has it (2.1.0 writes local time without a zone).
+    """
+
+    name: str
+    installed: bool
+    updated: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A row of the journal.
+
+    Attributes:
+        id: of the row; grows with time.
+        name: of the migration.
+        run: identifies the run (a UUID's text).
+        state: how it ended; RUNNING on a row nobody is working on means: interrupted.
+        commits: commits of the migration's own that are durable.
+        started: UTC.
+        finished: UTC; None while running or when the process died.
+        duration: seconds; None as above.
+        host: name of the machine that ran it.
+        pid: its process there.
+        version: of the tool.
+        fingerprint: of the migration's source when it ran.
+        error: first line of what went wrong, redacted; for MARKED and RESOLVED: who and why.
+    """
+
+    id: int
+    name: str
+    run: str
+    state: AttemptState
+    commits: int = 0
+    started: datetime | None = None
+    finished: datetime | None = None
+    duration: float | None = None
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    fingerprint: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredView:
+    """A row of the view ledger: a view that is down now, with what is needed to bring it back.
+
+    Attributes:
+        relation: the relation's name as the database has it, schema included where there is one.
+        manager: name of the view manager that took it down.
+        migration: in which migration.
+        definition: everything captured before the drop, as JSON text of the database room.
+    """
+
+    relation: str
+    manager: str
+    migration: str
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one database remembers; the empty history is a history.
+
+    Attributes:
+        records: the ledger, by name.
+        attempts: the journal, oldest first.
+        views_down: the view ledger: empty in a healthy database.
+        afterwork: what the last run still owes (`"flush"`), from the journal.
+    """
+
+    records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
+    attempts: tuple[Attempt, ...] = ()
+    views_down: tuple[StoredView, ...] = ()
+    afterwork: frozenset[str] = frozenset()
+
+    @property
+    def applied(self) -> frozenset[str]:
+        """Names recorded as installed."""
+        return frozenset(name for name, record in self.records.items() if record.installed)
+
+    def last_attempts(self) -> dict[str, Attempt]:
+        """Give the newest attempt of every migration that has one."""
+        return {attempt.name: attempt for attempt in self.attempts}
+
+    def statuses(self) -> dict[str, Status]:
+        """Give the status of every name that has a record or an attempt; every other name is PENDING."""
+        found = {
+            name: Status.APPLIED if record.installed else Status.FAILED for name, record in self.records.items()
+        }
+        for name, attempt in self.last_attempts().items():
+            if found.get(name) is Status.APPLIED:
+                continue
+            if attempt.state is AttemptState.RUNNING:
+                found[name] = Status.INTERRUPTED
+            elif attempt.state is AttemptState.FAILED:
+                found[name] = Status.FAILED
+            elif attempt.state in {AttemptState.RESOLVED, AttemptState.MARKED}:
+                found[name] = Status.PENDING
+        return found

@@ -1,0 +1,214 @@
+"""What the files declare: migrations, views, and the registry that holds them unresolved."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+# The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
+_SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceLocation:
+    """A line of a user's file.
+
+    Attributes:
+        path: as it should be shown: relative to the project where that is possible.
+        line: counted from 1.
+    """
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class TransactionMode(StrEnum):
+    """How a migration's work is divided into transactions.
+
+    OWN: the body's `db.commit()` is honoured (what edwh-migrate does).
+    SINGLE: commits of the body become savepoints; body and record are one transaction.
+    NONE: autocommit, for `CREATE INDEX CONCURRENTLY`, `VACUUM`, `ALTER TYPE … ADD VALUE`.
+    """
+
+    OWN = "own"
+    SINGLE = "single"
+    NONE = "none"
+
+
+class BodyKind(StrEnum):
+    """What calling the body gives: only a FUNCTION does its work when called."""
+
+    FUNCTION = "function"
+    COROUTINE = "coroutine"
+    GENERATOR = "generator"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFacts:
+    """What the source text of a migration tells without running it (made by `analysis`).
+
+    Attributes:
+        fingerprint: hash of the normalised syntax tree; comments and formatting do not count. Empty when the source cannot be read.
+        returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is accused unseen).
+        commits_before_return: `db.commit()` stands just before `return True`.
+        opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of first appearance.
+    """
+
+    fingerprint: str = ""
+    returns_value: bool = True
+    commits_before_return: SourceLocation | None = None
+    opened_views: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Migration:
+    """One declared step of the database's history; what `@migration` returns.
+
+    It is callable with `db`, and has `__name__`, `body` and `requires`, as in edwh-migrate.
+
+    Attributes:
+        name: the function's name; the key of the ledger.
+        function: the body, called with a pyDAL `DAL`.
+        requires: names that must be installed before, without repetition, as declared.
+        position: how many migrations were declared before it.
+        source: where it is declared.
+        module: the file that declares it, as shown to people (`billing.py`).
+        transaction: see `TransactionMode`.
+        tags: free words for selection.
+        declared_views: `@migration(views=[…])`: names of the views it takes down and up; None when not declared.
+        ignore: codes of rules that do not apply to it.
+        kind: what calling the body gives.
+        facts: what its source text tells.
+    """
+
+    name: str
+    function: Callable[[Any], Any]
+    requires: tuple[str, ...] = ()
+    position: int = 0
+    source: SourceLocation = SourceLocation("<unknown>", 1)
+    module: str = ""
+    transaction: TransactionMode = TransactionMode.OWN
+    tags: frozenset[str] = frozenset()
+    declared_views: tuple[str, ...] | None = None
+    ignore: frozenset[str] = frozenset()
+    kind: BodyKind = BodyKind.FUNCTION
+    facts: BodyFacts = field(default_factory=BodyFacts)
+
+    def __call__(self, db: Any) -> Any:
+        """Run the body, as one migration calling another does; nothing is recorded."""
+        return self.function(db)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def body(self) -> Callable[[Any], Any]:
+        """The function itself."""
+        return self.function
+
+    @property
+    def description(self) -> str:
+        """The docstring, stripped; empty when there is none."""
+        return (self.function.__doc__ or "").strip()
+
+    @property
+    def sequence(self) -> tuple[int, int] | None:
+        """The trailing number: `(20260330, 1)` for `…_20260330_001`, `(7, 0)` for `…_7`, None without one."""
+        return sequence_of(self.name)
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """Names of the views it opens: declared, or else found in its source text."""
+        return self.facts.opened_views if self.declared_views is None else self.declared_views
+
+
+def sequence_of(name: str) -> tuple[int, int] | None:
+    """Give the trailing number of a name: `(first, second)`, the second 0 when absent, None without any."""
+    match = _SEQUENCE.search(name)
+    return (int(match["first"]), int(match["second"] or 0)) if match else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One declared view manager.
+
+    Attributes:
+        name: the name of the manager's class.
+        manager: the class itself.
+        uses: names of the managers whose views it reads.
+        since: the migration that opens its window; None: it always was.
+        until: the migration that closes its window; None: it always will be.
+        replaces: name of the manager it takes over from.
+        position: how many views were declared before it.
+        source: where it is declared.
+        module: the file that declares it, as shown to people.
+        declares_uses: `uses` was given (2.1.0 only warns when it is missing).
+        ignore: codes of rules that do not apply to it.
+        description: the docstring.
+    """
+
+    name: str
+    manager: type
+    uses: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    replaces: str | None = None
+    position: int = 0
+    source: SourceLocation = SourceLocation("<unknown>", 1)
+    module: str = ""
+    declares_uses: bool = True
+    ignore: frozenset[str] = frozenset()
+    description: str = ""
+
+    def lives(self, applied: AbstractSet[str]) -> bool:
+        """Whether its window is open when just these migrations are applied.
+
+        While a migration M runs, ask with `applied | {M}` for `since` and `applied` for `until`:
+        `in_window(applied, running=M)`; 2.1.0's meaning: active in the migration named by `since` and in the one named by `until`.
+        """
+        return self.in_window(applied, running=None)
+
+    def in_window(self, applied: AbstractSet[str], *, running: str | None) -> bool:
+        """Whether its window is open while `running` runs on top of `applied`; a successor is not asked."""
+        opened = self.since is None or self.since in applied or self.since == running
+        return opened and (self.until is None or self.until not in applied)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreachedFile:
+    """A Python file that declares migrations or views and is imported by nobody (found by its text, never run).
+
+    Attributes:
+        path: as shown to people.
+        names: what it declares, with the line of each.
+    """
+
+    path: str
+    names: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What was declared, unresolved and unjudged: duplicates and unknown names are kept.
+
+    Attributes:
+        migrations: in order of declaration.
+        views: in order of declaration.
+        unreached: files beside these that declare something and are not imported.
+        root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
+    """
+
+    migrations: tuple[Migration, ...] = ()
+    views: tuple[View, ...] = ()
+    unreached: tuple[UnreachedFile, ...] = ()
+    root: str = ""

@@ -1,0 +1,158 @@
+"""Every exception raised on purpose: one tree, each with a message, a hint, a place and an exit code.
+
+::
+
+    MigrateGraphError
+    ├── UsageError                 2   a command or argument that makes no sense
+    ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
+    ├── LoadError                  2   a migrations file that is absent or does not run
+    ├── InvalidGraph               3   `check` found errors
+    ├── DecisionNeeded             5   an interrupted migration, or views that could not be repaired
+    ├── DatabaseError              6
+    │   ├── DatabaseUnreachable    6   no connection, within the time allowed
+    │   ├── DatabaseRefused        6   connected, but the work is not permitted
+    │   └── LockLost               6   another may hold the lock now
+    ├── AfterworkFailed            7   migrations are fine; the cache flush or the flag is not
+    ├── RestoreError               8   the backup was refused or failed; the database is as it was
+    ├── LockTimeout               75   gave up waiting for the lock
+    └── Stopped                128+n   stopped by signal n, after a clean rollback
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import SourceLocation
+    from migrate_graph.core.rules import Finding
+
+
+class ExitCode(IntEnum):
+    """What a process of ours ends with; stable, documented in `docs/reliability.md`."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INVALID_GRAPH = 3
+    PENDING = 4
+    DECISION_NEEDED = 5
+    DATABASE = 6
+    AFTERWORK = 7
+    RESTORE = 8
+    LOCK_TIMEOUT = 75
+    SIGNAL = 128
+
+
+class MigrateGraphError(Exception):
+    """The root of everything raised on purpose.
+
+    Attributes:
+        message: what happened, to what (lower case, no full stop).
+        hint: something the reader can do or type; empty when there is nothing to add.
+        source: the place in the user's files, when there is one.
+        exit_code: what the process ends with when nobody catches it.
+    """
+
+    exit_code: ClassVar[int] = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "", source: SourceLocation | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.source = source
+
+
+class UsageError(MigrateGraphError):
+    """A command or an argument that makes no sense; nothing was touched."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(MigrateGraphError):
+    """A setting that is missing, unknown or of the wrong type; nothing was connected."""
+
+    exit_code = ExitCode.USAGE
+
+
+class LoadError(MigrateGraphError):
+    """A migrations file that does not exist or does not run; nothing was connected.
+
+    Attributes:
+        details: the user's own traceback, trimmed to the user's frames; empty when there is none.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, *, hint: str = "", source: SourceLocation | None = None, details: str = "") -> None:
+        super().__init__(message, hint=hint, source=source)
+        self.details = details
+
+
+class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, not an accident
+    """The rules found errors, so nothing runs.
+
+    Attributes:
+        findings: every finding of the run, not only the errors.
+    """
+
+    exit_code = ExitCode.INVALID_GRAPH
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.findings = findings
+
+
+class DecisionNeeded(MigrateGraphError):  # noqa: N818 - the state of the database, not an accident
+    """The database is in a state only a human can judge."""
+
+    exit_code = ExitCode.DECISION_NEEDED
+
+
+class DatabaseError(MigrateGraphError):
+    """The database cannot be reached or used."""
+
+    exit_code = ExitCode.DATABASE
+
+
+class DatabaseUnreachable(DatabaseError):  # noqa: N818 - a database error by its base
+    """No connection, within the time allowed."""
+
+
+class DatabaseRefused(DatabaseError):  # noqa: N818 - a database error by its base
+    """Connected, but the work is not permitted: rights, read-only server, too narrow a column."""
+
+
+class LockLost(DatabaseError):  # noqa: N818 - a database error by its base
+    """The connection that held the lock is gone: another runner may hold it now."""
+
+
+class AfterworkFailed(MigrateGraphError):  # noqa: N818 - names the state
+    """The migrations are fine, but the cache flush or the completion flag failed."""
+
+    exit_code = ExitCode.AFTERWORK
+
+
+class RestoreError(MigrateGraphError):
+    """A backup was refused or could not be restored; the database is as it was."""
+
+    exit_code = ExitCode.RESTORE
+
+
+class LockTimeout(MigrateGraphError):  # noqa: N818 - names the state
+    """Gave up waiting for the lock."""
+
+    exit_code = ExitCode.LOCK_TIMEOUT
+
+
+class Stopped(MigrateGraphError):  # noqa: N818 - names the state
+    """Stopped by a signal, after a clean rollback.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.signal = signal
+        self.exit_code = ExitCode.SIGNAL + signal  # type: ignore[misc] # by instance: it carries the signal's number

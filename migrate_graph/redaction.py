@@ -1,0 +1,1 @@
+"""No secret leaves: what every text on its way out goes through."""
