@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import networkx as nx
 
-from migrate_graph.core.model import Migration, Registry, View, sequence_of
+from migrate_graph.core.history import History
+from migrate_graph.core.model import Migration, Registry, View
+from migrate_graph.core.reachability import ancestor_masks, knots, redundant_edges, rings
+from migrate_graph.core.windows import Moment
+
+Named = TypeVar("Named", Migration, View)
 
 
 class Ordering(StrEnum):
@@ -94,15 +100,173 @@ class MigrationGraph:
         views: by name, in order of declaration.
         requires: digraph of migration names (requirement → migration); unknown requirements are nodes too.
         uses: digraph of view names (view read → reader); unknown views are nodes too.
+        replaces: digraph of view names (predecessor → successor); unknown views are nodes too.
     """
 
-    registry: Registry
-    migrations: Mapping[str, Migration]
-    views: Mapping[str, View]
-    requires: nx.DiGraph[str]
-    uses: nx.DiGraph[str]
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.migrations: Mapping[str, Migration] = _first_of_each(registry.migrations)
+        self.views: Mapping[str, View] = _first_of_each(registry.views)
+        self.requires: nx.DiGraph[str] = _digraph({name: each.requires for name, each in self.migrations.items()})
+        self.uses: nx.DiGraph[str] = _digraph({name: each.uses for name, each in self.views.items()})
+        replaced = {name: () if each.replaces is None else (each.replaces,) for name, each in self.views.items()}
+        self.replaces: nx.DiGraph[str] = _digraph(replaced)
+        self._orders: dict[Ordering, tuple[str, ...]] = {}
+        self._readers = {name: tuple(self.uses.successors(name)) for name in self.views}
+        self._successors = {name: tuple(self.replaces.successors(name)) for name in self.views}
+
+    def nodes(self) -> Iterator[Node]:
+        """Give every declared migration, then every declared view, in order of declaration."""
+        yield from (Node(NodeKind.MIGRATION, name) for name in self.migrations)
+        yield from (Node(NodeKind.VIEW, name) for name in self.views)
+
+    def edges(self) -> Iterator[Edge]:
+        """Give every edge of every kind, sorted; an edge may lead from or to a name that nothing declares."""
+        return iter(sorted(self._edges()))
+
+    def _edges(self) -> Iterator[Edge]:
+        for before, after in self.requires.edges:
+            yield Edge(Node(NodeKind.MIGRATION, before), Node(NodeKind.MIGRATION, after), EdgeKind.REQUIRES)
+        for kind, digraph in ((EdgeKind.USES, self.uses), (EdgeKind.REPLACES, self.replaces)):
+            for before, after in digraph.edges:
+                yield Edge(Node(NodeKind.VIEW, before), Node(NodeKind.VIEW, after), kind)
+        for view in self.views.values():
+            if view.since is not None:
+                yield Edge(Node(NodeKind.MIGRATION, view.since), Node(NodeKind.VIEW, view.name), EdgeKind.SINCE)
+            if view.until is not None:
+                yield Edge(Node(NodeKind.VIEW, view.name), Node(NodeKind.MIGRATION, view.until), EdgeKind.UNTIL)
+        for migration in self.migrations.values():
+            for touched in dict.fromkeys(migration.touches):
+                yield Edge(Node(NodeKind.MIGRATION, migration.name), Node(NodeKind.VIEW, touched), EdgeKind.TOUCHES)
+
+    def order(self, ordering: Ordering = Ordering.LEGACY) -> tuple[str, ...]:
+        """Give every declared migration in the order in which it would run from nothing.
+
+        The order is edwh-migrate's. What is on or behind a cycle has no place in it: it stands last, as declared.
+        """
+        if ordering not in self._orders:
+            sortable = self.requires.subgraph([name for name in self.migrations if name not in self.unsortable])
+            keys = {name: _tie_break(each, rank, ordering) for rank, (name, each) in enumerate(self.migrations.items())}
+            front = nx.lexicographical_topological_sort(sortable, key=keys.__getitem__)
+            back = (name for name in self.migrations if name in self.unsortable)
+            self._orders[ordering] = (*front, *back)
+        return self._orders[ordering]
+
+    @cached_property
+    def unsortable(self) -> frozenset[str]:
+        """Migrations on or behind a cycle of `requires`."""
+        reached = {name for knot in knots(self.requires) for name in knot}
+        fringe = list(reached)
+        while fringe:
+            fresh = [name for name in self.requires.successors(fringe.pop()) if name not in reached]
+            reached.update(fresh)
+            fringe += fresh
+        return frozenset(reached)
+
+    def cycles(self, kind: EdgeKind = EdgeKind.REQUIRES) -> tuple[tuple[str, ...], ...]:
+        """Give minimal rings that share no edge, each from its first-declared member along `before → after`.
+
+        Args:
+            kind: REQUIRES, USES or REPLACES: the kinds that can hold a ring of one kind of node.
+        """
+        digraph = {EdgeKind.REQUIRES: self.requires, EdgeKind.USES: self.uses, EdgeKind.REPLACES: self.replaces}[kind]
+        return rings(digraph, {name: rank for rank, name in enumerate(digraph)})
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """Give every migration that a migration requires, directly or not, unknown names included."""
+        return frozenset(nx.ancestors(self.requires, name)) if name in self.requires else frozenset()
+
+    def descendants(self, name: str) -> frozenset[str]:
+        """Give every migration that requires a migration, directly or not."""
+        return frozenset(nx.descendants(self.requires, name)) if name in self.requires else frozenset()
+
+    def precedes(self, *, before: str, after: str) -> bool:
+        """Whether one migration must run before another; one on a cycle precedes itself.
+
+        Fast for a `before` that opens or closes a window or touches a view (one pass over the graph for all of them).
+        """
+        bits, masks = self._landmarks
+        if before in bits:
+            return bool(bits[before] & masks.get(after, 0))
+        return before in self.ancestors(after)
+
+    @cached_property
+    def _landmarks(self) -> tuple[dict[str, int], dict[str, int]]:
+        windows = (name for view in self.views.values() for name in (view.since, view.until) if name is not None)
+        touching = (name for name, each in self.migrations.items() if each.touches)
+        return ancestor_masks(self.requires, (*windows, *touching))
+
+    @cached_property
+    def redundant_requires(self) -> frozenset[tuple[str, str]]:
+        """Pairs (requirement, migration) that another path of requirements implies."""
+        return redundant_edges(self.requires)
+
+    def reduced_requires(self) -> tuple[tuple[str, str], ...]:
+        """Give the pairs (requirement, migration) that no other path implies; the edges of cycles all stay."""
+        return tuple(sorted(edge for edge in self.requires.edges if edge not in self.redundant_requires))
+
+    def orphans(self, history: History) -> tuple[str, ...]:
+        """Give the recorded names that nothing declares, sorted."""
+        return tuple(sorted(name for name in history.records if name not in self.migrations))
+
+    def moment(self, *, applied: AbstractSet[str], running: str | None = None) -> Moment:
+        """Give the views as they are while `running` runs on top of `applied`, or between two migrations."""
+        return Moment(self.views, successors=self._successors, readers=self._readers, applied=applied, running=running)
+
+    def live_views(self, applied: AbstractSet[str]) -> frozenset[str]:
+        """Give the views that live when just these migrations are applied: window open, no successor in its own."""
+        moment = self.moment(applied=applied)
+        return frozenset(name for name in self.views if moment.active(name))
+
+    def view_block(self, *views: str, applied: AbstractSet[str], running: str) -> ViewBlock:
+        """Say what opening these managers inside a migration takes down and brings up.
+
+        Args:
+            views: the managers that are opened; names that nothing declares are passed over.
+            applied: migrations that are installed.
+            running: the migration that opens them.
+        """
+        down, up = self.moment(applied=applied, running=running).block(views)
+        return ViewBlock(down=down, up=up)
+
+    def touched_by(self, view: str) -> tuple[str, ...]:
+        """Give the migrations that open a view themselves, in order of declaration."""
+        return self._touching.get(view, ())
+
+    @cached_property
+    def _touching(self) -> dict[str, tuple[str, ...]]:
+        touching: dict[str, list[str]] = {}
+        for name, migration in self.migrations.items():
+            for view in dict.fromkeys(migration.touches):
+                touching.setdefault(view, []).append(name)
+        return {view: tuple(names) for view, names in touching.items()}
 
 
 def build_graph(registry: Registry) -> MigrationGraph:
     """Build the graph of a registry; never raises, whatever was declared."""
-    raise NotImplementedError
+    return MigrationGraph(registry)
+
+
+def _tie_break(migration: Migration, rank: int, ordering: Ordering) -> tuple[int, int, int]:
+    """Give 2.1.0's key for ties; an unknown requirement counts as one."""
+    pulled_up = 0 if migration.requires else 1
+    if ordering is Ordering.LEGACY:
+        return pulled_up, rank, rank
+    first, second = migration.sequence or (0, 0)
+    return pulled_up, first * 1_000_000 + second, rank
+
+
+def _first_of_each(declared: Iterable[Named]) -> dict[str, Named]:
+    """Index by name; of several declarations of one name the first stays."""
+    found: dict[str, Named] = {}
+    for each in declared:
+        found.setdefault(each.name, each)
+    return found
+
+
+def _digraph(befores: Mapping[str, Iterable[str]]) -> nx.DiGraph[str]:
+    """Draw an edge from everything that comes before; declared names first and in order, then the unknown ones."""
+    digraph: nx.DiGraph[str] = nx.DiGraph()
+    digraph.add_nodes_from(befores)
+    digraph.add_edges_from((before, after) for after, names in befores.items() for before in names)
+    return digraph

@@ -57,10 +57,13 @@ class BodyFacts:
     """What the source text of a migration tells without running it (made by `analysis`).
 
     Attributes:
-        fingerprint: hash of the normalised syntax tree; comments and formatting do not count. Empty when the source cannot be read.
-        returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is accused unseen).
+        fingerprint: hash of the normalised syntax tree; comments and formatting do not count. Empty when the source
+            cannot be read.
+        returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is
+            accused unseen).
         commits_before_return: `db.commit()` stands just before `return True`.
-        opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of first appearance.
+        opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of
+            first appearance.
     """
 
     fingerprint: str = ""
@@ -174,7 +177,8 @@ class View:
         """Whether its window is open when just these migrations are applied.
 
         While a migration M runs, ask with `applied | {M}` for `since` and `applied` for `until`:
-        `in_window(applied, running=M)`; 2.1.0's meaning: active in the migration named by `since` and in the one named by `until`.
+        `in_window(applied, running=M)`; 2.1.0's meaning: active in the migration named by `since` and in the one
+        named by `until`.
         """
         return self.in_window(applied, running=None)
 

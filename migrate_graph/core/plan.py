@@ -64,7 +64,8 @@ class Blocked:
 
     Attributes:
         migration: what cannot run.
-        by: what it waits for: names of interrupted, unknown or blocked requirements; its own name when it is itself interrupted.
+        by: what it waits for: names of interrupted, unknown or blocked requirements; its own name when it is itself
+            interrupted.
     """
 
     migration: Migration

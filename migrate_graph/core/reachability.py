@@ -1,0 +1,130 @@
+"""What can be reached from what in a digraph of names: closures as bit masks, minimal rings, redundant edges."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import networkx as nx
+
+RINGS_PER_KNOT = 20
+"""Rings reported of one strongly connected component: enough to work on; a tangle has more rings than atoms."""
+
+
+def knots(graph: nx.DiGraph[str]) -> list[set[str]]:
+    """Give the components that hold a ring: several members, or one that points to itself."""
+    return [
+        members
+        for members in nx.strongly_connected_components(graph)
+        if len(members) > 1 or _points_to_itself(graph, members)
+    ]
+
+
+def rings(graph: nx.DiGraph[str], rank: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Find minimal rings that share no edge, so that each of them needs a cut of its own.
+
+    Args:
+        graph: the digraph; it stays as it is.
+        rank: position of every name; decides where a ring starts and which comes first.
+
+    Returns:
+        Rings without chords, each along its edges from its first-declared member, sorted by their members' ranks; at
+        least one and at most `RINGS_PER_KNOT` of each strongly connected component.
+    """
+    found: list[tuple[str, ...]] = []
+    for knot in knots(graph):
+        found += _rings_of(graph.subgraph(knot).copy(), rank)
+    return tuple(sorted(found, key=lambda ring: [rank[name] for name in ring]))
+
+
+def _rings_of(rest: nx.DiGraph[str], rank: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Take rings out of one component, edge by edge, until none is left or the limit is reached."""
+    found: list[tuple[str, ...]] = []
+    while len(found) < RINGS_PER_KNOT:
+        tangled = [name for knot in knots(rest) for name in knot]
+        if not tangled:
+            break
+        ring = _without_chords(rest, _shortest_ring(rest, min(tangled, key=rank.__getitem__)))
+        rest.remove_edges_from(list(zip(ring, ring[1:] + ring[:1], strict=True)))
+        first = min(range(len(ring)), key=lambda index: rank[ring[index]])
+        found.append(tuple(ring[first:] + ring[:first]))
+    return found
+
+
+def _shortest_ring(graph: nx.DiGraph[str], start: str) -> list[str]:
+    """Find a shortest ring through a name that lies on one, breadth first."""
+    came_from: dict[str, str | None] = {start: None}
+    queue = deque([start])
+    while not graph.has_edge(current := queue.popleft(), start):
+        for successor in graph.successors(current):
+            if successor not in came_from:
+                came_from[successor] = current
+                queue.append(successor)
+    ring: list[str] = []
+    step: str | None = current
+    while step is not None:
+        ring.append(step)
+        step = came_from[step]
+    return ring[::-1]
+
+
+def _without_chords(graph: nx.DiGraph[str], ring: list[str]) -> list[str]:
+    """Shrink a ring found breadth first to the shortest one among its own members.
+
+    Only edges that lead back can cut it short: one that led further ahead would have shortened the search itself.
+    """
+    index = {name: place for place, name in enumerate(ring)}
+    shortcuts = (
+        (place - index[target], index[target])
+        for place, name in enumerate(ring)
+        for target in graph.successors(name)
+        if target in index and index[target] <= place
+    )
+    length, first = min(shortcuts)
+    return ring[first : first + length + 1]
+
+
+def ancestor_masks(graph: nx.DiGraph[str], landmarks: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Find in one pass which landmarks lie strictly before each name.
+
+    Args:
+        graph: the digraph; it may hold rings, whose members then lie before themselves.
+        landmarks: the names asked about; memory is names x landmarks in bits.
+
+    Returns:
+        The bit of each landmark, and for each name the union of the bits of the landmarks before it.
+    """
+    bits = {name: 1 << place for place, name in enumerate(dict.fromkeys(landmarks))}
+    masks: dict[str, int] = {}
+    # networkx yields components with everything reachable from them before them: reversed, that is a topological order.
+    for members in reversed(list(nx.strongly_connected_components(graph))):
+        mask = 0
+        for name in members:
+            for before in graph.predecessors(name):
+                mask |= bits.get(before, 0) | masks.get(before, 0)
+        masks.update(dict.fromkeys(members, mask))
+    return bits, masks
+
+
+def redundant_edges(graph: nx.DiGraph[str]) -> frozenset[tuple[str, str]]:
+    """Find the edges that a path of other edges implies; where rings put that in doubt, an edge is kept."""
+    joins = [name for name in graph if graph.in_degree(name) > 1]
+    befores = {name: list(graph.predecessors(name)) for name in joins}
+    bits, masks = ancestor_masks(graph, [*joins, *(before for names in befores.values() for before in names)])
+    redundant = set()
+    for name in joins:
+        outside = [before for before in befores[name] if not bits[name] & (masks[before] | bits[before])]
+        implied = 0
+        for before in outside:
+            implied |= masks[before]
+        for before in outside:
+            # A member of a ring stands before itself; then another requirement must imply it, one outside that ring.
+            ringed = bits[before] & masks[before]
+            others = (other for other in outside if bits[before] & masks[other] and not bits[other] & masks[before])
+            if bits[before] & implied and (not ringed or any(others)):
+                redundant.add((before, name))
+    return frozenset(redundant)
+
+
+def _points_to_itself(graph: nx.DiGraph[str], members: set[str]) -> bool:
+    return all(graph.has_edge(name, name) for name in members)
