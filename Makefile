@@ -1,0 +1,86 @@
+# Everything a contributor types. `make` alone lists it; all settings are in pyproject.toml.
+# Needs Python 3.11 or newer with pip; the servers of the tests come as wheels.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first of these that runs and is new enough; `make PYTHON=/path/to/python …` overrides it.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3 python; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$candidate"; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .demo
+WORKERS ?= auto
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(VENV)/.installed ## create .venv with everything the tests and linters need
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python install" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(DEMO)/venv/.installed ## plan, draw and apply examples/shop on an embedded SQLite database
+	@DEMO='$(CURDIR)/$(DEMO)' bash examples/shop/demo.sh
+
+# Only what a user gets from a plain `pip install migrate-graph`: the demo proves that this is enough.
+$(DEMO)/venv/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python demo" >&2; exit 1; }
+	$(PYTHON) -m venv $(DEMO)/venv
+	$(DEMO)/venv/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+.PHONY: format
+format: install ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lint
+lint: install ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: house
+house: install ## which room may import which
+	$(BIN)/lint-imports
+
+.PHONY: fast
+fast: install ## the tests that start no server and kill no process
+	$(BIN)/pytest -n $(WORKERS) -m 'not postgres and not redis and not faults and not browser'
+
+.PHONY: test
+test: install ## the whole suite, on real PostgreSQL, Redis and SQLite
+	$(BIN)/pytest -n $(WORKERS)
+
+.PHONY: faults
+faults: install ## kills, signals and server faults, with all seeds
+	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
+
+.PHONY: bench
+bench: install ## how fast, and how it grows
+	$(BIN)/pytest tests/bench --benchmark-only
+
+.PHONY: docs
+docs: install ## write the generated pages and pictures, then build the site, strictly
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: check
+check: lint types house test docs ## what CI runs
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(VENV) $(DEMO) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks htmlcov .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
