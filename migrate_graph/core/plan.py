@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
@@ -95,6 +96,21 @@ class Plan:
     orphans: tuple[str, ...] = ()
     unselected: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    _steps: Mapping[str, Step] = field(init=False, repr=False, compare=False)
+    _blocked: Mapping[str, Blocked] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_steps", {step.migration.name: step for step in self.steps})
+        object.__setattr__(self, "_blocked", {blocked.migration.name: blocked for blocked in self.blocked})
+
+    def step_of(self, name: str) -> Step | None:
+        """Give the step that runs a migration; None when this plan does not run it."""
+        return self._steps.get(name)
+
+    def blocked_by(self, name: str) -> tuple[str, ...]:
+        """Give what a migration waits for; nothing when it is not blocked."""
+        blocked = self._blocked.get(name)
+        return blocked.by if blocked else ()
 
 
 def build_plan(
@@ -103,6 +119,7 @@ def build_plan(
     *,
     ordering: Ordering = Ordering.LEGACY,
     selection: AbstractSet[str] | None = None,
+    stop_on_partial: bool = False,
 ) -> Plan:
     """Say what would run.
 
@@ -111,5 +128,126 @@ def build_plan(
         history: what the database remembers.
         ordering: how ties are broken.
         selection: names of the migrations asked for; None for all. Closed under ancestors here.
+        stop_on_partial: a failed migration that kept own commits is not tried again: it needs a decision, like an
+            interrupted one.
     """
-    raise NotImplementedError
+    order = graph.order(ordering)
+    applied = history.applied
+    asked = set(order) if selection is None else _with_requirements(graph, selection)
+    undecided = _needing_decision(graph, history, stop_on_partial=stop_on_partial)
+    runnable, blocked = _judge(
+        graph, [name for name in order if name in asked and name not in applied], applied, undecided
+    )
+    return Plan(
+        steps=_steps(graph, history, order, runnable),
+        order=order,
+        applied=tuple(name for name in order if name in applied),
+        blocked=blocked,
+        interrupted=tuple(name for name in order if name in undecided),
+        orphans=graph.orphans(history),
+        unselected=tuple(name for name in order if name not in asked and name not in applied),
+        added=tuple(
+            name for name in order if selection is not None and name in asked - selection and name not in applied
+        ),
+    )
+
+
+def _with_requirements(graph: MigrationGraph, selection: AbstractSet[str]) -> set[str]:
+    """Close a selection under what it requires."""
+    asked = set(selection)
+    fringe = [name for name in selection if name in graph.requires]
+    while fringe:
+        fresh = [before for before in graph.requires.predecessors(fringe.pop()) if before not in asked]
+        asked.update(fresh)
+        fringe += fresh
+    return asked
+
+
+def _needing_decision(graph: MigrationGraph, history: History, *, stop_on_partial: bool) -> frozenset[str]:
+    """Find the declared migrations that may not run again before a human has looked."""
+    attempts = history.last_attempts()
+    return frozenset(
+        name
+        for name, status in history.statuses().items()
+        if name in graph.migrations
+        and (
+            status is Status.INTERRUPTED
+            or (stop_on_partial and status is Status.FAILED and name in attempts and attempts[name].commits > 0)
+        )
+    )
+
+
+def _judge(
+    graph: MigrationGraph, pending: Iterable[str], applied: AbstractSet[str], undecided: AbstractSet[str]
+) -> tuple[list[str], tuple[Blocked, ...]]:
+    """Divide what is pending, in order, into what can run and what waits for something that cannot.
+
+    As in 2.1.0 a requirement is met when the ledger says so, whether or not it is still declared.
+    """
+    met = set(applied)
+    runnable: list[str] = []
+    blocked: list[Blocked] = []
+    for name in pending:
+        migration = graph.migrations[name]
+        # On or behind a cycle nothing runs, even where the ledger breaks the ring: the order there means nothing.
+        stuck = graph.unsortable if name in graph.unsortable else frozenset()
+        by = tuple(before for before in migration.requires if before not in met or before in stuck)
+        if name in undecided:
+            by = (name,)
+        if by:
+            blocked.append(Blocked(migration, by))
+        else:
+            met.add(name)
+            runnable.append(name)
+    return runnable, tuple(blocked)
+
+
+def _steps(graph: MigrationGraph, history: History, order: tuple[str, ...], runnable: list[str]) -> tuple[Step, ...]:
+    """Make the steps, following the views from what is applied to the end of the plan."""
+    statuses = history.statuses()
+    place = {name: index for index, name in enumerate(order)}
+    last_applied = max((place[name] for name in history.applied if name in place), default=-1)
+    views = _ViewsOverTime(graph, history.applied - place.keys())
+    for name in order:
+        if name in history.applied:
+            views.run(graph.migrations[name])
+    steps = []
+    for name in runnable:
+        migration = graph.migrations[name]
+        reason = Reason(
+            kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,
+            after=tuple(before for before in migration.requires if (before, name) not in graph.redundant_requires),
+            status=statuses.get(name, Status.PENDING),
+            late=place[name] < last_applied,
+        )
+        steps.append(Step(migration, reason, *views.run(migration)))
+    return tuple(steps)
+
+
+class _ViewsOverTime:
+    """Which views exist, followed migration by migration as if all had run in the order of the graph."""
+
+    def __init__(self, graph: MigrationGraph, applied: AbstractSet[str]) -> None:
+        self._graph = graph
+        self._applied = set(applied)
+        self._built: set[str] = set()
+        self._closed_by: dict[str, list[str]] = {}
+        for view in graph.views.values():
+            if view.until is not None:
+                self._closed_by.setdefault(view.until, []).append(view.name)
+
+    def run(self, migration: Migration) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Run a migration on paper.
+
+        Returns:
+            What goes down, what comes up, what of that is new, and what retires.
+        """
+        block = self._graph.view_block(*migration.touches, applied=self._applied, running=migration.name)
+        created = tuple(name for name in block.up if name not in self._built)
+        handed_over = [name for name in block.down if name not in block.up and name in self._built]
+        self._built.update(block.up)
+        closed = [name for name in self._closed_by.get(migration.name, ()) if name in self._built]
+        retired = tuple(dict.fromkeys(handed_over + closed))
+        self._built.difference_update(retired)
+        self._applied.add(migration.name)
+        return block.down, block.up, created, retired
