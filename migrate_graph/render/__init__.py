@@ -1,0 +1,111 @@
+"""Pictures and reports: one function per format, one dictionary that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from migrate_graph.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrate_graph.render.layout import Renderer
+    from migrate_graph.render.picture import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format a picture can be written in.
+
+    Attributes:
+        name: as given to `--format`.
+        suffixes: of files that hold it; the first is the usual one.
+        summary: what it is good for.
+        write: writes it.
+        text: it is UTF-8 text that a terminal may show.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    summary: str
+    write: Callable[[Picture, Renderer], bytes]
+    text: bool = True
+
+
+# Each writer imports what it needs when it is called: `migrate --help` and a Mermaid diagram need no Graphviz.
+def _svg(picture: Picture, renderer: Renderer) -> bytes:
+    from migrate_graph.render.svg import to_svg
+
+    return to_svg(picture, renderer=renderer)
+
+
+def _png(picture: Picture, renderer: Renderer) -> bytes:
+    from migrate_graph.render.png import to_png
+
+    return to_png(picture, renderer=renderer)
+
+
+def _pdf(picture: Picture, renderer: Renderer) -> bytes:
+    from migrate_graph.render.dot import to_dot
+    from migrate_graph.render.layout import lay_out
+
+    return lay_out(to_dot(picture), wanted="pdf", renderer=renderer)
+
+
+def _dot(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.dot import to_dot
+
+    return to_dot(picture).encode()
+
+
+FORMATS: Final[dict[str, Format]] = {
+    each.name: each
+    for each in (
+        Format("svg", (".svg",), "a picture for browsers and documents", _svg),
+        Format("png", (".png",), "a picture for everything else", _png, text=False),
+        Format("pdf", (".pdf",), "a picture for printing (needs a system Graphviz)", _pdf, text=False),
+        Format("dot", (".dot", ".gv"), "Graphviz source", _dot),
+    )
+}
+
+
+def format_of(path: Path) -> str:
+    """Tell the format from a file's name.
+
+    Raises:
+        UsageError: no format has this suffix; the message lists those there are.
+    """
+    suffixes = {suffix: each.name for each in FORMATS.values() for suffix in each.suffixes}
+    suffix = path.suffix.lower()
+    if suffix in suffixes:
+        return suffixes[suffix]
+    known = ", ".join(sorted(suffixes))
+    near = get_close_matches(suffix, list(suffixes), n=1)
+    hint = f"did you mean {path.with_suffix(near[0]).name}? known: {known}" if near else f"known: {known}"
+    raise UsageError(f"no picture format is called '{suffix or path.name}'", hint=hint)
+
+
+def render(picture: Picture, wanted: str, *, renderer: str = "auto") -> bytes:
+    """Write a picture.
+
+    Args:
+        picture: from `build_picture`.
+        wanted: a key of `FORMATS`.
+        renderer: who lays out, where that is needed: `auto`, `embedded`, or `dot` (the system's).
+
+    Raises:
+        UsageError: an unknown format or renderer, or a renderer that is absent.
+    """
+    from migrate_graph.render.layout import LayoutTimeout, Renderer
+
+    if wanted not in FORMATS:
+        raise UsageError(f"no format is called '{wanted}'", hint=f"known: {', '.join(FORMATS)}")
+    if renderer not in set(Renderer):
+        raise UsageError(f"no renderer is called '{renderer}'", hint=f"known: {', '.join(Renderer)}")
+    try:
+        return FORMATS[wanted].write(picture, Renderer(renderer))
+    except LayoutTimeout:
+        hint = "show less: --focus NAME, --select, or without --all; .dot and .json are written at any size"
+        raise UsageError(f"laying out {len(picture.nodes)} nodes took too long", hint=hint) from None

@@ -1,0 +1,60 @@
+"""What a reader may ask about a node: docstring, window, last attempt, what blocks it, what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.history import Attempt
+from migrate_graph.core.model import Migration, TransactionMode, View
+from migrate_graph.render.picture import About
+from migrate_graph.render.words import one_line
+
+
+class Details:
+    """Looks things up for all nodes of one picture."""
+
+    def __init__(self, about: About) -> None:
+        self._graph = about.graph
+        self._attempts = about.history.last_attempts() if about.history else {}
+        self._blocked = {each.migration.name: each.by for each in about.plan.blocked} if about.plan else {}
+        self._findings: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for finding in about.findings:
+            text = f"{finding.message} ({finding.hint})" if finding.hint else finding.message
+            self._findings[finding.subject].append((finding.code, text))
+
+    def of(self, node: Node) -> tuple[tuple[str, str], ...]:
+        """Give pairs of a word and a text, made printable."""
+        pairs = self._of_migration(node.name) if node.kind is NodeKind.MIGRATION else self._of_view(node.name)
+        return tuple((word, one_line(text)) for word, text in (*pairs, *self._findings.get(node.name, ())) if text)
+
+    def _of_migration(self, name: str) -> Iterator[tuple[str, str]]:
+        migration = self._graph.migrations.get(name)
+        if migration:
+            yield from _declaration(migration)
+        if name in self._attempts:
+            yield from _attempt(self._attempts[name])
+        yield "blocked by", ", ".join(self._blocked.get(name, ()))
+
+    def _of_view(self, name: str) -> Iterator[tuple[str, str]]:
+        view = self._graph.views.get(name)
+        if view:
+            yield "description", " ".join(view.description.split())
+            yield "since", view.since or ""
+            yield "until", view.until or ""
+            yield "replaces", view.replaces or ""
+
+
+def _declaration(migration: Migration) -> Iterator[tuple[str, str]]:
+    yield "description", " ".join(migration.description.split())
+    yield "tags", ", ".join(sorted(migration.tags))
+    if migration.transaction is not TransactionMode.OWN:
+        yield "transaction", str(migration.transaction)
+
+
+def _attempt(attempt: Attempt) -> Iterator[tuple[str, str]]:
+    started = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else ""
+    yield "last attempt", f"{attempt.state} {started}".strip()
+    yield "error", attempt.error
+    yield "own commits kept", str(attempt.commits or "") if attempt.error else ""

@@ -1,0 +1,179 @@
+"""What a picture holds, whatever format it is written in: nodes, edges, clusters, words; a value without layout."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node
+from migrate_graph.core.history import History
+from migrate_graph.core.plan import Plan
+from migrate_graph.core.rules import Finding
+from migrate_graph.render.style import EdgeState, State
+
+
+class Question(StrEnum):
+    """What a picture answers."""
+
+    PLAN = "plan"
+    """What will change?"""
+    GRAPH = "graph"
+    """How is it built?"""
+    CHECK = "check"
+    """What is wrong?"""
+
+
+class Grouping(StrEnum):
+    """How modules (the files that declare) are shown."""
+
+    AUTO = "auto"
+    """As frames around their nodes, where that helps reading."""
+    MODULE = "module"
+    """As nodes: one per module, an overview."""
+    NONE = "none"
+    """Not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOptions:
+    """What the user asked for.
+
+    Attributes:
+        title: project and database, redacted.
+        everything: show all nodes whatever their number.
+        focus: names of migrations or views to look at.
+        hops: how far from `focus` to look, in edges, both ways.
+        selected: exactly the nodes to show; None: the question decides.
+        grouping: see `Grouping`.
+        link_template: URL of a source line, with `{file}` and `{line}`; empty for no links.
+        limit: how many migrations of a longer plan are drawn; 0 for all.
+    """
+
+    title: str = "migrate"
+    everything: bool = False
+    focus: tuple[str, ...] = ()
+    hops: int = 2
+    selected: AbstractSet[Node] | None = None
+    grouping: Grouping = Grouping.AUTO
+    link_template: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PictureNode:
+    """One box of a picture.
+
+    Attributes:
+        key: unique in the picture, safe in every format: letters, digits, `_`, `.`, `-` and `%`.
+        name: as declared or recorded, made printable.
+        kind: migration, view, module, or orphans (several in one box).
+        state: see `State`.
+        label: the name in lines; joined they are the name.
+        notes: what is said under the name.
+        module: the file that declares it; empty when nothing does.
+        source: `file:line`; empty when nothing declares it.
+        description: first line of its docstring.
+        link: URL of its source; empty without one.
+        details: more for a reader who asks: pairs of a word and a text.
+    """
+
+    key: str
+    name: str
+    kind: str
+    state: State
+    label: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    module: str = ""
+    source: str = ""
+    description: str = ""
+    link: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def tooltip(self) -> str:
+        """Full name, what is known of it, place and docstring, one to a line."""
+        lines = (self.name, ", ".join((self.kind, *self.notes)) if self.notes else f"{self.kind}, {self.state}")
+        return "\n".join(line for line in (*lines, self.source, self.description) if line)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureEdge:
+    """One arrow of a picture, from what comes first to what comes after.
+
+    Attributes:
+        before: key of the first.
+        after: key of the second.
+        kind: the strongest reason.
+        state: see `EdgeState`.
+        kinds: all reasons between these two.
+        count: how many edges it stands for (module overview).
+    """
+
+    before: str
+    after: str
+    kind: EdgeKind
+    state: EdgeState = EdgeState.LIVE
+    kinds: tuple[EdgeKind, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A frame around the nodes of one module.
+
+    Attributes:
+        label: the module.
+        keys: of the nodes inside.
+    """
+
+    label: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a picture was made from.
+
+    Attributes:
+        graph: what is declared.
+        plan: what would run; None when nothing was planned.
+        history: what the database remembers; None when none was asked.
+        findings: what is wrong.
+    """
+
+    graph: MigrationGraph
+    plan: Plan | None = None
+    history: History | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is drawn.
+
+    Attributes:
+        question: what it answers.
+        title: one line.
+        subtitle: one line of counts, with what was left out.
+        nodes: in drawing order: order of the graph, then views, then orphans.
+        edges: sorted.
+        about: what it was made from.
+        clusters: frames; empty for none.
+        left_to_right: direction of time; otherwise top to bottom.
+        total: nodes there are, drawn or not.
+        shown: nodes that are drawn, each one of a gathered box counted.
+        whole: the picture of everything, where this one leaves something out.
+    """
+
+    question: Question
+    title: str
+    subtitle: str
+    nodes: tuple[PictureNode, ...]
+    edges: tuple[PictureEdge, ...]
+    about: About
+    clusters: tuple[Cluster, ...] = ()
+    left_to_right: bool = True
+    total: int = 0
+    shown: int = 0
+    whole: Picture | None = field(default=None, repr=False)

@@ -1,0 +1,240 @@
+"""How states and edges look: shapes, lines, glyphs and words first, colour second, in light and in dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from migrate_graph.core.graph import EdgeKind
+
+
+class State(StrEnum):
+    """What a picture says about a node."""
+
+    DECLARED = "declared"
+    """Nothing is known of it: no database was asked, or it is not asked for now."""
+    APPLIED = "applied"
+    PENDING = "pending"
+    """It will run; of a view: it will be created, rebuilt or retired."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    BLOCKED = "blocked"
+    ORPHAN = "orphan"
+    """Named by something and declared nowhere."""
+    CYCLE = "cycle"
+    RETIRED = "retired"
+    """A view whose window is closed, or that handed over to its successor."""
+
+
+class EdgeState(StrEnum):
+    """How much an edge matters."""
+
+    LIVE = "live"
+    OLD = "old"
+    """Between two nodes that are already applied."""
+    CYCLE = "ring"
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Of a node: inside, border, letters."""
+
+    fill: str
+    stroke: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateStyle:
+    """How nodes of one state look.
+
+    Attributes:
+        light: on a white page.
+        dark: on a dark page.
+        glyph: stands before the name; a space when there is nothing to say.
+        legend: what the state means.
+        line: of the border: solid, dashed or dotted.
+        width: of the border, in points.
+        bold: letters.
+        double: border.
+        struck: letters are struck through.
+    """
+
+    light: Colours
+    dark: Colours
+    glyph: str
+    legend: str
+    line: str = "solid"
+    width: float = 1.0
+    bold: bool = False
+    double: bool = False
+    struck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStyle:
+    """How edges of one kind look.
+
+    Attributes:
+        light: colour on a white page.
+        dark: colour on a dark page.
+        line: solid, dashed or dotted.
+        head: Graphviz' name of the arrow head.
+        width: of the line, in points.
+        weight: how much the layout wants it short and straight; 0: it does not shape the layout.
+        legend: what the edge means.
+    """
+
+    light: str
+    dark: str
+    line: str
+    head: str
+    width: float
+    weight: int
+    legend: str
+
+    @property
+    def open_head(self) -> bool:
+        """Whether the head is an outline."""
+        return self.head in {"empty", "odiamond"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageStyle:
+    """What is behind and beside the graph."""
+
+    background: str
+    ink: str
+    muted: str
+    cluster_fill: str
+    cluster_stroke: str
+    old_edge: str
+    cycle_edge: str
+
+
+LIGHT: Final = PageStyle("#FFFFFF", "#1F2937", "#5B6472", "#F8FAFC", "#C5CCD6", "#8B95A5", "#99147E")
+DARK: Final = PageStyle("#0D1117", "#E6EDF3", "#9AA4B2", "#12171E", "#3A4350", "#6B7685", "#F47BD8")
+
+STATES: Final[dict[State, StateStyle]] = {
+    State.DECLARED: StateStyle(
+        Colours("#FFFFFF", "#5B6472", "#1F2937"), Colours("#0D1117", "#9AA4B2", "#E6EDF3"), " ", "declared"
+    ),
+    State.APPLIED: StateStyle(
+        Colours("#F1F3F5", "#7A8494", "#414B5A"), Colours("#1D232C", "#77818F", "#B6C0CC"), "✓", "applied"
+    ),
+    State.PENDING: StateStyle(
+        Colours("#DCEBFF", "#0B57D0", "#0A3A86"),
+        Colours("#0C2D5E", "#6CA8FF", "#CFE3FF"),
+        "▶",
+        "will change (#n = place in the run)",
+        width=2.2,
+        bold=True,
+    ),
+    State.FAILED: StateStyle(
+        Colours("#B3261E", "#7A120C", "#FFFFFF"),
+        Colours("#FF8A7A", "#FFD0C8", "#2B0603"),
+        "✗",
+        "failed",
+        width=2.6,
+        bold=True,
+    ),
+    State.INTERRUPTED: StateStyle(
+        Colours("#FFFFFF", "#7A120C", "#7A120C"),
+        Colours("#0D1117", "#FFD0C8", "#FFD0C8"),
+        "!",
+        "interrupted: a human must decide",
+        line="dashed",
+        width=2.6,
+        bold=True,
+    ),
+    State.BLOCKED: StateStyle(
+        Colours("#FFF0C2", "#9A6700", "#573A00"),
+        Colours("#3F2C00", "#E3A72F", "#FFE7B3"),
+        "⊘",
+        "blocked by another",
+        line="dashed",
+        width=1.8,
+    ),
+    State.ORPHAN: StateStyle(
+        Colours("#FFFFFF", "#1F2937", "#1F2937"),
+        Colours("#0D1117", "#E6EDF3", "#E6EDF3"),
+        "?",
+        "named, but not in the code",
+        line="dotted",
+        width=1.8,
+    ),
+    State.CYCLE: StateStyle(
+        Colours("#FBE3F4", "#99147E", "#6B0B57"),
+        Colours("#4A0F3D", "#F47BD8", "#FFD6F3"),
+        "↻",
+        "in a cycle",
+        width=1.8,
+        bold=True,
+        double=True,
+    ),
+    State.RETIRED: StateStyle(
+        Colours("#FFFFFF", "#8B95A5", "#5B6472"),
+        Colours("#0D1117", "#6B7685", "#9AA4B2"),
+        "–",  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
+        "retired view",
+        line="dashed",
+        struck=True,
+    ),
+}
+
+EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
+    EdgeKind.REQUIRES: EdgeStyle("#3F4957", "#AEB8C4", "solid", "normal", 1.4, 8, "requires (runs first → runs after)"),
+    EdgeKind.SINCE: EdgeStyle("#00695C", "#4DC3B0", "dashed", "empty", 1.2, 2, "since (the view exists from then)"),
+    EdgeKind.UNTIL: EdgeStyle("#8F5B00", "#E0A63A", "dashed", "tee", 1.2, 1, "until (the view ends there)"),
+    EdgeKind.USES: EdgeStyle("#0B57D0", "#6CA8FF", "solid", "vee", 1.1, 2, "uses (is read by)"),
+    EdgeKind.REPLACES: EdgeStyle("#7B2FB5", "#C58CFF", "solid", "odiamond", 2.0, 4, "replaces (hands over to)"),
+    EdgeKind.TOUCHES: EdgeStyle("#B3401E", "#FF9A76", "dotted", "dot", 1.8, 0, "touches (drops and recreates)"),
+}
+
+FONT_STACK: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+
+
+def edge_colour(kind: EdgeKind, state: EdgeState, *, dark: bool = False) -> str:
+    """Give the colour of an edge on a light or a dark page."""
+    page = DARK if dark else LIGHT
+    if state is EdgeState.OLD:
+        return page.old_edge
+    if state is EdgeState.CYCLE:
+        return page.cycle_edge
+    return EDGES[kind].dark if dark else EDGES[kind].light
+
+
+def edge_width(kind: EdgeKind, state: EdgeState) -> float:
+    """Give the width of an edge in points."""
+    return round(EDGES[kind].width * {EdgeState.LIVE: 1.0, EdgeState.OLD: 0.7, EdgeState.CYCLE: 2.0}[state], 2)
+
+
+def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: Iterable[EdgeState]) -> str:
+    """Give the CSS that turns a light picture dark, for just what occurs in it."""
+    rules = [
+        f".page{{fill:{DARK.background}}}",
+        f"text{{fill:{DARK.ink}}}",
+        f".quiet{{fill:{DARK.muted}}}",
+        f".ink{{stroke:{DARK.ink};fill:{DARK.background}}}",
+        f".cluster path{{fill:{DARK.cluster_fill};stroke:{DARK.cluster_stroke}}}",
+        f".cluster text{{fill:{DARK.muted}}}",
+    ]
+    rules += [rule for kind in kinds for rule in _dark_edge(str(kind), EDGES[kind].dark, open_head=EDGES[kind].open_head)]
+    extra = {EdgeState.OLD: DARK.old_edge, EdgeState.CYCLE: DARK.cycle_edge}
+    rules += [rule for state in edge_states if state in extra for rule in _dark_edge(str(state), extra[state], open_head=False)]
+    rules += [f".{kind} polygon{{fill:{DARK.background}}}" for kind in kinds if EDGES[kind].open_head]
+    for state in states:
+        colours = STATES[state].dark
+        rules += [
+            f".{state} polygon,.{state} path,.{state} polyline{{stroke:{colours.stroke}}}",
+            f".{state} polygon:not([fill=none]),.{state} path:not([fill=none]){{fill:{colours.fill}}}",
+            f".{state} text{{fill:{colours.text}}}",
+        ]
+    return f"@media (prefers-color-scheme:dark){{{''.join(rules)}}}"
+
+
+def _dark_edge(name: str, colour: str, *, open_head: bool) -> list[str]:
+    head = f".{name} polygon{{stroke:{colour}}}" if open_head else f".{name} polygon,.{name} ellipse{{stroke:{colour};fill:{colour}}}"
+    return [f".{name} path,.{name} polyline{{stroke:{colour}}}", head, f".{name} text{{fill:{colour}}}"]

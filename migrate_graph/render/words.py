@@ -1,0 +1,75 @@
+"""Names in pictures: made printable, keyed for every format, wrapped to the width of a box, measured in columns."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+from migrate_graph.core.graph import Node
+from migrate_graph.core.model import sequence_of
+from migrate_graph.redaction import printable
+
+COLUMNS = 24
+"""Widest line of a label."""
+
+_WORDS = re.compile(r"[^_]*_|[^_]+$")
+_HUMPS = re.compile(r"[A-Z]+[^A-Z]*|[^A-Z]+")
+_TAIL = re.compile(r"_\d+(?:_\d+)?$")
+
+
+def one_line(text: str) -> str:
+    """Make foreign text printable on one line."""
+    return printable(text, newlines=False)
+
+
+def key_of(node: Node) -> str:
+    """Give a key that is unique and safe in DOT, XML and URLs: `m.` or `v.` and the name, odd characters as `%41`."""
+    return f"{node.kind[0]}.{safe(node.name)}"
+
+
+def safe(name: str) -> str:
+    """Escape everything but letters, digits, `_`, `-` and `.`, as in a URL."""
+    return re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe="", errors="replace"), name)
+
+
+def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
+    """Break a name into lines of at most `COLUMNS` columns that joined are the name.
+
+    Args:
+        name: printable.
+        capitals: break before capitals (`OpenInvoice`) instead of after `_`; a number at the end (`_20260330_001`) is a line of its own.
+    """
+    if capitals:
+        return tuple(_filled(_HUMPS.findall(name))) or ("",)
+    tail = _TAIL.search(name) if sequence_of(name) else None
+    head = name[: tail.start()] if tail else name
+    lines = _filled(_WORDS.findall(head))
+    return (*lines, tail[0]) if tail and head else tuple(_filled([name]))
+
+
+def columns(text: str) -> int:
+    """Count the columns of a text in a monospaced font: wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )
+
+
+def _filled(pieces: list[str]) -> list[str]:
+    """Put pieces together while they fit in a line; what is wider than a line is cut."""
+    lines: list[str] = []
+    for piece in (part for each in pieces for part in _cut(each)):
+        if lines and columns(lines[-1] + piece) <= COLUMNS:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return lines
+
+
+def _cut(piece: str) -> list[str]:
+    parts = [""]
+    for each in piece:
+        if columns(parts[-1] + each) > COLUMNS:
+            parts.append("")
+        parts[-1] += each
+    return parts
