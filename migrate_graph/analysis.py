@@ -11,6 +11,7 @@ import linecache
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
@@ -63,11 +64,12 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
     if not chain or not nodes or nodes[-1][0] is not chain[-1]:
         return BodyFacts(opened_views=views)
     inner, node = nodes[-1]
-    commit = _commit_before_return(node)
+    line = _commit_before_return(node)
+    commit = None if line is None else SourceLocation(sources.shown(inner.__code__.co_filename), line)
     return BodyFacts(
         fingerprint=_fingerprint(inner, node),
         returns_value=_returns_value([node for _, node in nodes]),
-        commits_before_return=commit and SourceLocation(sources.shown(inner.__code__.co_filename), commit),
+        commits_before_return=commit,
         opened_views=views,
     )
 
@@ -154,11 +156,11 @@ def _returns_value(chain: list[FunctionNode]) -> bool:
 
 def _returned(node: FunctionNode) -> Iterator[ast.expr]:
     for found in _own_nodes(node):
-        if isinstance(found, ast.Return) and found.value is not None and not _is_constant(found.value, None):
+        if isinstance(found, ast.Return) and found.value is not None and not _is_constant(found.value, value=None):
             yield found.value
 
 
-def _is_constant(node: ast.AST | None, value: object) -> bool:
+def _is_constant(node: ast.AST | None, *, value: object) -> bool:
     return isinstance(node, ast.Constant) and node.value is value
 
 
@@ -166,13 +168,15 @@ def _commit_before_return(node: FunctionNode) -> int | None:
     """Give the line of a `….commit()` that stands directly before `return True`."""
     if isinstance(node, ast.Lambda):
         return None
-    for found in (node, *_own_nodes(node)):
-        for block in ("body", "orelse", "finalbody"):
-            statements = getattr(found, block, None)
-            if isinstance(statements, list) and not (isinstance(found, _SCOPES) and found is not node):
-                for before, after in zip(statements, statements[1:], strict=False):
-                    if isinstance(after, ast.Return) and _is_constant(after.value, True) and _is_commit(before):
-                        return int(before.lineno)
+    blocks = [node.body]
+    for found in _own_nodes(node):
+        if not isinstance(found, _SCOPES):
+            blocks += [getattr(found, name, []) for name in ("body", "orelse", "finalbody")]
+    for block in blocks:
+        if isinstance(block, list):  # an expression's `body` is one expression
+            for before, after in pairwise(block):
+                if isinstance(after, ast.Return) and _is_constant(after.value, value=True) and _is_commit(before):
+                    return int(before.lineno)
     return None
 
 
@@ -327,14 +331,10 @@ class _Reader:
             self._imported[alias.asname or alias.name] = value or sys.modules.get(f"{name}.{alias.name}")
 
     def _called(self, node: ast.Call) -> Iterator[FunctionType]:
-        value = self.meaning(node.func)
-        if isinstance(value, Migration | FunctionType | functools.partial | MethodType) or hasattr(
-            value, "__wrapped__"
-        ):
-            for function in _chain(value):
-                name = function.__code__.co_filename
-                if name == self._function.__code__.co_filename or is_user_file(name):
-                    yield function
+        for function in _chain(self.meaning(node.func)):
+            name = function.__code__.co_filename
+            if name == self._function.__code__.co_filename or is_user_file(name):
+                yield function
 
     def _parts(self, node: ast.AST) -> Iterator[ast.AST]:
         """Give the parts of a node that may open a view: types and `isinstance` only talk about it."""
@@ -368,8 +368,9 @@ def _managers_in(value: object) -> Iterator[str]:
 
 
 _FOREIGN_ROOTS = tuple(
-    Path(root).resolve() for root in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-) + (Path(__file__).parent.resolve(),)
+    Path(root).resolve()
+    for root in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
+)
 
 
 @functools.lru_cache(maxsize=4096)
