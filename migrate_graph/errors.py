@@ -7,6 +7,7 @@
     ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
     ├── LoadError                  2   a migrations file that is absent or does not run
     ├── InvalidGraph               3   `check` found errors
+    ├── ViewError                  1   a view cannot go down or come up without losing something
     ├── DecisionNeeded             5   an interrupted migration, or views that could not be repaired
     ├── DatabaseError              6
     │   ├── DatabaseUnreachable    6   no connection, within the time allowed
@@ -101,6 +102,10 @@ class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, n
     def __init__(self, message: str, *, findings: tuple[Finding, ...], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.findings = findings
+
+
+class ViewError(MigrateGraphError):
+    """A view cannot go down or come up without losing something; the migration fails and is rolled back."""
 
 
 class DecisionNeeded(MigrateGraphError):  # noqa: N818 - the state of the database, not an accident

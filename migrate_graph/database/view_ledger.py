@@ -1,0 +1,173 @@
+"""What the database itself remembers of managed views: which are down, and how each was when it went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from migrate_graph.core.history import StoredView
+from migrate_graph.database.ledger import Execute, TableNames
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing said about a relation that its definition does not say: a comment, an index, an option.
+
+    Attributes:
+        aspect: what kind of thing (`index`, `column comment`).
+        name: which one; empty where there can be only one.
+        sql: the statement that makes it so; `<kind>` in it stands for VIEW or MATERIALIZED VIEW.
+        columns: names of the relation's columns without which it makes no sense.
+    """
+
+    aspect: str
+    name: str
+    sql: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """One privilege of one role.
+
+    Attributes:
+        column: the column it is limited to; empty for the relation.
+        grantee: who has it; empty for PUBLIC.
+        privilege: SELECT, UPDATE …
+        grantor: who gave it.
+        grantable: with grant option.
+    """
+
+    column: str
+    grantee: str
+    privilege: str
+    grantor: str
+    grantable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A view, materialized view or table as it is in the database.
+
+    Attributes:
+        identity: its name with its schema, quoted, as a statement needs it.
+        name: its bare name.
+        kind: VIEW, MATERIALIZED VIEW or TABLE.
+        definition: the statement that creates it; empty for a table.
+        fingerprint: of the definition, comparable within one version of the server; empty for a table.
+        owner: name of the role that owns it; empty where the database has none.
+        columns: names of its columns.
+        items: what the definition does not say.
+        grants: every privilege, the owner's own included.
+    """
+
+    identity: str
+    name: str
+    kind: str
+    definition: str = ""
+    fingerprint: str = ""
+    owner: str = ""
+    columns: tuple[str, ...] = ()
+    items: tuple[Item, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Relation:
+        """Read back what `to_json` gave."""
+        items = tuple(Item(**{**item, "columns": tuple(item["columns"])}) for item in value["items"])
+        grants = tuple(Grant(**grant) for grant in value["grants"])
+        return cls(**{**value, "columns": tuple(value["columns"]), "items": items, "grants": grants})
+
+
+class ViewState(StrEnum):
+    """Where a manager's relations are."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One manager's row.
+
+    Attributes:
+        manager: its name.
+        state: UP with the relations it made last, DOWN with the relations it took down.
+        migration: in which migration; empty after a repair.
+        relations: everything captured; an UP row's stand without items and grants.
+    """
+
+    manager: str
+    state: ViewState
+    migration: str
+    relations: tuple[Relation, ...] = ()
+
+
+class ViewLedger:
+    """The table `<migrate_table>_views`, through whatever connection `execute` stands for."""
+
+    def __init__(self, names: TableNames, execute: Execute) -> None:
+        self._dialect = names.dialect
+        self._execute = execute
+        self._table = names.quoted(names.views)
+
+    def create(self) -> None:
+        """Create the table, which must be missing."""
+        moment = self._dialect.moment
+        self._execute(
+            f'CREATE TABLE {self._table} ("manager" TEXT PRIMARY KEY NOT NULL, "state" VARCHAR(8) NOT NULL, '
+            f'"migration" TEXT NOT NULL, "relations" TEXT NOT NULL, "changed" {moment} NOT NULL)',
+            (),
+        )
+
+    def read(self) -> dict[str, LedgerRow]:
+        """Give every row by manager."""
+        rows = self._execute(f"SELECT manager, state, migration, relations FROM {self._table} ORDER BY manager", ())
+        return {
+            manager: LedgerRow(
+                manager,
+                ViewState(state),
+                migration,
+                tuple(Relation.from_json(value) for value in json.loads(relations)),
+            )
+            for manager, state, migration, relations in rows
+        }
+
+    def read_down(self) -> tuple[StoredView, ...]:
+        """Give what is down: one value per relation, or one without a relation for a view that never came up."""
+        return tuple(
+            StoredView(relation.identity, row.manager, row.migration, json.dumps(relation.to_json()))
+            if relation
+            else StoredView("", row.manager, row.migration)
+            for row in self.read().values()
+            if row.state is ViewState.DOWN
+            for relation in (row.relations or (None,))
+        )
+
+    def write(self, rows: Iterable[LedgerRow]) -> None:
+        """Write rows, each in the place of its manager's earlier one."""
+        statement = self._dialect.sql(
+            f'INSERT INTO {self._table} ("manager", "state", "migration", "relations", "changed") '
+            "VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (manager) DO UPDATE SET state = excluded.state, migration = excluded.migration, "
+            "relations = excluded.relations, changed = excluded.changed"
+        )
+        now: Any = datetime.now(UTC)
+        changed = now if self._dialect.folds_case else now.isoformat(sep=" ")
+        for row in rows:
+            relations = json.dumps([relation.to_json() for relation in row.relations])
+            self._execute(statement, (row.manager, row.state.value, row.migration, relations, changed))
+
+    def forget(self, managers: Iterable[str]) -> None:
+        """Delete rows: of views that have retired."""
+        statement = self._dialect.sql(f"DELETE FROM {self._table} WHERE manager = ?")
+        for manager in managers:
+            self._execute(statement, (manager,))

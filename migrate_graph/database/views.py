@@ -1,0 +1,508 @@
+"""Takes managed views down and brings them up again without losing anything, in the migration's own transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from types import CodeType, FunctionType
+from typing import Any, Protocol, TypeAlias
+
+from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
+from migrate_graph.database.ledger import TableNames
+from migrate_graph.database.view_ledger import LedgerRow, Relation, ViewLedger, ViewState
+from migrate_graph.errors import ViewError
+
+Key: TypeAlias = "int | str"
+"""What tells a relation from one that later takes its name: the OID in PostgreSQL; SQLite has only the name."""
+
+
+class Manager(Protocol):
+    """What is needed of an instance of a `ViewMigrationManager`; the name of its class is the manager's name."""
+
+    def up(self) -> None:
+        """Create the view."""
+
+    def down(self) -> None:
+        """Drop the view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """Something that reads a view.
+
+    Attributes:
+        on: the view.
+        relation: the relation it is, or is part of; None for what stands by itself (a function).
+        description: what to call it (`policy p on table t`).
+        name: its bare name.
+        token: what the catalog needs to look it up again.
+        is_relation: it is `relation` itself, not a part of it.
+    """
+
+    on: Key
+    relation: Key | None
+    description: str
+    name: str
+    token: Any = None
+    is_relation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The relations of a database at one moment.
+
+    Attributes:
+        relations: by key; views with everything there is to know of them.
+        dependents: what reads views.
+        token: what else the catalog wants to compare with later.
+    """
+
+    relations: Mapping[Key, Relation]
+    dependents: tuple[Dependent, ...]
+    token: Any = None
+
+
+class ViewCatalog(Protocol):
+    """What one kind of database can tell about its relations."""
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """Open a savepoint (a transaction, in autocommit); on an exception everything since is undone.
+
+        Raises:
+            CommittedInside: on leaving, when the savepoint is gone because somebody committed.
+        """
+
+    def commits_held(self) -> AbstractContextManager[None]:
+        """Let `commit()` of the connection do nothing."""
+
+    def observe(self) -> Observation:
+        """Read everything about every view."""
+
+    def present(self) -> set[Key]:
+        """Give the keys of all relations there are now."""
+
+    def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
+        """Read everything about some relations."""
+
+    def find(self, identities: Iterable[str]) -> dict[str, Key]:
+        """Give the keys of those of these relations that exist."""
+
+    def lost(self, before: Observation) -> list[Dependent]:
+        """Give the dependents that worked at that moment and are gone or broken now."""
+
+    def restore(self, stored: Relation, made: Relation) -> list[str]:
+        """Make a recreated relation what it was, where its creation did not itself say otherwise; give warnings.
+
+        Raises:
+            ViewError: something cannot be restored.
+        """
+
+    def recreate(self, stored: Relation) -> None:
+        """Create a relation from its stored definition, and restore everything."""
+
+    def refusal(self, error: BaseException) -> str | None:
+        """Give what the database says when it refused to drop something others depend on; None for another error."""
+
+    def is_aborted(self) -> bool:
+        """Whether the transaction is aborted."""
+
+    def commit(self) -> None:
+        """Make what was written durable, whatever holds commits back."""
+
+
+class CommittedInside(Exception):  # noqa: N818 - names what happened
+    """A savepoint is gone: the work since is durable."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """One open `with V(db)`: what this block itself took down and brings up."""
+
+    down: list[Manager]
+    up: list[Manager]
+    migration: str
+    observer: Observer
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
+
+
+@dataclass(frozen=True, slots=True)
+class Unrepaired:
+    """A manager whose views are still down after a repair pass.
+
+    Attributes:
+        manager: its name.
+        relations: what is missing.
+        error: why it could not be brought back.
+    """
+
+    manager: str
+    relations: tuple[str, ...]
+    error: str
+
+
+def name_of(manager: Manager) -> str:
+    """Give a manager's name."""
+    return type(manager).__name__
+
+
+class ViewKeeper:
+    """Keeps the views of one attempt at a migration: blocks may be nested, each manager goes down and up once.
+
+    Everything happens on the migration's own connection and in its open transaction: what is down stands in the view
+    ledger as soon, and only then, as its drop is durable.
+    """
+
+    def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._blocks: list[_Block] = []
+        self._rolled_back: list[str] = []
+
+    @classmethod
+    def on_postgres(cls, cursor: Callable[[], Any], names: TableNames) -> ViewKeeper:
+        """Make the keeper of a PostgreSQL connection; `cursor` opens a psycopg2 cursor on it."""
+        from migrate_graph.database.postgres_views import PostgresCatalog  # noqa: PLC0415 - only where needed
+
+        catalog = PostgresCatalog(cursor)
+        return cls(catalog, catalog.ledger(names))
+
+    @classmethod
+    def on_sqlite(cls, connection: Callable[[], Any], names: TableNames) -> ViewKeeper:
+        """Make the keeper of an SQLite connection; `connection` gives it (`isolation_level` None)."""
+        from migrate_graph.database.sqlite_views import SqliteCatalog  # noqa: PLC0415 - only where needed
+
+        catalog = SqliteCatalog(connection)
+        return cls(catalog, ViewLedger(names, catalog.run))
+
+    # -- a block ----------------------------------------------------------------------------------------------------
+
+    def take_down(
+        self, down: Sequence[Manager], up: Sequence[Manager], *, migration: str, observer: Observer = ignore_events
+    ) -> None:
+        """Open a block: run every `down()` once and write the view ledger.
+
+        What an outer block has taken down already is left to it. Nothing stays dropped when this raises.
+
+        Args:
+            down: instances, dependents first.
+            up: instances that come up when the block is left, dependencies first.
+            migration: the running migration.
+            observer: told what goes down and, later, what comes up.
+
+        Raises:
+            ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
+        """
+        taken = {name for block in self._blocks for name in block.names}
+        block = _Block(
+            [manager for manager in down if name_of(manager) not in taken],
+            [manager for manager in up if name_of(manager) not in taken],
+            migration,
+            observer,
+        )
+        if block.names:
+            self._run_down(block)
+        self._blocks.append(block)
+
+    def bring_up(self) -> None:
+        """Leave the innermost block: run every `up()` once, restore what was captured, clear the view ledger.
+
+        Raises:
+            ViewError: a view did not come up, or something cannot be restored.
+        """
+        block = self._blocks.pop()
+        if not block.names:
+            return
+        rows = self._ledger.read()
+        if any(name not in rows or rows[name].state is not ViewState.DOWN for name in block.names):
+            # The migration rolled back inside the block, so the views are as they were; judged by `check_complete`.
+            self._rolled_back += block.names
+            return
+        try:
+            with self._catalog.atomic():
+                self._run_up(block, rows)
+        except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
+            raise _committed("up", block.names) from error
+
+    def abandon(self) -> None:
+        """Leave the innermost block without bringing anything up: it failed."""
+        self._blocks.pop()
+
+    def check_complete(self) -> None:
+        """Refuse to call a migration successful while views are missing.
+
+        Raises:
+            ViewError: views are down, or the migration rolled back inside a block.
+        """
+        if self._rolled_back:
+            raise ViewError(
+                f"the migration rolled back inside `with {self._rolled_back[0]}(db)`, so its views were not rebuilt",
+                hint="call db.rollback() only outside of the block",
+            )
+        missing = sorted({stored.manager for stored in self._ledger.read_down()})
+        if missing:
+            raise ViewError(
+                f"views are still down: {', '.join(missing)}",
+                hint="an exception inside `with V(db)` must leave the block and the migration",
+            )
+
+    # -- down -------------------------------------------------------------------------------------------------------
+
+    def _run_down(self, block: _Block) -> None:
+        rows = self._ledger.read()
+        before = self._catalog.observe() if block.down else Observation({}, ())
+        dropped: dict[Key, str] = {}
+        try:
+            with self._catalog.atomic():
+                self._drop(block, before, dropped)
+                self._refuse_losses(block, before, dropped, rows)
+                self._ledger.write(_rows_down(block, before, dropped, rows))
+        except CommittedInside as error:
+            # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
+            self._ledger.write(_rows_down(block, before, dropped, rows))
+            self._catalog.commit()
+            raise _committed("down", dropped.values()) from error
+
+    def _drop(self, block: _Block, before: Observation, dropped: dict[Key, str]) -> None:
+        remaining = set(before.relations)
+        for manager in block.down:
+            self._call(manager.down, name_of(manager), block)
+            gone = remaining - self._catalog.present()
+            dropped.update(dict.fromkeys(gone, name_of(manager)))
+            remaining -= gone
+            block.observer(ViewDropped(block.migration, name_of(manager)))
+
+    def _call(self, method: Callable[[], None], name: str, block: _Block) -> None:
+        """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error."""
+        what = f"{name}.{method.__name__}()"
+        try:
+            with self._catalog.commits_held():
+                method()
+        except Exception as error:
+            refused = self._catalog.refusal(error)
+            if refused is None:
+                raise
+            raise ViewError(
+                f"{what} in {block.migration} is refused: no manager of this block owns what depends on it: {refused}",
+                hint=f"give it a manager with `uses = ({name},)` (`migrate views adopt` writes one), or drop it first",
+            ) from error
+        if self._catalog.is_aborted():
+            raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
+
+    def _refuse_losses(
+        self, block: _Block, before: Observation, dropped: Mapping[Key, str], rows: Mapping[str, LedgerRow]
+    ) -> None:
+        """Find what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
+        managers = {name_of(manager): manager for manager in block.down}
+        owners = {relation.identity: row.manager for row in rows.values() for relation in row.relations}
+        reads = {(each.relation, each.on) for each in before.dependents if each.is_relation}
+        losses: dict[str, str] = {}
+        for key, name in dropped.items():
+            relation = before.relations[key]
+            owner = owners.get(relation.identity)
+            along = (
+                any((key, other) in reads for other, by in dropped.items() if by == name) if owner is None else False
+            )
+            if (owner is not None and owner not in managers) or (
+                along and not _speaks_of(managers[name], relation.name)
+            ):
+                losses[f"{relation.kind.lower()} {relation.identity}"] = owner or ""
+        for each in self._catalog.lost(before):
+            by = dropped.get(each.on)
+            if by and each.relation not in dropped and not _speaks_of(managers[by], each.name):
+                losses[each.description] = ""
+        if losses:
+            raise _losses(block, losses)
+
+    # -- up ---------------------------------------------------------------------------------------------------------
+
+    def _run_up(self, block: _Block, rows: Mapping[str, LedgerRow]) -> None:
+        made: dict[str, set[Key]] = {}
+        known = self._catalog.present()
+        for manager in block.up:
+            self._call(manager.up, name_of(manager), block)
+            now = self._catalog.present()
+            made[name_of(manager)] = now - known
+            known = now
+            block.observer(ViewCreated(block.migration, name_of(manager)))
+        stored = {relation.identity: relation for name in block.names for relation in rows[name].relations}
+        relations = self._catalog.describe({key for keys in made.values() for key in keys})
+        for relation in relations.values():
+            if relation.identity in stored:
+                for warning in self._catalog.restore(stored[relation.identity], relation):
+                    block.observer(Warned(warning))
+        self._refuse_missing(block, rows, made, {relation.identity for relation in relations.values()})
+        self._settle(block, {name: [relations[key] for key in keys] for name, keys in made.items()})
+
+    def _refuse_missing(
+        self, block: _Block, rows: Mapping[str, LedgerRow], made: Mapping[str, set[Key]], identities: set[str]
+    ) -> None:
+        for name in made:
+            wanted = [relation.identity for relation in rows[name].relations if relation.identity not in identities]
+            missing = sorted(set(wanted) - set(self._catalog.find(wanted)))
+            if missing and not made[name]:
+                raise ViewError(
+                    f"{name}.down() dropped {', '.join(missing)}, and {name}.up() created nothing",
+                    hint=f"let {name}.up() create what {name}.down() drops",
+                )
+            for identity in missing:
+                block.observer(
+                    Warned(f"{name}.up() no longer creates {identity}", hint="drop it from down() if that is meant")
+                )
+
+    def _settle(self, block: _Block, made: Mapping[str, list[Relation]]) -> None:
+        """Turn the rows of a block from down to up; views that retired are forgotten."""
+        self._ledger.write(
+            LedgerRow(name, ViewState.UP, block.migration, tuple(_outline(relation) for relation in relations))
+            for name, relations in made.items()
+        )
+        self._ledger.forget(name for name in block.names if name not in made)
+
+    # -- repair -----------------------------------------------------------------------------------------------------
+
+    def repair(
+        self, living: Sequence[Manager], *, declared: AbstractSet[str], observer: Observer = ignore_events
+    ) -> tuple[Unrepaired, ...]:
+        """Bring back what the view ledger says is down: by its manager, or else from the stored definition.
+
+        Runs outside of a migration; the caller commits.
+
+        Args:
+            living: instances of every manager that lives with the applied migrations, dependencies first.
+            declared: names of all declared managers: a row of one that does not live is settled, its window is closed.
+            observer: told what comes up.
+
+        Returns:
+            What could not be brought back.
+        """
+        down = {name: row for name, row in self._ledger.read().items() if row.state is ViewState.DOWN}
+        managers = {name_of(manager): manager for manager in living}
+        retired = [name for name in down if name in declared and name not in managers]
+        self._ledger.forget(retired)
+        waiting = sorted(down.keys() - set(retired), key=lambda name: _place(name, list(managers)))
+        errors: dict[str, str] = {}
+        progress = True
+        while waiting and progress:
+            # Stored definitions have no order of their own: whatever works now may be what the next one reads.
+            failed = [
+                name for name in waiting if not self._repair_one(down[name], managers.get(name), errors, observer)
+            ]
+            progress = len(failed) < len(waiting)
+            waiting = failed
+        return tuple(
+            Unrepaired(name, tuple(relation.identity for relation in down[name].relations), errors[name])
+            for name in waiting
+        )
+
+    def _repair_one(self, row: LedgerRow, manager: Manager | None, errors: dict[str, str], observer: Observer) -> bool:
+        ways = [lambda: self._recreate(row)]
+        if manager is not None:
+            ways.insert(0, lambda: self._bring_back(row, manager))
+        for way in ways:
+            try:
+                with self._catalog.atomic():
+                    way()
+            except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
+                errors.setdefault(row.manager, str(error).strip().partition("\n")[0])
+            else:
+                observer(ViewCreated("", row.manager))
+                return True
+        return False
+
+    def _bring_back(self, row: LedgerRow, manager: Manager) -> None:
+        block = _Block([], [manager], "", ignore_events)
+        there = self._catalog.find(relation.identity for relation in row.relations)
+        if row.relations and len(there) == len(row.relations):  # somebody was faster; what they left out is restored
+            relations = self._catalog.describe(there.values())
+            for stored in row.relations:
+                self._catalog.restore(stored, relations[there[stored.identity]])
+            self._settle(block, {row.manager: list(relations.values())})
+        else:
+            self._run_up(block, {row.manager: row})
+
+    def _recreate(self, row: LedgerRow) -> None:
+        if not row.relations:
+            raise ViewError(f"{row.manager} never came up and has no stored definition")
+        there = self._catalog.find(relation.identity for relation in row.relations)
+        for relation in row.relations:
+            if relation.identity not in there:
+                self._catalog.recreate(relation)
+        keys = self._catalog.find(relation.identity for relation in row.relations)
+        relations = self._catalog.describe(keys.values())
+        self._settle(_Block([], [], "", ignore_events), {row.manager: list(relations.values())})
+
+
+def _rows_down(
+    block: _Block, before: Observation, dropped: Mapping[Key, str], rows: Mapping[str, LedgerRow]
+) -> Iterator[LedgerRow]:
+    for name in block.names:
+        captured = [before.relations[key] for key, by in dropped.items() if by == name]
+        identities = {relation.identity for relation in captured}
+        # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
+        earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
+        kept = [relation for relation in earlier if relation.identity not in identities]
+        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *captured))
+
+
+def _outline(relation: Relation) -> Relation:
+    """Leave out what only a restore needs."""
+    return replace(relation, items=(), grants=(), columns=())
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _losses(block: _Block, losses: Mapping[str, str]) -> ViewError:
+    names = ", ".join(name_of(manager) for manager in block.down)
+    what = "; ".join(
+        f"{description} (managed by {owner})" if owner else description for description, owner in losses.items()
+    )
+    owner = next((owner for owner in losses.values() if owner), "")
+    hint = (
+        "give it a manager with `uses` (`migrate views adopt` writes one), drop it first, or do without CASCADE in down(); "
+        "what a manager itself creates must be named in its up()"
+    )
+    if owner:
+        hint = f"add what it reads to {owner}.uses"
+    return ViewError(
+        f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
+    )
+
+
+def _committed(method: str, names: Iterable[str]) -> ViewError:
+    return ViewError(
+        f"{method}() of {', '.join(dict.fromkeys(names)) or 'a view manager'} commits by itself",
+        hint=f"no COMMIT in {method}(): the drop and its record must be one transaction",
+    )
+
+
+def _speaks_of(manager: Manager, name: str) -> bool:
+    """Tell whether `up()`, or a text or function it refers to, names something: then the manager owns it itself."""
+    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+    return any(pattern.search(text) for text in _texts(manager))
+
+
+def _texts(manager: Manager) -> Iterator[str]:
+    kind = type(manager)
+    for base in kind.__mro__:
+        yield from (value for value in vars(base).values() if isinstance(value, str))
+    up = getattr(kind, "up", None)
+    waiting: list[Any] = [up]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, FunctionType):
+            waiting += [value.__code__, *(value.__globals__.get(name) for name in value.__code__.co_names)]
+        elif isinstance(value, CodeType):
+            waiting += [const for const in value.co_consts if isinstance(const, str | CodeType)]
