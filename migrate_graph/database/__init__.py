@@ -1,0 +1,200 @@
+"""The one room that knows pyDAL and drivers: what a backend is, and how to open one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from migrate_graph.errors import ConfigError
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import LockHolder, Observer
+    from migrate_graph.core.history import History
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database.ledger import AttemptKey
+    from migrate_graph.database.trouble import Trouble
+    from migrate_graph.database.views import ViewKeeper
+    from migrate_graph.interruption import Interruption
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a backend needs to know.
+
+    Attributes:
+        uri: `postgres://…`, `postgresql://…` or `sqlite://…`.
+        table: name of the ledger table; the journal and the view ledger are named from it.
+        schema: search_path of every connection (PostgreSQL); None leaves it alone.
+        folder: directory of pyDAL's files, and what a relative SQLite path is relative to; None: the working directory.
+        typedal: migrations get a TypeDAL instead of a pyDAL `DAL`.
+        connect_wait: seconds to wait for a server that does not answer yet.
+        lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
+        statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
+    """
+
+    uri: str
+    table: str = "ewh_implemented_features"
+    schema: str | None = "public"
+    folder: Path | None = None
+    typedal: bool = False
+    connect_wait: float = 600.0
+    lock_timeout: float = 10.0
+    statement_timeout: float = 0.0
+
+
+class Work(Protocol):
+    """One attempt at one migration: a connection and a `DAL` of its own, a virgin session, a marker in every transaction."""
+
+    db: Any
+    """The `DAL` (or `TypeDAL`) that the migration is called with."""
+    views: ViewKeeper
+    """Takes views down and up on this connection."""
+
+    def start(self) -> None:
+        """Begin the attempt: from here on every transaction starts with the marker."""
+
+    def finish(self, *, seconds: float, guard: Any) -> None:
+        """Record the success in one final transaction, calling `guard()` just before its commit.
+
+        Raises:
+            AttemptFailed: the session is in an aborted transaction, or its journal row is not ours any more.
+        """
+
+    def leftovers(self) -> list[str]:
+        """Say what a failure left behind that no rollback removes."""
+
+    def close(self) -> None:
+        """Close the connection, rolling back what is open."""
+
+    def cancel(self) -> None:
+        """Make the running statement fail; called from another thread."""
+
+
+class Lock(Protocol):
+    """The lock of a run, while it is held."""
+
+    def is_held(self) -> bool:
+        """Whether it is certainly still ours."""
+
+
+class Backend(Protocol):
+    """One database, connected."""
+
+    kind: str
+    """`postgres` or `sqlite`."""
+    label: str
+    """What to call the database in output: the URI without secrets."""
+    secrets: tuple[str, ...]
+    """What no output may contain."""
+
+    def has_ledger(self) -> bool:
+        """Whether the ledger table exists."""
+
+    def user_relations(self) -> list[str]:
+        """Name every relation that does not belong to the server or an extension: empty proves the database empty."""
+
+    def read_history(self) -> History:
+        """Read ledger, journal and view ledger; writes nothing, works with a read-only role."""
+
+    def fingerprint(self) -> str:
+        """Tell this database from another one of the same address: 16 hex digits."""
+
+    def lock(self, *, wait: float, observer: Observer, interruption: Interruption) -> AbstractContextManager[Lock]:
+        """Hold the run's lock; `wait` seconds at most, 0 tries once.
+
+        Raises:
+            LockTimeout: another holds it still.
+        """
+
+    def lock_holder(self) -> LockHolder | None:
+        """Say who holds the lock, None when it is free."""
+
+    def prepare(self) -> None:
+        """Create the tool's tables where they are missing; only under the lock."""
+
+    def preflight(self, names: Sequence[str]) -> None:
+        """Refuse before anything runs what could not be recorded.
+
+        Raises:
+            DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows.
+        """
+
+    def work(self, migration: Migration, key: AttemptKey) -> Work:
+        """Open a virgin session for one attempt."""
+
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
+        """Write into ledger and journal that an attempt failed; give the number of own commits that are durable."""
+
+    def own_commits(self, key: AttemptKey) -> int:
+        """Look up how many own commits of an attempt are durable."""
+
+    def outcome_of(self, key: AttemptKey) -> bool:
+        """Look up, on a new connection if need be, whether an attempt's success is recorded."""
+
+    def explain(self, error: BaseException) -> Trouble:
+        """Say what an exception of a migration means."""
+
+    def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
+        """Write records without running anything; who and why go into the journal."""
+
+    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
+        """Decide about an interrupted attempt, if it is still the one with this id; False when it is not."""
+
+    def owe(self, debt: str, *, run: str) -> None:
+        """Remember that a run still owes something (`flush`)."""
+
+    def settle(self, debt: str) -> None:
+        """Forget a debt."""
+
+    def waiting_for(self, work: Work) -> str:
+        """Say what the running statement waits for; empty when it does not wait."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+@contextmanager
+def open_backend(
+    settings: Settings, observer: Observer | None = None, *, interruption: Interruption | None = None, writing: bool = False
+) -> Iterator[Backend]:
+    """Connect to the configured database.
+
+    Args:
+        settings: which, and how.
+        observer: told while the server does not answer yet.
+        interruption: ends the waiting when a signal arrives.
+        writing: False never creates anything, not even a SQLite file.
+
+    Raises:
+        ConfigError: the URI is of no known kind.
+        DatabaseUnreachable: no connection, at once for what waiting cannot mend.
+    """
+    from migrate_graph.core.events import ignore_events
+    from migrate_graph.interruption import Interruption
+
+    backend = _backend_class(settings.uri)(settings, writing=writing)
+    backend.connect(observer=observer or ignore_events, interruption=interruption or Interruption())
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def _backend_class(uri: str) -> Any:
+    """Give the class for a URI's scheme; drivers are imported only when used."""
+    scheme = uri.partition(":")[0].lower()
+    if scheme in {"postgres", "postgresql"}:
+        from migrate_graph.database.postgres import PostgresBackend
+
+        return PostgresBackend
+    if scheme == "sqlite":
+        from migrate_graph.database.sqlite import SqliteBackend
+
+        return SqliteBackend
+    raise ConfigError(
+        f"migrate_uri is of an unknown kind: {scheme!r}",
+        hint="use postgres://user:password@host:port/database or sqlite://path/to/database",
+    )

@@ -1,0 +1,88 @@
+"""What both backends write and read about migrations, over whatever connection keeps their books."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from migrate_graph.core.history import AttemptState, History
+from migrate_graph.database.ledger import AttemptKey, Ledger
+from migrate_graph.database.views import ViewLedger
+
+
+class Bookkeeping(ABC):
+    """The part of a backend that is the same everywhere; see `database.Backend` for what the methods promise."""
+
+    label: str
+    secrets: tuple[str, ...]
+    _ledger: Ledger
+
+    @abstractmethod
+    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, outside any migration."""
+
+    @abstractmethod
+    def _together(self) -> AbstractContextManager[None]:
+        """Make several statements one transaction."""
+
+    @abstractmethod
+    def _present(self) -> set[str]:
+        """Name those of the tool's tables that exist."""
+
+    @abstractmethod
+    def _address(self) -> str:
+        """Say where the database is, so that two of them differ."""
+
+    def has_ledger(self) -> bool:
+        return self._ledger.names.ledger in self._present()
+
+    def read_history(self) -> History:
+        present = self._present()
+        history = self._ledger.read(present)
+        if self._ledger.names.views in present:
+            history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
+        return history
+
+    def fingerprint(self) -> str:
+        # The first attempt's key is as old as the journal: a database made anew at the same address has another.
+        first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
+        return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
+
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
+        with self._together():
+            self._ledger.write_failure(key, error=error, seconds=seconds)
+        state = self._ledger.state_of(key.attempt)
+        return state[1] if state else 0
+
+    def own_commits(self, key: AttemptKey) -> int:
+        state = self._ledger.state_of(key.attempt)
+        return state[1] if state else 0
+
+    def outcome_of(self, key: AttemptKey) -> bool:
+        state = self._ledger.state_of(key.attempt)
+        return state is not None and state[0] is AttemptState.APPLIED
+
+    def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
+        with self._together():
+            for name in names:
+                self._ledger.write_record(name, installed=installed)
+                self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.MARKED, reason)
+
+    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
+        with self._together():
+            if not self._ledger.resolve(attempt, name=name):
+                return False
+            self._ledger.write_record(name, installed=applied)
+            self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.RESOLVED, reason)
+        return True
+
+    def owe(self, debt: str, *, run: str) -> None:
+        with self._together():
+            self._ledger.owe(debt, AttemptKey.now(debt, run=run))
+
+    def settle(self, debt: str) -> None:
+        self._ledger.settle(debt)

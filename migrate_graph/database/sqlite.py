@@ -1,0 +1,226 @@
+"""SQLite: where the file is, the file lock, and what is checked before anything runs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from migrate_graph.core.events import LockAcquired, LockHolder, LockWaiting, Observer
+from migrate_graph.database.bookkeeping import Bookkeeping
+from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
+from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
+from migrate_graph.database.trouble import Trouble, TroubleKind
+from migrate_graph.database.views import ViewLedger
+from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout
+from migrate_graph.interruption import Interruption
+from migrate_graph.redaction import redact_uri
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+
+_TELL_EVERY = 10.0
+_POLL = 0.1
+
+
+def resolve_path(uri: str, folder: Path | None) -> Path:
+    """Say which file a URI means, for everything that needs to know: pyDAL, the lock, the restore.
+
+    `sqlite:///abs/x.db` is absolute, `sqlite://x.db` relative to `folder` or the working directory, as in pyDAL.
+
+    Raises:
+        ConfigError: no file is meant.
+    """
+    scheme, _, name = uri.partition("://")
+    if scheme.lower() != "sqlite" or not name or name == ":memory:":
+        raise ConfigError(
+            "migrate_uri names no SQLite file", hint="use sqlite://path/to/database; a database in memory is gone when the process ends"
+        )
+    return ((folder or Path()) / name).resolve()
+
+
+@dataclass
+class _HeldLock:
+    """See `database.Lock`. A file lock goes only with its process."""
+
+    def is_held(self) -> bool:
+        return True
+
+
+class SqliteBackend(Bookkeeping):
+    """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
+
+    kind = "sqlite"
+    secrets: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, *, writing: bool) -> None:
+        self._settings = settings
+        self._writing = writing
+        self.path = resolve_path(settings.uri, settings.folder)
+        self.label = redact_uri(settings.uri)
+        self._keeper: sqlite3.Connection | None = None
+        self._ledger = Ledger(TableNames.of(settings.table, SQLITE), self._execute)
+        self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
+
+    # -- connections ----------------------------------------------------------------------------------------------------------
+
+    def connect(self, *, observer: Observer, interruption: Interruption) -> None:
+        """Open the file; a reader never creates it, and finds an empty history where it is missing."""
+        if not self.path.parent.is_dir():
+            raise DatabaseUnreachable(f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}")
+        if not self._writing and not self.path.exists():
+            return
+        try:
+            self._keeper = self._open(sqlite3.Connection)
+            self._keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _open(self, factory: type[sqlite3.Connection]) -> Any:
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?mode={'rwc' if self._writing else 'ro'}", uri=True, factory=factory, isolation_level=None,
+            check_same_thread=False, timeout=self._settings.lock_timeout or 3600.0,
+            detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
+        )  # fmt: skip
+
+    def _unusable(self, error: sqlite3.Error) -> DatabaseUnreachable | DatabaseRefused:
+        message = str(error)
+        if "locked" in message or "busy" in message:
+            return DatabaseUnreachable(f"{self.label} is locked by another program", hint="close it, or wait until its transaction ends")
+        if "readonly" in message or "read-only" in message:
+            return DatabaseRefused(f"{self.label} is read-only", hint=f"check the rights on {self.path} and its directory")
+        if "not a database" in message or "malformed" in message:
+            return DatabaseUnreachable(f"{self.path} is not an SQLite database, or is damaged", hint="check migrate_uri")
+        return DatabaseUnreachable(f"cannot use {self.label}: {message}", hint=f"check {self.path}")
+
+    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        if self._keeper is None:
+            return []
+        try:
+            return self._keeper.execute(statement, tuple(parameters)).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from None
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+
+    def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    # -- the lock -------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, *, wait: float, observer: Observer, interruption: Interruption) -> Iterator[_HeldLock]:
+        try:
+            handle = os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
+        except OSError as error:
+            raise DatabaseRefused(f"cannot create the lock file {self._lock_path}: {error.strerror}", hint="check the rights on its directory") from None
+        with handle:
+            observer(LockAcquired(self._wait(handle, wait, observer, interruption)))
+            handle.seek(0)
+            handle.truncate()
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(" ", "seconds")}, handle)
+            handle.flush()
+            try:
+                yield _HeldLock()
+            finally:
+                handle.seek(0)
+                handle.truncate()
+
+    def _wait(self, handle: IO[str], limit: float, observer: Observer, interruption: Interruption) -> float:
+        started = time.monotonic()
+        told = started - _TELL_EVERY
+        while not _take(handle):
+            waited = time.monotonic() - started
+            holder = self.lock_holder()
+            if waited >= limit:
+                raise LockTimeout(
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s" + (f"; it is held by {holder}" if holder else ""),
+                    hint="wait for the other run to end, or raise --lock-timeout",
+                )
+            if time.monotonic() - told >= _TELL_EVERY:
+                told = time.monotonic()
+                observer(LockWaiting(waited, limit, holder))
+            interruption.sleep(_POLL)
+        return time.monotonic() - started if told > started else 0.0
+
+    def lock_holder(self) -> LockHolder | None:
+        try:
+            with self._lock_path.open(encoding="utf-8") as handle:
+                if _take(handle, shared=True):
+                    return None
+                said = json.loads(handle.read() or "{}")
+        except (OSError, ValueError):
+            return None
+        return LockHolder(int(said.get("pid", 0)), str(said.get("host", "")), "", str(said.get("since", "")))
+
+    # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def _present(self) -> set[str]:
+        names = self._ledger.names.all
+        rows = self._execute(f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({', '.join('?' * len(names))})", names)
+        return {name for (name,) in rows}
+
+    def _address(self) -> str:
+        return str(self.path)
+
+    def user_relations(self) -> list[str]:
+        rows = self._execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")
+        return [name for (name,) in rows]
+
+    def prepare(self) -> None:
+        missing = set(self._ledger.names.all) - self._present()
+        if missing:
+            with self._together():
+                self._ledger.create(missing)
+                if self._ledger.names.views in missing:
+                    ViewLedger(self._ledger.names, self._execute).create()
+
+    def preflight(self, names: Sequence[str]) -> None:
+        faults = [f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()]
+        if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
+            faults.append(f"{self.path} or its directory is not writable")
+        if faults:
+            raise DatabaseRefused(f"{self.label} cannot record migrations: " + "; ".join(faults), hint="nothing was run; mend this and run again")
+
+    # -- work -----------------------------------------------------------------------------------------------------------------
+
+    def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
+        return SqliteWork(self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection))
+
+    def explain(self, error: BaseException) -> Trouble:
+        """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
+        message = str(error).strip().partition("\n")[0] or type(error).__name__
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return Trouble(TroubleKind.RETRY, message)
+        return Trouble(TroubleKind.OTHER, message)
+
+    def waiting_for(self, work: SqliteWork) -> str:
+        """Say what the running statement waits for: SQLite does not know."""
+        return ""
+
+
+def _take(handle: IO[str], *, shared: bool = False) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        return True
+    return False

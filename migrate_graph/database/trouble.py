@@ -1,0 +1,45 @@
+"""What a driver's exception means for a run, in words that need no driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TroubleKind(StrEnum):
+    """What can be done about an exception of the database."""
+
+    RETRY = "retry"
+    """Somebody was in the way: the same work may succeed a moment later."""
+    LOST = "lost"
+    """The connection is gone: what became of an open commit must be looked up."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An exception, explained.
+
+    Attributes:
+        kind: what can be done.
+        message: its first line, without the driver's prefix.
+        hint: what to do about it; empty when there is nothing to add.
+    """
+
+    kind: TroubleKind
+    message: str
+    hint: str = ""
+
+
+class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exception only says so
+    """The body returned, but what it did cannot count as success; everything since its last own commit is rolled back.
+
+    Attributes:
+        message: why.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
