@@ -197,8 +197,8 @@ class MigrationGraph:
         return ancestor_masks(self.requires, (*windows, *touching))
 
     @cached_property
-    def redundant_requires(self) -> frozenset[tuple[str, str]]:
-        """Pairs (requirement, migration) that another path of requirements implies."""
+    def redundant_requires(self) -> Mapping[tuple[str, str], str]:
+        """Pairs (requirement, migration) that another requirement of the migration implies, with that one."""
         return redundant_edges(self.requires)
 
     def reduced_requires(self) -> tuple[tuple[str, str], ...]:

@@ -130,9 +130,7 @@ class History:
 
     def statuses(self) -> dict[str, Status]:
         """Give the status of every name that has a record or an attempt; every other name is PENDING."""
-        found = {
-            name: Status.APPLIED if record.installed else Status.FAILED for name, record in self.records.items()
-        }
+        found = {name: Status.APPLIED if record.installed else Status.FAILED for name, record in self.records.items()}
         for name, attempt in self.last_attempts().items():
             if found.get(name) is Status.APPLIED:
                 continue

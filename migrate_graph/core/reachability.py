@@ -106,24 +106,32 @@ def ancestor_masks(graph: nx.DiGraph[str], landmarks: Iterable[str]) -> tuple[di
     return bits, masks
 
 
-def redundant_edges(graph: nx.DiGraph[str]) -> frozenset[tuple[str, str]]:
-    """Find the edges that a path of other edges implies; where rings put that in doubt, an edge is kept."""
+def redundant_edges(graph: nx.DiGraph[str]) -> dict[tuple[str, str], str]:
+    """Find the edges that a path of other edges implies; where rings put that in doubt, an edge is kept.
+
+    Returns:
+        For each such edge `(before, name)` another predecessor of `name` that `before` leads to.
+    """
     joins = [name for name in graph if graph.in_degree(name) > 1]
     befores = {name: list(graph.predecessors(name)) for name in joins}
     bits, masks = ancestor_masks(graph, [*joins, *(before for names in befores.values() for before in names)])
-    redundant = set()
+    redundant = {}
     for name in joins:
         outside = [before for before in befores[name] if not bits[name] & (masks[before] | bits[before])]
         implied = 0
         for before in outside:
             implied |= masks[before]
         for before in outside:
-            # A member of a ring stands before itself; then another requirement must imply it, one outside that ring.
-            ringed = bits[before] & masks[before]
-            others = (other for other in outside if bits[before] & masks[other] and not bits[other] & masks[before])
-            if bits[before] & implied and (not ringed or any(others)):
-                redundant.add((before, name))
-    return frozenset(redundant)
+            if bits[before] & implied:
+                # A member of a ring stands before itself; it is implied only by one outside that ring.
+                others = (
+                    other
+                    for other in reversed(outside)
+                    if bits[before] & masks[other] and not bits[other] & masks[before]
+                )
+                if via := next(others, None):
+                    redundant[before, name] = via
+    return redundant
 
 
 def _points_to_itself(graph: nx.DiGraph[str], members: set[str]) -> bool:

@@ -1,0 +1,154 @@
+"""MG3xx: what the text of a migration tells about how it will end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migrate_graph.core.model import BodyKind
+from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
+
+
+@rule("MG301", Severity.ERROR)
+def async_migration(context: Context) -> Iterator[Hit]:
+    """A migration that does nothing when it is called.
+
+    ## What it finds
+
+    A coroutine function (`async def`) or a generator (`yield` in the body).
+
+    ```python
+    @migration
+    async def create_invoice(db):                    # bad
+        db.executesql("CREATE TABLE invoice (…)")
+        return True
+    ```
+
+    ## Why it matters
+
+    Calling it makes an object and runs no line of it. edwh-migrate takes that object for success and records the
+    migration as installed.
+
+    ## How to fix it
+
+    Write an ordinary function; run what is asynchronous inside it.
+
+    ```python
+    @migration
+    def create_invoice(db):                          # good
+        db.executesql("CREATE TABLE invoice (…)")
+        return True
+    ```
+    """
+    for migration in context.graph.migrations.values():
+        if migration.kind is not BodyKind.FUNCTION:
+            message = f"{quoted(migration.name)} is a {migration.kind} function: calling it runs none of it"
+            fix = "`async def` into `def`" if migration.kind is BodyKind.COROUTINE else "`yield` into an ordinary loop"
+            yield Hit(migration, message, f"turn {fix}, and return True at the end")
+
+
+@rule("MG302", Severity.ERROR)
+def no_success_value(context: Context) -> Iterator[Hit]:
+    """A migration that can only fail.
+
+    ## What it finds
+
+    A body without any `return` that has a value.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (…)")    # bad: returns None
+    ```
+
+    ## Why it matters
+
+    A migration succeeds by returning True. This one returns None every time: its work is rolled back, it is recorded as
+    failed, and everything behind it is blocked.
+
+    ## How to fix it
+
+    Return True when it succeeded.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (…)")
+        return True                                  # good
+    ```
+    """
+    for migration in context.graph.migrations.values():
+        if migration.kind is BodyKind.FUNCTION and not migration.facts.returns_value:
+            message = f"{quoted(migration.name)} never returns a value, so it can only fail"
+            yield Hit(migration, message, "end it with `return True`")
+
+
+@rule("MG303", Severity.ERROR)
+def name_too_long(context: Context) -> Iterator[Hit]:
+    """A name that does not fit the ledger.
+
+    ## What it finds
+
+    A migration whose name has more characters than the ledger's column: 512, unless the table was made narrower.
+
+    ```python
+    @migration
+    def add_the_column_total_to_the_table_invoice_and_…(db): ...    # bad: 600 characters
+    ```
+
+    ## Why it matters
+
+    It could be applied, and then not be recorded: it would be applied again.
+
+    ## How to fix it
+
+    Shorten the name, and put the story into the docstring.
+
+    ```python
+    @migration
+    def add_invoice_total_20260401_001(db):          # good
+        \"\"\"Add the column total to the table invoice, and …\"\"\"
+    ```
+    """
+    limit = context.ledger_name_length
+    for migration in context.graph.migrations.values():
+        if len(migration.name) > limit:
+            message = f"{quoted(migration.name)} has {len(migration.name)} characters; the ledger holds {limit}"
+            yield Hit(migration, message, f"shorten the name to at most {limit} characters")
+
+
+@rule("MG304", Severity.INFO)
+def commit_before_return(context: Context) -> Iterator[Hit]:
+    """A commit of one's own just before success.
+
+    ## What it finds
+
+    `db.commit()` directly before `return True`.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (…)")
+        db.commit()                                  # bad: not needed
+        return True
+    ```
+
+    ## Why it matters
+
+    After a `return True` the work and its record are committed together. A commit before that divides them: a crash in
+    between leaves work without a record, and a human must decide (`migrate resolve`).
+
+    ## How to fix it
+
+    Leave the commit out.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (…)")
+        return True                                  # good
+    ```
+    """
+    for migration in context.graph.migrations.values():
+        if (place := migration.facts.commits_before_return) is not None:
+            message = f"{quoted(migration.name)} commits just before it returns"
+            yield Hit(migration, message, "remove `db.commit()`: success commits work and record together", place)

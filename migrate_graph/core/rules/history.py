@@ -1,0 +1,193 @@
+"""MG4xx: what a database remembers, against what is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migrate_graph.core.history import AttemptState, Status
+from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
+
+
+@rule("MG401", Severity.ERROR, needs_history=True)
+def orphan_record(context: Context) -> Iterator[Hit]:
+    """A migration that was applied and is declared nowhere.
+
+    ## What it finds
+
+    A name that the ledger has as installed and that no file declares. Needs a database (`--history`).
+
+    ```text
+    ledger: create_invioce                           # bad: renamed to create_invoice after it was applied
+    ```
+
+    ## Why it matters
+
+    A renamed migration is a new migration: it would run again under its new name. A deleted or not yet merged one means
+    that code and database are not of the same version.
+
+    ## How to fix it
+
+    Restore the declaration, import its file, or write the rename into the ledger.
+
+    ```console
+    $ migrate mark create_invoice --installed        # good: it is the same migration, under its new name
+    $ migrate mark create_invioce --pending
+    ```
+    """
+    pending = [name for name in context.graph.migrations if name not in context.history.applied]
+    for name in context.graph.orphans(context.history):
+        if name in context.history.applied:
+            otherwise = f"declare it again, or forget it: `migrate mark {name} --pending`"
+            hint = context.where_is(name, pending, otherwise)
+            yield Hit(name, f"{quoted(name)} is recorded as installed, and nothing declares it", hint)
+
+
+@rule("MG402", Severity.ERROR, needs_history=True)
+def applied_before_requirement(context: Context) -> Iterator[Hit]:
+    """A migration that was applied while something it requires was not.
+
+    ## What it finds
+
+    An installed migration with a declared requirement that is not installed. Needs a database (`--history`).
+
+    ```python
+    @migration(requires=["create_customer"])         # bad: the requirement was added after this one was applied
+    def create_invoice(db): ...
+    ```
+
+    ## Why it matters
+
+    This database was built in an order that the graph forbids; another one, built from nothing, will differ.
+
+    ## How to fix it
+
+    Do not add requirements to migrations that are applied somewhere. If the work of the missing one is in the database
+    already, record it.
+
+    ```console
+    $ migrate mark create_customer --installed       # good, when its work is there
+    ```
+    """
+    applied = context.history.applied
+    for migration in context.graph.migrations.values():
+        for needed in migration.requires:
+            if migration.name in applied and needed in context.graph.migrations and needed not in applied:
+                message = f"{quoted(migration.name)} is applied, but {quoted(needed)}, which it requires, is not"
+                hint = f"`migrate mark {needed} --installed` if its work is there; otherwise remove the requirement"
+                yield Hit(migration, message, hint)
+
+
+@rule("MG403", Severity.WARNING, needs_history=True)
+def changed_after_apply(context: Context) -> Iterator[Hit]:
+    """A migration that was edited after it was applied.
+
+    ## What it finds
+
+    A migration whose code is not the code that was applied. Comments and formatting do not count; migrations applied by
+    edwh-migrate, which kept no fingerprint, are not judged. Needs a database (`--history`).
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (id int, total int)")   # bad: total was added later
+        return True
+    ```
+
+    ## Why it matters
+
+    The edit never reaches this database: it and a new one will differ.
+
+    ## How to fix it
+
+    Undo the edit, and write a migration for the difference.
+
+    ```python
+    @migration(requires=create_invoice)
+    def add_invoice_total(db):                       # good
+        db.executesql("ALTER TABLE invoice ADD COLUMN total int")
+        return True
+    ```
+    """
+    ran = {
+        attempt.name: attempt.fingerprint
+        for attempt in context.history.attempts
+        if attempt.state is AttemptState.APPLIED
+    }
+    for name, migration in context.graph.migrations.items():
+        then, now = ran.get(name, ""), migration.facts.fingerprint
+        if name in context.history.applied and then and now and then != now:
+            message = f"{quoted(name)} was edited after it was applied"
+            yield Hit(migration, message, "undo the edit, and write a new migration for the difference")
+
+
+@rule("MG404", Severity.INFO, needs_history=True)
+def late_migration(context: Context) -> Iterator[Hit]:
+    """A migration that will run after ones it stands before.
+
+    ## What it finds
+
+    A migration that is not applied, and stands in the order before one that is. Needs a database (`--history`).
+
+    ```text
+    1  create_invoice_20260401_001      applied
+    2  add_email_20260402_001           pending      # bad: merged after 3 was applied
+    3  widen_total_20260403_001         applied
+    ```
+
+    ## Why it matters
+
+    It is applied later here than in a database built from nothing. That is harmless when the two have nothing to do
+    with each other, which is what requirements say.
+
+    ## How to fix it
+
+    If one builds on the other, say so; otherwise nothing needs to be done.
+
+    ```python
+    @migration(requires="widen_total_20260403_001")  # good, when it does
+    def add_email_20260402_001(db): ...
+    ```
+    """
+    applied = context.history.applied
+    installed = [name for name in context.order if name in applied]
+    for name in context.order:
+        if installed and name == installed[-1]:
+            return
+        if installed and name not in applied:
+            message = f"{quoted(name)} is pending, and stands before {quoted(installed[-1])}, which is applied"
+            hint = "if it builds on what is applied, let it require that; otherwise `migrate apply` runs it now"
+            yield Hit(context.graph.migrations[name], message, hint)
+
+
+@rule("MG405", Severity.ERROR, needs_history=True)
+def interrupted_migration(context: Context) -> Iterator[Hit]:
+    """A migration whose process died after commits of its own.
+
+    ## What it finds
+
+    A migration that was running when its process ended, with some of its work durable. Needs a database (`--history`).
+
+    ```text
+    backfill_totals: interrupted after 3 commits     # bad: nobody knows how far it came
+    ```
+
+    ## Why it matters
+
+    Running it again could do its work twice; calling it done could leave work undone. No tool can know which.
+
+    ## How to fix it
+
+    Look at the database, then say which it is.
+
+    ```console
+    $ migrate resolve backfill_totals --retry        # good: it can be run again from its beginning
+    $ migrate resolve backfill_totals --applied      # good: everything is there
+    ```
+    """
+    attempts = context.history.last_attempts()
+    for name, status in context.history.statuses().items():
+        if status is Status.INTERRUPTED:
+            count = attempts[name].commits
+            message = f"{quoted(name)} was interrupted after {count} own {'commit' if count == 1 else 'commits'}"
+            hint = f"look, then `migrate resolve {name} --applied` or `migrate resolve {name} --retry`"
+            yield Hit(context.graph.migrations.get(name, name), message, hint)

@@ -1,0 +1,352 @@
+"""MG1xx: names, requirements and numbers of migrations, and files that nobody imports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+
+from migrate_graph.core.graph import Ordering
+from migrate_graph.core.model import Migration, SourceLocation, View
+from migrate_graph.core.reachability import ancestor_masks
+from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, quoted, rule
+
+_RING_SHOWN = 6
+
+
+@rule("MG101", Severity.ERROR)
+def dependency_cycle(context: Context) -> Iterator[Hit]:
+    """Migrations that require each other in a ring.
+
+    ## What it finds
+
+    Each smallest ring of `requires`, edge by edge. Migrations that merely depend on a member of the ring are not named:
+    they are all right as soon as the ring is cut.
+
+    ```python
+    @migration(requires=["add_invoice_total"])       # bad: each waits for the other
+    def create_invoice(db): ...
+
+    @migration(requires=["create_invoice"])
+    def add_invoice_total(db): ...
+    ```
+
+    ## Why it matters
+
+    No member of a ring can ever run first, so neither they nor anything behind them can run at all.
+
+    ## How to fix it
+
+    Remove one of the requirements, usually the one that points to a migration declared later.
+
+    ```python
+    @migration                                       # good
+    def create_invoice(db): ...
+
+    @migration(requires=["create_invoice"])
+    def add_invoice_total(db): ...
+    ```
+    """
+    for ring in context.graph.cycles():
+        yield ring_hit(ring, context.graph.migrations, verb="requires")
+
+
+def ring_hit(ring: tuple[str, ...], declared: Mapping[str, Migration] | Mapping[str, View], *, verb: str) -> Hit:
+    """Say of a ring who points at whom, and which edge to cut.
+
+    Args:
+        ring: names along `before → after`, from the first-declared.
+        declared: where the names are declared; every member of a ring is.
+        verb: what a name does to the one before it: `requires`, `uses`, `replaces`.
+    """
+    # Read as people wrote it: from the one that requires to the one required.
+    walk = [ring[0], *ring[:0:-1], ring[0]]
+    rank = {name: declared[name].position for name in ring}
+    forward = next((edge for edge in pairwise(walk) if rank[edge[1]] > rank[edge[0]]), (walk[0], walk[1]))
+    culprit = declared[forward[0]]
+    steps = [quoted(name) for name in walk]
+    if len(ring) > _RING_SHOWN:
+        steps[_RING_SHOWN:-1] = [f"… ({len(ring) - _RING_SHOWN} more) …"]
+    if len(ring) == 1:
+        message = f"{quoted(ring[0])} {verb} itself"
+        hint = f"take {quoted(ring[0])} out of its own `{verb}`"
+    else:
+        message = f" {verb} ".join(steps)
+        hint = f"cut it where {quoted(culprit.name)} ({culprit.source}) {verb} {quoted(forward[1])}, declared later"
+    related = tuple(Related(name, f"{verb} {quoted(needed)}", declared[name].source) for name, needed in pairwise(walk))
+    return Hit(declared[ring[0]], message, hint, related=related)
+
+
+@rule("MG102", Severity.ERROR)
+def unknown_requirement(context: Context) -> Iterator[Hit]:
+    """A requirement that no file declares.
+
+    ## What it finds
+
+    A name in `requires` that is not the name of a migration: an orphan. Often a typo, a renamed migration, or a file
+    that nothing imports (then the hint names the file).
+
+    ```python
+    @migration(requires=["create_invioce"])          # bad: nothing has this name
+    def add_invoice_total(db): ...
+    ```
+
+    ## Why it matters
+
+    What requires a name that never runs can never run itself.
+
+    ## How to fix it
+
+    Correct the name, import the file that declares it, or require the function itself, which cannot be misspelt.
+
+    ```python
+    @migration(requires=create_invoice)              # good
+    def add_invoice_total(db): ...
+    ```
+    """
+    graph = context.graph
+    for migration in graph.migrations.values():
+        for needed in migration.requires:
+            if needed not in graph.migrations:
+                hint = context.where_is(
+                    needed, graph.migrations, f"declare {quoted(needed)}, or remove it from `requires`"
+                )
+                message = f"{quoted(migration.name)} requires {quoted(needed)}, which nothing declares"
+                yield Hit(migration, message, hint)
+
+
+@rule("MG103", Severity.ERROR)
+def duplicate_name(context: Context) -> Iterator[Hit]:
+    """Two migrations, or two views, of one name.
+
+    ## What it finds
+
+    A name that is declared more than once, with every place.
+
+    ```python
+    # invoices.py                                    # bad
+    @migration
+    def add_index(db): ...
+
+    # customers.py
+    @migration
+    def add_index(db): ...
+    ```
+
+    ## Why it matters
+
+    The ledger knows a migration by its name alone: after one of the two has run, the other counts as done and never
+    runs.
+
+    ## How to fix it
+
+    Rename the one that has not been applied anywhere yet; a date and a number at the end keep names apart.
+
+    ```python
+    @migration
+    def add_index_on_customers_20260401_001(db): ...  # good
+    ```
+    """
+    yield from _repeated(context.graph.registry.migrations, "migration")
+    yield from _repeated(context.graph.registry.views, "view")
+
+
+def _repeated(declared: Iterable[Migration] | Iterable[View], noun: str) -> Iterator[Hit]:
+    places: dict[str, list[Migration | View]] = {}
+    for each in declared:
+        places.setdefault(each.name, []).append(each)
+    for name, found in places.items():
+        if len(found) > 1:
+            where = " and ".join(str(each.source) for each in found)
+            related = tuple(Related(name, f"declares {noun} {quoted(name)}", each.source) for each in found)
+            hint = f"rename the one at {found[-1].source}, or remove it"
+            yield Hit(
+                found[-1], f"{noun} {quoted(name)} is declared {len(found)} times: {where}", hint, related=related
+            )
+
+
+@rule("MG104", Severity.ERROR)
+def forgotten_import(context: Context) -> Iterator[Hit]:
+    """A file with migrations that nobody imports.
+
+    ## What it finds
+
+    A Python file below the directory of the migrations file that declares migrations or views and is not reached by any
+    import. It is found by its text; it is not run.
+
+    ```text
+    migrations.py        import invoices              # bad: customers.py is forgotten
+    invoices.py
+    customers.py         @migration def create_customer(db): ...
+    ```
+
+    ## Why it matters
+
+    Its migrations do not exist for `plan` and `apply`: they are never run, and nobody is told.
+
+    ## How to fix it
+
+    Import the file from the migrations file; order does not matter for requirements.
+
+    ```python
+    import customers                                 # good
+    import invoices
+    ```
+    """
+    for file in context.graph.registry.unreached:
+        names = [name for name, _ in file.names]
+        message = f"{quoted(file.path)} declares {listed(names)}, and nothing imports it"
+        first = min((line for _, line in file.names), default=1)
+        yield Hit(file.path, message, context.how_to_import(file), SourceLocation(file.path, first))
+
+
+@rule("MG105", Severity.INFO)
+def redundant_requirement(context: Context) -> Iterator[Hit]:
+    """A requirement that another requirement implies.
+
+    ## What it finds
+
+    A name in `requires` that something else in the same list requires already, directly or not.
+
+    ```python
+    @migration(requires=[create_customer])
+    def create_invoice(db): ...
+
+    @migration(requires=[create_customer, create_invoice])   # bad: the first says nothing new
+    def add_invoice_total(db): ...
+    ```
+
+    ## Why it matters
+
+    Nothing breaks; but every such edge hides the ones that mean something, in the file and in the picture.
+
+    ## How to fix it
+
+    Keep the nearest requirement only. Where the list is there for the reader, ignore the rule.
+
+    ```python
+    @migration(requires=[create_invoice])            # good
+    def add_invoice_total(db): ...
+    ```
+    """
+    for (needed, name), via in context.graph.redundant_requires.items():
+        message = f"{quoted(name)} requires {quoted(needed)}, which its requirement {quoted(via)} implies"
+        yield Hit(context.graph.migrations[name], message, f"remove {quoted(needed)} from `requires` of {quoted(name)}")
+
+
+@rule("MG106", Severity.OFF)
+def isolated_migration(context: Context) -> Iterator[Hit]:
+    """A migration without any edge.
+
+    ## What it finds
+
+    A migration that requires nothing, is required by nothing, touches no view, and opens or closes no window. A graph
+    of one migration is not accused. The rule is off unless it is named in `select`, `warn` or `error`.
+
+    ```python
+    @migration                                       # bad, where the rule is on
+    def add_index_on_invoice(db): ...
+    ```
+
+    ## Why it matters
+
+    Only its place in the file says when it runs. Projects with many authors may want every migration to say what it is
+    built on.
+
+    ## How to fix it
+
+    Say what it needs.
+
+    ```python
+    @migration(requires=create_invoice)              # good
+    def add_index_on_invoice(db): ...
+    ```
+    """
+    graph = context.graph
+    bounds = {bound for view in graph.views.values() for bound in (view.since, view.until)}
+    for name, migration in graph.migrations.items():
+        connected = migration.touches or name in bounds or graph.requires.degree(name)
+        if not connected and len(graph.migrations) > 1:
+            message = f"{quoted(name)} is connected to nothing"
+            yield Hit(migration, message, f"say what {quoted(name)} builds on: `@migration(requires=…)`")
+
+
+@rule("MG107", Severity.WARNING)
+def missing_sequence(context: Context) -> Iterator[Hit]:
+    """A name without a number where numbers decide.
+
+    ## What it finds
+
+    With `migration_ordering_mode = "intertwined"`: a migration whose name does not end in a number.
+
+    ```python
+    @migration
+    def add_invoice_total(db): ...                   # bad: counts as number 0
+    ```
+
+    ## Why it matters
+
+    In this mode the number at the end decides between migrations that could both run next. Without one it is 0: the
+    migration goes ahead of numbered ones that are much older.
+
+    ## How to fix it
+
+    End the name in `_<date>_<number>`, as long as it has not been applied anywhere: a new name is a new migration.
+
+    ```python
+    @migration
+    def add_invoice_total_20260401_001(db): ...      # good
+    ```
+    """
+    if context.ordering is Ordering.INTERTWINED:
+        for migration in context.graph.migrations.values():
+            if migration.sequence is None:
+                message = f"{quoted(migration.name)} has no trailing number, and the ordering is intertwined"
+                yield Hit(migration, message, "if it was never applied, end its name in `_YYYYMMDD_NNN`")
+
+
+@rule("MG108", Severity.INFO)
+def duplicate_sequence(context: Context) -> Iterator[Hit]:
+    """Two migrations that share date and number.
+
+    ## What it finds
+
+    Migrations whose names end in the same number and that no requirement puts in order.
+
+    ```python
+    @migration
+    def add_invoice_total_20260401_001(db): ...      # bad
+
+    @migration
+    def add_customer_email_20260401_001(db): ...
+    ```
+
+    ## Why it matters
+
+    Their order is decided by the order of imports only. It usually means that two branches were merged.
+
+    ## How to fix it
+
+    Give the later one the next number while it has not been applied anywhere, or let one require the other.
+
+    ```python
+    @migration
+    def add_customer_email_20260401_002(db): ...     # good
+    ```
+    """
+    graph = context.graph
+    sharing: dict[tuple[int, int], list[str]] = {}
+    for name in context.order:
+        if (sequence := graph.migrations[name].sequence) is not None:
+            sharing.setdefault(sequence, []).append(name)
+    groups = {sequence: names for sequence, names in sharing.items() if len(names) > 1}
+    bits, masks = ancestor_masks(graph.requires, (name for names in groups.values() for name in names))
+    for (first, second), names in groups.items():
+        # A group is in order when each one precedes the next in the line.
+        loose = [(one, other) for one, other in pairwise(names) if not bits[one] & masks[other]]
+        if loose:
+            number = f"{first}_{second:03}" if second else str(first)
+            last = graph.migrations[loose[-1][1]]
+            related = tuple(Related(name, f"ends in {number}", graph.migrations[name].source) for name in names)
+            message = f"{listed(names)} share the number {number}: only the order of imports puts them in order"
+            hint = f"give {quoted(last.name)} the next number, or let it require {quoted(loose[-1][0])}"
+            yield Hit(last, message, hint, related=related)

@@ -1,0 +1,220 @@
+"""What a rule is, what it is given, and what it says."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TypeAlias
+
+from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.history import History
+from migrate_graph.core.model import Migration, SourceLocation, UnreachedFile, View
+from migrate_graph.core.rules.timeline import Timeline
+
+# Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
+_SUGGESTIONS = 40
+_SHOWN = 80
+
+
+class Severity(StrEnum):
+    """How bad a finding is: only an ERROR stops a plan."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another place that a finding is about: a member of a cycle, the other of two duplicates.
+
+    Attributes:
+        subject: name of the migration or view.
+        message: what it does there (`requires b`).
+        source: where.
+    """
+
+    subject: str
+    message: str
+    source: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of the user's graph.
+
+    Attributes:
+        code: `MG101`.
+        rule: `dependency-cycle`.
+        severity: after the user's configuration.
+        subject: name of the migration or view it is about.
+        message: what is wrong (lower case, no full stop).
+        hint: something to do or type.
+        source: where.
+        related: other places, in reading order (a cycle's edges one by one).
+    """
+
+    code: str
+    rule: str
+    severity: Severity
+    subject: str
+    message: str
+    hint: str
+    source: SourceLocation | None = None
+    related: tuple[Related, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What a rule says of one place; `check` makes a finding of it.
+
+    Attributes:
+        subject: what it is about: a declaration, or a name without one (a file, a recorded name).
+        message: as in `Finding`.
+        hint: as in `Finding`.
+        source: where; the declaration's own place when not given.
+        related: as in `Finding`.
+    """
+
+    subject: Migration | View | str
+    message: str
+    hint: str
+    source: SourceLocation | None = None
+    related: tuple[Related, ...] = ()
+
+
+Find: TypeAlias = Callable[["Context"], Iterator[Hit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of `check`.
+
+    Attributes:
+        code: `MG101`; never reused for something else.
+        name: `dependency-cycle`: what it finds, as a bad pattern.
+        severity: unless configured otherwise.
+        find: finds every place.
+        page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
+        needs_history: it says nothing without a database's history.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    find: Find
+    page: str
+    needs_history: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The first line of the page."""
+        return self.page.partition("\n")[0]
+
+
+RULES: dict[str, Rule] = {}
+"""Every rule by code, in order of the codes of each hundred."""
+
+
+def rule(code: str, severity: Severity, *, needs_history: bool = False) -> Callable[[Find], Find]:
+    """Enter a function into the catalogue; its name is the rule's name, its docstring the rule's page.
+
+    Args:
+        code: not yet taken.
+        severity: unless configured otherwise.
+        needs_history: call it only when there is a history.
+    """
+
+    def enter(find: Find) -> Find:
+        if code in RULES:
+            message = f"{code} is taken by {RULES[code].name}"
+            raise AssertionError(message)
+        name = find.__name__.replace("_", "-")
+        RULES[code] = Rule(code, name, severity, find, inspect.cleandoc(find.__doc__ or ""), needs_history)
+        return find
+
+    return enter
+
+
+class Context:
+    """What rules are given: the graph, what a database remembers, and what several rules work out of them.
+
+    Attributes:
+        graph: what is judged.
+        history: what the database remembers; empty without one.
+        ordering: how ties are broken.
+        ledger_name_length: width of the ledger's name column, in characters.
+    """
+
+    def __init__(self, graph: MigrationGraph, history: History, *, ordering: Ordering, ledger_name_length: int) -> None:
+        self.graph = graph
+        self.history = history
+        self.ordering = ordering
+        self.ledger_name_length = ledger_name_length
+        self._suggestions_left = _SUGGESTIONS
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The migrations in the order in which they run; those on or behind a cycle last."""
+        return self.graph.order(self.ordering)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """That order as a line of moments."""
+        return Timeline(self.graph, self.order)
+
+    @cached_property
+    def _unreached(self) -> dict[str, tuple[UnreachedFile, int]]:
+        return {name: (file, line) for file in self.graph.registry.unreached for name, line in file.names}
+
+    def where_is(self, name: str, among: Iterable[str], otherwise: str) -> str:
+        """Give the hint for a name that nothing declares.
+
+        Args:
+            name: the unknown name.
+            among: the names it may have been meant for.
+            otherwise: what to do when nothing is like it.
+        """
+        if name in self._unreached:
+            file, line = self._unreached[name]
+            return f"defined in {file.path}:{line}, which nothing imports: {self.how_to_import(file)}"
+        close = self.similar(name, among)
+        return f"did you mean {' or '.join(map(quoted, close))}?" if close else otherwise
+
+    def similar(self, name: str, among: Iterable[str]) -> list[str]:
+        """Give at most two names like this one, best first; none after many questions, so that a rule stays fast."""
+        self._suggestions_left -= 1
+        if self._suggestions_left < 0 or len(name) > self.ledger_name_length:
+            return []
+        return get_close_matches(name, [other for other in among if other != name], n=2, cutoff=0.7)
+
+    def how_to_import(self, file: UnreachedFile) -> str:
+        """Say how a file beside the migrations is imported."""
+        path = PurePosixPath(file.path)
+        homes = {PurePosixPath(migration.module).parent for migration in self.graph.migrations.values()}
+        above = [home for home in homes if path.is_relative_to(home)]
+        if above:
+            path = path.relative_to(min(above, key=lambda home: len(home.parts)))
+        parts = (*path.parent.parts, path.stem)
+        if all(part.isidentifier() for part in parts):
+            return f"add `import {'.'.join(parts)}`"
+        return "import it, under a name that Python can import"
+
+
+def quoted(name: str) -> str:
+    """Quote a name in a message, shortened when it would drown the rest."""
+    return f"'{name if len(name) <= _SHOWN else name[:_SHOWN] + '…'}'"
+
+
+def listed(names: Iterable[str], *, limit: int = 5) -> str:
+    """Join quoted names; beyond the limit only their number is told."""
+    shown = [quoted(name) for name in names]
+    if len(shown) > limit:
+        return f"{', '.join(shown[:limit])} and {len(shown) - limit} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
