@@ -1,0 +1,201 @@
+"""Which migrations and views a few words mean: `+name`, `name+1`, `tag:x`, `state:pending`, …."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
+from migrate_graph.core.history import Status
+from migrate_graph.core.plan import Plan
+from migrate_graph.errors import UsageError
+
+_TERM = re.compile(r"(?:(?P<up>\d{0,9})\+)?(?P<what>.+?)(?:\+(?P<down>\d{0,9}))?", re.DOTALL)
+_GLOB = re.compile(r"[*?\[]")
+
+# What must be there first. A migration does not need the views that it touches or closes.
+_NEEDED = frozenset({EdgeKind.REQUIRES, EdgeKind.SINCE, EdgeKind.USES, EdgeKind.REPLACES})
+
+
+def select(
+    expressions: str | Iterable[str], graph: MigrationGraph, plan: Plan, *, exclude: str | Iterable[str] = ()
+) -> frozenset[Node]:
+    """Give the migrations and views that selectors mean.
+
+    A selector is a name, a name with `*`, `?` or `[…]`, or one of `tag:WORD`, `state:STATUS`, `module:PATH` (a file, a
+    directory, or a pattern) and `kind:migration|view`. `+` before it adds what it needs, `+` after it what needs it;
+    `2+` and `+1` go so many steps. A migration needs what it `requires`; a view needs the views it `uses` and
+    `replaces`, and the migration that opens its window (`since`). Selectors separated by spaces add up; separated by
+    commas, all must hold. A name that a migration and a view share means both.
+
+    Args:
+        expressions: one string, or several that add up; none for everything.
+        graph: what is declared.
+        plan: of the whole graph: tells the states.
+        exclude: what to leave out, in the same words.
+
+    Raises:
+        UsageError: words that mean nothing here; all of them are named. Only a `state:` may be empty.
+    """
+    reader = _Reader(graph, plan)
+    included = reader.union(expressions, otherwise=frozenset(graph.nodes()))
+    left = included - reader.union(exclude, otherwise=frozenset())
+    if included and not left and not reader.asked_states:
+        reader.faults.append("everything that is selected is excluded")
+    if reader.faults:
+        hint = f"did you mean {' or '.join(dict.fromkeys(reader.near))}?" if reader.near else _HINT
+        raise UsageError("; ".join(dict.fromkeys(reader.faults)), hint=hint)
+    return left
+
+
+_HINT = "`migrate status` lists the names; patterns are quoted: `--select 'billing_*'`"
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads selectors and keeps every fault instead of raising the first."""
+
+    graph: MigrationGraph
+    plan: Plan
+    faults: list[str] = field(default_factory=list)
+    near: list[str] = field(default_factory=list)
+    asked_states: bool = False
+    _before: dict[Node, list[Node]] = field(default_factory=dict)
+    _after: dict[Node, list[Node]] = field(default_factory=dict)
+
+    def union(self, expressions: str | Iterable[str], *, otherwise: frozenset[Node]) -> frozenset[Node]:
+        """Read selectors that add up."""
+        given = [expressions] if isinstance(expressions, str) else list(expressions)
+        words = [word for expression in given for word in self._words(expression)]
+        if not words:
+            return otherwise
+        return frozenset[Node]().union(*(self._intersection(word) for word in words))
+
+    def _words(self, expression: str) -> list[str]:
+        """Split at spaces, unless the whole is a name: names come from code and may hold anything."""
+        return [expression] if any(self._named(expression)) else expression.split()
+
+    def _intersection(self, word: str) -> frozenset[Node]:
+        if any(self._named(word)):
+            return frozenset(self._named(word))
+        faults_before = len(self.faults)
+        parts = [self._term(part) for part in word.split(",")]
+        found = parts[0].intersection(*parts[1:])
+        if not found and len(self.faults) == faults_before and "state:" not in word:
+            self.faults.append(f"nothing is all of '{word}' at once")
+        return found
+
+    def _term(self, term: str) -> frozenset[Node]:
+        match = _TERM.fullmatch(term)
+        if match is None:
+            self.faults.append("a selector is empty")
+            return frozenset()
+        found = frozenset(self._means(match["what"]))
+        self._link(needed=match["up"] is not None or match["down"] is not None)
+        before = _reach(found, self._before, match["up"])
+        after = _reach(found, self._after, match["down"])
+        return found | before | after
+
+    def _means(self, what: str) -> Iterator[Node]:
+        """Give what one selector without its `+` means."""
+        method, colon, value = what.partition(":")
+        readers: dict[str, Callable[[str], Iterable[Node]]] = {
+            "tag": self._tagged,
+            "state": self._in_state,
+            "module": self._in_module,
+            "kind": self._of_kind,
+        }
+        if colon and method in readers:
+            yield from readers[method](value)
+        elif colon and not any(self._named(what)):
+            self._fault(f"no selector '{method}:'", method, readers, ":")
+        elif found := list(self._named(what)) or (list(self._matching(what)) if _GLOB.search(what) else []):
+            yield from found
+        elif _GLOB.search(what):
+            self.faults.append(f"no migration or view matches '{what}'")
+        else:
+            self._fault(f"no migration or view is called '{what}'", what, (*self.graph.migrations, *self.graph.views))
+
+    def _named(self, name: str) -> Iterator[Node]:
+        if name in self.graph.migrations:
+            yield Node(NodeKind.MIGRATION, name)
+        if name in self.graph.views:
+            yield Node(NodeKind.VIEW, name)
+
+    def _matching(self, pattern: str) -> Iterator[Node]:
+        return (node for node in self.graph.nodes() if fnmatchcase(node.name, pattern))
+
+    def _tagged(self, tag: str) -> Iterable[Node]:
+        migrations = self.graph.migrations.values()
+        found = [Node(NodeKind.MIGRATION, each.name) for each in migrations if tag in each.tags]
+        if not found:
+            self._fault(
+                f"no migration has the tag '{tag}'", tag, {each for one in migrations for each in one.tags}, "tag:"
+            )
+        return found
+
+    def _in_state(self, state: str) -> Iterable[Node]:
+        self.asked_states = True
+        if state not in set(Status):
+            self._fault(f"no state is called '{state}'", state, Status, "state:")
+        return [Node(NodeKind.MIGRATION, name) for name, status in _states(self.plan).items() if status == state]
+
+    def _in_module(self, path: str) -> Iterable[Node]:
+        modules = {Node(NodeKind.MIGRATION, each.name): each.module for each in self.graph.migrations.values()}
+        modules |= {Node(NodeKind.VIEW, each.name): each.module for each in self.graph.views.values()}
+        directory = f"{path.rstrip('/')}/"
+        found = [
+            node
+            for node, module in modules.items()
+            if module == path or module.startswith(directory) or fnmatchcase(module, path)
+        ]
+        if not found:
+            self._fault(f"no migration or view is in '{path}'", path, set(modules.values()), "module:")
+        return found
+
+    def _of_kind(self, kind: str) -> Iterable[Node]:
+        if kind not in set(NodeKind):
+            self._fault(f"no kind is called '{kind}'", kind, NodeKind, "kind:")
+        return [node for node in self.graph.nodes() if node.kind == kind]
+
+    def _fault(self, message: str, word: str, among: Iterable[str], prefix: str = "") -> None:
+        self.faults.append(message)
+        close = get_close_matches(word, sorted(among), n=2, cutoff=0.6)
+        # A selector's own name is shown with its colon behind it, the words after one with the selector before them.
+        self.near += [f"'{each}:'" if prefix == ":" else f"'{prefix}{each}'" for each in close]
+
+    def _link(self, *, needed: bool) -> None:
+        """Index the edges once somebody wants to walk them."""
+        if needed and not self._before:
+            declared = set(self.graph.nodes())
+            for edge in self.graph.edges():
+                if edge.kind in _NEEDED and {edge.before, edge.after} <= declared:
+                    self._before.setdefault(edge.after, []).append(edge.before)
+                    self._after.setdefault(edge.before, []).append(edge.after)
+
+
+def _reach(start: frozenset[Node], neighbours: dict[Node, list[Node]], hops: str | None) -> set[Node]:
+    """Walk so many steps: none for None, any number for an empty text."""
+    if hops is None:
+        return set()
+    reached = set(start)
+    fringe = set(start)
+    steps = int(hops) if hops else len(neighbours) + 1
+    while fringe and steps:
+        fringe = {other for node in fringe for other in neighbours.get(node, ())} - reached
+        reached |= fringe
+        steps -= 1
+    return reached
+
+
+def _states(plan: Plan) -> dict[str, Status]:
+    """Give the state of every migration as the plan of the whole graph has it."""
+    states = dict.fromkeys(plan.applied, Status.APPLIED)
+    states |= {step.migration.name: step.reason.status for step in plan.steps}
+    states |= {each.migration.name: Status.BLOCKED for each in plan.blocked}
+    states |= dict.fromkeys(plan.unselected, Status.PENDING)
+    states |= dict.fromkeys(plan.interrupted, Status.INTERRUPTED)
+    return states | dict.fromkeys(plan.orphans, Status.ORPHAN)
