@@ -60,13 +60,55 @@ def _dot(picture: Picture, _: Renderer) -> bytes:
     return to_dot(picture).encode()
 
 
+def _mermaid(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.mermaid import to_mermaid
+
+    return to_mermaid(picture).encode()
+
+
+def _markdown(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.mermaid import to_markdown
+
+    return to_markdown(picture).encode()
+
+
+def _text(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.lanes import to_text
+
+    return to_text(picture).encode()
+
+
+def _json(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.node_link import to_json
+
+    return to_json(picture)
+
+
+def _graphml(picture: Picture, _: Renderer) -> bytes:
+    from migrate_graph.render.node_link import to_graphml
+
+    return to_graphml(picture)
+
+
+def _html(picture: Picture, renderer: Renderer) -> bytes:
+    from migrate_graph.render.page import to_html
+
+    return to_html(picture, renderer=renderer)
+
+
 FORMATS: Final[dict[str, Format]] = {
     each.name: each
     for each in (
         Format("svg", (".svg",), "a picture for browsers and documents", _svg),
         Format("png", (".png",), "a picture for everything else", _png, text=False),
         Format("pdf", (".pdf",), "a picture for printing (needs a system Graphviz)", _pdf, text=False),
+        Format("html", (".html", ".htm"), "a page to explore: search, filters, details", _html),
         Format("dot", (".dot", ".gv"), "Graphviz source", _dot),
+        Format("mermaid", (".mmd", ".mermaid"), "a diagram that code hosts draw", _mermaid),
+        Format("markdown", (".md",), "a report for job summaries and pull requests", _markdown),
+        Format("json", (".json",), "node-link data for programs", _json),
+        Format("graphml", (".graphml",), "for yEd, Gephi and the like", _graphml),
+        Format("text", (".txt",), "lanes for a terminal", _text),
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from migrate_graph.core.rules import Finding
 from migrate_graph.errors import UsageError
 from migrate_graph.render.details import Details
 from migrate_graph.render.overview import overview
-from migrate_graph.render.picture import About, Cluster, Grouping, Picture, PictureEdge, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import About, Cluster, Grouping, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
 from migrate_graph.render.shown import EVERYTHING_UP_TO, Shown, choose, touches_shown
 from migrate_graph.render.states import Fact, facts_of, orphans_of, ring_edges
 from migrate_graph.render.style import EdgeState, State
@@ -27,6 +27,7 @@ ORPHANS_ONE_BY_ONE = 3
 """More records of nothing than these are drawn as one box."""
 STRENGTH = (EdgeKind.REQUIRES, EdgeKind.REPLACES, EdgeKind.SINCE, EdgeKind.UNTIL, EdgeKind.USES, EdgeKind.TOUCHES)
 """Of several reasons between one pair, the first of these is drawn."""
+RING_KINDS = frozenset({EdgeKind.REQUIRES, EdgeKind.USES, EdgeKind.REPLACES})
 _SETTLED = frozenset({State.APPLIED, State.RETIRED})
 
 
@@ -100,6 +101,7 @@ class _Composer:
             subtitle=self._subtitle(shown),
             nodes=tuple(nodes),
             edges=tuple(self._edges(question, shown.nodes)),
+            links=tuple(self._links(shown.nodes)),
             about=self.about,
             clusters=() if left_to_right or self.options.grouping is Grouping.NONE else _clusters(nodes),
             left_to_right=left_to_right,
@@ -147,6 +149,7 @@ class _Composer:
             source=one_line(str(declared.source)) if declared else "",
             description=one_line(declared.description.partition("\n")[0]) if declared else "",
             link=_link(self.options.link_template, declared.source) if declared else "",
+            place=fact.place,
             details=self.details.of(node),
         )
 
@@ -175,8 +178,17 @@ class _Composer:
         )
         return sorted(drawn, key=lambda edge: (edge.before, edge.after))
 
+    def _links(self, shown: AbstractSet[Node]) -> Iterator[Link]:
+        """Give every edge between drawn nodes."""
+        implied = self.about.graph.redundant_requires
+        for edge in self.about.graph.edges():
+            if edge.before in shown and edge.after in shown:
+                said = edge.kind is EdgeKind.REQUIRES and (edge.before.name, edge.after.name) in implied
+                ring = edge.kind in RING_KINDS and (edge.before, edge.after) in self.rings
+                yield Link(key_of(edge.before), key_of(edge.after), edge.kind, implied=said, ring=ring)
+
     def _edge_state(self, before: Node, after: Node, kinds: Sequence[EdgeKind]) -> EdgeState:
-        if (before, after) in self.rings and EdgeKind.TOUCHES not in kinds[:1]:
+        if (before, after) in self.rings and RING_KINDS & set(kinds):
             return EdgeState.CYCLE
         settled = self.facts[before].state in _SETTLED and self.facts[after].state in _SETTLED
         return EdgeState.OLD if settled else EdgeState.LIVE

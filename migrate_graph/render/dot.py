@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import graphviz
 
 # Points. Courier is 0.6 em wide in every build of Graphviz, so boxes measured here fit the letters of any monospaced font.
-_LETTER, _LINE = 6.0, 12.0
+LETTER, LINE = 6.0, 12.0
 _SHAPES = {"view": "octagon", "module": "folder", "orphans": "box3d"}
 
 
@@ -86,8 +86,8 @@ def _frame(frame: graphviz.Digraph, label: str) -> None:
 def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
     style = STATES[node.state]
     lines = text_of(node)
-    height = len(lines) * _LINE + 9
-    width = max(columns(line) for line in lines) * _LETTER + 14 + (0.5 * height if node.kind == "view" else 0)
+    height = len(lines) * LINE + 9
+    width = max(columns(line) for line in lines) * LETTER + 14 + (0.6 * height + 4 if node.kind == "view" else 0)
     attributes = {
         "id": node.key,
         "class": f"{node.kind} {node.state}",

@@ -83,6 +83,10 @@ Paint: TypeAlias = Callable[[str, str], str]
 FindingFormat: TypeAlias = Callable[[Report], str]
 
 
+def _flat(text: str) -> str:
+    return printable(text, newlines=False)
+
+
 def fingerprint(finding: Finding) -> str:
     """Identify a finding by its code and names, so that it stays the same when lines move."""
     names = [finding.code, finding.subject, finding.message, *(related.subject for related in finding.related)]
@@ -112,22 +116,22 @@ def to_text(report: Report, paint: Paint = _plain) -> str:
 
 def _text_of(finding: Finding, report: Report, paint: Paint) -> str:
     heading = paint(f"{finding.severity} {finding.code}", _TEXT_STYLES[finding.severity])
-    lines = [f"{heading} {finding.rule}: {paint(printable(finding.message), 'bold')}"]
+    lines = [f"{heading} {finding.rule}: {paint(_flat(finding.message), 'bold')}"]
     if finding.source is not None:
         lines += _excerpt(finding, finding.source, report, paint)
     lines += [f"   {paint('at', 'muted')} {_related_text(related)}" for related in finding.related]
-    lines += [f"   {paint('hint:', 'info')} {printable(line)}" for line in finding.hint.splitlines()]
+    lines += [f"   {paint('hint:', 'info')} {_flat(line)}" for line in finding.hint.splitlines()]
     return "\n".join(lines) + "\n"
 
 
 def _related_text(related: Related) -> str:
-    where = f"{printable(str(related.source))}  " if related.source else ""
-    return f"{where}'{printable(related.subject)}' {printable(related.message)}"
+    where = f"{_flat(str(related.source))}  " if related.source else ""
+    return f"{where}'{_flat(related.subject)}' {_flat(related.message)}"
 
 
 def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
-    lines = [f"  {paint('-->', 'muted')} {printable(str(source))}"]
-    text = printable(report.line_of(source).rstrip())
+    lines = [f"  {paint('-->', 'muted')} {_flat(str(source))}"]
+    text = _flat(report.line_of(source).rstrip())
     if text.strip():
         number = str(source.line)
         lines.append(f"{paint(f'{number:>5} |', 'muted')} {text}")
@@ -141,9 +145,9 @@ def _caret(finding: Finding, text: str) -> str:
     """Underline the name that the finding is about: another one than the subject, where the line has it."""
     quoted = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
     for name in (*quoted, finding.subject):
-        at = text.find(printable(name))
+        at = text.find(_flat(name))
         if at >= 0:
-            return " " * at + "^" * len(printable(name))
+            return " " * at + "^" * len(_flat(name))
     return ""
 
 
@@ -246,7 +250,7 @@ def _escape_property(text: str) -> str:
 
 
 def _legible(text: str) -> str:
-    return "\n".join(printable(line) for line in text.splitlines())
+    return "\n".join(_flat(line) for line in text.splitlines())
 
 
 # -- sarif -----------------------------------------------------------------------------------------------------------
@@ -337,7 +341,9 @@ def to_junit(report: Report) -> str:
         suites.setdefault(subject.module, []).append((subject, findings))
     root = ET.Element("testsuites", name="migrate check", tests=str(len(cases)), failures=_failures(cases))
     for module, members in suites.items():
-        suite = ET.SubElement(root, "testsuite", name=_xml(module), tests=str(len(members)), failures=_failures(members))
+        suite = ET.SubElement(
+            root, "testsuite", name=_xml(module), tests=str(len(members)), failures=_failures(members)
+        )
         for subject, findings in members:
             _add_case(suite, subject, findings, report)
     ET.indent(root)
@@ -377,7 +383,9 @@ def _add_case(suite: ET.Element, subject: Subject, findings: list[Finding], repo
         failure.text = _xml("\n".join(_text_of(finding, report, _plain) for finding in errors))
     others = [finding for finding in findings if finding.severity is not Severity.ERROR]
     if others:
-        ET.SubElement(case, "system-out").text = _xml("\n".join(_text_of(finding, report, _plain) for finding in others))
+        ET.SubElement(case, "system-out").text = _xml(
+            "\n".join(_text_of(finding, report, _plain) for finding in others)
+        )
 
 
 def _xml(text: str) -> str:
@@ -386,7 +394,12 @@ def _xml(text: str) -> str:
 
 # -- gitlab ----------------------------------------------------------------------------------------------------------
 
-_GITLAB_SEVERITIES = {Severity.ERROR: "critical", Severity.WARNING: "minor", Severity.INFO: "info", Severity.OFF: "info"}
+_GITLAB_SEVERITIES = {
+    Severity.ERROR: "critical",
+    Severity.WARNING: "minor",
+    Severity.INFO: "info",
+    Severity.OFF: "info",
+}
 
 
 def to_gitlab(report: Report) -> str:
@@ -396,19 +409,26 @@ def to_gitlab(report: Report) -> str:
     for finding in report.findings:
         place, mark = report.place(finding.source), fingerprint(finding)
         seen[mark] = seen.get(mark, 0) + 1
-        entries.append({
-            "description": _legible(f"{finding.code} {finding.message}"),
-            "check_name": finding.rule,
-            "fingerprint": mark if seen[mark] == 1 else hashlib.sha256(f"{mark}{seen[mark]}".encode()).hexdigest(),
-            "severity": _GITLAB_SEVERITIES[finding.severity],
-            "location": {"path": place.path, "lines": {"begin": place.line}},
-        })
+        entries.append(
+            {
+                "description": _legible(f"{finding.code} {finding.message}"),
+                "check_name": finding.rule,
+                "fingerprint": mark if seen[mark] == 1 else hashlib.sha256(f"{mark}{seen[mark]}".encode()).hexdigest(),
+                "severity": _GITLAB_SEVERITIES[finding.severity],
+                "location": {"path": place.path, "lines": {"begin": place.line}},
+            }
+        )
     return json.dumps(entries, indent=2, ensure_ascii=True) + "\n"
 
 
 # -- markdown --------------------------------------------------------------------------------------------------------
 
-_MARKDOWN_MARKS = {Severity.ERROR: "✗ error", Severity.WARNING: "! warning", Severity.INFO: "i remark", Severity.OFF: "off"}
+_MARKDOWN_MARKS = {
+    Severity.ERROR: "✗ error",
+    Severity.WARNING: "! warning",
+    Severity.INFO: "i remark",
+    Severity.OFF: "off",
+}
 
 
 def to_markdown(report: Report) -> str:

@@ -48,7 +48,7 @@ def draw_head(picture: Picture, *, left: float, width: float) -> tuple[ET.Elemen
         draw(entry)
         _write(entry, _SWATCH + 8, 12.5, words, quiet=True)
         at += needed
-    return head, top + _ROW + 8
+    return head, top + _ROW + 4
 
 
 def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:

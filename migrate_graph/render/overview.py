@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
-from migrate_graph.render.picture import About, Picture, PictureEdge, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
 from migrate_graph.render.states import Fact
 from migrate_graph.render.style import EdgeState, State
 from migrate_graph.render.words import one_line, safe, wrapped
@@ -39,6 +39,7 @@ def overview(about: About, facts: Mapping[Node, Fact], options: PictureOptions) 
         subtitle=f"{len(names)} modules, {len(facts)} migrations and views; each arrow says how many edges it stands for",
         nodes=nodes,
         edges=edges,
+        links=tuple(Link(edge.before, edge.after, edge.kind, count=edge.count) for edge in edges),
         about=about,
         left_to_right=True,
         total=len(nodes),

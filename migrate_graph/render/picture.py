@@ -75,6 +75,7 @@ class PictureNode:
         source: `file:line`; empty when nothing declares it.
         description: first line of its docstring.
         link: URL of its source; empty without one.
+        place: in the run, from 1; 0 when it does not run.
         details: more for a reader who asks: pairs of a word and a text.
     """
 
@@ -88,6 +89,7 @@ class PictureNode:
     source: str = ""
     description: str = ""
     link: str = ""
+    place: int = 0
     details: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -115,6 +117,27 @@ class PictureEdge:
     kind: EdgeKind
     state: EdgeState = EdgeState.LIVE
     kinds: tuple[EdgeKind, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One edge of the graph, drawn or not.
+
+    Attributes:
+        before: key of the first.
+        after: key of the second.
+        kind: why.
+        implied: other requirements say the same, so it is not drawn.
+        ring: it closes a cycle.
+        count: how many edges it stands for (module overview).
+    """
+
+    before: str
+    after: str
+    kind: EdgeKind
+    implied: bool = False
+    ring: bool = False
     count: int = 1
 
 
@@ -157,7 +180,8 @@ class Picture:
         title: one line.
         subtitle: one line of counts, with what was left out.
         nodes: in drawing order: order of the graph, then views, then orphans.
-        edges: sorted.
+        edges: arrows, sorted.
+        links: every edge between the nodes, also those that are not drawn, sorted.
         about: what it was made from.
         clusters: frames; empty for none.
         left_to_right: direction of time; otherwise top to bottom.
@@ -171,6 +195,7 @@ class Picture:
     subtitle: str
     nodes: tuple[PictureNode, ...]
     edges: tuple[PictureEdge, ...]
+    links: tuple[Link, ...]
     about: About
     clusters: tuple[Cluster, ...] = ()
     left_to_right: bool = True

@@ -14,8 +14,8 @@ _FAMILY = "DejaVu Sans Mono"
 # Screens show 96 dots per inch and a picture's sizes are in points; twice that is sharp where it is looked at closely.
 _DPI = 96.0
 _SHARP = 2.0
-_MOST_PIXELS = 60_000_000.0
-"""About 240 MB while drawing; larger pictures get fewer dots per inch, not less graph."""
+_MOST_PIXELS = 24_000_000.0
+"""About 100 MB and two seconds to draw; larger pictures get fewer dots per inch, not less graph."""
 _DEJAVU_ENDS = 0x2E80
 """From here on DejaVu Sans Mono has hardly a letter (Chinese, Japanese, Korean, emoji): the machine's fonts are asked too."""
 

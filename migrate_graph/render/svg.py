@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from migrate_graph.render.dot import text_of, to_dot
+from migrate_graph.render.dot import LETTER, text_of, to_dot
 from migrate_graph.render.layout import Renderer, lay_out
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import FONT_STACK, LIGHT, STATES, dark_mode
+from migrate_graph.render.words import columns
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -96,15 +97,26 @@ def _unwrapped(anchor_group: ET.Element) -> list[ET.Element]:
 def _dress(group: ET.Element, node: PictureNode) -> None:
     """Put the tooltip, the label for screen readers, and the letters' weight on a node."""
     style = STATES[node.state]
+    lines = text_of(node)
+    left = _middle(group) - max(columns(line) for line in lines) * LETTER / 2
     title = ET.Element(_tag("title"))
     title.text = node.tooltip
     group.insert(0, title)
-    for text, line in zip(group.iter(_tag("text")), text_of(node), strict=False):
-        text.text = line
+    for number, (text, line) in enumerate(zip(group.iter(_tag("text")), lines, strict=False)):
+        # Graphviz guesses the width of a glyph it has no metrics for, and leaves the lines off centre.
+        text.text, text.attrib["x"] = line, f"{left:.2f}"
         if style.bold:
             text.set("font-weight", "bold")
-        if style.struck and line.strip() in node.label or (style.struck and line.endswith(node.label[0])):
+        if style.struck and number < len(node.label):
             text.set("text-decoration", "line-through")
+
+
+def _middle(group: ET.Element) -> float:
+    """Give the middle of a node, from left to right."""
+    outline = group.find(f".//{_tag('polygon')}")
+    assert outline is not None  # noqa: S101 - every shape of ours is a polygon
+    across = [float(point.partition(",")[0]) for point in outline.attrib["points"].split()]
+    return (min(across) + max(across)) / 2
 
 
 # The page ---------------------------------------------------------------------------------------------------------------------
