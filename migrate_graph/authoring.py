@@ -8,6 +8,7 @@ import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,7 @@ class Running:
     """
 
     name: str
-    applied: frozenset[str]
+    applied: AbstractSet[str]
     views: ViewOpener
     report: Callable[[int, int | None, str], None]
 
@@ -323,7 +324,7 @@ class MigrationStore:
         Raises:
             ValueError: a requirement is unknown, or requirements form a circle.
         """
-        from migrate_graph.core.graph import Ordering, build_graph  # noqa: PLC0415 - networkx takes 0.2 s
+        from migrate_graph.core.graph import Ordering, build_graph
 
         by_name = dict(self)
         for declared in by_name.values():
@@ -499,6 +500,11 @@ class ViewMigrationManager(abc.ABC):
         self._openers.pop().leave(self, error)
 
 
+def declared_at(manager: type[ViewMigrationManager]) -> SourceLocation:
+    """Give the line of a concrete manager's class statement."""
+    return _declared_at[manager]
+
+
 def _identity(manager: type) -> tuple[str, str]:
     return manager.__module__, manager.__qualname__
 
@@ -535,7 +541,7 @@ class _ByItself:
 
 def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, dict[str, type[ViewMigrationManager]]]:
     """Build the graph of a manager and everything connected with it through `uses` and `replaces`."""
-    from migrate_graph.core.graph import build_graph  # noqa: PLC0415 - networkx takes 0.2 s
+    from migrate_graph.core.graph import build_graph
 
     links: dict[type[ViewMigrationManager], set[type[ViewMigrationManager]]] = {kind: set() for kind in _declared_at}
     for kind in list(links):
@@ -575,7 +581,7 @@ def _running_name() -> str:
     return run.name if run else ""
 
 
-def _applied(db: Any) -> frozenset[str]:
+def _applied(db: Any) -> AbstractSet[str]:
     """Give the applied names: as the run knows them, or outside a run as the ledger has them."""
     if run := current():
         return run.applied

@@ -1,0 +1,112 @@
+"""Runs a migrations file once, collects what it declares, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from migrate_graph.analysis import Sources, definition_of, facts_of
+from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
+from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
+from migrate_graph.loader.faults import as_load_errors
+from migrate_graph.loader.imports import ProjectImports, edwh_migrate_modules, run_file
+from migrate_graph.loader.places import Places, file_at, root_of
+from migrate_graph.loader.unreached import unreached_files
+
+__all__ = ["build_registry", "edwh_migrate_modules", "load", "user_imports"]
+
+
+def load(path: Path, *, root: Path | None = None) -> Registry:
+    """Run a migrations file, with everything it imports, and give what was declared.
+
+    Args:
+        path: a Python file, or a directory that holds a `migrations.py`.
+        root: the directory that shown paths are relative to; None for the current one when the file is below it, else
+            the file's own.
+
+    Raises:
+        LoadError: it does not exist, or it does not run.
+    """
+    file = file_at(Path(path)).absolute()
+    places = Places(root_of(file, root), file.parent)
+    imports = ProjectImports(file.parent)
+    with collecting() as collector, imports.opened(collector):
+        # What user code prints must not end up in what we were asked for.
+        with contextlib.redirect_stdout(sys.stderr), as_load_errors(places, file):
+            run_file(file)
+        registry = build_registry(
+            collector.migrations,
+            collector.managers,
+            root=places.root,
+            unreached=unreached_files(file, places, collector),
+            directory=places.directory,
+        )
+    return replace(registry, imports=imports)
+
+
+@contextlib.contextmanager
+def user_imports(registry: Registry) -> Iterator[None]:
+    """Make the modules of a loaded registry importable again: bodies may import while they run.
+
+    They find the very modules that were loaded; what they import for the first time is cleared away after.
+
+    Args:
+        registry: given by `load`; for any other one nothing happens.
+    """
+    if not isinstance(registry.imports, ProjectImports):
+        yield
+        return
+    # A module imported this late may declare something; it is no part of the run, and must not reach the default store.
+    with collecting() as collector, registry.imports.opened(collector):
+        yield
+
+
+def build_registry(
+    migrations: Iterable[Migration],
+    managers: Iterable[type[ViewMigrationManager]],
+    *,
+    root: Path,
+    unreached: Sequence[UnreachedFile] = (),
+    directory: Path | None = None,
+) -> Registry:
+    """Turn declarations into values: positions, places, facts from the source text, views evaluated.
+
+    Args:
+        migrations: in order of declaration.
+        managers: concrete view managers, in order of declaration.
+        root: the directory that shown paths are relative to.
+        unreached: files that declare something and were not imported.
+        directory: the directory of the migrations file; modules are named relative to it.
+
+    Raises:
+        LoadError: `uses`, `since`, `until` or `replaces` of a view manager cannot be evaluated.
+    """
+    places = Places(root.absolute(), (directory or root).absolute())
+    sources = Sources(places.shown)
+    return Registry(
+        migrations=tuple(_described(declared, at, places, sources) for at, declared in enumerate(migrations)),
+        views=tuple(_evaluated(manager, at, places) for at, manager in enumerate(managers)),
+        unreached=tuple(unreached),
+        root=str(places.root),
+    )
+
+
+def _described(declared: Migration, position: int, places: Places, sources: Sources) -> Migration:
+    source = definition_of(declared.function, sources) or declared.source
+    return replace(
+        declared,
+        position=position,
+        source=places.place(source),
+        module=places.module(source.path),
+        facts=facts_of(declared.function, sources),
+    )
+
+
+def _evaluated(manager: type[ViewMigrationManager], position: int, places: Places) -> View:
+    source = declared_at(manager)
+    with as_load_errors(places, Path(source.path), subject=f"view {manager.__name__}", source=source):
+        view = manager.as_view(position=position)
+    return replace(view, source=places.place(source), module=places.module(source.path))

@@ -1,0 +1,153 @@
+"""What goes wrong in a user's file while it is loaded: told with its place, its traceback, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from migrate_graph.analysis import is_user_file
+from migrate_graph.core.model import SourceLocation
+from migrate_graph.errors import LoadError, MigrateGraphError
+from migrate_graph.loader.places import Places
+from migrate_graph.redaction import redact
+
+# More frames of the user's than this tell nothing new: it is a recursion.
+_MOST_FRAMES = 20
+
+
+@contextlib.contextmanager
+def as_load_errors(
+    places: Places, file: Path, *, subject: str = "", source: SourceLocation | None = None
+) -> Iterator[None]:
+    """Turn whatever user code raises into a LoadError; only KeyboardInterrupt passes.
+
+    Args:
+        places: how files are shown.
+        file: what is being loaded; the place that is named when the error knows none.
+        subject: what is being loaded, for the message; empty for the file.
+        source: the place to name, where that is known better.
+
+    Raises:
+        LoadError: user code raised.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        where = source or _place_of(error) or SourceLocation(str(file), 1)
+        what = subject or places.shown(str(file))
+        raise LoadError(
+            redact(f"{what} could not be loaded: {_sentence(error)}"),
+            hint=redact(_hint_for(error, places, where)),
+            source=places.place(where),
+            details=redact(_trimmed(error)),
+        ) from error
+
+
+def _sentence(error: BaseException) -> str:
+    """Say in one line what was raised."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    try:
+        first = str(error).strip().partition("\n")[0]
+    except Exception:  # noqa: BLE001 - an exception that cannot say what it is must not hide that it was raised
+        first = ""
+    if isinstance(error, SystemExit):
+        return f"it ended the program (SystemExit: {first or 0})"
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _place_of(error: BaseException) -> SourceLocation | None:
+    """Give the line of the user's that the error is about: of the syntax, or the innermost that ran."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return SourceLocation(error.filename, error.lineno or 1)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
+    return SourceLocation(frames[-1].filename, frames[-1].lineno or 1) if frames else None
+
+
+def _trimmed(error: BaseException) -> str:
+    """Format a traceback without our frames and those of the import system."""
+    told = traceback.TracebackException.from_exception(error)
+    waiting: list[traceback.TracebackException | None] = [told]
+    seen = set()
+    while waiting:
+        part = waiting.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        last = list(part.stack)[-1:]
+        frames = [frame for frame in part.stack if is_user_file(frame.filename)][-_MOST_FRAMES:]
+        # Where a library raised says more than that it was called; where the import system did says nothing.
+        foreign = [frame for frame in last if frame not in frames and not _is_machinery(frame.filename)]
+        part.stack = traceback.StackSummary.from_list([*frames, *foreign])
+        waiting += [part.__cause__, part.__context__]
+    return "".join(told.format()).rstrip()
+
+
+def _is_machinery(file: str) -> bool:
+    return (
+        file.startswith("<frozen ")
+        or "importlib" in Path(file).parts
+        or Path(__file__).parents[1] in Path(file).parents
+    )
+
+
+# --- hints -------------------------------------------------------------------------------------------------------
+
+
+def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> str:
+    if isinstance(error, MigrateGraphError) and error.hint:
+        return error.hint
+    if isinstance(error, SyntaxError):
+        return f"correct the line; python -m py_compile {places.shown(where.path)} shows it too"
+    if isinstance(error, SystemExit):
+        return 'put what ends the program under if __name__ == "__main__":'
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return _missing_module(error.name, places)
+    if isinstance(error, ImportError):
+        return _failed_import(error, places)
+    return "correct the line named; nothing was connected and nothing was changed"
+
+
+def _missing_module(name: str, places: Places) -> str:
+    root, _, rest = name.partition(".")
+    if rest and root in sys.modules:
+        return f"the package {root} is there, but has no module {rest}"
+    beside = [entry.stem for entry in places.directory.iterdir() if entry.suffix == ".py" or entry.is_dir()]
+    if near := _nearest(root, beside):
+        return f"did you mean {near}? it lies beside the file"
+    if near := _nearest(root, _installed()):
+        return f"did you mean {near}?"
+    return f"install it where migrate runs (python -m pip install {root}), or correct the name"
+
+
+def _failed_import(error: ImportError, places: Places) -> str:
+    if "relative import" in str(error):
+        return "name the module without the dot: the file's directory is importable"
+    name = error.name or ""
+    beside = places.directory / f"{name}.py"
+    if name in sys.stdlib_module_names and beside.exists():
+        return f"{beside.name} has the name of a standard module, which wins: rename the file"
+    if "circular import" in str(error):
+        return "two files import each other: move what both need into a third"
+    wanted = getattr(error, "name_from", None)  # Python 3.12 tells it; 3.11 only in the message
+    if wanted is None and "cannot import name '" in str(error):
+        wanted = str(error).partition("cannot import name '")[2].partition("'")[0]
+    near = _nearest(wanted, dir(sys.modules[name])) if wanted and name in sys.modules else None
+    return f"did you mean {near}?" if near else f"correct the import, or add it to {name or 'the module'}"
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, [each for each in known if each != name], n=1, cutoff=0.75)), None)
+
+
+def _installed() -> list[str]:
+    from importlib.metadata import packages_distributions
+
+    return [*packages_distributions(), *sys.stdlib_module_names]

@@ -1,0 +1,313 @@
+"""The modules of a user's project: importable while it is loaded or runs, unknown to the process otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import inspect
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from migrate_graph import authoring
+from migrate_graph.analysis import is_user_file
+from migrate_graph.core.model import Migration
+from migrate_graph.loader.places import is_below
+
+# One project is opened or closed at a time: `sys.modules` belongs to the whole process.
+_LOCK = threading.RLock()
+
+
+def run_file(file: Path) -> None:
+    """Execute a migrations file as a module; its project is open."""
+    name = _module_name(file)
+    loader = _FreshLoader(name, str(file))
+    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=str(file)))
+    module.__file__ = str(file)
+    sys.modules[name] = module
+    loader.exec_module(module)
+
+
+def _module_name(file: Path) -> str:
+    """Give the name under which a file runs: its own, where that means this file and nothing else."""
+    name = file.stem
+    is_package = (file.parent / name / "__init__.py").exists()  # `migrations.billing` must mean what is in there
+    if name.isidentifier() and _is_free(name) and not is_package and name not in sys.modules:
+        return name
+    return "migrations_file_" + re.sub(r"\W", "_", name)
+
+
+class _FreshLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a file as it is now, and writes no bytecode beside it.
+
+    Python's cache goes by seconds and size: a file edited twice within a second would run as it was before.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+class _ProjectFinder:
+    """Finds modules in the migrations file's directory, before installed ones but never instead of a standard one.
+
+    An entry of `sys.path` would let a `types.py` beside the migrations stand in for the standard module of that name.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._loaders: list[tuple[Any, list[str]]] = [
+            (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+            (_FreshLoader, importlib.machinery.SOURCE_SUFFIXES),
+        ]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find a module for the import system; a reloading module as `target` makes no difference."""
+        del target
+        if path is None and not _is_free(fullname):
+            return None
+        for entry in [str(self._directory)] if path is None else path:
+            if Path(entry).is_relative_to(self._directory) and is_user_file(entry):
+                spec = importlib.machinery.FileFinder(entry, *self._loaders).find_spec(fullname)
+                if spec is not None and (spec.loader is not None or self._is_package(spec, path)):
+                    return spec
+        return None
+
+    @staticmethod
+    def _is_package(spec: importlib.machinery.ModuleSpec, path: Sequence[str] | None) -> bool:
+        """Tell whether a directory without `__init__.py` is meant: no real package of its name is installed."""
+        installed = importlib.machinery.PathFinder.find_spec(spec.name, path)
+        if installed is None:
+            return True
+        if spec.submodule_search_locations is not None and installed.loader is None:
+            spec.submodule_search_locations += list(installed.submodule_search_locations or ())
+        return installed.loader is None or installed.origin is None
+
+
+class ProjectImports:
+    """Opens a project's directory for imports, and closes it without a trace.
+
+    Args:
+        directory: of the migrations file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._modules: dict[str, ModuleType] = {}
+        self._path: list[str] = []
+
+    @contextlib.contextmanager
+    def opened(self, collector: authoring.Collector) -> Iterator[None]:
+        """Let imports find the project's modules, and put everything back after.
+
+        Args:
+            collector: where declarations go: the modules that declare are executed again at the next loading.
+        """
+        with _LOCK:
+            before, path, finder = dict(sys.modules), sys.path[:], _ProjectFinder(self.directory)
+            hidden = {name: before[name] for name in self._in_the_way(before)}
+            for name in hidden:
+                _take(name)
+            for name, module in {**self._modules, **edwh_migrate_modules()}.items():
+                _put(name, module)
+            sys.path += [entry for entry in self._path if entry not in path]
+            sys.meta_path.insert(0, finder)
+            try:
+                yield
+            finally:
+                sys.meta_path.remove(finder)
+                self._path = [entry for entry in sys.path if entry not in path]
+                sys.path[:] = path
+                fresh = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
+                self._modules = {name: fresh[name] for name in self._own(fresh, collector)}
+                for name in [*self._modules, *(name for name in fresh if _root(name) == "edwh_migrate")]:
+                    _take(name)
+                for name, module in hidden.items():
+                    _put(name, module)
+
+    def _in_the_way(self, modules: Mapping[str, ModuleType]) -> set[str]:
+        """Find loaded modules that would be found instead of what is meant.
+
+        The real edwh_migrate; modules that declared something, for that went elsewhere; those of this project that speak
+        our words, likewise; those of another project that are called like a file of this one.
+        """
+        found = {name for name in modules if _root(name) == "edwh_migrate"} | _declaring(modules)
+        for name, module in modules.items():
+            file = _file_of(module)
+            if name == "__main__" or file is None or not is_user_file(file):
+                continue
+            if is_below(Path(file), self.directory):
+                found |= {name} if _roots_in(module) & {"migrate_graph", "edwh_migrate"} else set()
+            elif self._has(_root(name)):
+                found.add(name)
+        return found
+
+    def _has(self, name: str) -> bool:
+        return (self.directory / f"{name}.py").exists() or (self.directory / name / "__init__.py").exists()
+
+    def _own(self, fresh: Mapping[str, ModuleType], collector: authoring.Collector) -> set[str]:
+        """Find the modules to be executed again at the next loading.
+
+        Files of the project; packages that declared something, wherever they are; packages that hold something of those.
+        """
+        own = {name for name in fresh if name in self._modules or self._is_file_of_project(fresh[name])}
+        declaring = [*(declared.function for declared in collector.migrations), *collector.managers]
+        roots = {
+            root for each in declaring if _is_free(root := _root(getattr(each, "__module__", None) or "")) and root
+        }
+        rest = {name: _roots_in(module) for name, module in fresh.items() if name not in own and _is_free(name)}
+        while True:
+            holders = {_root(name) for name, held in rest.items() if held & roots} - roots
+            if not holders:
+                return own | {name for name in rest if _root(name) in roots}
+            roots |= holders
+
+    def _is_file_of_project(self, module: ModuleType) -> bool:
+        file = _file_of(module)
+        return file is not None and is_user_file(file) and is_below(Path(file), self.directory)
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _is_free(name: str) -> bool:
+    """Tell whether a user's file may go by this name."""
+    return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", "edwh_migrate"}
+
+
+def _take(name: str) -> None:
+    """Remove a module, also from the package that holds it: `from package import module` looks there first."""
+    module = sys.modules.pop(name, None)
+    package, _, child = name.rpartition(".")
+    if package in sys.modules and vars(sys.modules[package]).get(child) is module:
+        delattr(sys.modules[package], child)
+
+
+def _put(name: str, module: ModuleType) -> None:
+    sys.modules[name] = module
+    package, _, child = name.rpartition(".")
+    if package in sys.modules:
+        setattr(sys.modules[package], child, module)
+
+
+def _file_of(module: ModuleType) -> str | None:
+    """Give the file of a module, or the directory of a package without one."""
+    known = getattr(module, "__dict__", {})  # some programs put other objects than modules into sys.modules
+    if isinstance(file := known.get("__file__"), str):
+        return file
+    return next((str(entry) for entry in known.get("__path__") or ()), None)
+
+
+def _roots_in(module: ModuleType) -> set[str]:
+    """Give the top-level packages from which a module holds functions, classes, migrations or modules."""
+    found = set()
+    for value in list(getattr(module, "__dict__", {}).values()):
+        # By its exact type: asking a lazy object what it is would wake it up.
+        kind: type[Any] = type(value)
+        if issubclass(kind, ModuleType):
+            found.add(_root(str(vars(value).get("__name__"))))
+        elif issubclass(kind, Migration):
+            found.add(_root(getattr(value.function, "__module__", None) or ""))
+        elif issubclass(kind, type) or inspect.isfunction(value):
+            found.add(_root(str(getattr(value, "__module__", None))))
+    return found
+
+
+def _declaring(modules: Mapping[str, ModuleType]) -> set[str]:
+    """Find the modules whose declarations went into a default store: ours, or the real edwh_migrate's."""
+    found: set[str] = set()
+    for speaker in (authoring, modules.get("edwh_migrate")):
+        bodies: Iterable[Any] = (declared.body for _, declared in getattr(speaker, "migrations", ()))
+        managers = _subclasses(getattr(speaker, "ViewMigrationManager", None))
+        found |= {str(getattr(each, "__module__", None)) for each in (*bodies, *managers)}
+    return {name for name in found & modules.keys() if _is_free(name)}
+
+
+def _subclasses(base: type | None) -> Iterator[type]:
+    for kind in base.__subclasses__() if base else ():
+        yield kind
+        yield from _subclasses(kind)
+
+
+# --- the name edwh_migrate ---------------------------------------------------------------------------------------
+
+_FRONT = ("migrate_graph", "migrate_graph.compat")
+_HOMES = {
+    "edwh_migrate": _FRONT,
+    "edwh_migrate.migrate": _FRONT,
+    "edwh_migrate.view_migration_manager": ("migrate_graph.authoring",),
+    "edwh_migrate.helpers": ("migrate_graph.authoring",),
+    "edwh_migrate.constants": (),
+    "edwh_migrate.postgres": ("migrate_graph.compat",),
+    "edwh_migrate.__about__": (),
+}
+_EXPORTED = [
+    "migration",
+    "migrations",
+    "activate_migrations",
+    "setup_db",
+    "recover_database_from_backup",
+    "InvalidConfigException",
+    "UnknownConfigException",
+    "Config",
+    "get_config",
+    "console_hook",
+    "list_migrations",
+    "mark_migration",
+    "ViewMigrationManager",
+    "classproperty",
+]
+    "migration",
+    "migrations",
+    "activate_migrations",
+    "setup_db",
+    "recover_database_from_backup",
+    "InvalidConfigException",
+    "UnknownConfigException",
+    "Config",
+    "get_config",
+    "console_hook",
+    "list_migrations",
+    "mark_migration",
+    "ViewMigrationManager",
+    "classproperty",
+]
+_LITERALS: dict[str, dict[str, Any]] = {
+    "edwh_migrate": {"__path__": [], "__all__": _EXPORTED},
+    "edwh_migrate.constants": {"CURRENT_MIGRATION": "CURRENT_MIGRATION"},
+    # The version whose behaviour this is: programs compare it.
+    "edwh_migrate.__about__": {"__version__": "2.1.0"},
+}
+
+
+class _CompatibleModule(ModuleType):
+    """A module of edwh-migrate: each name is looked up in its home when it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            for home in _HOMES[self.__name__]:
+                with contextlib.suppress(AttributeError):
+                    return getattr(import_module(home), name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *_EXPORTED})
+
+
+def edwh_migrate_modules() -> dict[str, ModuleType]:
+    """Give modules that answer to edwh-migrate's names, by name, packages first; `sys.modules` is not touched."""
+    modules: dict[str, ModuleType] = {}
+    for name in _HOMES:
+        modules[name] = _CompatibleModule(name, "edwh-migrate's names, spoken by migrate_graph.")
+        vars(modules[name]).update(_LITERALS.get(name, {}), __package__="edwh_migrate")
+    return modules
