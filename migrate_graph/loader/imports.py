@@ -267,21 +267,6 @@ _EXPORTED = [
     "ViewMigrationManager",
     "classproperty",
 ]
-    "migration",
-    "migrations",
-    "activate_migrations",
-    "setup_db",
-    "recover_database_from_backup",
-    "InvalidConfigException",
-    "UnknownConfigException",
-    "Config",
-    "get_config",
-    "console_hook",
-    "list_migrations",
-    "mark_migration",
-    "ViewMigrationManager",
-    "classproperty",
-]
 _LITERALS: dict[str, dict[str, Any]] = {
     "edwh_migrate": {"__path__": [], "__all__": _EXPORTED},
     "edwh_migrate.constants": {"CURRENT_MIGRATION": "CURRENT_MIGRATION"},
