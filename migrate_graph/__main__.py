@@ -1,6 +1,8 @@
 """Runs the command line as `python -m migrate_graph`."""
 
+import sys
+
 from migrate_graph.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -41,6 +41,8 @@ class ExitCode(IntEnum):
     DATABASE = 6
     AFTERWORK = 7
     RESTORE = 8
+    FAULT = 70
+    """A fault of ours: no command should ever end with it."""
     LOCK_TIMEOUT = 75
     SIGNAL = 128
 

@@ -1,0 +1,114 @@
+"""The command line: parse, call a use case, show, exit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from migrate_graph.cli.console import Console
+from migrate_graph.cli.session import Session
+from migrate_graph.cli.words import arranged
+from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
+
+
+def main(words: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        words: what was typed after the program's name; None for `sys.argv`.
+        environ: the environment; None for that of the process.
+
+    Returns:
+        What the process ends with.
+    """
+    typed = list(sys.argv[1:] if words is None else words)
+    surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
+    session = Session(Console(environ=surroundings), surroundings)
+    try:
+        code = _run(session, typed)
+        session.console.out.flush()
+    except BrokenPipeError:
+        # The reader of stdout has gone (`migrate plan | head`); Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.SIGNAL + 13
+    return code
+
+
+def _run(session: Session, typed: list[str]) -> int:
+    try:
+        return _invoke(session, typed)
+    except MigrateGraphError as error:
+        return _tell(session, error)
+    except KeyboardInterrupt:
+        session.console.tell("stopped")
+        return ExitCode.SIGNAL + 2
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
+        return _tell_fault(session, error)
+
+
+def _invoke(session: Session, typed: list[str]) -> int:
+    from migrate_graph.cli.commands import UsageFault, app
+
+    session.debug = "--debug" in typed
+    session.console.json = "--json" in typed
+    program = app()
+    try:
+        result = program.main(
+            args=arranged(typed, program.commands), prog_name="migrate", standalone_mode=False, obj=session
+        )
+    except UsageFault as fault:
+        raise _usage_error(fault) from fault
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _usage_error(fault: Exception) -> UsageError:
+    """Give typer's complaint in the form of ours."""
+    context = getattr(fault, "ctx", None)
+    command = context.command_path if context is not None else "migrate"
+    near = getattr(fault, "possibilities", None)
+    message = getattr(fault, "message", "") if near else fault.format_message()  # type: ignore[attr-defined] # click's
+    message, _, proposal = (message.strip() or str(fault)).partition(". Did you mean ")
+    hint = f"did you mean {' or '.join(sorted(near))}?" if near else f"{command} --help"
+    hint = f"did you mean {proposal}" if proposal else hint
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
+
+
+def _tell(session: Session, error: MigrateGraphError) -> int:
+    from migrate_graph.errors import InvalidGraph
+
+    console = session.console
+    if session.debug:
+        _tell_traceback(session, error)
+    if isinstance(error, InvalidGraph):
+        from migrate_graph.render.findings import Report, to_text
+
+        for line in to_text(Report(findings=error.findings), console.paint_err).splitlines()[:-1]:
+            console.tell(line)
+    console.tell_error(error)
+    if console.json:
+        from migrate_graph.cli.documents import error_document
+
+        console.show_json(error_document(error, int(error.exit_code)))
+    return int(error.exit_code)
+
+
+def _tell_fault(session: Session, error: Exception) -> int:
+    if session.debug:
+        _tell_traceback(session, error)
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
+    hint = "this is a fault of migrate_graph: run the command again with --debug and report what it says"
+    session.console.tell_error(MigrateGraphError(f"{type(error).__name__}: {error}{place}", hint=hint))
+    return ExitCode.FAULT
+
+
+def _tell_traceback(session: Session, error: BaseException) -> None:
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).rstrip().splitlines():
+        session.console.tell(line)

@@ -1,0 +1,283 @@
+"""Three ways to show a run while it works: redrawn in place, line by line, or as JSON lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from migrate_graph import __version__
+from migrate_graph.cli.options import Output
+from migrate_graph.cli.sentences import how_far, outcome_of, sentence, style_of, summary
+from migrate_graph.cli.texts import flat, lasting
+from migrate_graph.core.events import (
+    Connecting,
+    Event,
+    LockAcquired,
+    LockWaiting,
+    Printed,
+    RestoreFinished,
+    RestoreProgress,
+    RestoreStarted,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+    StepRetrying,
+    StepStarted,
+    StepWaiting,
+    ViewCreated,
+    ViewDropped,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Console
+
+HEARTBEAT = 30.0
+"""Seconds of silence after which a line says that the work goes on: CI systems kill silent jobs."""
+
+STREAM_VERSION = "1.0"
+"""Of the JSON lines: a minor step adds, a major step changes. Ignore what you do not know."""
+
+
+class Progress(Protocol):
+    """An observer that is open during a run."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+
+
+def progress_for(output: Output, console: Console) -> Progress:
+    """Choose how a run is shown: in place only on a terminal that nobody records."""
+    if output is Output.JSON:
+        return JsonProgress(console)
+    if output is Output.RICH or (output is Output.AUTO and console.interactive):
+        return LiveProgress(console)
+    return PlainProgress(console)
+
+
+class JsonProgress:
+    """One JSON object a line on stdout: first the version, then every event with `seq`, `ts` and `message`."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._sequence = 0
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.emit("version", "migrate_graph", ui=STREAM_VERSION, tool=__version__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to put back."""
+
+    def __call__(self, event: Event) -> None:
+        """Write an event."""
+        self.emit(EVENT_TYPES[type(event)], sentence(event), **_fields(event))
+
+    def emit(self, kind: str, message: str, **fields: Any) -> None:
+        """Write one line."""
+        with self._guard:
+            self._sequence += 1
+            ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            line = {"type": kind, "seq": self._sequence, "ts": ts, "message": message, **fields}
+            self.console.show_json(line, indent=None)
+
+
+EVENT_TYPES: dict[type, str] = {
+    Connecting: "connecting",
+    LockWaiting: "lock_waiting",
+    LockAcquired: "lock_acquired",
+    RestoreStarted: "restore_start",
+    RestoreProgress: "restore_progress",
+    RestoreFinished: "restore_end",
+    RunStarted: "run_start",
+    StepStarted: "migration_start",
+    StepFinished: "migration_end",
+    StepWaiting: "waiting",
+    StepRetrying: "retrying",
+    StepProgress: "progress",
+    ViewDropped: "view_drop",
+    ViewCreated: "view_create",
+    Printed: "log",
+    Warned: "diagnostic",
+    RunFinished: "run_end",
+}
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    """Give the fields of an event; a plan is told by its names, since its values carry functions."""
+    if isinstance(event, RunStarted):
+        steps = [step.migration.name for step in event.plan.steps]
+        return {"run": event.run, "steps": steps, "blocked": [each.migration.name for each in event.plan.blocked]}
+    if isinstance(event, RunFinished):
+        return {**asdict(event), "succeeded": event.succeeded}
+    return asdict(event) if is_dataclass(event) else {}
+
+
+class PlainProgress:
+    """One line per event on stderr, with the time; a sign of life while a migration takes long."""
+
+    def __init__(self, console: Console, *, heartbeat: float = HEARTBEAT) -> None:
+        self.console = console
+        self.heartbeat = heartbeat
+        self._guard = threading.Lock()
+        self._running: StepStarted | None = None
+        self._since = 0.0
+        self._waiting = ""
+        self._ended = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._pulse.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._pulse.join()
+
+    def __call__(self, event: Event) -> None:
+        """Write a line; at the end of the run, the summary."""
+        with self._guard:
+            self._remember(event)
+            if isinstance(event, RunFinished):
+                self.console.tell()
+                for line in summary(event, self.console.paint_err):
+                    self.console.tell(line)
+            elif not isinstance(event, LockAcquired) or event.waited:
+                self._line(sentence(event), style_of(event.result.outcome) if isinstance(event, StepFinished) else "")
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self._running, self._since, self._waiting = event, time.monotonic(), ""
+        elif isinstance(event, StepWaiting):
+            self._waiting = f", {flat(event.reason)}"
+        elif isinstance(event, StepFinished | RunFinished):
+            self._running = None
+
+    def _line(self, text: str, style: str = "") -> None:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.console.tell(f"{stamp} {self.console.paint_err(text, style) if style else text}")
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self.heartbeat):
+            with self._guard:
+                running = self._running
+                if running is not None:
+                    lasted = lasting(time.monotonic() - self._since)
+                    where = f"[{running.index}/{running.total}] {flat(running.name)}"
+                    self._line(f"{where} still running {lasted}{self._waiting}")
+
+
+class LiveProgress:
+    """Finished lines scroll above one live region: how far, what runs, how long, what the database is doing."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+
+        self.console = console
+        colored = console.paint_err("x", "bold") != "x"
+        self._rich = RichConsole(
+            file=console.err, markup=False, highlight=False, emoji=False, no_color=not colored, force_terminal=True
+        )
+        self._live = Live(
+            get_renderable=self._region,
+            console=self._rich,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._now = ""
+        self._since = time.monotonic()
+        self._done = self._total = 0
+        self._detail = ""
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Scroll a line, or change what the live region says."""
+        match event:
+            case StepStarted():
+                self._begin(event.name)
+                self._total = event.total
+            case StepWaiting():
+                self._detail = flat(event.reason)
+            case StepProgress():
+                self._detail = how_far(event)
+            case RestoreProgress() | Connecting() | LockWaiting():
+                self._detail = sentence(event)
+            case StepFinished():
+                self._done, self._total = event.index, event.total
+                self._begin("")
+                self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], outcome_of(event.result), event)
+            case RunStarted():
+                self._total = len(event.plan.steps)
+                self._begin("")
+            case RunFinished():
+                self._finish(event)
+            case LockAcquired():
+                self._begin("")
+            case ViewDropped() | ViewCreated():
+                self._detail = sentence(event)
+            case _:
+                self._scroll(" ", sentence(event), event)
+
+    def _begin(self, name: str) -> None:
+        self._now, self._since, self._detail = flat(name), time.monotonic(), ""
+
+    def _scroll(self, mark: str, text: str, event: Event) -> None:
+        style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
+        self._print(f"{self.console.paint_err(mark, style) if style else mark} {text}")
+
+    def _print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._rich.print(Text.from_ansi(self._safe(line)), soft_wrap=True)
+
+    def _safe(self, text: str) -> str:
+        from migrate_graph.redaction import redact
+
+        encoding = self.console.err.encoding or "utf-8"
+        return redact(text, *self.console.secrets).encode(encoding, "replace").decode(encoding)
+
+    def _finish(self, event: RunFinished) -> None:
+        self._live.stop()
+        for line in summary(event, self.console.paint_err):
+            self.console.tell(line)
+
+    def _region(self) -> Any:
+        from rich.text import Text
+
+        text = Text(overflow="fold")
+        if self._total:
+            width = 20
+            full = width * self._done // self._total
+            text.append("━" * full, style="green").append("━" * (width - full), style="bright_black")
+            text.append(f" {self._done}/{self._total}  ", style="bold")
+        if self._now:
+            text.append(self._safe(self._now)).append(f"  {lasting(time.monotonic() - self._since)}", style="cyan")
+        if self._detail:
+            text.append(f"\n  {self._safe(self._detail)}" if text else self._safe(self._detail), style="yellow")
+        return text
+
+
+_FINISHED_MARKS = {"good": "✓", "error": "✗", "warning": "⊘", "muted": "-"}

@@ -1,0 +1,84 @@
+"""What one call of the program carries along: the console, where it works, and how it opens a project."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate_graph.redaction import secrets_of
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Console
+    from migrate_graph.config import Config
+    from migrate_graph.core.events import Event
+    from migrate_graph.workflow.project import Project, Reading
+
+
+class Session:
+    """One call of the program.
+
+    Attributes:
+        console: where everything goes out.
+        environ: the environment.
+        debug: show our own tracebacks.
+    """
+
+    def __init__(self, console: Console, environ: Mapping[str, str]) -> None:
+        self.console = console
+        self.environ = environ
+        self.debug = False
+
+    @property
+    def root(self) -> Path:
+        """The directory it works in."""
+        return Path.cwd()
+
+    def config(self) -> Config:
+        """Read the settings; from here on no text carries their secrets.
+
+        Raises:
+            ConfigError: naming every fault at once.
+        """
+        from migrate_graph.config import load_config
+
+        config = load_config(self.root, self.environ)
+        self.console.secrets = (*self.console.secrets, *secrets_of(config.migrate_uri if config.has_database else ""))
+        return config
+
+    def project(self, path: Path | None) -> Project:
+        """Load the project.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            LoadError: the migrations file does not exist or does not run.
+        """
+        from migrate_graph.workflow.project import open_project
+
+        return open_project(self.config(), path, root=self.root)
+
+    def reading(self, project: Project, *, offline: bool = False, holder: bool = False) -> Reading:
+        """Read what the database remembers.
+
+        Raises:
+            DatabaseUnreachable: it does not answer.
+        """
+        from migrate_graph.workflow.project import read_history
+
+        return read_history(project.config, offline=offline, observer=self.remark, holder=holder)
+
+    def remark(self, event: Event) -> None:
+        """Tell on stderr what a reading command waits for."""
+        from migrate_graph.cli.sentences import sentence
+
+        self.console.tell(sentence(event))
+
+    def who(self) -> str:
+        """Give who is at the keyboard, for the journal."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # no such user in this container
+            user = "unknown"
+        return f"{user}@{socket.gethostname()}"

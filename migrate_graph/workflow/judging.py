@@ -1,0 +1,106 @@
+"""Judge: every finding at once, the page of a rule, and what a change does to the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from migrate_graph.core.rules import RULES, Finding, Rule, check
+from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.render.findings import Report, Subject
+from migrate_graph.workflow.project import Project, Reading, rule_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the rules say.
+
+    Attributes:
+        findings: worst first.
+        exit_code: 3 when there are errors, else 0.
+    """
+
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+
+def check_project(
+    project: Project,
+    reading: Reading | None = None,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+) -> Judged:
+    """Judge the graph, and with a reading its history too.
+
+    Args:
+        project: what is judged.
+        reading: what the database remembers; None leaves the history rules out.
+        select: only these codes.
+        ignore: not these codes, on top of the configured ones.
+        strict: warnings count as errors.
+
+    Raises:
+        UsageError: a code is unknown.
+    """
+    history = reading.history if reading is not None else None
+    settings = rule_settings(project.config, select=select, ignore=ignore, strict=strict)
+    return judged(check(project.graph, history, ordering=project.ordering, settings=settings))
+
+
+def judged(findings: tuple[Finding, ...]) -> Judged:
+    """Give the findings with the exit code they mean."""
+    errors = any(finding.severity == "error" for finding in findings)
+    return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)
+
+
+def report_of(project: Project, found: Judged, *, version: str, picture: str = "") -> Report:
+    """Give the findings with everything that a format needs to know besides."""
+    registry = project.registry
+    return Report(
+        findings=found.findings,
+        subjects=(
+            *(Subject("migration", each.name, each.module, each.source) for each in registry.migrations),
+            *(Subject("view", each.name, each.module, each.source) for each in registry.views),
+        ),
+        project=project.name,
+        path=_shown(project),
+        prefix=_prefix(project),
+        version=version,
+        exit_code=int(found.exit_code),
+        line_of=project.line_of,
+        picture=picture,
+    )
+
+
+def _shown(project: Project) -> str:
+    path = project.path.absolute()
+    return path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else str(path)
+
+
+def _prefix(project: Project) -> str:
+    """Give the way from the top of the repository to the directory that paths are relative to."""
+    for directory in (project.root, *project.root.parents):
+        if (directory / ".git").exists():
+            way = project.root.relative_to(directory).as_posix()
+            return "" if way == "." else f"{way}/"
+    return ""
+
+
+def explain(code: str) -> Rule:
+    """Give a rule by its code or its name.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    wanted = code.strip()
+    for rule in RULES.values():
+        if wanted.upper() == rule.code or wanted.lower() == rule.name:
+            return rule
+    near = get_close_matches(wanted.upper(), RULES, n=2, cutoff=0.7) or get_close_matches(
+        wanted.lower(), [rule.name for rule in RULES.values()], n=2, cutoff=0.5
+    )
+    hint = f"did you mean {' or '.join(near)}?" if near else "migrate explain without a code lists them all"
+    raise UsageError(f"there is no rule '{code}'", hint=hint)

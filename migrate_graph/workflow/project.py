@@ -1,0 +1,199 @@
+"""Open a project: its settings, what its files declare, the graph of that, and what its database remembers."""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import LockHolder, Observer, ignore_events
+from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
+from migrate_graph.core.history import History
+from migrate_graph.core.model import Registry, SourceLocation
+from migrate_graph.core.rules import Finding, RuleSettings, check
+from migrate_graph.errors import InvalidGraph, UsageError
+from migrate_graph.loader import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from migrate_graph.config import Config
+    from migrate_graph.database import Settings
+
+READING_WAIT = 10.0
+"""Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Project:
+    """What a command works on.
+
+    Attributes:
+        config: the settings.
+        registry: what the files declare.
+        graph: the same, resolved.
+        path: of the migrations file.
+        root: the directory that shown paths are relative to.
+        name: to show: the name of the directory that holds the migrations file.
+        ordering: how ties are broken.
+    """
+
+    config: Config
+    registry: Registry
+    graph: MigrationGraph
+    path: Path
+    root: Path
+    name: str
+    ordering: Ordering
+
+    def line_of(self, source: SourceLocation) -> str:
+        """Give the text of a place in the user's files; empty when it cannot be read."""
+        return linecache.getline(str(self.root / source.path), source.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of the database, or why nothing was.
+
+    Attributes:
+        history: what it remembers; empty when nothing was read.
+        database: its label, redacted; empty without one.
+        note: why the history is empty although one may have expected more; empty when it was read.
+        lock_holder: who is at work on it just now.
+    """
+
+    history: History = field(default_factory=History)
+    database: str = ""
+    note: str = ""
+    lock_holder: LockHolder | None = None
+
+
+def open_project(config: Config, path: Path | None = None, *, root: Path | None = None) -> Project:
+    """Load the migrations and build their graph; nothing is judged and no database is asked.
+
+    Args:
+        config: the settings.
+        path: a migrations file, or a directory that holds a `migrations.py`; None for the configured one.
+        root: the directory that shown paths are relative to; None for the current one.
+
+    Raises:
+        LoadError: the file does not exist or does not run.
+    """
+    base = (root or Path.cwd()).absolute()
+    target = base / (path if path is not None else config.migrations_file)
+    registry = load(target, root=base)
+    file = target / "migrations.py" if target.is_dir() else target
+    return Project(
+        config=config,
+        registry=registry,
+        graph=build_graph(registry),
+        path=file,
+        root=base,
+        name=file.resolve().parent.name or "project",
+        ordering=Ordering(config.migration_ordering_mode),
+    )
+
+
+def rule_settings(
+    config: Config, *, select: Sequence[str] = (), ignore: Sequence[str] = (), strict: bool = False
+) -> RuleSettings:
+    """Give the settings of the rules: the configured ones, and those of one command on top."""
+    return RuleSettings(
+        select=tuple(select),
+        ignore=(*config.ignore, *ignore),
+        error=tuple(config.error),
+        warn=tuple(config.warn),
+        strict=strict,
+    )
+
+
+def refuse_errors(project: Project, reading: Reading, *, doing: str) -> tuple[Finding, ...]:
+    """Judge the graph before it is used; give the findings that do not stop it.
+
+    Args:
+        project: what is judged.
+        reading: the history rules judge it too.
+        doing: what is refused, for the message (`plan`, `apply`).
+
+    Raises:
+        InvalidGraph: there are errors.
+    """
+    findings = check(project.graph, reading.history, ordering=project.ordering, settings=rule_settings(project.config))
+    errors = sum(finding.severity == "error" for finding in findings)
+    if errors:
+        noun = "error" if errors == 1 else "errors"
+        raise InvalidGraph(
+            f"{doing} refused: the graph has {errors} {noun}",
+            findings=findings,
+            hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
+        )
+    return findings
+
+
+def database_settings(config: Config, *, connect_wait: float | None = None) -> Settings:
+    """Give what the database room needs to know of the settings."""
+    from migrate_graph.database import Settings
+
+    return Settings(
+        uri=config.migrate_uri,
+        table=config.migrate_table,
+        schema=config.schema or None,
+        folder=Path(config.db_folder) if config.db_folder else None,
+        typedal=config.use_typedal,
+        connect_wait=config.connect_wait if connect_wait is None else connect_wait,
+        lock_timeout=config.lock_timeout,
+        statement_timeout=config.statement_timeout,
+    )
+
+
+def read_history(
+    config: Config, *, offline: bool = False, observer: Observer = ignore_events, holder: bool = False
+) -> Reading:
+    """Read what the database remembers; never write, never create a file.
+
+    Args:
+        config: the settings.
+        offline: do not ask the database, even when one is configured.
+        observer: told while the database is waited for.
+        holder: also ask who holds the lock.
+
+    Raises:
+        DatabaseUnreachable: it is configured and does not answer.
+    """
+    if offline:
+        return Reading(note="offline: the database was not asked")
+    if not config.has_database:
+        return Reading(note="no database is configured (set MIGRATE_URI)")
+    from migrate_graph.database import open_backend
+
+    wait = min(config.connect_wait, READING_WAIT)
+    with open_backend(database_settings(config, connect_wait=wait), observer=observer) as backend:
+        if not backend.has_ledger():
+            return Reading(database=backend.label, note="nothing was ever applied to it")
+        return Reading(
+            history=backend.read_history(),
+            database=backend.label,
+            lock_holder=backend.lock_holder() if holder else None,
+        )
+
+
+def require_name(project: Project, name: str) -> str:
+    """Give the name of a declared migration or view, or say which ones are meant.
+
+    Raises:
+        UsageError: nothing is called so.
+    """
+    if name in project.graph.migrations or name in project.graph.views:
+        return name
+    raise unknown_name(project, name)
+
+
+def unknown_name(project: Project, name: str) -> UsageError:
+    """Give the error for a name that nothing has, with the nearest names."""
+    from difflib import get_close_matches
+
+    names = [*project.graph.migrations, *project.graph.views]
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or [known for known in names if name in known][:3]
+    hint = f"did you mean {' or '.join(repr(known) for known in near)}?" if near else "migrate status lists all names"
+    return UsageError(f"nothing is called '{name}' in {project.name}", hint=hint)

@@ -1,0 +1,285 @@
+"""Write code for people: a first project, a new migration, a new view; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from migrate_graph.core.model import Migration, View, sequence_of
+from migrate_graph.errors import UsageError
+from migrate_graph.workflow.planning import write_file
+from migrate_graph.workflow.project import Project, unknown_name
+
+LEAVES = "leaves"
+"""`--requires leaves`: everything that nothing requires yet."""
+
+_FIRST_FILE = '''\
+"""What this database goes through, one step at a time.
+
+Every step is a function under `@migration`; it changes the database and returns True.
+`migrate new create_customers` appends one, `migrate check` judges them all.
+"""
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a command wrote.
+
+    Attributes:
+        path: the file.
+        line: where the new text begins.
+        names: what was declared there.
+    """
+
+    path: Path
+    line: int
+    names: tuple[str, ...] = ()
+
+
+# -- init ------------------------------------------------------------------------------------------------------------
+
+
+def init(root: Path) -> tuple[Written, ...]:
+    """Write `[tool.migrate]` into pyproject.toml and a first migrations.py.
+
+    Raises:
+        UsageError: one of them is there already; nothing was written.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    pyproject, migrations = root / "pyproject.toml", root / "migrations.py"
+    text = pyproject.read_text(encoding="utf-8") if pyproject.exists() else ""
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise UsageError(
+            f"{pyproject.name} is not valid TOML: {error}", hint="correct it, then run migrate init again"
+        ) from error
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict):
+        raise UsageError(f"'tool' in {pyproject.name} is not a table", hint="correct it, then run migrate init again")
+    if "migrate" in tool:
+        raise UsageError(f"{pyproject.name} has a [tool.migrate] already", hint="migrate config shows what it says")
+    if migrations.exists():
+        raise UsageError(f"{migrations.name} exists already", hint="migrate new NAME appends to it")
+    section = (
+        "[tool.migrate]\n"
+        f'migrations_file = "{migrations.name}"\n'
+        "# The database belongs into the environment or .env: MIGRATE_URI=postgres://user:password@host/database\n"
+    )
+    # Appended as text, so that every byte of what was there stays; then read back, because `tool` may be written inline.
+    joined = f"{text.rstrip()}\n\n{section}" if text.strip() else section
+    try:
+        tomlkit.parse(joined)
+    except TOMLKitError as error:
+        hint = f"add it by hand: {section.splitlines()[1]}"
+        raise UsageError(f"[tool.migrate] cannot be appended to {pyproject.name}: {error}", hint=hint) from error
+    write_file(migrations, _FIRST_FILE.encode())
+    write_file(pyproject, joined.encode())
+    return Written(pyproject, joined[: joined.index("[tool.migrate]")].count("\n") + 1), Written(migrations, 1)
+
+
+# -- new -------------------------------------------------------------------------------------------------------------
+
+
+def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool = False, today: date) -> Written:
+    """Append a migration, or a view manager with the migration that creates it, to the migrations file.
+
+    Args:
+        project: where to.
+        name: of the migration or the view; without a trailing number the next free one of today is added.
+        requires: names that come first, or `leaves`; a view `uses` the views among them.
+        view: write a view manager.
+        today: gives the number its date.
+
+    Raises:
+        UsageError: the name is taken or no Python name, or a requirement does not exist; nothing was written.
+    """
+    _require_identifier(name)
+    migrations, views = _resolve(project, requires)
+    file = _File(project.path)
+    if view:
+        names = _add_view(file, project, name, migrations, uses=views, today=today)
+    else:
+        if views:
+            raise UsageError(
+                f"'{views[0].name}' is a view: a migration requires migrations", hint="add --view to write a view"
+            )
+        names = (_add_migration(file, project, name, migrations, today=today),)
+    return file.save(names)
+
+
+def _require_identifier(name: str) -> None:
+    if name.isidentifier() and not keyword.iskeyword(name):
+        return
+    proposal = re.sub(r"\W+", "_", name.strip()).strip("_").lower()
+    proposal = f"m_{proposal}" if not proposal.isidentifier() or keyword.iskeyword(proposal) else proposal
+    raise UsageError(f"'{name}' is no name for a Python function", hint=f"migrate new {proposal}")
+
+
+def _resolve(project: Project, requires: Sequence[str]) -> tuple[list[Migration], list[View]]:
+    migrations: dict[str, Migration] = {}
+    views: dict[str, View] = {}
+    for name in requires:
+        if name == LEAVES:
+            leaves = (each for each in project.graph.migrations if not project.graph.descendants(each))
+            migrations |= {leaf: project.graph.migrations[leaf] for leaf in leaves}
+        elif name in project.graph.migrations:
+            migrations[name] = project.graph.migrations[name]
+        elif name in project.graph.views:
+            views[name] = project.graph.views[name]
+        else:
+            raise unknown_name(project, name)
+    return list(migrations.values()), list(views.values())
+
+
+def numbered(name: str, taken: Iterable[str], today: date) -> str:
+    """Give the name with today's next free number, or as it is when it carries one already."""
+    if sequence_of(name) is not None:
+        return name
+    day = int(today.strftime("%Y%m%d"))
+    numbers = [found[1] for each in taken if (found := sequence_of(each)) is not None and found[0] == day]
+    return f"{name}_{day}_{max(numbers, default=0) + 1:03}"
+
+
+# Loud on purpose: no database runs this text, so a forgotten body is rolled back and never recorded.
+_BODY = '    db.executesql("TODO: the SQL of this step")\n'
+
+
+def _add_migration(
+    file: _File, project: Project, name: str, requires: list[Migration], *, today: date, body: str = _BODY
+) -> str:
+    full = numbered(name, project.graph.migrations, today)
+    _require_free(project, full)
+    file.require_import("migrate_graph", "migration")
+    file.require_import("typing", "Any")
+    file.append(
+        f"{_decorator([each.name for each in requires])}\n"
+        f"def {full}(db: Any) -> bool:\n"
+        f'    """{_sentence(name)}."""\n'
+        f"{body}"
+        f"    return True\n"
+    )
+    return full
+
+
+def _decorator(requires: list[str]) -> str:
+    if not requires:
+        return "@migration"
+    quoted = [f'"{each}"' for each in requires]
+    line = f"@migration(requires=[{', '.join(quoted)}])"
+    if len(line) <= 88:
+        return line
+    return "@migration(\n    requires=[\n" + "".join(f"        {each},\n" for each in quoted) + "    ],\n)"
+
+
+def _sentence(name: str) -> str:
+    words = re.sub(r"_\d+(_\d+)?$", "", name).replace("_", " ").strip()
+    return words[:1].upper() + words[1:] or "Say what changes, and why"
+
+
+def _add_view(
+    file: _File, project: Project, name: str, requires: list[Migration], *, uses: list[View], today: date
+) -> tuple[str, ...]:
+    relation = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    class_name = name if name[:1].isupper() else "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    creator = numbered(f"create_{relation}", project.graph.migrations, today)
+    _require_free(project, class_name)
+    _require_free(project, creator)
+    file.require_import("migrate_graph", "ViewMigrationManager")
+    for each in uses:
+        file.require_view(each)
+    used = f"({', '.join(each.name for each in uses)}{',' if len(uses) == 1 else ''})"
+    file.append(
+        f"class {class_name}(ViewMigrationManager):\n"
+        f'    """{_sentence(relation)}."""\n\n'
+        f"    uses = {used}\n"
+        f'    since = "{creator}"\n\n'
+        f"    def up(self) -> None:\n"
+        f'        self.db.executesql("CREATE VIEW {relation} AS TODO: the query")\n\n'
+        f"    def down(self) -> None:\n"
+        f'        self.db.executesql("DROP VIEW IF EXISTS {relation}")\n'
+    )
+    # The views it reads must be there when it is created: after the migrations that open their windows.
+    known = project.graph.migrations
+    openers = [known[each.since] for each in uses if each.since is not None and each.since in known]
+    first = {each.name: each for each in (*requires, *openers)}
+    body = f"    with {class_name}(db):\n        pass\n"
+    _add_migration(file, project, creator, list(first.values()), today=today, body=body)
+    return class_name, creator
+
+
+def _require_free(project: Project, name: str) -> None:
+    declared = project.graph.migrations.get(name) or project.graph.views.get(name)
+    if declared is not None:
+        raise UsageError(f"'{name}' exists already", hint="choose another name", source=declared.source)
+
+
+class _File:
+    """A migrations file that text is added to; nothing that stands in it is changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = path.read_text(encoding="utf-8")
+        self.tree = ast.parse(self.text)
+        self.imports: list[str] = []
+        self.added: list[str] = []
+
+    def require_import(self, module: str, name: str) -> None:
+        """Import a name unless the file has it, from this module or from edwh_migrate."""
+        if name not in self._bound() and (line := f"from {module} import {name}") not in self.imports:
+            self.imports.append(line)
+
+    def require_view(self, view: View) -> None:
+        """Import a view's manager unless it is declared or imported here."""
+        module = view.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self.require_import(module, view.name)
+
+    def append(self, text: str) -> None:
+        """Add a declaration at the end."""
+        self.added.append(text)
+
+    def save(self, names: tuple[str, ...]) -> Written:
+        """Write the file, whole or not at all."""
+        lines = self.text.splitlines(keepends=True)
+        at = self._after_imports()
+        lines[at:at] = self._import_lines(at, lines)
+        body = "".join(lines).rstrip()
+        line = body.count("\n") + 4 if body else 1
+        write_file(self.path, (body + "\n\n\n" * bool(body) + "\n\n".join(self.added)).encode())
+        return Written(self.path, line, names)
+
+    def _bound(self) -> set[str]:
+        imports = (node for node in self.tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+        bound = {alias.asname or alias.name for node in imports for alias in node.names}
+        return bound | {node.name for node in self.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+    def _after_imports(self) -> int:
+        """Give the number of lines up to the last of the leading imports, or else the module's docstring."""
+        end = 0
+        for number, node in enumerate(self.tree.body):
+            docstring = number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            if not docstring and not isinstance(node, ast.Import | ast.ImportFrom):
+                break
+            end = node.end_lineno or end
+        return end
+
+    def _import_lines(self, at: int, lines: list[str]) -> list[str]:
+        if not self.imports:
+            return []
+        wanted = sorted(self.imports, key=lambda line: (not line.startswith("from typing"), line))
+        has_imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in self.tree.body)
+        opening = [] if has_imports or at == 0 else ["\n"]
+        if at and lines and not lines[at - 1].endswith("\n"):
+            opening.insert(0, "\n")
+        typing = [line for line in wanted if line.startswith("from typing")]
+        others = [line for line in wanted if line not in typing]
+        between = [""] if typing and others and not has_imports else []
+        return [*opening, *(f"{line}\n" for line in (*typing, *between, *others))]
