@@ -2,8 +2,8 @@
 
 In a page, a `python` or `toml` block with a title is a file of that name; other `python` blocks are loaded as a
 migrations file. The commands of `console` blocks (`$ …`) run beside those files, from top to bottom; what they export
-holds to the end of the page, and they end with 0 unless `# exits N` says otherwise. Output that is shown must be what comes out; `…` stands for anything. `sh` blocks are for
-people only.
+holds to the end of the page, and they end with 0 unless `# exits N` says otherwise. Output that is shown must be what
+comes out; `…` stands for anything. `sh` blocks are for people only.
 """
 
 from __future__ import annotations
