@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from migrate_graph.core.history import StoredView
@@ -114,10 +115,18 @@ class LedgerRow:
 class ViewLedger:
     """The table `<migrate_table>_views`, through whatever connection `execute` stands for."""
 
-    def __init__(self, names: TableNames, execute: Execute) -> None:
+    def __init__(
+        self, names: TableNames, execute: Execute, *, locate: Callable[[TableNames], TableNames] = lambda names: names
+    ) -> None:
+        self._names = names
         self._dialect = names.dialect
         self._execute = execute
-        self._table = names.quoted(names.views)
+        self._locate = locate
+
+    @cached_property
+    def _table(self) -> str:
+        names = self._locate(self._names)
+        return names.quoted(names.views)
 
     def create(self) -> None:
         """Create the table, which must be missing."""

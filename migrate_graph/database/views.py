@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Protocol, TypeAlias
 
@@ -91,7 +92,10 @@ class ViewCatalog(Protocol):
         """Give the keys of those of these relations that exist."""
 
     def lost(self, before: Observation) -> list[Dependent]:
-        """Give the dependents that worked at that moment and are gone or broken now."""
+        """Give the dependents that are gone now, or (where the database allows that) broken."""
+
+    def broken(self, before: Observation) -> list[Dependent]:
+        """Give what worked at that moment, is still there and works no more; for a database that allows it."""
 
     def restore(self, stored: Relation, made: Relation) -> list[str]:
         """Make a recreated relation what it was, where its creation did not itself say otherwise; give warnings.
@@ -125,6 +129,7 @@ class _Block:
     up: list[Manager]
     migration: str
     observer: Observer
+    before: Observation = field(default_factory=lambda: Observation({}, ()))
 
     @property
     def names(self) -> list[str]:
@@ -167,15 +172,15 @@ class ViewKeeper:
     @classmethod
     def on_postgres(cls, cursor: Callable[[], Any], names: TableNames) -> ViewKeeper:
         """Make the keeper of a PostgreSQL connection; `cursor` opens a psycopg2 cursor on it."""
-        from migrate_graph.database.postgres_views import PostgresCatalog  # noqa: PLC0415 - only where needed
+        from migrate_graph.database.postgres_views import PostgresCatalog
 
         catalog = PostgresCatalog(cursor)
-        return cls(catalog, catalog.ledger(names))
+        return cls(catalog, ViewLedger(names, catalog.run, locate=catalog.locate))
 
     @classmethod
     def on_sqlite(cls, connection: Callable[[], Any], names: TableNames) -> ViewKeeper:
         """Make the keeper of an SQLite connection; `connection` gives it (`isolation_level` None)."""
-        from migrate_graph.database.sqlite_views import SqliteCatalog  # noqa: PLC0415 - only where needed
+        from migrate_graph.database.sqlite_views import SqliteCatalog
 
         catalog = SqliteCatalog(connection)
         return cls(catalog, ViewLedger(names, catalog.run))
@@ -255,7 +260,7 @@ class ViewKeeper:
 
     def _run_down(self, block: _Block) -> None:
         rows = self._ledger.read()
-        before = self._catalog.observe() if block.down else Observation({}, ())
+        before = block.before = self._catalog.observe()
         dropped: dict[Key, str] = {}
         try:
             with self._catalog.atomic():
@@ -314,7 +319,7 @@ class ViewKeeper:
                 losses[f"{relation.kind.lower()} {relation.identity}"] = owner or ""
         for each in self._catalog.lost(before):
             by = dropped.get(each.on)
-            if by and each.relation not in dropped and not _speaks_of(managers[by], each.name):
+            if by and each.relation not in dropped and not (each.name and _speaks_of(managers[by], each.name)):
                 losses[each.description] = ""
         if losses:
             raise _losses(block, losses)
@@ -336,6 +341,12 @@ class ViewKeeper:
             if relation.identity in stored:
                 for warning in self._catalog.restore(stored[relation.identity], relation):
                     block.observer(Warned(warning))
+        broken = [each.description for each in self._catalog.broken(block.before)]
+        if broken:
+            raise ViewError(
+                f"after {block.migration} this works no longer: {'; '.join(broken)}",
+                hint="give it a manager, or drop it",
+            )
         self._refuse_missing(block, rows, made, {relation.identity for relation in relations.values()})
         self._settle(block, {name: [relations[key] for key in keys] for name, keys in made.items()})
 
@@ -400,9 +411,9 @@ class ViewKeeper:
         )
 
     def _repair_one(self, row: LedgerRow, manager: Manager | None, errors: dict[str, str], observer: Observer) -> bool:
-        ways = [lambda: self._recreate(row)]
+        ways: list[Callable[[], None]] = [partial(self._recreate, row)]
         if manager is not None:
-            ways.insert(0, lambda: self._bring_back(row, manager))
+            ways.insert(0, partial(self._bring_back, row, manager))
         for way in ways:
             try:
                 with self._catalog.atomic():
@@ -465,8 +476,8 @@ def _losses(block: _Block, losses: Mapping[str, str]) -> ViewError:
     )
     owner = next((owner for owner in losses.values() if owner), "")
     hint = (
-        "give it a manager with `uses` (`migrate views adopt` writes one), drop it first, or do without CASCADE in down(); "
-        "what a manager itself creates must be named in its up()"
+        "give it a manager with `uses` (`migrate views adopt` writes one), drop it first, or do without CASCADE in "
+        "down(); what a manager itself creates must be named in its up()"
     )
     if owner:
         hint = f"add what it reads to {owner}.uses"
