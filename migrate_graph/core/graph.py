@@ -114,6 +114,13 @@ class MigrationGraph:
         self._orders: dict[Ordering, tuple[str, ...]] = {}
         self._readers = {name: tuple(self.uses.successors(name)) for name in self.views}
         self._successors = {name: tuple(self.replaces.successors(name)) for name in self.views}
+        self._relatives = {
+            name: (
+                *self._successors[name],
+                *(before for before in self.replaces.predecessors(name) if before in self.views),
+            )
+            for name in self.views
+        }
 
     def nodes(self) -> Iterator[Node]:
         """Give every declared migration, then every declared view, in order of declaration."""
@@ -211,7 +218,14 @@ class MigrationGraph:
 
     def moment(self, *, applied: AbstractSet[str], running: str | None = None) -> Moment:
         """Give the views as they are while `running` runs on top of `applied`, or between two migrations."""
-        return Moment(self.views, successors=self._successors, readers=self._readers, applied=applied, running=running)
+        return Moment(
+            self.views,
+            successors=self._successors,
+            relatives=self._relatives,
+            readers=self._readers,
+            applied=applied,
+            running=running,
+        )
 
     def live_views(self, applied: AbstractSet[str]) -> frozenset[str]:
         """Give the views that live when just these migrations are applied: window open, no successor in its own."""

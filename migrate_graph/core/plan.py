@@ -244,8 +244,9 @@ class _ViewsOverTime:
         """
         block = self._graph.view_block(*migration.touches, applied=self._applied, running=migration.name)
         created = tuple(name for name in block.up if name not in self._built)
-        handed_over = [name for name in block.down if name not in block.up and name in self._built]
-        self._built.update(block.up)
+        up = set(block.up)
+        handed_over = [name for name in block.down if name not in up and name in self._built]
+        self._built |= up
         closed = [name for name in self._closed_by.get(migration.name, ()) if name in self._built]
         retired = tuple(dict.fromkeys(handed_over + closed))
         self._built.difference_update(retired)

@@ -15,6 +15,7 @@ class Moment:
     Args:
         views: the managers by name, in order of declaration.
         successors: of each view, the ones that name it in `replaces`.
+        relatives: of each view, its successors and the declared view it replaces.
         readers: of each view, the ones that name it in `uses`.
         applied: migrations that are installed.
         running: the migration that is running; None between two.
@@ -25,26 +26,33 @@ class Moment:
         views: Mapping[str, View],
         *,
         successors: Mapping[str, tuple[str, ...]],
+        relatives: Mapping[str, tuple[str, ...]],
         readers: Mapping[str, tuple[str, ...]],
         applied: AbstractSet[str],
         running: str | None,
     ) -> None:
         self._views = views
         self._successors = successors
+        self._relatives = relatives
         self._readers = readers
         self._applied = applied
         self._running = running
+        self._open: dict[str, bool] = {}
         self._ends: dict[str, str] = {}
 
     def in_window(self, name: str) -> bool:
         """Whether the window of a declared view is open; a successor is not asked."""
-        return self._views[name].in_window(self._applied, running=self._running)
+        if name not in self._open:
+            self._open[name] = self._views[name].in_window(self._applied, running=self._running)
+        return self._open[name]
 
     def active_version(self, name: str) -> str:
         """Give the end of the chain of successors whose window is open; the view itself when it has none.
 
         A successor that is closed itself still counts when one of its own successors is open.
         """
+        if not self._successors[name]:
+            return name
         stack = [] if name in self._ends else [name]
         entered = {name}
         while stack:
@@ -80,15 +88,16 @@ class Moment:
         visited = set(stack)
         while stack:
             name = stack.pop()
-            if self.active(name) or self.retiring(name):
+            current = self.active_version(name) == name
+            if self.in_window(name) and (current or self.retiring(name)):
                 affected.add(name)
-            predecessor = self._views[name].replaces
-            related = [*self._successors[name], *([predecessor] if predecessor in self._views and predecessor else [])]
-            if self.in_window(name) or self.active_version(name) != name:
+            related = self._relatives[name]
+            if self.in_window(name) or not current:
                 related += self._readers[name]
-            fresh = [other for other in related if other not in visited]
-            visited.update(fresh)
-            stack += fresh
+            for other in related:
+                if other not in visited:
+                    visited.add(other)
+                    stack.append(other)
         return affected
 
     def block(self, opened: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -121,10 +130,10 @@ class Moment:
 
     def _needs(self, name: str) -> set[str]:
         """Give the versions of the views it uses: as named, the one that lives, and the one being handed over."""
-        needs = set()
+        needs = set(self._views[name].uses)
         for used in self._views[name].uses:
-            if used in self._views:
-                needs |= {used, self.active_version(used)}
+            if self._relatives.get(used):
+                needs.add(self.active_version(used))
                 # What reads a successor was built on the predecessor's relation: it goes down before that.
                 needs.add(self._views[used].replaces or used)
         return needs
