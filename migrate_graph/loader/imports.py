@@ -234,9 +234,10 @@ def _declaring(modules: Mapping[str, ModuleType]) -> set[str]:
 
 
 def _subclasses(base: type | None) -> Iterator[type]:
-    for kind in base.__subclasses__() if base else ():
-        yield kind
-        yield from _subclasses(kind)
+    if base is not None:
+        for kind in base.__subclasses__():
+            yield kind
+            yield from _subclasses(kind)
 
 
 # --- the name edwh_migrate ---------------------------------------------------------------------------------------
