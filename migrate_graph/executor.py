@@ -6,16 +6,20 @@ import contextlib
 import inspect
 import io
 import random
+import signal
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.authoring import Running, ViewMigrationManager, running
 from migrate_graph.core.events import (
+    Event,
     Observer,
     Outcome,
     Printed,
@@ -107,13 +111,9 @@ class Executor:
         options: RunOptions | None = None,
         root: str = "",
     ) -> None:
-        self._backend = backend
-        self._lock = lock
-        self._observer = observer
-        self._interruption = interruption or Interruption()
-        self._options = options or RunOptions()
-        self._root = root
-        self._lock_lost = False
+        self._surroundings = _Surroundings(
+            backend, lock, _outside(observer), interruption or Interruption(), options or RunOptions(), root
+        )
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:
         """Run every step of a plan that can run, in order.
@@ -129,67 +129,84 @@ class Executor:
         Raises:
             LockLost: the lock's connection died; what was finished before is recorded, nothing more is run.
         """
+        around = self._surroundings
         started = time.monotonic()
-        run = str(uuid.uuid4())
-        walk = _Walk(run=run, graph=graph, applied=set(history.applied))
-        self._observer(RunStarted(run, plan))
+        walk = _Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
+        around.observer(RunStarted(walk.run, plan))
         reached(Checkpoint.RUN_STARTED)
         for index, step in enumerate(plan.steps, 1):
             result = self._one(step, index, len(plan.steps), walk)
             walk.results.append(result)
-            self._observer(StepFinished(index, len(plan.steps), result))
-        waiting = [
-            Result(one.migration.name, Outcome.BLOCKED, error=_waits_for(one.migration.name, one.by), source=one.migration.source)
-            for one in plan.blocked
-        ]
+            around.observer(StepFinished(index, len(plan.steps), result))
+        waiting = [_blocked(one.migration, one.by) for one in plan.blocked]
         reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
-            run, (*walk.results, *waiting), time.monotonic() - started, self._interruption.signal, changed=walk.changed
+            walk.run,
+            (*walk.results, *waiting),
+            time.monotonic() - started,
+            around.interruption.signal,
+            changed=walk.changed,
         )
-        self._observer(finished)
-        if self._lock_lost:
+        around.observer(finished)
+        if walk.lock_lost:
             raise LockLost(
-                f"the connection that held the lock on {self._backend.label} is gone, so nothing more was run",
+                f"the connection that held the lock on {around.backend.label} is gone, so nothing more was run",
                 hint="run migrate apply again; it continues after the last migration that is recorded",
             )
         return finished
 
     def _one(self, step: Step, index: int, total: int, walk: _Walk) -> Result:
-        migration = step.migration
-        if walk.stopped or self._interruption.signal or self._lock_lost:
+        migration, options = step.migration, self._surroundings.options
+        if walk.stopped or walk.lock_lost or self._surroundings.interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
         unmet = tuple(name for name in migration.requires if name not in walk.applied)
         if unmet:
-            return Result(migration.name, Outcome.BLOCKED, error=_waits_for(migration.name, unmet), source=migration.source)
-        self._observer(StepStarted(migration.name, index, total, migration.source))
+            return _blocked(migration, unmet)
+        self._surroundings.observer(StepStarted(migration.name, index, total, migration.source))
         result = self._with_retries(migration, walk)
         if result.outcome is Outcome.APPLIED:
             walk.applied.add(migration.name)
         walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits > 0
-        walk.stopped = (result.outcome is Outcome.RAISED and not self._options.keep_going) or (
-            result.outcome is Outcome.REFUSED and self._options.fail_fast
+        walk.stopped = (result.outcome is Outcome.RAISED and not options.keep_going) or (
+            result.outcome is Outcome.REFUSED and options.fail_fast
         )
         return result
 
     def _with_retries(self, migration: Migration, walk: _Walk) -> Result:
         """Try again from the beginning when somebody was in the way and nothing was kept."""
-        delay = self._options.first_delay
-        for attempt in range(1, self._options.tries + 1):
-            verdict = _Attempt(self, migration, walk).run()
-            if not verdict.retry or verdict.result.commits or attempt == self._options.tries or self._interruption.signal:
+        around, delay = self._surroundings, self._surroundings.options.first_delay
+        for attempt in range(1, around.options.tries + 1):
+            verdict = _Attempt(around, migration, walk).run()
+            if not verdict.retry or verdict.result.commits or walk.lock_lost or attempt == around.options.tries:
                 break
-            pause = min(delay, self._options.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
-            self._observer(StepRetrying(migration.name, attempt + 1, self._options.tries, pause, verdict.result.error))
+            pause = min(delay, around.options.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
+            around.observer(
+                StepRetrying(migration.name, attempt + 1, around.options.tries, pause, verdict.result.error)
+            )
             try:
-                self._interruption.sleep(pause)
+                around.interruption.sleep(pause)
             except Stopped:
                 break
             delay *= 2
         return verdict.result
 
 
-def _waits_for(name: str, by: Sequence[str]) -> str:
-    return "needs a decision: migrate resolve" if tuple(by) == (name,) else f"waits for {', '.join(by)}"
+def _blocked(migration: Migration, by: Sequence[str]) -> Result:
+    """Give the result of a migration that waits for others, or for a human."""
+    waits = "needs a decision: migrate resolve" if tuple(by) == (migration.name,) else f"waits for {', '.join(by)}"
+    return Result(migration.name, Outcome.BLOCKED, error=waits, source=migration.source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What every attempt of an executor works with."""
+
+    backend: Backend
+    lock: Lock
+    observer: Observer
+    interruption: Interruption
+    options: RunOptions
+    root: str
 
 
 @dataclass(slots=True)
@@ -199,12 +216,10 @@ class _Walk:
     run: str
     graph: MigrationGraph
     applied: set[str]
-    results: list[Result] = None  # type: ignore[assignment] # set right below
+    results: list[Result] = field(default_factory=list)
     changed: bool = False
     stopped: bool = False
-
-    def __post_init__(self) -> None:
-        self.results = []
+    lock_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +233,16 @@ class _Verdict:
 class _Attempt:
     """One attempt at one migration."""
 
-    def __init__(self, executor: Executor, migration: Migration, walk: _Walk) -> None:
-        self._backend = executor._backend  # noqa: SLF001 - an attempt is a part of its executor
-        self._executor = executor
-        self._observer = executor._observer  # noqa: SLF001 - as above
-        self._interruption = executor._interruption  # noqa: SLF001 - as above
+    def __init__(self, around: _Surroundings, migration: Migration, walk: _Walk) -> None:
+        self._around = around
+        self._backend = around.backend
+        self._observer = around.observer
         self._migration = migration
         self._walk = walk
         self._key = AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
         self._started = time.monotonic()
         self._warnings: list[str] = []
+        self._views = _Views(walk.graph, migration.name, walk.applied, around.observer)
 
     @property
     def _seconds(self) -> float:
@@ -241,7 +256,7 @@ class _Attempt:
             return self._fail(None, error)
         try:
             reached(Checkpoint.SESSION_OPENED)
-            with _watching(self._backend, work, self._migration.name, self._observer, self._executor._options.watch_every):  # noqa: SLF001
+            with _watching(work, self._migration.name, self._around):
                 value = self._body(work)
             reached(Checkpoint.BODY_RETURNED)
             refusal = _refusal(value)
@@ -249,7 +264,9 @@ class _Attempt:
                 return self._refuse(work, refusal)
             if value is not True:
                 self._warn(f"{self._migration.name} returned {_short(value)}; return True when it succeeded")
-            work.views.check_complete()
+            work.check()
+            if self._views.were_opened:
+                work.views.check_complete()
             self._tell_leftovers(work)
             return self._succeed(work)
         except BaseException as error:  # noqa: BLE001 - SystemExit and whatever else a body raises: rolled back and recorded
@@ -261,15 +278,20 @@ class _Attempt:
         work.start()
         reached(Checkpoint.ATTEMPT_STARTED)
         name = self._migration.name
+        self._views.work = work
         run = Running(
             name=name,
-            applied=frozenset(self._walk.applied),
-            views=_Views(self._walk.graph, work, name, frozenset(self._walk.applied), self._observer),
+            applied=self._walk.applied,
+            views=self._views,
             report=lambda done, total, unit: self._observer(StepProgress(name, done, total, unit)),
         )
         printed = _Lines(lambda line: self._observer(Printed(name, redact(line, *self._backend.secrets))))
         try:
-            with self._interruption.interruptible(work.cancel), running(run), contextlib.redirect_stdout(printed):
+            with (
+                self._around.interruption.interruptible(work.cancel),
+                running(run),
+                contextlib.redirect_stdout(printed),
+            ):
                 return self._migration.function(work.db)
         finally:
             printed.close_line()
@@ -293,19 +315,16 @@ class _Attempt:
 
         The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
         """
-        if not self._lock_held():
-            self._executor._lock_lost = True  # noqa: SLF001 - as above
+        if not self._around.lock.is_held():
+            self._walk.lock_lost = True
             self._observer(Warned("the lock's connection is gone; this migration is finished, then the run stops"))
-        self._interruption.check()
+        self._around.interruption.check()
         reached(Checkpoint.SUCCESS_WRITTEN)
-
-    def _lock_held(self) -> bool:
-        return self._executor._lock.is_held()  # noqa: SLF001 - as above
 
     def _recorded_after_all(self) -> bool:
         """Look up what became of a commit during which the connection was lost."""
-        if not self._lock_held():
-            self._executor._lock_lost = True  # noqa: SLF001 - as above
+        if not self._around.lock.is_held():
+            self._walk.lock_lost = True
         return self._backend.outcome_of(self._key)
 
     def _refuse(self, work: Work, refusal: tuple[str, str]) -> _Verdict:
@@ -321,7 +340,7 @@ class _Attempt:
             self._tell_leftovers(work)
             work.close()
         reached(Checkpoint.ROLLED_BACK)
-        if self._interruption.signal or isinstance(error, StopNow | Stopped):
+        if self._around.interruption.signal or isinstance(error, StopNow | Stopped):
             return self._stopped()
         if isinstance(error, KeyboardInterrupt):  # no handler of ours is in place: a program that uses us as a library
             self._record("stopped by the keyboard")
@@ -333,14 +352,14 @@ class _Attempt:
         message = redact(message, *self._backend.secrets)
         result = self._result(
             Outcome.RAISED, message, hint=hint, commits=self._record(message),
-            source=user_location(error, root=self._executor._root),  # noqa: SLF001 - as above
+            source=user_location(error, root=self._around.root),
             traceback="" if isinstance(error, AttemptFailed) else redact(user_traceback(error), *self._backend.secrets),
         )  # fmt: skip
         return _Verdict(result, retry=trouble.kind is TroubleKind.RETRY)
 
     def _stopped(self) -> _Verdict:
         """End an attempt that a signal stopped: what it had committed stays, and then a human decides, as after a kill."""
-        name = f"stopped by {_signal_name(self._interruption.signal)}"
+        name = f"stopped by {_signal_name(self._around.interruption.signal)}"
         commits = self._backend.own_commits(self._key)
         if not commits:
             self._record(name)
@@ -351,16 +370,20 @@ class _Attempt:
         try:
             commits = self._backend.record_failure(self._key, error=message, seconds=self._seconds)
         except Exception as error:  # noqa: BLE001 - the migration's own failure is the news, this is added to it
-            self._executor._lock_lost = not self._lock_held()  # noqa: SLF001 - as above
+            self._walk.lock_lost = not self._around.lock.is_held()
             self._observer(
-                Warned(f"the failure of {self._migration.name} could not be recorded: {self._backend.explain(error).message}")
+                Warned(
+                    f"the failure of {self._migration.name} could not be recorded: {self._backend.explain(error).message}"
+                )
             )
             return 0
         reached(Checkpoint.FAILURE_RECORDED)
         return commits
 
     def _result(self, outcome: Outcome, error: str, **more: Any) -> Result:
-        result = Result(self._migration.name, outcome, self._seconds, error=error, warnings=tuple(self._warnings), **more)
+        result = Result(
+            self._migration.name, outcome, self._seconds, error=error, warnings=tuple(self._warnings), **more
+        )
         if result.commits:
             kept = f"{result.commits} commit{'s' if result.commits > 1 else ''} of its own stayed in the database"
             result = replace(result, error=f"{error} ({kept})")
@@ -379,9 +402,10 @@ class _Attempt:
 class _Views:
     """What `with V(db)` does inside a run."""
 
-    def __init__(self, graph: MigrationGraph, work: Work, name: str, applied: frozenset[str], observer: Observer) -> None:
+    def __init__(self, graph: MigrationGraph, name: str, applied: AbstractSet[str], observer: Observer) -> None:
+        self.work: Work
+        self.were_opened = False
         self._graph = graph
-        self._work = work
         self._name = name
         self._applied = applied
         self._observer = observer
@@ -393,17 +417,21 @@ class _Views:
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
             for name in (*block.down, *block.up)
         }
-        self._work.views.take_down(
-            [instances[name] for name in block.down], [instances[name] for name in block.up], migration=self._name, observer=self._observer
+        self.were_opened = True
+        self.work.views.take_down(
+            [instances[name] for name in block.down],
+            [instances[name] for name in block.up],
+            migration=self._name,
+            observer=self._observer,
         )
         reached(Checkpoint.VIEWS_DOWN)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
         """Bring up what this block took down, unless it failed."""
         if error is not None:
-            self._work.views.abandon()
+            self.work.views.abandon()
             return
-        self._work.views.bring_up()
+        self.work.views.bring_up()
         reached(Checkpoint.VIEWS_UP)
 
 
@@ -430,18 +458,29 @@ class _Lines(io.TextIOBase):
             self._rest = ""
 
 
+def _outside(observer: Observer) -> Observer:
+    """Give an observer that prints where it would without us: while a body runs, stdout is the migration's."""
+    stdout = sys.stdout
+
+    def tell(event: Event) -> None:
+        with contextlib.redirect_stdout(stdout):
+            observer(event)
+
+    return tell
+
+
 @contextlib.contextmanager
-def _watching(backend: Backend, work: Work, name: str, observer: Observer, every: float) -> Iterator[None]:
+def _watching(work: Work, name: str, around: _Surroundings) -> Iterator[None]:
     """Ask, while the body runs, what its statement waits for, and tell."""
     ended = threading.Event()
     started = time.monotonic()
 
     def watch() -> None:
-        while not ended.wait(every):
+        while not ended.wait(around.options.watch_every):
             with contextlib.suppress(Exception):  # a question that fails must not disturb the work
-                reason = backend.waiting_for(work)
+                reason = around.backend.waiting_for(work)
                 if reason and not ended.is_set():
-                    observer(StepWaiting(name, time.monotonic() - started, reason))
+                    around.observer(StepWaiting(name, time.monotonic() - started, reason))
 
     watcher = threading.Thread(target=watch, name="migrate_graph watch", daemon=True)
     watcher.start()
@@ -457,9 +496,15 @@ def _refusal(value: object) -> tuple[str, str] | None:
     if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
         if inspect.iscoroutine(value):
             value.close()
-        return f"returned {_short(value)}, which nobody runs", "write it as a plain function that does its work and returns True"
+        return (
+            f"returned {_short(value)}, which nobody runs",
+            "write it as a plain function that does its work and returns True",
+        )
     if isinstance(value, str):
-        return f"returned {_short(value)}, which could mean anything", "return True when it succeeded, False when it did not"
+        return (
+            f"returned {_short(value)}, which could mean anything",
+            "return True when it succeeded, False when it did not",
+        )
     if value is None:
         return "returned None", "return True when it succeeded"
     if not value:
@@ -473,6 +518,4 @@ def _short(value: object) -> str:
 
 
 def _signal_name(number: int) -> str:
-    import signal
-
     return signal.Signals(number).name if number else "a signal"

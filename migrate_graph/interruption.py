@@ -18,8 +18,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _CANCEL_EVERY = 0.2
 
 
-class StopNow(BaseException):  # noqa: N818 - not an error; no `except Exception` of a migration may swallow it
-    """Raised inside a migration's body when a signal arrives."""
+class StopNow(BaseException):
+    """Raised inside a migration's body when a signal arrives; no `except Exception` there may swallow it."""
 
 
 class Interruption:

@@ -106,7 +106,7 @@ def mark(
 ) -> None:
     """Write the record of a migration without running it."""
     from migrate_graph.cli.texts import listed
-    from migrate_graph.workflow.running import mark as write_marks
+    from migrate_graph.workflow.records import mark as write_marks
 
     if installed is None:
         raise UsageError("say what the record will be", hint=f"migrate mark {names[0]} --installed, or --pending")
@@ -132,7 +132,7 @@ def resolve(
 ) -> None:
     """Decide about an interrupted migration. One that died after commits of its own."""
     from migrate_graph.cli.texts import listed
-    from migrate_graph.workflow.running import resolve as decide
+    from migrate_graph.workflow.records import resolve as decide
 
     if applied is None:
         raise UsageError("say how it is resolved", hint=f"migrate resolve {name} --applied, or --retry")

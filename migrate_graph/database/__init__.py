@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder, Observer
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
+    from migrate_graph.database.dump import VerifiedDump
     from migrate_graph.database.ledger import AttemptKey
     from migrate_graph.database.trouble import Trouble
     from migrate_graph.database.views import ViewKeeper
@@ -56,11 +57,18 @@ class Work(Protocol):
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
 
+    def check(self) -> None:
+        """Judge the session after the body has returned.
+
+        Raises:
+            AttemptFailed: what the body did is lost: an aborted transaction, a closed connection.
+        """
+
     def finish(self, *, seconds: float, guard: Any) -> None:
         """Record the success in one final transaction, calling `guard()` just before its commit.
 
         Raises:
-            AttemptFailed: the session is in an aborted transaction, or its journal row is not ours any more.
+            AttemptFailed: its journal row is not ours any more.
         """
 
     def leftovers(self) -> list[str]:
@@ -102,7 +110,9 @@ class Backend(Protocol):
     def fingerprint(self) -> str:
         """Tell this database from another one of the same address: 16 hex digits."""
 
-    def lock(self, *, wait: float, observer: Observer, interruption: Interruption) -> AbstractContextManager[Lock]:
+    def lock(
+        self, wait: float, observer: Observer, interruption: Interruption | None = None
+    ) -> AbstractContextManager[Lock]:
         """Hold the run's lock; `wait` seconds at most, 0 tries once.
 
         Raises:
@@ -111,6 +121,13 @@ class Backend(Protocol):
 
     def lock_holder(self) -> LockHolder | None:
         """Say who holds the lock, None when it is free."""
+
+    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+        """Restore a verified dump into this database, which `user_relations` has proved empty.
+
+        Raises:
+            RestoreError: the database is as it was.
+        """
 
     def prepare(self) -> None:
         """Create the tool's tables where they are missing; only under the lock."""
@@ -158,7 +175,11 @@ class Backend(Protocol):
 
 @contextmanager
 def open_backend(
-    settings: Settings, observer: Observer | None = None, *, interruption: Interruption | None = None, writing: bool = False
+    settings: Settings,
+    observer: Observer | None = None,
+    *,
+    interruption: Interruption | None = None,
+    writing: bool = False,
 ) -> Iterator[Backend]:
     """Connect to the configured database.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.ledger import AttemptKey, Ledger
-from migrate_graph.database.views import ViewLedger
+from migrate_graph.database.view_ledger import ViewLedger
 
 
 class Bookkeeping(ABC):
@@ -24,6 +24,10 @@ class Bookkeeping(ABC):
     @abstractmethod
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement, outside any migration."""
+
+    @abstractmethod
+    def _revive(self) -> None:
+        """Make sure there is a connection, waiting for a server that is starting again; the lock is not taken by this."""
 
     @abstractmethod
     def _together(self) -> AbstractContextManager[None]:
@@ -53,16 +57,21 @@ class Bookkeeping(ABC):
         return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
+        self._revive()
         with self._together():
             self._ledger.write_failure(key, error=error, seconds=seconds)
-        state = self._ledger.state_of(key.attempt)
-        return state[1] if state else 0
+        return self._commits_of(key)
 
     def own_commits(self, key: AttemptKey) -> int:
+        self._revive()
+        return self._commits_of(key)
+
+    def _commits_of(self, key: AttemptKey) -> int:
         state = self._ledger.state_of(key.attempt)
         return state[1] if state else 0
 
     def outcome_of(self, key: AttemptKey) -> bool:
+        self._revive()
         state = self._ledger.state_of(key.attempt)
         return state is not None and state[0] is AttemptState.APPLIED
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ def dal_class(*, typedal: bool) -> Any:
 
 
 def make_dal(
-    uri: str, connector: Callable[[], Any], *, typedal: bool, folder: Path | None, driver_args: dict[str, Any], prime: bool
+    uri: str,
+    connector: Callable[[], Any],
+    *,
+    typedal: bool,
+    folder: Path | None,
+    driver_args: dict[str, Any],
+    prime: bool,
 ) -> Any:
     """Make a `DAL` whose connections, also those it opens after a `db.close()`, come from `connector`.
 
@@ -68,7 +75,7 @@ def define_ledger(db: Any, *, rname: str) -> Any:
         "ewh_implemented_features",
         Field("name", unique=True),
         Field("installed", "boolean", default=False),
-        Field("last_update_dttm", "datetime", default=datetime.datetime.now),
+        Field("last_update_dttm", "datetime", default=dt.datetime.now),
         rname=rname,
         migrate=False,
     )
@@ -79,8 +86,6 @@ def discard(db: Any) -> None:
 
     `DAL.close()` commits, so that a half-done migration would become durable.
     """
-    import contextlib
-
     from pydal._globals import THREAD_LOCAL
 
     with contextlib.suppress(Exception):  # whatever a broken connection says, the server rolls back

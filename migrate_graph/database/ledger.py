@@ -54,8 +54,22 @@ class Dialect:
         return statement if self.placeholder == "?" else statement.replace("?", self.placeholder)
 
 
-POSTGRES = Dialect("%s", True, "BIGSERIAL PRIMARY KEY", "SERIAL PRIMARY KEY", "VARCHAR(512)", "TIMESTAMP WITH TIME ZONE")  # noqa: FBT003
-SQLITE = Dialect("?", False, "INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER PRIMARY KEY AUTOINCREMENT", "CHAR(512)", "TEXT")  # noqa: FBT003
+POSTGRES = Dialect(
+    placeholder="%s",
+    folds_case=True,
+    serial="BIGSERIAL PRIMARY KEY",
+    ledger_serial="SERIAL PRIMARY KEY",
+    name_type="VARCHAR(512)",
+    moment="TIMESTAMP WITH TIME ZONE",
+)
+SQLITE = Dialect(
+    placeholder="?",
+    folds_case=False,
+    serial="INTEGER PRIMARY KEY AUTOINCREMENT",
+    ledger_serial="INTEGER PRIMARY KEY AUTOINCREMENT",
+    name_type="CHAR(512)",
+    moment="TEXT",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +190,7 @@ class Ledger:
         if self.names.ledger in present:
             for name, installed, updated in self._run(f"SELECT name, installed, last_update_dttm FROM {self._ledger}"):
                 if name is not None:
-                    records[name] = Record(name, installed in {"T", "1", True, 1}, _moment(updated))
+                    records[name] = Record(name, installed in {"T", "1", 1}, _moment(updated))
         if self.names.journal in present:
             for row in self._run(
                 "SELECT id, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error "
@@ -190,7 +204,10 @@ class Ledger:
 
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""
-        return [name for (name,) in self._run(f"SELECT name FROM {self._ledger} GROUP BY name HAVING count(*) > 1 ORDER BY name")]
+        return [
+            name
+            for (name,) in self._run(f"SELECT name FROM {self._ledger} GROUP BY name HAVING count(*) > 1 ORDER BY name")
+        ]
 
     def first_attempt(self) -> str:
         """Give the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
@@ -267,9 +284,13 @@ class Ledger:
         """Write a ledger row; update first, since a table made by hand may have no unique name to conflict on."""
         values = ("T" if installed else "F", self._local_now())
         if not self._run(
-            f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name = ? RETURNING name", (*values, name)
+            f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name = ? RETURNING name",
+            (*values, name),
         ):
-            self._run(f'INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") VALUES (?, ?, ?)', (*values, name))
+            self._run(
+                f'INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") VALUES (?, ?, ?)',
+                (*values, name),
+            )
 
     def resolve(self, attempt: int, *, name: str) -> bool:
         """Close an interrupted attempt if it is still the newest of its migration and still running."""

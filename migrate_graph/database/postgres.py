@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -19,7 +20,7 @@ from migrate_graph.database.bookkeeping import Bookkeeping
 from migrate_graph.database.ledger import POSTGRES, AttemptKey, Ledger, TableNames
 from migrate_graph.database.postgres_work import PostgresWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
-from migrate_graph.database.views import ViewLedger
+from migrate_graph.database.view_ledger import ViewLedger
 from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact, redact_uri
@@ -27,6 +28,7 @@ from migrate_graph.redaction import redact, redact_uri
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
+    from migrate_graph.database.dump import VerifiedDump
 
 # Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
 _RUN_CLASS = 0x6D67
@@ -89,7 +91,9 @@ class PostgresBackend(Bookkeeping):
                 waited = time.monotonic() - started
                 reason = self.explain(error).message
                 if not _TRANSIENT.search(str(error)):
-                    raise DatabaseUnreachable(f"cannot connect to {self.label}: {reason}", hint=_connect_hint(str(error))) from None
+                    raise DatabaseUnreachable(
+                        f"cannot connect to {self.label}: {reason}", hint=_connect_hint(str(error))
+                    ) from None
                 if waited >= self._settings.connect_wait:
                     raise DatabaseUnreachable(
                         f"{self.label} did not answer within {self._settings.connect_wait:.0f} s: {reason}",
@@ -103,16 +107,22 @@ class PostgresBackend(Bookkeeping):
         self._resolve_schema()
 
     def _open(self, role: str, factory: Callable[..., Any]) -> Any:
-        connection = psycopg2.connect(
-            **{
-                "connect_timeout": 10, "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
-                "application_name": _application_name(f"migrate_graph:{role}"), **self._dsn,
-            },
-            connection_factory=factory,
-        )  # fmt: skip
+        arguments: dict[str, Any] = {
+            "connect_timeout": 10,
+            "keepalives": 1,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **self._dsn,
+            "application_name": _application_name(f"migrate_graph:{role}"),
+        }
+        connection = psycopg2.connect(connection_factory=factory, **arguments)
         connection.autocommit = True
+        session = self._session(connection, role)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT " + ", ".join("set_config(%s, %s, false)" for _ in self._session(connection, role)), _flat(self._session(connection, role)))
+            cursor.execute(
+                "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(session)), list(chain.from_iterable(session))
+            )
         return connection
 
     def _session(self, connection: Any, role: str) -> list[tuple[str, str]]:
@@ -134,7 +144,7 @@ class PostgresBackend(Bookkeeping):
 
     def _resolve_schema(self) -> None:
         """Find where the tables are, or would be made, so that no later change of search_path can hide them."""
-        names = self._ledger.names
+        names = TableNames.of(self._settings.table, POSTGRES)
         if not names.schema:
             found = self._one(
                 "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -142,6 +152,14 @@ class PostgresBackend(Bookkeeping):
                 (names.quoted(names.ledger).replace("%%", "%"),),
             )
             self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
+
+    def _revive(self) -> None:
+        try:
+            self._execute("SELECT true")
+        except psycopg2.Error:
+            with suppress(psycopg2.Error):
+                self._keeper.close()
+            self.connect(observer=ignore_events, interruption=Interruption())
 
     def _alive_keeper(self) -> Any:
         """Give the keeper, reconnected if the server cut it; the lock is not taken again by this."""
@@ -158,7 +176,8 @@ class PostgresBackend(Bookkeeping):
             raise
         except psycopg2.errors.InsufficientPrivilege as error:
             raise DatabaseRefused(
-                f"not permitted on {self.label}: {self.explain(error).message}", hint="grant the role the rights it lacks"
+                f"not permitted on {self.label}: {self.explain(error).message}",
+                hint="grant the role the rights it lacks",
             ) from None
 
     def _one(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
@@ -185,9 +204,12 @@ class PostgresBackend(Bookkeeping):
     # -- the lock -------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self, *, wait: float, observer: Observer, interruption: Interruption) -> Iterator[_HeldLock]:
+    def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
+        interruption = interruption or Interruption()
         with self._lock_connection() as (ask, release):
-            waited = self._wait(lambda: bool(ask(self._try_lock, (_RUN_CLASS, self._key))), wait, observer, interruption)
+            waited = self._wait(
+                lambda: bool(ask(self._try_lock, (_RUN_CLASS, self._key))), wait, observer, interruption
+            )
             if not self._pooled:
                 # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
                 waited += self._wait(self._work_is_over, wait, observer, interruption)
@@ -222,6 +244,7 @@ class PostgresBackend(Bookkeeping):
         holder = self._open("lock", pg.connection)
         holder.autocommit = False
         try:
+
             def ask_inside(statement: str, parameters: Sequence[Any]) -> Any:
                 with holder.cursor() as cursor:
                     cursor.execute(statement, parameters)
@@ -240,7 +263,8 @@ class PostgresBackend(Bookkeeping):
             holder = self.lock_holder()
             if waited >= limit:
                 raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s" + (f"; it is held by {holder}" if holder else ""),
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s"
+                    + (f"; it is held by {holder}" if holder else ""),
                     hint="wait for the other run to end, or raise --lock-timeout",
                 )
             if time.monotonic() - told >= _TELL_EVERY:
@@ -290,8 +314,16 @@ class PostgresBackend(Bookkeeping):
         return [name for (name,) in rows]
 
     def _address(self) -> str:
-        database = self._one("SELECT current_database() || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())")
+        database = self._one(
+            "SELECT current_database() || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         return f"{self._dsn.get('host', '')}\0{database}"
+
+    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+        from migrate_graph.database.restore import restore_postgres
+
+        restore_postgres(dump, self._dsn, schema=self._settings.schema, table=self._settings.table, observer=observer)
+        self._resolve_schema()
 
     def prepare(self) -> None:
         names = self._ledger.names
@@ -300,7 +332,8 @@ class PostgresBackend(Bookkeeping):
             return
         if not names.schema:
             raise DatabaseRefused(
-                f"schema {self._settings.schema!r} does not exist in {self.label}", hint=f"CREATE SCHEMA {self._settings.schema}; or set `schema`"
+                f"schema {self._settings.schema!r} does not exist in {self.label}",
+                hint=f"CREATE SCHEMA {self._settings.schema}; or set `schema`",
             )
         try:
             with self._together():
@@ -321,31 +354,46 @@ class PostgresBackend(Bookkeeping):
             "FROM unnest(%s::text[]) t), "
             "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_attribute a "
             "WHERE a.attrelid = to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped)",
-            ([tables.quoted(name).replace("%%", "%") for name in tables.all], tables.quoted(tables.ledger).replace("%%", "%")),
+            (
+                [tables.quoted(name).replace("%%", "%") for name in tables.all],
+                tables.quoted(tables.ledger).replace("%%", "%"),
+            ),
         )[0]
-        faults = _preflight_faults(*facts, names=names, duplicates=self._ledger.duplicates(), table=tables.ledger)
+        read_only, permitted, width = facts
+        faults = _preflight_faults(
+            read_only=read_only,
+            permitted=permitted,
+            width=width,
+            names=names,
+            duplicates=self._ledger.duplicates(),
+            table=tables.ledger,
+        )
         if faults:
-            raise DatabaseRefused(f"{self.label} cannot record migrations: " + "; ".join(faults), hint="nothing was run; mend this and run again")
+            raise DatabaseRefused(
+                f"{self.label} cannot record migrations: " + "; ".join(faults),
+                hint="nothing was run; mend this and run again",
+            )
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
         def connect() -> WorkConnection:
-            connection = self._open(migration.name, WorkConnection)
+            connection: WorkConnection = self._open(migration.name, WorkConnection)
             if not self._pooled:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_WORK_CLASS, self._key))
             connection.autocommit = False
             return connection
 
-        return PostgresWork(self._settings, migration, key, self._ledger, connect, self._prologue())
+        return PostgresWork(self._settings, migration, key, self._ledger, connect=connect, prologue=self._prologue())
 
     def _prologue(self) -> tuple[str, list[Any]]:
         """Give what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
 
         Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction.
         """
-        parts, parameters = ["pg_try_advisory_xact_lock(%s, %s)"], [_WORK_CLASS, self._key]
+        parts = ["pg_try_advisory_xact_lock(%s, %s)"]
+        parameters: list[Any] = [_WORK_CLASS, self._key]
         for pair in self._session(self._alive_keeper(), "work") if self._pooled else ():
             parts.append("set_config(%s, %s, true)")
             parameters += pair
@@ -361,7 +409,9 @@ class PostgresBackend(Bookkeeping):
         code = error.pgcode or ""
         if code in _RETRIABLE:
             return Trouble(TroubleKind.RETRY, message)
-        if code.startswith(("57P", "08")) or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)):
+        if code.startswith(("57P", "08")) or (
+            not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        ):
             return Trouble(TroubleKind.LOST, message)
         return Trouble(TroubleKind.OTHER, message)
 
@@ -375,13 +425,20 @@ class PostgresBackend(Bookkeeping):
         if not rows:
             return ""
         pid, application, state, query = rows[0]
-        return redact(f"waiting for a lock held by pid {pid} ({application or 'no name'}, {state}): {query}", *self.secrets)
+        return redact(
+            f"waiting for a lock held by pid {pid} ({application or 'no name'}, {state}): {query}", *self.secrets
+        )
 
 
 def _unlock(ask: Callable[..., Any], key: tuple[int, int], observer: Observer) -> None:
     try:
         if not ask("SELECT pg_advisory_unlock(%s, %s)", key):
-            observer(Warned("the lock was not ours any more when it was released", "was the run's server session reset by somebody?"))
+            observer(
+                Warned(
+                    "the lock was not ours any more when it was released",
+                    "was the run's server session reset by somebody?",
+                )
+            )
     except psycopg2.Error:
         ignore_events(Warned("the lock's connection is gone, and the lock with it"))
 
@@ -389,8 +446,9 @@ def _unlock(ask: Callable[..., Any], key: tuple[int, int], observer: Observer) -
 def _dsn(uri: str) -> dict[str, str]:
     """Parse the URI with libpq's own parser (it percent-decodes); `postgres:psycopg2://` and `?unix_socket=` are pyDAL's."""
     scheme, _, rest = uri.partition("://")
+    rest = re.sub(r"([?&])unix_socket=", r"\1host=", rest)
     try:
-        parsed: dict[str, str] = pg.parse_dsn(f"postgresql://{re.sub(r'([?&])unix_socket=', r'\g<1>host=', rest)}")
+        parsed: dict[str, str] = pg.parse_dsn(f"postgresql://{rest}")
     except psycopg2.ProgrammingError as error:
         raise ConfigError(
             f"migrate_uri cannot be read: {redact(str(error).strip(), *re.findall(r':([^:@/]+)@', rest))}",
@@ -404,10 +462,6 @@ def _application_name(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
-def _flat(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    return [text for pair in pairs for text in pair]
-
-
 def _connect_hint(message: str) -> str:
     if "password" in message:
         return "check user and password in migrate_uri (percent-encode @ : / in the password)"
@@ -417,7 +471,13 @@ def _connect_hint(message: str) -> str:
 
 
 def _preflight_faults(
-    read_only: bool | None, permitted: bool | None, width: int | None, *, names: Sequence[str], duplicates: Sequence[str], table: str
+    *,
+    read_only: bool | None,
+    permitted: bool | None,
+    width: int | None,
+    names: Sequence[str],
+    duplicates: Sequence[str],
+    table: str,
 ) -> list[str]:
     """Put what preflight found into words."""
     faults = []
@@ -425,6 +485,10 @@ def _preflight_faults(
         faults.append("the server is read-only (a standby, or default_transaction_read_only)")
     if permitted is False:
         faults.append(f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions")
-    faults += [f"the name of {name!r} is longer than the {width} characters of {table}.name" for name in names if width and len(name) > width]
+    faults += [
+        f"the name of {name!r} is longer than the {width} characters of {table}.name"
+        for name in names
+        if width and len(name) > width
+    ]
     faults += [f"{table} has more than one row for {name!r}" for name in duplicates]
     return faults

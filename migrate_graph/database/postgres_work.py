@@ -130,7 +130,13 @@ class PostgresWork:
     """See `database.Work`."""
 
     def __init__(
-        self, settings: Settings, migration: Migration, key: AttemptKey, ledger: Ledger, connect: Callable[[], WorkConnection],
+        self,
+        settings: Settings,
+        migration: Migration,
+        key: AttemptKey,
+        ledger: Ledger,
+        *,
+        connect: Callable[[], WorkConnection],
         prologue: tuple[str, list[Any]],
     ) -> None:
         self._mode = migration.transaction
@@ -144,7 +150,7 @@ class PostgresWork:
         self._ledger = ledger.on(self._execute)
         self.pid = self._connection.info.backend_pid
         self.db = make_dal(
-            _pydal_uri(settings.uri), lambda: self._connector(), typedal=settings.typedal, folder=settings.folder,
+            _pydal_uri(settings.uri), self._connector, typedal=settings.typedal, folder=settings.folder,
             driver_args={"connection_factory": self._connector}, prime=True,
         )  # fmt: skip
         define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger).replace("%%", "%"))
@@ -173,11 +179,13 @@ class PostgresWork:
     def _write_marker_as_ourselves(self) -> None:
         """Write the marker in a session whose role the body has changed, and give the role back."""
         self._connection.really_rollback()
-        (role, user), = self._execute("SELECT current_setting('role'), session_user::text", ())
+        ((role, user),) = self._execute("SELECT current_setting('role'), session_user::text", ())
         self._execute("RESET SESSION AUTHORIZATION; RESET ROLE", ())
         self._execute(*self._prologue)
         self._ledger.write_marker(self._key)
-        self._execute("SELECT set_config('session_authorization', %s, false), set_config('role', %s, false)", (user, role))
+        self._execute(
+            "SELECT set_config('session_authorization', %s, false), set_config('role', %s, false)", (user, role)
+        )
 
     def _cursor(self) -> Any:
         return self._connection.cursor()
@@ -196,17 +204,18 @@ class PostgresWork:
             self._connection.before_statement()  # durable before the body, so that a crash always asks
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
-        connection = self._usable_connection()
+        connection = self._connection
         connection.single = False
-        self._execute("RESET SESSION AUTHORIZATION; RESET ROLE", ())  # the record is written as who we are, not as who the body became
+        self._execute(
+            "RESET SESSION AUTHORIZATION; RESET ROLE", ()
+        )  # the record is written as who we are, not as who the body became
         if not self._ledger.write_success(self._key, seconds=seconds):
             connection.really_rollback()
             raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
         guard()
         connection.really_commit()
 
-    def _usable_connection(self) -> WorkConnection:
-        """Give a connection in which the final transaction can be written, or say why what was done cannot count."""
+    def check(self) -> None:
         connection = self._connection
         if connection.lost_work:
             raise AttemptFailed(
@@ -216,7 +225,8 @@ class PostgresWork:
         if connection.closed:
             if self._mode is TransactionMode.SINGLE:
                 raise AttemptFailed(
-                    "it closed its connection, so nothing of it was kept (transaction='single')", hint="leave the connection open"
+                    "it closed its connection, so nothing of it was kept (transaction='single')",
+                    hint="leave the connection open",
                 )
             self._connector()
             connection = self._connection
@@ -230,7 +240,6 @@ class PostgresWork:
             connection.autocommit = False
         elif status == pg.TRANSACTION_STATUS_IDLE:
             connection.really_rollback()  # after a raw COMMIT psycopg2 still believes in a transaction, and would not open one
-        return connection
 
     def leftovers(self) -> list[str]:
         """Say what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
@@ -242,7 +251,10 @@ class PostgresWork:
         ]
 
     def _invalid_indexes(self) -> set[str]:
-        return {name for (name,) in self._execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid", ())}
+        return {
+            name
+            for (name,) in self._execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid", ())
+        }
 
     def close(self) -> None:
         self._connection.write_marker = None

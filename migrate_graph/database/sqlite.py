@@ -20,7 +20,7 @@ from migrate_graph.database.bookkeeping import Bookkeeping
 from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
 from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
-from migrate_graph.database.views import ViewLedger
+from migrate_graph.database.view_ledger import ViewLedger
 from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact_uri
@@ -28,6 +28,7 @@ from migrate_graph.redaction import redact_uri
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
+    from migrate_graph.database.dump import VerifiedDump
 
 _TELL_EVERY = 10.0
 _POLL = 0.1
@@ -44,7 +45,8 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
     scheme, _, name = uri.partition("://")
     if scheme.lower() != "sqlite" or not name or name == ":memory:":
         raise ConfigError(
-            "migrate_uri names no SQLite file", hint="use sqlite://path/to/database; a database in memory is gone when the process ends"
+            "migrate_uri names no SQLite file",
+            hint="use sqlite://path/to/database; a database in memory is gone when the process ends",
         )
     return ((folder or Path()) / name).resolve()
 
@@ -77,7 +79,9 @@ class SqliteBackend(Bookkeeping):
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         """Open the file; a reader never creates it, and finds an empty history where it is missing."""
         if not self.path.parent.is_dir():
-            raise DatabaseUnreachable(f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}")
+            raise DatabaseUnreachable(
+                f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}"
+            )
         if not self._writing and not self.path.exists():
             return
         try:
@@ -96,11 +100,17 @@ class SqliteBackend(Bookkeeping):
     def _unusable(self, error: sqlite3.Error) -> DatabaseUnreachable | DatabaseRefused:
         message = str(error)
         if "locked" in message or "busy" in message:
-            return DatabaseUnreachable(f"{self.label} is locked by another program", hint="close it, or wait until its transaction ends")
+            return DatabaseUnreachable(
+                f"{self.label} is locked by another program", hint="close it, or wait until its transaction ends"
+            )
         if "readonly" in message or "read-only" in message:
-            return DatabaseRefused(f"{self.label} is read-only", hint=f"check the rights on {self.path} and its directory")
+            return DatabaseRefused(
+                f"{self.label} is read-only", hint=f"check the rights on {self.path} and its directory"
+            )
         if "not a database" in message or "malformed" in message:
-            return DatabaseUnreachable(f"{self.path} is not an SQLite database, or is damaged", hint="check migrate_uri")
+            return DatabaseUnreachable(
+                f"{self.path} is not an SQLite database, or is damaged", hint="check migrate_uri"
+            )
         return DatabaseUnreachable(f"cannot use {self.label}: {message}", hint=f"check {self.path}")
 
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -110,6 +120,9 @@ class SqliteBackend(Bookkeeping):
             return self._keeper.execute(statement, tuple(parameters)).fetchall()
         except sqlite3.OperationalError as error:
             raise self._unusable(error) from None
+
+    def _revive(self) -> None:
+        """Nothing to do: a file does not hang up."""
 
     @contextmanager
     def _together(self) -> Iterator[None]:
@@ -129,16 +142,26 @@ class SqliteBackend(Bookkeeping):
     # -- the lock -------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self, *, wait: float, observer: Observer, interruption: Interruption) -> Iterator[_HeldLock]:
+    def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
         try:
             handle = os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
         except OSError as error:
-            raise DatabaseRefused(f"cannot create the lock file {self._lock_path}: {error.strerror}", hint="check the rights on its directory") from None
+            raise DatabaseRefused(
+                f"cannot create the lock file {self._lock_path}: {error.strerror}",
+                hint="check the rights on its directory",
+            ) from None
         with handle:
-            observer(LockAcquired(self._wait(handle, wait, observer, interruption)))
+            observer(LockAcquired(self._wait(handle, wait, observer, interruption or Interruption())))
             handle.seek(0)
             handle.truncate()
-            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(" ", "seconds")}, handle)
+            json.dump(
+                {
+                    "pid": os.getpid(),
+                    "host": socket.gethostname(),
+                    "since": datetime.now(UTC).isoformat(" ", "seconds"),
+                },
+                handle,
+            )
             handle.flush()
             try:
                 yield _HeldLock()
@@ -154,7 +177,8 @@ class SqliteBackend(Bookkeeping):
             holder = self.lock_holder()
             if waited >= limit:
                 raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s" + (f"; it is held by {holder}" if holder else ""),
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s"
+                    + (f"; it is held by {holder}" if holder else ""),
                     hint="wait for the other run to end, or raise --lock-timeout",
                 )
             if time.monotonic() - told >= _TELL_EVERY:
@@ -177,15 +201,24 @@ class SqliteBackend(Bookkeeping):
 
     def _present(self) -> set[str]:
         names = self._ledger.names.all
-        rows = self._execute(f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({', '.join('?' * len(names))})", names)
+        rows = self._execute(
+            f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({', '.join('?' * len(names))})", names
+        )
         return {name for (name,) in rows}
 
     def _address(self) -> str:
         return str(self.path)
 
     def user_relations(self) -> list[str]:
-        rows = self._execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")
+        rows = self._execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        )
         return [name for (name,) in rows]
+
+    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+        from migrate_graph.database.restore import restore_sqlite
+
+        restore_sqlite(dump, self.path, table=self._settings.table, trusted=trusted, observer=observer)
 
     def prepare(self) -> None:
         missing = set(self._ledger.names.all) - self._present()
@@ -196,11 +229,16 @@ class SqliteBackend(Bookkeeping):
                     ViewLedger(self._ledger.names, self._execute).create()
 
     def preflight(self, names: Sequence[str]) -> None:
-        faults = [f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()]
+        faults = [
+            f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()
+        ]
         if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
             faults.append(f"{self.path} or its directory is not writable")
         if faults:
-            raise DatabaseRefused(f"{self.label} cannot record migrations: " + "; ".join(faults), hint="nothing was run; mend this and run again")
+            raise DatabaseRefused(
+                f"{self.label} cannot record migrations: " + "; ".join(faults),
+                hint="nothing was run; mend this and run again",
+            )
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
@@ -210,7 +248,10 @@ class SqliteBackend(Bookkeeping):
     def explain(self, error: BaseException) -> Trouble:
         """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
         message = str(error).strip().partition("\n")[0] or type(error).__name__
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in {
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+        }:
             return Trouble(TroubleKind.RETRY, message)
         return Trouble(TroubleKind.OTHER, message)
 

@@ -24,7 +24,15 @@ _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))
 
 # Refused or silently ignored inside a transaction, so they are sent without opening one.
 _OUTSIDE_KEYWORDS = {"VACUUM", "ATTACH", "DETACH", "COMMIT", "END", "ROLLBACK"}
-_OUTSIDE_PRAGMAS = {"foreign_keys", "journal_mode", "synchronous", "wal_checkpoint", "locking_mode", "page_size", "auto_vacuum"}
+_OUTSIDE_PRAGMAS = {
+    "foreign_keys",
+    "journal_mode",
+    "synchronous",
+    "wal_checkpoint",
+    "locking_mode",
+    "page_size",
+    "auto_vacuum",
+}
 _TRUE = {"1", "on", "true", "yes"}
 
 
@@ -174,7 +182,12 @@ class SqliteWork:
     """See `database.Work`."""
 
     def __init__(
-        self, settings: Settings, migration: Migration, key: AttemptKey, ledger: Ledger, connect: Callable[[], WorkConnection]
+        self,
+        settings: Settings,
+        migration: Migration,
+        key: AttemptKey,
+        ledger: Ledger,
+        connect: Callable[[], WorkConnection],
     ) -> None:
         self._mode = migration.transaction
         self._key = key
@@ -200,7 +213,8 @@ class SqliteWork:
         self._connection.write_marker = lambda: self._ledger.write_marker(self._key)
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        return self._connection.cursor().execute(statement, tuple(parameters)).fetchall()
+        rows: list[tuple[Any, ...]] = self._connection.cursor().execute(statement, tuple(parameters)).fetchall()
+        return rows
 
     def start(self) -> None:
         self._started = True
@@ -208,7 +222,7 @@ class SqliteWork:
         if self._mode is TransactionMode.NONE:
             self._connection.before_statement("")
 
-    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+    def check(self) -> None:
         connection = self._connection
         if connection.has_lost_work():
             raise AttemptFailed(
@@ -218,11 +232,15 @@ class SqliteWork:
         if connection.is_closed:
             if self._mode is TransactionMode.SINGLE:
                 raise AttemptFailed(
-                    "it closed its connection, so nothing of it was kept (transaction='single')", hint="leave the connection open"
+                    "it closed its connection, so nothing of it was kept (transaction='single')",
+                    hint="leave the connection open",
                 )
             connection = self._connector()
         if self._mode is TransactionMode.NONE:
             connection.mode = TransactionMode.OWN
+
+    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+        connection = self._connection
         if not self._ledger.write_success(self._key, seconds=seconds):
             connection.really_rollback()
             raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")

@@ -59,7 +59,7 @@ def plan_project(project: Project, reading: Reading, *, selection: Selection | N
         InvalidGraph: the rules found errors.
         UsageError: the selection names something that does not exist.
     """
-    findings = refuse_errors(project, reading, doing="plan")
+    findings = refuse_errors(project, doing="plan")
     return Planned(make_plan(project, reading, selection=selection), findings, reading)
 
 

@@ -108,18 +108,20 @@ def rule_settings(
     )
 
 
-def refuse_errors(project: Project, reading: Reading, *, doing: str) -> tuple[Finding, ...]:
+def refuse_errors(project: Project, *, doing: str) -> tuple[Finding, ...]:
     """Judge the graph before it is used; give the findings that do not stop it.
+
+    What the database remembers is not judged here: an orphan record must not stop a deployment (edwh-migrate runs on), and an
+    interrupted migration stops only what requires it.
 
     Args:
         project: what is judged.
-        reading: the history rules judge it too.
         doing: what is refused, for the message (`plan`, `apply`).
 
     Raises:
         InvalidGraph: there are errors.
     """
-    findings = check(project.graph, reading.history, ordering=project.ordering, settings=rule_settings(project.config))
+    findings = check(project.graph, ordering=project.ordering, settings=rule_settings(project.config))
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
         noun = "error" if errors == 1 else "errors"

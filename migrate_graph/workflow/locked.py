@@ -1,0 +1,35 @@
+"""Connect for writing and hold the lock: what every use case that changes a database starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Observer
+from migrate_graph.database import open_backend
+from migrate_graph.errors import ConfigError
+from migrate_graph.interruption import Interruption
+from migrate_graph.workflow.project import database_settings
+
+if TYPE_CHECKING:
+    from migrate_graph.config import Config
+    from migrate_graph.database import Backend, Lock
+
+
+@contextmanager
+def locked(
+    config: Config, observer: Observer, *, wait: float | None = None
+) -> Iterator[tuple[Backend, Lock, Interruption]]:
+    """Connect for writing and hold the lock, stopping in order when a signal arrives."""
+    if not config.has_database:
+        hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+        raise ConfigError("no database is configured", hint=hint)
+    interruption = Interruption()
+    patience = config.lock_timeout_wait if wait is None else wait
+    with (
+        interruption.listening(),
+        open_backend(database_settings(config), observer=observer, interruption=interruption, writing=True) as backend,
+        backend.lock(wait=patience, observer=observer, interruption=interruption) as lock,
+    ):
+        yield backend, lock, interruption

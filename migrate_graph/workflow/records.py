@@ -1,0 +1,55 @@
+"""Write what is known about migrations without running them: mark, and resolve what was interrupted."""
+
+from __future__ import annotations
+
+import uuid
+
+from migrate_graph.core.events import Observer
+from migrate_graph.core.history import Status
+from migrate_graph.errors import DecisionNeeded, UsageError
+from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.project import Project, unknown_name
+
+
+def mark(
+    project: Project, names: tuple[str, ...], *, installed: bool, reason: str, observer: Observer
+) -> tuple[str, ...]:
+    """Write the record of migrations without running them; the journal keeps who and why.
+
+    An orphan may be marked pending, so that its record no longer counts as applied.
+
+    Raises:
+        UsageError: a name is neither declared nor recorded.
+    """
+    with locked(project.config, observer) as (backend, _, _):
+        backend.prepare()
+        known = set(project.graph.migrations) | (set() if installed else set(backend.read_history().records))
+        for name in names:
+            if name not in known:
+                raise unknown_name(project, name)
+        backend.preflight(names)
+        backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()))
+    return names
+
+
+def resolve(project: Project, name: str, *, applied: bool, reason: str, observer: Observer) -> None:
+    """Decide about an interrupted migration: it counts as applied, or it is tried again.
+
+    Raises:
+        UsageError: the migration is not waiting for a decision.
+        DecisionNeeded: somebody else decided, or ran it, meanwhile.
+    """
+    with locked(project.config, observer) as (backend, _, _):
+        history = backend.read_history()
+        attempt, status = history.last_attempts().get(name), history.statuses().get(name, Status.PENDING)
+        if attempt is None and name not in project.graph.migrations:
+            raise unknown_name(project, name)
+        if attempt is None or status not in {Status.INTERRUPTED, Status.FAILED}:
+            hint = "migrate mark writes a record whatever the state is"
+            raise UsageError(f"'{name}' is {status}: there is nothing to decide", hint=hint)
+        backend.prepare()
+        done = backend.resolve(name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()))
+        if not done:
+            raise DecisionNeeded(
+                f"'{name}' changed while it was resolved", hint=f"migrate log {name}, then decide again"
+            )
