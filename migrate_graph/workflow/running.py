@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from migrate_graph import __version__
-from migrate_graph.completion_flag import CompletionFlag
 from migrate_graph.core.events import (
     Observer,
     Outcome,
@@ -30,6 +29,7 @@ from migrate_graph.workflow.planning import Selection, make_plan
 from migrate_graph.workflow.project import Project, Reading, refuse_errors
 
 if TYPE_CHECKING:
+    from migrate_graph.completion_flag import CompletionFlag
     from migrate_graph.config import Config
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import Backend, Lock
@@ -69,7 +69,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     """
     config = project.config
     refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
-    flag = CompletionFlag.of(config)
+    flag = _flag(config)
     if flag and flag.is_set():
         return _already_complete(flag, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
@@ -84,6 +84,17 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         run.remember_flush(changed=restored is not None)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag)
+
+
+def _flag(config: Config) -> CompletionFlag | None:
+    """Give the flag of the configured schema version, valid and writable; None where none is configured."""
+    if config.schema_version is None:
+        return None
+    from migrate_graph.completion_flag import CompletionFlag
+
+    flag = CompletionFlag(Path(config.flag_location), config.schema_version, create=config.create_flag_location)
+    flag.validate()
+    return flag
 
 
 def _already_complete(flag: CompletionFlag, observer: Observer) -> int:
