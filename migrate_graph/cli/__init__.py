@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,8 @@ def _tell(session: Session, error: MigrateGraphError) -> int:
     if isinstance(error, InvalidGraph):
         from migrate_graph.render.findings import Report, to_text
 
-        for line in to_text(Report(findings=error.findings), console.paint_err).splitlines()[:-1]:
+        report = Report(findings=error.findings, line_of=lambda place: linecache.getline(place.path, place.line))
+        for line in to_text(report, console.paint_err).splitlines()[:-1]:
             console.tell(line)
     console.tell_error(error)
     if console.json:

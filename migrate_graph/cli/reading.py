@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.judging import Judged
     from migrate_graph.workflow.planning import Planned, Selection
     from migrate_graph.workflow.project import Project, Reading
+    from migrate_graph.workflow.revision import Base
 
 
 @command(
@@ -154,24 +155,23 @@ def check(
     project = session.project(path)
     reading = session.reading(project) if history else Reading()
     codes = {"select": _codes(select), "ignore": _codes(ignore)}
-    found = check_project(project, reading if history else None, strict=strict, **codes)
-    if base is not None:
-        found = _with_base(session, project, found, base, strict=strict, **codes)
+    change = _base(session, project, base) if base is not None else None
+    before = change.graph if change else None
+    found = check_project(project, reading if history else None, base=before, strict=strict, **codes)
     if graph is not None:
         _Drawing("check", renderer=renderer).write(session, project, reading, graph)
-    _show_findings(session, project, reading, found, FindingFormat.JSON if json else format_name, output=output)
+    chosen = FindingFormat.JSON if json else format_name
+    _show_findings(session, project, reading, found, chosen, change=change, output=output)
     raise typer.Exit(found.exit_code)
 
 
-def _with_base(
-    session: Session, project: Project, found: Judged, base: str, *, select: list[str], ignore: list[str], strict: bool
-) -> Judged:
-    from migrate_graph.workflow.revision import check_against
+def _base(session: Session, project: Project, revision: str) -> Base:
+    from migrate_graph.workflow.revision import read_base, told
 
-    changes = check_against(project, base, select=select, ignore=ignore, strict=strict)
-    for line in changes.lines:
-        session.console.tell(line)
-    return changes.joined(found)
+    base = read_base(project, revision, environ=session.environ)
+    for line in told(base):
+        session.console.tell(session.console.clean(line))
+    return base
 
 
 def _show_findings(
@@ -181,14 +181,17 @@ def _show_findings(
     found: Judged,
     chosen: FindingFormat,
     *,
+    change: Base | None,
     output: Path | None,
 ) -> None:
-    from migrate_graph.render import FORMATS
+    from migrate_graph.render.difference import to_mermaid
     from migrate_graph.render.findings import FINDING_FORMATS, to_text
     from migrate_graph.workflow.judging import report_of
 
     picture = ""
-    if chosen is FindingFormat.MARKDOWN and "mermaid" in FORMATS:
+    if chosen is FindingFormat.MARKDOWN and change is not None:
+        picture = to_mermaid(change.comparison, before=change.graph, after=project.graph)
+    elif chosen is FindingFormat.MARKDOWN:
         picture = _Drawing("check").draw(session, project, reading, "mermaid").decode()
     report = report_of(project, found, version=__version__, picture=picture)
     colored = chosen is FindingFormat.TEXT and output is None

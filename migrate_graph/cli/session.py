@@ -72,8 +72,10 @@ class Session:
     def remark(self, event: Event) -> None:
         """Tell on stderr what a reading command waits for."""
         from migrate_graph.cli.sentences import sentence
+        from migrate_graph.core.events import LockAcquired
 
-        self.console.tell(sentence(event))
+        if not isinstance(event, LockAcquired) or event.waited:
+            self.console.tell(sentence(event))
 
     def who(self) -> str:
         """Give who is at the keyboard, for the journal."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.rules import RULES, Finding, Rule, check
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.render.findings import Report, Subject
@@ -29,6 +30,7 @@ def check_project(
     project: Project,
     reading: Reading | None = None,
     *,
+    base: MigrationGraph | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     strict: bool = False,
@@ -38,6 +40,7 @@ def check_project(
     Args:
         project: what is judged.
         reading: what the database remembers; None leaves the history rules out.
+        base: the graph before a change; None leaves the rules that compare out.
         select: only these codes.
         ignore: not these codes, on top of the configured ones.
         strict: warnings count as errors.
@@ -47,11 +50,7 @@ def check_project(
     """
     history = reading.history if reading is not None else None
     settings = rule_settings(project.config, select=select, ignore=ignore, strict=strict)
-    return judged(check(project.graph, history, ordering=project.ordering, settings=settings))
-
-
-def judged(findings: tuple[Finding, ...]) -> Judged:
-    """Give the findings with the exit code they mean."""
+    findings = check(project.graph, history, base=base, ordering=project.ordering, settings=settings)
     errors = any(finding.severity == "error" for finding in findings)
     return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 # Importing a module of rules fills RULES.
-from migrate_graph.core.rules import bodies, history, migrations, views
+from migrate_graph.core.rules import bodies, changes, history, migrations, views
 from migrate_graph.core.rules.check import RuleSettings, check
 from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Related, Rule, Severity, rule
 
 __all__ = ["RULES", "Context", "Finding", "Hit", "Related", "Rule", "RuleSettings", "Severity", "check", "rule"]
 
-_CATALOGUE = (migrations, views, bodies, history)
+_CATALOGUE = (migrations, views, bodies, history, changes)
 
 # Modules enter their rules as they are imported, in the order of their names; readers want the order of the codes.
 for _code in sorted(RULES):

@@ -53,6 +53,7 @@ def check(
     graph: MigrationGraph,
     history: History | None = None,
     *,
+    base: MigrationGraph | None = None,
     ordering: Ordering = Ordering.LEGACY,
     settings: RuleSettings | None = None,
 ) -> tuple[Finding, ...]:
@@ -61,6 +62,7 @@ def check(
     Args:
         graph: what is declared.
         history: what a database remembers; without it the rules that need one (MG4xx) are silent.
+        base: the graph before a change; without it the rules that compare (MG5xx) are silent.
         ordering: how ties are broken.
         settings: which rules count, and how much; the catalogue's own severities when not given.
 
@@ -72,11 +74,18 @@ def check(
     """
     settings = settings or RuleSettings()
     _refuse_unknown_codes(graph, settings)
-    context = Context(graph, history or History(), ordering=ordering, ledger_name_length=settings.ledger_name_length)
+    context = Context(
+        graph,
+        history or History(),
+        ordering=ordering,
+        ledger_name_length=settings.ledger_name_length,
+        base=base,
+    )
     findings = []
     for rule in RULES.values():
         severity = settings.severity_of(rule)
-        if severity is not Severity.OFF and (history is not None or not rule.needs_history):
+        silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
+        if severity is not Severity.OFF and not silent:
             findings += [finding for hit in rule.find(context) for finding in _judged(rule, severity, hit)]
     return tuple(sorted(findings, key=_reading_order))
 

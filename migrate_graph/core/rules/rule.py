@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
+from migrate_graph.core.comparison import Comparison, compare
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, SourceLocation, UnreachedFile, View
@@ -103,6 +104,7 @@ class Rule:
         find: finds every place.
         page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
         needs_history: it says nothing without a database's history.
+        needs_base: it says nothing without an earlier graph to compare with.
     """
 
     code: str
@@ -111,6 +113,7 @@ class Rule:
     find: Find
     page: str
     needs_history: bool = False
+    needs_base: bool = False
 
     @property
     def summary(self) -> str:
@@ -122,13 +125,16 @@ RULES: dict[str, Rule] = {}
 """Every rule by code, in order of the codes of each hundred."""
 
 
-def rule(code: str, severity: Severity, *, needs_history: bool = False) -> Callable[[Find], Find]:
+def rule(
+    code: str, severity: Severity, *, needs_history: bool = False, needs_base: bool = False
+) -> Callable[[Find], Find]:
     """Enter a function into the catalogue; its name is the rule's name, its docstring the rule's page.
 
     Args:
         code: not yet taken.
         severity: unless configured otherwise.
         needs_history: call it only when there is a history.
+        needs_base: call it only when there is an earlier graph.
     """
 
     def enter(find: Find) -> Find:
@@ -136,7 +142,7 @@ def rule(code: str, severity: Severity, *, needs_history: bool = False) -> Calla
             message = f"{code} is taken by {RULES[code].name}"
             raise AssertionError(message)
         name = find.__name__.replace("_", "-")
-        RULES[code] = Rule(code, name, severity, find, inspect.cleandoc(find.__doc__ or ""), needs_history)
+        RULES[code] = Rule(code, name, severity, find, inspect.cleandoc(find.__doc__ or ""), needs_history, needs_base)
         return find
 
     return enter
@@ -150,19 +156,34 @@ class Context:
         history: what the database remembers; empty without one.
         ordering: how ties are broken.
         ledger_name_length: width of the ledger's name column, in characters.
+        base: the graph before a change; the graph itself without one.
     """
 
-    def __init__(self, graph: MigrationGraph, history: History, *, ordering: Ordering, ledger_name_length: int) -> None:
+    def __init__(
+        self,
+        graph: MigrationGraph,
+        history: History,
+        *,
+        ordering: Ordering,
+        ledger_name_length: int,
+        base: MigrationGraph | None = None,
+    ) -> None:
         self.graph = graph
         self.history = history
         self.ordering = ordering
         self.ledger_name_length = ledger_name_length
+        self.base = graph if base is None else base
         self._suggestions_left = _SUGGESTIONS
 
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The migrations in the order in which they run; those on or behind a cycle last."""
         return self.graph.order(self.ordering)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """What changed since the base."""
+        return compare(before=self.base, after=self.graph)
 
     @cached_property
     def timeline(self) -> Timeline:

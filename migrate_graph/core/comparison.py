@@ -1,0 +1,132 @@
+"""What changed between two graphs: added, removed, renamed, edited, re-parented, another window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
+from migrate_graph.core.model import Migration, View
+
+
+@dataclass(frozen=True, slots=True)
+class Reparented:
+    """A migration that waits for more than it did.
+
+    Attributes:
+        migration: as it is now.
+        added: requirements that the graph before did not imply.
+    """
+
+    migration: Migration
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewindowed:
+    """A view that lives at other times than it did.
+
+    Attributes:
+        view: as it is now.
+        before: as it was.
+        changed: which of `since`, `until` and `replaces` differ.
+    """
+
+    view: View
+    before: View
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The difference of two graphs.
+
+    Attributes:
+        added: only in the graph after; without the new names of renamed migrations.
+        removed: only in the graph before; without the old names of renamed migrations.
+        renamed: pairs of a migration before and one after with the same body.
+        edited: migrations of both whose body differs; as they are now.
+        reparented: migrations of both that wait for more.
+        rewindowed: views of both that live at other times.
+    """
+
+    added: tuple[Node, ...]
+    removed: tuple[Node, ...]
+    renamed: tuple[tuple[Migration, Migration], ...]
+    edited: tuple[Migration, ...]
+    reparented: tuple[Reparented, ...]
+    rewindowed: tuple[Rewindowed, ...]
+
+    def __bool__(self) -> bool:
+        return any((self.added, self.removed, self.renamed, self.edited, self.reparented, self.rewindowed))
+
+
+def compare(*, before: MigrationGraph, after: MigrationGraph) -> Comparison:
+    """Say what a change does to a graph."""
+    renamed = tuple(_renamed(before, after))
+    old_names, new_names = {old.name for old, _ in renamed}, {new.name for _, new in renamed}
+    return Comparison(
+        added=tuple(node for node in _only(after, before) if node.name not in new_names),
+        removed=tuple(node for node in _only(before, after) if node.name not in old_names),
+        renamed=renamed,
+        edited=tuple(_edited(before, after)),
+        reparented=tuple(_reparented(before, after)),
+        rewindowed=tuple(_rewindowed(before, after)),
+    )
+
+
+def _only(this: MigrationGraph, other: MigrationGraph) -> Iterator[Node]:
+    yield from (Node(NodeKind.MIGRATION, name) for name in this.migrations if name not in other.migrations)
+    yield from (Node(NodeKind.VIEW, name) for name in this.views if name not in other.views)
+
+
+def _renamed(before: MigrationGraph, after: MigrationGraph) -> Iterator[tuple[Migration, Migration]]:
+    """Pair what is gone with what is new by its body; a body that several share tells nothing."""
+    gone = [each for name, each in before.migrations.items() if name not in after.migrations]
+    new: dict[str, list[Migration]] = {}
+    for name, each in after.migrations.items():
+        if name not in before.migrations and each.facts.fingerprint:
+            new.setdefault(each.facts.fingerprint, []).append(each)
+    for old in gone:
+        twins = sum(other.facts.fingerprint == old.facts.fingerprint for other in gone)
+        candidates = new.get(old.facts.fingerprint, [])
+        if twins == 1 and len(candidates) == 1:
+            yield old, candidates[0]
+
+
+def _edited(before: MigrationGraph, after: MigrationGraph) -> Iterator[Migration]:
+    for name, now in after.migrations.items():
+        was = before.migrations.get(name)
+        known = was is not None and was.facts.fingerprint and now.facts.fingerprint
+        if was is not None and known and was.facts.fingerprint != now.facts.fingerprint:
+            yield now
+
+
+def _reparented(before: MigrationGraph, after: MigrationGraph) -> Iterator[Reparented]:
+    for name, now in after.migrations.items():
+        was = before.migrations.get(name)
+        if was is None or set(now.requires) <= set(was.requires):
+            continue
+        implied = before.ancestors(name) | set(was.requires)
+        added = tuple(needed for needed in now.requires if needed not in implied)
+        if added:
+            yield Reparented(now, added)
+
+
+def _rewindowed(before: MigrationGraph, after: MigrationGraph) -> Iterator[Rewindowed]:
+    for name, now in after.views.items():
+        was = before.views.get(name)
+        if was is None:
+            continue
+        pairs = {
+            "since": (was.since, now.since),
+            "until": (was.until, now.until),
+            "replaces": (was.replaces, now.replaces),
+        }
+        changed = tuple(word for word, (old, new) in pairs.items() if old != new)
+        # To close an open window with a migration that this change adds is how a view is retired.
+        retired = (
+            changed == ("until",) and was.until is None and now.until is not None and now.until not in before.migrations
+        )
+        if changed and not retired:
+            yield Rewindowed(now, was, changed)
