@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from migrate_graph import __version__
+from migrate_graph.config import SourceKind
 from migrate_graph.core.events import (
     Observer,
     Outcome,
@@ -271,7 +272,8 @@ def _restore(backend: Backend, config: Config, backup: Path | None, observer: Ob
             hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
         )
     found = backup or find_dump(
-        Path(config.database_to_restore).absolute(), is_default="database_to_restore" not in config.sources
+        Path(config.database_to_restore).absolute(),
+        is_default=config.sources["database_to_restore"].kind is SourceKind.DEFAULT,
     )
     if found is None:
         return None
