@@ -27,6 +27,9 @@ class SourceKind(StrEnum):
     CODE = "code"
 
 
+_FILES = frozenset({SourceKind.PYPROJECT, SourceKind.DOTENV})
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the value of a setting came from.
@@ -76,12 +79,20 @@ def _text_or_nothing(value: object) -> str | None:
     return None if value is None or value == "" else _text(value)
 
 
-def _path_or_nothing(value: object) -> str:
-    return _text_or_nothing(str(value) if isinstance(value, Path) else value) or ""
+def _text_or_empty(value: object) -> str:
+    return _text_or_nothing(value) or ""
 
 
 def _path(value: object) -> str:
     return _text(str(value) if isinstance(value, Path) else value)
+
+
+def _path_or_empty(value: object) -> str:
+    return _path(value) if value else ""
+
+
+def _path_or_nothing(value: object) -> str | None:
+    return _path(value) if value else None
 
 
 def _version(value: object) -> str | None:
@@ -157,6 +168,8 @@ TEXT = Kind("a text that is not empty", _text)
 OPTIONAL_TEXT = Kind("a text", _text_or_nothing)
 PATH = Kind("a path that is not empty", _path)
 OPTIONAL_PATH = Kind("a path", _path_or_nothing)
+PATH_OR_EMPTY = Kind("a path", _path_or_empty)
+TEXT_OR_EMPTY = Kind("a text", _text_or_empty)
 VERSION = Kind("a text that is not empty", _version)
 BOOLEAN = Kind("true or false", _boolean, _parse_boolean, skips_empty=True)
 SECONDS = Kind("a number of seconds, 0 or more", _number, _parse_number, skips_empty=True)
@@ -228,7 +241,7 @@ class Config:
     migrate_table = Setting(TEXT, "ewh_implemented_features", "the table in which installed migrations are recorded")
     schema = Setting(SCHEMA, "public", "the search_path of PostgreSQL; `false` leaves it alone")
     database_to_restore = Setting(
-        OPTIONAL_PATH, "/data/database_to_restore.sql", "the backup that an empty database is made from"
+        PATH_OR_EMPTY, "/data/database_to_restore.sql", "the backup that an empty database is made from"
     )
     migrate_cat_command = Setting(OPTIONAL_TEXT, None, "the command that decompresses other backups than .gz and .xz")
     schema_version = Setting(VERSION, None, "names the flag that marks a finished run; nothing runs when it is there")
@@ -237,7 +250,7 @@ class Config:
     redis_host = Setting(
         OPTIONAL_TEXT, None, "the redis whose cache is flushed after a change: a host or a URL", secret=True
     )
-    db_folder = Setting(OPTIONAL_PATH, "", "the directory in which pyDAL keeps its files")
+    db_folder = Setting(OPTIONAL_PATH, None, "the directory in which pyDAL keeps its files")
     use_typedal = Setting(BOOLEAN, False, "hand migrations a TypeDAL instead of a pyDAL")  # noqa: FBT003 - a default
 
     lock_timeout_wait = Setting(SECONDS, 600.0, "how long to wait for another run; 0 tries once", ours=True)
@@ -253,7 +266,7 @@ class Config:
     restore_size_limit = Setting(
         BYTES, 0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True
     )
-    link_template = Setting(OPTIONAL_TEXT, None, "links in pictures: `https://…/{path}#L{line}`", ours=True)
+    link_template = Setting(TEXT_OR_EMPTY, "", "links in pictures: `https://…/{file}#L{line}`", ours=True)
     ignore = Setting(CODES, (), "codes of `migrate check` rules that are switched off", ours=True)
     error = Setting(CODES, (), "codes of rules that are errors", ours=True)
     warn = Setting(CODES, (), "codes of rules that are warnings", ours=True)
@@ -356,7 +369,7 @@ class Config:
         problems = list(problems)
         values, sources = dict(self._values), dict(self._sources)
         for each in given:
-            setting = _setting_called(each.name)
+            setting = each.setting or _setting_called(each.name)
             if setting is None:
                 problems.append(_unknown(each))
                 continue
@@ -395,6 +408,7 @@ class Given:
         source: where.
         text: it comes from a place that knows only texts.
         place: file and line, where there is one.
+        setting: what it sets, where the name does not say.
     """
 
     name: str
@@ -402,6 +416,7 @@ class Given:
     source: Source
     text: bool = False
     place: SourceLocation | None = None
+    setting: Setting[Any] | None = None
 
     def value_for(self, setting: Setting[T]) -> T:
         """Give the checked value; TypeError or ValueError when it is of the wrong kind."""
@@ -474,7 +489,7 @@ def _in_environment(environ: Mapping[str, str], kind: SourceKind, where: str = "
         found = [named[name] for name in reversed(setting.variables) if name in named]
         for name, text in found:
             if text or not (setting.kind.skips_empty or len(found) > 1):
-                yield Given(name, text, Source(kind, where or name), text=True)
+                yield Given(name, text, Source(kind, where or name), text=True, setting=setting)
 
 
 def _in_dotenv(root: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Given]:
@@ -574,7 +589,7 @@ def _wrong(given: Given, setting: Setting[Any]) -> Problem:
     shown = redact(repr(given.value) if not isinstance(given.value, str) else repr(setting.shown(given.value)))
     if len(shown) > 80:
         shown = f"{shown[:77]}..."
-    message = f"{_where(given)}{given.name} = {shown} is not {setting.kind.expected}"
+    message = f"{_where(given)}{given.name} = {shown}, but it takes {setting.kind.expected}"
     one_of, _, choices = setting.kind.expected.partition("one of ")
     near = [] if one_of else get_close_matches(str(given.value), choices.split(", "), n=1)
     if near:
@@ -583,9 +598,10 @@ def _wrong(given: Given, setting: Setting[Any]) -> Problem:
 
 
 def _where(given: Given) -> str:
-    if given.place:
-        return f"{given.place}: "
-    return "" if given.source.kind is SourceKind.CODE else f"{given.source}: "
+    if given.source.kind is SourceKind.CODE:
+        return ""
+    place = given.place or (given.source.where if given.source.kind in _FILES else given.source.kind)
+    return f"{place}: "
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,286 @@
+"""Settings: every value with its source, every fault at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from migrate_graph.config import Config, Source, SourceKind, load_config
+from migrate_graph.errors import ConfigError
+
+URI = "postgres://shop:hunter2@db/shop"
+
+
+def project(directory: Path, toml: str = "", dotenv: str | None = None) -> Path:
+    (directory / "pyproject.toml").write_text(toml, "utf-8")
+    if dotenv is not None:
+        (directory / ".env").write_text(dotenv, "utf-8")
+    return directory
+
+
+def faults(root: Path, environ: Mapping[str, str] | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_config(root, environ or {})
+    return caught.value
+
+
+def test_defaults_are_those_of_edwh_migrate(tmp_path: Path) -> None:
+    config = load_config(tmp_path, {})
+    assert config.migrations_file == "migrations.py"
+    assert config.database_to_restore == "/data/database_to_restore.sql"
+    assert config.migrate_table == "ewh_implemented_features"
+    assert config.flag_location == "/flags"
+    assert config.schema == "public"
+    assert config.migration_ordering_mode == "legacy"
+    assert config.create_flag_location is False
+    assert config.use_typedal is False
+    assert (config.migrate_cat_command, config.schema_version, config.redis_host, config.db_folder) == (None,) * 4
+    assert not config.has_database
+    assert set(config.sources.values()) == {Source()}
+
+
+def test_the_later_source_wins_and_each_value_knows_its_own(tmp_path: Path) -> None:
+    toml = (
+        '[tool.other]\nschema = "no"\n[tool.migrate]\nmigrate_uri = "sqlite://a"\nmigrate_table = "a"\nschema = "a"\n'
+    )
+    root = project(tmp_path, toml + 'schema-version = "a"\n', "MIGRATE_TABLE=b\nSCHEMA=b\nSCHEMA_VERSION=b\nOTHER=1\n")
+    config = load_config(root, {"SCHEMA": "c", "SCHEMA_VERSION": "c"}, {"schema_version": "d", "redis_host": None})
+    assert (config.migrate_uri, config.migrate_table, config.schema, config.schema_version) == (
+        "sqlite://a",
+        "b",
+        "c",
+        "d",
+    )
+    assert config.sources["migrate_uri"] == Source(SourceKind.PYPROJECT, "pyproject.toml:4")
+    assert config.sources["migrate_table"] == Source(SourceKind.DOTENV, ".env")
+    assert config.sources["schema"] == Source(SourceKind.ENVIRONMENT, "SCHEMA")
+    assert config.sources["schema_version"] == Source(SourceKind.OVERRIDE, "--schema-version")
+    assert config.sources["redis_host"] == Source()
+
+
+@pytest.mark.parametrize("key", ["migrate_uri", "migrate-uri", "MIGRATE_URI", "Migrate-Uri", "db_uri", "DB-URI"])
+def test_keys_in_any_spelling(tmp_path: Path, key: str) -> None:
+    assert load_config(project(tmp_path, f'[tool.migrate]\n"{key}" = "sqlite://x"\n'), {}).migrate_uri == "sqlite://x"
+
+
+@pytest.mark.parametrize("name", ["MIGRATE_URI", "migrate_uri", "DB_URI", "Db_Uri"])
+def test_variables_in_any_case(tmp_path: Path, name: str) -> None:
+    assert load_config(tmp_path, {name: "sqlite://x"}).migrate_uri == "sqlite://x"
+
+
+def test_upper_case_wins(tmp_path: Path) -> None:
+    assert load_config(tmp_path, {"SCHEMA": "big", "schema": "small"}).schema == "big"
+    assert load_config(tmp_path, {"schema": "small", "SCHEMA": "big"}).schema == "big"
+
+
+def test_only_the_names_of_edwh_migrate_stand_without_a_prefix(tmp_path: Path) -> None:
+    stray = {"ERROR": "1", "WARN": "x", "IGNORE": "*", "LOCK_TIMEOUT": "never", "CONNECT_WAIT": "?"}
+    assert load_config(tmp_path, stray).error == ()
+    config = load_config(tmp_path, {"MIGRATE_ERROR": "mg105, MG106", "MIGRATE_LOCK_TIMEOUT": "2.5"})
+    assert config.error == ("MG105", "MG106")
+    assert config.lock_timeout == 2.5
+
+
+@pytest.mark.parametrize("text", ["1", "true", "Yes", "ON"])
+def test_truth_of_the_environment(tmp_path: Path, text: str) -> None:
+    assert load_config(tmp_path, {"CREATE_FLAG_LOCATION": text}).create_flag_location is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "No", "off", ""])
+def test_untruth_of_the_environment(tmp_path: Path, text: str) -> None:
+    assert load_config(tmp_path, {"CREATE_FLAG_LOCATION": text}).create_flag_location is False
+
+
+def test_schema_may_be_left_alone(tmp_path: Path) -> None:
+    assert load_config(project(tmp_path, "[tool.migrate]\nschema = false\n"), {}).schema is False
+    assert load_config(tmp_path, {"SCHEMA": "false"}).schema is False
+    assert load_config(tmp_path, {"SCHEMA": ""}).schema is False
+    assert "schema = True" in faults(project(tmp_path, "[tool.migrate]\nschema = true\n")).message
+
+
+def test_an_empty_uri_is_no_uri(tmp_path: Path) -> None:
+    root = project(tmp_path, '[tool.migrate]\nmigrate_uri = ""\n')
+    assert not load_config(root, {}).has_database
+    root = project(tmp_path, '[tool.migrate]\nmigrate_uri = "sqlite://dev"\n')
+    assert not load_config(
+        root, {"MIGRATE_URI": ""}
+    ).has_database  # a secret that failed must not mean the dev database
+    assert load_config(tmp_path, {"MIGRATE_URI": "", "DB_URI": "sqlite://x"}).migrate_uri == "sqlite://x"
+    with pytest.raises(ConfigError) as caught:
+        _ = load_config(root, {"MIGRATE_URI": ""}).migrate_uri
+    assert "MIGRATE_URI" in caught.value.hint
+
+
+def test_empty_variables_switch_off_what_can_be_off(tmp_path: Path) -> None:
+    config = load_config(tmp_path, {"REDIS_HOST": "", "DATABASE_TO_RESTORE": "", "MIGRATE_CAT_COMMAND": ""})
+    assert (config.redis_host, config.database_to_restore, config.migrate_cat_command) == (None, "", None)
+
+
+def test_d12_an_empty_schema_version_is_a_fault(tmp_path: Path) -> None:
+    assert "SCHEMA_VERSION = ''" in faults(tmp_path, {"SCHEMA_VERSION": ""}).message
+    assert faults(project(tmp_path, '[tool.migrate]\nschema_version = ""\n')).source is not None
+
+
+@pytest.mark.parametrize("name", ["MIGRATE_TABLE", "MIGRATIONS_FILE", "FLAG_LOCATION"])
+def test_what_must_not_be_empty(tmp_path: Path, name: str) -> None:
+    assert name in faults(tmp_path, {name: ""}).message
+
+
+def test_d08b_one_bad_value_does_not_drop_the_file_silently(tmp_path: Path) -> None:
+    error = faults(project(tmp_path, '[tool.migrate]\nmigrate_table = "real"\ncreate_flag_location = "yes"\n'))
+    assert error.message == "pyproject.toml:3: create_flag_location = 'yes', but it takes true or false"
+    assert str(error.source) == "pyproject.toml:3"
+    assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("create_flag_location = 1", "create_flag_location = 1"),
+        ("schema_version = 3", "schema_version = 3"),
+        ("migrate_table = ['a']", "migrate_table = ['a']"),
+        ("lock_timeout = '10'", "lock_timeout = '10'"),
+        ("lock_timeout = -1", "lock_timeout = -1"),
+        ("lock_timeout = inf", "lock_timeout = inf"),
+        ("lock_timeout = nan", "lock_timeout = nan"),
+        ("lock_timeout = true", "lock_timeout = True"),
+        ("restore_size_limit = 1.5", "restore_size_limit = 1.5"),
+        ("on_partial = 'sometimes'", "one of retry, stop"),
+        ("ignore = 'MG101'", "a list of codes"),
+        ("ignore = ['MG101', 'nonsense']", "a list of codes"),
+        ("migrations_file = 1979-05-27", "migrations_file = datetime.date"),
+    ],
+)
+def test_d18_wrong_types_are_not_coerced(tmp_path: Path, line: str, told: str) -> None:
+    error = faults(project(tmp_path, f"[tool.migrate]\n{line}\n"))
+    assert told in error.message
+    assert "pyproject.toml:2" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("CREATE_FLAG_LOCATION", "nope"),
+        ("MIGRATE_LOCK_TIMEOUT", "10s"),
+        ("MIGRATE_LOCK_TIMEOUT", "1e400"),
+        ("MIGRATE_LOCK_TIMEOUT", "٣"),
+        ("MIGRATE_RESTORE_SIZE_LIMIT", "1.5"),
+        ("MIGRATION_ORDERING_MODE", "intertwine"),
+    ],
+)
+def test_texts_of_the_environment_are_read_strictly(tmp_path: Path, name: str, text: str) -> None:
+    error = faults(tmp_path, {name: text})
+    assert error.message.startswith(f"environment: {name} = ")
+    assert error.hint
+
+
+def test_d18_unknown_keys_are_told_with_the_nearest(tmp_path: Path) -> None:
+    error = faults(project(tmp_path, '[tool.migrate]\n\n"migrate-tabel" = "x"\n'))
+    assert error.message == "pyproject.toml:3: there is no setting 'migrate-tabel'"
+    assert error.hint == "did you mean migrate_table?"
+
+
+def test_every_fault_at_once(tmp_path: Path) -> None:
+    root = project(tmp_path, "[tool.migrate]\nuse_typedal = 1\nbogus = 2\n", "CREATE_FLAG_LOCATION=maybe\n")
+    error = faults(root, {"SCHEMA_VERSION": "", "MIGRATION_ORDERING_MODE": "x"})
+    for part in ("use_typedal", "bogus", ".env: CREATE_FLAG_LOCATION", "SCHEMA_VERSION", "MIGRATION_ORDERING_MODE"):
+        assert part in error.message
+
+
+def test_secrets_do_not_stand_in_faults_or_in_repr(tmp_path: Path) -> None:
+    error = faults(project(tmp_path, f'[tool.migrate]\nmigrate_uri = ["{URI}"]\nmigrate_ury = "{URI}"\n'))
+    assert "hunter2" not in error.message + error.hint
+    config = Config.load({"migrate_uri": URI, "redis_host": "redis://:hunter2@cache/0"})
+    assert "hunter2" not in repr(config)
+    assert "postgres://shop:***@db/shop" in repr(config)
+    assert config.migrate_uri == URI
+
+
+@pytest.mark.parametrize(
+    ("toml", "place"),
+    [
+        ("[tool.migrate]\nmigrate_uri = \n", "pyproject.toml:2:"),
+        ("[tool.migrate\n", "pyproject.toml:1:"),
+        ("[tool.migrate]\nschema = 'a'\nschema = 'b'\n", "pyproject.toml"),
+        ("[tool]\nmigrate = 3\n", "tool.migrate is no table"),
+        ("tool = 3 # migrate\n", "tool.migrate is no table"),
+    ],
+)
+def test_bad_toml(tmp_path: Path, toml: str, place: str) -> None:
+    assert place in faults(project(tmp_path, toml)).message
+
+
+def test_unreadable_files_are_faults(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(b"[tool.migrate]\nschema = '\xff'\n")
+    (tmp_path / ".env").write_bytes(b"SCHEMA=\xff\n")
+    message = faults(tmp_path).message
+    assert "pyproject.toml cannot be read" in message
+    assert ".env cannot be read" in message
+
+
+def test_settings_in_an_inline_table(tmp_path: Path) -> None:
+    config = load_config(project(tmp_path, '[tool]\nmigrate = { schema = "x" }\n'), {})
+    assert config.schema == "x"
+    assert config.sources["schema"] == Source(SourceKind.PYPROJECT, "pyproject.toml")
+
+
+def test_dotenv_is_found_upwards_filled_in_and_not_exported(tmp_path: Path) -> None:
+    project(
+        tmp_path,
+        dotenv='PASSWORD=hunter2\nHOST=file\nexport MIGRATE_URI="postgres://u:${PASSWORD}@${HOST}/${NONE:-d}"\n',
+    )
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    config = load_config(deep, {"HOST": "process"})
+    assert config.migrate_uri == "postgres://u:hunter2@process/d"
+    assert config.sources["migrate_uri"].where == str(tmp_path / ".env")
+    assert os.getenv("PASSWORD") != "hunter2"  # noqa: TID251 - this is what is shown
+
+
+def test_attributes_are_checked_when_set() -> None:
+    config = Config()
+    config.schema = False
+    config.migrate_uri = URI
+    assert (config.schema, config.db_uri) == (False, URI)
+    assert config.sources["schema"].kind is SourceKind.CODE
+    with pytest.raises(ConfigError, match="use_typedal"):
+        config.use_typedal = "yes"
+    with pytest.raises(ConfigError, match="there is no setting 'migrate_tabel'"):
+        config.migrate_tabel = "x"
+    config.db_uri = "sqlite://x"
+    assert config.migrate_uri == "sqlite://x"
+
+
+def test_update_takes_all_or_nothing_and_skips_none() -> None:
+    config = Config.load({"schema_version": "1"})
+    config.update(schema_version=None, redis_host="cache")
+    assert (config.schema_version, config.redis_host) == ("1", "cache")
+    config.update(_skip_none=False, schema_version=None)
+    assert config.schema_version is None
+    with pytest.raises(ConfigError):
+        config.update(schema_version="2", use_typedal="x")
+    assert config.schema_version is None
+
+
+def test_update_from_env() -> None:
+    config = Config.load({"schema": "a"}, environ={"SCHEMA": "b"})
+    assert config.schema == "a"
+    config.update_from_env()
+    assert config.schema == "b"
+    config.update_from_env({"SCHEMA": "c"})
+    assert config.schema == "c"
+
+
+def test_configs_do_not_mix() -> None:
+    first, second = Config.load({"schema": "a"}), Config.load({"schema": "b"})
+    assert (first.schema, second.schema) == ("a", "b")
+
+
+def test_every_setting_is_documented() -> None:
+    for setting in Config.settings():
+        assert setting.description
+        assert setting.kind.expected
+        assert setting.variables
+        if setting.name != "migrate_uri":
+            assert setting.kind.read(setting.default) == setting.default
