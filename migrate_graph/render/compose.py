@@ -17,7 +17,17 @@ from migrate_graph.core.rules import Finding
 from migrate_graph.errors import UsageError
 from migrate_graph.render.details import Details
 from migrate_graph.render.overview import overview
-from migrate_graph.render.picture import About, Cluster, Grouping, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import (
+    About,
+    Cluster,
+    Grouping,
+    Link,
+    Picture,
+    PictureEdge,
+    PictureNode,
+    PictureOptions,
+    Question,
+)
 from migrate_graph.render.shown import EVERYTHING_UP_TO, Shown, choose, touches_shown
 from migrate_graph.render.states import Fact, facts_of, orphans_of, ring_edges
 from migrate_graph.render.style import EdgeState, State
@@ -37,6 +47,7 @@ def build_picture(
     plan: Plan | None = None,
     history: History | None = None,
     findings: Iterable[Finding] = (),
+    *,
     options: PictureOptions | None = None,
 ) -> Picture:
     """Compose a picture of a graph, valid or not.
@@ -136,7 +147,9 @@ class _Composer:
     def _node(self, node: Node, earlier: int) -> PictureNode:
         fact = self.facts[node]
         graph = self.about.graph
-        declared: Migration | View | None = (graph.migrations if node.kind is NodeKind.MIGRATION else graph.views).get(node.name)
+        declared: Migration | View | None = (graph.migrations if node.kind is NodeKind.MIGRATION else graph.views).get(
+            node.name
+        )
         name = one_line(node.name)
         return PictureNode(
             key=key_of(node),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import Attempt
-from migrate_graph.core.model import Migration, TransactionMode, View
+from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.render.picture import About
 from migrate_graph.render.words import one_line
 
@@ -35,7 +35,7 @@ class Details:
             yield from _declaration(migration)
         if name in self._attempts:
             yield from _attempt(self._attempts[name])
-        yield "blocked by", ", ".join(self._blocked.get(name, ()))
+        yield "blocked by", ", ".join(each for each in self._blocked.get(name, ()) if each != name)
 
     def _of_view(self, name: str) -> Iterator[tuple[str, str]]:
         view = self._graph.views.get(name)

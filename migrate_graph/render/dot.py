@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import EDGES, LIGHT, STATES, EdgeState, edge_colour, edge_width
+from migrate_graph.render.style import EDGES, LIGHT, STATES, TIMES, EdgeState, edge_colour, edge_width
 from migrate_graph.render.words import columns
 
 if TYPE_CHECKING:
@@ -40,13 +40,18 @@ def to_dot(picture: Picture) -> str:
     for edge in picture.edges:
         _add_edge(digraph, edge)
     _stack_isolated(digraph, picture)
-    return digraph.source
+    return str(digraph.source)
 
 
 def text_of(node: PictureNode) -> tuple[str, ...]:
     """Give the lines inside a node: glyph and name, then the notes, aligned."""
     glyph = STATES[node.state].glyph
     return (f"{glyph} {node.label[0]}", *(f"  {line}" for line in (*node.label[1:], *node.notes)))
+
+
+def edge_id(edge: PictureEdge) -> str:
+    """Give the id of an edge in DOT and SVG."""
+    return f"{edge.before}--{edge.after}--{edge.kind}"
 
 
 def _graph_attributes(picture: Picture) -> dict[str, str]:
@@ -112,7 +117,7 @@ def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
 def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
     style = EDGES[edge.kind]
     attributes = {
-        "id": f"{edge.before}--{edge.after}--{edge.kind}",
+        "id": edge_id(edge),
         "class": f"{edge.kind} {edge.state}",
         "style": style.line,
         "arrowhead": style.head,
@@ -125,7 +130,7 @@ def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
     if edge.state is EdgeState.CYCLE:
         attributes["weight"] = "1"
     if edge.count > 1:
-        attributes |= {"label": f"×{edge.count}", "fontcolor": edge_colour(edge.kind, edge.state)}
+        attributes |= {"label": f"{TIMES}{edge.count}", "fontcolor": edge_colour(edge.kind, edge.state)}
     digraph.edge(edge.before, edge.after, **attributes)
 
 

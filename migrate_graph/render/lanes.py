@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from migrate_graph.render.picture import Picture, PictureNode
-from migrate_graph.render.style import STATES, State
+from migrate_graph.render.style import STATES, TIMES, State
 from migrate_graph.render.words import columns
 
 WIDEST = 12
@@ -26,7 +26,7 @@ _ASCII_GLYPHS = {
     State.CYCLE: "@",
     State.RETIRED: "-",
 }
-_ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└×", "|-++|..''.->`x")
+_ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└" + TIMES, "|-++|..''.->`x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _to_ascii(line: Line) -> str:
     text = line.text
     if line.state is not None:
         text = text.replace(_GLYPHS[line.state], _ASCII_GLYPHS[line.state], 1)
-    return text.translate(_ASCII)
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
 
 # Lanes ------------------------------------------------------------------------------------------------------------------------
@@ -100,7 +100,8 @@ def _in_words(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]],
     """Write one line per migration, naming what it waits for; a row has a number of its own where the run gives none."""
     numbered = any(node.place for node in rows)
     labels = {
-        node.key: f"#{node.place}" if node.place else (node.name if numbered else f"#{row}") for row, node in enumerate(rows, 1)
+        node.key: f"#{node.place}" if node.place else (node.name if numbered else f"#{row}")
+        for row, node in enumerate(rows, 1)
     }
     digits = max(digits, len(str(len(rows)))) if not numbered else digits
     lines = []
@@ -146,12 +147,16 @@ class _Lanes:
         parents = self.parents[key]
         for parent in parents:
             self.wanted[parent] -= 1
-        straight = next((held for held in self.held if held in parents and not self.wanted[held]), None)
+        straight = next(
+            (held for held in self.held if held is not None and held in parents and not self.wanted[held]), None
+        )
         column = self.held.index(straight) if straight else self._free_column()
         started = straight is not None
         above = []
         for parent in sorted((each for each in parents if each != straight), key=self.held.index):
-            above.append(self._connector(self.held.index(parent), column, ends=not self.wanted[parent], started=started))
+            above.append(
+                self._connector(self.held.index(parent), column, ends=not self.wanted[parent], started=started)
+            )
             started = True
             if not self.wanted[parent]:
                 self.held[self.held.index(parent)] = None

@@ -43,7 +43,9 @@ def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO
     if renderer is Renderer.DOT or (renderer is Renderer.AUTO and wanted == "pdf"):
         return _system(dot, wanted, limit)
     if wanted == "pdf":
-        raise UsageError("the embedded renderer cannot write PDF", hint="use --renderer dot with Graphviz installed, or write SVG")
+        raise UsageError(
+            "the embedded renderer cannot write PDF", hint="use --renderer dot with Graphviz installed, or write SVG"
+        )
     worker = [sys.executable, "-P", str(Path(__file__).with_name("layout_worker.py")), wanted]
     done = _run(worker, dot, limit)
     if done.returncode == 0:
@@ -58,10 +60,15 @@ def _system(dot: str, wanted: str, limit: float) -> bytes:
     program = shutil.which("dot")
     if program is None:
         needs = "PDF needs" if wanted == "pdf" else "--renderer dot needs"
-        raise UsageError(f"{needs} a system Graphviz, and there is no `dot` on the PATH", hint="install Graphviz, or write .svg or .png")
+        raise UsageError(
+            f"{needs} a system Graphviz, and there is no `dot` on the PATH",
+            hint="install Graphviz, or write .svg or .png",
+        )
     done = _run([program, f"-T{wanted}"], dot, limit)
     if done.returncode:
-        raise UsageError(f"dot could not draw this: {_reason(done)}", hint="try another format, or the embedded renderer")
+        raise UsageError(
+            f"dot could not draw this: {_reason(done)}", hint="try another format, or the embedded renderer"
+        )
     return done.stdout
 
 

@@ -45,7 +45,7 @@ def draw_head(picture: Picture, *, left: float, width: float) -> tuple[ET.Elemen
         if at > left and at + needed > left + width:
             at, top = left, top + _ROW
         entry = ET.SubElement(head, f"{_SVG}g", {"transform": f"translate({at:.0f} {top:.0f})"})
-        draw(entry)
+        draw(ET.SubElement(entry, f"{_SVG}g"))
         _write(entry, _SWATCH + 8, 12.5, words, quiet=True)
         at += needed
     return head, top + _ROW + 4
@@ -56,12 +56,16 @@ def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:
     kinds = {node.kind for node in picture.nodes}
     yield from ((_box_of(kind), kind) for kind in ("migration", "view", "module") if kind in kinds and len(kinds) > 1)
     states = {node.state for node in picture.nodes}
-    yield from ((_state_of(state), STATES[state].legend) for state in State if state in states and state is not State.DECLARED)
+    yield from (
+        (_state_of(state), STATES[state].legend) for state in State if state in states and state is not State.DECLARED
+    )
     edges = {edge.kind for edge in picture.edges}
     yield from ((_line_of(kind), EDGES[kind].legend) for kind in EdgeKind if kind in edges)
 
 
-def _write(parent: ET.Element, x: float, y: float, words: str, *, size: int = 9, weight: str = "", quiet: bool = False) -> None:
+def _write(
+    parent: ET.Element, x: float, y: float, words: str, *, size: int = 9, weight: str = "", quiet: bool = False
+) -> None:
     attributes = {"x": f"{x:g}", "y": f"{y:g}", "font-size": str(size), "fill": LIGHT.muted if quiet else LIGHT.ink}
     if weight:
         attributes["font-weight"] = weight
@@ -88,7 +92,9 @@ def _state_of(state: State) -> _Draw:
         attributes = {"stroke": style.light.stroke, "stroke-width": f"{style.width:g}"}
         if _DASHES[style.line]:
             attributes["stroke-dasharray"] = _DASHES[style.line]
-        ET.SubElement(entry, f"{_SVG}polygon", {"points": "2,2 24,2 24,16 2,16", "fill": style.light.fill, **attributes})
+        ET.SubElement(
+            entry, f"{_SVG}polygon", {"points": "2,2 24,2 24,16 2,16", "fill": style.light.fill, **attributes}
+        )
         if style.double:
             ET.SubElement(entry, f"{_SVG}polygon", {"points": "-1,-1 27,-1 27,19 -1,19", "fill": "none", **attributes})
         glyph = ET.SubElement(
@@ -107,7 +113,12 @@ def _line_of(kind: EdgeKind) -> _Draw:
 
     def draw(entry: ET.Element) -> None:
         entry.set("class", str(kind))
-        line = {"d": "M0,9 L19,9", "fill": "none", "stroke": colour, "stroke-width": f"{edge_width(kind, EdgeState.LIVE):g}"}
+        line = {
+            "d": "M0,9 L19,9",
+            "fill": "none",
+            "stroke": colour,
+            "stroke-width": f"{edge_width(kind, EdgeState.LIVE):g}",
+        }
         if _DASHES[style.line]:
             line["stroke-dasharray"] = _DASHES[style.line]
         ET.SubElement(entry, f"{_SVG}path", line)

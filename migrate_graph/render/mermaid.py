@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import LIGHT, STATES, EdgeState, State
-from migrate_graph.render.words import columns
+from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, State
 
 # Mermaid refuses 50,000 characters and 500 edges, and no diagram can raise that; above 120 nodes nobody reads it.
 MOST_NODES, MOST_EDGES, MOST_CHARACTERS = 120, 400, 45_000
@@ -41,7 +40,16 @@ def to_mermaid(picture: Picture) -> str:
 def to_markdown(picture: Picture) -> str:
     """Write a report for a job summary or a pull request: counts, a table, and the diagram folded away."""
     lines = [f"### {_markdown(picture.title)}", "", _markdown(picture.subtitle), ""]
-    diagram = ["", "<details><summary>Graph</summary>", "", "```mermaid", to_mermaid(picture).rstrip(), "```", "", "</details>"]
+    diagram = [
+        "",
+        "<details><summary>Graph</summary>",
+        "",
+        "```mermaid",
+        to_mermaid(picture).rstrip(),
+        "```",
+        "",
+        "</details>",
+    ]
     room = MOST_OF_A_COMMENT - sum(len(line) + 1 for line in (*lines, *diagram))
     return "\n".join((*lines, *_table(picture, room), *diagram)) + "\n"
 
@@ -80,7 +88,7 @@ def _box(name: str, node: PictureNode) -> str:
 
 
 def _arrow(edge: PictureEdge) -> str:
-    return f"-->|×{edge.count}|" if edge.count > 1 else _ARROWS[edge.kind]
+    return f"-->|{TIMES}{edge.count}|" if edge.count > 1 else _ARROWS[edge.kind]
 
 
 def _class(state: State) -> str:
@@ -99,7 +107,9 @@ def _quoted(text: str) -> str:
 
 def _table(picture: Picture, room: int) -> list[str]:
     """List what the picture shows of migrations, as far as there is room."""
-    rows = sorted((node for node in picture.nodes if node.kind != "view"), key=lambda node: (not node.place, node.place))
+    rows = sorted(
+        (node for node in picture.nodes if node.kind != "view"), key=lambda node: (not node.place, node.place)
+    )
     rows = [node for node in rows if node.state is not State.APPLIED] or rows
     if not rows:
         return []
@@ -107,7 +117,11 @@ def _table(picture: Picture, room: int) -> list[str]:
     left = room - sum(map(len, lines)) - 100
     for number, node in enumerate(rows):
         more = "; ".join(f"{word}: {text}" for word, text in node.details if word in {"error", "blocked by"})
-        cells = (str(node.place or ""), f"`{node.name}`" if "`" not in node.name else _markdown(node.name), str(node.state))
+        cells = (
+            str(node.place or ""),
+            f"`{node.name}`" if "`" not in node.name else _markdown(node.name),
+            str(node.state),
+        )
         line = "| " + " | ".join((*map(_cell, cells), _markdown(node.source), _markdown(more))) + " |"
         left -= len(line) + 1
         if left < 0:

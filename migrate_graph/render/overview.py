@@ -31,7 +31,9 @@ def overview(about: About, facts: Mapping[Node, Fact], options: PictureOptions) 
     """Compose the picture of modules."""
     modules = {node: _module_of(node, about) for node in facts}
     names = sorted(set(modules.values()))
-    nodes = tuple(_box(name, [(node, facts[node]) for node, module in modules.items() if module == name]) for name in names)
+    nodes = tuple(
+        _box(name, [(node, facts[node]) for node, module in modules.items() if module == name]) for name in names
+    )
     edges = _edges(about, modules)
     return Picture(
         question=Question.GRAPH,
@@ -85,5 +87,6 @@ def _edges(about: About, modules: Mapping[Node, str]) -> tuple[PictureEdge, ...]
         if before != after and edge.kind is not EdgeKind.TOUCHES:
             counts[f"f.{safe(before)}", f"f.{safe(after)}", edge.kind] += 1
     return tuple(
-        PictureEdge(before, after, kind, EdgeState.LIVE, (kind,), count) for (before, after, kind), count in sorted(counts.items())
+        PictureEdge(before, after, kind, EdgeState.LIVE, (kind,), count)
+        for (before, after, kind), count in sorted(counts.items())
     )

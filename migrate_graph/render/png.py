@@ -9,7 +9,7 @@ from migrate_graph.render.layout import Renderer
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.svg import to_svg
 
-_FONTS = Path(__file__).with_name("fonts")
+_FONTS = Path(__file__).with_name("assets") / "fonts"
 _FAMILY = "DejaVu Sans Mono"
 # Screens show 96 dots per inch and a picture's sizes are in points; twice that is sharp where it is looked at closely.
 _DPI = 96.0

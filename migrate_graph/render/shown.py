@@ -13,7 +13,8 @@ from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.plan import Step
 from migrate_graph.errors import UsageError
 from migrate_graph.render.picture import About, PictureOptions, Question
-from migrate_graph.render.states import Fact, State
+from migrate_graph.render.states import Fact
+from migrate_graph.render.style import State
 
 EVERYTHING_UP_TO = 60
 """Nodes that a reader can still take in at once; more are cut to what matters."""
@@ -48,7 +49,9 @@ def choose(question: Question, about: About, facts: Mapping[Node, Fact], options
     if options.selected is not None:
         return Shown(everything & options.selected, "selected")
     if options.focus:
-        return Shown(_around(options.focus, options.hops, about, facts), f"within {options.hops} of {', '.join(options.focus)}")
+        return Shown(
+            _around(options.focus, options.hops, about, facts), f"within {options.hops} of {', '.join(options.focus)}"
+        )
     if options.everything or (question is Question.GRAPH and len(facts) <= EVERYTHING_UP_TO):
         return Shown(everything, whole=True)
     changing = _Changes(question, about, facts, options).choose()
@@ -88,6 +91,7 @@ class _Changes:
         kept |= self._requirements_of({node for node in kept if node.kind is NodeKind.MIGRATION})
         views = self._views_of_steps() | {node for node in kept if node.kind is NodeKind.VIEW}
         kept |= views | self._explained(views)
+        kept &= self.facts.keys()
         planned = len(self.about.plan.steps) if self.about.plan else 0
         how = f"first {len(self.steps)} of {planned} to run" if len(self.steps) < planned else ""
         return Shown(frozenset(kept), how or "what changes and what it follows")
@@ -105,7 +109,9 @@ class _Changes:
 
     def _troubled(self) -> set[Node]:
         """Give what is in trouble; of a long queue of blocked ones, as many as of steps."""
-        stuck = [node for node, fact in self.facts.items() if fact.state is State.BLOCKED and node.kind is NodeKind.MIGRATION]
+        stuck = [
+            node for node, fact in self.facts.items() if fact.state is State.BLOCKED and node.kind is NodeKind.MIGRATION
+        ]
         too_many = self.limit and len(stuck) > PLAN_UP_TO
         left_out = set(stuck[self.limit :]) if too_many else set()
         return {
@@ -128,7 +134,9 @@ class _Changes:
     def _requirements_of(self, nodes: AbstractSet[Node]) -> set[Node]:
         """Give what these require directly, as drawn."""
         names = {node.name for node in nodes}
-        return {Node(NodeKind.MIGRATION, before) for before, after in self.about.graph.reduced_requires() if after in names}
+        return {
+            Node(NodeKind.MIGRATION, before) for before, after in self.about.graph.reduced_requires() if after in names
+        }
 
     def _views_of_steps(self) -> set[Node]:
         """Give the views that the drawn steps change, open, or take over from."""
@@ -151,15 +159,13 @@ class _Changes:
         opened = {name for step in self.steps for name in step.migration.touches}
         opened |= {view.name for view in self.about.graph.views.values() if {view.since, view.until} & migrations}
         roots = sorted(opened & set(relations))
+        explained = {Node(NodeKind.VIEW, name) for name in opened} & self.facts.keys()
         if not roots:
-            return set()
-        _, paths = nx.multi_source_dijkstra(relations, set(roots), weight=None)
+            return explained
+        # A list, although it asks for a set: the order of the roots decides between paths of one length.
+        paths: dict[str, list[str]] = nx.multi_source_dijkstra_path(relations, roots, weight=None)
         wanted = {node.name for node in views} & set(paths)
-        return {Node(NodeKind.VIEW, name) for wish in wanted for name in paths[wish]} | self._moved_windows(opened, views)
-
-    def _moved_windows(self, opened: AbstractSet[str], views: AbstractSet[Node]) -> set[Node]:
-        """Give the views whose window a drawn step moves."""
-        return {Node(NodeKind.VIEW, name) for name in opened if Node(NodeKind.VIEW, name) in self.facts} - views
+        return explained | {Node(NodeKind.VIEW, name) for wish in wanted for name in paths[wish]}
 
 
 def _around(names: Iterable[str], hops: int, about: About, facts: Mapping[Node, Fact]) -> frozenset[Node]:

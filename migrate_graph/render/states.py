@@ -55,7 +55,7 @@ class _Known:
     interrupted: AbstractSet[str]
     rings: AbstractSet[Node]
     codes: Mapping[str, tuple[str, ...]]
-    views: _ViewChanges = field(default_factory=lambda: _ViewChanges())
+    views: _ViewChanges
 
 
 @dataclass(slots=True)
@@ -71,7 +71,9 @@ def facts_of(about: About) -> dict[Node, Fact]:
     """Give what is known of every declared node, every unknown name that something refers to, and every orphan of the ledger."""
     known = _gather(about)
     facts = {Node(NodeKind.MIGRATION, name): _migration_fact(name, known) for name in about.graph.migrations}
-    facts |= {node: Fact(State.ORPHAN, ("unknown", code), codes=(code,)) for node, code in _unknown_nodes(about).items()}
+    facts |= {
+        node: Fact(State.ORPHAN, ("unknown", code), codes=(code,)) for node, code in _unknown_nodes(about).items()
+    }
     for name in orphans_of(about):
         node = Node(NodeKind.MIGRATION, name)
         needed = facts.get(node)
@@ -158,7 +160,7 @@ def _migration_fact(name: str, known: _Known) -> Fact:
 
 def _migration_state(name: str, known: _Known) -> tuple[State, tuple[str, ...]]:
     """Judge one migration: what needs a human first, then what the plan says, then what the database says."""
-    place, status = known.places.get(name), known.statuses.get(name, Status.PENDING)
+    status, place = known.statuses.get(name), known.places.get(name)
     if Node(NodeKind.MIGRATION, name) in known.rings:
         return State.CYCLE, ("CYCLE",)
     if name in known.interrupted or status is Status.INTERRUPTED:
@@ -167,13 +169,16 @@ def _migration_state(name: str, known: _Known) -> tuple[State, tuple[str, ...]]:
         return State.APPLIED, ()
     if status is Status.FAILED:
         return State.FAILED, (f"FAILED, again as #{place}" if place else "FAILED",)
-    if name in known.blocked:
-        return State.BLOCKED, ("blocked",)
+    return (State.BLOCKED, ("blocked",)) if name in known.blocked else _waiting_state(place, known.about)
+
+
+def _waiting_state(place: int | None, about: About) -> tuple[State, tuple[str, ...]]:
+    """Judge a migration that has not run: by its place in the plan, or by there being no plan."""
     if place:
         return State.PENDING, (f"#{place} pending",)
-    if known.about.history is not None and known.about.plan is None:
-        return State.PENDING, ("pending",)
-    return State.DECLARED, ("not asked for",) if known.about.plan is not None else ()
+    if about.plan is not None:
+        return State.DECLARED, ("not asked for",)
+    return (State.DECLARED, ()) if about.history is None else (State.PENDING, ("pending",))
 
 
 def _view_fact(view: View, known: _Known, facts: Mapping[Node, Fact]) -> Fact:

@@ -193,6 +193,9 @@ EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
     EdgeKind.TOUCHES: EdgeStyle("#B3401E", "#FF9A76", "dotted", "dot", 1.8, 0, "touches (drops and recreates)"),
 }
 
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
+"""Before the number of edges that an arrow stands for."""
+
 FONT_STACK: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 
 
@@ -221,9 +224,16 @@ def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: I
         f".cluster path{{fill:{DARK.cluster_fill};stroke:{DARK.cluster_stroke}}}",
         f".cluster text{{fill:{DARK.muted}}}",
     ]
-    rules += [rule for kind in kinds for rule in _dark_edge(str(kind), EDGES[kind].dark, open_head=EDGES[kind].open_head)]
+    rules += [
+        rule for kind in kinds for rule in _dark_edge(str(kind), EDGES[kind].dark, open_head=EDGES[kind].open_head)
+    ]
     extra = {EdgeState.OLD: DARK.old_edge, EdgeState.CYCLE: DARK.cycle_edge}
-    rules += [rule for state in edge_states if state in extra for rule in _dark_edge(str(state), extra[state], open_head=False)]
+    rules += [
+        rule
+        for state in edge_states
+        if state in extra
+        for rule in _dark_edge(str(state), extra[state], open_head=False)
+    ]
     rules += [f".{kind} polygon{{fill:{DARK.background}}}" for kind in kinds if EDGES[kind].open_head]
     for state in states:
         colours = STATES[state].dark
@@ -236,5 +246,9 @@ def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: I
 
 
 def _dark_edge(name: str, colour: str, *, open_head: bool) -> list[str]:
-    head = f".{name} polygon{{stroke:{colour}}}" if open_head else f".{name} polygon,.{name} ellipse{{stroke:{colour};fill:{colour}}}"
+    head = (
+        f".{name} polygon{{stroke:{colour}}}"
+        if open_head
+        else f".{name} polygon,.{name} ellipse{{stroke:{colour};fill:{colour}}}"
+    )
     return [f".{name} path,.{name} polyline{{stroke:{colour}}}", head, f".{name} text{{fill:{colour}}}"]

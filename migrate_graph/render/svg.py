@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from migrate_graph.render.dot import LETTER, text_of, to_dot
+from migrate_graph.render.dot import LETTER, edge_id, text_of, to_dot
 from migrate_graph.render.layout import Renderer, lay_out
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode
@@ -57,11 +57,14 @@ def _drawing_of(root: ET.Element, picture: Picture) -> _Drawing:
         if child.tag in {_tag("polygon"), _tag("title")}:  # the page's background and the graph's name
             group.remove(child)
     nodes = {node.key: node for node in picture.nodes}
+    edges = {edge_id(edge): edge for edge in picture.edges}
     for each in group.iter(_tag("g")):
-        node = nodes.get(each.get("id", ""))
+        name = each.get("id", "")
         _clean(each)
-        if node is not None:
-            _dress(each, node)
+        if name in nodes:
+            _dress(each, nodes[name])
+        elif name in edges:
+            each.attrib |= {"data-before": edges[name].before, "data-after": edges[name].after}
     return _Drawing(group, width, height)
 
 
@@ -104,7 +107,9 @@ def _dress(group: ET.Element, node: PictureNode) -> None:
     group.insert(0, title)
     for number, (text, line) in enumerate(zip(group.iter(_tag("text")), lines, strict=False)):
         # Graphviz guesses the width of a glyph it has no metrics for, and leaves the lines off centre.
-        text.text, text.attrib["x"] = line, f"{left:.2f}"
+        # Nor are leading spaces kept everywhere (an SVG inside HTML): the indent is a place, not characters.
+        words = line.lstrip(" ")
+        text.text, text.attrib["x"] = words, f"{left + (len(line) - len(words)) * LETTER:.2f}"
         if style.bold:
             text.set("font-weight", "bold")
         if style.struck and number < len(node.label):
@@ -136,12 +141,11 @@ def _framed(drawing: _Drawing, picture: Picture) -> ET.Element:
             "role": "img",
             "aria-labelledby": "picture-title picture-description",
             "font-family": FONT_STACK,
-            "{http://www.w3.org/XML/1998/namespace}space": "preserve",
         },
     )
     ET.SubElement(root, _tag("title"), {"id": "picture-title"}).text = picture.title
     ET.SubElement(root, _tag("desc"), {"id": "picture-description"}).text = picture.subtitle
-    ET.SubElement(root, _tag("style")).text = _css(picture)
+    ET.SubElement(root, _tag("style")).text = style_of(picture)
     ET.SubElement(root, _tag("rect"), {"class": "page", "width": "100%", "height": "100%", "fill": LIGHT.background})
     root.append(head)
     place = ET.SubElement(root, _tag("g"), {"transform": f"translate({_MARGIN:.0f} {bottom:.0f})"})
@@ -149,7 +153,8 @@ def _framed(drawing: _Drawing, picture: Picture) -> ET.Element:
     return root
 
 
-def _css(picture: Picture) -> str:
+def style_of(picture: Picture) -> str:
+    """Give the content of the picture's style element."""
     states = sorted({node.state for node in picture.nodes})
     kinds = sorted({edge.kind for edge in picture.edges})
     return dark_mode(states, kinds, sorted({edge.state for edge in picture.edges}))
