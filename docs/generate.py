@@ -104,11 +104,29 @@ def cli() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def settings() -> str:
+    """Give every setting with its default and its variables."""
+    from migrate_graph.config import Config
+
+    lines = ["| setting | in the environment | default | meaning |", "|---|---|---|---|"]
+    for setting in Config.settings():
+        variables = ", ".join(f"`{variable}`" for variable in setting.variables)
+        default = (
+            ""
+            if setting.default in (None, "", ())
+            else f"`{str(setting.default).lower() if isinstance(setting.default, bool) else setting.default}`"
+        )
+        expected = setting.kind.expected
+        lines.append(f"| `{setting.name}` | {variables} | {default} | {setting.description} ({expected}) |")
+    return "\n".join(lines) + "\n"
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "tree": tree,
     "stairs": stairs,
     "rules": rules,
     "cli": cli,
+    "settings": settings,
     "lanes": gallery.lanes,
     "mermaid": gallery.mermaid,
 }

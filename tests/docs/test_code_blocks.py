@@ -106,7 +106,7 @@ def python_blocks() -> Iterator[object]:
                 yield pytest.param(block, id=f"{page.relative_to(ROOT)}:{block.line}")
 
 
-@pytest.mark.parametrize("block", python_blocks())
+@pytest.mark.parametrize("block", list(python_blocks()))
 def test_python_in_the_documentation_loads(block: Block, tmp_path: Path) -> None:
     from migrate_graph.loader import load
 
