@@ -193,9 +193,9 @@ class MigrationGraph:
         Fast for a `before` that opens or closes a window or touches a view (one pass over the graph for all of them).
         """
         bits, masks = self._landmarks
-        if before in bits:
-            return bool(bits[before] & masks.get(after, 0))
-        return before in self.ancestors(after)
+        if before not in bits:
+            bits, masks = ancestor_masks(self.requires, [before])
+        return bool(bits[before] & masks.get(after, 0))
 
     @cached_property
     def _landmarks(self) -> tuple[dict[str, int], dict[str, int]]:
