@@ -141,7 +141,7 @@ def draw(
         None if stateless else plan,
         None if stateless else reading.history,
         findings,
-        options,
+        options=options,
     )
     return render.render(picture, format_name, renderer=renderer)
 
