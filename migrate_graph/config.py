@@ -369,7 +369,7 @@ class Config:
         problems = list(problems)
         values, sources = dict(self._values), dict(self._sources)
         for each in given:
-            setting = each.setting or _setting_called(each.name)
+            setting = _setting_called(each.key or each.name)
             if setting is None:
                 problems.append(_unknown(each))
                 continue
@@ -408,7 +408,7 @@ class Given:
         source: where.
         text: it comes from a place that knows only texts.
         place: file and line, where there is one.
-        setting: what it sets, where the name does not say.
+        key: of the setting, where the name is that of a variable.
     """
 
     name: str
@@ -416,7 +416,7 @@ class Given:
     source: Source
     text: bool = False
     place: SourceLocation | None = None
-    setting: Setting[Any] | None = None
+    key: str = ""
 
     def value_for(self, setting: Setting[T]) -> T:
         """Give the checked value; TypeError or ValueError when it is of the wrong kind."""
@@ -489,7 +489,7 @@ def _in_environment(environ: Mapping[str, str], kind: SourceKind, where: str = "
         found = [named[name] for name in reversed(setting.variables) if name in named]
         for name, text in found:
             if text or not (setting.kind.skips_empty or len(found) > 1):
-                yield Given(name, text, Source(kind, where or name), text=True, setting=setting)
+                yield Given(name, text, Source(kind, where or name), text=True, key=setting.name)
 
 
 def _in_dotenv(root: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Given]:
