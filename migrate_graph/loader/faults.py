@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrate_graph.analysis import is_user_file
 from migrate_graph.core.model import SourceLocation
 from migrate_graph.errors import LoadError, MigrateGraphError
 from migrate_graph.loader.places import Places
 from migrate_graph.redaction import redact
-
-# More frames of the user's than this tell nothing new: it is a recursion.
-_MOST_FRAMES = 20
+from migrate_graph.tracebacks import user_location, user_traceback
 
 
 @contextlib.contextmanager
@@ -38,13 +34,13 @@ def as_load_errors(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        where = source or _place_of(error) or SourceLocation(str(file), 1)
+        where = source or user_location(error) or SourceLocation(str(file), 1)
         what = subject or places.shown(str(file))
         raise LoadError(
             redact(f"{what} could not be loaded: {_sentence(error)}"),
             hint=redact(_hint_for(error, places, where)),
             source=places.place(where),
-            details=redact(_trimmed(error)),
+            details=redact(user_traceback(error)),
         ) from error
 
 
@@ -59,41 +55,6 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it ended the program (SystemExit: {first or 0})"
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
-
-
-def _place_of(error: BaseException) -> SourceLocation | None:
-    """Give the line of the user's that the error is about: of the syntax, or the innermost that ran."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return SourceLocation(error.filename, error.lineno or 1)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
-    return SourceLocation(frames[-1].filename, frames[-1].lineno or 1) if frames else None
-
-
-def _trimmed(error: BaseException) -> str:
-    """Format a traceback without our frames and those of the import system."""
-    told = traceback.TracebackException.from_exception(error)
-    waiting: list[traceback.TracebackException | None] = [told]
-    seen = set()
-    while waiting:
-        part = waiting.pop()
-        if part is None or id(part) in seen:
-            continue
-        seen.add(id(part))
-        last = list(part.stack)[-1:]
-        frames = [frame for frame in part.stack if is_user_file(frame.filename)][-_MOST_FRAMES:]
-        # Where a library raised says more than that it was called; where the import system did says nothing.
-        foreign = [frame for frame in last if frame not in frames and not _is_machinery(frame.filename)]
-        part.stack = traceback.StackSummary.from_list([*frames, *foreign])
-        waiting += [part.__cause__, part.__context__]
-    return "".join(told.format()).rstrip()
-
-
-def _is_machinery(file: str) -> bool:
-    return (
-        file.startswith("<frozen ")
-        or "importlib" in Path(file).parts
-        or Path(__file__).parents[1] in Path(file).parents
-    )
 
 
 # --- hints -------------------------------------------------------------------------------------------------------
