@@ -134,6 +134,7 @@ def build_plan(
     order = graph.order(ordering)
     applied = history.applied
     asked = set(order) if selection is None else _with_requirements(graph, selection)
+    added = set() if selection is None else asked - selection
     undecided = _needing_decision(graph, history, stop_on_partial=stop_on_partial)
     runnable, blocked = _judge(
         graph, [name for name in order if name in asked and name not in applied], applied, undecided
@@ -146,9 +147,7 @@ def build_plan(
         interrupted=tuple(name for name in order if name in undecided),
         orphans=graph.orphans(history),
         unselected=tuple(name for name in order if name not in asked and name not in applied),
-        added=tuple(
-            name for name in order if selection is not None and name in asked - selection and name not in applied
-        ),
+        added=tuple(name for name in order if name in added and name not in applied),
     )
 
 
@@ -206,10 +205,11 @@ def _steps(graph: MigrationGraph, history: History, order: tuple[str, ...], runn
     """Make the steps, following the views from what is applied to the end of the plan."""
     statuses = history.statuses()
     place = {name: index for index, name in enumerate(order)}
-    last_applied = max((place[name] for name in history.applied if name in place), default=-1)
-    views = _ViewsOverTime(graph, history.applied - place.keys())
+    applied = history.applied
+    last_applied = max((place[name] for name in applied if name in place), default=-1)
+    views = _ViewsOverTime(graph, applied - place.keys())
     for name in order:
-        if name in history.applied:
+        if name in applied:
             views.run(graph.migrations[name])
     steps = []
     for name in runnable:

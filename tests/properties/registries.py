@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from migrate_graph.core.model import Registry
 
 # Some names carry numbers, repeated and out of order, so that intertwined ordering has something to decide.
-NAMES = ["a", "b_2", "c_20260401_001", "d", "e_20260330_002", "f_20260330_001", "g", "h_1_000001", "i", "j_20260330_002"]
+NAMES = [
+    "a",
+    "b_2",
+    "c_20260401_001",
+    "d",
+    "e_20260330_002",
+    "f_20260330_001",
+    "g",
+    "h_1_000001",
+    "i",
+    "j_20260330_002",
+]
 
 
 @st.composite

@@ -18,9 +18,10 @@ def histories(draw: st.DrawFn, names: list[str]) -> History:
     attempts = draw(st.lists(st.tuples(st.sampled_from([*names, "gone"]), st.sampled_from(AttemptState)), max_size=4))
     return History(
         records={name: Record(name, installed=installed) for name, installed in recorded.items()},
-        attempts=tuple(Attempt(index, *attempt, commits=index % 2) for index, attempt in enumerate(
-            (name, "run", state) for name, state in attempts
-        )),
+        attempts=tuple(
+            Attempt(index, *attempt, commits=index % 2)
+            for index, attempt in enumerate((name, "run", state) for name, state in attempts)
+        ),
     )
 
 
@@ -58,7 +59,10 @@ def test_the_plan_of_a_plans_end_is_empty(registry: Registry, data: st.DataObjec
     graph = build_graph(registry)
     history = data.draw(histories(list(graph.migrations)))
     done = build_plan(graph, history)
-    records = {**history.records, **{each.migration.name: Record(each.migration.name, installed=True) for each in done.steps}}
+    records = {
+        **history.records,
+        **{each.migration.name: Record(each.migration.name, installed=True) for each in done.steps},
+    }
     after = build_plan(graph, History(records=records, attempts=history.attempts))
     assert not after.steps
     assert after.blocked == done.blocked

@@ -75,12 +75,14 @@ def test_a_block_is_what_the_description_says(registry: Registry, data: st.DataO
     assert sorted(block.up) == sorted(affected - handed_over)
     assert sorted(block.down) == sorted(name for name in affected if graph.views[name].replaces not in handed_over)
     # Dependencies first, where they are no ring (a successor may use what its predecessor is used by).
-    before = nx.DiGraph([
-        (needed, name)
-        for name in affected
-        for used in graph.views[name].uses
-        for needed in {used, described.end(used)} & affected - {name}
-    ])
+    before = nx.DiGraph(
+        [
+            (needed, name)
+            for name in affected
+            for used in graph.views[name].uses
+            for needed in {used, described.end(used)} & affected - {name}
+        ]
+    )
     if nx.is_directed_acyclic_graph(before):
         for needed, name in before.edges:
             for order_of, first, second in ((block.up, needed, name), (block.down, name, needed)):

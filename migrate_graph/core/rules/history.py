@@ -34,9 +34,10 @@ def orphan_record(context: Context) -> Iterator[Hit]:
     $ migrate mark create_invioce --pending
     ```
     """
-    pending = [name for name in context.graph.migrations if name not in context.history.applied]
+    applied = context.history.applied
+    pending = [name for name in context.graph.migrations if name not in applied]
     for name in context.graph.orphans(context.history):
-        if name in context.history.applied:
+        if name in applied:
             otherwise = f"declare it again, or forget it: `migrate mark {name} --pending`"
             hint = context.where_is(name, pending, otherwise)
             yield Hit(name, f"{quoted(name)} is recorded as installed, and nothing declares it", hint)
@@ -113,9 +114,10 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
         for attempt in context.history.attempts
         if attempt.state is AttemptState.APPLIED
     }
+    applied = context.history.applied
     for name, migration in context.graph.migrations.items():
         then, now = ran.get(name, ""), migration.facts.fingerprint
-        if name in context.history.applied and then and now and then != now:
+        if name in applied and then and now and then != now:
             message = f"{quoted(name)} was edited after it was applied"
             yield Hit(migration, message, "undo the edit, and write a new migration for the difference")
 
