@@ -122,7 +122,7 @@ class Backend(Protocol):
     def lock_holder(self) -> LockHolder | None:
         """Say who holds the lock, None when it is free."""
 
-    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
         """Restore a verified dump into this database, which `user_relations` has proved empty.
 
         Raises:

@@ -52,6 +52,7 @@ class VerifiedDump:
         left_out: ranges of bytes of the SQL that psql must not see.
         cat_command: what unpacks it; empty when this module does.
         identity: device, inode, size and time of change of the file that was verified.
+        trusted: it may run commands of psql, and reach for other files.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class VerifiedDump:
     left_out: tuple[tuple[int, int], ...]
     cat_command: str
     identity: tuple[int, ...]
+    trusted: bool
 
 
 def find_dump(configured: Path, *, is_default: bool) -> Path | None:
@@ -112,10 +114,10 @@ def verify(
     Args:
         path: of the file.
         kind: of database it is meant for: "postgres" or "sqlite".
-        cat_command: what unpacks extensions other than `.sql`, `.gz` and `.xz`: the path is appended, and SQL is expected
+        cat_command: what unpacks extensions other than `.sql`, `.gz`, `.xz`: the path is appended, and SQL is expected
             on its standard output.
         size_limit: bytes of SQL allowed; 0 for no limit.
-        trusted: allow psql commands (`\!`, `\i`, …) in the dump.
+        trusted: allow psql commands (`\!`, `\i`, …), and ATTACH for SQLite.
 
     Raises:
         RestoreError: it is not whole, not what its name says, too large, or holds what would break all-or-nothing.
@@ -156,6 +158,7 @@ def verify(
         left_out=tuple(text.left_out) if text else (),
         cat_command=command,
         identity=identity_of(path),
+        trusted=trusted,
     )
 
 

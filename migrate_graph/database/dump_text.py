@@ -119,7 +119,7 @@ class DumpText:
         if self._copies:
             self._fault("it ends inside the data of a COPY", again)
         elif self._quote:
-            self._fault(f"it ends inside a {self._quote} that began earlier", again)
+            self._fault(f"it ends inside {self._quote} that began earlier", again)
         elif self._statement_start >= 0:
             self._fault(f"it ends in the middle of the statement of line {self._statement_line}", again)
         elif self._own_begin:
@@ -163,16 +163,16 @@ class DumpText:
             position = self._read_quoted(text, position, end) if self._quote else self._read_token(text, position, end)
 
     def _read_quoted(self, text: bytes, position: int, end: int) -> int:
-        if self._quote == "comment":
+        if self._quote == "a comment":
             return self._read_comment(text, position, end)
-        if self._quote == "escape string":
+        if self._quote == "an escape string":
             for found in _IN_ESCAPE_STRING.finditer(text, position, end):
                 if found.group() == b"'":
                     self._quote = ""
                     self._continues_escape = True
                     return found.end()
             return end
-        closing = {"string": b"'", "quoted name": b'"'}.get(self._quote, self._dollar_tag)
+        closing = {"a string": b"'", "a quoted name": b'"'}.get(self._quote, self._dollar_tag)
         at = text.find(closing, position, end)
         if at < 0:
             return end
@@ -203,7 +203,7 @@ class DumpText:
             self._count_marks(found.group().rstrip())
             return found.end()
         if kind == "comment":
-            self._quote, self._comment_depth = "comment", 1
+            self._quote, self._comment_depth = "a comment", 1
             return found.end()
         if self._statement_start < 0:
             self._statement_start = self._offset + found.start()
@@ -225,13 +225,13 @@ class DumpText:
             case "parenthesis":
                 self._parentheses = max(0, self._parentheses + (1 if found.group() == b"(" else -1))
             case "escape":
-                self._quote = "escape string"
+                self._quote = "an escape string"
             case "string":
-                self._quote = "string"
+                self._quote = "a string"
             case "identifier":
-                self._quote = "quoted name"
+                self._quote = "a quoted name"
             case "dollar":
-                self._quote, self._dollar_tag = "dollar-quoted text", found.group()
+                self._quote, self._dollar_tag = "a dollar-quoted text", found.group()
         self._previous_word = ""
 
     def _take_word(self, word: str) -> None:

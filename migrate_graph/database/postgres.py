@@ -319,7 +319,7 @@ class PostgresBackend(Bookkeeping):
         )
         return f"{self._dsn.get('host', '')}\0{database}"
 
-    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
         from migrate_graph.database.restore import restore_postgres
 
         restore_postgres(dump, self._dsn, schema=self._settings.schema, table=self._settings.table, observer=observer)

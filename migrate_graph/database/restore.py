@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
 
 _PROGRESS_EVERY = 0.5
+_BUSY_WAIT = 10.0
 
 # The environment's names for libpq's keywords: so nothing of a URI ever stands in argv (D14).
 _LIBPQ = {
@@ -84,15 +85,14 @@ def restore_postgres(
         RestoreError: nothing was committed; the database is as it was.
     """
     program = _find_psql(psql)
-    prelude = _prelude(schema, restrict=_knows_restrict(program))
+    prelude = _prelude(schema, restrict=not dump.trusted and _knows_restrict(program))
     with _Told(dump, observer) as told, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(  # noqa: S603 - a fixed command line
-            [program, "-X", "-q", "-v", "ON_ERROR_STOP=1"],
+            [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", *prelude, "-f", "-"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=_environment(dsn),
         )  # fmt: skip
         stdin = cast("IO[bytes]", process.stdin)
         try:
-            stdin.write(prelude)
             for piece in told.pieces():
                 stdin.write(piece)
             # Only now is it certain that the dump was unpacked to its end and is the one that was verified.
@@ -138,10 +138,11 @@ def _environment(dsn: Mapping[str, str]) -> dict[str, str]:
     return inherited | {"PGAPPNAME": "migrate_graph:restore", "PGCONNECT_TIMEOUT": "10"} | own
 
 
-def _prelude(schema: str | None, *, restrict: bool) -> bytes:
-    lines = [f"\\restrict {secrets.token_hex(16)}"] if restrict else []
-    lines += ["BEGIN;", "SET LOCAL standard_conforming_strings = on;", _search_path(schema), ""]
-    return "\n".join(lines).encode()
+def _prelude(schema: str | None, *, restrict: bool) -> list[str]:
+    """Give what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
+    commands = [f"\\restrict {secrets.token_hex(16)}"] if restrict else []
+    commands += ["BEGIN", "SET LOCAL standard_conforming_strings = on", _search_path(schema)]
+    return [word for command in commands for word in ("-c", command)]
 
 
 def _final_words(schema: str | None, table: str) -> bytes:
@@ -191,17 +192,16 @@ def _no_ledger(path: Path, table: str) -> RestoreError:
     )
 
 
-def restore_sqlite(dump: VerifiedDump, path: Path, *, table: str, trusted: bool = False, observer: Observer) -> None:
+def restore_sqlite(dump: VerifiedDump, path: Path, *, table: str, observer: Observer) -> None:
     """Restore a dump into a temporary database, check that, then copy it over the empty one in one transaction.
 
-    The copy is SQLite's own backup: atomic also when the process is killed, and right where a rename would be wrong: with
+    The copy is SQLite's own backup: atomic even when the process is killed, and right where a rename would be wrong: with
     open connections, a symbolic link, or a file that is a mount point.
 
     Args:
         dump: what `verify(kind="sqlite")` gave.
         path: of the database file, which may not exist yet.
         table: the ledger table that must exist afterwards.
-        trusted: allow ATTACH, which reaches other files.
         observer: told how far it is.
 
     Raises:
@@ -213,7 +213,7 @@ def restore_sqlite(dump: VerifiedDump, path: Path, *, table: str, trusted: bool 
             tempfile.TemporaryDirectory(prefix=".migrate-restore-", dir=path.parent) as work,
             closing(sqlite3.connect(Path(work) / "restored.sqlite", isolation_level=None)) as fresh,
         ):
-            _fill(fresh, dump.path, told.pieces(), trusted=trusted)
+            _fill(fresh, dump, told.pieces())
             _judge(fresh, dump.path, table)
             _copy(fresh, path)
     except OSError as error:
@@ -229,27 +229,36 @@ def restore_sqlite(dump: VerifiedDump, path: Path, *, table: str, trusted: bool 
         ) from None
 
 
-def _fill(database: sqlite3.Connection, dump: Path, pieces: Iterable[bytes], *, trusted: bool) -> None:
-    if not trusted:
+def _fill(database: sqlite3.Connection, dump: VerifiedDump, pieces: Iterable[bytes]) -> None:
+    if not dump.trusted:
         database.set_authorizer(_deny_other_files)
     database.execute("PRAGMA synchronous = OFF")  # a temporary file: a crash loses nothing that anybody has
     for line, statement in sqlite_statements(pieces):
         if statement.startswith("."):
             raise RestoreError(
-                f"the backup {dump} cannot be restored: line {line}: {statement.split()[0]!r} is a command of sqlite3",
+                f"the backup {dump.path} cannot be restored: line {line}: {statement.split()[0]!r} is a command of sqlite3",
                 hint="make the dump with: sqlite3 DATABASE .dump",
             )
         try:
             database.execute(statement)
         except (sqlite3.Error, sqlite3.Warning) as error:
-            raise RestoreError(
-                f"the backup {dump} could not be restored: line {line}: {error}", hint="mend the dump, or make it again"
-            ) from None
+            raise _statement_failed(dump.path, line, error) from None
     if database.in_transaction:
         raise RestoreError(
-            f"the backup {dump} was cut off: it ends inside its own transaction (BEGIN without COMMIT)",
+            f"the backup {dump.path} was cut off: it ends inside its own transaction (BEGIN without COMMIT)",
             hint="make or copy it again",
         )
+
+
+def _statement_failed(dump: Path, line: int, error: sqlite3.Error | sqlite3.Warning) -> RestoreError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+        return RestoreError(
+            f"the backup {dump} cannot be restored: line {line} reaches for another file (ATTACH or VACUUM)",
+            hint="if you trust whoever made the file: restore_trusted = true",
+        )
+    return RestoreError(
+        f"the backup {dump} could not be restored: line {line}: {error}", hint="mend the dump, or make it again"
+    )
 
 
 def _deny_other_files(action: int, *_names: str | None) -> int:
@@ -322,9 +331,16 @@ def _judge(database: sqlite3.Connection, dump: Path, table: str) -> None:
 
 def _copy(fresh: sqlite3.Connection, path: Path) -> None:
     existed = path.exists()
+    deadline = time.monotonic() + _BUSY_WAIT
+
+    def give_up(status: int, _remaining: int, _total: int) -> None:
+        # Left alone, `backup` tries again for ever while another program holds the file.
+        if status != sqlite3.SQLITE_DONE and time.monotonic() > deadline:
+            raise sqlite3.OperationalError("database is locked")
+
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as target:
-            fresh.backup(target)
+        with closing(sqlite3.connect(path, timeout=0)) as target:
+            fresh.backup(target, progress=give_up)
     except sqlite3.Error:
         if not existed:
             path.unlink(missing_ok=True)

@@ -215,10 +215,10 @@ class SqliteBackend(Bookkeeping):
         )
         return [name for (name,) in rows]
 
-    def restore(self, dump: VerifiedDump, *, trusted: bool, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
         from migrate_graph.database.restore import restore_sqlite
 
-        restore_sqlite(dump, self.path, table=self._settings.table, trusted=trusted, observer=observer)
+        restore_sqlite(dump, self.path, table=self._settings.table, observer=observer)
 
     def prepare(self) -> None:
         missing = set(self._ledger.names.all) - self._present()

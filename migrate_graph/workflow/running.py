@@ -284,5 +284,5 @@ def _restore(backend: Backend, config: Config, backup: Path | None, observer: Ob
         size_limit=config.restore_size_limit,
         trusted=config.restore_trusted,
     )
-    backend.restore(dump, trusted=config.restore_trusted, observer=observer)
+    backend.restore(dump, observer=observer)
     return found

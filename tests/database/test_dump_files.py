@@ -1,0 +1,188 @@
+"""Finding and reading backup files, whatever lies there."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from migrate_graph.database.dump import find_dump, verify
+from migrate_graph.errors import ExitCode, RestoreError
+
+SQL = b"CREATE TABLE t (id int);\n"
+
+
+def refused(path: Path, said: str, **options: object) -> RestoreError:
+    with pytest.raises(RestoreError, match=said) as caught:
+        verify(path, kind="postgres", **options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == ExitCode.RESTORE
+    assert caught.value.hint
+    return caught.value
+
+
+def test_nothing_there_and_nobody_asked(tmp_path: Path) -> None:
+    assert find_dump(tmp_path / "database_to_restore.sql", is_default=True) is None
+    assert find_dump(tmp_path / "no" / "such" / "directory.sql", is_default=True) is None
+
+
+def test_d09_a_configured_backup_that_is_absent_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RestoreError, match=r"backup\.sql does not exist"):
+        find_dump(tmp_path / "backup.sql", is_default=False)
+
+
+@pytest.mark.parametrize("sibling", ["backup.sql", "backup.sql.gz", "backup.gz", "backup.sql.xz", "backup.xz"])
+@pytest.mark.parametrize("configured", ["backup.sql", "backup.sql.gz", "backup.xz", "backup"])
+def test_a_sibling_is_found_when_the_configured_file_is_absent(tmp_path: Path, configured: str, sibling: str) -> None:
+    (tmp_path / sibling).write_bytes(SQL)
+    assert find_dump(tmp_path / configured, is_default=False) == tmp_path / sibling
+
+
+@pytest.mark.parametrize("configured", ["backup.sql.gz", "backup.xz", "backup.zst", "backup"])
+def test_d26_a_stale_sibling_is_never_preferred(tmp_path: Path, configured: str) -> None:
+    (tmp_path / "backup.sql").write_bytes(SQL)
+    (tmp_path / configured).write_bytes(SQL)
+    assert find_dump(tmp_path / configured, is_default=False) == tmp_path / configured
+
+
+def test_other_names_are_no_siblings(tmp_path: Path) -> None:
+    (tmp_path / "backup.old.sql").write_bytes(SQL)
+    (tmp_path / "backup2.sql").write_bytes(SQL)
+    with pytest.raises(RestoreError):
+        find_dump(tmp_path / "backup.sql", is_default=False)
+
+
+def test_a_dangling_link_is_found_and_then_refused(tmp_path: Path) -> None:
+    link = tmp_path / "backup.sql"
+    link.symlink_to(tmp_path / "gone.sql")
+    assert find_dump(link, is_default=True) == link
+    refused(link, "cannot be read")
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "b.sql").mkdir()
+    refused(tmp_path / "b.sql", "is a directory")
+
+
+def test_a_named_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.sql")
+    refused(tmp_path / "b.sql", "not a regular file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "b.sql"
+    path.write_bytes(SQL)
+    path.chmod(stat.S_IWUSR)
+    refused(path, "cannot be read: Permission denied")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root cannot meet by rights: the open itself fails."""
+    path = tmp_path / "b.sql"
+    path.write_bytes(SQL)
+    monkeypatch.setattr(Path, "open", lambda *_a, **_k: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    refused(path, "cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("b.sql", b"", "is empty"),
+        ("b.sql.gz", gzip.compress(b""), "is empty"),
+        ("b.sql", gzip.compress(SQL), "holds gzip data"),
+        ("b.sql", b"\xfd7zXZ\x00rest", "holds xz data"),
+        ("b.sql", b"\x28\xb5\x2f\xfdrest", "holds zstd data"),
+        ("b.sql", b"PGDMP\x01\x0e", "custom-format archive"),
+        ("b.sql", b"SQLite format 3\x00", "a SQLite database"),
+        ("b.sql", b"PK\x03\x04", "zip archive"),
+        ("b.sql", "SELECT 1;".encode("utf-16"), "UTF-16"),
+        ("b.gz", SQL, "is not gzip data"),
+        ("b.xz", SQL, "is not xz data"),
+        ("b.xz", gzip.compress(SQL), "is not xz data"),
+        ("b.sql", b"<!DOCTYPE html>\n<html><title>404</title>", "HTML page"),
+        ("b.sql", b"\xef\xbb\xbf \n<HTML>", "HTML page"),
+        ("b.sql.gz", gzip.compress(b"<html>"), "HTML page"),
+        ("b.sql", b"SELECT 1;\n\x00\n", "NUL bytes"),
+        ("b.zst", b"\x28\xb5\x2f\xfd", "unknown extension '.zst'"),
+        ("b", SQL, "unknown extension ''"),
+        ("b.gz", gzip.compress(SQL) + b"garbage", "damaged or cut off"),
+        ("b.gz", gzip.compress(SQL)[:-8] + b"\0" * 8, "damaged or cut off"),
+    ],
+)
+def test_what_is_not_what_its_name_says(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    refused(path, said)
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "b.sql.gz"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        for _ in range(200):
+            file.write(b"-- " + b"x" * (1 << 20) + b"\n")
+    assert path.stat().st_size < 1 << 20
+    refused(path, r"restore_size_limit = 10000000", size_limit=10_000_000)
+
+
+def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "b.sql"
+    path.write_bytes(SQL)
+    assert verify(path, kind="postgres", size_limit=len(SQL)).length == len(SQL)
+
+
+@pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd on this machine")
+def test_d26_the_documented_command_for_zstd_works(tmp_path: Path) -> None:
+    path = tmp_path / "it's a backup.sql.zst"
+    plain = tmp_path / "plain.sql"
+    plain.write_bytes(SQL)
+    assert os.spawnlp(os.P_WAIT, "zstd", "zstd", "-q", str(plain), "-o", str(path)) == 0
+    dump = verify(path, kind="postgres", cat_command="zstd -dc")
+    assert (dump.length, dump.cat_command) == (len(SQL), "zstd -dc")
+    path.write_bytes(path.read_bytes()[:-3])
+    refused(path, "migrate_cat_command failed on .* with exit code", cat_command="zstd -dc")
+
+
+def test_a_command_for_any_extension(tmp_path: Path) -> None:
+    path = tmp_path / "b.dump"
+    path.write_bytes(SQL)
+    assert verify(path, kind="postgres", cat_command="cat --").length == len(SQL)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("no-such-program-here", "does not start: 'no-such-program-here': No such file"),
+        ("sh -c 'cat \"$0\"; echo password=hunter2hunter2 >&2; exit 3'", r"exit code 3: password=\*\*\*"),
+        ("sh -c 'kill -9 $$'", "exit code -9"),
+        ("sh -c 'unbalanced", "cannot be read"),
+        ("   ", "unknown extension"),
+        ("true", "is empty"),
+    ],
+)
+def test_a_command_that_fails(tmp_path: Path, command: str, said: str) -> None:
+    path = tmp_path / "b.dump"
+    path.write_bytes(SQL)
+    assert "hunter2" not in refused(path, said, cat_command=command).message
+
+
+def test_a_silent_command_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate_graph.database.dump._SILENCE_LIMIT", 0.3)
+    path = tmp_path / "b.dump"
+    path.write_bytes(SQL)
+    refused(path, "exit code -9", cat_command="sh -c 'exec sleep 60'")
+
+
+def test_a_consumer_that_stops_early_ends_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "b.dump"
+    path.write_bytes(b"SELECT 1;\n" * 300_000)
+    refused(path, "restore_size_limit", cat_command="sh -c 'while cat \"$0\"; do :; done'", size_limit=10_000_000)
+
+
+def test_the_hint_quotes_paths_for_the_shell(tmp_path: Path) -> None:
+    path = tmp_path / "a b; rm.dump"
+    path.write_bytes(SQL)
+    assert f"'{path}'" in refused(path, "exit code 1", cat_command="false").hint
