@@ -38,6 +38,7 @@ ORPHANS_ONE_BY_ONE = 3
 STRENGTH = (EdgeKind.REQUIRES, EdgeKind.REPLACES, EdgeKind.SINCE, EdgeKind.UNTIL, EdgeKind.USES, EdgeKind.TOUCHES)
 """Of several reasons between one pair, the first of these is drawn."""
 RING_KINDS = frozenset({EdgeKind.REQUIRES, EdgeKind.USES, EdgeKind.REPLACES})
+_COUNTED = [state for state in State if state not in {State.DECLARED, State.ORPHAN}]
 _SETTLED = frozenset({State.APPLIED, State.RETIRED})
 
 
@@ -209,10 +210,12 @@ class _Composer:
     def _subtitle(self, shown: Shown) -> str:
         """Count what there is, and say what is left out and how to see it."""
         counts = Counter(fact.state for node, fact in self.facts.items() if node.kind is NodeKind.MIGRATION)
-        states = [f"{counts[state]} {state}" for state in State if counts[state] and state is not State.DECLARED]
-        views = sum(node.kind is NodeKind.VIEW for node in self.facts)
-        text = counted(counts.total(), "migration") + (f" ({', '.join(states)})" if states else "")
-        text += f", {counted(views, 'view')}" if views else ""
+        unknown = sum(fact.state is State.ORPHAN for fact in self.facts.values())
+        words = {State.CYCLE: "in a cycle"}
+        states = [f"{counts[state]} {words.get(state, state)}" for state in _COUNTED if counts[state]]
+        text = counted(len(self.about.graph.migrations), "migration") + (f" ({', '.join(states)})" if states else "")
+        text += f", {counted(len(self.about.graph.views), 'view')}" if self.about.graph.views else ""
+        text += f", {unknown} not in the code" if unknown else ""
         if shown.whole:
             return text
         return f"{text} · {len(shown.nodes)} of {len(self.facts)} shown: {one_line(shown.how)} (--all shows everything)"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from migrate_graph.render.folding import bands
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import EDGES, LIGHT, STATES, TIMES, EdgeState, edge_colour, edge_width
 from migrate_graph.render.words import columns
@@ -37,8 +39,10 @@ def to_dot(picture: Picture) -> str:
     for node in picture.nodes:
         if node.key not in framed:
             _add_node(digraph, node)
+    folded = bands(picture)
     for edge in picture.edges:
-        _add_edge(digraph, edge)
+        _add_edge(digraph, edge, shapes=folded.get(edge.before) == folded.get(edge.after))
+    _line_up(digraph, folded)
     _stack_isolated(digraph, picture)
     return str(digraph.source)
 
@@ -46,6 +50,8 @@ def to_dot(picture: Picture) -> str:
 def text_of(node: PictureNode) -> tuple[str, ...]:
     """Give the lines inside a node: glyph and name, then the notes, aligned."""
     glyph = STATES[node.state].glyph
+    if glyph.isspace():
+        return (*node.label, *node.notes)
     return (f"{glyph} {node.label[0]}", *(f"  {line}" for line in (*node.label[1:], *node.notes)))
 
 
@@ -91,8 +97,7 @@ def _frame(frame: graphviz.Digraph, label: str) -> None:
 def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
     style = STATES[node.state]
     lines = text_of(node)
-    height = len(lines) * LINE + 9
-    width = max(columns(line) for line in lines) * LETTER + 14 + (0.6 * height + 4 if node.kind == "view" else 0)
+    width, height = _size(lines, octagon=node.kind == "view")
     attributes = {
         "id": node.key,
         "class": f"{node.kind} {node.state}",
@@ -114,7 +119,16 @@ def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
     digraph.node(node.key, **attributes)
 
 
-def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
+def _size(lines: Sequence[str], *, octagon: bool) -> tuple[float, float]:
+    """Give the width and height of a node in points, so that its letters stay clear of an octagon's cut corners."""
+    width, height = max(columns(line) for line in lines) * LETTER + 14, len(lines) * LINE + 9
+    if not octagon:
+        return width, height
+    return (width + 0.75 * height + 6, height) if len(lines) <= 3 else (width * 1.35, height * 1.5)
+
+
+def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge, *, shapes: bool) -> None:
+    """Draw an edge; one that leads from band to band of a folded picture does not shape the layout."""
     style = EDGES[edge.kind]
     attributes = {
         "id": edge_id(edge),
@@ -125,13 +139,26 @@ def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
         "color": edge_colour(edge.kind, edge.state),
         "weight": str(style.weight),
     }
-    if not style.weight:
+    if not style.weight or not shapes:
         attributes["constraint"] = "false"
     if edge.state is EdgeState.CYCLE:
         attributes["weight"] = "1"
     if edge.count > 1:
         attributes |= {"label": f"{TIMES}{edge.count}", "fontcolor": edge_colour(edge.kind, edge.state)}
     digraph.edge(edge.before, edge.after, **attributes)
+
+
+def _line_up(digraph: graphviz.Digraph, folded: Mapping[str, int]) -> None:
+    """Set the bands beside each other in reading order, by an invisible chain through the first node of each."""
+    firsts: dict[int, str] = {}
+    for key, band in folded.items():
+        firsts.setdefault(band, key)
+    chain = [firsts[band] for band in sorted(firsts)]
+    if len(chain) > 1:
+        with digraph.subgraph() as level:
+            level.attr(rank="same")
+            for before, after in pairwise(chain):
+                level.edge(before, after, style="invis")
 
 
 def _stack_isolated(digraph: graphviz.Digraph, picture: Picture) -> None:

@@ -11,6 +11,7 @@ import networkx as nx
 
 from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.plan import Step
+from migrate_graph.core.rules import Severity
 from migrate_graph.errors import UsageError
 from migrate_graph.render.picture import About, PictureOptions, Question
 from migrate_graph.render.states import Fact
@@ -78,6 +79,7 @@ class _Changes:
     """The nodes that change or are in trouble, with what explains each of them."""
 
     def __init__(self, question: Question, about: About, facts: Mapping[Node, Fact], options: PictureOptions) -> None:
+        self.question = question
         self.about = about
         self.facts = facts
         self.limit = options.limit
@@ -94,12 +96,14 @@ class _Changes:
         kept &= self.facts.keys()
         planned = len(self.about.plan.steps) if self.about.plan else 0
         how = f"first {len(self.steps)} of {planned} to run" if len(self.steps) < planned else ""
-        return Shown(frozenset(kept), how or "what changes and what it follows")
+        wrong = "what is wrong and what it follows" if self.question is Question.CHECK else ""
+        return Shown(frozenset(kept), how or wrong or "what changes and what it follows")
 
     def _accused(self) -> frozenset[Node]:
         """Give what findings are about, with their other places."""
-        names = {finding.subject for finding in self.about.findings}
-        names |= {related.subject for finding in self.about.findings for related in finding.related}
+        grave = [each for each in self.about.findings if each.severity in {Severity.ERROR, Severity.WARNING}]
+        names = {finding.subject for finding in grave}
+        names |= {related.subject for finding in grave for related in finding.related}
         return frozenset(node for node in self.facts if node.name in names)
 
     def _first_steps(self) -> tuple[Step, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from migrate_graph.core.plan import Plan
 from migrate_graph.core.rules import Severity
 from migrate_graph.render.picture import About
 from migrate_graph.render.style import State
+from migrate_graph.render.words import COLUMNS
 
 # Which rule finds an unknown name at the open end of an edge.
 _UNKNOWN_CODES = {
@@ -72,7 +73,7 @@ def facts_of(about: About) -> dict[Node, Fact]:
     known = _gather(about)
     facts = {Node(NodeKind.MIGRATION, name): _migration_fact(name, known) for name in about.graph.migrations}
     facts |= {
-        node: Fact(State.ORPHAN, ("unknown", code), codes=(code,)) for node, code in _unknown_nodes(about).items()
+        node: Fact(State.ORPHAN, (f"unknown · {code}",), codes=(code,)) for node, code in _unknown_nodes(about).items()
     }
     for name in orphans_of(about):
         node = Node(NodeKind.MIGRATION, name)
@@ -155,7 +156,7 @@ def _migration_fact(name: str, known: _Known) -> Fact:
     codes = known.codes.get(name, ())
     if state is State.CYCLE:
         codes = ("MG101", *(code for code in codes if code != "MG101"))
-    return Fact(state, (*words, *_codes_line(codes)), known.places.get(name, 0), codes)
+    return Fact(state, _with_codes(words, codes), known.places.get(name, 0), codes)
 
 
 def _migration_state(name: str, known: _Known) -> tuple[State, tuple[str, ...]]:
@@ -187,7 +188,7 @@ def _view_fact(view: View, known: _Known, facts: Mapping[Node, Fact]) -> Fact:
     if state is State.CYCLE:
         codes = ("MG202", *(code for code in codes if code != "MG202"))
     note = f"view · {word}" if word else "view"
-    return Fact(state, (note, *_codes_line(codes)), codes=codes)
+    return Fact(state, _with_codes((note,), codes), codes=codes)
 
 
 def _view_state(view: View, known: _Known, facts: Mapping[Node, Fact]) -> tuple[State, str]:
@@ -219,7 +220,9 @@ def _view_change(name: str, changes: _ViewChanges) -> str:
     return "rebuild" if name in changes.rebuilt else ""
 
 
-def _codes_line(codes: tuple[str, ...]) -> Iterator[str]:
-    """Give the line of rule codes, if there is one."""
-    if codes:
-        yield " ".join(codes)
+def _with_codes(words: tuple[str, ...], codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Add the codes of rules to the words: on their line while that stays short, else on a line of their own."""
+    if not codes:
+        return words
+    together = " · ".join((*words, *codes))
+    return (together,) if len(together) <= COLUMNS else (*words, " ".join(codes))

@@ -7,7 +7,6 @@ import unicodedata
 from urllib.parse import quote
 
 from migrate_graph.core.graph import Node
-from migrate_graph.core.model import sequence_of
 from migrate_graph.redaction import printable
 
 COLUMNS = 24
@@ -15,7 +14,7 @@ COLUMNS = 24
 
 _WORDS = re.compile(r"[^_]*_|[^_]+$")
 _HUMPS = re.compile(r"[A-Z]+[^A-Z]*|[^A-Z]+")
-_TAIL = re.compile(r"_\d+(?:_\d+)?$")
+_TAIL = re.compile(r"_\d{6,}(?:_\d+)?$")
 
 
 def one_line(text: str) -> str:
@@ -42,10 +41,10 @@ def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
     """
     if capitals:
         return tuple(_filled(_HUMPS.findall(name))) or ("",)
-    tail = _TAIL.search(name) if sequence_of(name) else None
+    tail = _TAIL.search(name)
     head = name[: tail.start()] if tail else name
     lines = _filled(_WORDS.findall(head))
-    return (*lines, tail[0]) if tail and head else tuple(_filled([name]))
+    return (*lines, tail[0]) if tail else tuple(lines) or ("",)
 
 
 def columns(text: str) -> int:
