@@ -51,18 +51,22 @@ def _run(session: Session, typed: list[str]) -> int:
 
 
 def _invoke(session: Session, typed: list[str]) -> int:
-    from migrate_graph.cli.commands import UsageFault, app
+    from migrate_graph.cli.commands import Exit, UsageFault, app
 
     session.debug = "--debug" in typed
     session.console.json = "--json" in typed
     program = app()
+    if "_MIGRATE_COMPLETE" in session.environ:
+        program.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
     try:
-        result = program.main(
-            args=arranged(typed, program.commands), prog_name="migrate", standalone_mode=False, obj=session
-        )
+        # Not `program.main`: it has its own ideas of interrupts, closed pipes and exit codes.
+        with program.make_context("migrate", arranged(typed, program.commands), obj=session) as context:
+            program.invoke(context)
+    except Exit as done:
+        return int(done.exit_code)
     except UsageFault as fault:
         raise _usage_error(fault) from fault
-    return result if isinstance(result, int) else ExitCode.OK
+    return ExitCode.OK
 
 
 def _usage_error(fault: Exception) -> UsageError:

@@ -14,7 +14,9 @@ from migrate_graph.cli.console import Color
 from migrate_graph.cli.options import UsageFault, program, session_of, views
 from migrate_graph.errors import UsageError
 
-__all__ = ["UsageFault", "app", "program", "reading", "views", "writing"]
+Exit = typer.Exit
+
+__all__ = ["Exit", "UsageFault", "app", "program", "reading", "views", "writing"]
 
 _ORDER = (
     "plan", "apply", "check", "status", "graph", "why", "show", "log", "explain", "config", "new", "init", "mark", "resolve", "restore",

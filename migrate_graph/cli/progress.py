@@ -189,6 +189,10 @@ class LiveProgress:
         from rich.live import Live
 
         self.console = console
+        self._now = ""
+        self._since = time.monotonic()
+        self._done = self._total = 0
+        self._detail = ""
         colored = console.paint_err("x", "bold") != "x"
         self._rich = RichConsole(
             file=console.err, markup=False, highlight=False, emoji=False, no_color=not colored, force_terminal=True
@@ -201,10 +205,6 @@ class LiveProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._now = ""
-        self._since = time.monotonic()
-        self._done = self._total = 0
-        self._detail = ""
 
     def __enter__(self) -> Self:
         self._live.start()

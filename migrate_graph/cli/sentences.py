@@ -80,7 +80,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case Printed():
             return f"{flat(event.name)} | {flat(event.text)}"
         case Warned():
-            return f"warning: {flat(event.message)}{f' ({flat(event.hint)})' if event.hint else ''}"
+            return f"note: {flat(event.message)}{f' ({flat(event.hint)})' if event.hint else ''}"
         case RunFinished():
             return headline(event)
     assert_never(event)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
@@ -21,7 +21,7 @@ from migrate_graph.workflow.planning import make_plan
 from migrate_graph.workflow.project import Project, Reading, require_name, unknown_name
 
 if TYPE_CHECKING:
-    from migrate_graph.config import Config
+    from migrate_graph.config import Config, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,13 +420,16 @@ class SettingRow:
 
 def settings_of(config: Config) -> tuple[SettingRow, ...]:
     """Give every setting, with its value and where it came from."""
+    sources = config.sources
     return tuple(
-        SettingRow(name, redact(_text_of(config, name)), str(source)) for name, source in config.sources.items()
+        SettingRow(setting.name, _text_of(config, setting), str(sources[setting.name])) for setting in config.settings()
     )
 
 
-def _text_of(config: Config, name: str) -> str:
-    value = getattr(config, name)
+def _text_of(config: Config, setting: Setting[Any]) -> str:
+    if setting.name == "migrate_uri" and not config.has_database:
+        return "(not set)"
+    value = setting.shown(getattr(config, setting.name))
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(str(each) for each in value)
-    return "" if value is None else str(value)
+    return "" if value is None else redact(str(value))

@@ -107,9 +107,8 @@ def unknown_requirement(context: Context) -> Iterator[Hit]:
     for migration in graph.migrations.values():
         for needed in migration.requires:
             if needed not in graph.migrations:
-                hint = context.where_is(
-                    needed, graph.migrations, f"declare {quoted(needed)}, or remove it from `requires`"
-                )
+                others = [name for name in graph.migrations if name != migration.name]
+                hint = context.where_is(needed, others, f"declare {quoted(needed)}, or remove it from `requires`")
                 message = f"{quoted(migration.name)} requires {quoted(needed)}, which nothing declares"
                 yield Hit(migration, message, hint)
 

@@ -1,0 +1,189 @@
+"""`apply`, `mark` and `resolve` through the command line, on SQLite."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+FAILS = """
+    from migrate_graph import migration
+
+
+    @migration
+    def first(db):
+        print("hello from inside")
+        db.executesql("CREATE TABLE first (id INTEGER)")
+        return True
+
+
+    @migration(requires=[first])
+    def second(db):
+        raise ValueError("column [red]vat[/red] exists")
+        return True
+
+
+    @migration(requires=[second])
+    def third(db):
+        return True
+
+
+    @migration
+    def fourth(db):
+        return False
+        return True
+"""
+
+
+@pytest.fixture
+def failing(shell):
+    shell.write("migrations.py", FAILS)
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'shop.db'}"
+    return shell
+
+
+def test_a_run_is_told_line_by_line_on_stderr(shop) -> None:
+    ran = shop()
+    assert ran.code == 0
+    assert not ran.out, "stdout is for what was asked"
+    assert "[1/3] start create_customer_20260301_001 (migrations.py:18)" in ran.err
+    assert "[3/3] ok widen_total_20260302_001" in ran.err
+    assert "view up: Totals" in ran.err
+    assert "3 applied in" in ran.err
+    again = shop("apply")
+    assert again.code == 0
+    assert "nothing to do" in again.err
+
+
+def test_a_failure_is_exit_1_with_what_is_committed_and_what_to_type(failing) -> None:
+    ran = failing("apply")
+    assert ran.code == 1
+    assert "first | hello from inside" in ran.err
+    assert "FAILED second" in ran.err
+    assert "ValueError: column [red]vat[/red] exists" in ran.err
+    assert "(migrations.py:13)" in ran.err
+    assert "committed: first" in ran.err
+    assert "next: correct second at migrations.py:13, then migrate apply" in ran.err
+    assert "migrate_graph/" not in ran.err, "only frames of the user"
+
+
+def test_keep_going_and_blocked(failing) -> None:
+    ran = failing("apply", "--keep-going")
+    assert ran.code == 1
+    assert "blocked" in ran.err
+    assert "third" in ran.err
+    assert "FAILED fourth" in ran.err
+    states = {state["name"]: state["status"] for state in failing("status", "--json").json["migrations"]}
+    assert states == {"first": "applied", "second": "failed", "third": "pending", "fourth": "failed"}
+
+
+def test_json_lines_tell_everything_with_a_version_first(failing) -> None:
+    ran = failing("apply", "--json")
+    lines = ran.lines
+    assert (lines[0]["type"], lines[0]["ui"]) == ("version", "1.0")
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert all(line["ts"].endswith("Z") and line["message"] for line in lines)
+    kinds = [line["type"] for line in lines]
+    assert "log" in kinds, "what a migration prints is an event, so that it cannot break the stream"
+    assert (
+        kinds.index("run_start")
+        < kinds.index("migration_start")
+        < kinds.index("migration_end")
+        < kinds.index("run_end")
+    )
+    end = next(line for line in lines if line["type"] == "run_end")
+    assert {result["name"]: result["outcome"] for result in end["results"]}["second"] == "raised"
+    assert lines[-1]["type"] == "exit"
+    assert lines[-1]["exit_code"] == ran.code == 1
+
+
+def test_json_lines_end_with_the_error(broken) -> None:
+    ran = broken("apply", "--json", MIGRATE_URI=f"sqlite://{broken.path / 'x.db'}")
+    assert ran.code == 3
+    assert ran.lines[-1]["type"] == "error"
+    assert ran.lines[-1]["exit_code"] == 3
+
+
+def test_apply_without_a_database_is_exit_2(shop) -> None:
+    ran = shop("apply", MIGRATE_URI="")
+    assert ran.code == 2
+    assert "no database is configured" in ran.err
+    assert "MIGRATE_URI" in ran.err
+
+
+def test_apply_to_and_fake(shop) -> None:
+    assert shop("apply", "--to", "create_customer_20260301_001").code == 0
+    assert "1 applied" in shop("status").out
+    assert shop("apply", "--fake").code == 0
+    assert "3 migrations: 3 applied" in shop("status").out
+    assert shop("check", "--history").code == 0
+
+
+def test_mark_writes_who_and_why(shop) -> None:
+    ran = shop("mark", "create_customer_20260301_001", "--installed", "--reason", "was there")
+    assert (ran.code, ran.out) == (0, "marked installed: create_customer_20260301_001\n")
+    attempt = shop("log", "--json").json["attempts"][0]
+    assert attempt["state"] == "marked"
+    assert "was there" in attempt["error"]
+    assert "@" in attempt["error"]
+    assert shop("mark", "create_customer_20260301_001", "--pending").code == 0
+    assert "3 pending" in shop("status").out
+    wrong = shop("mark", "create_custmer_20260301_001", "--installed")
+    assert wrong.code == 2
+    assert "did you mean" in wrong.err
+
+
+def test_resolve_refuses_what_is_not_undecided(shop) -> None:
+    assert shop("apply").code == 0
+    ran = shop("resolve", "create_customer_20260301_001", "--retry")
+    assert ran.code == 2
+    assert "is applied: there is nothing to decide" in ran.err
+    assert shop("resolve", "nobody", "--retry").code == 2
+
+
+def test_on_a_terminal_finished_lines_scroll_above_a_live_one(shop) -> None:
+    shop.write(
+        "migrations.py",
+        """
+        import time
+        from migrate_graph import migration, progress
+
+        @migration
+        def slow_20260301_001(db):
+            for done in range(3):
+                progress(done, 3, "rows")
+                time.sleep(0.15)
+            print("[bold]printed[/bold]")
+            return True
+        """,
+    )
+    environ = {**os.environ, **shop.env, "TERM": "xterm", "COLUMNS": "100"}  # noqa: TID251 - tests are an edge too
+    environ.pop("CI", None)
+    environ.pop("NO_COLOR", None)
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "migrate_graph", "apply"],
+        cwd=shop.path, env=environ, stdout=follower, stderr=follower, stdin=follower, close_fds=True,
+    )  # fmt: skip
+    os.close(follower)
+    seen, until = b"", time.monotonic() + 30
+    while time.monotonic() < until:
+        if select.select([leader], [], [], 0.2)[0]:
+            try:
+                seen += os.read(leader, 65536)
+            except OSError:
+                break
+        elif child.poll() is not None:
+            break
+    assert child.wait(10) == 0
+    text = seen.decode()
+    assert "slow_20260301_001" in text
+    assert "of 3 rows" in text
+    assert "[bold]printed[/bold]" in text, "no markup is interpreted"
+    assert "1 applied in" in text
+    assert text.rstrip().endswith("\x1b[0m") or "committed: slow_20260301_001" in text

@@ -1,0 +1,177 @@
+"""What is typed wrong, or typed in the ancestor's way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrate_graph import __version__
+from migrate_graph.cli.commands import app
+from migrate_graph.cli.words import arranged
+from migrate_graph.errors import UsageError
+
+COMMANDS = tuple(app().commands)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ([], ["apply"]),
+        (["x.py"], ["apply", "x.py"]),
+        (["some/dir"], ["apply", "some/dir"]),
+        (["-l"], ["status"]),
+        (["x.py", "--list"], ["status", "x.py"]),
+        (["plan", "--debug", "--check"], ["--debug", "plan", "--check"]),
+        (["plan", "-C", "there", "--color=never"], ["-C", "there", "--color=never", "plan"]),
+        (["--keep-going"], ["apply", "--keep-going"]),
+        (["log", "--", "--debug"], ["log", "--", "--debug"]),
+        (["-h"], ["-h"]),
+    ],
+)
+def test_what_is_typed_is_brought_into_one_form(typed: list[str], meant: list[str]) -> None:
+    assert arranged(typed, COMMANDS) == meant
+
+
+def test_an_existing_file_needs_no_suffix_to_be_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no command 'steps'"):
+        arranged(["steps"], COMMANDS)
+    (tmp_path / "steps").mkdir()
+    assert arranged(["steps"], COMMANDS) == ["apply", "steps"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        (["aply"], "there is no command 'aply'", "did you mean 'migrate apply'?"),
+        (["qqqqqq"], "there is no command 'qqqqqq'", "migrate --help lists the commands"),
+        (["plan", "--chek"], "no such option: --chek", "--check"),
+        (["--dry-rum"], "no such option: --dry-rum", "--dry-run"),
+        (["views", "adpot"], "no such command 'adpot'", "did you mean 'adopt'?"),
+        (["check", "--format", "sarrif"], "invalid value for '--format'", "migrate check --help"),
+        (["why"], "missing argument 'NAME'", "migrate why --help"),
+        (["apply", "--keep-going", "--fail-fast"], "contradict each other", "give one of them"),
+        (["-C", "/nowhere/at/all", "plan"], "cannot work in /nowhere/at/all", "-C takes a directory"),
+        (["mark", "a"], "say what the record will be", "migrate mark a --installed, or --pending"),
+        (["resolve", "a"], "say how it is resolved", "migrate resolve a --applied, or --retry"),
+        (["explain", "MG1001"], "there is no rule 'MG1001'", "did you mean MG101"),
+        (["explain", "dependancy-cycle"], "there is no rule", "dependency-cycle"),
+        (["plan", "--format", "jsn"], "no format is called 'jsn'", "did you mean json?"),
+        (["plan", "--graph", "out.xyz"], "no picture format is called '.xyz'", ".svg"),
+        (["graph", "-o", "nowhere/out.svg"], "there is no directory nowhere", "mkdir -p nowhere"),
+        (["check", "--graph", "."], "", ""),
+    ],
+)
+def test_d18_a_mistake_is_exit_2_with_something_to_type(shop, words: list[str], error: str, hint: str) -> None:
+    ran = shop(*words)
+    assert ran.code == 2
+    assert error in ran.err
+    assert f"hint: {hint}" in ran.err if hint.startswith(("did", "mkdir", "migrate")) else hint in ran.err
+    assert not ran.out
+    assert "Traceback" not in ran.err
+    assert not (shop.path / "shop.db").exists(), "nothing was touched"
+
+
+def test_d18_a_missing_file_never_falls_through_to_another(shop) -> None:
+    ran = shop("nosuch.py")
+    assert ran.code == 2
+    assert "nosuch.py" in ran.err
+    assert not (shop.path / "shop.db").exists()
+
+
+def test_d18_dry_run_is_an_option_and_not_a_file(shop) -> None:
+    ran = shop("--dry-run")
+    assert ran.code == 0
+    assert "3 to run" in ran.out
+    assert not (shop.path / "shop.db").exists()
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS], ("views", "adopt")])
+def test_every_command_has_help_with_an_example(shell, command: tuple[str, ...]) -> None:
+    ran = shell(*command, "--help")
+    assert ran.code == 0
+    assert ran.out.startswith("Usage: migrate")
+    if command != ("views",):
+        assert f"Examples:\n    migrate {' '.join(command)}".rstrip() in ran.out
+    assert "…" not in ran.out.replace("NAME…", ""), "a short help that is cut says nothing"
+
+
+def test_help_needs_neither_networkx_nor_pydal_nor_rich() -> None:
+    heavy = "{'networkx', 'pydal', 'rich', 'tomlkit', 'wasmtime', 'psycopg2', 'sqlite3'}"
+    for words in (["--help"], ["plan", "--help"], ["apply", "--help"]):
+        code = f"import sys; from migrate_graph.cli import main; main({words!r}); sys.exit(bool({heavy} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"migrate {' '.join(words)} imports something heavy"
+
+
+def test_version(shell) -> None:
+    ran = shell("--version")
+    assert (ran.code, ran.out) == (0, f"migrate_graph {__version__}\n")
+
+
+def test_it_runs_as_a_module(run_migrate, tmp_path: Path) -> None:
+    assert run_migrate("--version", cwd=tmp_path).stdout == f"migrate_graph {__version__}\n"
+    assert run_migrate("aply", cwd=tmp_path).returncode == 2
+
+
+def test_another_directory(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "3 to run" in shop("plan", "-C", "shop").out
+
+
+def test_an_empty_directory_is_told_what_is_missing(shell) -> None:
+    for command in ("plan", "apply", "check", "status", "graph"):
+        ran = shell(command)
+        assert ran.code == 2, command
+        assert "migrations.py" in ran.err
+        assert "hint:" in ran.err
+
+
+def test_a_file_that_does_not_run_is_told_by_its_line(shell) -> None:
+    shell.write("migrations.py", "import nothing_like_this\n")
+    ran = shell("plan")
+    assert ran.code == 2
+    assert "migrations.py:1" in ran.err
+    assert "migrate_graph/" not in ran.err, "no frame of ours"
+
+
+def test_a_fault_of_ours_is_one_line_and_exit_70(shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("sum of parts")
+
+    monkeypatch.setattr("migrate_graph.workflow.planning.plan_project", fails)
+    ran = shop("plan")
+    assert ran.code == 70
+    assert ran.err.startswith("error: ZeroDivisionError: sum of parts (")
+    assert "--debug" in ran.err
+    assert "Traceback" not in ran.err
+    assert "Traceback" in shop("plan", "--debug").err
+
+
+def test_an_interrupt_outside_of_a_run_is_130(shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("migrate_graph.workflow.planning.plan_project", stops)
+    ran = shop("plan")
+    assert (ran.code, ran.err) == (130, "stopped\n")
+
+
+def test_an_error_is_json_too_where_json_was_asked_for(broken) -> None:
+    ran = broken("plan", "--json")
+    assert ran.code == 3
+    assert ran.json["exit_code"] == 3
+    assert ran.json["kind"] == "error"
+    assert {finding["code"] for finding in ran.json["findings"]} == {"MG101", "MG102"}
+    assert "error:" in ran.err
+    assert broken("show", "nobody", "--json").json["error"]["message"] == "nothing is called 'nobody' in shop"
+
+
+def test_a_closed_pipe_is_no_traceback(shop) -> None:
+    command = f"{sys.executable} -m migrate_graph graph --format dot | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=shop.path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() in {"0", "141"}
+    assert done.stderr == ""
