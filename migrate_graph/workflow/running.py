@@ -70,6 +70,10 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     """
     config = project.config
     refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
+    if config.redis_host:
+        from migrate_graph.redis_cache import check_address
+
+        check_address(config.redis_host)
     flag = _flag(config)
     if flag and flag.is_set():
         return _already_complete(flag, observer)

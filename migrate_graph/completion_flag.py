@@ -1,0 +1,161 @@
+"""The file that says a schema version is complete: `<flag_location>/migrate-<schema_version>.complete`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migrate_graph.core.events import Observer, Warned, ignore_events
+from migrate_graph.errors import AfterworkFailed, ConfigError
+
+_VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionFlag:
+    """One flag; it may not exist yet.
+
+    Attributes:
+        directory: the setting `flag_location`.
+        version: the setting `schema_version`.
+        create: the setting `create_flag_location`.
+    """
+
+    directory: Path
+    version: str
+    create: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The file itself."""
+        return self.directory / f"migrate-{self.version}.complete"
+
+    def validate(self) -> None:
+        """Make sure, before anything runs, that the flag can be read and written; creates the directory if that is asked for.
+
+        Raises:
+            ConfigError: naming every fault at once.
+        """
+        faults = [fault for fault in (self._fault_of_version(), self._fault_of_directory()) if fault]
+        if not faults and not self._is_readable():
+            faults = [(f"the flag {self.path} is not a readable file", "remove it")]
+        if faults:
+            raise ConfigError("; ".join(fault for fault, _ in faults), hint="; ".join(hint for _, hint in faults))
+
+    def _fault_of_version(self) -> tuple[str, str] | None:
+        if _VERSION.fullmatch(self.version):
+            return None
+        shown = self.version if len(self.version) <= 40 else f"{self.version[:37]}..."
+        return (
+            f"schema_version = {shown!r} cannot name a flag",
+            "use 1 to 200 letters, digits, dots, underscores, plus and minus signs, or unset SCHEMA_VERSION",
+        )
+
+    def _fault_of_directory(self) -> tuple[str, str] | None:
+        directory = self.directory
+        try:
+            if self.create:
+                directory.mkdir(parents=True, exist_ok=True)
+            if not directory.is_dir():
+                what = "is not a directory" if directory.exists() else "does not exist"
+                return f"flag_location = {str(directory)!r} {what}", "create it, or set create_flag_location = true"
+            # Asked by writing: rights alone do not tell of a read-only file system.
+            with tempfile.TemporaryFile(dir=directory):
+                return None
+        except OSError as error:
+            return (
+                f"flag_location = {str(directory)!r} cannot be written: {error.strerror}",
+                "check its path and rights",
+            )
+
+    def _is_readable(self) -> bool:
+        try:
+            self.path.read_bytes()
+        except FileNotFoundError:
+            return not self.path.is_symlink()
+        except OSError:
+            return False
+        return True
+
+    def is_set(self, fingerprint: str | None = None, observer: Observer = ignore_events) -> bool:
+        """Say whether the version is complete in a database.
+
+        The empty flag of edwh-migrate 2.1.0 names no database and counts for every one. A flag of ours counts for the
+        database it was written for; of another one it is ignored with a warning, or that one's flag would keep this
+        database from ever being migrated.
+
+        Args:
+            fingerprint: of the database; None when it is not known yet: then only an empty flag counts.
+            observer: told why a flag is ignored.
+        """
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            return False
+        if not text.strip():
+            return True
+        try:
+            database = json.loads(text)["database"]
+        except (ValueError, TypeError, KeyError):
+            database = ""
+        if fingerprint is None or database == fingerprint:
+            return fingerprint is not None
+        why = "belongs to another database" if database else "cannot be understood"
+        observer(
+            Warned(f"the flag {self.path} {why}, so it is ignored", "it will be written anew when this run is complete")
+        )
+        return False
+
+    def set(self, *, fingerprint: str, names: Iterable[str], version: str) -> None:
+        """Write the flag, whole or not at all.
+
+        Args:
+            fingerprint: of the database that is complete.
+            names: of its migrations, in order.
+            version: of this tool.
+
+        Raises:
+            AfterworkFailed: it could not be written.
+        """
+        body = {
+            "schema_version": self.version,
+            "database": fingerprint,
+            "migrations": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
+            "completed": datetime.now(UTC).isoformat(timespec="seconds"),
+            "tool": f"migrate_graph {version}",
+        }
+        try:
+            self._replace(json.dumps(body, indent=2) + "\n")
+        except OSError as error:
+            raise AfterworkFailed(
+                f"the migrations are complete, but the flag {self.path} could not be written: {error.strerror}",
+                hint="check the directory, then run `migrate` again: it applies nothing twice",
+            ) from None
+
+    def _replace(self, text: str) -> None:
+        handle, name = tempfile.mkstemp(prefix=".migrate-", dir=self.directory)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(handle, 0o644)  # other processes wait for it, under other users
+                os.fsync(handle)
+            temporary.replace(self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        with contextlib.suppress(OSError):  # some file systems do not sync directories
+            directory = os.open(self.directory, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)

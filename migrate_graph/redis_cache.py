@@ -1,0 +1,117 @@
+"""Empty the application's Redis cache after the database changed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.errors import AfterworkFailed, ConfigError
+from migrate_graph.redaction import redact, redact_uri, secrets_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_ADDRESS = re.compile(
+    r"""rediss?://([^@/\s]*@)?(\[[0-9a-f:.]+\]|[^\s:/@\[\]?]+)(:\d{1,5})?(/\d*)?(\?\S*)? | unix://([^@/\s]*@)?/.+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_BATCH = 1000
+
+
+def check_address(host: str) -> str:
+    """Give the URL that a `redis_host` means: `redis://`, `rediss://`, `unix://`, `host` or `host:port`.
+
+    Raises:
+        ConfigError: it is no address, or the redis package is missing; nothing was connected.
+    """
+    url = host if "://" in host else f"redis://{host}"
+    if not _ADDRESS.fullmatch(url):
+        raise ConfigError(
+            f"redis_host = {redact_uri(host)!r} is no address",
+            hint="write host, host:port, redis://:password@host:port/0, rediss://… or unix:///path/to/socket",
+        )
+    try:
+        import redis  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise ConfigError(
+            "redis_host is set, but the redis package is not installed", hint="pip install 'migrate-graph[redis]'"
+        ) from None
+    return url
+
+
+def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
+    """Remove every key of the database that the address names (0 when it names none).
+
+    Args:
+        host: the setting `redis_host`.
+        timeout: seconds for connecting and for each answer.
+        tries: how often to try when the server does not answer.
+
+    Returns:
+        What was done, in one line without secrets.
+
+    Raises:
+        AfterworkFailed: it was not done.
+    """
+    try:
+        url = check_address(host)
+    except ConfigError as error:
+        raise AfterworkFailed(error.message, hint=error.hint) from None
+    import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    label, secrets = redact_uri(url), secrets_of(url)
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(ExponentialBackoff(cap=1, base=0.1), tries - 1),
+        )
+        with client:
+            return f"flushed the cache {label} ({_empty(client)})"
+    except (redis.RedisError, OSError, ValueError) as error:
+        told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
+        raise AfterworkFailed(
+            f"the cache {label} could not be flushed: {told}", hint=f"{_hint(error)}; the next `migrate` tries again"
+        ) from None
+
+
+def _empty(client: Redis) -> str:
+    """Empty the database, and name the command that did it."""
+    import redis
+
+    try:
+        client.flushdb(asynchronous=True)
+    except (redis.exceptions.NoPermissionError, redis.exceptions.ResponseError) as error:
+        if isinstance(error, redis.exceptions.ReadOnlyError | redis.exceptions.AuthenticationError):
+            raise
+        # Forbidden to this user, or renamed away by a hosting provider. Never KEYS: it blocks the server for seconds.
+        return f"{_unlink_all(client)} keys by SCAN and UNLINK, because FLUSHDB is denied"
+    return "FLUSHDB ASYNC"
+
+
+def _unlink_all(client: Redis) -> int:
+    removed = 0
+    batch: list[Any] = []
+    for key in client.scan_iter(count=_BATCH):
+        batch.append(key)
+        if len(batch) >= _BATCH:
+            removed += int(client.unlink(*batch))
+            batch.clear()
+    return removed + (int(client.unlink(*batch)) if batch else 0)
+
+
+def _hint(error: Exception) -> str:
+    import redis
+
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return "check user and password in redis_host"
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return "redis_host is a read-only replica: name the primary"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return "allow the Redis user FLUSHDB, or SCAN and UNLINK"
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError):
+        return "is Redis running, and is redis_host right?"
+    return "look at redis_host and at the Redis server"
