@@ -160,8 +160,8 @@ def _returned(node: FunctionNode) -> Iterator[ast.expr]:
             yield found.value
 
 
-def _is_constant(node: ast.AST | None, *, value: object) -> bool:
-    return isinstance(node, ast.Constant) and node.value is value
+def _is_constant(node: object, *, value: object) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
 
 
 def _commit_before_return(node: FunctionNode) -> int | None:
@@ -213,6 +213,8 @@ def _flattened(tree: object) -> Iterator[str]:
         item = stack.pop()
         if isinstance(item, ast.AST):
             fields = [(name, value) for name, value in ast.iter_fields(item) if name not in _SILENT_FIELDS]
+            if isinstance(item, ast.JoinedStr):  # Python 3.12.0 and .1 end a format with an empty text
+                fields = [("values", [part for part in item.values if not _is_constant(part, value="")])]
             yield f"({type(item).__name__}"
             stack.append(_END)
             for name, value in reversed(fields):
