@@ -124,7 +124,7 @@ def _refuse_unknown_codes(graph: MigrationGraph, settings: RuleSettings) -> None
         return
     faults = ", ".join(dict.fromkeys(f"'{code}'{place}" for code, place in unknown))
     close = dict.fromkeys(
-        near for code, _ in unknown for near in get_close_matches(code.upper(), RULES, n=1, cutoff=0.6)
+        near for code, _ in unknown for near in get_close_matches(code.upper(), RULES, n=1, cutoff=0.7)
     )
     hint = f"did you mean {' or '.join(close)}?" if close else f"the rules are {', '.join(RULES)}"
     raise UsageError(f"no such rule: {faults}", hint=hint)
