@@ -235,17 +235,18 @@ def _declaring(modules: Mapping[str, ModuleType]) -> set[str]:
 
 def _subclasses(base: type | None) -> Iterator[type]:
     if base is not None:
-        for kind in base.__subclasses__():
+        kinds: list[type] = type.__subclasses__(base)
+        for kind in kinds:
             yield kind
             yield from _subclasses(kind)
 
 
 # --- the name edwh_migrate ---------------------------------------------------------------------------------------
 
-_FRONT = ("migrate_graph", "migrate_graph.compat")
-_HOMES = {
-    "edwh_migrate": _FRONT,
-    "edwh_migrate.migrate": _FRONT,
+# Where the names of each module live. The front door first: what it has needs no pyDAL.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "edwh_migrate": ("migrate_graph",),
+    "edwh_migrate.migrate": ("migrate_graph", "migrate_graph.compat"),
     "edwh_migrate.view_migration_manager": ("migrate_graph.authoring",),
     "edwh_migrate.helpers": ("migrate_graph.authoring",),
     "edwh_migrate.constants": (),
