@@ -115,10 +115,8 @@ class ProjectImports:
         with _LOCK:
             before, path, finder = dict(sys.modules), sys.path[:], _ProjectFinder(self.directory)
             hidden = {name: before[name] for name in self._in_the_way(before)}
-            for name in hidden:
-                _take(name)
-            for name, module in {**self._modules, **edwh_migrate_modules()}.items():
-                _put(name, module)
+            _take(hidden)
+            _put({**self._modules, **edwh_migrate_modules()})
             sys.path += [entry for entry in self._path if entry not in path]
             sys.meta_path.insert(0, finder)
             try:
@@ -129,10 +127,8 @@ class ProjectImports:
                 sys.path[:] = path
                 fresh = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
                 self._modules = {name: fresh[name] for name in self._own(fresh, collector)}
-                for name in [*self._modules, *(name for name in fresh if _root(name) == "edwh_migrate")]:
-                    _take(name)
-                for name, module in hidden.items():
-                    _put(name, module)
+                _take([*self._modules, *(name for name in fresh if _root(name) == "edwh_migrate")])
+                _put(hidden)
 
     def _in_the_way(self, modules: Mapping[str, ModuleType]) -> set[str]:
         """Find loaded modules that would be found instead of what is meant.
@@ -185,19 +181,21 @@ def _is_free(name: str) -> bool:
     return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", "edwh_migrate"}
 
 
-def _take(name: str) -> None:
-    """Remove a module, also from the package that holds it: `from package import module` looks there first."""
-    module = sys.modules.pop(name, None)
-    package, _, child = name.rpartition(".")
-    if package in sys.modules and vars(sys.modules[package]).get(child) is module:
-        delattr(sys.modules[package], child)
+def _take(names: Iterable[str]) -> None:
+    """Remove modules, also from the packages that hold them: `from package import module` looks there first."""
+    for name in sorted(names, reverse=True):  # what a package holds before the package
+        module = sys.modules.pop(name, None)
+        package, _, child = name.rpartition(".")
+        if package in sys.modules and vars(sys.modules[package]).get(child) is module:
+            delattr(sys.modules[package], child)
 
 
-def _put(name: str, module: ModuleType) -> None:
-    sys.modules[name] = module
-    package, _, child = name.rpartition(".")
-    if package in sys.modules:
-        setattr(sys.modules[package], child, module)
+def _put(modules: Mapping[str, ModuleType]) -> None:
+    for name in sorted(modules):
+        sys.modules[name] = modules[name]
+        package, _, child = name.rpartition(".")
+        if package in sys.modules:
+            setattr(sys.modules[package], child, modules[name])
 
 
 def _file_of(module: ModuleType) -> str | None:
