@@ -186,16 +186,17 @@ def _take(names: Iterable[str]) -> None:
     for name in sorted(names, reverse=True):  # what a package holds before the package
         module = sys.modules.pop(name, None)
         package, _, child = name.rpartition(".")
-        if package in sys.modules and vars(sys.modules[package]).get(child) is module:
-            delattr(sys.modules[package], child)
+        holder = sys.modules.get(package)
+        if module is not None and getattr(holder, "__dict__", {}).get(child) is module:
+            delattr(holder, child)
 
 
 def _put(modules: Mapping[str, ModuleType]) -> None:
     for name in sorted(modules):
         sys.modules[name] = modules[name]
         package, _, child = name.rpartition(".")
-        if package in sys.modules:
-            setattr(sys.modules[package], child, modules[name])
+        if (holder := sys.modules.get(package)) is not None:
+            setattr(holder, child, modules[name])
 
 
 def _file_of(module: ModuleType) -> str | None:
