@@ -51,7 +51,7 @@ def _pdf(picture: Picture, renderer: Renderer) -> bytes:
     from migrate_graph.render.dot import to_dot
     from migrate_graph.render.layout import lay_out
 
-    return lay_out(to_dot(picture), wanted="pdf", renderer=renderer)
+    return lay_out(to_dot(picture, titled=True), wanted="pdf", renderer=renderer)
 
 
 def _dot(picture: Picture, _: Renderer) -> bytes:

@@ -19,6 +19,8 @@ from migrate_graph.render.style import State
 
 EVERYTHING_UP_TO = 60
 """Nodes that a reader can still take in at once; more are cut to what matters."""
+NEWEST = 40
+"""Migrations that stand for a graph that is too large to be drawn as a whole."""
 PLAN_UP_TO = 150
 """Changing migrations that a plan picture shows without cutting to `PictureOptions.limit`."""
 
@@ -207,12 +209,16 @@ def _walk(start: AbstractSet[Node], hops: int, index: Mapping[Node, list[Node]])
 def _newest(about: About, facts: Mapping[Node, Fact]) -> Shown:
     """Give the newest migrations, with the views they open or whose windows they move: where people work."""
     order = about.plan.order if about.plan else about.graph.order()
-    newest = {Node(NodeKind.MIGRATION, name) for name in order[-EVERYTHING_UP_TO * 2 // 3 :]}
+    newest = {Node(NodeKind.MIGRATION, name) for name in order[-NEWEST:]}
+    # A project may have more views than migrations, or nothing but views.
+    newest |= {
+        Node(NodeKind.VIEW, name) for name in list(about.graph.views)[len(newest) - NEWEST :] if len(newest) < NEWEST
+    }
     beside = {
         node
         for edge in about.graph.edges()
-        if edge.kind is not EdgeKind.REQUIRES
+        if edge.kind not in {EdgeKind.REQUIRES, EdgeKind.USES}
         for node, other in ((edge.before, edge.after), (edge.after, edge.before))
         if other in newest
     }
-    return Shown(frozenset(newest | beside) & frozenset(facts), f"the newest {len(newest)} migrations")
+    return Shown(frozenset(newest | beside) & frozenset(facts), "the newest")

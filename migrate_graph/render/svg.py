@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from migrate_graph.render.dot import LETTER, edge_id, text_of, to_dot
-from migrate_graph.render.layout import Renderer, lay_out
+from migrate_graph.render.layout import LayoutTimeout, Renderer, lay_out
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import FONT_STACK, LIGHT, STATES, dark_mode
@@ -30,8 +30,16 @@ def to_svg(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
         UsageError: no renderer.
         LayoutTimeout: the layout took too long.
     """
-    drawing = _drawing_of(ET.fromstring(lay_out(to_dot(picture), renderer=renderer)), picture)  # noqa: S314 - Graphviz wrote it
+    drawing = _drawing_of(ET.fromstring(_laid_out(picture, renderer)), picture)  # noqa: S314 - Graphviz wrote it
     return ET.tostring(_framed(drawing, picture), encoding="unicode").encode() + b"\n"
+
+
+def _laid_out(picture: Picture, renderer: Renderer) -> bytes:
+    """Lay out; when that takes too long, once more with less care."""
+    try:
+        return lay_out(to_dot(picture), renderer=renderer)
+    except LayoutTimeout:
+        return lay_out(to_dot(picture, hurried=True), renderer=renderer)
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from migrate_graph.redaction import printable
 COLUMNS = 24
 """Widest line of a label."""
 
-_WORDS = re.compile(r"[^_]*_|[^_]+$")
-_HUMPS = re.compile(r"[A-Z]+[^A-Z]*|[^A-Z]+")
+_WORDS = re.compile(r"[^_/.@-]*[_/.@-]|[^_/.@-]+")
+_HUMPS = re.compile(r"[A-Z]+[^A-Z_]*_*|[^A-Z_]+_*|_+")
 _TAIL = re.compile(r"_\d{6,}(?:_\d+)?$")
 
 
@@ -37,7 +37,8 @@ def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
 
     Args:
         name: printable.
-        capitals: break before capitals (`OpenInvoice`) instead of after `_`; a number at the end (`_20260330_001`) is a line of its own.
+        capitals: break before capitals too (`OpenInvoice`), as classes are named; else a date at the end (`_20260330_001`) is a line of
+            its own.
     """
     if capitals:
         return tuple(_filled(_HUMPS.findall(name))) or ("",)
