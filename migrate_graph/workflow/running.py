@@ -25,6 +25,7 @@ from migrate_graph.core.model import Migration
 from migrate_graph.database.ledger import AttemptKey
 from migrate_graph.errors import AfterworkFailed, DecisionNeeded, ExitCode, RestoreError
 from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.loader import user_imports
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.planning import Selection, make_plan
 from migrate_graph.workflow.project import Project, Reading, refuse_errors
@@ -136,7 +137,8 @@ class _Run:
             options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast),
             root=str(self._project.root),
         )
-        return executor.run(self._plan, self._project.graph, self._reading.history)
+        with user_imports(self._project.registry):  # bodies may import what lies beside their file
+            return executor.run(self._plan, self._project.graph, self._reading.history)
 
     def fake(self) -> RunFinished:
         """Record every step as installed without running it."""
