@@ -434,12 +434,10 @@ class Problem:
     Attributes:
         message: what is wrong, with file, key and value.
         hint: what to do.
-        place: file and line, where there is one.
     """
 
     message: str
     hint: str = ""
-    place: SourceLocation | None = None
 
 
 def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
@@ -539,8 +537,7 @@ def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
     try:
         tool = tomlkit.parse(text).unwrap().get("tool", {})
     except ParseError as error:
-        place = SourceLocation(file, error.line)
-        return Problem(f"{place}:{error.col}: not valid TOML: {_first_line(error)}", "correct the line", place)
+        return Problem(f"{file}:{error.line}:{error.col}: not valid TOML: {_first_line(error)}", "correct the line")
     except (TOMLKitError, ValueError) as error:
         return Problem(f"{file}: not valid TOML: {_first_line(error)}", "correct the file")
     settings = tool.get("migrate", {}) if isinstance(tool, dict) else tool
@@ -580,7 +577,7 @@ def _unknown(given: Given) -> Problem:
     names = [setting.name for setting in Config.settings()]
     near = get_close_matches(given.name.lower().replace("-", "_"), names, n=1)
     hint = f"did you mean {near[0]}?" if near else "migrate config lists every setting"
-    return Problem(f"{_where(given)}there is no setting {given.name!r}", hint, given.place)
+    return Problem(f"{_where(given)}there is no setting {given.name!r}", hint)
 
 
 def _wrong(given: Given, setting: Setting[Any]) -> Problem:
@@ -593,8 +590,8 @@ def _wrong(given: Given, setting: Setting[Any]) -> Problem:
     one_of, _, choices = setting.kind.expected.partition("one of ")
     near = [] if one_of else get_close_matches(str(given.value), choices.split(", "), n=1)
     if near:
-        return Problem(message, f"did you mean {near[0]}?", given.place)
-    return Problem(message, f"{setting.name}: {setting.description}", given.place)
+        return Problem(message, f"did you mean {near[0]}?")
+    return Problem(message, f"{setting.name}: {setting.description}")
 
 
 def _where(given: Given) -> str:
@@ -609,9 +606,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _as_error(problems: list[Problem]) -> ConfigError:
-    """Make one error of all problems."""
+    """Make one error of all problems; each message names its own place."""
     if len(problems) == 1:
-        return ConfigError(problems[0].message, hint=problems[0].hint, source=problems[0].place)
-    listed = "".join(f"\n  {each.message}" + (f" ({each.hint})" if each.hint else "") for each in problems)
-    source = next((each.place for each in problems if each.place), None)
-    return ConfigError(f"{len(problems)} settings are wrong:{listed}", hint="nothing was connected", source=source)
+        return ConfigError(problems[0].message, hint=problems[0].hint)
+    listed = "".join(f"\n{each.message}" + (f" ({each.hint})" if each.hint else "") for each in problems)
+    return ConfigError(f"{len(problems)} settings are wrong:{listed}", hint="correct them all; nothing was connected")

@@ -119,7 +119,7 @@ def test_empty_variables_switch_off_what_can_be_off(tmp_path: Path) -> None:
 
 def test_d12_an_empty_schema_version_is_a_fault(tmp_path: Path) -> None:
     assert "SCHEMA_VERSION = ''" in faults(tmp_path, {"SCHEMA_VERSION": ""}).message
-    assert faults(project(tmp_path, '[tool.migrate]\nschema_version = ""\n')).source is not None
+    assert "pyproject.toml:2" in faults(project(tmp_path, '[tool.migrate]\nschema_version = ""\n')).message
 
 
 @pytest.mark.parametrize("name", ["MIGRATE_TABLE", "MIGRATIONS_FILE", "FLAG_LOCATION"])
@@ -130,7 +130,6 @@ def test_what_must_not_be_empty(tmp_path: Path, name: str) -> None:
 def test_d08b_one_bad_value_does_not_drop_the_file_silently(tmp_path: Path) -> None:
     error = faults(project(tmp_path, '[tool.migrate]\nmigrate_table = "real"\ncreate_flag_location = "yes"\n'))
     assert error.message == "pyproject.toml:3: create_flag_location = 'yes', but it takes true or false"
-    assert str(error.source) == "pyproject.toml:3"
     assert error.exit_code == 2
 
 
