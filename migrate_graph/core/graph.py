@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -216,7 +215,7 @@ class MigrationGraph:
         """Give the recorded names that nothing declares, sorted."""
         return tuple(sorted(name for name in history.records if name not in self.migrations))
 
-    def moment(self, *, applied: AbstractSet[str], running: str | None = None) -> Moment:
+    def moment(self, *, applied: Container[str], running: str | None = None) -> Moment:
         """Give the views as they are while `running` runs on top of `applied`, or between two migrations."""
         return Moment(
             self.views,
@@ -227,12 +226,12 @@ class MigrationGraph:
             running=running,
         )
 
-    def live_views(self, applied: AbstractSet[str]) -> frozenset[str]:
+    def live_views(self, applied: Container[str]) -> frozenset[str]:
         """Give the views that live when just these migrations are applied: window open, no successor in its own."""
         moment = self.moment(applied=applied)
         return frozenset(name for name in self.views if moment.active(name))
 
-    def view_block(self, *views: str, applied: AbstractSet[str], running: str) -> ViewBlock:
+    def view_block(self, *views: str, applied: Container[str], running: str) -> ViewBlock:
         """Say what opening these managers inside a migration takes down and brings up.
 
         Args:

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Container
 
 # The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
@@ -173,7 +172,7 @@ class View:
     ignore: frozenset[str] = frozenset()
     description: str = ""
 
-    def lives(self, applied: AbstractSet[str]) -> bool:
+    def lives(self, applied: Container[str]) -> bool:
         """Whether its window is open when just these migrations are applied.
 
         While a migration M runs, ask with `applied | {M}` for `since` and `applied` for `until`:
@@ -182,7 +181,7 @@ class View:
         """
         return self.in_window(applied, running=None)
 
-    def in_window(self, applied: AbstractSet[str], *, running: str | None) -> bool:
+    def in_window(self, applied: Container[str], *, running: str | None) -> bool:
         """Whether its window is open while `running` runs on top of `applied`; a successor is not asked."""
         opened = self.since is None or self.since in applied or self.since == running
         return opened and (self.until is None or self.until not in applied)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Iterable, Mapping
 from heapq import heappop, heappush
 
 from migrate_graph.core.model import View
@@ -28,7 +27,7 @@ class Moment:
         successors: Mapping[str, tuple[str, ...]],
         relatives: Mapping[str, tuple[str, ...]],
         readers: Mapping[str, tuple[str, ...]],
-        applied: AbstractSet[str],
+        applied: Container[str],
         running: str | None,
     ) -> None:
         self._views = views

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from drawing import graph_of, history_of, migration_of, registry_of, view_of
 
+from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import BodyKind, Registry, SourceLocation, UnreachedFile
@@ -582,6 +583,13 @@ def test_a_view_that_opens_before_what_it_uses_does() -> None:
     ]
 
 
+def test_a_view_that_opens_when_what_it_uses_lives_or_when_it_is_replaced_already() -> None:
+    fields = {"Lines": {"since": "a"}, "T": {"uses": "Lines", "since": "b"}}
+    assert judged("MG206", graph_of("a < b", views=fields)) == []
+    replaced = {"Lines": {"since": "b"}, "T": {"uses": "Lines", "since": "a"}, "T_V2": {"replaces": "T"}}
+    assert judged("MG206", graph_of("a < b", views=replaced)) == []
+
+
 def test_a_successor_takes_the_place_of_what_a_view_uses() -> None:
     fields = {"L1": {"until": "b"}, "L2": {"since": "b", "replaces": "L1"}, "T": {"uses": "L1"}}
     assert judged("MG206", graph_of("a < b < c", views=fields)) == []
@@ -671,6 +679,13 @@ def test_an_unordered_end_is_told_with_every_migration_that_opens_the_view() -> 
 
 
 # History -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_graph_does_not_differ_from_itself() -> None:
+    graph = graph_of("a < b", views={"V": {}})
+    assert not compare(before=graph, after=graph)
+    assert compare(before=graph_of("a"), after=graph)
+    assert check(graph_of("a"), base=None, settings=RuleSettings(select=("MG5",))) == ()
 
 
 def test_without_a_history_nothing_is_said_of_it() -> None:

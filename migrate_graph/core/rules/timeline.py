@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from functools import cached_property
 
 from migrate_graph.core.graph import MigrationGraph
@@ -11,8 +10,8 @@ from migrate_graph.core.model import View
 from migrate_graph.core.windows import Moment
 
 
-class Prefix(AbstractSet[str]):
-    """The first so many migrations of an order, as a set that costs nothing to make."""
+class Prefix:
+    """The first so many migrations of an order, as a container that costs nothing to make."""
 
     def __init__(self, places: Mapping[str, int], length: int) -> None:
         self._places = places
@@ -20,12 +19,6 @@ class Prefix(AbstractSet[str]):
 
     def __contains__(self, name: object) -> bool:
         return self._places.get(name, self._length) < self._length  # type: ignore[call-overload, no-any-return]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, place in self._places.items() if place < self._length)
-
-    def __len__(self) -> int:
-        return self._length
 
 
 class Timeline:

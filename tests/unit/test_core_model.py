@@ -1,0 +1,102 @@
+import pytest
+from drawing import history_of, migration_of, view_of
+
+from migrate_graph.core.events import Outcome, Result, RunFinished, Warned, ignore_events
+from migrate_graph.core.history import Attempt, AttemptState, History, Record, Status
+from migrate_graph.core.model import Migration, SourceLocation, sequence_of
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("add_total_20260330_001", (20260330, 1)),
+        ("add_total_20260330", (20260330, 0)),
+        ("step_7", (7, 0)),
+        ("step7", (7, 0)),
+        ("step_123_45", (123, 45)),
+        ("step_7_", None),
+        ("7_step", None),
+        ("step", None),
+    ],
+)
+def test_the_trailing_number(name: str, sequence: tuple[int, int] | None) -> None:
+    assert sequence_of(name) == sequence
+    assert migration_of(name).sequence == sequence
+
+
+def test_a_migration_is_the_function_it_wraps() -> None:
+    def body(db: str) -> str:
+        """Do it."""
+        return f"did it on {db}"
+
+    migration = Migration("create", body)
+    assert migration("db") == "did it on db"
+    assert migration.__name__ == "create"
+    assert migration.body is body
+    assert migration.description == "Do it."
+    assert migration_of("a").description == ""
+
+
+def test_declared_views_win_over_found_ones() -> None:
+    assert migration_of("a", touches=["V"]).touches == ("V",)
+    assert migration_of("a", touches=["V"], declared_views=()).touches == ()
+
+
+def test_a_window() -> None:
+    view = view_of("V", since="s", until="u")
+    assert not view.lives(set())
+    assert view.lives({"s"})
+    assert not view.lives({"s", "u"})
+    assert view.in_window(set(), running="s")
+    assert view.in_window({"s"}, running="u")
+    assert view_of("V").lives(set())
+
+
+def test_a_place_reads_as_editors_read_it() -> None:
+    assert str(SourceLocation("app/m.py", 7)) == "app/m.py:7"
+
+
+def test_the_empty_history_is_a_history() -> None:
+    assert History().applied == frozenset()
+    assert History().statuses() == {}
+
+
+def test_states_add_up() -> None:
+    history = history_of("a b", failed="c d", interrupted="b e")
+    assert history.applied == {"a", "b"}
+    assert history.statuses() == {
+        "a": Status.APPLIED,
+        # A record wins over a journal row that nobody closed: 2.1.0 may have applied it since.
+        "b": Status.APPLIED,
+        "c": Status.FAILED,
+        "d": Status.FAILED,
+        "e": Status.INTERRUPTED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (AttemptState.RUNNING, Status.INTERRUPTED),
+        (AttemptState.FAILED, Status.FAILED),
+        (AttemptState.RESOLVED, Status.PENDING),
+        (AttemptState.MARKED, Status.PENDING),
+        (AttemptState.APPLIED, Status.FAILED),
+    ],
+)
+def test_the_last_attempt_tells_what_the_record_does_not(state: AttemptState, status: Status) -> None:
+    attempts = (Attempt(1, "a", "run", AttemptState.RUNNING), Attempt(2, "a", "run", state))
+    history = History(records={"a": Record("a", installed=False)}, attempts=attempts)
+    assert history.last_attempts() == {"a": attempts[1]}
+    assert history.statuses() == {"a": status}
+
+
+def test_how_a_run_ended() -> None:
+    done, refused = Result("a", Outcome.APPLIED), Result("b", Outcome.REFUSED)
+    assert RunFinished("run", (done,), 1.0).succeeded
+    assert not RunFinished("run", (done,), 1.0, signal=15).succeeded
+    finished = RunFinished("run", (done, refused), 1.0)
+    assert not finished.succeeded
+    assert finished.of(Outcome.REFUSED, Outcome.RAISED) == (refused,)
+    assert [outcome for outcome in Outcome if outcome.failed] == [Outcome.REFUSED, Outcome.RAISED, Outcome.INTERRUPTED]
+    assert ignore_events(Warned("said to nobody")) is None
