@@ -384,9 +384,6 @@ class _Attempt:
         result = Result(
             self._migration.name, outcome, self._seconds, error=error, warnings=tuple(self._warnings), **more
         )
-        if result.commits:
-            kept = f"{result.commits} commit{'s' if result.commits > 1 else ''} of its own stayed in the database"
-            result = replace(result, error=f"{error} ({kept})")
         return result if result.source else replace(result, source=self._migration.source)
 
     def _tell_leftovers(self, work: Work) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from migrate_graph import __version__
+from migrate_graph.completion_flag import CompletionFlag
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import (
     Observer,
@@ -26,12 +27,12 @@ from migrate_graph.database.ledger import AttemptKey
 from migrate_graph.errors import AfterworkFailed, DecisionNeeded, ExitCode, RestoreError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
+from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.planning import Selection, make_plan
 from migrate_graph.workflow.project import Project, Reading, refuse_errors
 
 if TYPE_CHECKING:
-    from migrate_graph.completion_flag import CompletionFlag
     from migrate_graph.config import Config
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import Backend, Lock
@@ -71,11 +72,9 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     """
     config = project.config
     refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
-    if config.redis_host:
-        from migrate_graph.redis_cache import check_address
-
-        check_address(config.redis_host)
     flag = _flag(config)
+    if config.redis_host:
+        check_address(config.redis_host)
     if flag and flag.is_set():
         return _already_complete(flag, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
@@ -96,8 +95,6 @@ def _flag(config: Config) -> CompletionFlag | None:
     """Give the flag of the configured schema version, valid and writable; None where none is configured."""
     if config.schema_version is None:
         return None
-    from migrate_graph.completion_flag import CompletionFlag
-
     flag = CompletionFlag(Path(config.flag_location), config.schema_version, create=config.create_flag_location)
     flag.validate()
     return flag
@@ -175,12 +172,12 @@ class _Run:
         if not self._config.redis_host:
             return None
         if changed or self._owed:
-            from migrate_graph.redis_cache import flush
-
             try:
                 self._observer(Warned(flush(self._config.redis_host)))
             except AfterworkFailed as error:
                 return error
+        else:
+            self._observer(Warned("nothing changed, so the cache was left alone"))
         self._backend.settle(_FLUSH)
         return None
 
