@@ -70,17 +70,15 @@ def grown(number: int) -> Callable[[Path], None]:
     def write(directory: Path) -> None:
         directory.mkdir()
         chance = random.Random(number)  # noqa: S311 - the same picture every time
-        modules = ("core", "billing", "orders", "stock", "shipping", "reports")
+        modules = ("core", "stock", "orders", "billing", "shipping", "reports")
         texts = dict.fromkeys(modules, "from migrate_graph import migration\n")
         names: list[tuple[str, str]] = []
         for each in range(number):
             module = chance.choice(modules)
             near = [name for name, home in names[-60:] if home == module][-3:]
-            far = [name for name, _ in names[-40:]]
-            needed = {
-                *chance.sample(near, min(len(near), 1)),
-                *(chance.sample(far, 1) if far and chance.random() < 0.3 else ()),
-            }
+            # Files build upon those before them, as they do where people keep their house in order.
+            far = [name for name, home in names[-40:] if modules.index(home) < modules.index(module)]
+            needed = {*chance.sample(near, min(len(near), 1)), *(chance.sample(far, 1) if far and chance.random() < 0.3 else ())}
             name = f"{module}_{chance.choice(VERBS)}_{chance.choice(NOUNS)}_{2016 + each * 10 // number}{each % 12 + 1:02}01_{each:04}"
             names.append((name, module))
             texts[module] += f"\n\n@migration(requires={sorted(needed)})\ndef {name}(db):\n    return True\n"

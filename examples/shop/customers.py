@@ -56,7 +56,7 @@ def add_customer_names_20260316_001(db):
     return True
 
 
-@migration(requires=add_customer_names_20260316_001)
+@migration(requires=[add_customer_names_20260316_001, "import_old_shop_20260209_001"])
 def split_customer_names_20260316_002(db):
     """Fill the parts from the whole, and tell how far it is: this takes a while on the real table."""
     customer = db.define_table("customer", Field("name"), Field("given_name"), Field("family_name"), migrate=False)

@@ -100,7 +100,7 @@ def widen_order_number_20260302_001(db):
     return True
 
 
-@migration(requires=widen_order_number_20260302_001)
+@migration(requires=[widen_order_number_20260302_001, import_old_shop_20260209_001])
 def order_lines_in_cents_20260309_001(db):
     """Whole cents instead of fractions: OrderTotals_V2 takes over, and all that stands on it is built again."""
     with OrderTotals_V2(db):

@@ -79,7 +79,7 @@ def test_reports_say_the_same_in_cents(shop: Path, database_uri: str, query: Que
         ]
 
     environment = {"MIGRATE_URI": database_uri}
-    first = run_migrate("apply", "--to", "create_reports_20260223_001", cwd=shop, env=environment)
+    first = run_migrate("apply", "--exclude", "order_lines_in_cents_20260309_001+", cwd=shop, env=environment)
     assert first.returncode == 0, first.stdout + first.stderr
     assert query("SELECT paper_number FROM paper_orders") == [("F-17",)]
     before = totals()
