@@ -45,7 +45,7 @@ class Step:
     Attributes:
         migration: what runs.
         reason: why, and why here.
-        views_down: views it takes down, dependents first.
+        views_down: existing views it takes down, dependents first.
         views_up: views it brings up, dependencies first.
         creates: views among `views_up` that did not live before.
         retires: views whose window it closes, or that it hands over to a successor.
@@ -243,12 +243,14 @@ class _ViewsOverTime:
             What goes down, what comes up, what of that is new, and what retires.
         """
         block = self._graph.view_block(*migration.touches, applied=self._applied, running=migration.name)
+        # down() is called for what does not exist yet as well, as in 2.1.0; nothing goes down by that.
+        down = tuple(name for name in block.down if name in self._built)
         created = tuple(name for name in block.up if name not in self._built)
         up = set(block.up)
-        handed_over = [name for name in block.down if name not in up and name in self._built]
+        handed_over = [name for name in down if name not in up]
         self._built |= up
         closed = [name for name in self._closed_by.get(migration.name, ()) if name in self._built]
         retired = tuple(dict.fromkeys(handed_over + closed))
         self._built.difference_update(retired)
         self._applied.add(migration.name)
-        return block.down, block.up, created, retired
+        return down, block.up, created, retired
