@@ -1,0 +1,150 @@
+"""Whatever is declared and remembered: what a picture shows adds up, is explained, and can be read back."""
+
+import re
+
+from drawing import graph_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registries import digraphs, paths_of, registries
+from test_plan_laws import histories
+
+from migrate_graph.core.graph import EdgeKind, build_graph
+from migrate_graph.core.model import Registry
+from migrate_graph.core.plan import build_plan
+from migrate_graph.render import render
+from migrate_graph.render.compose import build_picture
+from migrate_graph.render.lanes import to_lines
+from migrate_graph.render.picture import Picture, PictureOptions, Question
+from migrate_graph.render.style import State
+
+QUICK = ("dot", "mermaid", "markdown", "json", "graphml", "text")
+
+
+def picture_for(registry: Registry, data: st.DataObject, question: Question) -> Picture:
+    graph = build_graph(registry)
+    if question is Question.GRAPH and data.draw(st.booleans()):
+        return build_picture(question, graph)
+    history = data.draw(histories(list(graph.migrations)))
+    return build_picture(question, graph, build_plan(graph, history), history)
+
+
+@given(registries(cyclic=True), st.data(), st.sampled_from(Question))
+def test_shown_and_hidden_add_up(registry: Registry, data: st.DataObject, question: Question) -> None:
+    picture = picture_for(registry, data, question)
+    keys = [node.key for node in picture.nodes]
+    assert len(keys) == len(set(keys))
+    assert picture.shown <= picture.total
+    assert {edge.before for edge in picture.edges} | {edge.after for edge in picture.edges} <= set(keys)
+    if picture.whole is None:
+        assert picture.shown == picture.total
+    else:
+        hidden = {node.key for node in picture.whole.nodes} - set(keys)
+        assert picture.shown + len(hidden) == picture.total == picture.whole.shown
+        assert f"{picture.shown} of {picture.total} shown" in picture.subtitle
+    for node in picture.nodes:
+        assert "".join(node.label) == node.name
+
+
+@given(registries(), st.data())
+def test_every_drawn_edge_exists_and_none_is_lost(registry: Registry, data: st.DataObject) -> None:
+    picture = picture_for(registry, data, Question.GRAPH)
+    exist = {(link.before, link.after, link.kind) for link in picture.links}
+    drawn = {(edge.before, edge.after, kind) for edge in picture.edges for kind in edge.kinds}
+    assert drawn <= exist
+    lost = exist - drawn
+    implied = {(link.before, link.after, link.kind) for link in picture.links if link.implied}
+    assert all(kind is EdgeKind.TOUCHES or (before, after, kind) in implied for before, after, kind in lost)
+
+
+@given(registries(), st.data())
+def test_every_changed_view_is_explained_by_an_arrow(registry: Registry, data: st.DataObject) -> None:
+    graph = build_graph(registry)
+    history = data.draw(histories(list(graph.migrations)))
+    plan = build_plan(graph, history)
+    picture = build_picture(Question.PLAN, graph, plan, history)
+    running = {f"m.{step.migration.name}" for step in plan.steps}
+    related: dict[str, set[str]] = {}
+    for edge in picture.edges:
+        if {EdgeKind.USES, EdgeKind.REPLACES} & set(edge.kinds):
+            related.setdefault(edge.before, set()).add(edge.after)
+            related.setdefault(edge.after, set()).add(edge.before)
+    explained = {key for edge in picture.edges for key in (edge.before, edge.after) if {edge.before, edge.after} & running}
+    front = [key for key in explained if key.startswith("v.")]
+    while front:
+        fresh = related.get(front.pop(), set()) - explained
+        explained |= fresh
+        front += fresh
+    changed = {node.key for node in picture.nodes if node.kind == "view" and node.state is State.PENDING}
+    assert changed == {
+        f"v.{view}" for step in plan.steps for view in (*step.views_down, *step.views_up, *step.creates, *step.retires)
+    } - {node.key for node in picture.nodes if node.state is State.CYCLE}
+    assert changed <= explained
+
+
+@settings(max_examples=60)
+@given(registries(cyclic=True), st.data(), st.sampled_from(Question))
+def test_every_text_format_takes_every_graph(registry: Registry, data: st.DataObject, question: Question) -> None:
+    picture = picture_for(registry, data, question)
+    for name in QUICK:
+        first = render(picture, name)
+        assert first.endswith(b"\n")
+        assert render(picture, name) == first
+
+
+# Reading lanes back -----------------------------------------------------------------------------------------------------------
+
+DOWN = set("│├┤╭╮┼")
+UP = set("│├┤╰╯┼")
+
+
+def read_back(lines: list[str]) -> set[tuple[str, str]]:
+    """Read edges from the characters alone, as an eye does: follow lines upwards from every node to nodes."""
+    grid: list[str] = []
+    nodes: dict[tuple[int, int], str] = {}
+    for line in lines:
+        # Without a plan there are no numbers: one blank column and two spaces stand before the lanes.
+        match = re.match(r"^ {3}(?P<lanes>[│├┤╭╮╰╯┼─ ○]*)(?:  (?P<name>\w+))?$", line)
+        assert match, line
+        lanes = match["lanes"]
+        place = next((index for index, each in enumerate(lanes) if each == "○"), None)
+        if place is not None:
+            nodes[len(grid), place] = str(match["name"])
+        grid.append(lanes)
+
+    def at(row: int, column: int) -> str:
+        return grid[row][column] if 0 <= row < len(grid) and 0 <= column < len(grid[row]) else " "
+
+    def takes(row: int, column: int) -> bool:
+        """Whether a connector's end leads down to the node of the next node row (the other end gives)."""
+        below = row + 1
+        while (below, column) not in nodes and not any(each == below for each, _ in nodes):
+            below += 1
+        return (below, column) in nodes
+
+    def sources(row: int, column: int) -> set[str]:
+        """Follow the line that ends at the top of this cell."""
+        above = row - 1
+        if (above, column) in nodes:
+            return {nodes[above, column]}
+        mark = at(above, column)
+        if mark not in DOWN:
+            return set()
+        found = sources(above, column) if mark in UP else set()
+        if mark in "├┤╭╮" and takes(above, column):
+            step = 1 if mark in "├╭" else -1
+            end = column + step
+            while at(above, end) in "─┼":
+                end += step
+            found |= sources(above, end)
+        return found
+
+    return {(source, name) for (row, column), name in nodes.items() for source in sources(row, column)}
+
+
+@settings(max_examples=200)
+@given(digraphs(cyclic=False))
+def test_lanes_read_back_to_the_reduced_edges(requires: dict[str, list[str]]) -> None:
+    graph = graph_of(*paths_of(requires), declared=list(requires))
+    picture = build_picture(Question.GRAPH, graph, options=PictureOptions(title="t"))
+    lines = [line.text for line in to_lines(picture, width=200)]
+    assert read_back(lines[lines.index("") + 1 :]) == set(graph.reduced_requires())
