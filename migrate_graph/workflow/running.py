@@ -216,8 +216,10 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer) -> 
     living = graph.live_views(history.applied)
     work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
     try:
-        managers = [graph.views[name].manager(work.db) for name in nx.topological_sort(graph.uses) if name in living]
-        missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
+        with user_imports(project.registry):
+            order = [name for name in nx.topological_sort(graph.uses) if name in living]
+            managers = [graph.views[name].manager(work.db) for name in order]
+            missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
         work.db.commit()
     finally:
         work.close()
