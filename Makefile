@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 DEMO := .demo
 WORKERS ?= auto
 
+# mkdocs-material advertises its successor in the middle of the output otherwise.
+export NO_MKDOCS_2_WARNING := 1
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
