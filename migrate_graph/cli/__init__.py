@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None, *, environ: Mapping[str, str] | Non
     surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
     session = Session(Console(environ=surroundings), surroundings)
     try:
-        code = _run(session, typed)
+        code = run(session, typed)
         session.console.out.flush()
     except BrokenPipeError:
         # The reader of stdout has gone (`migrate plan | head`); Python would complain once more at exit.
@@ -36,7 +36,8 @@ def main(words: Sequence[str] | None = None, *, environ: Mapping[str, str] | Non
     return code
 
 
-def _run(session: Session, typed: list[str]) -> int:
+def run(session: Session, typed: list[str]) -> int:
+    """Run one command in a session; every error becomes a message and an exit code."""
     try:
         return _invoke(session, typed)
     except MigrateGraphError as error:

@@ -45,8 +45,12 @@ class Session:
         from migrate_graph.config import load_config
 
         config = load_config(self.root, self.environ)
-        self.console.secrets = (*self.console.secrets, *secrets_of(config.migrate_uri if config.has_database else ""))
+        self.guard(config)
         return config
+
+    def guard(self, config: Config) -> None:
+        """Let no text carry the secrets of these settings."""
+        self.console.secrets = (*self.console.secrets, *secrets_of(config.migrate_uri if config.has_database else ""))
 
     def project(self, path: Path | None) -> Project:
         """Load the project.

@@ -74,6 +74,9 @@ class Work(Protocol):
     def leftovers(self) -> list[str]:
         """Say what a failure left behind that no rollback removes."""
 
+    def is_lost(self) -> bool:
+        """Whether the connection broke: what became of a commit that was under way must be looked up."""
+
     def close(self) -> None:
         """Close the connection, rolling back what is open."""
 
@@ -122,7 +125,7 @@ class Backend(Protocol):
     def lock_holder(self) -> LockHolder | None:
         """Say who holds the lock, None when it is free."""
 
-    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         """Restore a verified dump into this database, which `user_relations` has proved empty.
 
         Raises:

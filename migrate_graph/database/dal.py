@@ -67,8 +67,14 @@ def make_dal(
     return db
 
 
-def define_ledger(db: Any, *, rname: str) -> Any:
-    """Define `db.ewh_implemented_features` on whatever table the project configured, as edwh-migrate does."""
+def define_ledger(db: Any, *, rname: str, migrate: bool = False) -> Any:
+    """Define `db.ewh_implemented_features` on whatever table the project configured, as edwh-migrate does.
+
+    Args:
+        db: a `DAL`.
+        rname: the table's name, as it is pasted into SQL.
+        migrate: pyDAL creates the table, where the `DAL` lets it.
+    """
     from pydal import Field
 
     return db.define_table(
@@ -77,7 +83,7 @@ def define_ledger(db: Any, *, rname: str) -> Any:
         Field("installed", "boolean", default=False),
         Field("last_update_dttm", "datetime", default=dt.datetime.now),
         rname=rname,
-        migrate=False,
+        migrate=migrate,
     )
 
 

@@ -66,6 +66,7 @@ class WorkConnection(pg.connection):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.write_marker: Callable[[], None] | None = None
+        self.got_lock = False
         self.single = False
         self.lost_work = False
         self._marking = False
@@ -93,6 +94,10 @@ class WorkConnection(pg.connection):
         finally:
             self._marking = False
 
+    def lobject(self, *arguments: Any, **options: Any) -> Any:
+        self.before_statement()  # it opens a transaction by itself
+        return super().lobject(*arguments, **options)
+
     def commit(self) -> None:
         if self._holds_savepoint():
             self._say(f"RELEASE SAVEPOINT {_SAVEPOINT}; SAVEPOINT {_SAVEPOINT}")
@@ -106,9 +111,12 @@ class WorkConnection(pg.connection):
             super().rollback()
 
     def close(self) -> None:
-        if self.write_marker is not None and not self.closed and self.status == pg.STATUS_BEGIN:
-            self.lost_work = True
+        self.lost_work = self.has_lost_work() or (not self.closed and self.status == pg.STATUS_BEGIN)
         super().close()
+
+    def has_lost_work(self) -> bool:
+        """Whether something the body did was rolled back, though the body may not have noticed: 2 is a broken connection."""
+        return self.lost_work or self.closed == 2
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
@@ -146,21 +154,23 @@ class PostgresWork:
         self._connection = connect()
         self._fresh: WorkConnection | None = self._connection
         self._started = False
+        self._lost_work = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
-        self.pid = self._connection.info.backend_pid
         self.db = make_dal(
-            _pydal_uri(settings.uri), self._connector, typedal=settings.typedal, folder=settings.folder,
+            pydal_uri(settings.uri), self._connector, typedal=settings.typedal, folder=settings.folder,
             driver_args={"connection_factory": self._connector}, prime=True,
         )  # fmt: skip
         define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger).replace("%%", "%"))
-        self.db.commit()
+        self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         self.views = ViewKeeper.on_postgres(self._cursor, ledger.names)
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
         """Give pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
+        self._lost_work = self._lost_work or self._connection.has_lost_work()
         connection, self._fresh = self._fresh or self._connect(), None
         if self._started:
+            connection.autocommit = self._mode is TransactionMode.NONE
             self._arm(connection)
         self._connection = connection
         return connection
@@ -171,18 +181,22 @@ class PostgresWork:
 
     def _write_marker(self) -> None:
         try:
-            self._execute(*self._prologue)
-            self._ledger.write_marker(self._key)
+            self._mark()
         except psycopg2.errors.InsufficientPrivilege:
             self._write_marker_as_ourselves()
+
+    def _mark(self) -> None:
+        ((is_ours, *_),) = self._execute(*self._prologue)
+        if not is_ours:
+            raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
+        self._ledger.write_marker(self._key)
 
     def _write_marker_as_ourselves(self) -> None:
         """Write the marker in a session whose role the body has changed, and give the role back."""
         self._connection.really_rollback()
         ((role, user),) = self._execute("SELECT current_setting('role'), session_user::text", ())
         self._execute("RESET SESSION AUTHORIZATION; RESET ROLE", ())
-        self._execute(*self._prologue)
-        self._ledger.write_marker(self._key)
+        self._mark()
         self._execute(
             "SELECT set_config('session_authorization', %s, false), set_config('role', %s, false)", (user, role)
         )
@@ -217,10 +231,10 @@ class PostgresWork:
 
     def check(self) -> None:
         connection = self._connection
-        if connection.lost_work:
+        if self._lost_work or connection.has_lost_work():
             raise AttemptFailed(
-                "it closed its connection with uncommitted work, which is rolled back",
-                hint="leave the connection open, or call db.commit() before closing it",
+                "its connection was closed, or lost, with uncommitted work, which is rolled back",
+                hint="let exceptions pass, and call db.commit() before closing the connection",
             )
         if connection.closed:
             if self._mode is TransactionMode.SINGLE:
@@ -256,6 +270,9 @@ class PostgresWork:
             for (name,) in self._execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid", ())
         }
 
+    def is_lost(self) -> bool:
+        return bool(self._connection.closed)
+
     def close(self) -> None:
         self._connection.write_marker = None
         with contextlib.suppress(psycopg2.Error):
@@ -269,7 +286,7 @@ class PostgresWork:
         self._connection.cancel()
 
 
-def _pydal_uri(uri: str) -> str:
+def pydal_uri(uri: str) -> str:
     """Give a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
     rest = uri.partition("://")[2]
     spelled = f"postgres://{rest}"

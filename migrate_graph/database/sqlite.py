@@ -215,7 +215,7 @@ class SqliteBackend(Bookkeeping):
         )
         return [name for (name,) in rows]
 
-    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         from migrate_graph.database.restore import restore_sqlite
 
         restore_sqlite(dump, self.path, table=self._settings.table, observer=observer)

@@ -234,7 +234,9 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer) -> 
     return Reading(history=backend.read_history(), database=backend.label)
 
 
-def restore_database(config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer) -> Path:
+def restore_database(
+    config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer, psql: str | None = None
+) -> Path:
     """Restore a backup into a database that is proved empty; give the file that was restored.
 
     Args:
@@ -242,6 +244,7 @@ def restore_database(config: Config, backup: Path | None, *, lock_wait: float | 
         backup: the file; None for the configured one.
         lock_wait: seconds to wait for another runner; None for the configured ones.
         observer: told how far it is.
+        psql: path of the program, for PostgreSQL; None looks for it on PATH.
 
     Raises:
         RestoreError: there is no backup, it is refused, or the database is not empty.
@@ -252,7 +255,7 @@ def restore_database(config: Config, backup: Path | None, *, lock_wait: float | 
                 f"{backend.label} already has the table {config.migrate_table}",
                 hint="a backup goes into an empty database only",
             )
-        restored = _restore(backend, config, backup, observer)
+        restored = _restore(backend, config, backup, observer, psql)
         if restored is None:
             raise RestoreError(
                 "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
@@ -261,7 +264,9 @@ def restore_database(config: Config, backup: Path | None, *, lock_wait: float | 
         return restored
 
 
-def _restore(backend: Backend, config: Config, backup: Path | None, observer: Observer) -> Path | None:
+def _restore(
+    backend: Backend, config: Config, backup: Path | None, observer: Observer, psql: str | None = None
+) -> Path | None:
     """Restore the backup, if there is one, into a database that the catalog proves empty; give the file.
 
     Raises:
@@ -289,5 +294,5 @@ def _restore(backend: Backend, config: Config, backup: Path | None, observer: Ob
         size_limit=config.restore_size_limit,
         trusted=config.restore_trusted,
     )
-    backend.restore(dump, observer=observer)
+    backend.restore(dump, observer=observer, psql=psql)
     return found
