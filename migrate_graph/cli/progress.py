@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -124,7 +124,9 @@ def _fields(event: Event) -> dict[str, Any]:
         return {"run": event.run, "steps": steps, "blocked": [each.migration.name for each in event.plan.blocked]}
     if isinstance(event, RunFinished):
         return {**asdict(event), "succeeded": event.succeeded}
-    return asdict(event) if is_dataclass(event) else {}
+    if isinstance(event, Warned):
+        return {"text": event.message, "hint": event.hint}  # `message` is the sentence, here as in every line
+    return asdict(event)
 
 
 class PlainProgress:

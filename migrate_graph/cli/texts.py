@@ -169,6 +169,8 @@ def status_text(project: Project, report: StatusReport, paint: Paint) -> Iterato
     for state, line in zip(report.migrations, columns(rows, indent=""), strict=True):
         mark, style = _MARKS[state.status]
         yield f"  {paint(mark, style)} {line}{_remark(state, paint)}"
+        if state.detail:
+            yield paint(f"      {flat(state.detail)}", "muted")
     yield from _views_text(report.views, paint)
     yield from _next_of(report, paint)
 
@@ -194,8 +196,6 @@ def _remark(state: MigrationState, paint: Paint) -> str:
         parts.append("changed since it was applied")
     if state.status is Status.ORPHAN:
         parts.append("recorded, but not in the code")
-    if state.detail:
-        parts.append(flat(state.detail))
     return f"  {paint('; '.join(parts), 'muted')}" if parts else ""
 
 

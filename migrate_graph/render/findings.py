@@ -389,7 +389,7 @@ def _add_case(suite: ET.Element, subject: Subject, findings: list[Finding], repo
 
 
 def _xml(text: str) -> str:
-    return _XML_ILLEGAL.sub("\ufffd", text)
+    return _XML_ILLEGAL.sub("\ufffd", printable(text))
 
 
 # -- gitlab ----------------------------------------------------------------------------------------------------------

@@ -159,10 +159,10 @@ def _add_migration(
     full = numbered(name, project.graph.migrations, today)
     _require_free(project, full)
     file.require_import("migrate_graph", "migration")
-    file.require_import("typing", "Any")
+    file.require_any()
     file.append(
         f"{_decorator([each.name for each in requires])}\n"
-        f"def {full}(db: Any) -> bool:\n"
+        f"def {full}{file.db}:\n"
         f'    """{_sentence(name)}."""\n'
         f"{body}"
         f"    return True\n"
@@ -202,9 +202,9 @@ def _add_view(
         f'    """{_sentence(relation)}."""\n\n'
         f"    uses = {used}\n"
         f'    since = "{creator}"\n\n'
-        f"    def up(self) -> None:\n"
+        f"    def up(self){file.none}:\n"
         f'        self.db.executesql("CREATE VIEW {relation} AS TODO: the query")\n\n'
-        f"    def down(self) -> None:\n"
+        f"    def down(self){file.none}:\n"
         f'        self.db.executesql("DROP VIEW IF EXISTS {relation}")\n'
     )
     # The views it reads must be there when it is created: after the migrations that open their windows.
@@ -223,19 +223,41 @@ def _require_free(project: Project, name: str) -> None:
 
 
 class _File:
-    """A migrations file that text is added to; nothing that stands in it is changed."""
+    """A migrations file that declarations are appended to; of what stands in it, only an import may get one more name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        self._newline = "\r\n" if b"\r\n" in content else "\n"
+        self.text = content.decode("utf-8").replace("\r\n", "\n")
         self.tree = ast.parse(self.text)
-        self.imports: list[str] = []
         self.added: list[str] = []
+        self._wanted: dict[str, set[str]] = {}
+        self._imports = [node for node in self.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+    @property
+    def db(self) -> str:
+        """How a body declares its parameter: with types in a file of types, and in a new one."""
+        return "(db: Any) -> bool" if self._is_typed else "(db)"
+
+    @property
+    def none(self) -> str:
+        """How a method declares that it returns nothing."""
+        return " -> None" if self._is_typed else ""
+
+    @property
+    def _is_typed(self) -> bool:
+        return not self._imports or "Any" in self._bound()
 
     def require_import(self, module: str, name: str) -> None:
         """Import a name unless the file has it, from this module or from edwh_migrate."""
-        if name not in self._bound() and (line := f"from {module} import {name}") not in self.imports:
-            self.imports.append(line)
+        if name not in self._bound():
+            self._wanted.setdefault(module, set()).add(name)
+
+    def require_any(self) -> None:
+        """Import `Any` where the file speaks of types."""
+        if self._is_typed:
+            self.require_import("typing", "Any")
 
     def require_view(self, view: View) -> None:
         """Import a view's manager unless it is declared or imported here."""
@@ -248,18 +270,29 @@ class _File:
 
     def save(self, names: tuple[str, ...]) -> Written:
         """Write the file, whole or not at all."""
-        lines = self.text.splitlines(keepends=True)
+        lines = self.text.split("\n")
+        missing = {module: wanted for module, wanted in self._wanted.items() if not self._extend(lines, module, wanted)}
         at = self._after_imports()
-        lines[at:at] = self._import_lines(at, lines)
-        body = "".join(lines).rstrip()
+        lines[at:at] = _import_lines(missing, alone=not self._imports, first=at == 0)
+        body = "\n".join(lines).rstrip()
         line = body.count("\n") + 4 if body else 1
-        write_file(self.path, (body + "\n\n\n" * bool(body) + "\n\n".join(self.added)).encode())
+        text = body + "\n\n\n" * bool(body) + "\n\n".join(self.added)
+        write_file(self.path, text.replace("\n", self._newline).encode())
         return Written(self.path, line, names)
 
     def _bound(self) -> set[str]:
-        imports = (node for node in self.tree.body if isinstance(node, ast.Import | ast.ImportFrom))
-        bound = {alias.asname or alias.name for node in imports for alias in node.names}
+        bound = {alias.asname or alias.name for node in self._imports for alias in node.names}
         return bound | {node.name for node in self.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+    def _extend(self, lines: list[str], module: str, names: set[str]) -> bool:
+        """Add names to an import of the module that stands on a line of its own; False when there is none."""
+        for node in self._imports:
+            if isinstance(node, ast.ImportFrom) and node.module == module and not node.level:
+                plain = f"from {module} import {', '.join(alias.name for alias in node.names)}"
+                if lines[node.lineno - 1] == plain:
+                    lines[node.lineno - 1] = _import_line(module, names | {alias.name for alias in node.names})
+                    return True
+        return False
 
     def _after_imports(self) -> int:
         """Give the number of lines up to the last of the leading imports, or else the module's docstring."""
@@ -271,15 +304,16 @@ class _File:
             end = node.end_lineno or end
         return end
 
-    def _import_lines(self, at: int, lines: list[str]) -> list[str]:
-        if not self.imports:
-            return []
-        wanted = sorted(self.imports, key=lambda line: (not line.startswith("from typing"), line))
-        has_imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in self.tree.body)
-        opening = [] if has_imports or at == 0 else ["\n"]
-        if at and lines and not lines[at - 1].endswith("\n"):
-            opening.insert(0, "\n")
-        typing = [line for line in wanted if line.startswith("from typing")]
-        others = [line for line in wanted if line not in typing]
-        between = [""] if typing and others and not has_imports else []
-        return [*opening, *(f"{line}\n" for line in (*typing, *between, *others))]
+
+def _import_line(module: str, names: Iterable[str]) -> str:
+    ordered = sorted(names, key=lambda name: (not name.isupper(), not name[:1].isupper(), name))
+    return f"from {module} import {', '.join(ordered)}"
+
+
+def _import_lines(wanted: dict[str, set[str]], *, alone: bool, first: bool) -> list[str]:
+    """Give new imports in the order that isort and ruff want, where there are no others."""
+    ordered = sorted(wanted, key=lambda module: (module != "typing", module))
+    lines = [_import_line(module, wanted[module]) for module in ordered]
+    if alone and len(lines) > 1 and ordered[0] == "typing":
+        lines.insert(1, "")
+    return ["", *lines] if alone and lines and not first else lines

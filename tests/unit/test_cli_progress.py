@@ -1,0 +1,179 @@
+"""A run shown in three ways, from a scripted list of events."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import get_args
+
+import pytest
+from drawing import graph_of
+
+from migrate_graph.cli.console import Console
+from migrate_graph.cli.options import Output
+from migrate_graph.cli.progress import EVENT_TYPES, JsonProgress, LiveProgress, PlainProgress, progress_for
+from migrate_graph.cli.sentences import sentence, summary
+from migrate_graph.core import events
+from migrate_graph.core.events import Event, LockHolder, Outcome, Result, RunFinished
+from migrate_graph.core.history import History
+from migrate_graph.core.model import SourceLocation
+from migrate_graph.core.plan import build_plan
+
+HERE = SourceLocation("migrations.py", 4)
+HOSTILE = "x\x1b[31m\n[bold]y\u202e"
+FAILED = Result(HOSTILE, Outcome.RAISED, 0.8, 2, "E: [red]bad\x1b[2J", HERE, "frame\x1b[1m\n", "mend it")
+PLAN = build_plan(graph_of("a < b"), History())
+SCRIPT: tuple[Event, ...] = (
+    events.Connecting(10.0, "connection refused"),
+    events.LockWaiting(12.0, 600.0, LockHolder(4242, "migrate_graph:lock", "10.0.0.7", "09:00")),
+    events.LockAcquired(12.5),
+    events.RestoreStarted("/data/x.sql.gz", 12_300_000),
+    events.RestoreProgress(6_000_000, 12_300_000),
+    events.RestoreFinished(3.2),
+    events.RunStarted("r", PLAN),
+    events.StepStarted("a", 1, 2, HERE),
+    events.ViewDropped("a", "V"),
+    events.ViewCreated("a", "V"),
+    events.StepWaiting("a", 3.0, "waiting for a lock held by pid 7: UPDATE invoice"),
+    events.StepRetrying("a", 2, 5, 1.0, "lock timeout"),
+    events.StepProgress("a", 500, 2000, "rows"),
+    events.Printed("a", HOSTILE),
+    events.Warned("something", "do this"),
+    events.StepFinished(1, 2, Result("a", Outcome.APPLIED, 92.4)),
+    events.StepStarted(HOSTILE, 2, 2, HERE),
+    events.StepFinished(2, 2, FAILED),
+    RunFinished("r", (Result("a", Outcome.APPLIED, 92.4), FAILED, Result("c", Outcome.BLOCKED, error="waits for b"),
+                      Result("d", Outcome.NOT_REACHED)), 200.0, changed=True),
+)  # fmt: skip
+
+
+def consoles() -> tuple[Console, io.StringIO, io.StringIO]:
+    out, err = io.StringIO(), io.StringIO()
+    return Console(environ={}, out=out, err=err), out, err
+
+
+def test_the_script_has_every_event() -> None:
+    assert {type(event) for event in SCRIPT} == set(get_args(Event)) == set(EVENT_TYPES)
+
+
+@pytest.mark.parametrize("event", SCRIPT, ids=lambda event: type(event).__name__)
+def test_every_event_is_one_harmless_line(event: Event) -> None:
+    text = sentence(event)
+    assert text
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
+    console, out, err = consoles()
+    with PlainProgress(console) as progress:
+        for event in SCRIPT:
+            progress(event)
+    head, _, tail = err.getvalue().partition("\n\n")
+    lines = head.splitlines()
+    assert len(lines) == len(SCRIPT) - 1
+    assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)
+    assert lines[1].endswith("held by pid 4242, migrate_graph:lock, 10.0.0.7, since 09:00")
+    assert lines[3].endswith("restoring /data/x.sql.gz (12.3 MB)")
+    assert lines[12].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[13], "no markup is interpreted"
+    assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
+    assert not out.getvalue()
+
+
+def test_the_summary_says_what_stayed_and_what_to_type() -> None:
+    lines = list(summary(SCRIPT[-1], lambda text, _: text))  # type: ignore[arg-type]
+    text = "\n".join(lines)
+    assert "2 own commits of it stayed in the database" in text
+    assert "blocked  c: waits for b" in text
+    assert "not reached: d" in text
+    assert "committed: a, x" in text
+    assert "in part" in text
+    assert lines[-1].startswith("next: correct x")
+    assert lines[-1].endswith("at migrations.py:4, then migrate apply")
+
+
+@pytest.mark.parametrize(
+    ("finished", "first", "last"),
+    [
+        (RunFinished("r", (), 0.0), "nothing to do: every migration is applied", "nothing to do: every migration is applied"),
+        (RunFinished("r", (Result("a", Outcome.APPLIED),), 1.0), "1 applied in 1.0 s", "committed: a"),
+        (
+            RunFinished("r", (Result("a", Outcome.INTERRUPTED), Result("b", Outcome.NOT_REACHED)), 1.0, signal=15),
+            "0 applied, 1 failed, 1 not reached, stopped by signal 15 in 1.0 s",
+            "next: migrate apply (goes on where this run stopped)",
+        ),
+        (
+            RunFinished("r", (Result("a", Outcome.INTERRUPTED, commits=1),), 1.0),
+            "0 applied, 1 failed in 1.0 s",
+            "next: migrate resolve a --applied | --retry",
+        ),
+        (RunFinished("r", (Result("a", Outcome.BLOCKED, error="waits for x"),), 1.0), "0 applied, 1 blocked in 1.0 s", "next: migrate status"),
+    ],
+)  # fmt: skip
+def test_summaries(finished: RunFinished, first: str, last: str) -> None:
+    lines = list(summary(finished, lambda text, _: text))
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+def test_silence_is_broken_by_a_heartbeat() -> None:
+    console, _, err = consoles()
+    with PlainProgress(console, heartbeat=0.05) as progress:
+        time.sleep(0.12)
+        assert not err.getvalue(), "nothing runs, nothing to say"
+        progress(events.StepStarted("a", 1, 1, HERE))
+        progress(events.StepWaiting("a", 1.0, "waiting for pid 7"))
+        until = time.monotonic() + 5
+        while "still running" not in err.getvalue() and time.monotonic() < until:
+            time.sleep(0.02)
+        progress(events.StepFinished(1, 1, Result("a", Outcome.APPLIED)))
+    assert "[1/1] a still running 0." in err.getvalue()
+    assert "s, waiting for pid 7\n" in err.getvalue()
+
+
+def test_json_lines_are_numbered_and_typed() -> None:
+    console, out, err = consoles()
+    with JsonProgress(console) as progress:
+        for event in SCRIPT:
+            progress(event)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["type"] for line in lines] == ["version", *(EVENT_TYPES[type(event)] for event in SCRIPT)]
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    start = next(line for line in lines if line["type"] == "run_start")
+    assert start["steps"] == ["a", "b"]
+    ended = lines[-1]
+    assert ended["succeeded"] is False
+    assert [result["outcome"] for result in ended["results"]] == ["applied", "raised", "blocked", "not reached"]
+    assert next(line for line in lines if line["type"] == "migration_start")["source"] == {
+        "path": "migrations.py",
+        "line": 4,
+    }
+    assert not err.getvalue()
+
+
+def test_auto_redraws_only_on_a_terminal_that_nobody_records() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for environ, kind in (({}, LiveProgress), ({"CI": "true"}, PlainProgress), ({"TERM": "dumb"}, PlainProgress)):
+        console = Console(environ=environ, out=io.StringIO(), err=Terminal())
+        assert isinstance(progress_for(Output.AUTO, console), kind)
+    console, _, _ = consoles()
+    assert isinstance(progress_for(Output.AUTO, console), PlainProgress)
+    assert isinstance(progress_for(Output.JSON, console), JsonProgress)
+
+
+def test_live_survives_every_event_and_obeys_no_text() -> None:
+    console, _, err = consoles()
+    with LiveProgress(console) as progress:
+        for event in SCRIPT:
+            progress(event)
+    text = err.getvalue()
+    assert "\x1b[31m" not in text
+    assert "\x1b[2J" not in text
+    assert "[bold]y" in text
+    assert "[red]bad" in text
+    assert "1 applied, 1 failed" in text
