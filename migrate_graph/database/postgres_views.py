@@ -29,7 +29,7 @@ _PRESENT = "SELECT oid::int8 FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p'
 _RELATIONS = """
 SELECT c.oid::int8, format('%I.%I', n.nspname, c.relname), c.relname::text, c.relkind IN ('v', 'm')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.oid >= 16384
+WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.oid >= 16384 ORDER BY c.oid
 """
 
 # What reads a view, or its row type, or the array of that; each with the relation that it is a part of.
@@ -176,8 +176,9 @@ class PostgresCatalog:
     def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
         with self._qualified_names():
-            found = capture(self.run, cast("Iterable[int]", keys))
-            return {**found}
+            relations: dict[Key, Relation] = {}
+            relations.update(capture(self.run, cast("Iterable[int]", keys)).items())
+            return relations
 
     def find(self, identities: Iterable[str]) -> dict[str, Key]:
         """See `views.ViewCatalog`."""

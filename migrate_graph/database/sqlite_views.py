@@ -95,7 +95,7 @@ class SqliteCatalog:
 
     def present(self) -> set[Key]:
         """See `views.ViewCatalog`."""
-        return {name for kind, name, _, _ in self.run(_SCHEMA) if kind in {"table", "view"}}
+        return {name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
 
     def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""

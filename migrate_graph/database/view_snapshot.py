@@ -28,7 +28,7 @@ SELECT view.oid::int8, view.identity, view.relname::text, CASE view.relkind WHEN
     CASE WHEN view.relkind IN ('v', 'm') THEN pg_catalog.rtrim(pg_catalog.pg_get_viewdef(view.oid), ';') END,
     pg_catalog.pg_get_userbyid(view.relowner)::text,
     ARRAY (SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = view.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
-FROM view
+FROM view ORDER BY view.oid
 """
 )
 
@@ -178,16 +178,15 @@ _ITEMS = (
     UNION ALL
     SELECT oid, 12, 'cluster', '', format('ALTER <kind> %s CLUSTER ON %I', identity, relname), columns FROM index WHERE indisclustered
     UNION ALL
-    SELECT oid, 12, 'statistics', name, pg_catalog.pg_get_statisticsobjdef(stxoid), columns FROM statistics
+    SELECT oid, 12, 'statistics', name,
+        format('%s; ALTER STATISTICS %s OWNER TO %I', pg_catalog.pg_get_statisticsobjdef(stxoid), name, pg_catalog.pg_get_userbyid(stxowner)), columns
+    FROM statistics
     UNION ALL
     SELECT oid, 13, 'statistics target', name, format('ALTER STATISTICS %s SET STATISTICS %s', name, target), columns
     FROM statistics WHERE target::int >= 0
     UNION ALL
     SELECT oid, 13, 'statistics comment', name, format('COMMENT ON STATISTICS %s IS %L', name, c.description), columns
     FROM statistics JOIN comment c ON c.objoid = stxoid AND c.classoid = 'pg_catalog.pg_statistic_ext'::regclass
-    UNION ALL
-    SELECT oid, 14, 'statistics owner', name, format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
-    FROM statistics WHERE stxowner <> relowner
     UNION ALL
     SELECT view.oid, 15, 'security label', l.provider, format('SECURITY LABEL FOR %I ON <kind> %s IS %L', l.provider, identity, l.label), '{}'
     FROM view JOIN pg_catalog.pg_seclabel l ON l.objoid = view.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = 0

@@ -276,15 +276,14 @@ class ViewKeeper:
     def _drop(self, block: _Block, before: Observation, dropped: dict[Key, str]) -> None:
         remaining = set(before.relations)
         for manager in block.down:
-            self._call(manager.down, name_of(manager), block)
+            self._call(manager.down, f"{name_of(manager)}.down()", block)
             gone = remaining - self._catalog.present()
             dropped.update(dict.fromkeys(gone, name_of(manager)))
             remaining -= gone
             block.observer(ViewDropped(block.migration, name_of(manager)))
 
-    def _call(self, method: Callable[[], None], name: str, block: _Block) -> None:
+    def _call(self, method: Callable[[], None], what: str, block: _Block) -> None:
         """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error."""
-        what = f"{name}.{method.__name__}()"
         try:
             with self._catalog.commits_held():
                 method()
@@ -294,7 +293,7 @@ class ViewKeeper:
                 raise
             raise ViewError(
                 f"{what} in {block.migration} is refused: no manager of this block owns what depends on it: {refused}",
-                hint=f"give it a manager with `uses = ({name},)` (`migrate views adopt` writes one), or drop it first",
+                hint="give it a manager with `uses` (`migrate views adopt` writes one), or drop it first",
             ) from error
         if self._catalog.is_aborted():
             raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
@@ -327,16 +326,16 @@ class ViewKeeper:
     # -- up ---------------------------------------------------------------------------------------------------------
 
     def _run_up(self, block: _Block, rows: Mapping[str, LedgerRow]) -> None:
-        made: dict[str, set[Key]] = {}
+        made: dict[Key, str] = {}
         known = self._catalog.present()
         for manager in block.up:
-            self._call(manager.up, name_of(manager), block)
+            self._call(manager.up, f"{name_of(manager)}.up()", block)
             now = self._catalog.present()
-            made[name_of(manager)] = now - known
+            made.update(dict.fromkeys(now - known, name_of(manager)))
             known = now
             block.observer(ViewCreated(block.migration, name_of(manager)))
         stored = {relation.identity: relation for name in block.names for relation in rows[name].relations}
-        relations = self._catalog.describe({key for keys in made.values() for key in keys})
+        relations = self._catalog.describe(made)
         for relation in relations.values():
             if relation.identity in stored:
                 for warning in self._catalog.restore(stored[relation.identity], relation):
@@ -347,24 +346,26 @@ class ViewKeeper:
                 f"after {block.migration} this works no longer: {'; '.join(broken)}",
                 hint="give it a manager, or drop it",
             )
-        self._refuse_missing(block, rows, made, {relation.identity for relation in relations.values()})
-        self._settle(block, {name: [relations[key] for key in keys] for name, keys in made.items()})
+        created: dict[str, list[Relation]] = {name_of(manager): [] for manager in block.up}
+        for key, relation in relations.items():
+            created[made[key]].append(relation)
+        self._refuse_missing(block, rows, created)
+        self._settle(block, created)
 
     def _refuse_missing(
-        self, block: _Block, rows: Mapping[str, LedgerRow], made: Mapping[str, set[Key]], identities: set[str]
+        self, block: _Block, rows: Mapping[str, LedgerRow], created: Mapping[str, list[Relation]]
     ) -> None:
-        for name in made:
-            wanted = [relation.identity for relation in rows[name].relations if relation.identity not in identities]
-            missing = sorted(set(wanted) - set(self._catalog.find(wanted)))
-            if missing and not made[name]:
+        wanted = {relation.identity: name for name in created for relation in rows[name].relations}
+        for identity in sorted(wanted.keys() - self._catalog.find(wanted).keys()):
+            name = wanted[identity]
+            if not created[name]:
                 raise ViewError(
-                    f"{name}.down() dropped {', '.join(missing)}, and {name}.up() created nothing",
+                    f"{name}.down() dropped {identity}, and {name}.up() created nothing",
                     hint=f"let {name}.up() create what {name}.down() drops",
                 )
-            for identity in missing:
-                block.observer(
-                    Warned(f"{name}.up() no longer creates {identity}", hint="drop it from down() if that is meant")
-                )
+            block.observer(
+                Warned(f"{name}.up() no longer creates {identity}", hint="drop it from down() if that is meant")
+            )
 
     def _settle(self, block: _Block, made: Mapping[str, list[Relation]]) -> None:
         """Turn the rows of a block from down to up; views that retired are forgotten."""
@@ -451,13 +452,16 @@ class ViewKeeper:
 def _rows_down(
     block: _Block, before: Observation, dropped: Mapping[Key, str], rows: Mapping[str, LedgerRow]
 ) -> Iterator[LedgerRow]:
-    for name in block.names:
-        captured = [before.relations[key] for key, by in dropped.items() if by == name]
-        identities = {relation.identity for relation in captured}
+    captured: dict[str, list[Relation]] = {name: [] for name in block.names}
+    for key, relation in before.relations.items():
+        if key in dropped:
+            captured[dropped[key]].append(relation)
+    for name, relations in captured.items():
+        identities = {relation.identity for relation in relations}
         # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
         earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
         kept = [relation for relation in earlier if relation.identity not in identities]
-        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *captured))
+        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations))
 
 
 def _outline(relation: Relation) -> Relation:
