@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from typing import Any, cast
 
 from migrate_graph.database.view_ledger import Item, Relation
@@ -43,6 +44,7 @@ class SqliteCatalog:
 
     def __init__(self, connection: Callable[[], Any]) -> None:
         self._connection = connection
+        self._probes = count()
 
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement."""
@@ -171,7 +173,8 @@ class SqliteCatalog:
     def _error(self, part: _Part) -> str:
         """Say why a part does not work; empty when it does."""
         try:
-            self.run(part.probe)
+            # Never the same text twice: sqlite3 keeps prepared statements, and an EXPLAIN is not prepared again.
+            self.run(f"{part.probe} -- {next(self._probes)}")
         except sqlite3.Error as error:
             return str(error)
         return ""

@@ -1,0 +1,195 @@
+"""Views of SQLite survive a migration: it neither refuses nor notices what breaks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from view_stand import SqliteStand
+
+from migrate_graph.errors import ViewError
+
+SHOP = (
+    "CREATE TABLE orders (id INTEGER, customer TEXT, secret TEXT)",
+    "CREATE TABLE audit (id INTEGER)",
+    "INSERT INTO orders VALUES (1, 'ann', 's'), (2, 'bob', 's')",
+)
+BASE = "CREATE VIEW base AS SELECT id, customer FROM orders"
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[SqliteStand]:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand(*SHOP)
+    yield stand
+    stand.connection.close()
+
+
+def schema(stand: SqliteStand) -> list[Any]:
+    return stand(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'ewh%' AND name NOT LIKE 'sqlite%' ORDER BY 1, 2"
+    )
+
+
+def stack(stand: SqliteStand) -> list[Any]:
+    texts = {
+        "Base": BASE,
+        "Lefty": "CREATE VIEW lefty AS SELECT id FROM base",
+        "Righty": "CREATE VIEW righty AS SELECT customer, id FROM base",
+        "Top": "CREATE VIEW top AS SELECT l.id, r.customer FROM lefty l JOIN righty r ON r.id = l.id",
+    }
+    managers = [stand.manager(name, up=text) for name, text in texts.items()]
+    stand(
+        *texts.values(),
+        "CREATE TRIGGER base_insert INSTEAD OF INSERT ON base BEGIN INSERT INTO orders (id) VALUES (new.id); END",
+    )
+    return managers
+
+
+def kept(stand: SqliteStand, managers: list[Any], *body: str) -> None:
+    stand("BEGIN IMMEDIATE")
+    stand.keeper.take_down(managers[::-1], managers, migration="m", observer=stand.events.append)
+    stand(*body or ("SELECT 1",))
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    stand("COMMIT")
+
+
+def test_a_diamond_and_its_trigger_are_as_before(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    kept(stand, managers)
+    assert schema(stand) == before
+    assert len(stand.calls) == 8
+    stand("INSERT INTO base (id) VALUES (3)")
+    assert stand("SELECT count(*) FROM orders") == [(3,)]
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["", "legacy_alter_table"])
+def test_a_table_is_rebuilt_under_its_views(stand: SqliteStand, legacy: bool) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    kept(
+        stand, managers, f"PRAGMA legacy_alter_table = {int(legacy)}",
+        "CREATE TABLE orders_new (id INTEGER PRIMARY KEY, customer VARCHAR(200))",
+        "INSERT INTO orders_new SELECT id, customer FROM orders", "DROP TABLE orders", "ALTER TABLE orders_new RENAME TO orders",
+    )  # fmt: skip
+    assert [row for row in schema(stand) if row[0] != "table"] == [row for row in before if row[0] != "table"]
+    assert stand("SELECT * FROM top ORDER BY 1") == [(1, "ann"), (2, "bob")]
+
+
+@pytest.mark.parametrize(
+    ("stranger", "named"),
+    [
+        ("CREATE VIEW stranger AS SELECT id FROM base", "stranger"),
+        ("CREATE VIEW stranger AS SELECT id FROM orders WHERE id IN (SELECT id FROM lefty)", "stranger"),
+        (
+            "CREATE TRIGGER stranger AFTER DELETE ON audit BEGIN INSERT INTO audit SELECT id FROM base; END",
+            "DELETE trigger on",
+        ),
+        (
+            "CREATE TRIGGER stranger AFTER UPDATE ON audit BEGIN INSERT INTO audit SELECT id FROM base; END",
+            "UPDATE trigger on",
+        ),
+        (
+            "CREATE TRIGGER stranger AFTER INSERT ON audit BEGIN DELETE FROM audit WHERE id IN (SELECT id FROM top); END",
+            "INSERT trigger on",
+        ),
+        ('CREATE VIEW "str""an%ger; DROP TABLE orders --😀" AS SELECT id FROM base', 'str""an%ger'),
+    ],
+)
+def test_d16_an_unmanaged_reader_is_named_and_nothing_is_dropped(stand: SqliteStand, stranger: str, named: str) -> None:
+    managers = stack(stand)
+    stand(stranger)
+    before = schema(stand)
+    stand("BEGIN IMMEDIATE")
+    with pytest.raises(ViewError) as caught:
+        stand.keeper.take_down(managers[::-1], managers, migration="widen")
+    assert named in caught.value.message
+    assert "widen" in caught.value.message
+    assert schema(stand) == before
+    assert stand.down_now() == []
+
+
+def test_a_view_that_was_broken_before_stops_nothing(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    stand("CREATE VIEW stale AS SELECT nosuch FROM base")
+    before = schema(stand)
+    kept(stand, managers)
+    assert schema(stand) == before
+
+
+def test_a_view_that_the_migration_breaks_is_named(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    stand("CREATE VIEW stranger AS SELECT secret FROM orders")
+    with pytest.raises(ViewError, match=r'after m this works no longer: view "stranger" \(no such column: secret\)'):
+        kept(
+            stand, managers, "PRAGMA legacy_alter_table = 1", "CREATE TABLE orders_new AS SELECT id, customer FROM orders",
+            "DROP TABLE orders", "ALTER TABLE orders_new RENAME TO orders",
+        )  # fmt: skip
+    stand("ROLLBACK")
+
+
+def test_d04_a_commit_inside_the_block_is_repaired(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    stand("BEGIN IMMEDIATE")
+    stand.keeper.take_down(managers[::-1], managers, migration="m")
+    stand("COMMIT")
+    stand.keeper.abandon()
+    with pytest.raises(ViewError, match="views are still down: Base, Lefty, Righty, Top"):
+        stand.keeper.check_complete()
+    assert stand.keeper.repair(managers[1:2], declared={"Lefty"}) == ()  # the others from their stored definitions
+    assert schema(stand) == before
+    assert stand.down_now() == []
+
+
+def test_a_rollback_inside_the_block_leaves_the_views_and_is_not_success(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    stand("BEGIN IMMEDIATE")
+    stand.keeper.take_down(managers[::-1], managers, migration="m")
+    stand("ROLLBACK")
+    stand.keeper.bring_up()
+    assert schema(stand) == before
+    with pytest.raises(ViewError, match="rolled back inside"):
+        stand.keeper.check_complete()
+
+
+def test_a_raw_commit_inside_down_is_refused_and_repaired(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    plain = type(managers[3]).down
+
+    def commits(self: Any) -> None:
+        plain(self)
+        stand("COMMIT")
+
+    type(managers[3]).down = commits
+    stand("BEGIN IMMEDIATE")
+    with pytest.raises(ViewError, match="commits by itself"):
+        stand.keeper.take_down(managers[::-1], managers, migration="m")
+    assert stand.down_now() == ["Base", "Lefty", "Righty", "Top"]
+    assert stand.keeper.repair(managers, declared={"Base", "Lefty", "Righty", "Top"}) == ()
+    assert schema(stand) == before
+
+
+def test_outside_of_a_transaction_a_block_is_one(stand: SqliteStand) -> None:
+    managers = stack(stand)
+    before = schema(stand)
+    type(managers[0]).statement_down = "DROP VIEW nosuch"
+    with pytest.raises(Exception, match="no such view"):
+        stand.keeper.take_down(managers[::-1], managers, migration="m")
+    assert schema(stand) == before
+
+
+def test_a_hand_over_keeps_the_trigger(stand: SqliteStand) -> None:
+    stand(BASE, "CREATE TRIGGER ring INSTEAD OF DELETE ON base BEGIN DELETE FROM orders; END")
+    old = stand.manager("BaseV1", up=BASE, down="DROP VIEW base")
+    new = stand.manager("BaseV2", up="CREATE VIEW base AS SELECT id FROM orders", down="DROP VIEW base")
+    stand.keeper.take_down([old], [new], migration="m")
+    stand.keeper.bring_up()
+    assert stand("SELECT name FROM sqlite_master WHERE type = 'trigger'") == [("ring",)]
+    assert stand("SELECT manager, state FROM ewh_implemented_features_views") == [("BaseV2", "up")]
