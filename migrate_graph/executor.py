@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from migrate_graph.authoring import Running, ViewMigrationManager, running
 from migrate_graph.core.events import (
@@ -33,9 +33,10 @@ from migrate_graph.core.events import (
     StepWaiting,
     Warned,
 )
+from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.ledger import AttemptKey
 from migrate_graph.database.trouble import AttemptFailed, TroubleKind
-from migrate_graph.errors import LockLost, MigrateGraphError, Stopped
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, LockLost, LockTimeout, MigrateGraphError, Stopped
 from migrate_graph.interruption import Interruption, StopNow
 from migrate_graph.redaction import redact
 from migrate_graph.tracebacks import user_location, user_traceback
@@ -62,6 +63,10 @@ class Checkpoint(StrEnum):
     ROLLED_BACK = "rolled back"
     FAILURE_RECORDED = "failure recorded"
     RUN_FINISHED = "run finished"
+
+
+_FIRST_LOOK = 0.25
+"""Seconds until it is first asked what a running statement waits for."""
 
 
 def reached(checkpoint: Checkpoint) -> None:
@@ -128,6 +133,7 @@ class Executor:
 
         Raises:
             LockLost: the lock's connection died; what was finished before is recorded, nothing more is run.
+            DatabaseError: the database went away, or would not have its books kept.
         """
         around = self._surroundings
         started = time.monotonic()
@@ -148,16 +154,13 @@ class Executor:
             changed=walk.changed,
         )
         around.observer(finished)
-        if walk.lock_lost:
-            raise LockLost(
-                f"the connection that held the lock on {around.backend.label} is gone, so nothing more was run",
-                hint="run migrate apply again; it continues after the last migration that is recorded",
-            )
+        if walk.broken:
+            raise walk.broken
         return finished
 
     def _one(self, step: Step, index: int, total: int, walk: _Walk) -> Result:
         migration, options = step.migration, self._surroundings.options
-        if walk.stopped or walk.lock_lost or self._surroundings.interruption.signal:
+        if walk.stopped or walk.broken or self._surroundings.interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
         unmet = tuple(name for name in migration.requires if name not in walk.applied)
         if unmet:
@@ -177,7 +180,7 @@ class Executor:
         around, delay = self._surroundings, self._surroundings.options.first_delay
         for attempt in range(1, around.options.tries + 1):
             verdict = _Attempt(around, migration, walk).run()
-            if not verdict.retry or verdict.result.commits or walk.lock_lost or attempt == around.options.tries:
+            if not verdict.retry or walk.broken or attempt == around.options.tries:
                 break
             pause = min(delay, around.options.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
             around.observer(
@@ -219,12 +222,13 @@ class _Walk:
     results: list[Result] = field(default_factory=list)
     changed: bool = False
     stopped: bool = False
-    lock_lost: bool = False
+    broken: MigrateGraphError | None = None
+    """Why the world does not let the run go on; nothing more is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """How an attempt ended, and whether the same work may succeed a moment later."""
+    """How an attempt ended, and whether the same work may succeed a moment later and nothing of it was kept."""
 
     result: Result
     retry: bool = False
@@ -242,6 +246,7 @@ class _Attempt:
         self._key = AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
         self._started = time.monotonic()
         self._warnings: list[str] = []
+        self._watch = _Watch(migration.name, around)
         self._views = _Views(walk.graph, migration.name, walk.applied, around.observer)
 
     @property
@@ -252,11 +257,15 @@ class _Attempt:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
         try:
             work = self._backend.work(self._migration, self._key)
+        except (DatabaseError, LockTimeout) as error:  # the world's fault: the migration has not begun
+            return self._give_up(error)
         except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
             return self._fail(None, error)
         try:
             reached(Checkpoint.SESSION_OPENED)
-            with _watching(work, self._migration.name, self._around):
+            if not self._holds_lock():
+                return self._give_up(self._lock_lost())
+            with self._watch.on(work):
                 value = self._body(work)
             reached(Checkpoint.BODY_RETURNED)
             refusal = _refusal(value)
@@ -285,7 +294,7 @@ class _Attempt:
             views=self._views,
             report=lambda done, total, unit: self._observer(StepProgress(name, done, total, unit)),
         )
-        printed = _Lines(lambda line: self._observer(Printed(name, redact(line, *self._backend.secrets))))
+        printed = _Lines(lambda line: self._observer(Printed(name, redact(line, *self._backend.secrets))), sys.stdout)
         try:
             with (
                 self._around.interruption.interruptible(work.cancel),
@@ -299,8 +308,16 @@ class _Attempt:
     def _succeed(self, work: Work) -> _Verdict:
         try:
             work.finish(seconds=self._seconds, guard=self._guard)
-        except Exception as error:
-            if self._backend.explain(error).kind is not TroubleKind.LOST or not self._recorded_after_all():
+        except Exception:
+            if not work.is_lost():
+                raise
+            work.close()
+            try:
+                applied = self._backend.outcome_of(self._key)
+            except MigrateGraphError as error:
+                return self._leave_open(error)
+            self._holds_lock()
+            if not applied:
                 raise
         reached(Checkpoint.COMMITTED)
         return _Verdict(
@@ -315,24 +332,44 @@ class _Attempt:
 
         The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
         """
-        if not self._around.lock.is_held():
-            self._walk.lock_lost = True
-            self._observer(Warned("the lock's connection is gone; this migration is finished, then the run stops"))
+        if not self._holds_lock():
+            self._observer(Warned("the lock is lost; this migration is finished, then the run stops"))
         self._around.interruption.check()
         reached(Checkpoint.SUCCESS_WRITTEN)
 
-    def _recorded_after_all(self) -> bool:
-        """Look up what became of a commit during which the connection was lost."""
-        if not self._around.lock.is_held():
-            self._walk.lock_lost = True
-        return self._backend.outcome_of(self._key)
+    def _holds_lock(self) -> bool:
+        """Ask whether the lock is still ours; if it is not, nothing more is started."""
+        held = self._around.lock.is_held()
+        if not held:
+            self._walk.broken = self._walk.broken or self._lock_lost()
+        return held
+
+    def _lock_lost(self) -> LockLost:
+        return LockLost(
+            f"the lock on {self._backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
+            hint="run migrate apply again; it continues after the last migration that is recorded",
+        )
+
+    def _give_up(self, error: MigrateGraphError) -> _Verdict:
+        """End the run before this migration: what stops it is not its fault."""
+        self._walk.broken = self._walk.broken or error
+        return _Verdict(Result(self._migration.name, Outcome.NOT_REACHED, source=self._migration.source))
+
+    def _leave_open(self, error: MigrateGraphError) -> _Verdict:
+        """End the run with a commit of which nobody knows what became: the journal will tell the next run."""
+        self._walk.broken = DatabaseUnreachable(
+            f"the connection was lost while {self._migration.name} was committed, and it cannot be looked up: {error.message}",
+            hint="migrate status tells whether it is applied; a next run begins by looking",
+        )
+        return _Verdict(self._result(Outcome.INTERRUPTED, "the connection was lost while it was committed"))
 
     def _refuse(self, work: Work, refusal: tuple[str, str]) -> _Verdict:
         message, hint = refusal
+        self._tell_leftovers(work)
         work.close()
         reached(Checkpoint.ROLLED_BACK)
         commits = self._record(message)
-        return _Verdict(self._result(Outcome.REFUSED, message, hint=hint, commits=commits))
+        return _Verdict(self._result(Outcome.REFUSED, message, hint=hint, commits=commits or 0))
 
     def _fail(self, work: Work | None, error: BaseException) -> _Verdict:
         trouble = self._backend.explain(error)
@@ -343,48 +380,60 @@ class _Attempt:
         if self._around.interruption.signal or isinstance(error, StopNow | Stopped):
             return self._stopped()
         if isinstance(error, KeyboardInterrupt):  # no handler of ours is in place: a program that uses us as a library
-            self._record("stopped by the keyboard")
+            self._stopped()
             raise error
         if isinstance(error, MigrateGraphError | AttemptFailed):
             message, hint = error.message, error.hint
         else:
             message, hint = f"{type(error).__name__}: {trouble.message}", trouble.hint
+        if trouble.kind is TroubleKind.RETRY and self._watch.reason:
+            message = f"{message}; it was {self._watch.reason}"
         message = redact(message, *self._backend.secrets)
+        commits = self._record(message)
         result = self._result(
-            Outcome.RAISED, message, hint=hint, commits=self._record(message),
+            Outcome.RAISED, message, hint=hint, commits=commits or 0,
             source=user_location(error, root=self._around.root),
             traceback="" if isinstance(error, AttemptFailed) else redact(user_traceback(error), *self._backend.secrets),
         )  # fmt: skip
-        return _Verdict(result, retry=trouble.kind is TroubleKind.RETRY)
+        return _Verdict(result, retry=trouble.kind is TroubleKind.RETRY and commits == 0)
 
     def _stopped(self) -> _Verdict:
         """End an attempt that a signal stopped: what it had committed stays, and then a human decides, as after a kill."""
         name = f"stopped by {_signal_name(self._around.interruption.signal)}"
-        commits = self._backend.own_commits(self._key)
+        try:
+            commits = self._backend.own_commits(self._key)
+        except MigrateGraphError as error:
+            return self._leave_open(error)
         if not commits:
             self._record(name)
         return _Verdict(self._result(Outcome.INTERRUPTED, name, commits=commits))
 
-    def _record(self, message: str) -> int:
-        """Write the failure down; when even that fails, the rollback still stands and the reader is told."""
+    def _record(self, message: str) -> int | None:
+        """Write the failure down; give the number of own commits, None when it cannot be known: then the run ends here."""
         try:
             commits = self._backend.record_failure(self._key, error=message, seconds=self._seconds)
-        except Exception as error:  # noqa: BLE001 - the migration's own failure is the news, this is added to it
-            self._walk.lock_lost = not self._around.lock.is_held()
+        except MigrateGraphError as error:
+            self._walk.broken = self._walk.broken or error
             self._observer(
-                Warned(
-                    f"the failure of {self._migration.name} could not be recorded: {self._backend.explain(error).message}"
-                )
+                Warned(f"the failure of {self._migration.name} could not be recorded: {error.message}", error.hint)
             )
-            return 0
+            return None
         reached(Checkpoint.FAILURE_RECORDED)
+        self._holds_lock()
         return commits
 
     def _result(self, outcome: Outcome, error: str, **more: Any) -> Result:
         result = Result(
             self._migration.name, outcome, self._seconds, error=error, warnings=tuple(self._warnings), **more
         )
+        if result.commits:
+            result = replace(result, error=f"{error} ({self._kept(result.commits)})")
         return result if result.source else replace(result, source=self._migration.source)
+
+    def _kept(self, commits: int) -> str:
+        if self._migration.transaction is TransactionMode.NONE:
+            return "it runs outside of a transaction: what it had done stayed in the database"
+        return f"{commits} commit{'s' if commits > 1 else ''} of its own stayed in the database"
 
     def _tell_leftovers(self, work: Work) -> None:
         with contextlib.suppress(Exception):  # of a broken connection nothing can be asked
@@ -432,17 +481,30 @@ class _Views:
         reached(Checkpoint.VIEWS_UP)
 
 
+_telling = threading.local()
+"""Whether this thread is telling an event: what an observer prints is no output of the migration."""
+
+
 class _Lines(io.TextIOBase):
     """What a migration prints, as lines."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    encoding = "utf-8"
+
+    def __init__(self, tell: Callable[[str], None], outside: TextIO) -> None:
         self._tell = tell
+        self._outside = outside
         self._rest = ""
 
     def writable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        """Give a child process that inherits it the stream of progress, not that of results."""
+        return sys.stderr.fileno()
+
     def write(self, text: str) -> int:
+        if getattr(_telling, "now", False):
+            return self._outside.write(text)
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._tell(line)
@@ -456,36 +518,60 @@ class _Lines(io.TextIOBase):
 
 
 def _outside(observer: Observer) -> Observer:
-    """Give an observer that prints where it would without us: while a body runs, stdout is the migration's."""
-    stdout = sys.stdout
+    """Keep an observer out of the run: what it prints is not the migration's, and a terminal that is gone stops nothing."""
 
     def tell(event: Event) -> None:
-        with contextlib.redirect_stdout(stdout):
-            observer(event)
+        _telling.now = True
+        try:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: its stream is closed
+                observer(event)
+        finally:
+            _telling.now = False
 
     return tell
 
 
-@contextlib.contextmanager
-def _watching(work: Work, name: str, around: _Surroundings) -> Iterator[None]:
-    """Ask, while the body runs, what its statement waits for, and tell."""
-    ended = threading.Event()
-    started = time.monotonic()
+class _Watch:
+    """Asks, while a body runs, what its statement waits for.
 
-    def watch() -> None:
-        while not ended.wait(around.options.watch_every):
-            with contextlib.suppress(Exception):  # a question that fails must not disturb the work
-                reason = around.backend.waiting_for(work)
-                if reason and not ended.is_set():
-                    around.observer(StepWaiting(name, time.monotonic() - started, reason))
+    Attributes:
+        reason: the last answer that was not empty.
+    """
 
-    watcher = threading.Thread(target=watch, name="migrate_graph watch", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    def __init__(self, name: str, around: _Surroundings) -> None:
+        self.reason = ""
+        self._name = name
+        self._around = around
+        self._ended = threading.Event()
+        self._started = time.monotonic()
+
+    @contextlib.contextmanager
+    def on(self, work: Work) -> Iterator[None]:
+        """Watch what `work` does in this block."""
+        watcher = threading.Thread(target=self._watch, args=(work,), name="migrate_graph watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watcher.join()
+
+    def _watch(self, work: Work) -> None:
+        longest = self._around.options.watch_every
+        pause = min(
+            _FIRST_LOOK, longest
+        )  # early, since a short lock_timeout would end the waiting before anybody has looked
+        while not self._ended.wait(pause):
+            with contextlib.suppress(MigrateGraphError):  # a question that fails must not disturb the work
+                self._ask(work)
+            pause = min(2 * pause, longest)
+
+    def _ask(self, work: Work) -> None:
+        reason = self._around.backend.waiting_for(work)
+        self.reason = reason or self.reason
+        seconds = time.monotonic() - self._started
+        if reason and seconds >= self._around.options.watch_every and not self._ended.is_set():
+            self._around.observer(StepWaiting(self._name, seconds, reason))
 
 
 def _refusal(value: object) -> tuple[str, str] | None:

@@ -46,7 +46,7 @@ class Interruption:
             return
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS if _is_ours_to_take(number)}
         previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         watcher = threading.Thread(target=self._watch, args=(reader,), name="migrate_graph signals", daemon=True)
         watcher.start()
@@ -68,6 +68,20 @@ class Interruption:
             yield
         finally:
             self._cancel = None
+
+    @contextlib.contextmanager
+    def stopping(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """The same for work of our own: whatever a signal cuts short is left as `Stopped`.
+
+        Raises:
+            Stopped: a signal arrived.
+        """
+        try:
+            with self.interruptible(cancel):
+                yield
+        except BaseException:
+            self.check()
+            raise
 
     def check(self) -> None:
         """Stop here if a signal has arrived.
@@ -99,7 +113,7 @@ class Interruption:
         asked = 0
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             while received := pipe.read(1):
-                if received[0] not in SIGNALS:
+                if received[0] not in SIGNALS or signal.getsignal(received[0]) != self._on_signal:
                     continue
                 if asked:
                     _leave(received[0])
@@ -113,9 +127,23 @@ class Interruption:
             threading.Event().wait(_CANCEL_EVERY)
 
 
+def _is_ours_to_take(number: int) -> bool:
+    """Leave a signal that somebody chose to ignore (`nohup`), and one whose handler is not Python's and could not be put back."""
+    return signal.getsignal(number) not in {signal.SIG_IGN, None}
+
+
 def _leave(number: int) -> None:
-    """End the process now: whoever signals twice does not want to wait for a rollback (the server does it for us)."""
+    """End the process now: whoever signals twice does not want to wait for a rollback (the server does it for us).
+
+    What was printed is flushed, unless the stream is what everything hangs on.
+    """
+    flusher = threading.Thread(target=_flush, name="migrate_graph last words", daemon=True)
+    flusher.start()
+    flusher.join(timeout=0.5)
+    os._exit(128 + number)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    os._exit(128 + number)

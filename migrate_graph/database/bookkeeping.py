@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from migrate_graph.core.events import LockHolder
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.ledger import AttemptKey, Ledger
 from migrate_graph.database.view_ledger import ViewLedger
@@ -27,7 +28,7 @@ class Bookkeeping(ABC):
 
     @abstractmethod
     def _revive(self) -> None:
-        """Make sure there is a connection, waiting for a server that is starting again; the lock is not taken by this."""
+        """Make sure there is a connection and that no attempt is still at work on the server; the lock is not taken by this."""
 
     @abstractmethod
     def _together(self) -> AbstractContextManager[None]:
@@ -95,3 +96,11 @@ class Bookkeeping(ABC):
 
     def settle(self, debt: str) -> None:
         self._ledger.settle(debt)
+
+
+def held_by(holder: LockHolder | None) -> str:
+    """Say who holds the lock, to stand at the end of a message; empty when nobody knows."""
+    if holder is None:
+        return ""
+    known = [f"pid {holder.pid}", holder.application, holder.client, f"since {holder.since}" if holder.since else ""]
+    return f"; it is held by {', '.join(filter(None, known))}"

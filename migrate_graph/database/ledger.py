@@ -293,12 +293,13 @@ class Ledger:
             )
 
     def resolve(self, attempt: int, *, name: str) -> bool:
-        """Close an interrupted attempt if it is still the newest of its migration and still running."""
+        """Close an attempt that was interrupted, or failed, if it is still the newest of its migration."""
+        decidable = (AttemptState.RUNNING.value, AttemptState.FAILED.value)
         return bool(
             self._run(
-                f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id = ? AND state = ? "
+                f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id = ? AND state IN (?, ?) "
                 f"AND id = (SELECT max(id) FROM {self._journal} WHERE name = ?) RETURNING id",
-                (AttemptState.RESOLVED.value, self._now(), attempt, AttemptState.RUNNING.value, name),
+                (AttemptState.RESOLVED.value, self._now(), attempt, *decidable, name),
             )
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,49 +12,67 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import psycopg2.extensions as pg
 
-from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, LockWaiting, Observer, Warned, ignore_events
-from migrate_graph.database.bookkeeping import Bookkeeping
+from migrate_graph.core.events import LockAcquired, LockHolder, LockWaiting, Observer, Warned, ignore_events
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.bookkeeping import Bookkeeping, held_by
 from migrate_graph.database.ledger import POSTGRES, AttemptKey, Ledger, TableNames
+from migrate_graph.database.postgres_session import Sessions, close_quietly
 from migrate_graph.database.postgres_work import PostgresWork, WorkConnection
-from migrate_graph.database.trouble import Trouble, TroubleKind
+from migrate_graph.database.trouble import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout
-from migrate_graph.interruption import Interruption
-from migrate_graph.redaction import redact, redact_uri
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout
+from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.dump import VerifiedDump
+    from migrate_graph.interruption import Interruption
 
 # Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
 _RUN_CLASS = 0x6D67
 _WORK_CLASS = 0x6D68
 
+_ADVISORY = (
+    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 _TELL_EVERY = 10.0
 
-# libpq gives no SQLSTATE for a failed connection. These are worth waiting for; a wrong password (28P01), a missing database
-# (3D000) or a bad URI is not: edwh-migrate retried those for ten minutes.
-_TRANSIENT = re.compile(
-    r"refused|timeout|timed out|could not translate|name or service|name resolution|starting up|shutting down|recovery mode|"
-    r"not yet accepting|too many|remaining connection slots|closed the connection|reset by peer|no such file|unreachable|"
-    r"administrator command|no route|broken pipe",
-    re.IGNORECASE,
-)
+# Seconds between two tries: short at first, since most runs have nothing to do, then as long as politeness asks.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+# Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
+_LAST_MOMENT = 5.0
+
+# Seconds that the server may still execute what a broken connection of ours has left behind.
+_LEFTOVER_WAIT = 60.0
+
 _RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
+_CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
+_HINTS = {
+    "25006": "is it a standby, or is default_transaction_read_only set?",
+    "42501": "grant the role the rights it lacks",
+    "53100": "the server's disk is full: make room, then run again",
+    "53200": "the server is out of memory: look at its log",
+    "55P03": "lock_timeout sets how long a statement waits for a lock",
+    "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
+}
 
 
 @dataclass
 class _HeldLock:
-    """See `database.Lock`."""
+    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another."""
 
-    ask: Callable[[], object]
+    connection: Any
 
     def is_held(self) -> bool:
         try:
-            self.ask()
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT true")
         except psycopg2.Error:
             return False
         return True
@@ -68,79 +85,29 @@ class PostgresBackend(Bookkeeping):
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
-        self._writing = writing
-        self.label = redact_uri(settings.uri)
-        self._dsn = _dsn(settings.uri)
-        self.secrets = tuple(filter(None, [self._dsn.get("password")]))
+        self._sessions = Sessions(settings)
+        self.label = self._sessions.label
+        self.secrets = self._sessions.secrets
         self._keeper: Any = None
-        self._pooled = False
+        self._in_transaction = False
         self._ledger = Ledger(TableNames.of(settings.table, POSTGRES), self._execute)
-        digest = hashlib.sha256(f"{settings.schema or ''}\0{settings.table}".encode()).digest()
-        self._key = int.from_bytes(digest[:4], "big", signed=True)
+        self._key = 0
 
     # -- connections ----------------------------------------------------------------------------------------------------------
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
-        started = time.monotonic()
-        told = started - _TELL_EVERY
-        while True:
-            try:
-                self._keeper = self._open("keeper", pg.connection)
-                break
-            except psycopg2.Error as error:
-                waited = time.monotonic() - started
-                reason = self.explain(error).message
-                if not _TRANSIENT.search(str(error)):
-                    raise DatabaseUnreachable(
-                        f"cannot connect to {self.label}: {reason}", hint=_connect_hint(str(error))
-                    ) from None
-                if waited >= self._settings.connect_wait:
-                    raise DatabaseUnreachable(
-                        f"{self.label} did not answer within {self._settings.connect_wait:.0f} s: {reason}",
-                        hint="is the server running, and are host and port right? connect_wait sets how long to try",
-                    ) from None
-                if time.monotonic() - told >= _TELL_EVERY:
-                    told = time.monotonic()
-                    observer(Connecting(waited, reason))
-            interruption.sleep(min(1.0, max(0.05, self._settings.connect_wait - waited)))
-        self._pooled = self._keeper.info.backend_pid != self._one("SELECT pg_backend_pid()")
+        self._sessions.observer, self._sessions.interruption = observer, interruption
+        self._keeper = self._sessions.open("keeper")
         self._resolve_schema()
+        self._key = self._lock_key()
 
-    def _open(self, role: str, factory: Callable[..., Any]) -> Any:
-        arguments: dict[str, Any] = {
-            "connect_timeout": 10,
-            "keepalives": 1,
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            **self._dsn,
-            "application_name": _application_name(f"migrate_graph:{role}"),
-        }
-        connection = psycopg2.connect(connection_factory=factory, **arguments)
-        connection.autocommit = True
-        session = self._session(connection, role)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(session)), list(chain.from_iterable(session))
-            )
-        return connection
-
-    def _session(self, connection: Any, role: str) -> list[tuple[str, str]]:
-        """List the settings of a session of ours."""
-        version = connection.info.server_version
-        settings = [("idle_in_transaction_session_timeout", "0"), ("client_encoding", "UTF8")]
-        if version >= 140000:
-            settings.append(("idle_session_timeout", "0"))
-        if self._settings.schema:
-            names = [pg.quote_ident(name.strip(), connection) for name in self._settings.schema.split(",")]
-            settings.append(("search_path", ", ".join(names)))
-        if role != "keeper":
-            settings.append(("lock_timeout", f"{self._settings.lock_timeout * 1000:.0f}"))
-            if self._settings.statement_timeout:
-                settings.append(("statement_timeout", f"{self._settings.statement_timeout * 1000:.0f}"))
-            if version >= 140000:
-                settings.append(("client_connection_check_interval", "1000"))
-        return settings
+    def _lock_key(self) -> int:
+        """Give the second half of the locks' keys: the same for every spelling of one ledger table."""
+        configured = (self._settings.schema or "").partition(",")[0].strip()
+        names = TableNames.of(self._settings.table, POSTGRES)
+        schema = names.schema or configured or self._ledger.names.schema
+        digest = hashlib.sha256(f"{schema}\0{names.ledger}".encode()).digest()
+        return int.from_bytes(digest[:4], "big", signed=True)
 
     def _resolve_schema(self) -> None:
         """Find where the tables are, or would be made, so that no later change of search_path can hide them."""
@@ -154,31 +121,55 @@ class PostgresBackend(Bookkeeping):
             self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
 
     def _revive(self) -> None:
+        """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
+
+        A server that has lost its client still finishes the statement, or the commit, that it was given: to look before it has
+        ended would be to guess.
+        """
         try:
-            self._execute("SELECT true")
+            self._ask("SELECT true")
         except psycopg2.Error:
-            with suppress(psycopg2.Error):
-                self._keeper.close()
-            self.connect(observer=ignore_events, interruption=Interruption())
+            self._reconnect()
+        self._wait(self._work_is_over, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+
+    def _reconnect(self) -> None:
+        close_quietly(self._keeper)
+        self._keeper = self._sessions.open("keeper")
 
     def _alive_keeper(self) -> Any:
         """Give the keeper, reconnected if the server cut it; the lock is not taken again by this."""
         if self._keeper is None or self._keeper.closed:
-            self._keeper = self._open("keeper", pg.connection)
+            self._reconnect()
         return self._keeper
 
-    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement on the keeper; the driver's exceptions pass."""
+        if self._sessions.pooled and not self._in_transaction:
+            with self._transaction():
+                return self._ask(statement, parameters)
+        with self._alive_keeper().cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        keeper = self._alive_keeper()
+        self._sessions.begin(keeper, "keeper")
+        self._in_transaction = True
         try:
-            with self._alive_keeper().cursor() as cursor:
-                cursor.execute(statement, parameters)
-                return list(cursor.fetchall()) if cursor.description else []
-        except pg.TransactionRollbackError:
+            yield
+            with keeper.cursor() as cursor:
+                cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg2.Error), keeper.cursor() as cursor:
+                cursor.execute("ROLLBACK")
             raise
-        except psycopg2.errors.InsufficientPrivilege as error:
-            raise DatabaseRefused(
-                f"not permitted on {self.label}: {self.explain(error).message}",
-                hint="grant the role the rights it lacks",
-            ) from None
+        finally:
+            self._in_transaction = False
+
+    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._ask(statement, parameters)
 
     def _one(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         return self._execute(statement, parameters)[0][0]
@@ -186,106 +177,115 @@ class PostgresBackend(Bookkeeping):
     @contextmanager
     def _together(self) -> Iterator[None]:
         """Make several statements of the keeper one transaction."""
-        self._execute("BEGIN")
+        with self._explained(), self._transaction():
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the driver raises outside of a migration into an error of ours."""
         try:
             yield
-        except BaseException:
-            with suppress(psycopg2.Error):
-                self._execute("ROLLBACK")
-            raise
-        self._execute("COMMIT")
+        except psycopg2.Error as error:
+            trouble = self.explain(error)
+            if trouble.kind is TroubleKind.LOST:
+                raise DatabaseUnreachable(
+                    f"the connection to {self.label} was lost: {trouble.message}", hint="run it again when it answers"
+                ) from None
+            raise DatabaseRefused(
+                f"{self.label} refused a statement: {trouble.message}", hint=trouble.hint or "see the server's log"
+            ) from None
 
     def close(self) -> None:
-        if self._keeper is not None:
-            with suppress(psycopg2.Error):
-                self._keeper.close()
-            self._keeper = None
+        close_quietly(self._keeper)
+        self._keeper = None
 
     # -- the lock -------------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
-        interruption = interruption or Interruption()
-        with self._lock_connection() as (ask, release):
-            waited = self._wait(
-                lambda: bool(ask(self._try_lock, (_RUN_CLASS, self._key))), wait, observer, interruption
-            )
-            if not self._pooled:
-                # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
-                waited += self._wait(self._work_is_over, wait, observer, interruption)
-            observer(LockAcquired(waited))
-            try:
-                yield _HeldLock(lambda: ask("SELECT true", ()))
-            finally:
-                release(observer)
-
-    @property
-    def _try_lock(self) -> str:
-        kind = "xact_" if self._pooled else ""
-        return f"SELECT pg_try_advisory_{kind}lock(%s, %s)"
-
-    @contextmanager
-    def _lock_connection(self) -> Iterator[tuple[Callable[..., Any], Callable[[Observer], None]]]:
-        """Give what asks on the connection that holds the lock, and what releases it.
-
-        Behind a pooler in transaction mode a session's lock belongs to whoever gets the server connection next (two clients both got
-        it); there one open transaction holds it, on a connection of its own.
-        """
-        if not self._pooled:
-            keeper = self._keeper
-
-            def ask(statement: str, parameters: Sequence[Any]) -> Any:
-                with keeper.cursor() as cursor:
-                    cursor.execute(statement, parameters)
-                    return cursor.fetchone()[0]
-
-            yield ask, lambda observer: _unlock(ask, (_RUN_CLASS, self._key), observer)
-            return
-        holder = self._open("lock", pg.connection)
-        holder.autocommit = False
+        interruption = interruption or self._sessions.interruption
+        holding: list[Any] = []
         try:
-
-            def ask_inside(statement: str, parameters: Sequence[Any]) -> Any:
-                with holder.cursor() as cursor:
-                    cursor.execute(statement, parameters)
-                    return cursor.fetchone()[0]
-
-            yield ask_inside, lambda _observer: None
+            waited = self._wait(lambda: self._take(holding), wait, observer, interruption)
+            # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
+            waited += self._wait(self._work_is_over, max(wait, _LAST_MOMENT), observer, interruption)
+            observer(LockAcquired(waited))
+            yield _HeldLock(holding[0])
         finally:
-            holder.close()
+            self._release(holding, observer)
+
+    def _take(self, holding: list[Any]) -> bool:
+        """Try for the lock once; what holds it is put into `holding`.
+
+        Behind a pooler a session's lock belongs to whoever gets the server connection next (two clients both got it); there one
+        open transaction holds it, on a connection of its own.
+        """
+        pooled = self._sessions.pooled
+        try:
+            connection = self._sessions.open("lock") if pooled else self._alive_keeper()
+            if pooled:
+                self._sessions.begin(connection, "lock")
+            with connection.cursor() as cursor:
+                kind = "xact_" if pooled else ""
+                cursor.execute(f"SELECT pg_try_advisory_{kind}lock(%s, %s)", (_RUN_CLASS, self._key))
+                (taken,) = cursor.fetchone()
+        except psycopg2.Error as error:
+            if self.explain(error).kind is not TroubleKind.LOST:
+                raise
+            self._reconnect()  # the server went while we waited: go on waiting when it is back
+            return False
+        if taken:
+            holding.append(connection)
+        elif pooled:
+            close_quietly(connection)
+        return bool(taken)
+
+    def _release(self, holding: list[Any], observer: Observer) -> None:
+        if not holding:
+            return
+        if self._sessions.pooled:
+            close_quietly(holding[0])
+            return
+        with suppress(psycopg2.Error), holding[0].cursor() as cursor:  # with a lost connection the lock is gone, too
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (_RUN_CLASS, self._key))
+            if not cursor.fetchone()[0]:
+                observer(
+                    Warned(
+                        "the lock was not ours any more when it was released",
+                        "was the run's server session reset by somebody?",
+                    )
+                )
 
     def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
         """Poll; a blocking call would hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner."""
         started = time.monotonic()
         told = started - _TELL_EVERY
+        pause = _FIRST_PAUSE
         while not taken():
             waited = time.monotonic() - started
             holder = self.lock_holder()
             if waited >= limit:
                 raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s"
-                    + (f"; it is held by {holder}" if holder else ""),
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by(holder)}",
                     hint="wait for the other run to end, or raise --lock-timeout",
                 )
             if time.monotonic() - told >= _TELL_EVERY:
                 told = time.monotonic()
                 observer(LockWaiting(waited, limit, holder))
-            interruption.sleep(min(random.uniform(0.5, 2.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
+            interruption.sleep(min(pause * random.uniform(0.5, 1.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
         waited = time.monotonic() - started
         return waited if told > started else 0.0
 
     def _work_is_over(self) -> bool:
-        if not self._one("SELECT pg_try_advisory_lock(%s, %s)", (_WORK_CLASS, self._key)):
-            return False
-        self._execute("SELECT pg_advisory_unlock(%s, %s)", (_WORK_CLASS, self._key))
-        return True
+        # Taken and given back by one statement, since in autocommit its transaction is over with it.
+        return bool(self._one("SELECT pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._key)))
 
     def lock_holder(self) -> LockHolder | None:
         rows = self._execute(
             "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), ''), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-            "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
-            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND l.classid IN (%s::bigint::oid, %s::bigint::oid) AND l.objid = %s::bigint::oid AND l.objsubid = 2 ORDER BY l.classid LIMIT 1",
+            f"FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE {_ADVISORY} "
+            "AND l.classid IN (%s::bigint::oid, %s::bigint::oid) AND l.objid = %s::bigint::oid ORDER BY l.classid LIMIT 1",
             (_RUN_CLASS, _WORK_CLASS, self._key % 2**32),
         )
         if not rows or rows[0][0] is None:
@@ -317,12 +317,19 @@ class PostgresBackend(Bookkeeping):
         database = self._one(
             "SELECT current_database() || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        return f"{self._dsn.get('host', '')}\0{database}"
+        return f"{self._sessions.dsn.get('host', '')}\0{database}"
 
-    def restore(self, dump: VerifiedDump, *, observer: Observer) -> None:
+    def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         from migrate_graph.database.restore import restore_postgres
 
-        restore_postgres(dump, self._dsn, schema=self._settings.schema, table=self._settings.table, observer=observer)
+        restore_postgres(
+            dump,
+            self._sessions.dsn,
+            schema=self._settings.schema,
+            table=self._settings.table,
+            observer=observer,
+            psql=psql,
+        )
         self._resolve_schema()
 
     def prepare(self) -> None:
@@ -335,39 +342,27 @@ class PostgresBackend(Bookkeeping):
                 f"schema {self._settings.schema!r} does not exist in {self.label}",
                 hint=f"CREATE SCHEMA {self._settings.schema}; or set `schema`",
             )
-        try:
-            with self._together():
-                self._ledger.create(missing)
-                if names.views in missing:
-                    ViewLedger(names, self._execute).create()
-        except psycopg2.Error as error:
-            raise DatabaseRefused(
-                f"cannot create the tool's tables in {self.label}: {self.explain(error).message}",
-                hint="is the server read-only (a standby)? may this role create tables in the schema?",
-            ) from None
+        with self._together():
+            self._ledger.create(missing)
+            if names.views in missing:
+                ViewLedger(names, self._execute).create()
 
     def preflight(self, names: Sequence[str]) -> None:
         tables = self._ledger.names
+        ledger, journal, views = (tables.quoted(name).replace("%%", "%") for name in tables.all)
         facts = self._execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, "
             "(SELECT bool_and(has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE')) "
-            "FROM unnest(%s::text[]) t), "
+            "FROM unnest(%s::text[]) t) AND (SELECT bool_and(has_table_privilege(t, 'DELETE')) FROM unnest(%s::text[]) t) "
+            "AND (SELECT coalesce(bool_and(has_sequence_privilege(s, 'USAGE')), true) FROM (SELECT pg_get_serial_sequence(t, 'id') s "
+            "FROM unnest(%s::text[]) t) q WHERE s IS NOT NULL), "
             "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_attribute a "
-            "WHERE a.attrelid = to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped)",
-            (
-                [tables.quoted(name).replace("%%", "%") for name in tables.all],
-                tables.quoted(tables.ledger).replace("%%", "%"),
-            ),
+            "WHERE a.attrelid = to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
+            "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_roles r, pg_database d "
+            "WHERE r.rolname = session_user AND d.datname = current_database())",
+            ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
         )[0]
-        read_only, permitted, width = facts
-        faults = _preflight_faults(
-            read_only=read_only,
-            permitted=permitted,
-            width=width,
-            names=names,
-            duplicates=self._ledger.duplicates(),
-            table=tables.ledger,
-        )
+        faults = _preflight_faults(*facts, names=names, duplicates=self._ledger.duplicates(), table=tables.ledger)
         if faults:
             raise DatabaseRefused(
                 f"{self.label} cannot record migrations: " + "; ".join(faults),
@@ -377,27 +372,42 @@ class PostgresBackend(Bookkeeping):
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
-        def connect() -> WorkConnection:
-            connection: WorkConnection = self._open(migration.name, WorkConnection)
-            if not self._pooled:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_WORK_CLASS, self._key))
-            connection.autocommit = False
-            return connection
+        if self._sessions.pooled and migration.transaction is TransactionMode.NONE:
+            raise AttemptFailed(
+                "transaction='none' needs a session of its own, and a pooler stands between us and the server",
+                hint="connect to the server's own port in migrate_uri",
+            )
+        return PostgresWork(
+            self._settings, migration, key, self._ledger,
+            connect=lambda: self._open_work(migration.name), prologue=self._prologue(),
+        )  # fmt: skip
 
-        return PostgresWork(self._settings, migration, key, self._ledger, connect=connect, prologue=self._prologue())
+    def _open_work(self, name: str) -> WorkConnection:
+        keys = (_WORK_CLASS, self._key)
+        connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys)
+        if not self._sessions.pooled:
+            # Asked for while the session was opened; an earlier session of this run may need a moment to end.
+            def is_ours() -> bool:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", keys)
+                    return bool(cursor.fetchone()[0])
+
+            if not connection.got_lock:
+                self._wait(is_ours, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+        return connection
 
     def _prologue(self) -> tuple[str, list[Any]]:
         """Give what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
 
         Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction.
         """
-        parts = ["pg_try_advisory_xact_lock(%s, %s)"]
+        parts = "pg_try_advisory_xact_lock(%s, %s)"
         parameters: list[Any] = [_WORK_CLASS, self._key]
-        for pair in self._session(self._alive_keeper(), "work") if self._pooled else ():
-            parts.append("set_config(%s, %s, true)")
-            parameters += pair
-        return f"SELECT {', '.join(parts)}", parameters
+        if self._sessions.pooled:
+            settings = self._sessions.settings(self._alive_keeper(), "work")
+            parts += ", set_config(%s, %s, true)" * len(settings)
+            parameters += chain.from_iterable(settings)
+        return f"SELECT {parts}", parameters
 
     # -- trouble --------------------------------------------------------------------------------------------------------------
 
@@ -407,20 +417,28 @@ class PostgresBackend(Bookkeeping):
         if not isinstance(error, psycopg2.Error):
             return Trouble(TroubleKind.OTHER, message)
         code = error.pgcode or ""
+        if code == "40P01" and error.diag.message_detail:  # who waits for whom
+            message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *self.secrets)}"
+        hint = _HINTS.get(code, "")
         if code in _RETRIABLE:
-            return Trouble(TroubleKind.RETRY, message)
-        if code.startswith(("57P", "08")) or (
-            not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+            return Trouble(TroubleKind.RETRY, message, hint)
+        if (
+            code.startswith(("57P", "08"))
+            or code in _CUT
+            or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
         ):
-            return Trouble(TroubleKind.LOST, message)
-        return Trouble(TroubleKind.OTHER, message)
+            return Trouble(TroubleKind.LOST, message, hint)
+        return Trouble(TroubleKind.OTHER, message, hint)
 
     def waiting_for(self, work: PostgresWork) -> str:
-        """Say what the running statement waits for; empty when it does not wait."""
+        """Say what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
+        if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
+            return ""
         rows = self._execute(
             "SELECT b.pid, b.application_name, coalesce(b.state, ''), left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120) "
-            "FROM unnest(pg_blocking_pids(%s)) p JOIN pg_stat_activity b ON b.pid = p ORDER BY b.xact_start NULLS LAST LIMIT 1",
-            (work.pid,),
+            f"FROM pg_locks l, unnest(pg_blocking_pids(l.pid)) p JOIN pg_stat_activity b ON b.pid = p WHERE {_ADVISORY} "
+            "AND l.classid = %s::bigint::oid AND l.objid = %s::bigint::oid ORDER BY b.xact_start NULLS LAST LIMIT 1",
+            (_WORK_CLASS, self._key % 2**32),
         )
         if not rows:
             return ""
@@ -430,51 +448,12 @@ class PostgresBackend(Bookkeeping):
         )
 
 
-def _unlock(ask: Callable[..., Any], key: tuple[int, int], observer: Observer) -> None:
-    try:
-        if not ask("SELECT pg_advisory_unlock(%s, %s)", key):
-            observer(
-                Warned(
-                    "the lock was not ours any more when it was released",
-                    "was the run's server session reset by somebody?",
-                )
-            )
-    except psycopg2.Error:
-        ignore_events(Warned("the lock's connection is gone, and the lock with it"))
-
-
-def _dsn(uri: str) -> dict[str, str]:
-    """Parse the URI with libpq's own parser (it percent-decodes); `postgres:psycopg2://` and `?unix_socket=` are pyDAL's."""
-    scheme, _, rest = uri.partition("://")
-    rest = re.sub(r"([?&])unix_socket=", r"\1host=", rest)
-    try:
-        parsed: dict[str, str] = pg.parse_dsn(f"postgresql://{rest}")
-    except psycopg2.ProgrammingError as error:
-        raise ConfigError(
-            f"migrate_uri cannot be read: {redact(str(error).strip(), *re.findall(r':([^:@/]+)@', rest))}",
-            hint=f"use {scheme}://user:password@host:port/database; percent-encode @ : / in the password",
-        ) from None
-    return parsed
-
-
-def _application_name(name: str) -> str:
-    """Cut to what PostgreSQL keeps: 63 bytes, not characters."""
-    return name.encode()[:63].decode(errors="ignore")
-
-
-def _connect_hint(message: str) -> str:
-    if "password" in message:
-        return "check user and password in migrate_uri (percent-encode @ : / in the password)"
-    if "does not exist" in message:
-        return "check the name in migrate_uri; the database and the role must exist"
-    return "check migrate_uri"
-
-
 def _preflight_faults(
-    *,
-    read_only: bool | None,
-    permitted: bool | None,
+    read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
+    permitted: bool | None,  # noqa: FBT001 - as above
     width: int | None,
+    lonely: bool | None,  # noqa: FBT001 - as above
+    *,
     names: Sequence[str],
     duplicates: Sequence[str],
     table: str,
@@ -484,7 +463,12 @@ def _preflight_faults(
     if read_only:
         faults.append("the server is read-only (a standby, or default_transaction_read_only)")
     if permitted is False:
-        faults.append(f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions")
+        faults.append(
+            f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "
+            "or USAGE on their sequences"
+        )
+    if lonely:
+        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
     faults += [
         f"the name of {name!r} is longer than the {width} characters of {table}.name"
         for name in names

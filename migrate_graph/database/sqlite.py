@@ -9,14 +9,14 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from migrate_graph.core.events import LockAcquired, LockHolder, LockWaiting, Observer
-from migrate_graph.database.bookkeeping import Bookkeeping
+from migrate_graph.database.bookkeeping import Bookkeeping, held_by
 from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
 from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 
 _TELL_EVERY = 10.0
 _POLL = 0.1
+
+# Seconds to wait for another program's transaction: of a migration where `lock_timeout` is off, of our own statements at most, and
+# as long as SQLite may wait in C at a time.
+_FOR_EVER = 3600.0
+_KEEPER_PATIENCE = 60.0
+_MOMENT = 0.5
+
+
+_HINTS = {
+    sqlite3.SQLITE_BUSY: "another program is writing, or holds a reading transaction open: lock_timeout sets how long to wait",
+    sqlite3.SQLITE_FULL: "the disk is full: make room, then run again",
+    sqlite3.SQLITE_READONLY: "check the rights on the file and its directory",
+}
 
 
 def resolve_path(uri: str, folder: Path | None) -> Path:
@@ -53,10 +66,13 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
 
 @dataclass
 class _HeldLock:
-    """See `database.Lock`. A file lock goes only with its process."""
+    """See `database.Lock`. A file lock goes only with its process, or with its file: then another can lock a new one."""
+
+    path: Path
+    handle: IO[str]
 
     def is_held(self) -> bool:
-        return True
+        return _is_same(self.path, self.handle)
 
 
 class SqliteBackend(Bookkeeping):
@@ -91,11 +107,15 @@ class SqliteBackend(Bookkeeping):
             raise self._unusable(error) from None
 
     def _open(self, factory: type[sqlite3.Connection]) -> Any:
-        return sqlite3.connect(
+        patience = self._settings.lock_timeout or _FOR_EVER
+        connection: Any = sqlite3.connect(
             f"{self.path.as_uri()}?mode={'rwc' if self._writing else 'ro'}", uri=True, factory=factory, isolation_level=None,
-            check_same_thread=False, timeout=self._settings.lock_timeout or 3600.0,
+            check_same_thread=False, timeout=min(patience, _KEEPER_PATIENCE if factory is sqlite3.Connection else _MOMENT),
             detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
         )  # fmt: skip
+        if isinstance(connection, WorkConnection):
+            connection.patience = patience
+        return connection
 
     def _unusable(self, error: sqlite3.Error) -> DatabaseUnreachable | DatabaseRefused:
         message = str(error)
@@ -143,15 +163,15 @@ class SqliteBackend(Bookkeeping):
 
     @contextmanager
     def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
-        try:
-            handle = os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
-        except OSError as error:
-            raise DatabaseRefused(
-                f"cannot create the lock file {self._lock_path}: {error.strerror}",
-                hint="check the rights on its directory",
-            ) from None
-        with handle:
-            observer(LockAcquired(self._wait(handle, wait, observer, interruption or Interruption())))
+        interruption = interruption or Interruption()
+        started = time.monotonic()
+        with ExitStack() as files:
+            while True:
+                handle = files.enter_context(self._open_lock_file())
+                waited = self._wait(handle, wait, observer, interruption)
+                if _is_same(self._lock_path, handle):
+                    break  # else somebody removed the file while we waited: another would lock its successor
+            observer(LockAcquired(time.monotonic() - started if waited else 0.0))
             handle.seek(0)
             handle.truncate()
             json.dump(
@@ -164,21 +184,31 @@ class SqliteBackend(Bookkeeping):
             )
             handle.flush()
             try:
-                yield _HeldLock()
+                yield _HeldLock(self._lock_path, handle)
             finally:
                 handle.seek(0)
                 handle.truncate()
 
+    def _open_lock_file(self) -> IO[str]:
+        try:
+            return os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
+        except OSError as error:
+            raise DatabaseRefused(
+                f"cannot create the lock file {self._lock_path}: {error.strerror}",
+                hint="check the rights on its directory",
+            ) from None
+
     def _wait(self, handle: IO[str], limit: float, observer: Observer, interruption: Interruption) -> float:
         started = time.monotonic()
         told = started - _TELL_EVERY
+        tries = 0
         while not _take(handle):
             waited = time.monotonic() - started
             holder = self.lock_holder()
-            if waited >= limit:
+            tries += 1
+            if waited >= limit and tries > 1:  # once is not enough: `migrate status` takes it for a moment, to look
                 raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s"
-                    + (f"; it is held by {holder}" if holder else ""),
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by(holder)}",
                     hint="wait for the other run to end, or raise --lock-timeout",
                 )
             if time.monotonic() - told >= _TELL_EVERY:
@@ -248,16 +278,20 @@ class SqliteBackend(Bookkeeping):
     def explain(self, error: BaseException) -> Trouble:
         """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
         message = str(error).strip().partition("\n")[0] or type(error).__name__
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in {
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-        }:
-            return Trouble(TroubleKind.RETRY, message)
-        return Trouble(TroubleKind.OTHER, message)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
+        return Trouble(kind, message, _HINTS.get(code, ""))
 
     def waiting_for(self, work: SqliteWork) -> str:
         """Say what the running statement waits for: SQLite does not know."""
         return ""
+
+
+def _is_same(path: Path, handle: IO[str]) -> bool:
+    """Tell whether a path still means the file that is open."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    return False
 
 
 def _take(handle: IO[str], *, shared: bool = False) -> bool:

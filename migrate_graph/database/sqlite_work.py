@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.core.model import TransactionMode
@@ -35,6 +37,9 @@ _OUTSIDE_PRAGMAS = {
 }
 _TRUE = {"1", "on", "true", "yes"}
 
+# Not SQLITE_BUSY_SNAPSHOT: a transaction that has read what another has changed since can only begin again.
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY}
+
 
 class WorkCursor(sqlite3.Cursor):
     """A cursor that lets its connection open the transaction with the marker."""
@@ -45,7 +50,7 @@ class WorkCursor(sqlite3.Cursor):
         if self.connection.swallows(sql):
             return self
         self.connection.before_statement(sql)
-        super().execute(sql, parameters)
+        self.connection.patiently(partial(super().execute, sql, parameters))
         self.connection.after_statement(sql)
         return self
 
@@ -72,6 +77,7 @@ class WorkConnection(sqlite3.Connection):
         super().__init__(*arguments, **options)
         self.write_marker: Callable[[], None] | None = None
         self.mode = TransactionMode.OWN
+        self.patience = 0.0
         self.lost_work = False
         self.is_closed = False
         self._open = False
@@ -82,6 +88,22 @@ class WorkConnection(sqlite3.Connection):
         if not issubclass(factory, WorkCursor):
             self.before_statement("")
         return super().cursor(factory)
+
+    def patiently(self, call: Callable[[], object]) -> None:
+        """Repeat while another program holds the database, up to `patience` seconds.
+
+        SQLite waits in C, where no signal handler runs and nothing can interrupt it, so it is let wait a moment at a time.
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                call()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode not in _BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def swallows(self, sql: str) -> bool:
         """Whether a statement is a BEGIN for a transaction that the marker has opened already."""
@@ -110,7 +132,8 @@ class WorkConnection(sqlite3.Connection):
                 self.write_marker()  # type: ignore[misc] # before_statement has asked
             self._marked = True
             return
-        super().cursor(sqlite3.Cursor).execute(sql if _keyword(sql) == "BEGIN" else "BEGIN IMMEDIATE")
+        begin = sql if _keyword(sql) == "BEGIN" else "BEGIN IMMEDIATE"
+        self.patiently(partial(super().cursor(sqlite3.Cursor).execute, begin))
         self._open = True
         self.write_marker()  # type: ignore[misc] # before_statement has asked
         if self.mode is TransactionMode.SINGLE:
@@ -142,7 +165,7 @@ class WorkConnection(sqlite3.Connection):
         """Commit the transaction, whatever `transaction=` says."""
         if self._open and not self.in_transaction:
             self.lost_work = True
-        super().commit()
+        self.patiently(super().commit)
         self._open = False
 
     def really_rollback(self) -> None:
@@ -193,6 +216,7 @@ class SqliteWork:
         self._key = key
         self._connect = connect
         self._started = False
+        self._lost_work = False
         self._connection: WorkConnection
         self._ledger = ledger.on(self._execute)
         self.db = make_dal(
@@ -203,6 +227,8 @@ class SqliteWork:
         self.views = ViewKeeper.on_sqlite(lambda: self._connection, ledger.names)
 
     def _connector(self) -> WorkConnection:
+        if self._started:
+            self._lost_work = self._lost_work or self._connection.has_lost_work()
         self._connection = self._connect()
         if self._started:
             self._arm()
@@ -224,7 +250,7 @@ class SqliteWork:
 
     def check(self) -> None:
         connection = self._connection
-        if connection.has_lost_work():
+        if self._lost_work or connection.has_lost_work():
             raise AttemptFailed(
                 "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)",
                 hint="let the exception pass, and call db.commit() before closing the connection",
@@ -250,6 +276,9 @@ class SqliteWork:
     def leftovers(self) -> list[str]:
         """Say what a failure left behind that no rollback removes: nothing, in SQLite."""
         return []
+
+    def is_lost(self) -> bool:
+        return False  # a file does not hang up
 
     def close(self) -> None:
         self._connection.write_marker = None
