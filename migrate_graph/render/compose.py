@@ -66,7 +66,7 @@ def build_picture(
     """
     options = options or PictureOptions()
     check_link_template(options.link_template)
-    about = About(graph, plan, history, tuple(findings))
+    about = About(graph, plan, history, tuple(findings), options.ordering)
     facts = facts_of(about)
     if options.grouping is Grouping.MODULE:
         return overview(about, facts, options)
@@ -124,10 +124,9 @@ class _Composer:
 
     def _in_order(self, shown: AbstractSet[Node]) -> list[Node]:
         """Sort: migrations as they run, then views as declared, then what nothing declares, by name."""
-        graph, plan = self.about.graph, self.about.plan
-        order = plan.order if plan and plan.order else graph.order()
+        order, views = self.about.order, self.about.graph.views
         places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(order)}
-        places |= {Node(NodeKind.VIEW, name): len(order) + place for place, name in enumerate(graph.views)}
+        places |= {Node(NodeKind.VIEW, name): len(order) + place for place, name in enumerate(views)}
         return sorted(shown, key=lambda node: (places.get(node, len(places)), node))
 
     def _earlier(self, shown: AbstractSet[Node]) -> dict[Node, int]:

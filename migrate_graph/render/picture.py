@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node
+from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.rules import Finding
@@ -48,6 +48,7 @@ class PictureOptions:
         grouping: see `Grouping`.
         link_template: URL of a source line, with `{file}` and `{line}`; empty for no links.
         limit: how many migrations of a longer plan are drawn; 0 for all.
+        ordering: how ties are broken where no plan tells the order.
     """
 
     title: str = "migrate"
@@ -58,6 +59,7 @@ class PictureOptions:
     grouping: Grouping = Grouping.AUTO
     link_template: str = ""
     limit: int = 100
+    ordering: Ordering = Ordering.LEGACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,19 @@ class About:
         plan: what would run; None when nothing was planned.
         history: what the database remembers; None when none was asked.
         findings: what is wrong.
+        ordering: how ties are broken where no plan tells the order.
     """
 
     graph: MigrationGraph
     plan: Plan | None = None
     history: History | None = None
     findings: tuple[Finding, ...] = ()
+    ordering: Ordering = Ordering.LEGACY
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Every declared migration in the order in which it runs."""
+        return self.plan.order if self.plan and self.plan.order else self.graph.order(self.ordering)
 
 
 @dataclass(frozen=True, slots=True)

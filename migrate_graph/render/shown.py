@@ -208,8 +208,7 @@ def _walk(start: AbstractSet[Node], hops: int, index: Mapping[Node, list[Node]])
 
 def _newest(about: About, facts: Mapping[Node, Fact]) -> Shown:
     """Give the newest migrations, with the views they open or whose windows they move: where people work."""
-    order = about.plan.order if about.plan else about.graph.order()
-    newest = {Node(NodeKind.MIGRATION, name) for name in order[-NEWEST:]}
+    newest = {Node(NodeKind.MIGRATION, name) for name in about.order[-NEWEST:]}
     # A project may have more views than migrations, or nothing but views.
     newest |= {
         Node(NodeKind.VIEW, name) for name in list(about.graph.views)[len(newest) - NEWEST :] if len(newest) < NEWEST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +141,7 @@ def draw(
         None if stateless else plan,
         None if stateless else reading.history,
         findings,
-        options=options,
+        options=replace(options, ordering=project.ordering),
     )
     return render.render(picture, format_name, renderer=renderer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +113,12 @@ def test_the_views_of_the_seed(tmp_path: Path, postgres_uri: str, run_migrate: R
     with psycopg2.connect(postgres_uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT matviewname FROM pg_matviews ORDER BY 1")
         assert cursor.fetchall() == [("another_example_view",), ("my_example_view",)]
+
+
+def test_graph_and_plan_tell_one_order(shop: Path, run_migrate: RunMigrate) -> None:
+    """The shop's files are told apart by sequence numbers: also a picture without a plan has to follow them."""
+    planned, drawn = (run_migrate(command, cwd=shop).stdout for command in ("plan", "graph"))
+    names = re.compile(r"[a-z_]+_2026\d{4}_\d{3}")
+    order = re.findall(r"^ *\d+  ([a-z_]+_2026\d{4}_\d{3})", planned, re.MULTILINE)
+    assert len(order) == 28
+    assert names.findall(drawn.partition("\nviews\n")[0]) == order
