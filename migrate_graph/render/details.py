@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import Attempt
 from migrate_graph.core.model import Migration, TransactionMode
+from migrate_graph.core.plan import Step
 from migrate_graph.render.picture import About
 from migrate_graph.render.words import one_line
 
@@ -18,7 +19,7 @@ class Details:
     def __init__(self, about: About) -> None:
         self._graph = about.graph
         self._attempts = about.history.last_attempts() if about.history else {}
-        self._blocked = {each.migration.name: each.by for each in about.plan.blocked} if about.plan else {}
+        self._plan = about.plan
         self._findings: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for finding in about.findings:
             text = f"{finding.message} ({finding.hint})" if finding.hint else finding.message
@@ -33,9 +34,13 @@ class Details:
         migration = self._graph.migrations.get(name)
         if migration:
             yield from _declaration(migration)
+        step = self._plan.step_of(name) if self._plan else None
+        if step:
+            yield from _views(step)
         if name in self._attempts:
             yield from _attempt(self._attempts[name])
-        yield "blocked by", ", ".join(each for each in self._blocked.get(name, ()) if each != name)
+        blocked_by = self._plan.blocked_by(name) if self._plan else ()
+        yield "blocked by", ", ".join(each for each in blocked_by if each != name)
 
     def _of_view(self, name: str) -> Iterator[tuple[str, str]]:
         view = self._graph.views.get(name)
@@ -51,6 +56,14 @@ def _declaration(migration: Migration) -> Iterator[tuple[str, str]]:
     yield "tags", ", ".join(sorted(migration.tags))
     if migration.transaction is not TransactionMode.OWN:
         yield "transaction", str(migration.transaction)
+
+
+def _views(step: Step) -> Iterator[tuple[str, str]]:
+    """Say what a step does to views."""
+    changed = {*step.creates, *step.retires}
+    yield "creates", ", ".join(step.creates)
+    yield "rebuilds", ", ".join(view for view in step.views_up if view not in changed)
+    yield "retires", ", ".join(step.retires)
 
 
 def _attempt(attempt: Attempt) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,9 @@ from migrate_graph.render.words import columns
 WIDEST = 12
 """More lanes than this are no picture any more: words instead (`after #3, #5`)."""
 
+_LEAST_NOTE = 26
+"""Columns of a note that stand behind a name also where the name alone fills the line: it may say FAILED."""
+
 _GLYPHS = {state: style.glyph for state, style in STATES.items()} | {State.DECLARED: "○"}
 _ASCII_GLYPHS = {
     State.DECLARED: "o",
@@ -79,24 +82,50 @@ def _to_ascii(line: Line) -> str:
 def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
     """Draw migrations; where the lanes would be too many, or leave no room for names, say it in words."""
     parents = _parents(rows, picture)
+    backwards = _backwards(rows, picture)
     drawing = _Lanes.of(parents)
     drawn = [drawing.place(node.key) for node in rows]
     lanes = max((len(line) for above, line in drawn for line in (*above, line)), default=0)
     longest = max((columns(node.name) for node in rows), default=0)
     digits = max((len(str(node.place)) for node in rows), default=1)
     if lanes > 2 * WIDEST or digits + lanes + longest + 4 > max(width, 60):
-        return _in_words(rows, parents, width, digits)
+        return _in_words(rows, parents, backwards, width=width, digits=digits)
     lines: list[Line] = []
     for node, (above, line) in zip(rows, drawn, strict=True):
         lines += [Line(f"{'':{digits}}  {connector}") for connector in above]
         number = str(node.place or "")
         mark = line.replace("*", _GLYPHS[node.state])
         head = f"{number:>{digits}}  {mark:<{lanes}}  {node.name}"
-        lines.append(Line(_with_note(head, digits + lanes + 4 + longest, ", ".join(node.notes), width), node.state))
+        lines.append(Line(_with_note(head, digits + lanes + 4 + longest, _told(node, backwards), width), node.state))
     return lines
 
 
-def _in_words(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]], width: int, digits: int) -> list[Line]:
+def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
+    """Give what stands behind a name; its place in the run stands before it already."""
+    notes = [note.removeprefix(f"#{node.place} ") for note in node.notes]
+    if backwards[node.key]:
+        notes.append(f"also after {', '.join(backwards[node.key])} below")
+    return "; ".join((*notes, *node.happenings))
+
+
+def _backwards(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
+    """Give what a row waits for that stands below it, or is itself: no lane leads upwards."""
+    places = {node.key: place for place, node in enumerate(rows)}
+    found: dict[str, list[str]] = {node.key: [] for node in rows}
+    for edge in picture.edges:
+        if edge.before in places and edge.after in places and places[edge.before] >= places[edge.after]:
+            found[edge.after].append(rows[places[edge.before]].name)
+    return found
+
+
+def _in_words(
+    rows: Sequence[PictureNode],
+    parents: Mapping[str, Sequence[str]],
+    backwards: Mapping[str, Sequence[str]],
+    *,
+    width: int,
+    digits: int,
+) -> list[Line]:
     """Write one line per migration, naming what it waits for; a row has a number of its own where the run gives none."""
     numbered = any(node.place for node in rows)
     labels = {
@@ -108,14 +137,15 @@ def _in_words(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]],
     for row, node in enumerate(rows, 1):
         number = str(node.place or ("" if numbered else row))
         after = ", ".join(labels[parent] for parent in parents[node.key])
-        note = ", ".join((*node.notes, f"after {after}") if after else node.notes)
+        told = _told(node, backwards)
+        note = "; ".join(each for each in (f"after {after}" if after else "", told) if each)
         head = f"{number:>{digits}}  {_GLYPHS[node.state]}  {node.name}"
         lines.append(Line(_with_note(head, columns(head), note, width), node.state))
     return lines
 
 
 def _parents(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
-    """Give what each row waits for among the rows above it, in their order; an edge back up closes a ring and is named in words."""
+    """Give what each row waits for among the rows above it, in their order."""
     places = {node.key: place for place, node in enumerate(rows)}
     parents: dict[str, list[str]] = {node.key: [] for node in rows}
     for edge in sorted(picture.edges, key=lambda edge: places.get(edge.before, -1)):
@@ -236,7 +266,7 @@ def _with_note(head: str, column: int, note: str, width: int) -> str:
     if not note:
         return head
     text = f"{head:<{column}}  {note}" if column + 12 <= width else f"{head}  {note}"
-    return _cut(text, max(width, columns(head)))
+    return _cut(text, max(width, columns(head) + _LEAST_NOTE))
 
 
 def _cut(text: str, width: int) -> str:

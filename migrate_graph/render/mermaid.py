@@ -116,13 +116,16 @@ def _table(picture: Picture, room: int) -> list[str]:
     lines = ["| # | migration | state | declared at | |", "|--:|---|---|---|---|"]
     left = room - sum(map(len, lines)) - 100
     for number, node in enumerate(rows):
-        more = "; ".join(f"{word}: {text}" for word, text in node.details if word in {"error", "blocked by"})
         cells = (
             str(node.place or ""),
             f"`{node.name}`" if "`" not in node.name else _markdown(node.name),
             str(node.state),
         )
-        line = "| " + " | ".join((*map(_cell, cells), _markdown(node.source), _markdown(more))) + " |"
+        line = (
+            "| "
+            + " | ".join((*map(_cell, cells), _markdown(node.source), _markdown("; ".join(node.happenings))))
+            + " |"
+        )
         left -= len(line) + 1
         if left < 0:
             return [*lines, "", f"… and {len(rows) - number} more"]

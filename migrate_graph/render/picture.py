@@ -62,6 +62,10 @@ class PictureOptions:
     ordering: Ordering = Ordering.LEGACY
 
 
+HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by", "error"})
+"""Words of `PictureNode.details` that tell of a run rather than of the declaration."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureNode:
     """One box of a picture.
@@ -93,6 +97,11 @@ class PictureNode:
     link: str = ""
     place: int = 0
     details: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def happenings(self) -> tuple[str, ...]:
+        """What happens to it or through it, in words: the part of the details that a report on a run wants."""
+        return tuple(f"{word} {text}" for word, text in self.details if word in HAPPENINGS)
 
     @property
     def tooltip(self) -> str:

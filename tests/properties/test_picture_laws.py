@@ -68,7 +68,9 @@ def test_every_changed_view_is_explained_by_an_arrow(registry: Registry, data: s
         if {EdgeKind.USES, EdgeKind.REPLACES} & set(edge.kinds):
             related.setdefault(edge.before, set()).add(edge.after)
             related.setdefault(edge.after, set()).add(edge.before)
-    explained = {key for edge in picture.edges for key in (edge.before, edge.after) if {edge.before, edge.after} & running}
+    explained = {
+        key for edge in picture.edges for key in (edge.before, edge.after) if {edge.before, edge.after} & running
+    }
     front = [key for key in explained if key.startswith("v.")]
     while front:
         fresh = related.get(front.pop(), set()) - explained
@@ -93,52 +95,45 @@ def test_every_text_format_takes_every_graph(registry: Registry, data: st.DataOb
 
 # Reading lanes back -----------------------------------------------------------------------------------------------------------
 
-DOWN = set("│├┤╭╮┼")
-UP = set("│├┤╰╯┼")
 
+class Drawing:
+    """Lanes read from the characters alone, as an eye does: every line is followed upwards from a node to nodes."""
 
-def read_back(lines: list[str]) -> set[tuple[str, str]]:
-    """Read edges from the characters alone, as an eye does: follow lines upwards from every node to nodes."""
-    grid: list[str] = []
-    nodes: dict[tuple[int, int], str] = {}
-    for line in lines:
-        # Without a plan there are no numbers: one blank column and two spaces stand before the lanes.
-        match = re.match(r"^ {3}(?P<lanes>[│├┤╭╮╰╯┼─ ○]*)(?:  (?P<name>\w+))?$", line)
-        assert match, line
-        lanes = match["lanes"]
-        place = next((index for index, each in enumerate(lanes) if each == "○"), None)
-        if place is not None:
-            nodes[len(grid), place] = str(match["name"])
-        grid.append(lanes)
+    def __init__(self, lines: list[str]) -> None:
+        self.grid: list[str] = []
+        self.nodes: dict[tuple[int, int], str] = {}
+        for line in lines:
+            # Without a plan there are no numbers: one blank column and two spaces stand before the lanes.
+            match = re.match(r"^ {3}(?P<lanes>[│├┤╭╮╰╯┼─ ○]*)(?:  (?P<name>\w+))?$", line)
+            assert match, line
+            if "○" in match["lanes"]:
+                self.nodes[len(self.grid), match["lanes"].index("○")] = str(match["name"])
+            self.grid.append(match["lanes"])
 
-    def at(row: int, column: int) -> str:
-        return grid[row][column] if 0 <= row < len(grid) and 0 <= column < len(grid[row]) else " "
+    def edges(self) -> set[tuple[str, str]]:
+        return {(source, name) for (row, column), name in self.nodes.items() for source in self.sources(row, column)}
 
-    def takes(row: int, column: int) -> bool:
+    def at(self, row: int, column: int) -> str:
+        return self.grid[row][column] if row >= 0 and 0 <= column < len(self.grid[row]) else " "
+
+    def takes(self, row: int, column: int) -> bool:
         """Whether a connector's end leads down to the node of the next node row (the other end gives)."""
-        below = row + 1
-        while (below, column) not in nodes and not any(each == below for each, _ in nodes):
-            below += 1
-        return (below, column) in nodes
+        return next(place for place in self.nodes if place[0] > row)[1] == column
 
-    def sources(row: int, column: int) -> set[str]:
+    def sources(self, row: int, column: int) -> set[str]:
         """Follow the line that ends at the top of this cell."""
         above = row - 1
-        if (above, column) in nodes:
-            return {nodes[above, column]}
-        mark = at(above, column)
-        if mark not in DOWN:
-            return set()
-        found = sources(above, column) if mark in UP else set()
-        if mark in "├┤╭╮" and takes(above, column):
+        if (above, column) in self.nodes:
+            return {self.nodes[above, column]}
+        mark = self.at(above, column)
+        found = self.sources(above, column) if mark in "│├┤┼" else set()
+        if mark in "├┤╭╮" and self.takes(above, column):
             step = 1 if mark in "├╭" else -1
             end = column + step
-            while at(above, end) in "─┼":
+            while self.at(above, end) in "─┼":
                 end += step
-            found |= sources(above, end)
+            found |= self.sources(above, end)
         return found
-
-    return {(source, name) for (row, column), name in nodes.items() for source in sources(row, column)}
 
 
 @settings(max_examples=200)
@@ -147,4 +142,4 @@ def test_lanes_read_back_to_the_reduced_edges(requires: dict[str, list[str]]) ->
     graph = graph_of(*paths_of(requires), declared=list(requires))
     picture = build_picture(Question.GRAPH, graph, options=PictureOptions(title="t"))
     lines = [line.text for line in to_lines(picture, width=200)]
-    assert read_back(lines[lines.index("") + 1 :]) == set(graph.reduced_requires())
+    assert Drawing(lines[lines.index("") + 1 :]).edges() == set(graph.reduced_requires())

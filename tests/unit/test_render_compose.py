@@ -230,13 +230,17 @@ def test_links_are_made_from_the_template() -> None:
     assert picture.nodes[0].link == "https://code.example/migrations.py#L1"
 
 
-@pytest.mark.parametrize("template", ["javascript:alert(1)", " JavaScript:x", "data:text/html,x", "java\tscript:x", "vbscript:x"])
+@pytest.mark.parametrize(
+    "template", ["javascript:alert(1)", " JavaScript:x", "data:text/html,x", "java\tscript:x", "vbscript:x"]
+)
 def test_templates_that_run_code_are_refused(template: str) -> None:
     with pytest.raises(UsageError, match="link template"):
         check_link_template(template)
 
 
-@pytest.mark.parametrize("template", ["", "https://x/{file}#L{line}", "vscode://file/{file}:{line}", "../{file}#L{line}", "{file}:{line}"])
+@pytest.mark.parametrize(
+    "template", ["", "https://x/{file}#L{line}", "vscode://file/{file}:{line}", "../{file}#L{line}", "{file}:{line}"]
+)
 def test_templates_that_lead_somewhere_are_accepted(template: str) -> None:
     check_link_template(template)
 

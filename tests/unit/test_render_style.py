@@ -96,7 +96,13 @@ def test_coloured_states_are_told_apart_by_everybody(theme: str, blindness: str)
 def test_states_differ_without_any_colour() -> None:
     def cues(state: State) -> dict[str, object]:
         style = STATES[state]
-        return {"glyph": style.glyph, "line": style.line, "width": style.width, "bold": style.bold, "double": style.double}
+        return {
+            "glyph": style.glyph,
+            "line": style.line,
+            "width": style.width,
+            "bold": style.bold,
+            "double": style.double,
+        }
 
     for one, other in combinations(State, 2):
         differing = [cue for cue, value in cues(one).items() if cues(other)[cue] != value]

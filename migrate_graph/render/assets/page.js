@@ -36,6 +36,7 @@
     scene.setAttribute('class', 'scene');
     for (const child of [...svg.children]) if (!['title', 'desc', 'style'].includes(child.tagName)) scene.append(child);
     svg.append(scene);
+    svg.setAttribute('role', 'group'); // what is inside an image is hidden from those who hear the page
     svg.removeAttribute('viewBox');
     svg.removeAttribute('width');
     svg.removeAttribute('height');

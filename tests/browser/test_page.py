@@ -1,0 +1,296 @@
+"""The HTML page in a real browser: offline, by mouse and by keyboard, light and dark, with harmless and with harmful names."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawing import graph_of, history_of, migration_of
+
+from migrate_graph.core.graph import MigrationGraph, build_graph
+from migrate_graph.core.history import Attempt, AttemptState, History, Record
+from migrate_graph.core.model import Registry, SourceLocation
+from migrate_graph.core.plan import build_plan
+from migrate_graph.render import render
+from migrate_graph.render.compose import build_picture
+from migrate_graph.render.picture import PictureOptions, Question
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(2)>",
+    "a\"b'c",
+    "javascript:alert(3)",
+    "x&y;",
+    "\u202eevil",
+    "%41:#/",
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Start a headless Chromium: playwright's own, or the machine's."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: no browser to test the page in"
+    )
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            if os.environ.get("REQUIRE_BROWSER"):  # noqa: TID251 - one CI job must not skip
+                raise
+            pytest.skip(f"no Chromium to test the page in: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page in one browser window, with everything that went wrong on it."""
+
+    def __init__(self, browser: Any, path: Path, *, scheme: str = "light", fragment: str = "") -> None:
+        self.complaints: list[str] = []
+        self.context = browser.new_context(offline=True, color_scheme=scheme, viewport={"width": 1400, "height": 860})
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", self._requested)
+        self.page.goto(path.as_uri() + fragment)
+        self.page.wait_for_selector("html[data-ready]", timeout=5000)
+        self.page.wait_for_timeout(50)
+
+    def _requested(self, request: Any) -> None:
+        if not request.url.startswith("file:"):
+            self.complaints.append(f"requested {request.url}")
+
+    def node(self, key: str) -> Any:
+        return self.page.locator(f'main [id="{key}"]')
+
+    def classes(self, key: str) -> set[str]:
+        return set((self.node(key).get_attribute("class") or "").split())
+
+    def transform(self) -> str:
+        self.page.wait_for_timeout(60)
+        return str(self.page.locator("g.scene").evaluate("element => element.style.transform"))
+
+
+def large() -> MigrationGraph:
+    path = " < ".join(f"m{number:03d}_20260101_{number:03d}" for number in range(80))
+    return graph_of(
+        path,
+        "m070_20260101_070 < side_20260301_001",
+        migrations={"m078_20260101_078": {"touches": ["Report"]}},
+        views={"Report": {"since": "m010_20260101_010"}, "Dashboard": {"uses": "Report"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    graph = large()
+    applied = [name for name in graph.migrations if name < "m076"]
+    records = {name: Record(name, installed=True) for name in applied}
+    failed = Attempt(1, "m076_20260101_076", "run", AttemptState.FAILED, error='column "vat" already exists')
+    history = History({**records, failed.name: Record(failed.name, installed=False)}, (failed,))
+    options = PictureOptions(title="shop", link_template="https://code.example/{file}#L{line}")
+    picture = build_picture(Question.PLAN, graph, build_plan(graph, history), history, options=options)
+    path = tmp_path_factory.mktemp("page") / "plan.html"
+    path.write_bytes(render(picture, "html"))
+    return path
+
+
+@pytest.fixture
+def visit(chromium: Any, page_path: Path) -> Iterator[Visit]:
+    visited = Visit(chromium, page_path)
+    yield visited
+    assert visited.complaints == []
+    visited.context.close()
+
+
+FAILED = "m.m076_20260101_076"
+
+
+def test_two_pictures_in_two_tabs(visit: Visit) -> None:
+    assert visit.page.locator("main g.node").count() < 20
+    visit.page.get_by_role("button", name="all").click()
+    assert visit.page.locator("main g.node").count() == 83
+
+
+def test_a_click_opens_the_panel_and_escape_closes_it(visit: Visit) -> None:
+    visit.node(FAILED).click()
+    panel = visit.page.locator("aside").inner_text()
+    assert "FAILED, again as #" in panel
+    assert 'column "vat" already exists' in panel
+    assert "migrations.py:761" in panel
+    assert "runs after (76 in all)" in panel
+    assert visit.page.url.endswith(f"#{FAILED}")
+    assert visit.page.locator("aside a").get_attribute("href") == "https://code.example/migrations.py#L761"
+    assert "selected" in visit.classes(FAILED)
+    assert "faded" in visit.classes("m.side_20260301_001")
+    assert "faded" not in visit.classes("m.m077_20260101_077")
+    visit.page.keyboard.press("Escape")
+    assert not visit.page.locator("aside").is_visible()
+    assert "#" not in visit.page.url
+    assert "faded" not in visit.classes("m.side_20260301_001")
+
+
+def test_a_link_in_the_panel_walks_also_into_the_other_tab(visit: Visit) -> None:
+    visit.node(FAILED).click()
+    visit.page.locator("aside li button").first.click()
+    assert "m075_20260101_075" in visit.page.locator("aside h2").inner_text()
+    visit.page.locator("aside li button").first.click()
+    assert "m074_20260101_074" in visit.page.locator("aside h2").inner_text()
+    assert visit.page.locator("main g.node").count() == 83
+
+
+def test_wheel_drag_and_keys_move_the_picture(visit: Visit) -> None:
+    seen = [visit.transform()]
+    visit.page.mouse.move(600, 400)
+    visit.page.mouse.wheel(0, -300)
+    seen.append(visit.transform())
+    visit.page.mouse.down()
+    visit.page.mouse.move(700, 460, steps=4)
+    visit.page.mouse.up()
+    seen.append(visit.transform())
+    for key in ("+", "ArrowLeft", "-"):
+        visit.page.keyboard.press(key)
+        visit.page.wait_for_timeout(200)
+        seen.append(visit.transform())
+    assert all(one != other for one, other in zip(seen, seen[1:], strict=False)), seen  # noqa: RUF007
+    assert not visit.page.locator("aside").is_visible()
+    visit.page.keyboard.press("0")
+    visit.page.wait_for_timeout(200)
+    assert visit.transform() == seen[0]
+
+
+def test_search_counts_and_enter_walks(visit: Visit) -> None:
+    visit.page.keyboard.press("/")
+    visit.page.keyboard.type("pending migration")
+    assert re.fullmatch(r"\d+ found", visit.page.locator("#hits").inner_text())
+    visit.page.keyboard.press("Enter")
+    first = visit.page.locator("aside h2").inner_text()
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator("aside h2").inner_text() != first
+    assert visit.page.locator("#hits").inner_text().startswith("2 of ")
+    visit.page.locator("#search").fill("nothing is called this")
+    assert visit.page.locator("#hits").inner_text() == "none found"
+
+
+def test_filters_hide_nodes_and_their_arrows(visit: Visit) -> None:
+    before = visit.page.locator("main g.edge:not(.gone)").count()
+    visit.page.get_by_role("checkbox", name="applied").uncheck()
+    assert visit.page.locator("main g.node.applied:not(.gone)").count() == 0
+    assert visit.page.locator("main g.edge:not(.gone)").count() < before
+    visit.page.get_by_role("checkbox", name="applied").check()
+    visit.page.get_by_role("checkbox", name="view").uncheck()
+    assert visit.page.locator("main g.node.view:not(.gone)").count() == 0
+    assert visit.page.locator("main g.edge:not(.gone)").count() < before
+
+
+def test_filter_by_module(visit: Visit) -> None:
+    visit.page.locator("#module").select_option("views.py")
+    assert visit.page.locator("main g.node.migration:not(.gone)").count() == 0
+    assert visit.page.locator("main g.node.view:not(.gone)").count() == 2
+
+
+def test_every_node_is_reached_and_opened_by_keyboard(visit: Visit) -> None:
+    nodes = visit.page.locator("main g.node")
+    assert nodes.count() == visit.page.locator('main g.node[tabindex="0"][role="button"][aria-label]').count()
+    visit.node(FAILED).focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator("aside h2").inner_text() == FAILED[2:]
+
+
+def test_a_deep_link_opens_its_node(chromium: Any, page_path: Path) -> None:
+    visited = Visit(chromium, page_path, fragment="#m.m003_20260101_003")
+    assert visited.page.locator("aside h2").inner_text() == "m003_20260101_003"
+    box = visited.node("m.m003_20260101_003").bounding_box()
+    assert 0 <= box["x"] <= 1400
+    assert 0 <= box["y"] <= 860
+    visited.page.goto(page_path.as_uri() + "#m.nothing%E0%A4%A")
+    assert not visited.page.locator("aside").is_visible()
+    assert visited.complaints == []
+    visited.context.close()
+
+
+def test_no_letter_leaves_its_box(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="all").click()
+    outside = visit.page.evaluate(
+        """() => [...document.querySelectorAll('main g.node')].flatMap((node) => {
+          const box = node.querySelector('polygon').getBBox();
+          return [...node.querySelectorAll('text')].filter((text) => {
+            const { x, width } = text.getBBox();
+            return x < box.x || x + width > box.x + box.width;
+          }).map((text) => text.textContent);
+        })"""
+    )
+    assert outside == []
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")])
+def test_the_page_follows_the_reader(chromium: Any, page_path: Path, scheme: str, colour: str) -> None:
+    visited = Visit(chromium, page_path, scheme=scheme)
+    assert visited.page.evaluate("() => getComputedStyle(document.body).backgroundColor") == colour
+    fill = visited.node(FAILED).locator("polygon").first.evaluate("element => getComputedStyle(element).fill")
+    assert fill == {"light": "rgb(179, 38, 30)", "dark": "rgb(255, 138, 122)"}[scheme]
+    assert visited.complaints == []
+    visited.context.close()
+
+
+def test_print_shows_the_whole_picture_alone(visit: Visit) -> None:
+    visit.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    visit.page.emulate_media(media="print")
+    assert not visit.page.locator("header").is_visible()
+    assert visit.page.locator("main svg").get_attribute("viewBox")
+    visit.page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert visit.page.locator("main svg").get_attribute("viewBox") is None
+
+
+def test_hostile_names_are_only_text(chromium: Any, tmp_path: Path) -> None:
+    migrations = tuple(
+        migration_of(name, HOSTILE[place - 1 : place], place, source=SourceLocation(name, 1), module=name)
+        for place, name in enumerate(HOSTILE)
+    )
+    graph = build_graph(Registry(migrations))
+    history = history_of()
+    picture = build_picture(
+        Question.GRAPH, graph, build_plan(graph, history), history, options=PictureOptions(title=HOSTILE[1])
+    )
+    path = tmp_path / "page.html"
+    path.write_bytes(render(picture, "html"))
+    visited = Visit(chromium, path)
+    assert visited.page.locator("main g.node").count() == len(HOSTILE)
+    for node in picture.nodes:
+        visited.page.evaluate("key => { location.hash = encodeURIComponent(key); }", node.key)
+        visited.page.wait_for_timeout(30)
+        assert visited.page.locator("aside h2").inner_text() == node.name
+    assert visited.complaints == []
+    visited.context.close()
+
+
+def test_a_picture_by_itself_is_safe_and_dark_too(chromium: Any, tmp_path: Path) -> None:
+    graph = graph_of("a < b")
+    path = tmp_path / "plan.svg"
+    path.write_bytes(render(build_picture(Question.PLAN, graph, build_plan(graph, History()), History()), "svg"))
+    context = chromium.new_context(offline=True, color_scheme="dark")
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert page.evaluate("() => getComputedStyle(document.querySelector('rect.page')).fill") == "rgb(13, 17, 23)"
+    context.close()
+
+
+def test_a_thousand_nodes_are_ready_in_two_seconds(chromium: Any, tmp_path: Path) -> None:
+    paths = [" < ".join(f"m{lane}_{number:03d}" for number in range(100)) for lane in range(10)]
+    picture = build_picture(Question.GRAPH, graph_of(*paths), options=PictureOptions(everything=True))
+    path = tmp_path / "page.html"
+    path.write_bytes(render(picture, "html"))
+    visited = Visit(chromium, path)
+    ready = visited.page.evaluate("() => performance.now()")
+    assert visited.page.locator("main g.node").count() == 1000
+    assert ready < 4000, "two seconds on a quiet machine, twice that on a busy one"
+    assert visited.complaints == []
+    visited.context.close()
