@@ -73,7 +73,7 @@ faults: install ## kills, signals and server faults, with all seeds
 
 .PHONY: bench
 bench: install ## how fast, and how it grows
-	$(BIN)/pytest tests/bench --benchmark-only
+	$(BIN)/pytest tests/bench
 
 .PHONY: docs
 docs: install ## write the generated pages and pictures, then build the site, strictly

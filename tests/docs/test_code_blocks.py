@@ -93,9 +93,11 @@ def test_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
             for command, exits, shown in dialogue(block.text):
                 exports += [command] if command.startswith("export ") else []
                 done = run("\n".join([*exports, command]), project)
-                where = f"{page}:{block.line}: {command}\n{done.stdout}"
-                assert done.returncode == exits, where
-                assert not shown or matches(shown=shown, real=done.stdout), where
+                where = f"{page}:{block.line}: {command} → {done.returncode}\n{done.stdout}"
+                if done.returncode != exits:
+                    pytest.fail(f"{where}\nshould have ended with {exits}", pytrace=False)
+                if shown and not matches(shown=shown, real=done.stdout):
+                    pytest.fail(f"{where}\nthe page says:\n{shown}", pytrace=False)
 
 
 def python_blocks() -> Iterator[object]:

@@ -65,3 +65,12 @@ def test_links_lead_somewhere(page: str) -> None:
     ]
     missing = [target for target in local if not (ROOT / page).parent.joinpath(target).exists()]
     assert not missing
+
+
+def test_the_readme_names_every_command(generator: ModuleType) -> None:
+    from migrate_graph.cli.commands import app
+
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Commands")[2].partition("\n## ")[0]
+    words = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`([^`]+)`", table))))
+    missing = [path for path, _ in generator.commands(app(), "") if not set(path.split()) <= words]
+    assert not missing
