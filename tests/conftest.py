@@ -36,6 +36,14 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def roles(postgres_server: PostgresServer) -> tuple[str, ...]:
+    """Roles of the server that tests give privileges to; nobody can log in as one."""
+    names = ("reader", "clerk", "keeper", "auditor")
+    postgres_server.execute(*(f"CREATE ROLE {name}" for name in names))
+    return names
+
+
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of this test alone, to stop and kill; costs about two seconds."""

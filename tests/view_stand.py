@@ -104,3 +104,67 @@ class SqliteStand(Stand):
     @property
     def keeper(self) -> ViewKeeper:
         return self._keeper
+
+
+SHOP = """
+CREATE TABLE orders (id int, customer varchar(20), total numeric, note text, secret text);
+INSERT INTO orders SELECT g, 'c' || g, g * 2, 'n' || g, 's' FROM generate_series(1, 50) g;
+CREATE TABLE vault (id int);
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+"""
+BASE = "CREATE VIEW base AS SELECT id, customer, total, note FROM orders"
+LEFT = "CREATE VIEW lefty AS SELECT id, customer FROM base"
+RIGHT = "CREATE VIEW righty AS SELECT id, total FROM base"
+TOP = "CREATE MATERIALIZED VIEW top AS SELECT l.id, l.customer, r.total FROM lefty l JOIN righty r USING (id)"
+DRESS = """
+ALTER VIEW base SET (security_invoker = true, security_barrier = true);
+ALTER VIEW lefty SET (check_option = cascaded);
+COMMENT ON VIEW base IS 'the base: it''s 100%% \\ "quoted"';
+COMMENT ON COLUMN base.customer IS 'who';
+ALTER VIEW base ALTER COLUMN note SET DEFAULT 'none';
+GRANT SELECT ON base, orders TO keeper;
+GRANT SELECT ON base TO reader WITH GRANT OPTION;
+GRANT SELECT (id), UPDATE (note) ON base TO clerk;
+GRANT INSERT ON base TO PUBLIC;
+SET ROLE reader; GRANT SELECT ON base TO auditor; RESET ROLE;
+REVOKE DELETE ON base FROM postgres;
+CREATE TRIGGER base_insert INSTEAD OF INSERT ON base FOR EACH ROW EXECUTE FUNCTION shout();
+COMMENT ON TRIGGER base_insert ON base IS 'rings';
+CREATE RULE base_delete AS ON DELETE TO base DO INSTEAD NOTHING;
+COMMENT ON RULE base_delete ON base IS 'never';
+ALTER VIEW lefty OWNER TO keeper;
+GRANT SELECT ON righty TO clerk;
+CREATE UNIQUE INDEX top_id ON top (id) WITH (fillfactor = 70);
+CREATE INDEX top_low ON top (lower(customer)) WHERE total > 3;
+COMMENT ON INDEX top_id IS 'unique';
+COMMENT ON MATERIALIZED VIEW top IS 'all of it';
+ALTER MATERIALIZED VIEW top CLUSTER ON top_id;
+ALTER INDEX top_low ALTER COLUMN 1 SET STATISTICS 77;
+ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET STATISTICS 500, ALTER COLUMN customer SET (n_distinct = 40);
+ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET STORAGE EXTERNAL;
+ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET COMPRESSION pglz;
+ALTER MATERIALIZED VIEW top SET (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+CREATE STATISTICS top_stats (dependencies) ON id, total FROM top;
+COMMENT ON STATISTICS top_stats IS 'together';
+ALTER STATISTICS top_stats SET STATISTICS 200;
+ALTER STATISTICS top_stats OWNER TO keeper;
+GRANT SELECT ON top TO reader;
+ALTER MATERIALIZED VIEW top OWNER TO keeper;
+"""
+
+
+def dressed(stand: PostgresStand) -> list[Any]:
+    """Make the stack of views, dressed with everything that DROP and CREATE lose; give its managers, dependencies first."""
+    stand(SHOP, "GRANT CREATE ON SCHEMA public TO keeper", BASE, LEFT, RIGHT, TOP, DRESS.replace("%%", "%"))
+    stand.connection.commit()
+    return [
+        stand.manager(name, up=up) for name, up in (("Base", BASE), ("Lefty", LEFT), ("Righty", RIGHT), ("Top", TOP))
+    ]
+
+
+def kept(stand: PostgresStand, down: list[Any], up: list[Any], *body: str, migration: str = "m") -> None:
+    """Run statements inside a block."""
+    stand.keeper.take_down(down, up, migration=migration, observer=stand.events.append)
+    stand(*body or ("SELECT 1",))
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()

@@ -137,7 +137,7 @@ class SqliteCatalog:
                 name,
                 kind.upper(),
                 definition=sql if kind == "view" else "",
-                fingerprint=sha256(sql.encode()).hexdigest()[:16] if kind == "view" else "",
+                fingerprint=f":{sha256(sql.encode()).hexdigest()[:16]}" if kind == "view" else "",
                 items=tuple(triggers.get(name, ())) if kind == "view" else (),
             )
             for kind, name, _, sql in schema

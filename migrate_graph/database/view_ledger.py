@@ -59,7 +59,7 @@ class Relation:
         name: its bare name.
         kind: VIEW, MATERIALIZED VIEW or TABLE.
         definition: the statement that creates it; empty for a table.
-        fingerprint: of the definition, comparable within one version of the server; empty for a table.
+        fingerprint: `version:hash` of the definition, comparable within one version; empty for a table.
         owner: name of the role that owns it; empty where the database has none.
         columns: names of its columns.
         items: what the definition does not say.

@@ -178,15 +178,16 @@ _ITEMS = (
     UNION ALL
     SELECT oid, 12, 'cluster', '', format('ALTER <kind> %s CLUSTER ON %I', identity, relname), columns FROM index WHERE indisclustered
     UNION ALL
-    SELECT oid, 12, 'statistics', name,
-        format('%s; ALTER STATISTICS %s OWNER TO %I', pg_catalog.pg_get_statisticsobjdef(stxoid), name, pg_catalog.pg_get_userbyid(stxowner)), columns
-    FROM statistics
+    SELECT oid, 12, 'statistics', name, pg_catalog.pg_get_statisticsobjdef(stxoid), columns FROM statistics
     UNION ALL
     SELECT oid, 13, 'statistics target', name, format('ALTER STATISTICS %s SET STATISTICS %s', name, target), columns
     FROM statistics WHERE target::int >= 0
     UNION ALL
     SELECT oid, 13, 'statistics comment', name, format('COMMENT ON STATISTICS %s IS %L', name, c.description), columns
     FROM statistics JOIN comment c ON c.objoid = stxoid AND c.classoid = 'pg_catalog.pg_statistic_ext'::regclass
+    UNION ALL
+    SELECT oid, 14, 'statistics owner', name, format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
+    FROM statistics WHERE pg_catalog.pg_get_userbyid(stxowner) <> current_user  -- whose they would be anyway
     UNION ALL
     SELECT view.oid, 15, 'security label', l.provider, format('SECURITY LABEL FOR %I ON <kind> %s IS %L', l.provider, identity, l.label), '{}'
     FROM view JOIN pg_catalog.pg_seclabel l ON l.objoid = view.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = 0
@@ -214,6 +215,8 @@ def capture(query: Query, oids: Iterable[int]) -> dict[int, Relation]:
     wanted = sorted(oids)
     if not wanted:
         return {}
+    # Two versions of the server may write one definition in two ways.
+    [(version,)] = query("SELECT pg_catalog.current_setting('server_version_num')::int / 10000")
     items: dict[int, list[Item]] = defaultdict(list)
     for oid, aspect, name, sql, columns in _read(query, _ITEMS, wanted):
         items[oid].append(Item(aspect, name, sql, tuple(columns)))
@@ -226,7 +229,7 @@ def capture(query: Query, oids: Iterable[int]) -> dict[int, Relation]:
             name,
             kind,
             definition=f"CREATE {kind} {identity} AS {definition}" if definition else "",
-            fingerprint=sha256(definition.encode()).hexdigest()[:16] if definition else "",
+            fingerprint=f"{version}:{sha256(definition.encode()).hexdigest()[:16]}" if definition else "",
             owner=owner,
             columns=tuple(columns),
             items=tuple(items[oid]),

@@ -280,7 +280,8 @@ class ViewKeeper:
             gone = remaining - self._catalog.present()
             dropped.update(dict.fromkeys(gone, name_of(manager)))
             remaining -= gone
-            block.observer(ViewDropped(block.migration, name_of(manager)))
+            if gone:  # down() is called before a first creation too
+                block.observer(ViewDropped(block.migration, name_of(manager)))
 
     def _call(self, method: Callable[[], None], what: str, block: _Block) -> None:
         """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error."""

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from catalog_probe import difference, probe
 from servers import PostgresServer
-from view_stand import PostgresStand
+from view_stand import SHOP, TOP, PostgresStand, dressed, kept
 
 from migrate_graph.core.events import Warned
 from migrate_graph.errors import ViewError
@@ -25,69 +25,7 @@ def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
     stand.connection.close()
 
 
-@pytest.fixture(scope="session")
-def roles(postgres_server: PostgresServer) -> None:
-    for role in ("reader", "clerk", "keeper", "auditor"):
-        postgres_server.execute(f"CREATE ROLE {role}")
-
-
-SHOP = """
-CREATE TABLE orders (id int, customer varchar(20), total numeric, note text, secret text);
-INSERT INTO orders SELECT g, 'c' || g, g * 2, 'n' || g, 's' FROM generate_series(1, 50) g;
-CREATE TABLE vault (id int);
-CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
-"""
-BASE = "CREATE VIEW base AS SELECT id, customer, total, note FROM orders"
-LEFT = "CREATE VIEW lefty AS SELECT id, customer FROM base"
-RIGHT = "CREATE VIEW righty AS SELECT id, total FROM base"
-TOP = "CREATE MATERIALIZED VIEW top AS SELECT l.id, l.customer, r.total FROM lefty l JOIN righty r USING (id)"
-DRESS = """
-ALTER VIEW base SET (security_invoker = true, security_barrier = true);
-ALTER VIEW lefty SET (check_option = cascaded);
-COMMENT ON VIEW base IS 'the base: it''s 100%% \\ "quoted"';
-COMMENT ON COLUMN base.customer IS 'who';
-ALTER VIEW base ALTER COLUMN note SET DEFAULT 'none';
-GRANT SELECT ON base, orders TO keeper;
-GRANT SELECT ON base TO reader WITH GRANT OPTION;
-GRANT SELECT (id), UPDATE (note) ON base TO clerk;
-GRANT INSERT ON base TO PUBLIC;
-SET ROLE reader; GRANT SELECT ON base TO auditor; RESET ROLE;
-REVOKE DELETE ON base FROM postgres;
-CREATE TRIGGER base_insert INSTEAD OF INSERT ON base FOR EACH ROW EXECUTE FUNCTION shout();
-COMMENT ON TRIGGER base_insert ON base IS 'rings';
-CREATE RULE base_delete AS ON DELETE TO base DO INSTEAD NOTHING;
-COMMENT ON RULE base_delete ON base IS 'never';
-ALTER VIEW lefty OWNER TO keeper;
-GRANT SELECT ON righty TO clerk;
-CREATE UNIQUE INDEX top_id ON top (id) WITH (fillfactor = 70);
-CREATE INDEX top_low ON top (lower(customer)) WHERE total > 3;
-COMMENT ON INDEX top_id IS 'unique';
-COMMENT ON MATERIALIZED VIEW top IS 'all of it';
-ALTER MATERIALIZED VIEW top CLUSTER ON top_id;
-ALTER INDEX top_low ALTER COLUMN 1 SET STATISTICS 77;
-ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET STATISTICS 500, ALTER COLUMN customer SET (n_distinct = 40);
-ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET STORAGE EXTERNAL;
-ALTER MATERIALIZED VIEW top ALTER COLUMN customer SET COMPRESSION pglz;
-ALTER MATERIALIZED VIEW top SET (autovacuum_enabled = false, toast.autovacuum_enabled = false);
-CREATE STATISTICS top_stats (dependencies) ON id, total FROM top;
-COMMENT ON STATISTICS top_stats IS 'together';
-ALTER STATISTICS top_stats SET STATISTICS 200;
-ALTER STATISTICS top_stats OWNER TO keeper;
-GRANT SELECT ON top TO reader;
-ALTER MATERIALIZED VIEW top OWNER TO keeper;
-"""
-
-
-def dressed(stand: PostgresStand) -> list[Any]:
-    """Make the stack of views, dressed with everything that DROP and CREATE lose; give its managers, dependencies first."""
-    stand(SHOP, "GRANT CREATE ON SCHEMA public TO keeper", BASE, LEFT, RIGHT, TOP, DRESS.replace("%%", "%"))
-    stand.connection.commit()
-    return [
-        stand.manager(name, up=up) for name, up in (("Base", BASE), ("Lefty", LEFT), ("Righty", RIGHT), ("Top", TOP))
-    ]
-
-
-def test_a_dressed_stack_with_a_diamond_is_as_before(stand: PostgresStand, roles: None) -> None:
+def test_a_dressed_stack_with_a_diamond_is_as_before(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     stand.keeper.take_down(managers[::-1], managers, migration="widen", observer=stand.events.append)
@@ -105,7 +43,7 @@ def test_a_dressed_stack_with_a_diamond_is_as_before(stand: PostgresStand, roles
     assert difference(before, probe(stand.connection.cursor())) == []
 
 
-def test_the_probe_sees_what_a_naive_rebuild_loses(stand: PostgresStand, roles: None) -> None:
+def test_the_probe_sees_what_a_naive_rebuild_loses(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     for manager in managers[::-1]:
@@ -113,14 +51,6 @@ def test_the_probe_sees_what_a_naive_rebuild_loses(stand: PostgresStand, roles: 
     for manager in managers:
         manager.up()
     assert len(difference(before, probe(stand.connection.cursor()))) > 25
-
-
-def kept(stand: PostgresStand, down: list[Any], up: list[Any], *body: str, migration: str = "m") -> None:
-    """Run statements inside a block."""
-    stand.keeper.take_down(down, up, migration=migration, observer=stand.events.append)
-    stand(*body or ("SELECT 1",))
-    stand.keeper.bring_up()
-    stand.keeper.check_complete()
 
 
 def warnings(stand: PostgresStand) -> list[str]:
@@ -137,7 +67,7 @@ def warnings(stand: PostgresStand) -> list[str]:
         "ALTER TABLE orders ADD PRIMARY KEY (id)",
     ],
 )
-def test_a_table_changes_under_its_views(stand: PostgresStand, roles: None, statement: str) -> None:
+def test_a_table_changes_under_its_views(stand: PostgresStand, roles: tuple[str, ...], statement: str) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     kept(stand, managers[::-1], managers, statement)
@@ -157,7 +87,7 @@ def test_a_table_changes_under_its_views(stand: PostgresStand, roles: None, stat
     assert warnings(stand) == []
 
 
-def test_what_belonged_to_a_dropped_column_is_dropped_with_a_word(stand: PostgresStand, roles: None) -> None:
+def test_what_belonged_to_a_dropped_column_is_dropped_with_a_word(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     managers = dressed(stand)
     managers[0] = stand.manager("Base", up="CREATE VIEW base AS SELECT id, customer, total FROM orders")
     kept(stand, managers[::-1], managers, "ALTER TABLE orders DROP COLUMN note")
@@ -249,7 +179,7 @@ def test_the_first_creation_has_nothing_to_restore(stand: PostgresStand) -> None
     assert stand("SELECT count(*) FROM v") == [(50,)]
 
 
-def test_what_up_itself_says_wins(stand: PostgresStand, roles: None) -> None:
+def test_what_up_itself_says_wins(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     stand(SHOP)
     create = "CREATE MATERIALIZED VIEW v AS SELECT id, customer FROM orders"
     dress = (
@@ -294,7 +224,7 @@ def test_an_unpopulated_view_stays_so_and_statistics_come_back(stand: PostgresSt
     assert stand("SELECT count(*) FROM pg_stats WHERE tablename = 'full_one'") == [(1,)]
 
 
-def test_default_privileges_do_not_creep_in(stand: PostgresStand, roles: None) -> None:
+def test_default_privileges_do_not_creep_in(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders")
     stand("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO reader, auditor")
     stand("CREATE VIEW w AS SELECT id FROM orders", "REVOKE SELECT ON w FROM auditor", "GRANT SELECT ON w TO clerk")
@@ -327,7 +257,7 @@ def test_a_privilege_given_by_a_vanished_role_fails_and_names_it(
 
 
 def test_an_owner_that_cannot_be_restored_fails_and_names_it(
-    stand: PostgresStand, roles: None, postgres_uri: str, postgres_server: PostgresServer
+    stand: PostgresStand, roles: tuple[str, ...], postgres_uri: str, postgres_server: PostgresServer
 ) -> None:
     stand(SHOP.replace("CREATE TABLE orders", "CREATE TABLE app_orders").replace("INTO orders", "INTO app_orders"))
     stand("GRANT CREATE ON SCHEMA public TO keeper", "GRANT ALL ON app_orders, ewh_implemented_features_views TO app")
@@ -350,7 +280,7 @@ def test_an_owner_that_cannot_be_restored_fails_and_names_it(
     other.connection.close()
 
 
-def test_search_path_and_role_of_the_migration_are_left_alone(stand: PostgresStand, roles: None) -> None:
+def test_search_path_and_role_of_the_migration_are_left_alone(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     stand("CREATE SCHEMA elsewhere", "SET search_path = public, elsewhere")
@@ -365,7 +295,7 @@ def test_search_path_and_role_of_the_migration_are_left_alone(stand: PostgresSta
     assert difference(before, probe(stand.connection.cursor())) == []
 
 
-def test_a_hand_over_carries_over_what_the_relation_had(stand: PostgresStand, roles: None) -> None:
+def test_a_hand_over_carries_over_what_the_relation_had(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     stand(SHOP)
     old = stand.manager("OrdersV1", up="CREATE VIEW v AS SELECT id FROM orders", down="DROP VIEW v")
     new = stand.manager("OrdersV2", up="CREATE VIEW v AS SELECT id, customer FROM orders", down="DROP VIEW v")
@@ -387,7 +317,7 @@ def test_a_manager_that_creates_nothing_is_caught(stand: PostgresStand) -> None:
         kept(stand, [v], [v])
 
 
-def test_a_view_may_be_renamed_or_change_its_kind(stand: PostgresStand, roles: None) -> None:
+def test_a_view_may_be_renamed_or_change_its_kind(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     stand(
         SHOP,
         "CREATE VIEW v AS SELECT id FROM orders",
@@ -457,7 +387,9 @@ def test_a_rollback_inside_the_block_leaves_the_views_and_is_not_success(stand: 
         stand.keeper.check_complete()
 
 
-def test_d04_views_dropped_for_good_by_a_commit_are_repaired_losslessly(stand: PostgresStand, roles: None) -> None:
+def test_d04_views_dropped_for_good_by_a_commit_are_repaired_losslessly(
+    stand: PostgresStand, roles: tuple[str, ...]
+) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     stand.keeper.take_down(managers[::-1], managers, migration="m")
@@ -471,7 +403,7 @@ def test_d04_views_dropped_for_good_by_a_commit_are_repaired_losslessly(stand: P
 
 
 def test_views_without_a_working_manager_come_back_from_their_stored_definition(
-    stand: PostgresStand, roles: None
+    stand: PostgresStand, roles: tuple[str, ...]
 ) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
@@ -506,7 +438,9 @@ def test_a_row_whose_window_is_closed_is_settled(stand: PostgresStand) -> None:
     assert stand("SELECT * FROM ewh_implemented_features_views") == []
 
 
-def test_a_view_that_somebody_brought_back_by_hand_is_accepted_and_dressed(stand: PostgresStand, roles: None) -> None:
+def test_a_view_that_somebody_brought_back_by_hand_is_accepted_and_dressed(
+    stand: PostgresStand, roles: tuple[str, ...]
+) -> None:
     managers = dressed(stand)
     before = probe(stand.connection.cursor())
     stand.keeper.take_down(managers[::-1], managers, migration="m")
@@ -596,7 +530,7 @@ def test_d16_a_ladder_of_16_layers_calls_each_manager_once(stand: PostgresStand)
     assert difference(before, probe(stand.connection.cursor())) == []
 
 
-def test_names_that_try_to_break_out_are_harmless(stand: PostgresStand, roles: None) -> None:
+def test_names_that_try_to_break_out_are_harmless(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     name = "\"; DROP TABLE orders; -- %s {} \\ ' \n<script>😀\u202e"
     quoted = '"' + name.replace('"', '""') + '"'
     literal = "'" + name.replace("'", "''") + "'"

@@ -1,0 +1,166 @@
+"""A project takes control of the views it has, and sees what has become of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalog_probe import difference, probe
+from servers import PostgresServer
+from view_stand import PostgresStand, SqliteStand, dressed, kept
+
+from migrate_graph.authoring import collecting
+from migrate_graph.database.postgres_views import PostgresCatalog
+from migrate_graph.database.sqlite_views import SqliteCatalog
+from migrate_graph.database.view_adoption import ManagerName, describe_unmanaged, write_managers
+from migrate_graph.database.view_ledger import LedgerRow, Relation, ViewState
+from migrate_graph.database.view_presence import ViewPresence, view_presences
+from migrate_graph.errors import UsageError
+
+HOSTILE = '"; DROP TABLE orders; -- \\ %s {} \r\n""" <script>😀\u202e'
+
+
+@pytest.fixture
+def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
+    stand = PostgresStand(postgres_admin_uri)
+    yield stand
+    stand.connection.close()
+
+
+class Db:
+    """The one method of a `DAL` that adopted managers use."""
+
+    def __init__(self, stand: PostgresStand) -> None:
+        self.executesql = stand
+
+
+def managers_in(text: str, stand: PostgresStand) -> list[Any]:
+    with collecting() as collector:
+        exec(compile(text, "views.py", "exec"), {"__name__": "adopted_views"})
+    return [kind(Db(stand)) for kind in collector.managers]
+
+
+@pytest.mark.postgres
+def test_adopted_managers_make_the_same_views(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    dressed(stand)
+    quoted = '"' + HOSTILE.replace('"', '""') + '"'
+    stand(
+        f"CREATE VIEW {quoted} AS SELECT id AS {quoted}, 'a\\b%' AS x FROM base", f"COMMENT ON VIEW {quoted} IS 'it''s'"
+    )
+    stand("CREATE TEMP VIEW passing AS SELECT 1 AS one")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ())
+    assert [view.relation.name for view in found] == ["base", "lefty", "righty", HOSTILE, "top"]
+    assert found[-1].uses == ("public.lefty", "public.righty")
+    text, names = write_managers(found, {})
+    assert "\u202e" not in text
+    assert "\r" not in text
+    managers = managers_in(text, stand)
+    assert tuple(type(manager).__name__ for manager in managers) == names
+    assert [tuple(each.__name__ for each in type(manager).uses) for manager in managers] == [
+        (), ("Base",), ("Base",), ("Base",), ("Lefty", "Righty")
+    ]  # fmt: skip
+    # Rebuilt by their own managers, the views are as before, roles and all.
+    kept(stand, managers[::-1], managers)
+    assert difference(before, probe(stand.connection.cursor())) == []
+    # Made anew, as in an empty database, they lack only what belongs to roles.
+    for manager in managers[::-1]:
+        manager.down()
+    for manager in managers:
+        manager.up()
+    left = [
+        line
+        for line in difference(before, probe(stand.connection.cursor()))
+        if not line[2:].startswith(("pg_class", "pg_attr"))
+    ]
+    assert {line.replace("'keeper'", "'postgres'")[2:] for line in left if line[0] == "-"} == {
+        line[2:] for line in left if line[0] == "+"
+    }
+
+
+@pytest.mark.postgres
+def test_the_written_file_passes_linters_and_type_checkers(
+    stand: PostgresStand, roles: tuple[str, ...], tmp_path: Path
+) -> None:
+    dressed(stand)
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ("public.base",))
+    text, _ = write_managers(found, {"public.base": ManagerName("billing", "BaseView")})
+    (tmp_path / "views.py").write_text(text)
+    (tmp_path / "billing.py").write_text(
+        "from migrate_graph import ViewMigrationManager\n\n\nclass BaseView(ViewMigrationManager): ...\n"
+    )
+    assert "from billing import BaseView\n" in text
+    assert "    uses = (BaseView,)\n" in text
+    for command in (
+        ["ruff", "check", "--isolated", "views.py"],
+        ["ruff", "format", "--isolated", "--check", "views.py"],
+        ["mypy", "views.py"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr + text
+
+
+@pytest.mark.postgres
+def test_only_what_is_asked_for_and_not_managed_is_adopted(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    dressed(stand)
+    catalog = PostgresCatalog(stand.connection.cursor)
+    assert [
+        view.relation.name for view in describe_unmanaged(catalog, ("public.base",), names=("top", "public.lefty"))
+    ] == ["lefty", "top"]
+    with pytest.raises(UsageError, match="no unmanaged view is called rihty") as caught:
+        describe_unmanaged(catalog, (), names=("rihty",))
+    assert "righty" in caught.value.hint
+
+
+def test_class_names_are_valid_and_each_its_own() -> None:
+    from migrate_graph.database.view_adoption import AdoptableView
+
+    names = ["v_orders", "v__orders", "none", "2024", "ünïcode", "😀", "class"]
+    views = [
+        AdoptableView(Relation(f'public."{name}"', name, "VIEW", definition="CREATE VIEW x AS SELECT 1"), ())
+        for name in names
+    ]
+    text, classes = write_managers(views, {}, taken=("Class",))
+    assert classes == ("VOrders", "VOrders2", "ViewNone", "View2024", "NCode", "View", "Class2")
+    compile(text, "views.py", "exec")
+
+
+@pytest.mark.postgres
+def test_a_view_changed_or_dropped_by_hand_is_noticed(stand: PostgresStand, postgres_server: PostgresServer) -> None:
+    stand("CREATE TABLE t (id int, a text)")
+    managers = [stand.manager(name, up=f"CREATE VIEW {name.lower()} AS SELECT id FROM t") for name in ("A", "B", "C")]
+    kept(stand, managers[::-1], managers)
+    stand("CREATE OR REPLACE VIEW b AS SELECT id FROM t WHERE id > 0", "DROP VIEW c")
+    stand.connection.commit()
+    rows = stand.keeper._ledger.read()
+    catalog = PostgresCatalog(stand.connection.cursor)
+    stand.connection.commit()
+    stand("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+    stand.connection.commit()
+    assert view_presences(catalog, rows) == {
+        "A": ViewPresence(("public.a",)),
+        "B": ViewPresence(("public.b",), changed=("public.b",)),
+        "C": ViewPresence(("public.c",), missing=("public.c",)),
+    }
+    elder = LedgerRow("B", ViewState.DOWN, "m", (Relation("public.b", "b", "VIEW", fingerprint="9:0123"),))
+    assert view_presences(catalog, {"B": elder}) == {"B": ViewPresence(("public.b",), down=True)}
+
+
+def test_the_same_on_sqlite(tmp_path: Path) -> None:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand("CREATE TABLE t (id int)")
+    a = stand.manager("A", up="CREATE VIEW a AS SELECT id FROM t")
+    stand.keeper.take_down([a], [a], migration="m")
+    stand.keeper.bring_up()
+    catalog = SqliteCatalog(lambda: stand.connection)
+    assert view_presences(catalog, stand.keeper._ledger.read()) == {"A": ViewPresence(('"a"',))}
+    stand("DROP VIEW a", "CREATE VIEW a AS SELECT 1 AS id")
+    assert view_presences(catalog, stand.keeper._ledger.read()) == {"A": ViewPresence(('"a"',), changed=('"a"',))}
+    stand.connection.close()
