@@ -119,6 +119,15 @@ class Console:
         """Whether progress may be redrawn in place: stderr is a terminal that can, and nobody records it."""
         return self.err.isatty() and self.environ.get("TERM") != "dumb" and not self.environ.get("CI")
 
+    @property
+    def draws(self) -> bool:
+        """Whether stdout can encode the characters that lines and glyphs are drawn with."""
+        try:
+            "│├╯✓▶✗⊘↻○…".encode(self.out.encoding or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
     def clean(self, text: str) -> str:
         """Give foreign text without secrets, control characters or direction overrides, on one line."""
         return printable(redact(text, *self.secrets), newlines=False)

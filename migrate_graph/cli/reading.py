@@ -37,6 +37,7 @@ from migrate_graph.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
+    from migrate_graph.render.picture import Picture
     from migrate_graph.workflow.judging import Judged
     from migrate_graph.workflow.planning import Planned, Selection
     from migrate_graph.workflow.project import Project, Reading
@@ -210,7 +211,7 @@ def status(
 
     session = session_of(context)
     project = session.project(path)
-    report = read_status(project, session.reading(project, offline=offline, holder=True))
+    report = read_status(project, session.reading(project, offline=offline, closely=True))
     if json:
         session.console.show_json(status_document(project, report))
     else:
@@ -248,6 +249,7 @@ def graph(
     history: HistoryOption = False,
     renderer: RendererOption = Renderer.AUTO,
     link_template: LinkOption = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Lanes of plain characters only.")] = False,
 ) -> None:
     """Draw how the graph is built. Valid or not; to the terminal when no file is named."""
     from migrate_graph.workflow.project import Reading
@@ -271,6 +273,8 @@ def graph(
     )
     if output is not None:
         drawn.write(session, project, reading, output, chosen)
+    elif chosen == "text":
+        drawn.show_lanes(session, project, reading, ascii_only=ascii_only)
     else:
         drawn.show(session, project, reading, chosen or "text", None)
 
@@ -394,6 +398,18 @@ def config(context: typer.Context, *, json: JsonOption = False) -> None:
 # -- drawing and delivering ------------------------------------------------------------------------------------------
 
 
+_LANE_STYLES = {
+    "applied": "muted",
+    "retired": "muted",
+    "pending": "info",
+    "failed": "error",
+    "interrupted": "error",
+    "cycle": "error",
+    "blocked": "warning",
+    "orphan": "warning",
+}
+
+
 class _Drawing:
     """A picture that was asked for."""
 
@@ -426,8 +442,14 @@ class _Drawing:
 
     def draw(self, session: Session, project: Project, reading: Reading, format_name: str) -> bytes:
         """Draw it in a format."""
+        from migrate_graph.render import render
+
+        return render(self.compose(session, project, reading), format_name, renderer=self.renderer)
+
+    def compose(self, session: Session, project: Project, reading: Reading) -> Picture:
+        """Choose what is shown, in whatever format."""
         from migrate_graph.render.picture import Grouping, PictureOptions
-        from migrate_graph.workflow.planning import Selection, draw, select_nodes
+        from migrate_graph.workflow.planning import Selection, picture_of, select_nodes
 
         selected = select_nodes(project, reading, self.select, self.exclude) if self.select or self.exclude else None
         template = self.link_template if self.link_template is not None else project.config.link_template
@@ -440,13 +462,11 @@ class _Drawing:
             grouping=Grouping(self.group),
             link_template=template,
         )
-        return draw(
+        return picture_of(
             project,
             reading,
             question=self.question,
             options=options,
-            format_name=format_name,
-            renderer=self.renderer,
             selection=self.selection or Selection(),
             stateless=not self.history,
         )
@@ -459,6 +479,24 @@ class _Drawing:
 
         write_file(file, self.draw(session, project, reading, picture_format(file, format_name)))
         session.console.tell(f"drawn: {session.console.clean(str(file))}")
+
+    def show_lanes(self, session: Session, project: Project, reading: Reading, *, ascii_only: bool) -> None:
+        """Draw it as lanes, as wide as the terminal and in its colours."""
+        from shutil import get_terminal_size
+
+        from migrate_graph.render.lanes import to_lines
+
+        console = session.console
+        width = get_terminal_size().columns if console.out.isatty() else 140
+        lines = to_lines(
+            self.compose(session, project, reading), width=width, ascii_only=ascii_only or not console.draws
+        )
+        paint = console.paint_out
+        _deliver(
+            session,
+            (paint(line.text, _LANE_STYLES[line.state]) if line.state in _LANE_STYLES else line.text for line in lines),
+            None,
+        )
 
     def show(self, session: Session, project: Project, reading: Reading, format_name: str, output: Path | None) -> None:
         """Draw it to stdout, or into a file that need not have the format's suffix."""

@@ -16,7 +16,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.workflow.project import Project, Reading, refuse_errors, rule_settings, unknown_name
 
 if TYPE_CHECKING:
-    from migrate_graph.render.picture import PictureOptions
+    from migrate_graph.render.picture import Picture, PictureOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,35 +107,30 @@ def select_nodes(
     return select(include, project.graph, plan, exclude=exclude)
 
 
-def draw(
+def picture_of(
     project: Project,
     reading: Reading,
     *,
     question: str,
     options: PictureOptions,
-    format_name: str,
-    renderer: str = "auto",
     selection: Selection | None = None,
     stateless: bool = False,
-) -> bytes:
-    """Draw the graph, valid or not.
+) -> Picture:
+    """Compose the picture of a graph, valid or not; `render.render` writes it in a format.
 
     Args:
         project: what is drawn.
         reading: gives the states.
         question: `plan` (what will change), `graph` (how it is built) or `check` (what is wrong).
         options: what is shown and what is hidden.
-        format_name: a key of `render.FORMATS`.
-        renderer: `auto`, `embedded` or `dot`.
         selection: which part a plan is made of.
         stateless: no database was asked, so that nothing is said of states.
     """
-    from migrate_graph import render
     from migrate_graph.render.compose import build_picture
 
     findings = check(project.graph, reading.history, ordering=project.ordering, settings=rule_settings(project.config))
     plan = make_plan(project, reading, selection=selection)
-    picture = build_picture(
+    return build_picture(
         question,
         project.graph,
         None if stateless else plan,
@@ -143,7 +138,6 @@ def draw(
         findings,
         options=replace(options, ordering=project.ordering),
     )
-    return render.render(picture, format_name, renderer=renderer)
 
 
 def picture_format(file: Path, name: str | None) -> str:
