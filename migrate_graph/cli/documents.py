@@ -126,6 +126,8 @@ def _view(state: ViewState) -> dict[str, Any]:
         "name": state.name,
         "lives": state.lives,
         "down": state.down,
+        "missing": list(state.missing),
+        "changed": list(state.changed),
         "since": view.since,
         "until": view.until,
         "replaces": view.replaces,

@@ -63,7 +63,7 @@ class Session:
 
         return open_project(self.config(), path, root=self.root)
 
-    def reading(self, project: Project, *, offline: bool = False, holder: bool = False) -> Reading:
+    def reading(self, project: Project, *, offline: bool = False, closely: bool = False) -> Reading:
         """Read what the database remembers.
 
         Raises:
@@ -71,7 +71,7 @@ class Session:
         """
         from migrate_graph.workflow.project import read_history
 
-        return read_history(project.config, offline=offline, observer=self.remark, holder=holder)
+        return read_history(project.config, offline=offline, observer=self.remark, closely=closely)
 
     def remark(self, event: Event) -> None:
         """Tell on stderr what a reading command waits for."""

@@ -206,8 +206,14 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
     yield paint("views", "bold")
     rows = [(flat(state.name), _view_word(state), flat(window_of(state.view))) for state in views]
     for state, line in zip(views, columns(rows, indent=""), strict=True):
-        mark, style = ("!", "error") if state.down else ("✓", "good") if state.lives else ("-", "muted")
+        mark, style = (
+            ("!", "error") if state.down or state.missing else ("✓", "good") if state.lives else ("-", "muted")
+        )
         yield f"  {paint(mark, style)} {line}"
+        if state.missing and not state.down:
+            yield paint(f"      not in the database: {listed(state.missing)}", "error")
+        if state.changed:
+            yield paint(f"      changed by hand since it was made: {listed(state.changed)}", "warning")
 
 
 def _view_word(state: ViewState) -> str:

@@ -228,8 +228,12 @@ def adopt(
     session = session_of(context)
     project = session.project(file)
     written = write_managers(project, tuple(names or ()), output, observer=session.remark)
+    if written is None:
+        session.console.show("nothing to adopt: every view has a manager")
+        return
     _tell_written(session, written)
     session.console.show(f"{counted(len(written.names), 'view')} adopted")
+    session.console.show(f"next: import {written.path.stem} in {project.path.name}, then migrate check")
 
 
 def _tell_written(session: Session, written: Written) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from migrate_graph.database.dump import VerifiedDump
     from migrate_graph.database.ledger import AttemptKey
     from migrate_graph.database.trouble import Trouble
+    from migrate_graph.database.view_adoption import ManagerName
+    from migrate_graph.database.view_presence import ViewPresence
     from migrate_graph.database.views import ViewKeeper
     from migrate_graph.interruption import Interruption
 
@@ -168,6 +170,20 @@ class Backend(Protocol):
 
     def settle(self, debt: str) -> None:
         """Forget a debt."""
+
+    def view_presences(self) -> dict[str, ViewPresence]:
+        """Say of each manager in the view ledger what has become of its relations; writes nothing."""
+
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
+        """Write Python text with a manager for each view that has none; give it with the names of the classes.
+
+        Args:
+            names: of these views only; all when empty.
+            managers: where the declared ones can be imported from, by name.
+
+        Raises:
+            UsageError: a name is no unmanaged view, or the database cannot tell what a view reads.
+        """
 
     def waiting_for(self, work: Work) -> str:
         """Say what the running statement waits for; empty when it does not wait."""

@@ -12,7 +12,9 @@ from typing import Any
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.ledger import AttemptKey, Ledger
-from migrate_graph.database.view_ledger import ViewLedger
+from migrate_graph.database.view_ledger import LedgerRow, ViewLedger
+from migrate_graph.database.view_presence import ViewPresence, view_presences
+from migrate_graph.database.views import ViewCatalog
 
 
 class Bookkeeping(ABC):
@@ -39,6 +41,10 @@ class Bookkeeping(ABC):
         """Name those of the tool's tables that exist."""
 
     @abstractmethod
+    def _catalog(self) -> ViewCatalog:
+        """Give what the database can tell of its views, through the connection that keeps the books."""
+
+    @abstractmethod
     def _address(self) -> str:
         """Say where the database is, so that two of them differ."""
 
@@ -51,6 +57,14 @@ class Bookkeeping(ABC):
         if self._ledger.names.views in present:
             history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
         return history
+
+    def view_presences(self) -> dict[str, ViewPresence]:
+        return view_presences(self._catalog(), self._view_rows())
+
+    def _view_rows(self) -> dict[str, LedgerRow]:
+        if self._ledger.names.views not in self._present():
+            return {}
+        return ViewLedger(self._ledger.names, self._execute).read()
 
     def fingerprint(self) -> str:
         # The first attempt's key is as old as the journal: a database made anew at the same address has another.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.dump import VerifiedDump
+    from migrate_graph.database.view_adoption import ManagerName
+    from migrate_graph.database.views import ViewCatalog
     from migrate_graph.interruption import Interruption
 
 # Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
@@ -294,6 +296,24 @@ class PostgresBackend(Bookkeeping):
         return LockHolder(pid, redact(application or "", *self.secrets), client, since or "")
 
     # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def _catalog(self) -> ViewCatalog:
+        from migrate_graph.database.postgres_views import PostgresCatalog
+
+        return PostgresCatalog(lambda: self._alive_keeper().cursor())
+
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
+        from migrate_graph.database.postgres_views import PostgresCatalog
+        from migrate_graph.database.view_adoption import describe_unmanaged, write_managers
+
+        owned = {
+            relation.identity: managers[row.manager]
+            for row in self._view_rows().values()
+            if row.manager in managers
+            for relation in row.relations
+        }
+        views = describe_unmanaged(PostgresCatalog(lambda: self._alive_keeper().cursor()), owned, names=names)
+        return write_managers(views, owned, taken=managers)
 
     def _present(self) -> set[str]:
         names = self._ledger.names

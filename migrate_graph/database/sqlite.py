@@ -8,7 +8,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
 from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
 from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout
+from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout, UsageError
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact_uri
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.dump import VerifiedDump
+    from migrate_graph.database.view_adoption import ManagerName
+    from migrate_graph.database.views import ViewCatalog
 
 _TELL_EVERY = 10.0
 _POLL = 0.1
@@ -228,6 +230,17 @@ class SqliteBackend(Bookkeeping):
         return LockHolder(int(said.get("pid", 0)), str(said.get("host", "")), "", str(said.get("since", "")))
 
     # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def _catalog(self) -> ViewCatalog:
+        from migrate_graph.database.sqlite_views import SqliteCatalog
+
+        return SqliteCatalog(lambda: self._keeper)
+
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
+        raise UsageError(
+            "views of an SQLite database cannot be adopted: SQLite does not tell what a view reads",
+            hint="write the manager by hand: migrate new NAME --view",
+        )
 
     def _present(self) -> set[str]:
         names = self._ledger.names.all

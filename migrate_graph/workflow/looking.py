@@ -60,12 +60,16 @@ class ViewState:
         lives: its window is open now and no successor has taken over.
         down: it was taken down and not brought back.
         view: what is declared.
+        missing: relations it made that are not in the database.
+        changed: relations whose definition was changed by somebody else.
     """
 
     name: str
     lives: bool
     down: bool
     view: View
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
     plan = make_plan(project, reading)
     return StatusReport(
         migrations=tuple(_migration_states(project, reading.history, plan)),
-        views=tuple(_view_states(project, reading.history)),
+        views=tuple(_view_states(project, reading)),
         reading=reading,
     )
 
@@ -138,11 +142,20 @@ def _changed(migration: Migration | None, attempt: Attempt | None) -> bool:
     return migration.facts.fingerprint != attempt.fingerprint
 
 
-def _view_states(project: Project, history: History) -> Iterator[ViewState]:
-    living = project.graph.live_views(history.applied)
-    down = {stored.manager for stored in history.views_down}
+def _view_states(project: Project, reading: Reading) -> Iterator[ViewState]:
+    living = project.graph.live_views(reading.history.applied)
+    down = {stored.manager for stored in reading.history.views_down}
     for name, view in project.graph.views.items():
-        yield ViewState(name=name, lives=name in living, down=name in down, view=view)
+        made = reading.presences.get(name)
+        lives = name in living
+        yield ViewState(
+            name=name,
+            lives=lives,
+            down=name in down,
+            view=view,
+            missing=made.missing if made and lives else (),  # what lives no longer is not missed
+            changed=made.changed if made and lives else (),
+        )
 
 
 # -- show and log ----------------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.loader import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from migrate_graph.config import Config
     from migrate_graph.database import Settings
+    from migrate_graph.database.view_presence import ViewPresence
 
 READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
@@ -61,12 +62,14 @@ class Reading:
         database: its label, redacted; empty without one.
         note: why the history is empty although one may have expected more; empty when it was read.
         lock_holder: who is at work on it just now.
+        presences: what has become of the relations of each view manager that ran here.
     """
 
     history: History = field(default_factory=History)
     database: str = ""
     note: str = ""
     lock_holder: LockHolder | None = None
+    presences: Mapping[str, ViewPresence] = field(default_factory=dict)
 
 
 def open_project(config: Config, path: Path | None = None, *, root: Path | None = None) -> Project:
@@ -150,7 +153,7 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
 
 
 def read_history(
-    config: Config, *, offline: bool = False, observer: Observer = ignore_events, holder: bool = False
+    config: Config, *, offline: bool = False, observer: Observer = ignore_events, closely: bool = False
 ) -> Reading:
     """Read what the database remembers; never write, never create a file.
 
@@ -158,7 +161,7 @@ def read_history(
         config: the settings.
         offline: do not ask the database, even when one is configured.
         observer: told while the database is waited for.
-        holder: also ask who holds the lock.
+        closely: also ask who holds the lock, and what has become of the views.
 
     Raises:
         DatabaseUnreachable: it is configured and does not answer.
@@ -176,7 +179,8 @@ def read_history(
         return Reading(
             history=backend.read_history(),
             database=backend.label,
-            lock_holder=backend.lock_holder() if holder else None,
+            lock_holder=backend.lock_holder() if closely else None,
+            presences=backend.view_presences() if closely else {},
         )
 
 

@@ -222,6 +222,11 @@ def _require_free(project: Project, name: str) -> None:
         raise UsageError(f"'{name}' exists already", hint="choose another name", source=declared.source)
 
 
+def module_of(file: str) -> str:
+    """Give the name under which a file beside the migrations file is imported."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 class _File:
     """A migrations file that declarations are appended to; of what stands in it, only an import may get one more name."""
 
@@ -261,8 +266,7 @@ class _File:
 
     def require_view(self, view: View) -> None:
         """Import a view's manager unless it is declared or imported here."""
-        module = view.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        self.require_import(module, view.name)
+        self.require_import(module_of(view.module), view.name)
 
     def append(self, text: str) -> None:
         """Add a declaration at the end."""

@@ -1,0 +1,88 @@
+"""`views adopt`, and what `status` says of views that somebody else touched, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+
+def execute(uri: str, *statements: str) -> None:
+    connection = psycopg2.connect(uri)
+    try:
+        with connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+STEPS = """
+    from migrate_graph import migration
+
+
+    @migration
+    def create_base_1(db):
+        db.executesql("CREATE TABLE IF NOT EXISTS base (id integer, name text)")
+        return True
+"""
+
+
+def test_views_are_adopted_into_a_new_file_that_checks_and_rebuilds(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(
+        postgres_uri,
+        "CREATE VIEW first_view AS SELECT id FROM base",
+        "CREATE VIEW second_view AS SELECT id + 1 AS id FROM first_view",
+    )
+    ran = shell("views", "adopt")
+    assert ran.code == 0, ran.err
+    assert "written: views.py:1  FirstView, SecondView" in ran.out
+    assert "2 views adopted" in ran.out
+    assert "next: import views in migrations.py" in ran.out
+    again = shell("views", "adopt")
+    assert again.code == 2
+    assert "views.py exists already" in again.err
+    text = (shell.path / "migrations.py").read_text()
+    (shell.path / "migrations.py").write_text(
+        f"{text}\n\nfrom views import FirstView\n\n\n@migration(requires=[create_base_1])\ndef widen_2(db):\n"
+        "    with FirstView(db):\n"
+        '        db.executesql("ALTER TABLE base ALTER COLUMN id TYPE bigint")\n'
+        "    return True\n"
+    )
+    assert shell("check").code == 0
+    done = shell("apply")
+    assert done.code == 0, done.err
+    assert "view up: SecondView" in done.err
+    assert shell("views", "adopt", "-o", "more.py").out == "nothing to adopt: every view has a manager\n"
+    wrong = shell("views", "adopt", "third_view", "-o", "more.py")
+    assert wrong.code == 2
+    assert "third_view" in wrong.err
+    assert not (shell.path / "more.py").exists()
+
+
+def test_status_tells_which_views_somebody_changed_or_dropped(shop, postgres_uri: str) -> None:
+    shop.env["MIGRATE_URI"] = postgres_uri
+    assert shop("apply").code == 0
+    assert shop("status", "--json").json["views"][0]["changed"] == []
+    execute(postgres_uri, "CREATE OR REPLACE VIEW totals AS SELECT max(total)::bigint AS total FROM invoice")
+    changed = shop("status")
+    assert "changed by hand since it was made: public.totals" in changed.out
+    execute(postgres_uri, "DROP VIEW totals")
+    assert "not in the database: public.totals" in shop("status").out
+    assert shop("status", "--json").json["views"][0]["missing"] == ["public.totals"]
+
+
+def test_adopting_needs_a_database_that_knows_what_a_view_reads(shop) -> None:
+    ran = shop("views", "adopt")
+    assert ran.code in {2, 6}
+    assert shop("apply").code == 0
+    ran = shop("views", "adopt")
+    assert ran.code == 2
+    assert "SQLite does not tell" in ran.err
+    none = shop("views", "adopt", MIGRATE_URI="")
+    assert none.code == 2
+    assert "no database is configured" in none.err
