@@ -1,0 +1,478 @@
+"""The pytest plugin: the project's graph and a migrated database as fixtures, and ready tests that a project switches on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Whoever has this package installed and pytest running pays for what stands above; everything else is imported when it is used.
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Result
+    from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.database.scratch import Scratch, ScratchDatabase
+    from migrate_graph.errors import MigrateGraphError
+    from migrate_graph.workflow.planning import Selection
+    from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed
+
+VARIABLE = "MIGRATE_TEST_URI"
+"""Names the PostgreSQL server; not MIGRATE_URI, which names the database that no test may touch."""
+
+
+class Trouble(Exception):  # noqa: N818 - what pytest shows is its text
+    """Something that a test fails with, as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How far a database is migrated.
+
+    Attributes:
+        to: this migration and everything it requires; None: everything.
+        before: everything this migration requires, but not itself.
+    """
+
+    to: str | None = None
+    before: str | None = None
+
+    def as_selection(self) -> Selection:
+        """Give it as the command line would."""
+        from migrate_graph.workflow.planning import Selection
+
+        if self.before is not None:
+            return Selection(to=self.before, exclude=(self.before,))
+        return Selection(to=self.to)
+
+
+class Bench:
+    """What one pytest process works with: the project, and scratch databases migrated once and copied from then on."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._templates: dict[Target, ScratchDatabase | Trouble] = {}
+        self._scratch: Scratch | None = None
+
+    @cached_property
+    def _directory(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="migrate_graph-"))
+
+    @cached_property
+    def project(self) -> Project:
+        """The project, with its own settings.
+
+        Raises:
+            MigrateGraphError: it cannot be loaded.
+        """
+        from migrate_graph.config import load_config
+        from migrate_graph.workflow.project import open_project
+
+        root = self._path_of("migrate_graph_root") or self._config.rootpath
+        return open_project(load_config(root, os.environ), root=root)
+
+    def _path_of(self, ini: str) -> Path | None:
+        value = str(self._config.getini(ini))
+        return self._config.rootpath / value if value else None
+
+    def _open_scratch(self) -> Scratch:
+        if self._scratch is None:
+            from migrate_graph.database.scratch import open_scratch
+
+            own = self._config.getoption("migrate_uri") or os.environ.get(VARIABLE)
+            settings = self.project.config
+            self._scratch = open_scratch(
+                str(own or self._config.getini("migrate_graph_uri")),
+                directory=self._directory,
+                schema=settings.schema or None,
+                table=settings.migrate_table,
+            )
+        return self._scratch
+
+    @contextlib.contextmanager
+    def database(self, target: Target) -> Iterator[Project]:
+        """Give the project on a database of its own, migrated so far, and drop it afterwards.
+
+        Raises:
+            Trouble: it cannot be migrated so far.
+            MigrateGraphError: there is no database to be had.
+        """
+        scratch = self._open_scratch()
+        made = scratch.copy(self._template(target)) if scratch.can_copy else self._migrated(target)
+        try:
+            with pointing_at(made):
+                yield self._on(made)
+        finally:
+            scratch.drop(made)
+
+    def _template(self, target: Target) -> ScratchDatabase:
+        if target not in self._templates:
+            try:
+                self._templates[target] = self._migrated(target)
+            except Trouble as trouble:
+                self._templates[target] = trouble
+        found = self._templates[target]
+        if isinstance(found, Trouble):
+            raise found
+        return found
+
+    def _migrated(self, target: Target) -> ScratchDatabase:
+        from migrate_graph.workflow.rehearsing import start_from_nothing
+
+        scratch = self._open_scratch()
+        made = scratch.create()
+        try:
+            project = self._on(made)
+            with pointing_at(made):
+                if self._backup is None:
+                    start_from_nothing(project)
+                migrate(project, target)
+        except BaseException:
+            scratch.drop(made)
+            raise
+        return made
+
+    @property
+    def _backup(self) -> Path | None:
+        return self._path_of("migrate_graph_backup")
+
+    def _on(self, database: ScratchDatabase) -> Project:
+        from migrate_graph.workflow.rehearsing import on_scratch
+
+        return on_scratch(self.project, database, backup=self._backup)
+
+    def close(self) -> None:
+        """Drop what was made."""
+        for made in self._templates.values():
+            if self._scratch is not None and not isinstance(made, Trouble):
+                self._scratch.drop(made)
+        if "_directory" in vars(self):
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def pointing_at(database: ScratchDatabase) -> Iterator[None]:
+    """Let MIGRATE_URI name the scratch database: code that reads it itself must not find the real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIGRATE_URI", database.uri)
+        patch.delenv("DB_URI", raising=False)
+        yield
+
+
+def migrate(project: Project, target: Target) -> Rehearsed:
+    """Migrate a scratch database.
+
+    Raises:
+        Trouble: a migration failed, or the graph is wrong.
+    """
+    from migrate_graph.workflow.rehearsing import rehearse
+
+    done = rehearse(project, selection=target.as_selection())
+    if done.exit_code > 128:
+        raise KeyboardInterrupt  # the run took the signal, and pytest wants to stop as well
+    if done.exit_code:
+        raise Trouble(told_run(done))
+    return done
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def told(error: MigrateGraphError, project: Project | None = None) -> str:
+    """Say what went wrong as the command line does."""
+    from migrate_graph.errors import InvalidGraph, LoadError
+    from migrate_graph.redaction import printable, redact
+
+    if isinstance(error, InvalidGraph) and project is not None:
+        return told_findings(project)
+    place = f"{error.source}: " if error.source else ""
+    details = error.details.splitlines() if isinstance(error, LoadError) else []
+    hints = [f"hint: {line}" for line in error.hint.splitlines()]
+    return printable(redact("\n".join([place + error.message, *(f"  {line}" for line in details), *hints])))
+
+
+def told_findings(project: Project) -> str:
+    """Give the findings as `migrate check` prints them; empty without an error among them."""
+    from migrate_graph import __version__
+    from migrate_graph.render.findings import to_text
+    from migrate_graph.workflow.judging import check_project, report_of
+
+    found = check_project(project)
+    return to_text(report_of(project, found, version=__version__)).rstrip() if found.exit_code else ""
+
+
+def told_run(done: Rehearsed) -> str:
+    """Say which migrations failed, and what was not reached because of them."""
+    from migrate_graph.core.events import Outcome
+
+    failed = [told_result(result) for result in done.results if result.outcome.failed]
+    waiting = [r.name for r in done.results if r.outcome in {Outcome.BLOCKED, Outcome.NOT_REACHED}]
+    rest = [f"not applied because of that: {', '.join(waiting)}"] if waiting else []
+    return "\n\n".join([*failed, *rest]) or f"migrate apply ended with {done.exit_code}"
+
+
+def told_result(result: Result) -> str:
+    """Say how one migration failed: where, why, and what to do."""
+    from migrate_graph.redaction import printable
+
+    place = f" ({result.source})" if result.source else ""
+    lines = [f"{result.name}{place}: {result.error}"]
+    lines += [f"  {line}" for line in result.traceback.splitlines()]
+    lines += [f"hint: {line}" for line in result.hint.splitlines()]
+    return printable("\n".join(lines))
+
+
+def told_rebuilt(rebuilt: Rebuilt) -> str:
+    """Say what a rebuilt view is not."""
+    from migrate_graph.redaction import printable
+
+    if not rebuilt.differences:
+        return told_result(rebuilt.result)
+    heading = f"after {rebuilt.view.name} ({rebuilt.view.source}) was taken down and brought up again:"
+    return printable("\n".join([heading, *(f"  {line}" for each in rebuilt.differences for line in each.splitlines())]))
+
+
+def or_fail(work: Callable[[], Any], bench: Bench) -> Any:
+    """Do something; what goes wrong in the project fails the test as a text, without a traceback of ours."""
+    from migrate_graph.errors import MigrateGraphError
+
+    try:
+        return work()
+    except Trouble as trouble:
+        text = str(trouble)
+    except MigrateGraphError as error:
+        text = told(error, vars(bench).get("project"))
+    pytest.fail(text, pytrace=False)
+
+
+# -- ready tests -------------------------------------------------------------------------------------------------------
+
+
+def graph_is_valid(bench: Bench) -> None:
+    """`migrate check` finds no error."""
+    if text := told_findings(bench.project):
+        raise Trouble(text)
+
+
+def applies_from_scratch(bench: Bench) -> None:
+    """Every migration can be applied to an empty database, in the order of the graph."""
+    from migrate_graph.workflow.project import read_history
+
+    with bench.database(Target()) as project:
+        missing = project.graph.migrations.keys() - read_history(project.config).history.applied
+    if missing:
+        raise Trouble(f"applied, but no longer recorded as that: {', '.join(sorted(missing))}")
+
+
+def applies_twice_without_work(bench: Bench) -> None:
+    """A second run finds nothing to do."""
+    with bench.database(Target()) as project:
+        again = migrate(project, Target()).results
+    if again:
+        names = ", ".join(result.name for result in again)
+        raise Trouble(
+            f"a second run applied again: {names}\nhint: does a migration write to {project.config.migrate_table}?"
+        )
+
+
+def every_view_is_rebuilt_equal(bench: Bench) -> None:
+    """Each living view, taken down and brought up again, is what it was, and so is all that reads it."""
+    from migrate_graph.workflow.rehearsing import rebuild_views
+
+    with bench.database(Target()) as project:
+        rebuilt = rebuild_views(project)
+    if not rebuilt:
+        pytest.skip("no view lives after the last migration")
+    unequal = [told_rebuilt(each) for each in rebuilt if not each.is_equal]
+    if unequal:
+        raise Trouble("\n\n".join(unequal))
+
+
+READY: dict[str, Callable[[Bench], None]] = {
+    test.__name__: test
+    for test in (graph_is_valid, applies_from_scratch, applies_twice_without_work, every_view_is_rebuilt_equal)
+}
+
+
+class ReadyTest(pytest.Item):
+    """One ready test."""
+
+    def runtest(self) -> None:
+        """Run it."""
+        bench = bench_of(self.config)
+        or_fail(lambda: READY[self.name](bench), bench)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Say what pytest calls it."""
+        return self.config.rootpath / "migrate_graph", None, self.nodeid
+
+
+class ReadyTests(pytest.Collector):
+    """The ready tests that a project has switched on."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Give them, in the order in which a fault is best understood."""
+        chosen = chosen_tests(self.config)
+        return [ReadyTest.from_parent(self, name=name) for name in READY if name in chosen]
+
+
+def chosen_tests(config: pytest.Config) -> list[str]:
+    """Give the names of the ready tests that are switched on.
+
+    Raises:
+        pytest.UsageError: there is none of that name.
+    """
+    names: list[str] = config.getini("migrate_graph_tests")
+    unknown = [name for name in names if name != "all" and name not in READY]
+    if unknown:
+        raise pytest.UsageError(
+            f"migrate_graph_tests: there is no {', '.join(unknown)}; use all, or some of: {', '.join(READY)}"
+        )
+    return list(READY) if "all" in names else names
+
+
+# -- hooks -------------------------------------------------------------------------------------------------------------
+
+_BENCH = pytest.StashKey[Bench]()
+
+
+def bench_of(config: pytest.Config) -> Bench:
+    """Give what this pytest process works with; made at first use."""
+    if _BENCH not in config.stash:
+        config.stash[_BENCH] = Bench(config)
+    return config.stash[_BENCH]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the settings."""
+    group = parser.getgroup("migrate_graph")
+    group.addoption(
+        "--migrate-uri",
+        metavar="URI",
+        help=f"a PostgreSQL server to test migrations on; also ${VARIABLE}. Default: SQLite files.",
+    )
+    parser.addini(
+        "migrate_graph_uri", "migrate_graph: a PostgreSQL server to test on; default: SQLite files", default=""
+    )
+    parser.addini(
+        "migrate_graph_root",
+        "migrate_graph: the directory of the project's pyproject.toml; default: rootdir",
+        default="",
+    )
+    parser.addini(
+        "migrate_graph_backup", "migrate_graph: a backup that a database starts from; default: from nothing", default=""
+    )
+    parser.addini(
+        "migrate_graph_tests",
+        f"migrate_graph: ready tests to run: all, or some of {', '.join(READY)}",
+        type="args",
+        default=[],
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "migrated_to(name, before=name): how far the database of `migrated_db` is migrated"
+    )
+    chosen_tests(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Drop what was made."""
+    if _BENCH in config.stash:
+        config.stash[_BENCH].close()
+
+
+# Not `wrapper=True`: this runs wherever the package is installed, also under a pytest that does not know it.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Put the ready tests before all others, unless single files were asked for."""
+    outcome: Any = yield
+    if (
+        isinstance(collector, pytest.Session)
+        and chosen_tests(collector.config)
+        and _asks_for_directories(collector.config)
+    ):
+        report = outcome.get_result()
+        if report.passed:
+            report.result.insert(0, ReadyTests.from_parent(collector, name="migrate_graph", nodeid="migrate_graph"))
+
+
+def _asks_for_directories(config: pytest.Config) -> bool:
+    return any((config.invocation_params.dir / argument).is_dir() for argument in config.args)
+
+
+# -- fixtures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrate_graph_project(pytestconfig: pytest.Config) -> Project:
+    """The project with its own settings: `.graph`, `.registry`, `.config`; no database is asked."""
+    bench = bench_of(pytestconfig)
+    project: Project = or_fail(lambda: bench.project, bench)
+    return project
+
+
+@pytest.fixture(scope="session")
+def migrate_graph(migrate_graph_project: Project) -> MigrationGraph:
+    """The loaded graph: `.migrations`, `.views`, `.order()`, `.ancestors(name)`, `.descendants(name)`, `.edges()`."""
+    return migrate_graph_project.graph
+
+
+@pytest.fixture
+def _migrated_project(request: pytest.FixtureRequest) -> Iterator[Project]:
+    bench = bench_of(request.config)
+    target = _target_of(request.node.get_closest_marker("migrated_to"))
+    with contextlib.ExitStack() as stack:
+        yield or_fail(lambda: stack.enter_context(bench.database(target)), bench)
+
+
+def _target_of(mark: pytest.Mark | None) -> Target:
+    if mark is None:
+        return Target()
+    try:
+        return Target(*(_name(arg) for arg in mark.args), **{key: _name(value) for key, value in mark.kwargs.items()})
+    except TypeError:
+        pytest.fail('write @pytest.mark.migrated_to("name") or @pytest.mark.migrated_to(before="name")', pytrace=False)
+
+
+def _name(migration: Any) -> str:
+    return migration if isinstance(migration, str) else str(migration.__name__)
+
+
+@pytest.fixture
+def migrated_uri(_migrated_project: Project) -> str:
+    """The URI of a database of this test's own, migrated to the end or as far as `migrated_to` says."""
+    return _migrated_project.config.migrate_uri
+
+
+@pytest.fixture
+def migrated_db(_migrated_project: Project) -> Iterator[Any]:
+    """The same, as an open pyDAL `DAL` (a `TypeDAL` with `use_typedal`); what is not committed is rolled back."""
+    from migrate_graph.database.dal import discard
+    from migrate_graph.database.scratch import connect
+    from migrate_graph.workflow.project import database_settings
+
+    db = connect(database_settings(_migrated_project.config))
+    yield db
+    discard(db)
+
+
+@pytest.fixture
+def migrate_to(_migrated_project: Project, migrated_db: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """Migrate the database of `migrated_db` further: `migrate_to("name")`, or to the end; commits what is open first."""
+
+    def go_on(name: Any = None, *, before: Any = None) -> None:
+        target = Target(*(None if each is None else _name(each) for each in (name, before)))
+        migrated_db.commit()  # or the migration would wait for our own transaction
+        or_fail(lambda: migrate(_migrated_project, target), bench_of(pytestconfig))
+
+    return go_on

@@ -1,0 +1,179 @@
+"""Rehearse: apply a project to a database made for that, and rebuild its views there, with nothing of the world outside."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.core.events import Event, Outcome, Result, RunFinished, ignore_events
+from migrate_graph.core.model import Migration, View
+from migrate_graph.core.plan import Plan, Reason, ReasonKind, Step
+from migrate_graph.database.scratch import ScratchDatabase, same_definition, views_of
+from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.loader import user_imports
+from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.planning import Selection
+from migrate_graph.workflow.project import Project
+from migrate_graph.workflow.running import ApplyOptions, apply_project
+
+if TYPE_CHECKING:
+    from migrate_graph.database.view_ledger import Relation
+
+_CONNECT_WAIT = 10.0
+"""Seconds: a rehearsal is to fail, not to hang, when there is no server."""
+
+
+def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | None = None) -> Project:
+    """Give the project with another database, and without cache, flag and configured backup.
+
+    Args:
+        project: what is rehearsed; it stays as it is.
+        database: where.
+        backup: what the empty database is made from; None: from nothing.
+    """
+    config = copy.copy(project.config)
+    config.update(
+        _skip_none=False,
+        migrate_uri=database.uri,
+        schema=config.schema if database.schema is None else database.schema,
+        db_folder=str(database.folder),
+        connect_wait=min(config.connect_wait, _CONNECT_WAIT),
+        database_to_restore=str(backup) if backup else None,
+        redis_host=None,
+        schema_version=None,
+    )
+    return replace(project, config=config)
+
+
+def start_from_nothing(project: Project) -> None:
+    """Create the tool's tables, so that no backup is looked for, wherever one may lie on this machine."""
+    with locked(project.config, ignore_events) as (backend, _, _):
+        backend.prepare()
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """How a run on a scratch database ended.
+
+    Attributes:
+        exit_code: what `migrate apply` would have ended with.
+        finished: what ran; None when the run ended before that.
+    """
+
+    exit_code: int
+    finished: RunFinished | None
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """How each migration ended."""
+        return self.finished.results if self.finished else ()
+
+
+def rehearse(project: Project, *, selection: Selection | None = None) -> Rehearsed:
+    """Apply what is pending in a scratch database.
+
+    Raises:
+        MigrateGraphError: as `apply_project`.
+    """
+    heard: list[RunFinished] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            heard.append(event)
+
+    code = apply_project(project, ApplyOptions(selection=selection or Selection()), listen)
+    return Rehearsed(int(code), heard[-1] if heard else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A living view that was taken down and brought up again.
+
+    Attributes:
+        view: what is declared.
+        result: how that went.
+        differences: what is not as it was before, in words.
+    """
+
+    view: View
+    result: Result
+    differences: tuple[str, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether everything is as it was before."""
+        return self.result.outcome is Outcome.APPLIED and not self.differences
+
+
+def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
+    """Take each living view of a scratch database down and up again, as a migration would that opens it; compare.
+
+    Each is a migration of its own: what one breaks is rolled back before the next.
+    """
+    with locked(project.config, ignore_events) as (backend, lock, interruption):
+        history = backend.read_history()
+        living = project.graph.live_views(history.applied)
+        views = [view for name, view in project.graph.views.items() if name in living]
+        rebuilds = [_Rebuild(view) for view in views]
+        executor = Executor(
+            backend, lock, ignore_events,
+            interruption=interruption, options=RunOptions(keep_going=True), root=str(project.root),
+        )  # fmt: skip
+        plan = Plan(steps=tuple(Step(rebuild.as_migration(), Reason(ReasonKind.ROOT)) for rebuild in rebuilds))
+        with user_imports(project.registry):
+            finished = executor.run(plan, project.graph, history)
+    return tuple(
+        Rebuilt(rebuild.view, result, tuple(rebuild.differences))
+        for rebuild, result in zip(rebuilds, finished.results, strict=True)
+    )
+
+
+class _Rebuild:
+    """The rebuilding of one view, as a migration."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.differences: list[str] = []
+
+    def as_migration(self) -> Migration:
+        return Migration(f"rebuild of {self.view.name}", self._run, source=self.view.source)
+
+    def _run(self, db: Any) -> bool:
+        before = views_of(db)
+        with self.view.manager(db):
+            pass
+        self.differences = list(_differences(before, views_of(db)))
+        return not self.differences  # false: rolled back, so that the next view finds what was there
+
+
+def _differences(before: dict[str, Relation], after: dict[str, Relation]) -> Iterator[str]:
+    for identity in sorted(before.keys() | after.keys()):
+        if identity not in before:
+            yield f"{identity} was not there before"
+        elif identity not in after:
+            yield f"{identity} is gone"
+        else:
+            yield from _changes(before[identity], after[identity])
+
+
+def _changes(before: Relation, after: Relation) -> Iterator[str]:
+    name = before.identity
+    if not same_definition(before, after):
+        yield f"{name} was\n{_indented(before.definition)}\nand is now\n{_indented(after.definition)}"
+    if before.columns != after.columns:
+        yield f"{name} had the columns {', '.join(before.columns)} and has {', '.join(after.columns)}"
+    if before.owner != after.owner:
+        yield f"{name} was owned by {before.owner} and is by {after.owner}"
+    if set(before.grants) != set(after.grants):
+        changed = sorted(set(before.grants) ^ set(after.grants))
+        yield f"{name} has other privileges for {', '.join(sorted({grant.grantee or 'PUBLIC' for grant in changed}))}"
+    for item in sorted(set(before.items) ^ set(after.items), key=lambda item: (item.aspect, item.name)):
+        there = "lost" if item in before.items else "got"
+        yield f"{name} has {there} a {item.aspect}: {item.sql}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.strip().splitlines())
