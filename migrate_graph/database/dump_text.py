@@ -20,6 +20,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# One row of a dump with --inserts, on one line and without anything that needs a closer look: nearly all of such a dump.
+_PLAIN_INSERT = re.compile(rb"""INSERT INTO (?:[^'"\\$;/-]++|"[^"\n]*"|'[^'\\\n]*'|-(?!-)|/(?!\*))*+;\r?\n""")
 _IN_ESCAPE_STRING = re.compile(rb"\\[\s\S]|''|'")
 _IN_COMMENT = re.compile(rb"/\*|\*/")
 
@@ -158,6 +160,10 @@ class DumpText:
     def _read_line(self, text: bytes, position: int, end: int) -> None:
         self._line += 1
         self._line_start = position
+        if not self._quote and self._statement_start < 0 and _PLAIN_INSERT.match(text, position, end):
+            self.statements += 1
+            self._continues_escape = False
+            return
         # Of a line with a COPY in it the rest is still SQL: its data begins on the next line.
         while position < end:
             position = self._read_quoted(text, position, end) if self._quote else self._read_token(text, position, end)
