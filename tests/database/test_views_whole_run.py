@@ -1,0 +1,335 @@
+"""Whole runs over a project of views, on both databases: the acceptance fixture."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import pytest
+from catalog_probe import difference, probe
+from conftest import Project
+
+HEAD = """
+from migrate_graph import ViewMigrationManager, migration
+
+def is_sqlite(db):
+    return db._uri.startswith("sqlite")
+
+def view(db, text):
+    db.executesql(text if not is_sqlite(db) else text.replace("MATERIALIZED ", ""))
+
+class Base(ViewMigrationManager):
+    uses = ()
+    since = "create_20260101_001"
+    def up(self):
+        view(self.db, "CREATE VIEW base AS SELECT id, customer, total FROM orders")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS base")
+
+class Lefty(ViewMigrationManager):
+    uses = (Base,)
+    since = "create_20260101_001"
+    def up(self):
+        view(self.db, "CREATE VIEW lefty AS SELECT id, customer FROM base")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS lefty")
+
+class Righty(ViewMigrationManager):
+    uses = (Base,)
+    since = "create_20260101_001"
+    def up(self):
+        view(self.db, "CREATE VIEW righty AS SELECT id, total FROM base")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS righty")
+
+class Top(ViewMigrationManager):
+    uses = (Lefty, Righty)
+    since = "create_20260101_001"
+    def up(self):
+        view(self.db, "CREATE MATERIALIZED VIEW top AS SELECT l.id, l.customer, r.total FROM lefty l JOIN righty r ON r.id = l.id")
+    def down(self):
+        view(self.db, "DROP MATERIALIZED VIEW IF EXISTS top")
+
+class Old(ViewMigrationManager):
+    uses = (Base,)
+    since = "create_20260101_001"
+    until = "retire_20260105_001"
+    def up(self):
+        view(self.db, "CREATE VIEW old AS SELECT id FROM base")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS old")
+
+class FlatV1(ViewMigrationManager):
+    uses = ()
+    since = "create_20260101_001"
+    def up(self):
+        view(self.db, "CREATE VIEW flat AS SELECT id FROM orders")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS flat")
+
+class FlatV2(ViewMigrationManager):
+    uses = ()
+    since = "hand_over_20260106_001"
+    replaces = FlatV1
+    def up(self):
+        view(self.db, "CREATE VIEW flat AS SELECT id, customer FROM orders")
+    def down(self):
+        view(self.db, "DROP VIEW IF EXISTS flat")
+
+@migration
+def create_20260101_001(db):
+    db.executesql("CREATE TABLE orders (id int, customer varchar(20), total int, secret text)")
+    db.executesql("INSERT INTO orders VALUES (1, 'ann', 3, 's')")
+    with Base(db), FlatV1(db):
+        pass
+    return True
+"""
+PENDING = """
+def rebuild(db, columns):
+    db.executesql(f"CREATE TABLE orders_new ({columns})")
+    names = ", ".join(column.split()[0] for column in columns.split(", "))
+    db.executesql(f"INSERT INTO orders_new SELECT {names} FROM orders")
+    db.executesql("DROP TABLE orders")
+    db.executesql("ALTER TABLE orders_new RENAME TO orders")
+
+@migration(requires=create_20260101_001)
+def widen_20260102_001(db):
+    with Base(db), FlatV1(db):
+        if is_sqlite(db):
+            rebuild(db, "id int, customer varchar(200), total int, secret text")
+        else:
+            db.executesql("ALTER TABLE orders ALTER COLUMN customer TYPE varchar(200)")
+    return True
+
+@migration(requires=widen_20260102_001)
+def drop_20260103_001(db):
+    with Base(db), FlatV1(db):
+        db.executesql("ALTER TABLE orders DROP COLUMN secret")
+    return True
+
+@migration(requires=drop_20260103_001)
+def swap_key_20260104_001(db):
+    with Base(db), FlatV1(db):
+        if is_sqlite(db):
+            rebuild(db, "id integer primary key, customer varchar(200), total int")
+        else:
+            db.executesql("ALTER TABLE orders ADD PRIMARY KEY (id)")
+    return True
+
+@migration(requires=swap_key_20260104_001)
+def retire_20260105_001(db):
+    with Base(db):
+        pass
+    Old(db).down()
+    return True
+
+@migration(requires=retire_20260105_001)
+def hand_over_20260106_001(db):
+    with FlatV2(db):
+        pass
+    return True
+"""
+DRESS = (
+    "GRANT SELECT ON base TO reader", "GRANT SELECT (id) ON top TO clerk", "COMMENT ON VIEW base IS 'the base'",
+    "ALTER VIEW lefty SET (security_invoker = true)", "CREATE UNIQUE INDEX top_id ON top (id)",
+    "COMMENT ON MATERIALIZED VIEW top IS 'top'", "GRANT SELECT ON flat TO reader",
+    "CREATE FUNCTION ring() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+    "CREATE TRIGGER base_insert INSTEAD OF INSERT ON base FOR EACH ROW EXECUTE FUNCTION ring()",
+)  # fmt: skip
+DRESS_SQLITE = (
+    "CREATE TRIGGER base_insert INSTEAD OF INSERT ON base BEGIN INSERT INTO orders (id) VALUES (new.id); END",
+)
+
+Ask = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def ask(database_uri: str) -> Ask:
+    """Run statements in the project's database, each committed; give the rows of the last."""
+
+    def run(*statements: str) -> list[Any]:
+        connection: Any = (
+            sqlite3.connect(database_uri.removeprefix("sqlite://"))
+            if database_uri.startswith("sqlite")
+            else psycopg2.connect(database_uri)
+        )
+        rows: list[Any] = []
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+            rows = cursor.fetchall() if cursor.description else []
+        connection.commit()
+        connection.close()
+        return rows
+
+    return run
+
+
+@pytest.fixture
+def shop(project: Project, database_uri: str, request: pytest.FixtureRequest, ask: Ask) -> Project:
+    """A project whose first migration is applied and whose views are dressed."""
+    project.env["MIGRATE_URI"] = database_uri
+    project.write("migrations.py", HEAD + PENDING)
+    done = project.migrate("apply", "--to", "create_20260101_001")
+    assert done.returncode == 0, done.stderr
+    if database_uri.startswith("sqlite"):
+        ask(*DRESS_SQLITE)
+    else:
+        request.getfixturevalue("roles")
+        ask(*DRESS)
+    return project
+
+
+def seen(uri: str) -> Any:
+    if uri.startswith("sqlite"):
+        connection = sqlite3.connect(uri.removeprefix("sqlite://"))
+        rows = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY 1, 2"
+        ).fetchall()
+        connection.close()
+        return rows
+    with psycopg2.connect(uri) as postgres, postgres.cursor() as cursor:
+        found = probe(cursor)
+    postgres.close()
+    return found
+
+
+def test_everything_changes_below_and_the_views_stay(shop: Project, database_uri: str, ask: Ask) -> None:
+    before = seen(database_uri)
+    done = shop.migrate("apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = seen(database_uri)
+    if database_uri.startswith("sqlite"):
+        assert [row for row in before if row[1] not in {"flat", "old"}] == [row for row in after if row[1] != "flat"]
+        ask("INSERT INTO base (id) VALUES (7)")
+    else:
+        about = ("'orders", "'old'", "'flat'")  # what was meant to change
+        rest = [line for line in difference(before, after) if not any(name in line for name in about)]
+        assert [line for line in rest if "character varying" not in line] == []
+        assert ask("SELECT has_table_privilege('reader', 'flat', 'SELECT')") == [(True,)]
+    assert ask("SELECT id, customer FROM flat WHERE id = 1") == [(1, "ann")]
+    assert ask("SELECT * FROM top WHERE id = 1") == [(1, "ann", 3)]
+    assert ask("SELECT count(*) FROM ewh_implemented_features_views WHERE state = 'down'") == [(0,)]
+    assert shop.migrate("plan", "--check").returncode == 0
+
+
+BAD = {
+    "d01-raises-after-commit": """
+    with Base(db):
+        db.commit()
+        raise RuntimeError("boom")
+    return True
+""",
+    "d04-swallows-after-commit": """
+    try:
+        with Base(db):
+            db.commit()
+            raise RuntimeError("boom")
+    except RuntimeError:
+        pass
+    return True
+""",
+    "rolls-back": """
+    with Base(db):
+        db.rollback()
+    return True
+""",
+    "sql-error": """
+    with Base(db):
+        db.executesql("ALTER TABLE nosuch ADD COLUMN x int")
+    return True
+""",
+    "refuses-after-commit": """
+    with Base(db):
+        db.commit()
+        db.executesql("ALTER TABLE orders RENAME COLUMN secret TO hidden")
+        return False
+""",
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_d04_whatever_a_migration_does_its_views_are_there_afterwards(
+    shop: Project, database_uri: str, ask: Ask, what: str
+) -> None:
+    before = seen(database_uri)
+    shop.write(
+        "migrations.py",
+        f"{HEAD}{PENDING}\n@migration(requires=create_20260101_001)\ndef bad_20260102_001(db):\n{BAD[what]}",
+    )
+    done = shop.migrate("apply", "--to", "bad_20260102_001")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "bad_20260102_001" in done.stdout + done.stderr
+    after = seen(database_uri)
+    assert after == before if isinstance(after, list) else difference(before, after) == []
+    assert ask("SELECT count(*) FROM ewh_implemented_features_views WHERE state = 'down'") == [(0,)]
+
+
+def test_d04_killed_inside_the_block_the_next_run_repairs(shop: Project, database_uri: str, ask: Ask) -> None:
+    before = seen(database_uri)
+    shop.write(
+        "migrations.py",
+        f"{HEAD}{PENDING}\nimport os\n\n@migration(requires=create_20260101_001)\ndef bad_20260102_001(db):\n"
+        "    with Base(db):\n        db.commit()\n        os.kill(os.getpid(), 9)\n    return True\n",
+    )
+    assert shop.migrate("apply", "--to", "bad_20260102_001").returncode == -9
+    assert ask("SELECT count(*) FROM ewh_implemented_features_views WHERE state = 'down'") == [(5,)]
+    done = shop.migrate("apply", "--to", "bad_20260102_001")
+    assert done.returncode == 5, done.stdout + done.stderr  # interrupted: a human decides about the migration …
+    after = seen(database_uri)  # … but its views are back already
+    assert after == before if isinstance(after, list) else difference(before, after) == []
+
+
+def test_d16_an_unmanaged_reader_stops_the_run(shop: Project, database_uri: str, ask: Ask) -> None:
+    ask("CREATE VIEW stranger AS SELECT id FROM base")
+    before = seen(database_uri)
+    done = shop.migrate("apply")
+    assert done.returncode == 1
+    assert "stranger" in done.stdout + done.stderr
+    assert "widen_20260102_001" in done.stdout + done.stderr
+    after = seen(database_uri)
+    assert after == before if isinstance(after, list) else difference(before, after) == []
+
+
+ADOPTING = """
+from migrate_graph import migration
+{imports}
+@migration
+def first_20260101_001(db):
+    db.executesql("CREATE TABLE t (id int)")
+    return True
+"""
+WIDENING = """
+@migration(requires=first_20260101_001)
+def widen_20260102_001(db):
+    with views.VA(db):
+        db.executesql("ALTER TABLE t ALTER COLUMN id TYPE bigint")
+    return True
+"""
+
+
+@pytest.mark.postgres
+def test_a_project_adopts_its_views_and_changes_what_they_read(project: Project, postgres_uri: str) -> None:
+    project.env["MIGRATE_URI"] = postgres_uri
+    project.write("migrations.py", ADOPTING.format(imports=""))
+    assert project.migrate("apply").returncode == 0
+    connection = psycopg2.connect(postgres_uri)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(
+        "CREATE VIEW v_a AS SELECT id FROM t; CREATE VIEW v_b AS SELECT id FROM v_a; COMMENT ON VIEW v_b IS 'kept'"
+    )
+    done = project.migrate("views", "adopt", "-o", "views.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "class VB(ViewMigrationManager)" in (project.path / "views.py").read_text()
+    assert project.migrate("views", "adopt", "-o", "views.py").returncode == 2  # never overwritten
+    project.write("migrations.py", ADOPTING.format(imports="import views") + WIDENING)
+    done = project.migrate("apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cursor.execute(
+        "SELECT pg_typeof(id)::text, obj_description('v_b'::regclass) FROM t FULL JOIN v_b USING (id) RIGHT JOIN (SELECT 1) x ON true"
+    )
+    assert cursor.fetchall() == [("bigint", "kept")]
+    connection.close()
