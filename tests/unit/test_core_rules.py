@@ -425,7 +425,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
     assert len({each.name for each in RULES.values()}) == len(RULES)
 
 
-@pytest.mark.parametrize("each", RULES.values(), ids=str)
+@pytest.mark.parametrize("each", RULES.values(), ids=RULES)
 def test_every_rule_has_a_page(each: Any) -> None:
     lines = each.page.splitlines()
     headings = [line for line in lines if line.startswith("#")]
