@@ -112,17 +112,15 @@ class _ProcessConfig:
         self._seen: dict[str, str] = {}
 
     def read(self) -> Config:
-        environ = dict(os.environ)
         if self._config is None:
-            self._config = load_config(Path.cwd(), environ)
+            self._config = load_config(Path.cwd(), os.environ)
         else:
             # Only what is new: what the program has set itself must not be set back.
-            self._config.update_from_env({name: text for name, text in environ.items() if self._seen.get(name) != text})
-        self._seen = environ
+            new = {name: text for name, text in os.environ.items() if self._seen.get(name) != text}
+            self._config.update_from_env(new)
+        _share_dotenv()
+        self._seen = dict(os.environ)
         return self._config
-
-    def forget(self) -> None:
-        self._config = None
 
 
 _process = _ProcessConfig()
@@ -136,10 +134,13 @@ def get_config() -> Config:
     Raises:
         ConfigError: naming every fault at once.
     """
+    return _process.read()
+
+
+def _share_dotenv() -> None:
     import dotenv
 
     dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
-    return _process.read()
 
 
 # --- the default store -------------------------------------------------------------------------------------------
