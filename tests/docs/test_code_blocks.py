@@ -28,6 +28,7 @@ RUN = {
     "docs/index.md": None,
     "docs/writing-migrations.md": None,
     "docs/graph.md": SHOP,
+    "docs/views.md": None,
     "docs/moving-from-edwh-migrate.md": None,
     "examples/shop/README.md": SHOP,
 }
