@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
 from textwrap import wrap
 
 from migrate_graph.render.picture import Picture, PictureNode
@@ -84,11 +85,11 @@ def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
     parents = _parents(rows, picture)
     backwards = _backwards(rows, picture)
     drawing = _Lanes.of(parents)
-    drawn = [drawing.place(node.key) for node in rows]
+    drawn = list(takewhile(lambda _: len(drawing.held) <= WIDEST, (drawing.place(node.key) for node in rows)))
     lanes = max((len(line) for above, line in drawn for line in (*above, line)), default=0)
     longest = max((columns(node.name) for node in rows), default=0)
     digits = max((len(str(node.place)) for node in rows), default=1)
-    if lanes > 2 * WIDEST or digits + lanes + longest + 4 > max(width, 60):
+    if len(drawn) < len(rows) or digits + lanes + longest + 4 > max(width, 60):
         return _in_words(rows, parents, backwards, width=width, digits=digits)
     lines: list[Line] = []
     for node, (above, line) in zip(rows, drawn, strict=True):
@@ -272,9 +273,9 @@ def _with_note(head: str, column: int, note: str, width: int) -> str:
 def _cut(text: str, width: int) -> str:
     if columns(text) <= width:
         return text
-    while text and columns(text) >= width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    taken = accumulate(columns(each) for each in text)
+    fitting = sum(1 for _ in takewhile(lambda column: column < width, taken))
+    return f"{text[:fitting].rstrip()}…"
 
 
 def _filled(text: str, width: int) -> list[str]:

@@ -50,6 +50,8 @@ def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
 
 def columns(text: str) -> int:
     """Count the columns of a text in a monospaced font: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
     )
@@ -67,6 +69,8 @@ def _filled(pieces: list[str]) -> list[str]:
 
 
 def _cut(piece: str) -> list[str]:
+    if columns(piece) <= COLUMNS:
+        return [piece]
     parts = [""]
     for each in piece:
         if columns(parts[-1] + each) > COLUMNS:
