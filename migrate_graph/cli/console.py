@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from migrate_graph.redaction import printable, redact
@@ -127,6 +128,11 @@ class Console:
         except (UnicodeEncodeError, LookupError):
             return False
         return True
+
+    @property
+    def width(self) -> int | None:
+        """How many columns a result has; None where nobody looks at columns (a pipe, a file)."""
+        return get_terminal_size().columns if self.out.isatty() else None
 
     def clean(self, text: str) -> str:
         """Give foreign text without secrets, control characters or direction overrides, on one line."""

@@ -107,7 +107,8 @@ def _show_plan(
         _deliver_json(session, plan_document(project, planned, exit_code=code), output)
     elif chosen == "text":
         paint = session.console.paint_out if output is None else _unpainted
-        _deliver(session, plan_text(project, planned, paint), output)
+        width = session.console.width if output is None else None
+        _deliver(session, plan_text(project, planned, paint, width), output)
     else:
         drawn.show(session, project, planned.reading, chosen, output)
 
@@ -303,7 +304,11 @@ def why(
         return
     places = {view: str(each.source) for view, each in project.graph.views.items()}
     places |= {migration: str(each.source) for migration, each in project.graph.migrations.items()}
-    _deliver(session, why_text(answer, session.console.paint_out, lambda known: places.get(known, "")), None)
+    _deliver(
+        session,
+        why_text(answer, session.console.paint_out, lambda known: places.get(known, ""), session.console.width),
+        None,
+    )
 
 
 @command("migrate show add_total_20260402_001", "migrate show InvoiceTotals --json")

@@ -33,6 +33,9 @@ from migrate_graph.core.events import (
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
 
+_NAMED = 8
+"""Of more migrations than these, the summary tells how many were committed, and the last."""
+
 _WORDS = {
     Outcome.APPLIED: ("ok", "good"),
     Outcome.REFUSED: ("FAILED", "error"),
@@ -176,7 +179,9 @@ def _committed(finished: RunFinished) -> str:
     names = [result.name for result in finished.of(Outcome.APPLIED)]
     kept = [result for result in finished.results if result.commits and result.outcome is not Outcome.APPLIED]
     partly = [f"{flat(result.name)} in part" for result in kept]
-    text = ", ".join([*(flat(name) for name in names), *partly])
+    many = len(names) > _NAMED
+    whole = [f"{len(names)} migrations, the last is {flat(names[-1])}"] if many else [flat(name) for name in names]
+    text = ", ".join([*whole, *partly])
     return text or "nothing, the database is as it was"
 
 

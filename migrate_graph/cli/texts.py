@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.history import Attempt, AttemptState, Status
@@ -59,6 +60,13 @@ def moment(when: datetime | None) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}Z" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"
 
 
+def hanging(text: str, *, column: int, width: int | None) -> list[str]:
+    """Break a text at spaces so that it fits between a column and the terminal's width; words are never cut."""
+    if width is None or column + len(text) <= width:
+        return [text]
+    return wrap(text, max(width - column, 20), break_long_words=False, break_on_hyphens=False) or [""]
+
+
 def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     """Align the rows; no name is ever cut, whatever the terminal is like."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
@@ -71,7 +79,11 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
 # -- plan ------------------------------------------------------------------------------------------------------------
 
 
-def plan_text(project: Project, planned: Planned, paint: Paint) -> Iterator[str]:
+_INDENT = 7
+"""Where the lines under a step begin."""
+
+
+def plan_text(project: Project, planned: Planned, paint: Paint, width: int | None = None) -> Iterator[str]:
     """Say what would run, in which order and why."""
     plan, reading = planned.plan, planned.reading
     yield paint(_plan_heading(project, plan, reading), "bold")
@@ -83,11 +95,11 @@ def plan_text(project: Project, planned: Planned, paint: Paint) -> Iterator[str]
     widths = [max((len(flat(row[at])) for row in rows), default=0) for at in range(3)]
     for step, row in zip(plan.steps, rows, strict=True):
         number, name, source = (flat(cell) for cell in row)
-        padding = " " * (widths[1] - len(name))
-        why = _reason(step, numbers)
-        line = f"{number:>{max(widths[0], 3)}}  {paint(name, 'bold')}{padding}  {paint(source.ljust(widths[2]), 'muted')}  {why}"
-        yield line.rstrip()
-        yield from _view_lines(step, paint)
+        head = f"{number:>{max(widths[0], 3)}}  {paint(name, 'bold')}{' ' * (widths[1] - len(name))}"
+        head += f"  {paint(source.ljust(widths[2]), 'muted')}"
+        column = max(widths[0], 3) + widths[1] + widths[2] + 6
+        yield from _beside(head, _reason(step, numbers), column=column, width=width)
+        yield from _view_lines(step, paint, width)
     if plan.steps:
         yield ""
     yield from _plan_remarks(plan, paint)
@@ -109,18 +121,33 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
         parts.append("tried again")
     if step.reason.late:
         parts.append("late")
-    if step.creates:
-        parts.append(f"creates {listed(step.creates)}")
-    if step.retires:
-        parts.append(f"retires {listed(step.retires)}")
     return "; ".join(parts)
 
 
-def _view_lines(step: Step, paint: Paint) -> Iterator[str]:
-    if step.views_down:
-        yield f"       {paint('down', 'warning')}  {listed(step.views_down)}"
-    if step.views_up:
-        yield f"       {paint('up', 'good')}    {listed(step.views_up)}"
+def _beside(head: str, text: str, *, column: int, width: int | None) -> Iterator[str]:
+    """Put a text beside a head that ends at a column, or below it where there is too little room."""
+    first, *more = hanging(text, column=column, width=width)
+    if width is not None and column + len(first) > width:
+        yield head.rstrip()
+        yield from (" " * _INDENT + line for line in hanging(text, column=_INDENT, width=width))
+    else:
+        yield f"{head}  {first}".rstrip()
+        yield from (" " * column + line for line in more)
+
+
+def _view_lines(step: Step, paint: Paint, width: int | None) -> Iterator[str]:
+    rebuilt = step.views_up if set(step.views_up) - set(step.creates) else ()
+    for word, style, names in (
+        ("down", "warning", step.views_down),
+        ("up", "good", rebuilt),
+        ("new", "good", step.creates),
+        ("gone", "muted", step.retires),
+    ):
+        if names:
+            column = _INDENT + 6
+            first, *more = hanging(listed(names), column=column, width=width)
+            yield f"{' ' * _INDENT}{paint(word, style)}{' ' * (6 - len(word))}{first}"
+            yield from (" " * column + line for line in more)
 
 
 def _plan_remarks(plan: Plan, paint: Paint) -> Iterator[str]:
@@ -306,13 +333,14 @@ def _attempt_word(attempt: Attempt) -> str:
     return f"{word}, {counted(attempt.commits, 'own commit')} kept" if attempt.commits and word != "applied" else word
 
 
-def why_text(answer: Why, paint: Paint, place: Callable[[str], str]) -> Iterator[str]:
+def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int | None = None) -> Iterator[str]:
     """Say why something stands where it stands.
 
     Args:
         answer: what was found out.
         paint: the colours.
         place: gives file and line of a name.
+        width: of the terminal.
     """
     position = f"number {answer.position} in the order" if answer.position else "a view"
     yield f"{paint(flat(answer.name), 'bold')}  {position}  {paint(flat(place(answer.name)), 'muted')}"
@@ -330,7 +358,8 @@ def why_text(answer: Why, paint: Paint, place: Callable[[str], str]) -> Iterator
         yield _why_heading(answer)
     for before, kind, after in answer.path:
         yield f"  '{flat(after.name)}' {_EDGE_WORDS[kind]} '{flat(before.name)}'  {paint(flat(place(after.name)), 'muted')}"
-    yield from (f"  {flat(sentence)}" for sentence in answer.tie_break)
+    for sentence in answer.tie_break:
+        yield from (f"  {line}" for line in hanging(flat(sentence), column=2, width=width))
 
 
 _EDGE_WORDS = {

@@ -118,6 +118,14 @@ def test_summaries(finished: RunFinished, first: str, last: str) -> None:
     assert (lines[0], lines[-1]) == (first, last)
 
 
+def test_many_committed_migrations_are_counted() -> None:
+    results = tuple(Result(f"m{number}", Outcome.APPLIED) for number in range(9))
+    assert (
+        list(summary(RunFinished("r", results, 1.0), lambda text, _: text))[-1]
+        == "committed: 9 migrations, the last is m8"
+    )
+
+
 def test_silence_is_broken_by_a_heartbeat() -> None:
     console, _, err = consoles()
     with PlainProgress(console, heartbeat=0.05) as progress:
