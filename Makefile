@@ -78,7 +78,7 @@ bench: install ## how fast, and how it grows
 .PHONY: docs
 docs: install ## write the generated pages and pictures, then build the site, strictly
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 .PHONY: check
 check: lint types house test docs ## what CI runs

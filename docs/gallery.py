@@ -78,7 +78,10 @@ def grown(number: int) -> Callable[[Path], None]:
             near = [name for name, home in names[-60:] if home == module][-3:]
             # Files build upon those before them, as they do where people keep their house in order.
             far = [name for name, home in names[-40:] if modules.index(home) < modules.index(module)]
-            needed = {*chance.sample(near, min(len(near), 1)), *(chance.sample(far, 1) if far and chance.random() < 0.3 else ())}
+            needed = {
+                *chance.sample(near, min(len(near), 1)),
+                *(chance.sample(far, 1) if far and chance.random() < 0.3 else ()),
+            }
             name = f"{module}_{chance.choice(VERBS)}_{chance.choice(NOUNS)}_{2016 + each * 10 // number}{each % 12 + 1:02}01_{each:04}"
             names.append((name, module))
             texts[module] += f"\n\n@migration(requires={sorted(needed)})\ndef {name}(db):\n    return True\n"

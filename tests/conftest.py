@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from servers import PostgresServer, RedisServer, ServerUnavailable
+from user_project import Project, RunMigrate, clean_environment
 
 _Server = TypeVar("_Server", PostgresServer, RedisServer)
 
@@ -98,23 +98,6 @@ def redis_uri(redis_server: RedisServer) -> str:
     return redis_server.uri
 
 
-def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give an environment in which nothing of this shell's settings is left."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()  # noqa: TID251 - tests are an edge too
-        if name in {"PATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START"}
-    }
-    return (
-        kept
-        | {"HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-        | dict(extra or {})
-    )
-
-
-RunMigrate = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 @pytest.fixture
 def run_migrate(tmp_path_factory: pytest.TempPathFactory) -> RunMigrate:
     """Run the command line in a child process with a clean environment: `run_migrate("plan", cwd=…, env={…})`."""
@@ -130,32 +113,6 @@ def run_migrate(tmp_path_factory: pytest.TempPathFactory) -> RunMigrate:
         )  # fmt: skip
 
     return run
-
-
-class Project:
-    """A temporary project directory.
-
-    `project.write("migrations.py", "…")` writes (dedented); `project.migrate("plan")` runs the command line in it,
-    with `project.env` as its settings.
-    """
-
-    def __init__(self, path: Path, run: RunMigrate) -> None:
-        self.path = path
-        self.env: dict[str, str] = {}
-        self._run = run
-
-    def write(self, name: str, text: str) -> Path:
-        """Write a file, creating its directories."""
-        file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(text), encoding="utf-8")
-        return file
-
-    def migrate(
-        self, *args: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the command line in the project."""
-        return self._run(*args, cwd=self.path, env=self.env | dict(env or {}), timeout=timeout)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import RunMigrate
+from user_project import RunMigrate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Query = Callable[[str], list[tuple[object, ...]]]

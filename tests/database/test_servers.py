@@ -60,7 +60,7 @@ def test_redis_is_empty_again(redis_uri: str) -> None:
 def test_nothing_of_this_shell_reaches_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
 
-    from conftest import clean_environment
+    from user_project import clean_environment
 
     monkeypatch.setenv("MIGRATE_URI", "sqlite://wrong")
     show = "import os; print(os.environ.get('MIGRATE_URI'), os.environ['HOME'])"

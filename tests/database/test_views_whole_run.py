@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from catalog_probe import difference, probe
-from conftest import Project
+from user_project import Project
 
 HEAD = """
 from migrate_graph import ViewMigrationManager, migration
