@@ -100,7 +100,7 @@ def _class(state: State) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Escape for a quoted label; `#` begins Mermaid's entities, `%%` its comments, a backquote its Markdown, `\\n` its lines."""
+    r"""Escape for a quoted label; `#` begins Mermaid's entities, `%%` its comments, a backquote its Markdown, `\n` its lines."""
     text = text.replace("&", "&amp;").replace("#", "#35;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace('"', "#quot;").replace("`", "#96;").replace("%%", "#37;#37;").replace("\\", "#92;")
 
