@@ -224,7 +224,7 @@ def told_result(result: Result) -> str:
 
     place = f" ({result.source})" if result.source else ""
     lines = [f"{result.name}{place}: {result.error}"]
-    lines += [f"  {line}" for line in result.traceback.splitlines()]
+    lines += [f"  {line}" for line in result.traceback.splitlines() if line.strip()]
     lines += [f"hint: {line}" for line in result.hint.splitlines()]
     return printable("\n".join(lines))
 
@@ -385,10 +385,11 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen_tests(config)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+# Not in `pytest_unconfigure`: a worker of xdist may be ended before it comes to that.
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Drop what was made."""
-    if _BENCH in config.stash:
-        config.stash[_BENCH].close()
+    if _BENCH in session.config.stash:
+        session.config.stash[_BENCH].close()
 
 
 # Not `wrapper=True`: this runs wherever the package is installed, also under a pytest that does not know it.
