@@ -500,11 +500,10 @@ def recover_database_from_backup(
     config = copy.copy(config or get_config())
     if set_schema is not None:
         config.update(_skip_none=False, schema=None if set_schema is True else set_schema)
-    backup = find_dump(Path(config.database_to_restore).absolute(), is_default=True)
+    wanted = config.database_to_restore
+    backup = find_dump(Path(wanted).absolute(), is_default=True) if wanted else None
     if backup is None:
-        raise BackupNotFound(
-            f"the backup {config.database_to_restore} does not exist", hint="set database_to_restore to the file"
-        )
+        raise BackupNotFound(f"the backup {wanted!r} does not exist", hint="set database_to_restore to the file")
     psql = str(getattr(postgres_client, "executable", postgres_client)) if postgres_client else None
     with PlainProgress(_session(config).console) as progress:
         restore_database(config, backup, lock_wait=None, observer=progress, psql=psql)

@@ -349,6 +349,7 @@ class PostgresBackend(Bookkeeping):
             table=self._settings.table,
             observer=observer,
             psql=psql,
+            lock=(_WORK_CLASS, self._key),
         )
         self._resolve_schema()
 

@@ -38,6 +38,13 @@ _LIBPQ = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }  # fmt: skip
 
+# Unpacking may be slow, statements may be long, and a server whose psql was killed must notice (PostgreSQL 14 and newer).
+_SETTINGS = (
+    "SELECT pg_catalog.set_config(s.name, v.value, true) FROM pg_catalog.pg_settings s JOIN (VALUES "
+    "('standard_conforming_strings', 'on'), ('idle_in_transaction_session_timeout', '0'), ('statement_timeout', '0'), "
+    "('client_connection_check_interval', '1000')) v(name, value) ON v.name = s.name"
+)
+
 _MISSING_LEDGER = "migrate_graph:missing-ledger"
 
 # The first psql of each major version that knows `\restrict`, which forbids every other backslash command.
@@ -70,6 +77,7 @@ def restore_postgres(
     table: str,
     observer: Observer,
     psql: str | None = None,
+    lock: tuple[int, int] | None = None,
 ) -> None:
     """Restore a dump through psql, in one transaction, into a database that was proved empty.
 
@@ -80,12 +88,14 @@ def restore_postgres(
         table: the ledger table that must exist afterwards, as configured.
         observer: told how far it is.
         psql: path of the program; None looks for it on PATH.
+        lock: keys of an advisory lock that psql's transaction holds: when this process is killed, psql may live on for the
+            statement it is in, and the next runner must wait for that.
 
     Raises:
         RestoreError: nothing was committed; the database is as it was.
     """
     program = _find_psql(psql)
-    prelude = _prelude(schema, restrict=not dump.trusted and _knows_restrict(program))
+    prelude = _prelude(schema, lock, restrict=not dump.trusted and _knows_restrict(program))
     with _Told(dump, observer) as told, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(  # noqa: S603 - a fixed command line
             [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", *prelude, "-f", "-"],
@@ -138,10 +148,12 @@ def _environment(dsn: Mapping[str, str]) -> dict[str, str]:
     return inherited | {"PGAPPNAME": "migrate_graph:restore", "PGCONNECT_TIMEOUT": "10"} | own
 
 
-def _prelude(schema: str | None, *, restrict: bool) -> list[str]:
+def _prelude(schema: str | None, lock: tuple[int, int] | None, *, restrict: bool) -> list[str]:
     """Give what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
     commands = [f"\\restrict {secrets.token_hex(16)}"] if restrict else []
-    commands += ["BEGIN", "SET LOCAL standard_conforming_strings = on", _search_path(schema)]
+    commands += ["BEGIN", _SETTINGS, _search_path(schema)]
+    if lock:
+        commands.append(f"SELECT pg_catalog.pg_advisory_xact_lock({lock[0]}, {lock[1]})")
     return [word for command in commands for word in ("-c", command)]
 
 

@@ -80,7 +80,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
         if flag and flag.is_set(backend.fingerprint(), observer):
             return _already_complete(flag, observer)
-        restored = None if backend.has_ledger() else _restore(backend, config, None, observer)
+        restored = None if backend.has_ledger() else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer)
         plan = make_plan(project, reading, selection=options.selection)
@@ -249,13 +249,13 @@ def restore_database(
     Raises:
         RestoreError: there is no backup, it is refused, or the database is not empty.
     """
-    with locked(config, observer, wait=lock_wait) as (backend, _, _):
+    with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
         if backend.has_ledger():
             raise RestoreError(
                 f"{backend.label} already has the table {config.migrate_table}",
                 hint="a backup goes into an empty database only",
             )
-        restored = _restore(backend, config, backup, observer, psql)
+        restored = _restore(backend, config, observer, interruption, backup=backup, psql=psql)
         if restored is None:
             raise RestoreError(
                 "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
@@ -265,14 +265,21 @@ def restore_database(
 
 
 def _restore(
-    backend: Backend, config: Config, backup: Path | None, observer: Observer, psql: str | None = None
+    backend: Backend,
+    config: Config,
+    observer: Observer,
+    interruption: Interruption,
+    *,
+    backup: Path | None = None,
+    psql: str | None = None,
 ) -> Path | None:
     """Restore the backup, if there is one, into a database that the catalog proves empty; give the file.
 
     Raises:
         RestoreError: the database is not empty, or the backup is refused.
+        Stopped: a signal arrived; the database is as it was.
     """
-    from migrate_graph.database.dump import find_dump, verify
+    from migrate_graph.database.dump import verify
 
     relations = backend.user_relations()
     if relations:
@@ -281,18 +288,25 @@ def _restore(
             f"but the table {config.migrate_table} is missing",
             hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
         )
-    found = backup or find_dump(
-        Path(config.database_to_restore).absolute(),
-        is_default=config.sources["database_to_restore"].kind is SourceKind.DEFAULT,
-    )
+    found = backup or _configured_backup(config)
     if found is None:
         return None
-    dump = verify(
-        found,
-        kind=backend.kind,
-        cat_command=config.migrate_cat_command,
-        size_limit=config.restore_size_limit,
-        trusted=config.restore_trusted,
-    )
-    backend.restore(dump, observer=observer, psql=psql)
+    with interruption.stopping(lambda: None):  # the wait for psql ends by the signal itself, and psql is ended then
+        dump = verify(
+            found,
+            kind=backend.kind,
+            cat_command=config.migrate_cat_command,
+            size_limit=config.restore_size_limit,
+            trusted=config.restore_trusted,
+        )
+        backend.restore(dump, observer=observer, psql=psql)
     return found
+
+
+def _configured_backup(config: Config) -> Path | None:
+    from migrate_graph.database.dump import find_dump
+
+    if not config.database_to_restore:
+        return None
+    is_default = config.sources["database_to_restore"].kind is SourceKind.DEFAULT
+    return find_dump(Path(config.database_to_restore).absolute(), is_default=is_default)

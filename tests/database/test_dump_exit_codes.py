@@ -5,17 +5,21 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import Project
 from servers import postgres_binaries
+from user_project import Project
 
 from migrate_graph import Config, console_hook
 from migrate_graph.errors import ExitCode
@@ -170,6 +174,63 @@ def test_migrate_restore(project: Project, database_uri: str, tmp_path: Path) ->
     assert "customer" in relations(database_uri)
     assert "first" not in relations(database_uri)
     assert project.migrate("restore", str(backup)).returncode == ExitCode.RESTORE
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_restore_leaves_nothing_behind(
+    project: Project, postgres_uri: str, tmp_path: Path, how: signal.Signals
+) -> None:
+    (tmp_path / "b.sql").write_text(WHOLE + "SELECT pg_sleep(120);\n")
+    prepare(project, postgres_uri, database_to_restore=tmp_path / "b.sql")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrate_graph"], cwd=project.path, env=project.env, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(postgres_uri, "query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()", there=True)
+        process.send_signal(how)
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert process.returncode == ExitCode.SIGNAL + how, said
+    assert "Traceback" not in said
+    wait_for(postgres_uri, "query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()", there=False)
+    assert relations(postgres_uri) == []
+
+
+@pytest.mark.postgres
+def test_after_a_kill_the_next_runner_waits_for_what_psql_still_does(
+    project: Project, postgres_uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "b.sql").write_text(WHOLE + "SELECT pg_sleep(4);\nINSERT INTO customer VALUES (77);\n")
+    prepare(project, postgres_uri, database_to_restore=tmp_path / "b.sql")
+    process = subprocess.Popen([sys.executable, "-m", "migrate_graph"], cwd=project.path, env=project.env)
+    try:
+        wait_for(postgres_uri, "query LIKE '%pg_sleep(4)%' AND pid <> pg_backend_pid()", there=True)
+    finally:
+        process.kill()
+        process.wait()
+    done = project.migrate()
+    assert done.returncode == 0, done.stderr
+    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), sum((id = 77)::int) FROM customer")
+        assert cursor.fetchone() == (201, 1)
+
+
+def wait_for(uri: str, condition: str, *, there: bool) -> None:
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        for _ in range(200):
+            cursor.execute(f"SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {condition}")
+            if bool(cursor.fetchall()) == there:
+                return
+            time.sleep(0.1)
+    pytest.fail(f"{condition} is {'not ' if there else ''}so")
+
+
+def test_an_empty_setting_means_no_backup(project: Project, sqlite_uri: str) -> None:
+    prepare(project, sqlite_uri, database_to_restore="")
+    assert project.migrate().returncode == 0
 
 
 @pytest.mark.parametrize(
