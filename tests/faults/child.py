@@ -1,0 +1,61 @@
+"""What runs in a child process of the fault tests: the real command line, with a kill at a place of the test's choice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import migrate_graph.executor
+from migrate_graph.cli import main
+
+_arrivals: dict[str, int] = {}
+_fatal: tuple[str, int] | None = None
+_trace: Path | None = None
+
+
+def here(place: str) -> None:
+    """Pass a place; at the n-th arrival at the one that was chosen the process is gone, as by `kill -9`."""
+    _arrivals[place] = _arrivals.get(place, 0) + 1
+    if _trace is not None:
+        with _trace.open("a") as trace:
+            trace.write(f"{place}\n")
+    if _fatal == (place, _arrivals[place]):
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def executed(name: str) -> None:
+    """Write down, where no rollback reaches, that a body is executed."""
+    with Path("executed").open("a") as log:
+        log.write(f"{name}\n")
+
+
+def run(
+    words: list[str],
+    directory: str,
+    environ: dict[str, str],
+    output: str,
+    fatal: list[Any] | None = None,
+    trace: str | None = None,
+) -> None:
+    """Run the command line here, with everything it prints in a file, and end with its exit code."""
+    global _fatal, _trace
+    _fatal, _trace = (fatal[0], fatal[1]) if fatal else None, Path(trace) if trace else None
+    setattr(migrate_graph.executor, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
+    os.chdir(directory)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - the process ends with it
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - as above
+    code: Any = 99
+    try:
+        code = main(words, environ=environ)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(code))

@@ -1,0 +1,279 @@
+"""A project whose runs are children that can be killed, and a probe of everything that is in its database."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
+
+
+@cache
+def _forker() -> subprocess.Popen[str]:
+    """Start what forks children; it ends with this process, when its stdin does."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("warm.py"))],
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},  # noqa: TID251
+    )  # fmt: skip
+
+
+def _fork(**request: Any) -> int:
+    """Fork a child; give its process."""
+    forker = _forker()
+    assert forker.stdin is not None
+    assert forker.stdout is not None
+    forker.stdin.write(json.dumps(request) + "\n")
+    forker.stdin.flush()
+    return int(forker.stdout.readline())
+
+
+TABLE = "ewh_implemented_features"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: its exit code (negative: the signal that killed it), what it said, and how long it took."""
+
+    code: int
+    output: str
+    seconds: float = 0.0
+
+
+@dataclass
+class State:
+    """Everything there is in a database."""
+
+    tables: set[str] = field(default_factory=set)
+    views: set[str] = field(default_factory=set)
+    ledger: dict[str, str] = field(default_factory=dict)
+    journal: list[tuple[str, str, int]] = field(default_factory=list)
+    views_down: set[str] = field(default_factory=set)
+
+    def last(self, name: str) -> tuple[str, int] | None:
+        """Give state and own commits of the newest attempt at a migration."""
+        rows = [(state, commits) for known, state, commits in self.journal if known == name]
+        return rows[-1] if rows else None
+
+
+class Field:
+    """A project and its database, where things go wrong on purpose."""
+
+    def __init__(self, path: Path, uri: str) -> None:
+        self.path = path
+        self.uri = uri
+        self.env = {"MIGRATE_URI": uri, "HOME": str(path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}  # noqa: TID251
+        self.is_postgres = uri.startswith("postgres")
+        path.mkdir(exist_ok=True)
+
+    def write(self, text: str, name: str = "migrations.py") -> None:
+        """Write a file of the project."""
+        (self.path / name).write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def apply(self, *words: str, **options: Any) -> Ended:
+        """Run `migrate apply` to its end."""
+        return self.migrate("apply", *words, **options)
+
+    def migrate(self, *words: str, **options: Any) -> Ended:
+        """Run a command in a forked child; `fatal=(place, n)` kills it there."""
+        return self.start(*words, **options)()
+
+    def start(
+        self,
+        *words: str,
+        fatal: tuple[str, int] | None = None,
+        trace: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        killed_after: float | None = None,
+    ) -> Callable[[], Ended]:
+        """Start a command in a forked child; what is given waits for its end."""
+        output = self.path / f"output-{time.monotonic_ns()}"
+        code = output.with_suffix(".code")
+        started = time.monotonic()
+        pid = _fork(
+            words=words, directory=str(self.path), environ=self.env | dict(env or {}), output=str(output), fatal=fatal,
+            trace=str(trace) if trace else None,
+        )  # fmt: skip
+
+        def wait() -> Ended:
+            deadline = time.monotonic() + (60 if killed_after is None else killed_after)
+            while not code.exists():
+                if time.monotonic() > deadline:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                    deadline += 60
+                time.sleep(0.003)
+            return self.ended(
+                int(code.read_text()), output.read_text(errors="replace") if output.exists() else "", started
+            )
+
+        return wait
+
+    def ended(self, code: int, output: str, started: float) -> Ended:
+        """Make the result of a child; no output of any child may hold a password (I7)."""
+        assert APP_PASSWORD not in output
+        assert ADMIN_PASSWORD not in output
+        assert "Traceback" not in output or "migrate_graph/" not in output, output
+        return Ended(code, output, time.monotonic() - started)
+
+    def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
+        """Start a command in a process of its own, to send signals to."""
+        environment = self.env | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(env or {})
+        return Process(
+            self,
+            subprocess.Popen(
+                [sys.executable, "-m", "migrate_graph", *words],
+                cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ),
+        )  # fmt: skip
+
+    def executions(self, name: str) -> int:
+        """Count how often a body began (see `child.executed`)."""
+        log = self.path / "executed"
+        return log.read_text().split("\n").count(name) if log.exists() else 0
+
+    # -- the database -------------------------------------------------------------------------------------------------
+
+    def connect(self) -> Any:
+        """Open a connection of the test's own, in autocommit."""
+        if not self.is_postgres:
+            return sqlite3.connect(self.uri.partition("://")[2], isolation_level=None)
+        connection = psycopg2.connect(self.uri)
+        connection.autocommit = True
+        return connection
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement."""
+        with closing(self.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def probe(self) -> State:
+        """Read everything, once nothing is left of a child that died: no lock, no session at work."""
+        self.wait_until_quiet()
+        return self.read()
+
+    def read(self) -> State:
+        """Read everything as it is now."""
+        with closing(self.connect()) as connection:
+            cursor = connection.cursor()
+
+            def rows(statement: str) -> list[tuple[Any, ...]]:
+                cursor.execute(statement)
+                return cursor.fetchall()
+
+            kinds = (
+                "SELECT relname, CASE relkind WHEN 'r' THEN 'table' ELSE 'view' END FROM pg_class "
+                "WHERE relkind IN ('r', 'v', 'm') AND oid >= 16384"
+                if self.is_postgres
+                else "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+            )
+            relations = rows(kinds)
+            tables = {name for name, kind in relations if kind == "table"}
+            state = State(
+                {name for name in tables if TABLE not in name}, {name for name, kind in relations if kind == "view"}
+            )
+            if TABLE in tables:
+                state.ledger = dict(rows(f"SELECT name, installed FROM {TABLE}"))
+            if f"{TABLE}_journal" in tables:
+                state.journal = rows(
+                    f"SELECT name, state, commits FROM {TABLE}_journal WHERE state <> 'owed' ORDER BY id"
+                )
+                state.views_down = {name for (name,) in rows(f"SELECT manager FROM {TABLE}_views WHERE state = 'down'")}
+            return state
+
+    def wait_until_quiet(self, seconds: float = 15) -> None:
+        """Wait until every session of a run is gone, and assert that its locks went with it."""
+        if not self.is_postgres:
+            return
+        deadline = time.monotonic() + seconds
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrate_graph:%%'"
+        while self.query(sessions) != [(0,)]:
+            assert time.monotonic() < deadline, "a session of a dead run is still there"
+            time.sleep(0.02)
+        assert self.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+class Process:
+    """A command in a process of its own."""
+
+    def __init__(self, field: Field, process: subprocess.Popen[str]) -> None:
+        self._field = field
+        self._started = time.monotonic()
+        self._said: list[str] = []
+        self.process = process
+
+    def wait_for(self, text: str) -> str:
+        """Read what it says until a line holds a text; give the line."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._said.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"it never said {text!r}: {''.join(self._said)}")
+
+    def stop(self, signum: int) -> Ended:
+        """Send a signal and wait; `seconds` is what it took from there."""
+        self._started = time.monotonic()
+        self.process.send_signal(signum)
+        return self.end()
+
+    def end(self, timeout: float = 60) -> Ended:
+        """Wait for its end."""
+        rest, _ = self.process.communicate(timeout=timeout)
+        return self._field.ended(self.process.returncode, "".join(self._said) + (rest or ""), self._started)
+
+
+class Templates:
+    """Databases to start from, made once and copied."""
+
+    def __init__(self, directory: Path, server: Callable[[], PostgresServer]) -> None:
+        self._directory = directory
+        self._server = server
+        self._made: dict[str, Field] = {}
+
+    def copy(self, kind: str, text: str, path: Path, *words: str) -> Field:
+        """Give a project on a copy of the database in which `migrate apply` has run with these words."""
+        if kind not in self._made:
+            name = f"template_{time.monotonic_ns()}"
+            if kind == "postgres":
+                self._server().execute(f"CREATE DATABASE {name} OWNER app TEMPLATE template0")
+                uri = self._server().app_uri(name)
+            else:
+                uri = f"sqlite://{self._directory / name}"
+            made = Field(self._directory / kind, uri)
+            made.write(text)
+            ended = made.apply(*words)
+            assert ended.code == 0, ended.output
+            made.wait_until_quiet()
+            self._made[kind] = made
+        made = self._made[kind]
+        if kind == "postgres":
+            source, name = made.uri.rpartition("/")[2], f"copy_{time.monotonic_ns()}"
+            self._server().execute(f"CREATE DATABASE {name} OWNER app TEMPLATE {source} STRATEGY file_copy")
+            return Field(path, self._server().app_uri(name))
+        path.mkdir(exist_ok=True)
+        target = path / "database.sqlite"
+        shutil.copy(made.uri.partition("://")[2], target)
+        return Field(path, f"sqlite://{target}")
+
+    def drop(self, field: Field) -> None:
+        """Remove a copy."""
+        if field.is_postgres:
+            self._server().execute(f"DROP DATABASE {field.uri.rpartition('/')[2]} WITH (FORCE)")

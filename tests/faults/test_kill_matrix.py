@@ -1,0 +1,274 @@
+"""SIGKILL at every boundary there is, in every kind of migration: the state is the promised one, and so is what the next run does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fault_field import Field, Templates
+
+from migrate_graph.executor import Checkpoint
+
+BASE = """
+from child import executed, here
+from migrate_graph import ViewMigrationManager, migration
+
+
+@migration
+def base_1(db):
+    db.executesql("CREATE TABLE base (id integer PRIMARY KEY, name varchar(20))")
+    return True
+
+
+class V(ViewMigrationManager):
+    uses = ()
+    since = base_1
+
+    def up(self):
+        self.db.executesql("CREATE VIEW v AS SELECT name FROM base")
+
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS v")
+
+
+class W(ViewMigrationManager):
+    uses = (V,)
+    since = base_1
+
+    def up(self):
+        self.db.executesql("CREATE VIEW w AS SELECT name FROM v")
+
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS w")
+
+
+@migration(requires=base_1)
+def base_2(db):
+    with V(db):
+        return True
+"""
+
+LAST = """
+
+@migration(requires=special_3)
+def last_4(db):
+    db.executesql("CREATE TABLE last (id integer)")
+    return True
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A migration to die in.
+
+    Attributes:
+        body: after `def special_3(db):`. It says `own n` when n own commits are durable.
+        decorator: what is given to `@migration` besides `requires`.
+        kept: by own commits, the tables that are durable at least.
+        all: the tables it makes when it is through.
+        fails: it never succeeds.
+        always_asks: its marker is durable before the body, so that every crash in it asks a human.
+        views: it opens views.
+    """
+
+    body: str
+    decorator: str = ""
+    kept: tuple[tuple[str, ...], ...] = ((),)
+    all: tuple[str, ...] = ("x1", "x2", "x3")
+    fails: bool = False
+    always_asks: bool = False
+    views: bool = False
+
+    @property
+    def text(self) -> str:
+        lines = "".join(f"    {line}\n" for line in self.body.strip().split("\n"))
+        return f"{BASE}\n\n@migration(requires=base_2{self.decorator})\ndef special_3(db):\n    executed('special_3')\n{lines}{LAST}"
+
+
+def _make(name: str) -> str:
+    return f'db.executesql("CREATE TABLE {name} (id integer)")'
+
+
+SCENARIOS = {
+    "transactional": Scenario(f"{_make('x1')}\nhere('half')\n{_make('x2')}\n{_make('x3')}\nreturn True"),
+    "own commits": Scenario(
+        f"{_make('x1')}\ndb.commit()\nhere('own 1')\n{_make('x2')}\nhere('half')\ndb.commit()\nhere('own 2')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",), ("x1", "x2")),
+    ),
+    "raw commit": Scenario(
+        f"{_make('x1')}\ndb.executesql('COMMIT')\nhere('own 1')\n{_make('x2')}\nhere('half')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)),
+    ),
+    "driver commit": Scenario(
+        f"{_make('x1')}\ndb._adapter.connection.commit()\nhere('own 1')\n{_make('x2')}\nhere('half')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)),
+    ),
+    "cursor of the driver": Scenario(
+        "cursor = db._adapter.connection.cursor()\ncursor.execute('CREATE TABLE x1 (id integer)')\ncursor.execute('COMMIT')\n"
+        f"here('own 1')\n{_make('x2')}\nhere('half')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)),
+    ),
+    "views": Scenario(f"with V(db):\n    {_make('x1')}\n{_make('x2')}\n{_make('x3')}\nreturn True", views=True),
+    "views with a commit inside": Scenario(
+        f"with V(db):\n    {_make('x1')}\n    db.commit()\n    here('own 1')\n    {_make('x2')}\n    here('half')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)), views=True,
+    ),
+    "none": Scenario(
+        f"{_make('x1')}\nhere('half')\nif db._dbname == 'postgres':\n    db.executesql('CREATE INDEX CONCURRENTLY i ON x1 (id)')\n"
+        f"{_make('x2')}\n{_make('x3')}\nreturn True",
+        decorator=", transaction='none'", kept=((), ()), always_asks=True,
+    ),
+    "single": Scenario(
+        f"{_make('x1')}\ndb.commit()\nhere('half')\n{_make('x2')}\ndb.commit()\n{_make('x3')}\nreturn True",
+        decorator=", transaction='single'",
+    ),
+    "raises": Scenario(f"{_make('x1')}\nhere('half')\nif db:\n    raise ValueError('oops')\nreturn True", fails=True),
+    "refuses after a commit": Scenario(
+        f"{_make('x1')}\ndb.commit()\nhere('own 1')\n{_make('x2')}\nreturn False", kept=((), ("x1",)), fails=True
+    ),
+}  # fmt: skip
+
+KINDS = [pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"]
+
+
+def _trace(field: Field, path: Path) -> list[tuple[str, int]]:
+    """Give every arrival of a run that nobody kills, as (place, n-th time)."""
+    file = path / "trace"
+    field.apply("--to", "special_3", trace=file)
+    seen: dict[str, int] = {}
+    arrivals = []
+    for place in file.read_text().split("\n")[:-1]:
+        seen[place] = seen.get(place, 0) + 1
+        arrivals.append((place, seen[place]))
+    return arrivals
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_every_boundary_leaves_what_is_promised(
+    name: str, kind: str, templates: Templates, tmp_path: Path
+) -> None:
+    scenario = SCENARIOS[name]
+    whole = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "whole", "--to", "base_2")
+    whole.write(scenario.text)
+    arrivals = _trace(whole, tmp_path)
+    templates.drop(whole)
+    assert len(arrivals) >= 6
+    for index, fatal in enumerate(arrivals):
+        field = templates.copy(kind, "", tmp_path / f"kill-{index}")
+        field.write(scenario.text)
+        ended = field.apply("--to", "special_3", fatal=fatal)
+        assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
+        _Dead(field, scenario, [place for place, _ in arrivals[: index + 1]]).judge()
+        templates.drop(field)
+
+
+class _Dead:
+    """A run that was killed after it had passed some places."""
+
+    def __init__(self, field: Field, scenario: Scenario, passed: list[str]) -> None:
+        self.field = field
+        self.scenario = scenario
+        self.passed = passed
+        own = [place for place in passed if place.startswith("own ")]
+        self.commits = len(own)
+        if scenario.always_asks and Checkpoint.ATTEMPT_STARTED in passed:
+            self.commits = 1
+
+    def judge(self) -> None:
+        state = self.field.probe()
+        for view, manager in (("v", "V"), ("w", "W")):
+            assert (view in state.views) != (manager in state.views_down), f"I4: {self.passed} {state}"
+        if Checkpoint.COMMITTED in self.passed:
+            self.applied()
+        elif Checkpoint.FAILURE_RECORDED in self.passed:
+            self.failed()
+        elif self.commits:
+            self.interrupted()
+        else:
+            self.nothing()
+
+    def applied(self) -> None:
+        state = self.field.read()
+        assert state.ledger["special_3"] == "T"
+        assert state.last("special_3") == ("applied", self.commits), self.passed
+        assert set(self.scenario.all) <= state.tables
+        self.through()
+        assert self.field.executions("special_3") == 1
+
+    def failed(self) -> None:
+        state = self.field.read()
+        assert state.ledger["special_3"] == "F"
+        assert state.last("special_3") == ("failed", self.commits)
+        assert state.tables == {"base", *self.scenario.kept[self.commits]}
+
+    def nothing(self) -> None:
+        state = self.field.read()
+        assert state.last("special_3") is None, f"{self.passed} {state}"
+        assert "special_3" not in state.ledger
+        assert state.tables == {"base"}, self.passed
+        assert state.views == {"v", "w"}
+        if self.scenario.fails:
+            assert self.field.apply().code == 1
+        else:
+            self.through()
+
+    def through(self) -> None:
+        """The next run needs nobody."""
+        ended = self.field.apply()
+        assert ended.code == 0, ended.output
+        state = self.field.probe()
+        assert state.tables == {"base", "last", *self.scenario.all}
+        assert state.views == {"v", "w"}
+        assert not state.views_down
+
+    def interrupted(self) -> None:
+        state = self.field.read()
+        assert state.last("special_3") == ("running", self.commits), f"{self.passed} {state}"
+        assert state.ledger.get("special_3") is None
+        assert {"base", *self.scenario.kept[self.commits]} <= state.tables
+        ended = self.field.apply()
+        assert ended.code == 5, ended.output
+        for word in (
+            "special_3",
+            "commit",
+            "pid",
+            "migrate resolve special_3 --applied",
+            "migrate resolve special_3 --retry",
+        ):
+            assert word in ended.output
+        after = self.field.probe()
+        assert after.tables == state.tables, "an interrupted migration was run again"
+        assert after.views == {"v", "w"}, "views are repaired by the next run"
+        assert not after.views_down
+        executed = self.field.executions("special_3")
+        assert self.field.migrate("resolve", "special_3", "--applied").code == 0
+        assert self.field.apply().code == 0
+        assert self.field.executions("special_3") == executed
+        final = self.field.probe()
+        assert final.ledger == {"base_1": "T", "base_2": "T", "special_3": "T", "last_4": "T"}
+
+
+def test_the_matrix_has_every_checkpoint(templates: Templates, tmp_path: Path) -> None:
+    """A new step of the executor without a kill in it fails here."""
+    seen: set[str] = set()
+    for name in ("views", "raises"):
+        field = templates.copy("sqlite", SCENARIOS["views"].text, tmp_path / name, "--to", "base_2")
+        field.write(SCENARIOS[name].text)
+        (tmp_path / f"of-{name}").mkdir()
+        seen |= {place for place, _ in _trace(field, tmp_path / f"of-{name}")}
+    assert seen - {"half"} == {str(checkpoint) for checkpoint in Checkpoint}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_migration_can_be_tried_again(kind: str, templates: Templates, tmp_path: Path) -> None:
+    field = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "project", "--to", "base_2")
+    field.write(SCENARIOS["own commits"].text.replace("CREATE TABLE x", "CREATE TABLE IF NOT EXISTS x"))
+    assert field.apply(fatal=("own 1", 1)).code == -9
+    field.wait_until_quiet()
+    assert field.migrate("resolve", "special_3", "--retry").code == 0
+    again = field.migrate("resolve", "special_3", "--retry")
+    assert again.code == 2, "there is nothing to decide any more"
+    assert field.apply().code == 0
+    assert field.executions("special_3") == 2
