@@ -201,9 +201,14 @@ def _show_findings(
     _deliver(session, text.splitlines(), output)
 
 
-@command("migrate status", "migrate status --json", "migrate -l")
+@command("migrate status", "migrate status --views", "migrate status --json", "migrate -l")
 def status(
-    context: typer.Context, path: PathArgument = None, *, offline: OfflineOption = False, json: JsonOption = False
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    views: Annotated[bool, typer.Option("--views", help="Only the views.")] = False,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Show every migration with its state. And the views with their windows, and who is at work."""
     from migrate_graph.cli.documents import status_document
@@ -216,7 +221,7 @@ def status(
     if json:
         session.console.show_json(status_document(project, report))
     else:
-        _deliver(session, status_text(project, report, session.console.paint_out), None)
+        _deliver(session, status_text(project, report, session.console.paint_out, only_views=views), None)
 
 
 @command(

@@ -181,7 +181,7 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 # -- status ----------------------------------------------------------------------------------------------------------
 
 
-def status_text(project: Project, report: StatusReport, paint: Paint) -> Iterator[str]:
+def status_text(project: Project, report: StatusReport, paint: Paint, *, only_views: bool = False) -> Iterator[str]:
     """Say what is known of every migration and view."""
     yield paint(_status_heading(project, report), "bold")
     if report.reading.note:
@@ -191,15 +191,20 @@ def status_text(project: Project, report: StatusReport, paint: Paint) -> Iterato
         who = " ".join(part for part in (f"pid {holder.pid}", holder.application, holder.client) if part)
         since = f" since {holder.since}" if holder.since else ""
         yield paint(f"at work on it now: {flat(who + since)}", "warning")
+    if not only_views:
+        yield from _states_text(report.migrations, paint)
+    yield from _views_text(report.views, paint)
+    yield from _next_of(report, paint)
+
+
+def _states_text(migrations: Sequence[MigrationState], paint: Paint) -> Iterator[str]:
     yield ""
-    rows = [(flat(state.name), str(state.status), moment(state.when), _lasted(state)) for state in report.migrations]
-    for state, line in zip(report.migrations, columns(rows, indent=""), strict=True):
+    rows = [(flat(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
+    for state, line in zip(migrations, columns(rows, indent=""), strict=True):
         mark, style = _MARKS[state.status]
         yield f"  {paint(mark, style)} {line}{_remark(state, paint)}"
         if state.detail:
             yield paint(f"      {flat(state.detail)}", "muted")
-    yield from _views_text(report.views, paint)
-    yield from _next_of(report, paint)
 
 
 def _status_heading(project: Project, report: StatusReport) -> str:

@@ -179,6 +179,9 @@ def test_status_tells_states_times_views_and_orphans(shop) -> None:
     after = shop("-l")
     assert "3 migrations: 3 applied" in after.out
     assert "lives" in after.out
+    views = shop("status", "--views").out
+    assert "Totals  lives" in views
+    assert "create_customer_20260301_001" not in views
     document = shop("status", "--json").json
     assert [state["status"] for state in document["migrations"]] == ["applied"] * 3
     assert document["views"][0]["lives"] is True
