@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop"
+LIBRARY = ROOT / "examples" / "with_pytest"
 
 # Page → the project it talks about; None: the page writes its own files.
 RUN = {
@@ -31,6 +32,8 @@ RUN = {
     "docs/views.md": None,
     "docs/moving-from-edwh-migrate.md": None,
     "examples/shop/README.md": SHOP,
+    "docs/testing.md": None,
+    "examples/with_pytest/README.md": LIBRARY,
 }
 FENCE = re.compile(
     r"^ *```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL

@@ -95,7 +95,9 @@ class Project:
         (self.path / name).write_text(textwrap.dedent(text), encoding="utf-8")
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", *arguments)
+        return self.pytester.runpytest_inprocess(
+            "-p", "no:cacheprovider", "-p", "migrate_graph.pytest_plugin", *arguments
+        )
 
     def ready(self, *names: str, arguments: tuple[str, ...] = ()) -> pytest.RunResult:
         """Run ready tests only."""
@@ -106,6 +108,7 @@ class Project:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take seconds to start
     monkeypatch.delenv("MIGRATE_TEST_URI", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -647,5 +650,6 @@ def test_the_example(tmp_path: Path) -> None:
 
 @pytest.mark.postgres
 def test_the_example_on_postgres_in_several_processes(tmp_path: Path, postgres_server: PostgresServer) -> None:
-    assert "7 passed" in run_example(tmp_path, "-n", "2", "--migrate-uri", postgres_server.admin_uri())
+    plugins = ("--disable-plugin-autoload", "-p", "xdist", "-p", "migrate_graph.pytest_plugin")
+    assert "7 passed" in run_example(tmp_path, *plugins, "-n", "2", "--migrate-uri", postgres_server.admin_uri())
     assert not databases_of(postgres_server)
