@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from migrate_graph.errors import InvalidGraph, LoadError, MigrateGraphError
+
 # Whoever has this package installed and pytest running pays for what stands above; everything else is imported when it is used.
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.database.scratch import Scratch, ScratchDatabase
-    from migrate_graph.errors import MigrateGraphError
     from migrate_graph.workflow.planning import Selection
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed
@@ -59,7 +60,7 @@ class Bench:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._templates: dict[Target, ScratchDatabase | Trouble] = {}
-        self._scratch: Scratch | None = None
+        self._opened: Scratch | Trouble | None = None
 
     @cached_property
     def _directory(self) -> Path:
@@ -82,19 +83,31 @@ class Bench:
         value = str(self._config.getini(ini))
         return self._config.rootpath / value if value else None
 
-    def _open_scratch(self) -> Scratch:
-        if self._scratch is None:
-            from migrate_graph.database.scratch import open_scratch
+    @property
+    def _scratch(self) -> Scratch:
+        if self._opened is None:
+            try:
+                self._opened = self._open_scratch()
+            except (
+                MigrateGraphError
+            ) as error:  # remembered: a thousand tests must not wait for a dead server one by one
+                self._opened = Trouble(told(error))
+        if isinstance(self._opened, Trouble):
+            raise self._opened
+        return self._opened
 
-            own = self._config.getoption("migrate_uri") or os.environ.get(VARIABLE)
-            settings = self.project.config
-            self._scratch = open_scratch(
-                str(own or self._config.getini("migrate_graph_uri")),
-                directory=self._directory,
-                schema=settings.schema or None,
-                table=settings.migrate_table,
-            )
-        return self._scratch
+    def _open_scratch(self) -> Scratch:
+        from migrate_graph.database.scratch import open_scratch
+
+        chosen = (
+            self._config.getoption("migrate_uri")
+            or os.environ.get(VARIABLE)
+            or self._config.getini("migrate_graph_uri")
+        )
+        settings = self.project.config
+        return open_scratch(
+            str(chosen), directory=self._directory, schema=settings.schema or None, table=settings.migrate_table
+        )
 
     @contextlib.contextmanager
     def database(self, target: Target) -> Iterator[Project]:
@@ -104,7 +117,7 @@ class Bench:
             Trouble: it cannot be migrated so far.
             MigrateGraphError: there is no database to be had.
         """
-        scratch = self._open_scratch()
+        scratch = self._scratch
         made = scratch.copy(self._template(target)) if scratch.can_copy else self._migrated(target)
         try:
             with pointing_at(made):
@@ -126,7 +139,7 @@ class Bench:
     def _migrated(self, target: Target) -> ScratchDatabase:
         from migrate_graph.workflow.rehearsing import start_from_nothing
 
-        scratch = self._open_scratch()
+        scratch = self._scratch
         made = scratch.create()
         try:
             project = self._on(made)
@@ -151,7 +164,7 @@ class Bench:
     def close(self) -> None:
         """Drop what was made."""
         for made in self._templates.values():
-            if self._scratch is not None and not isinstance(made, Trouble):
+            if not isinstance(made, Trouble):
                 self._scratch.drop(made)
         if "_directory" in vars(self):
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -187,7 +200,6 @@ def migrate(project: Project, target: Target) -> Rehearsed:
 
 def told(error: MigrateGraphError, project: Project | None = None) -> str:
     """Say what went wrong as the command line does."""
-    from migrate_graph.errors import InvalidGraph, LoadError
     from migrate_graph.redaction import printable, redact
 
     if isinstance(error, InvalidGraph) and project is not None:
@@ -241,8 +253,6 @@ def told_rebuilt(rebuilt: Rebuilt) -> str:
 
 def or_fail(work: Callable[[], Any], bench: Bench) -> Any:
     """Do something; what goes wrong in the project fails the test as a text, without a traceback of ours."""
-    from migrate_graph.errors import MigrateGraphError
-
     try:
         return work()
     except Trouble as trouble:

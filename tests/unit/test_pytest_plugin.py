@@ -319,6 +319,43 @@ def test_a_project_that_does_not_load_is_explained(project: Project) -> None:
     done.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
+def test_what_a_migration_says_is_made_harmless(project: Project) -> None:
+    project.declare(
+        SHOP,
+        """
+        @migration
+        def hostile_20260403_001(db):
+            if db:
+                raise ValueError("password=geheim \\x1b[31m \\u202e <script>")
+            return True
+        """,
+    )
+    done = project.ready("applies_from_scratch")
+    done.assert_outcomes(failed=1)
+    assert "password=***" in done.stdout.str()
+    assert not [text for text in ("geheim", "\x1b", "\u202e") if text in done.stdout.str()]
+
+
+def test_ctrl_c_stops_pytest(project: Project) -> None:
+    project.declare(
+        SHOP,
+        """
+        import os, signal, time
+
+        @migration
+        def long_20260403_001(db):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+            return True
+        """,
+    )
+    (project.path / "tests").mkdir()
+    project.configure("migrate_graph_tests = 'all'")
+    done = project.pytester.runpytest_subprocess("-p", "migrate_graph.pytest_plugin", "tests", timeout=15)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    done.assert_outcomes(passed=1)
+
+
 def test_typedal_where_the_project_uses_it(project: Project) -> None:
     project.configure(migrate="use_typedal = true")
     project.write(
@@ -526,12 +563,14 @@ def test_on_postgres_each_use_has_a_database(project: Project, postgres_server: 
         def test_insert(migrated_db, number):
             name = migrated_db.executesql("SELECT current_database()")[0][0]
             assert name.startswith("migrate_graph_test_")
+            assert migrated_db.executesql("SELECT count(*) FROM meta.features JOIN shop.customer ON true") == [(0,)]
+            assert migrated_db(migrated_db.ewh_implemented_features.installed == True).count() == 3
             assert migrated_db.executesql("SELECT count(*) FROM customer") == [(0,)]
             migrated_db.executesql("INSERT INTO customer (id, name) VALUES (1, 'Ada')")
             migrated_db.commit()
         """,
     )
-    project.configure("migrate_graph_tests = 'all'", migrate='schema = "shop"')
+    project.configure("migrate_graph_tests = 'all'", migrate='schema = "shop"\nmigrate_table = "meta.features"')
     project.run("--migrate-uri", postgres_server.admin_uri()).assert_outcomes(passed=6)
     assert not databases_of(postgres_server)
 
@@ -619,6 +658,18 @@ def test_a_view_granted_by_hand_stays_granted(project: Project, postgres_server:
     (project.path / "tests").mkdir()
     project.configure('migrate_graph_tests = "all"')
     project.run("tests", "--migrate-uri", postgres_server.admin_uri()).assert_outcomes(passed=4)
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_let_us_in_is_asked_once(project: Project, postgres_server: PostgresServer) -> None:
+    uri = postgres_server.admin_uri().replace(ADMIN_PASSWORD, "not-the-passw0rd")
+    done = project.ready("all", arguments=("--migrate-uri", uri))
+    done.assert_outcomes(passed=1, failed=3)
+    done.stdout.fnmatch_lines(
+        ["cannot connect to postgres://postgres:[*][*][*]@*password authentication failed*", "hint: *"]
+    )
+    assert "not-the-passw0rd" not in done.stdout.str() + done.stderr.str()
+    assert postgres_server.log().count("password authentication failed") == 1
 
 
 def test_another_kind_of_database_is_refused(project: Project) -> None:
