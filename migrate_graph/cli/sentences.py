@@ -59,7 +59,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case RestoreStarted():
             return f"restoring {flat(event.path)} ({sized(event.size)})"
         case RestoreProgress():
-            return f"restored {sized(event.read)} of {sized(event.size)}"
+            done = "checked" if event.checking else "restored"
+            return f"{done} {sized(event.read)} of {sized(event.size)}"
         case RestoreFinished():
             return f"restored in {lasting(event.seconds)}"
         case RunStarted():

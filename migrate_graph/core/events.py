@@ -130,15 +130,17 @@ class RestoreStarted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """How far the restore is.
+    """How far the restore is, or the check of the whole backup that comes before it.
 
     Attributes:
         read: bytes of the file read.
         size: bytes of the file as it is on disk.
+        checking: nothing is written yet.
     """
 
     read: int
     size: int
+    checking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

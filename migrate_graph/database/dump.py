@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from migrate_graph.core.events import Observer, RestoreProgress, ignore_events
 from migrate_graph.database.dump_text import DumpText, TextFault
 from migrate_graph.errors import RestoreError
 from migrate_graph.redaction import redact
@@ -37,6 +39,7 @@ _FOREIGN = {
 _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _PIECE = 1 << 20
 _SILENCE_LIMIT = 600.0
+_PROGRESS_EVERY = 0.5
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -107,7 +110,13 @@ def _exists(path: Path) -> bool:
 
 
 def verify(
-    path: Path, *, kind: str, cat_command: str | None = None, size_limit: int = 0, trusted: bool = False
+    path: Path,
+    *,
+    kind: str,
+    cat_command: str | None = None,
+    size_limit: int = 0,
+    trusted: bool = False,
+    observer: Observer = ignore_events,
 ) -> VerifiedDump:
     r"""Read a whole dump and judge whether it can be restored; nothing is written anywhere.
 
@@ -118,6 +127,7 @@ def verify(
             on its standard output.
         size_limit: bytes of SQL allowed; 0 for no limit.
         trusted: allow psql commands (`\!`, `\i`, …), and ATTACH for SQLite.
+        observer: told how far it is.
 
     Raises:
         RestoreError: it is not whole, not what its name says, too large, or holds what would break all-or-nothing.
@@ -127,8 +137,10 @@ def verify(
     _check_name(path, command)
     text = DumpText(trusted=trusted) if kind == "postgres" else None
     length = checksum = 0
+    gauge = ReadGauge(status.st_size, observer, checking=True)
     with open_sql(path, command) as source:
         for piece in source.pieces():
+            gauge.tell(source)
             if not length:
                 _check_head(path, piece)
             _check_text(path, piece)
@@ -254,6 +266,29 @@ class SqlSource:
     def consumed(self) -> int | None:
         """Say how many bytes of the file were read; None when a command reads it."""
         return self._file.tell() if self._file else None
+
+
+class ReadGauge:
+    """Tells, twice a second, how far the reading of a dump is.
+
+    Args:
+        size: bytes of the file.
+        observer: told.
+        checking: nothing is written yet.
+    """
+
+    def __init__(self, size: int, observer: Observer, *, checking: bool) -> None:
+        self._size = size
+        self._observer = observer
+        self._checking = checking
+        self._told_at = time.monotonic()
+
+    def tell(self, source: SqlSource) -> None:
+        """Look how much of the file was read, and tell it if it is time to."""
+        consumed = source.consumed()
+        if consumed is not None and time.monotonic() - self._told_at >= _PROGRESS_EVERY:
+            self._told_at = time.monotonic()
+            self._observer(RestoreProgress(consumed, self._size, checking=self._checking))
 
 
 class _CommandSource(SqlSource):

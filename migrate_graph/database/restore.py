@@ -16,15 +16,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from migrate_graph.core.events import RestoreFinished, RestoreProgress, RestoreStarted
-from migrate_graph.database.dump import SqlSource, VerifiedDump, identity_of, last_words, open_sql
+from migrate_graph.core.events import RestoreFinished, RestoreStarted
+from migrate_graph.database.dump import ReadGauge, VerifiedDump, identity_of, last_words, open_sql
 from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
 from migrate_graph.errors import RestoreError
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
 
-_PROGRESS_EVERY = 0.5
 _BUSY_WAIT = 10.0
 
 # The environment's names for libpq's keywords: so nothing of a URI ever stands in argv (D14).
@@ -368,7 +367,7 @@ class _Told:
         self._dump = dump
         self._observer = observer
         self._started = time.monotonic()
-        self._told_at = self._started
+        self._gauge = ReadGauge(dump.size, observer, checking=False)
 
     def __enter__(self) -> _Told:
         self._observer(RestoreStarted(str(self._dump.path), self._dump.size))
@@ -396,17 +395,11 @@ class _Told:
                     checksum = zlib.crc32(piece, checksum)
                     yield _without(piece, length, dump.left_out)
                     length += len(piece)
-                    self._tell(source)
+                    self._gauge.tell(source)
         if (length, checksum) != (dump.length, dump.checksum):
             raise RestoreError(
                 f"the backup {dump.path} changed while it was being restored", hint="run again when nobody writes it"
             )
-
-    def _tell(self, source: SqlSource) -> None:
-        consumed = source.consumed()
-        if consumed is not None and time.monotonic() - self._told_at >= _PROGRESS_EVERY:
-            self._told_at = time.monotonic()
-            self._observer(RestoreProgress(consumed, self._dump.size))
 
 
 def _without(piece: bytes, offset: int, ranges: tuple[tuple[int, int], ...]) -> bytes:

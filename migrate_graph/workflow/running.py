@@ -298,6 +298,7 @@ def _restore(
             cat_command=config.migrate_cat_command,
             size_limit=config.restore_size_limit,
             trusted=config.restore_trusted,
+            observer=observer,
         )
         backend.restore(dump, observer=observer, psql=psql)
     return found

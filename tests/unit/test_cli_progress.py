@@ -28,6 +28,7 @@ SCRIPT: tuple[Event, ...] = (
     events.Connecting(10.0, "connection refused"),
     events.LockWaiting(12.0, 600.0, LockHolder(4242, "migrate_graph:lock", "10.0.0.7", "09:00")),
     events.LockAcquired(12.5),
+    events.RestoreProgress(3_000_000, 12_300_000, checking=True),
     events.RestoreStarted("/data/x.sql.gz", 12_300_000),
     events.RestoreProgress(6_000_000, 12_300_000),
     events.RestoreFinished(3.2),
@@ -76,9 +77,10 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert len(lines) == len(SCRIPT) - 1
     assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)
     assert lines[1].endswith("held by pid 4242, migrate_graph:lock, 10.0.0.7, since 09:00")
-    assert lines[3].endswith("restoring /data/x.sql.gz (12.3 MB)")
-    assert lines[12].endswith("a: 500 of 2,000 rows (25%)")
-    assert "[bold]y" in lines[13], "no markup is interpreted"
+    assert lines[3].endswith("checked 3.0 MB of 12.3 MB")
+    assert lines[4].endswith("restoring /data/x.sql.gz (12.3 MB)")
+    assert lines[13].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[14], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
 
