@@ -57,15 +57,14 @@ def secrets_of(uri: str) -> tuple[str, ...]:
     return (uri[colon + 1 : end],) if 0 <= start < colon < end - 1 else ()
 
 
-def printable(text: str, *, newlines: bool = True) -> str:
-    r"""Make control, bidirectional and invisible characters visible: an ESC becomes `\x1b`.
+def printable(text: str) -> str:
+    r"""Make control, bidirectional and invisible characters visible, but line ends and tabs: an ESC becomes `\x1b`."""
+    return _UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
 
-    Args:
-        text: a name or a message that may come from anywhere.
-        newlines: keep line ends and tabs; otherwise they become visible too, for what must stay on one line.
-    """
-    text = _UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
-    return text if newlines else text.replace("\n", "\\n").replace("\t", "\\t")
+
+def one_line(text: str) -> str:
+    """Make foreign text printable on one line: line ends and tabs become visible too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _escape(character: str) -> str:

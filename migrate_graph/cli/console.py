@@ -9,7 +9,7 @@ from enum import StrEnum
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from migrate_graph.redaction import printable, redact
+from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
     from migrate_graph.errors import MigrateGraphError
@@ -136,7 +136,7 @@ class Console:
 
     def clean(self, text: str) -> str:
         """Give foreign text without secrets, control characters or direction overrides, on one line."""
-        return printable(redact(text, *self.secrets), newlines=False)
+        return one_line(redact(text, *self.secrets))
 
     def show(self, text: str = "") -> None:
         """Print a result on stdout."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.sentences import how_far, outcome_of, sentence, style_of, summary
-from migrate_graph.cli.texts import flat, lasting
+from migrate_graph.cli.texts import lasting
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -33,6 +33,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
+from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Console
@@ -165,7 +166,7 @@ class PlainProgress:
         if isinstance(event, StepStarted):
             self._running, self._since, self._waiting = event, time.monotonic(), ""
         elif isinstance(event, StepWaiting):
-            self._waiting = f", {flat(event.reason)}"
+            self._waiting = f", {one_line(event.reason)}"
         elif isinstance(event, StepFinished | RunFinished):
             self._running = None
 
@@ -179,7 +180,7 @@ class PlainProgress:
                 running = self._running
                 if running is not None:
                     lasted = lasting(time.monotonic() - self._since)
-                    where = f"[{running.index}/{running.total}] {flat(running.name)}"
+                    where = f"[{running.index}/{running.total}] {one_line(running.name)}"
                     self._line(f"{where} still running {lasted}{self._waiting}")
 
 
@@ -222,7 +223,7 @@ class LiveProgress:
                 self._begin(event.name)
                 self._total = event.total
             case StepWaiting():
-                self._detail = flat(event.reason)
+                self._detail = one_line(event.reason)
             case StepProgress():
                 self._detail = how_far(event)
             case RestoreProgress() | Connecting() | LockWaiting():
@@ -244,7 +245,7 @@ class LiveProgress:
                 self._scroll(" ", sentence(event), event)
 
     def _begin(self, name: str) -> None:
-        self._now, self._since, self._detail = flat(name), time.monotonic(), ""
+        self._now, self._since, self._detail = one_line(name), time.monotonic(), ""
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
         style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
@@ -256,8 +257,6 @@ class LiveProgress:
         self._rich.print(Text.from_ansi(self._safe(line)), soft_wrap=True)
 
     def _safe(self, text: str) -> str:
-        from migrate_graph.redaction import redact
-
         encoding = self.console.err.encoding or "utf-8"
         return redact(text, *self.console.secrets).encode(encoding, "replace").decode(encoding)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.texts import counted, flat, lasting, listed
+from migrate_graph.cli.texts import counted, lasting, listed
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -29,6 +29,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
+from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
@@ -50,14 +51,14 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
     """Give one line about an event, without secrets or control characters."""
     match event:
         case Connecting():
-            return f"the database does not answer yet ({lasting(event.waited)}): {flat(event.reason)}"
+            return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
         case LockWaiting():
             limit = f"{lasting(event.waited)} of {lasting(event.limit)}"
             return f"waiting for another run to finish ({limit}){held_by(event.holder)}"
         case LockAcquired():
             return f"the lock is ours after {lasting(event.waited)}"
         case RestoreStarted():
-            return f"restoring {flat(event.path)} ({sized(event.size)})"
+            return f"restoring {one_line(event.path)} ({sized(event.size)})"
         case RestoreProgress():
             done = "checked" if event.checking else "restored"
             return f"{done} {sized(event.read)} of {sized(event.size)}"
@@ -67,24 +68,24 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
             return f"{counted(len(event.plan.steps), 'migration')} to run{blocked}"
         case StepStarted():
-            return f"[{event.index}/{event.total}] start {flat(event.name)} ({flat(str(event.source))})"
+            return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
         case StepFinished():
             return f"[{event.index}/{event.total}] {outcome_of(event.result)}"
         case StepWaiting():
-            return f"{flat(event.name)} since {lasting(event.seconds)}: {flat(event.reason)}"
+            return f"{one_line(event.name)} since {lasting(event.seconds)}: {one_line(event.reason)}"
         case StepRetrying():
             attempt = f"attempt {event.attempt} of {event.limit} in {lasting(event.delay)}"
-            return f"{flat(event.name)} is tried again, {attempt}: {flat(event.reason)}"
+            return f"{one_line(event.name)} is tried again, {attempt}: {one_line(event.reason)}"
         case StepProgress():
-            return f"{flat(event.name)}: {how_far(event)}"
+            return f"{one_line(event.name)}: {how_far(event)}"
         case ViewDropped():
-            return f"{flat(event.migration)}: view down: {flat(event.view)}"
+            return f"{one_line(event.migration)}: view down: {one_line(event.view)}"
         case ViewCreated():
-            return f"{flat(event.migration or 'repair')}: view up: {flat(event.view)}"
+            return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}"
         case Printed():
-            return f"{flat(event.name)} | {flat(event.text)}"
+            return f"{one_line(event.name)} | {one_line(event.text)}"
         case Warned():
-            return f"note: {flat(event.message)}{f' ({flat(event.hint)})' if event.hint else ''}"
+            return f"note: {one_line(event.message)}{f' ({one_line(event.hint)})' if event.hint else ''}"
         case RunFinished():
             return headline(event)
     assert_never(event)
@@ -94,8 +95,8 @@ def outcome_of(result: Result) -> str:
     """Give how a migration ended, on one line."""
     word, _ = _WORDS[result.outcome]
     took = f" {lasting(result.seconds)}" if result.seconds else ""
-    error = f": {flat(result.error)}" if result.error else ""
-    return f"{word} {flat(result.name)}{took}{error}"
+    error = f": {one_line(result.error)}" if result.error else ""
+    return f"{word} {one_line(result.name)}{took}{error}"
 
 
 def style_of(outcome: Outcome) -> str:
@@ -108,12 +109,12 @@ def held_by(holder: LockHolder | None) -> str:
     if holder is None:
         return ""
     details = [f"pid {holder.pid}", holder.application, holder.client, f"since {holder.since}" if holder.since else ""]
-    return f", held by {flat(', '.join(part for part in details if part))}"
+    return f", held by {one_line(', '.join(part for part in details if part))}"
 
 
 def how_far(event: StepProgress) -> str:
     """Say how far a migration's own work is."""
-    unit = f" {flat(event.unit)}" if event.unit else ""
+    unit = f" {one_line(event.unit)}" if event.unit else ""
     if not event.total:
         return f"{event.done:,}{unit}"
     return f"{event.done:,} of {event.total:,}{unit} ({event.done / event.total:.0%})"
@@ -152,9 +153,9 @@ def summary(finished: RunFinished, paint: Paint) -> Iterator[str]:
     for result in finished.results:
         if result.outcome.failed:
             yield from _failure(result, paint)
-        yield from (f"  warning  {flat(result.name)}: {flat(warning)}" for warning in result.warnings)
+        yield from (f"  warning  {one_line(result.name)}: {one_line(warning)}" for warning in result.warnings)
     for result in finished.of(Outcome.BLOCKED):
-        yield f"  {paint('blocked', 'warning')}  {flat(result.name)}: {flat(result.error)}"
+        yield f"  {paint('blocked', 'warning')}  {one_line(result.name)}: {one_line(result.error)}"
     unreached = finished.of(Outcome.NOT_REACHED)
     if unreached:
         yield f"  not reached: {listed(result.name for result in unreached)}"
@@ -166,22 +167,24 @@ def summary(finished: RunFinished, paint: Paint) -> Iterator[str]:
 
 
 def _failure(result: Result, paint: Paint) -> Iterator[str]:
-    place = f" ({flat(str(result.source))})" if result.source else ""
-    yield f"  {paint('failed', 'error')}   {flat(result.name)}{place}: {flat(result.error)}"
+    place = f" ({one_line(str(result.source))})" if result.source else ""
+    yield f"  {paint('failed', 'error')}   {one_line(result.name)}{place}: {one_line(result.error)}"
     for line in result.traceback.rstrip().splitlines():
-        yield paint(f"           {flat(line)}", "muted")
+        yield paint(f"           {one_line(line)}", "muted")
     if result.commits:
         yield f"           {counted(result.commits, 'own commit')} of it stayed in the database"
     for line in result.hint.splitlines():
-        yield f"           {paint('hint:', 'info')} {flat(line)}"
+        yield f"           {paint('hint:', 'info')} {one_line(line)}"
 
 
 def _committed(finished: RunFinished) -> str:
     names = [result.name for result in finished.of(Outcome.APPLIED)]
     kept = [result for result in finished.results if result.commits and result.outcome is not Outcome.APPLIED]
-    partly = [f"{flat(result.name)} in part" for result in kept]
+    partly = [f"{one_line(result.name)} in part" for result in kept]
     many = len(names) > _NAMED
-    whole = [f"{len(names)} migrations, the last is {flat(names[-1])}"] if many else [flat(name) for name in names]
+    whole = (
+        [f"{len(names)} migrations, the last is {one_line(names[-1])}"] if many else [one_line(name) for name in names]
+    )
     text = ", ".join([*whole, *partly])
     return text or "nothing, the database is as it was"
 
@@ -189,13 +192,13 @@ def _committed(finished: RunFinished) -> str:
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
     if interrupted and not finished.signal:
-        return f"migrate resolve {flat(interrupted[0].name)} --applied | --retry"
+        return f"migrate resolve {one_line(interrupted[0].name)} --applied | --retry"
     if finished.signal:
         return "migrate apply (goes on where this run stopped)"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)
     if failed:
-        place = f" at {flat(str(failed[0].source))}" if failed[0].source else ""
-        return f"correct {flat(failed[0].name)}{place}, then migrate apply"
+        place = f" at {one_line(str(failed[0].source))}" if failed[0].source else ""
+        return f"correct {one_line(failed[0].name)}{place}, then migrate apply"
     if finished.of(Outcome.BLOCKED):
         return "migrate status"
     return ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.history import Attempt, AttemptState, Status
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan, ReasonKind, Step
-from migrate_graph.redaction import printable
+from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
@@ -30,11 +30,6 @@ _MARKS = {
 }
 
 
-def flat(text: str) -> str:
-    """Give foreign text on one line, with nothing in it that a terminal would obey."""
-    return printable(text, newlines=False)
-
-
 def counted(number: int, noun: str) -> str:
     """Give `1 migration`, `2 migrations`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -42,7 +37,7 @@ def counted(number: int, noun: str) -> str:
 
 def listed(names: Iterable[str], *, nothing: str = "nothing") -> str:
     """Give names as one line of text."""
-    return ", ".join(flat(name) for name in names) or nothing
+    return ", ".join(one_line(name) for name in names) or nothing
 
 
 def lasting(seconds: float) -> str:
@@ -92,9 +87,9 @@ def plan_text(project: Project, planned: Planned, paint: Paint, width: int | Non
     yield ""
     numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
     rows = [(str(numbers[step.migration.name]), step.migration.name, str(step.migration.source)) for step in plan.steps]
-    widths = [max((len(flat(row[at])) for row in rows), default=0) for at in range(3)]
+    widths = [max((len(one_line(row[at])) for row in rows), default=0) for at in range(3)]
     for step, row in zip(plan.steps, rows, strict=True):
-        number, name, source = (flat(cell) for cell in row)
+        number, name, source = (one_line(cell) for cell in row)
         head = f"{number:>{max(widths[0], 3)}}  {paint(name, 'bold')}{' ' * (widths[1] - len(name))}"
         head += f"  {paint(source.ljust(widths[2]), 'muted')}"
         column = max(widths[0], 3) + widths[1] + widths[2] + 6
@@ -110,13 +105,13 @@ def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
     counts = [counted(len(plan.order), "migration")]
     counts.append(f"{len(plan.applied)} applied")
     counts.append(f"{len(plan.steps)} to run")
-    return " · ".join(part for part in (flat(project.name), flat(reading.database), ", ".join(counts)) if part)
+    return " · ".join(part for part in (one_line(project.name), one_line(reading.database), ", ".join(counts)) if part)
 
 
 def _reason(step: Step, numbers: dict[str, int]) -> str:
     parts = []
     if step.reason.kind is ReasonKind.AFTER and step.reason.after:
-        parts.append("after " + ", ".join(str(numbers.get(name, flat(name))) for name in step.reason.after))
+        parts.append("after " + ", ".join(str(numbers.get(name, one_line(name))) for name in step.reason.after))
     if step.reason.status is Status.FAILED:
         parts.append("tried again")
     if step.reason.late:
@@ -156,7 +151,7 @@ def _plan_remarks(plan: Plan, paint: Paint) -> Iterator[str]:
     if plan.unselected:
         yield f"pending, but not asked for: {listed(plan.unselected)}"
     for name in plan.interrupted:
-        yield paint(f"interrupted: {flat(name)}: migrate resolve {flat(name)} --applied | --retry", "error")
+        yield paint(f"interrupted: {one_line(name)}: migrate resolve {one_line(name)} --applied | --retry", "error")
     if plan.orphans:
         yield paint(f"recorded, but not in the code: {listed(plan.orphans)}", "warning")
 
@@ -165,7 +160,7 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding]) -> str:
     if not plan.steps and not plan.blocked:
         head = "nothing to do"
     else:
-        waiting = [f"{flat(each.migration.name)} (waits for {listed(each.by)})" for each in plan.blocked]
+        waiting = [f"{one_line(each.migration.name)} (waits for {listed(each.by)})" for each in plan.blocked]
         head = f"blocked: {', '.join(waiting) or 'nothing'}"
     return f"{head}   ·   findings: {_counts_of(findings)}"
 
@@ -190,7 +185,7 @@ def status_text(project: Project, report: StatusReport, paint: Paint, *, only_vi
         holder = report.lock_holder
         who = " ".join(part for part in (f"pid {holder.pid}", holder.application, holder.client) if part)
         since = f" since {holder.since}" if holder.since else ""
-        yield paint(f"at work on it now: {flat(who + since)}", "warning")
+        yield paint(f"at work on it now: {one_line(who + since)}", "warning")
     if not only_views:
         yield from _states_text(report.migrations, paint)
     yield from _views_text(report.views, paint)
@@ -199,19 +194,19 @@ def status_text(project: Project, report: StatusReport, paint: Paint, *, only_vi
 
 def _states_text(migrations: Sequence[MigrationState], paint: Paint) -> Iterator[str]:
     yield ""
-    rows = [(flat(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
+    rows = [(one_line(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
     for state, line in zip(migrations, columns(rows, indent=""), strict=True):
         mark, style = _MARKS[state.status]
         yield f"  {paint(mark, style)} {line}{_remark(state, paint)}"
         if state.detail:
-            yield paint(f"      {flat(state.detail)}", "muted")
+            yield paint(f"      {one_line(state.detail)}", "muted")
 
 
 def _status_heading(project: Project, report: StatusReport) -> str:
     counts = [f"{report.count(status)} {status}" for status in Status if report.count(status)]
     total = sum(state.status is not Status.ORPHAN for state in report.migrations)
     migrations = f"{counted(total, 'migration')}{': ' if counts else ''}{', '.join(counts)}"
-    return " · ".join(part for part in (flat(project.name), flat(report.reading.database), migrations) if part)
+    return " · ".join(part for part in (one_line(project.name), one_line(report.reading.database), migrations) if part)
 
 
 def _lasted(state: MigrationState) -> str:
@@ -236,7 +231,7 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
         return
     yield ""
     yield paint("views", "bold")
-    rows = [(flat(state.name), _view_word(state), flat(window_of(state.view))) for state in views]
+    rows = [(one_line(state.name), _view_word(state), one_line(window_of(state.view))) for state in views]
     for state, line in zip(views, columns(rows, indent=""), strict=True):
         mark, style = (
             ("!", "error") if state.down or state.missing else ("✓", "good") if state.lives else ("-", "muted")
@@ -261,7 +256,7 @@ def window_of(view: View) -> str:
 
 def _next_of(report: StatusReport, paint: Paint) -> Iterator[str]:
     interrupted = [state.name for state in report.migrations if state.status is Status.INTERRUPTED]
-    lines = [f"migrate resolve {flat(name)} --applied | --retry" for name in interrupted]
+    lines = [f"migrate resolve {one_line(name)} --applied | --retry" for name in interrupted]
     if not lines and any(state.status in {Status.PENDING, Status.FAILED} for state in report.migrations):
         lines = ["migrate plan"]
     if lines:
@@ -276,9 +271,9 @@ def _next_of(report: StatusReport, paint: Paint) -> Iterator[str]:
 def shown_text(shown: Shown, paint: Paint) -> Iterator[str]:
     """Say everything known of one migration or view."""
     declared = shown.declared
-    yield f"{paint(flat(declared.name), 'bold')}  {shown.node.kind}  {paint(flat(str(declared.source)), 'muted')}"
+    yield f"{paint(one_line(declared.name), 'bold')}  {shown.node.kind}  {paint(one_line(str(declared.source)), 'muted')}"
     for line in declared.description.splitlines():
-        yield f"  {flat(line.strip())}".rstrip()
+        yield f"  {one_line(line.strip())}".rstrip()
     yield ""
     rows = _migration_rows(shown, declared) if isinstance(declared, Migration) else _view_rows(shown, declared)
     width = max(len(key) for key, _ in rows)
@@ -294,7 +289,7 @@ def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
     assert state is not None  # noqa: S101 - a migration always has one
     when = moment(state.when)
     rows = [("state", f"{state.status}{f', {when}' if when else ''}")]
-    rows += [("detail", flat(state.detail))] if state.detail else []
+    rows += [("detail", one_line(state.detail))] if state.detail else []
     rows += [("requires", listed(shown.requires)), ("required by", listed(shown.dependents))]
     rows += [("views", listed(shown.touches))] if shown.touches else []
     rows += [("transaction", str(declared.transaction))]
@@ -307,7 +302,7 @@ def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
     assert state is not None  # noqa: S101 - a view always has one
     return [
         ("state", _view_word(state)),
-        ("window", flat(window_of(declared))),
+        ("window", one_line(window_of(declared))),
         ("uses", listed(shown.requires)),
         ("used by", listed(shown.dependents)),
         ("touched by", listed(shown.touches)),
@@ -319,10 +314,10 @@ def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
     rows = [
         (
             moment(attempt.started),
-            flat(attempt.name),
+            one_line(attempt.name),
             _attempt_word(attempt),
             lasting(attempt.duration) if attempt.duration is not None else "",
-            flat(f"{attempt.host}:{attempt.pid}" if attempt.host else ""),
+            one_line(f"{attempt.host}:{attempt.pid}" if attempt.host else ""),
         )
         for attempt in attempts
     ]
@@ -330,7 +325,7 @@ def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
     for attempt, line in zip(attempts, columns(rows), strict=True):
         yield paint(line, styles.get(attempt.state, "info"))
         if attempt.error:
-            yield f"      {flat(attempt.error)}"
+            yield f"      {one_line(attempt.error)}"
 
 
 def _attempt_word(attempt: Attempt) -> str:
@@ -348,7 +343,7 @@ def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int 
         width: of the terminal.
     """
     position = f"number {answer.position} in the order" if answer.position else "a view"
-    yield f"{paint(flat(answer.name), 'bold')}  {position}  {paint(flat(place(answer.name)), 'muted')}"
+    yield f"{paint(one_line(answer.name), 'bold')}  {position}  {paint(one_line(place(answer.name)), 'muted')}"
     yield ""
     rows = [
         ("waits for", f"{listed(answer.waits_for)}{_in_all(answer.ancestors, len(answer.waits_for))}"),
@@ -362,9 +357,9 @@ def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int 
         yield ""
         yield _why_heading(answer)
     for before, kind, after in answer.path:
-        yield f"  '{flat(after.name)}' {_EDGE_WORDS[kind]} '{flat(before.name)}'  {paint(flat(place(after.name)), 'muted')}"
+        yield f"  '{one_line(after.name)}' {_EDGE_WORDS[kind]} '{one_line(before.name)}'  {paint(one_line(place(after.name)), 'muted')}"
     for sentence in answer.tie_break:
-        yield from (f"  {line}" for line in hanging(flat(sentence), column=2, width=width))
+        yield from (f"  {line}" for line in hanging(one_line(sentence), column=2, width=width))
 
 
 _EDGE_WORDS = {
@@ -381,8 +376,8 @@ def _why_heading(answer: Why) -> str:
     if not answer.earlier:
         return "it runs first:"
     if answer.position is None and not answer.path:
-        return f"'{flat(answer.earlier)}' and '{flat(answer.later)}':"
-    return f"'{flat(answer.earlier)}' comes before '{flat(answer.later)}':"
+        return f"'{one_line(answer.earlier)}' and '{one_line(answer.later)}':"
+    return f"'{one_line(answer.earlier)}' comes before '{one_line(answer.later)}':"
 
 
 def _in_all(total: int, shown: int) -> str:

@@ -15,6 +15,7 @@ from migrate_graph.core.model import Migration, SourceLocation, View
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.rules import Finding
 from migrate_graph.errors import UsageError
+from migrate_graph.redaction import one_line
 from migrate_graph.render.details import Details
 from migrate_graph.render.overview import overview
 from migrate_graph.render.picture import (
@@ -31,7 +32,7 @@ from migrate_graph.render.picture import (
 from migrate_graph.render.shown import EVERYTHING_UP_TO, Shown, choose, touches_shown
 from migrate_graph.render.states import Fact, facts_of, orphans_of, ring_edges
 from migrate_graph.render.style import EdgeState, State
-from migrate_graph.render.words import key_of, one_line, wrapped
+from migrate_graph.render.words import key_of, wrapped
 
 ORPHANS_ONE_BY_ONE = 3
 """More records of nothing than these are drawn as one box."""

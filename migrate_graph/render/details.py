@@ -9,8 +9,8 @@ from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import Attempt
 from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.core.plan import Step
+from migrate_graph.redaction import one_line
 from migrate_graph.render.picture import About
-from migrate_graph.render.words import one_line
 
 
 class Details:

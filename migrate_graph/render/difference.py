@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from migrate_graph.core.comparison import Comparison
 from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeKind
-from migrate_graph.redaction import printable
+from migrate_graph.redaction import one_line
 
 LIMIT = 120
 """Nodes; the hosts of Markdown refuse much larger diagrams."""
@@ -71,5 +71,4 @@ def _edges(edges: Iterable[Edge], keys: dict[Node, str]) -> Iterator[str]:
 
 def _label(name: str) -> str:
     """Give a name with everything but letters, digits and `_` as Mermaid's entities."""
-    flat = printable(name, newlines=False)
-    return "".join(char if char.isalnum() or char in "_ " else f"#{ord(char)};" for char in flat)
+    return "".join(char if char.isalnum() or char in "_ " else f"#{ord(char)};" for char in one_line(name))

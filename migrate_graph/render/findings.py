@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 from migrate_graph.core.model import SourceLocation
 from migrate_graph.core.rules import RULES, Finding, Related, Severity
-from migrate_graph.redaction import printable
+from migrate_graph.redaction import one_line, printable
 
 SCHEMA_VERSION = 1
 
@@ -83,10 +83,6 @@ Paint: TypeAlias = Callable[[str, str], str]
 FindingFormat: TypeAlias = Callable[[Report], str]
 
 
-def _flat(text: str) -> str:
-    return printable(text, newlines=False)
-
-
 def fingerprint(finding: Finding) -> str:
     """Identify a finding by its code and names, so that it stays the same when lines move."""
     names = [finding.code, finding.subject, finding.message, *(related.subject for related in finding.related)]
@@ -116,22 +112,22 @@ def to_text(report: Report, paint: Paint = _plain) -> str:
 
 def _text_of(finding: Finding, report: Report, paint: Paint) -> str:
     heading = paint(f"{finding.severity} {finding.code}", _TEXT_STYLES[finding.severity])
-    lines = [f"{heading} {finding.rule}: {paint(_flat(finding.message), 'bold')}"]
+    lines = [f"{heading} {finding.rule}: {paint(one_line(finding.message), 'bold')}"]
     if finding.source is not None:
         lines += _excerpt(finding, finding.source, report, paint)
     lines += [f"   {paint('at', 'muted')} {_related_text(related)}" for related in finding.related]
-    lines += [f"   {paint('hint:', 'info')} {_flat(line)}" for line in finding.hint.splitlines()]
+    lines += [f"   {paint('hint:', 'info')} {one_line(line)}" for line in finding.hint.splitlines()]
     return "\n".join(lines) + "\n"
 
 
 def _related_text(related: Related) -> str:
-    where = f"{_flat(str(related.source))}  " if related.source else ""
-    return f"{where}'{_flat(related.subject)}' {_flat(related.message)}"
+    where = f"{one_line(str(related.source))}  " if related.source else ""
+    return f"{where}'{one_line(related.subject)}' {one_line(related.message)}"
 
 
 def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
-    lines = [f"  {paint('-->', 'muted')} {_flat(str(source))}"]
-    text = _flat(report.line_of(source).rstrip())
+    lines = [f"  {paint('-->', 'muted')} {one_line(str(source))}"]
+    text = one_line(report.line_of(source).rstrip())
     if text.strip():
         number = str(source.line)
         lines.append(f"{paint(f'{number:>5} |', 'muted')} {text}")
@@ -145,9 +141,9 @@ def _caret(finding: Finding, text: str) -> str:
     """Underline the name that the finding is about: another one than the subject, where the line has it."""
     quoted = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
     for name in (*quoted, finding.subject):
-        at = text.find(_flat(name))
+        at = text.find(one_line(name))
         if at >= 0:
-            return " " * at + "^" * len(_flat(name))
+            return " " * at + "^" * len(one_line(name))
     return ""
 
 
@@ -250,7 +246,7 @@ def _escape_property(text: str) -> str:
 
 
 def _legible(text: str) -> str:
-    return "\n".join(_flat(line) for line in text.splitlines())
+    return "\n".join(one_line(line) for line in text.splitlines())
 
 
 # -- sarif -----------------------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
+from migrate_graph.redaction import one_line
 from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
 from migrate_graph.render.states import Fact
 from migrate_graph.render.style import EdgeState, State
-from migrate_graph.render.words import one_line, safe, wrapped
+from migrate_graph.render.words import safe, wrapped
 
 # The state of a module is the gravest of its members'.
 _GRAVITY = (

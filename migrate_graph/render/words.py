@@ -7,7 +7,6 @@ import unicodedata
 from urllib.parse import quote
 
 from migrate_graph.core.graph import Node
-from migrate_graph.redaction import printable
 
 COLUMNS = 24
 """Widest line of a label."""
@@ -15,11 +14,6 @@ COLUMNS = 24
 _WORDS = re.compile(r"[^_/.@-]*[_/.@-]|[^_/.@-]+")
 _HUMPS = re.compile(r"[A-Z]+[^A-Z_]*_*|[^A-Z_]+_*|_+")
 _TAIL = re.compile(r"_\d{6,}(?:_\d+)?$")
-
-
-def one_line(text: str) -> str:
-    """Make foreign text printable on one line."""
-    return printable(text, newlines=False)
 
 
 def key_of(node: Node) -> str:

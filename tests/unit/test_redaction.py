@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_graph.redaction import MASK, printable, redact, redact_uri, secrets_of
+from migrate_graph.redaction import MASK, one_line, printable, redact, redact_uri, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_unprintable_characters_become_visible() -> None:
         "a\\x1b[31mb\\x9b\\x7f\\u202ec\\u200bd\\U000e0041\\udc80"
     )
     assert printable("é 漢 🎉 \n\tx") == "é 漢 🎉 \n\tx"
-    assert printable("a\nb\tc", newlines=False) == "a\\nb\\tc"
+    assert one_line("a\nb\tc") == "a\\nb\\tc"
 
 
 @given(st.text(alphabet=st.characters(categories=("Cc", "Cf", "Cs", "L"))))
 def test_what_is_printable_can_be_encoded_and_holds_no_control(text: str) -> None:
-    shown = printable(text, newlines=False)
+    shown = one_line(text)
     shown.encode()
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
