@@ -21,7 +21,8 @@ from migrate_graph.database.postgres_session import Sessions, close_quietly
 from migrate_graph.database.postgres_work import PostgresWork, WorkConnection
 from migrate_graph.database.trouble import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout, Stopped
+from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ _LONGEST_PAUSE = 2.0
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
 _LAST_MOMENT = 5.0
+
+# Seconds that are left to look, when a signal wants the run to end.
+_LAST_WORDS = 1.5
 
 # Seconds that the server may still execute what a broken connection of ours has left behind.
 _LEFTOVER_WAIT = 60.0
@@ -132,7 +136,10 @@ class PostgresBackend(Bookkeeping):
             self._ask("SELECT true")
         except psycopg2.Error:
             self._reconnect()
-        self._wait(self._work_is_over, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+        try:
+            self._wait(self._work_is_over, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+        except Stopped:  # also then: what is said last should be true
+            self._wait(self._work_is_over, _LAST_WORDS, ignore_events, Interruption())
 
     def _reconnect(self) -> None:
         close_quietly(self._keeper)
@@ -304,15 +311,11 @@ class PostgresBackend(Bookkeeping):
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
         from migrate_graph.database.postgres_views import PostgresCatalog
-        from migrate_graph.database.view_adoption import describe_unmanaged, write_managers
+        from migrate_graph.database.view_adoption import describe_unmanaged, owners, write_managers
 
-        owned = {
-            relation.identity: managers[row.manager]
-            for row in self._view_rows().values()
-            if row.manager in managers
-            for relation in row.relations
-        }
-        views = describe_unmanaged(PostgresCatalog(lambda: self._alive_keeper().cursor()), owned, names=names)
+        catalog = PostgresCatalog(lambda: self._alive_keeper().cursor())
+        owned = owners(catalog, self._view_rows(), managers)
+        views = describe_unmanaged(catalog, owned, names=names)
         return write_managers(views, owned, taken=managers)
 
     def _present(self) -> set[str]:

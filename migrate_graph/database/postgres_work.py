@@ -184,6 +184,8 @@ class PostgresWork:
             self._mark()
         except psycopg2.errors.InsufficientPrivilege:
             self._write_marker_as_ourselves()
+        except psycopg2.errors.ReadOnlySqlTransaction:
+            self._connection.really_rollback()  # nothing of a read-only transaction can become durable
 
     def _mark(self) -> None:
         ((is_ours, *_),) = self._execute(*self._prologue)

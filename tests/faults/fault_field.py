@@ -133,7 +133,9 @@ class Field:
 
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""
-        environment = self.env | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(env or {})
+        environment = (
+            self.env | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parent)} | dict(env or {})
+        )
         return Process(
             self,
             subprocess.Popen(

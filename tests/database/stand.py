@@ -1,0 +1,73 @@
+"""Runs functions as migrations through the real executor, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from migrate_graph.authoring import collecting, migration
+from migrate_graph.core.events import Event, RunFinished
+from migrate_graph.core.graph import build_graph
+from migrate_graph.core.history import History
+from migrate_graph.core.model import Registry
+from migrate_graph.core.plan import build_plan
+from migrate_graph.database import Backend, Settings, open_backend
+from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.interruption import Interruption
+
+
+class Stand:
+    """One database; `run(one_1, two_2)` applies what is pending of these."""
+
+    def __init__(self, uri: str, **settings: Any) -> None:
+        self.settings = Settings(uri, **settings)
+        self.events: list[Event] = []
+        self.backend: Backend
+
+    def run(
+        self,
+        *bodies: Callable[[Any], Any],
+        modes: dict[str, str] | None = None,
+        before: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> RunFinished:
+        """Run bodies as migrations in this order.
+
+        Args:
+            bodies: named as the migrations are.
+            modes: `transaction=` by name.
+            before: called under the lock, before the run.
+            options: of `RunOptions`.
+        """
+        with collecting() as declared:
+            for body in bodies:
+                migration(transaction=(modes or {}).get(body.__name__, "own"))(body)
+        graph = build_graph(Registry(tuple(declared.migrations)))
+        interruption = Interruption()
+        with (
+            open_backend(self.settings, self.events.append, interruption=interruption, writing=True) as backend,
+            backend.lock(5, self.events.append, interruption) as lock,
+        ):
+            self.backend = backend
+            backend.prepare()
+            history = backend.read_history()
+            plan = build_plan(graph, history)
+            backend.preflight([step.migration.name for step in plan.steps])
+            before()
+            executor = Executor(
+                backend,
+                lock,
+                self.events.append,
+                interruption=interruption,
+                options=RunOptions(**{"first_delay": 0.05} | options),
+            )
+            return executor.run(plan, graph, history)
+
+    def history(self) -> History:
+        """Read what the database remembers."""
+        with open_backend(self.settings) as backend:
+            return backend.read_history()
+
+    def told(self, kind: type) -> list[Any]:
+        """Give the events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]

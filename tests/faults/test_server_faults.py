@@ -1,0 +1,449 @@
+"""A PostgreSQL that cuts, refuses, restarts and fills up: nothing is lost, nothing is done twice, and it is said what happened."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+from fault_field import Field
+from servers import PostgresServer
+
+pytestmark = pytest.mark.postgres
+
+SLOW = """
+import time
+from child import executed, here
+from migrate_graph import migration
+
+@migration
+def one_1(db):
+    executed("one_1")
+    db.executesql("CREATE TABLE one (id integer)")
+    print("here")
+    {wait}
+    return True
+
+@migration
+def two_2(db):
+    executed("two_2")
+    db.executesql("CREATE TABLE two (id integer)")
+    return True
+"""
+
+
+@pytest.fixture
+def own_field(own_postgres: PostgresServer, tmp_path: Path) -> tuple[Field, PostgresServer]:
+    """A project on a server of its own, to stop."""
+    own_postgres.execute("CREATE DATABASE app OWNER app")
+    return Field(tmp_path / "project", own_postgres.app_uri("app")), own_postgres
+
+
+def _terminate(server: PostgresServer, like: str) -> None:
+    server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'migrate_graph:{like}'"
+    )
+
+
+def test_the_session_of_the_work_is_terminated(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    on_postgres.write(SLOW.format(wait="db.executesql('SELECT pg_sleep(20)')"))
+    process = on_postgres.open("apply")
+    process.wait_for("one_1 | here")
+    _terminate(postgres_server, "one%")
+    ended = process.end()
+    assert ended.code == 1
+    assert re.search("FAILED one_1 .*(terminating connection|closed the connection)", ended.output)
+    state = on_postgres.probe()
+    assert state.tables == set()
+    assert state.last("one_1") == ("failed", 0)
+
+
+def test_a_swallowed_loss_of_the_connection_is_no_success(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    """pyDAL reconnects after a `db.close()`, so that the record could be written without the work."""
+    wait = "try: db.executesql('SELECT pg_sleep(20)')\n    except Exception: db.close()\n    db.executesql('SELECT 1')"
+    on_postgres.write(SLOW.format(wait=wait))
+    process = on_postgres.open("apply")
+    process.wait_for("one_1 | here")
+    _terminate(postgres_server, "one%")
+    ended = process.end()
+    assert ended.code == 1, ended.output
+    assert "lost, with uncommitted work" in ended.output
+    assert on_postgres.probe().tables == set()
+
+
+def test_the_session_that_holds_the_lock_is_terminated(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    """The migration at hand may be finished, since its own lock still stands; nothing after it is begun."""
+    on_postgres.write(SLOW.format(wait="time.sleep(2)"))
+    process = on_postgres.open("apply")
+    process.wait_for("one_1 | here")
+    _terminate(postgres_server, "keeper")
+    time.sleep(0.3)
+    second = on_postgres.apply("--lock-timeout", "0", killed_after=10)
+    ended = process.end()
+    assert ended.code == 6, ended.output
+    assert "the lock" in ended.output
+    assert "lost" in ended.output
+    assert second.code in {0, 75}, "the work's own lock is waited for a moment"
+    assert on_postgres.apply().code == 0
+    assert (on_postgres.executions("one_1"), on_postgres.executions("two_2")) == (1, 1)
+    assert on_postgres.probe().tables == {"one", "two"}
+
+
+def test_the_server_restarts_in_the_middle(own_field: tuple[Field, PostgresServer]) -> None:
+    field, server = own_field
+    field.write(SLOW.format(wait="db.executesql('SELECT pg_sleep(20)')"))
+    process = field.open("apply")
+    process.wait_for("one_1 | here")
+    server.stop(signal.SIGQUIT)
+    server.start()
+    ended = process.end()
+    assert ended.code == 6, ended.output
+    assert "FAILED one_1" in ended.output
+    state = field.probe()
+    assert state.tables == set()
+    assert state.last("one_1") == ("failed", 0), "the failure is recorded when the server is back"
+    field.write(SLOW.format(wait="pass"))
+    assert field.apply().code == 0
+
+
+@pytest.mark.parametrize("commit_arrives", [True, False])
+def test_the_connection_is_lost_at_commit(
+    commit_arrives: bool, on_postgres: Field, postgres_server: PostgresServer
+) -> None:
+    """Whether it is applied is looked up, never guessed: a deferred trigger delays the COMMIT, and meanwhile the client's line is cut."""
+    on_postgres.query("CREATE TABLE slow (id integer)")
+    on_postgres.query(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$"
+    )
+    on_postgres.query(
+        "CREATE CONSTRAINT TRIGGER later AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle()"
+    )
+    on_postgres.env["MIGRATE_URI"] = f"{on_postgres.uri}"
+    relay = Relay(postgres_server.port)
+    on_postgres.env["MIGRATE_URI"] = on_postgres.uri.replace(f":{postgres_server.port}/", f":{relay.port}/")
+    on_postgres.write(
+        "from child import executed\nfrom migrate_graph import migration\n\n@migration\ndef one_1(db):\n    executed('one_1')\n"
+        "    db.executesql('SET client_connection_check_interval = 0')\n"
+        "    db.executesql('INSERT INTO slow VALUES (1)')\n    return True\n"
+    )
+    assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+    run = on_postgres.start("apply")
+    deadline = time.monotonic() + 10
+    committing = (
+        "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active' AND datname = current_database()"
+    )
+    while not (found := on_postgres.query(committing)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    relay.cut()
+    if not commit_arrives:
+        postgres_server.execute(f"SELECT pg_terminate_backend({found[0][0]})")
+    ended = run()
+    assert "Traceback" not in ended.output
+    state = on_postgres.probe()
+    if commit_arrives:
+        assert ended.code == 6, "applied, and then the run stops: the line of the lock was cut, too"
+        assert state.last("one_1") == ("applied", 0)
+        assert "ok one_1" in ended.output
+    else:
+        assert state.last("one_1") == ("failed", 0)
+        assert on_postgres.query("SELECT count(*) FROM slow") == [(0,)]
+    assert on_postgres.apply().code == 0
+    assert on_postgres.query("SELECT count(*) FROM slow") == [(1,)], "once, never twice"
+    assert on_postgres.executions("one_1") == (1 if commit_arrives else 2)
+
+
+class Relay:
+    """Passes bytes on to a server until it is told to cut every line at once."""
+
+    def __init__(self, target: int) -> None:
+        import socket
+
+        self._socket = socket
+        self._target = target
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = self._socket.create_connection(("127.0.0.1", self._target))
+            self._open += [client, server]
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    def _pump(self, source: object, target: object) -> None:
+        try:
+            while data := source.recv(65536):  # type: ignore[attr-defined] # sockets
+                target.sendall(data)  # type: ignore[attr-defined] # as above
+        except OSError:
+            pass
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(2)  # type: ignore[attr-defined] # as above
+
+    def cut(self) -> None:
+        """Cut the lines that are open on the client's side; the server learns nothing of it."""
+        for client in self._open[::2]:
+            with suppress(OSError):
+                client.shutdown(2)
+
+
+def test_d06_an_idle_session_timeout_of_the_server(own_field: tuple[Field, PostgresServer]) -> None:
+    field, server = own_field
+    server.execute(
+        "ALTER SYSTEM SET idle_in_transaction_session_timeout = '1s'", "ALTER SYSTEM SET idle_session_timeout = '1s'",
+        "SELECT pg_reload_conf()",
+    )  # fmt: skip
+    field.write(SLOW.format(wait="time.sleep(3)"))
+    ended = field.apply()
+    assert ended.code == 0, ended.output
+    assert "nothing to do" in field.apply().output
+    assert field.executions("one_1") == 1
+
+
+def test_d17_a_migration_may_change_the_ledger_table(on_postgres: Field) -> None:
+    on_postgres.write(
+        "from migrate_graph import migration\n\n@migration\ndef wide_1(db):\n"
+        "    db.executesql('ALTER TABLE ewh_implemented_features ALTER name TYPE varchar(600)')\n"
+        "    db.executesql('ALTER TABLE ewh_implemented_features ADD note text')\n    return True\n"
+    )
+    ended = on_postgres.apply()
+    assert ended.code == 0, ended.output
+    assert ended.seconds < 10
+
+
+def test_statement_timeout(on_postgres: Field) -> None:
+    on_postgres.write(SLOW.format(wait="db.executesql('SELECT pg_sleep(20)')"))
+    ended = on_postgres.apply(env={"MIGRATE_STATEMENT_TIMEOUT": "0.5"})
+    assert ended.code == 1
+    assert "statement timeout" in ended.output
+    assert on_postgres.probe().tables == set()
+
+
+@pytest.mark.parametrize("reader_leaves", [True, False])
+def test_d21_an_alter_behind_a_reader(reader_leaves: bool, on_postgres: Field) -> None:
+    on_postgres.query("CREATE TABLE busy (id integer)")
+    on_postgres.write(
+        "from child import executed\nfrom migrate_graph import migration\n\n@migration\ndef alter_1(db):\n    executed('alter_1')\n"
+        "    db.executesql('ALTER TABLE busy ADD note text')\n    return True\n"
+    )
+    assert on_postgres.migrate("mark", "alter_1", "--pending").code == 0
+    with closing(psycopg2.connect(on_postgres.uri, application_name="the report")) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT * FROM busy")
+        run = on_postgres.start("apply", env={"MIGRATE_LOCK_TIMEOUT": "0.6"})
+        time.sleep(1.5)
+        if reader_leaves:
+            reader.rollback()
+        else:  # between two tries the application gets through
+            with closing(on_postgres.connect()) as other:
+                other.cursor().execute("SET statement_timeout = '5s'; SELECT * FROM busy")
+        ended = run()
+    assert "is tried again, attempt 2 of 5" in ended.output
+    assert "the report" in ended.output, "the blocker is named"
+    assert "SELECT * FROM busy" in ended.output
+    if reader_leaves:
+        assert ended.code == 0, ended.output
+        assert on_postgres.executions("alter_1") >= 2
+    else:
+        assert ended.code == 1
+        assert on_postgres.executions("alter_1") == 5
+        assert on_postgres.probe().last("alter_1") == ("failed", 0)
+
+
+def test_a_lock_timeout_after_an_own_commit_is_not_tried_again(on_postgres: Field) -> None:
+    on_postgres.query("CREATE TABLE busy (id integer)")
+    on_postgres.write(
+        "from child import executed\nfrom migrate_graph import migration\n\n@migration\ndef alter_1(db):\n    executed('alter_1')\n"
+        "    db.executesql('CREATE TABLE mine (id integer)')\n    db.commit()\n"
+        "    db.executesql('ALTER TABLE busy ADD note text')\n    return True\n"
+    )
+    assert on_postgres.migrate("mark", "alter_1", "--pending").code == 0
+    with closing(psycopg2.connect(on_postgres.uri)) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT * FROM busy")
+        ended = on_postgres.apply(env={"MIGRATE_LOCK_TIMEOUT": "0.5"})
+    assert ended.code == 1
+    assert "1 commit of its own stayed" in ended.output
+    assert on_postgres.executions("alter_1") == 1
+    assert on_postgres.probe().last("alter_1") == ("failed", 1)
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_serialization_failures_and_deadlocks_are_tried_again(state: str, on_postgres: Field) -> None:
+    on_postgres.query("CREATE SEQUENCE tries")
+    on_postgres.write(
+        "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    db.executesql('CREATE TABLE one (id integer)')\n"
+        f"    db.executesql(\"DO $$ BEGIN IF nextval('tries') < 3 THEN RAISE 'in the way' USING ERRCODE = '{state}'; END IF; END $$\")\n"
+        "    return True\n"
+    )
+    assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+    ended = on_postgres.apply()
+    assert ended.code == 0, ended.output
+    assert "attempt 3 of 5" in ended.output
+    assert on_postgres.probe().last("one_1") == ("applied", 0)
+
+
+def test_a_real_deadlock_names_who_was_in_the_way(on_postgres: Field) -> None:
+    on_postgres.query("CREATE TABLE a (id integer)")
+    on_postgres.query("CREATE TABLE b (id integer)")
+    on_postgres.write(
+        "import time\nfrom pathlib import Path\nfrom migrate_graph import migration\n\n@migration\ndef one_1(db):\n"
+        "    db.executesql(\"SET deadlock_timeout = '300ms'\") if False else None\n"
+        "    db.executesql('LOCK TABLE a')\n    Path('ready').touch()\n    time.sleep(0.5)\n    db.executesql('LOCK TABLE b')\n    return True\n"
+    )
+    assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+    run = on_postgres.start("apply")
+    with closing(psycopg2.connect(on_postgres.uri)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE b")
+        while not (on_postgres.path / "ready").exists():
+            time.sleep(0.02)
+        try:
+            cursor.execute("LOCK TABLE a")  # now each waits for the other; one of them is chosen
+        except psycopg2.errors.DeadlockDetected:
+            pytest.skip("the server chose the other one")
+        other.rollback()
+    ended = run()
+    assert ended.code == 0, ended.output
+    assert "deadlock detected: Process" in ended.output
+
+
+def test_d22_a_read_only_server(on_postgres: Field) -> None:
+    on_postgres.write(SLOW.format(wait="pass"))
+    name = on_postgres.uri.rpartition("/")[2]
+    on_postgres.query(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert on_postgres.migrate("status").code == 0, "reading needs no right to write"
+    ended = on_postgres.apply()
+    assert ended.code == 6
+    assert "read-only" in ended.output
+    assert on_postgres.executions("one_1") == 0
+
+
+@pytest.mark.parametrize("right", ["INSERT", "UPDATE", "sequence"])
+def test_d22_missing_rights(right: str, on_postgres: Field, postgres_server: PostgresServer) -> None:
+    on_postgres.write(SLOW.format(wait="pass"))
+    name = on_postgres.uri.rpartition("/")[2]
+    assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+    tables = "ewh_implemented_features", "ewh_implemented_features_journal", "ewh_implemented_features_views"
+    for table in tables:
+        postgres_server.execute(f"ALTER TABLE {table} OWNER TO postgres", f"GRANT ALL ON {table} TO app", database=name)
+    postgres_server.execute(
+        "REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM app"
+        if right == "sequence"
+        else f"REVOKE {right} ON {tables[0]} FROM app",
+        database=name,
+    )
+    ended = on_postgres.apply()
+    assert ended.code == 6
+    assert "cannot record migrations" in ended.output
+    assert "nothing was run" in ended.output
+    assert on_postgres.executions("one_1") == 0
+
+
+def test_d22_a_name_that_does_not_fit(on_postgres: Field) -> None:
+    on_postgres.query(
+        "CREATE TABLE ewh_implemented_features (id serial, name varchar(8), installed char(1), last_update_dttm timestamp)"
+    )
+    on_postgres.write(
+        "from migrate_graph import migration\n\n@migration\ndef long_name_1(db):\n    db.executesql('CREATE TABLE one (id integer)')\n    return True\n"
+    )
+    ended = on_postgres.apply()
+    assert ended.code == 6
+    assert "longer than the 8 characters" in ended.output
+    assert on_postgres.probe().tables == set()
+
+
+def test_connection_limit_1_is_told_before_anything_runs(own_field: tuple[Field, PostgresServer]) -> None:
+    field, server = own_field
+    field.write(SLOW.format(wait="pass"))
+    server.execute("ALTER ROLE app CONNECTION LIMIT 1")
+    ended = field.apply()
+    assert ended.code == 6
+    assert "needs two" in ended.output
+    server.execute("ALTER ROLE app CONNECTION LIMIT -1")
+    assert field.executions("one_1") == 0
+
+
+def test_no_connection_left_for_the_work_is_waited_for(own_field: tuple[Field, PostgresServer]) -> None:
+    """The application uses them all for a moment."""
+    field, server = own_field
+    field.write(SLOW.format(wait="pass"))
+    server.execute("ALTER ROLE app CONNECTION LIMIT 2")
+    with closing(psycopg2.connect(field.uri)):
+        run = field.start("apply", env={"MIGRATE_CONNECT_WAIT": "20"})
+        time.sleep(2)
+    ended = run()
+    assert ended.code == 0, ended.output
+    assert "does not answer yet" in ended.output
+    assert "too many connections" in ended.output
+
+
+@pytest.mark.parametrize("what", ["password", "database", "role"])
+def test_d10_what_waiting_cannot_mend_fails_in_seconds(what: str, on_postgres: Field) -> None:
+    on_postgres.write(SLOW.format(wait="pass"))
+    wrong = {
+        "password": (":Tr0ub4dor", ":timeout"),
+        "database": ("/t_", "/too_many_"),
+        "role": ("//app:", "//refused:"),
+    }[what]
+    ended = on_postgres.apply(env={"MIGRATE_URI": on_postgres.uri.replace(*wrong)})
+    assert ended.code == 6
+    assert ended.seconds < 5
+    assert len(ended.output.splitlines()) <= 3, ended.output
+
+
+def test_a_server_that_starts_late_is_waited_for(own_field: tuple[Field, PostgresServer]) -> None:
+    field, server = own_field
+    field.write(SLOW.format(wait="pass"))
+    server.stop()
+    run = field.start("apply")
+    time.sleep(1)
+    server.start()
+    ended = run()
+    assert ended.code == 0, ended.output
+    assert "does not answer yet" in ended.output
+
+
+def test_an_invalid_index_is_named(on_postgres: Field) -> None:
+    on_postgres.query("CREATE TABLE twice AS SELECT 1 AS id UNION ALL SELECT 1")
+    on_postgres.write(
+        "from migrate_graph import migration\n\n@migration(transaction='none')\ndef index_1(db):\n"
+        "    db.executesql('CREATE UNIQUE INDEX CONCURRENTLY twice_id ON twice (id)')\n    return True\n"
+    )
+    assert on_postgres.migrate("mark", "index_1", "--pending").code == 0
+    ended = on_postgres.apply()
+    assert ended.code == 1
+    assert "DROP INDEX CONCURRENTLY twice_id" in ended.output
+    assert "outside of a transaction" in ended.output
+
+
+def test_d19_a_swallowed_error_is_no_success(on_postgres: Field) -> None:
+    swallow = "try: db.executesql('SELECT * FROM nonesuch')\n    except Exception: pass"
+    on_postgres.write(SLOW.format(wait=swallow))
+    ended = on_postgres.apply()
+    assert ended.code == 1
+    assert "swallowed an SQL error" in ended.output
+    assert on_postgres.probe().last("one_1") == ("failed", 0)
+
+
+def test_one_durable_commit_per_migration(on_postgres: Field) -> None:
+    """And no write outside of it: each transaction that wrote something has an id."""
+    on_postgres.write("from migrate_graph import migration\n" + "".join(
+        f"\n@migration\ndef m_{number}(db):\n    db.executesql('CREATE TABLE t_{number} (id integer)')\n    return True\n" for number in range(20)
+    ))  # fmt: skip
+    assert on_postgres.migrate("mark", "m_0", "--installed").code == 0
+    on_postgres.wait_until_quiet()
+    ((before,),) = on_postgres.query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    assert on_postgres.apply().code == 0
+    on_postgres.wait_until_quiet()
+    ((after,),) = on_postgres.query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    assert after - before == 19

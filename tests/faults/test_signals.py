@@ -1,0 +1,173 @@
+"""SIGTERM, SIGINT and SIGHUP, wherever they come: rolled back, reported, gone within two seconds."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import time
+from contextlib import closing
+
+import psycopg2
+import pytest
+from fault_field import Field
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+# Seconds; two are promised. What is measured on an idle machine is a tenth of it.
+LIMIT = 2.0
+
+PYTHON = "time.sleep(30)"
+POSTGRES = "db.executesql('SELECT pg_sleep(30)')"
+SQLITE = "db.executesql('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n')"
+
+
+def _text(wait: str, before: str = "") -> str:
+    return (
+        "import time\nfrom migrate_graph import migration\n\n@migration\ndef slow_1(db):\n"
+        f"    db.executesql('CREATE TABLE slow (id integer)')\n{before}    print('here')\n    {wait}\n    return True\n\n"
+        "@migration\ndef next_2(db):\n    return True\n"
+    )
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.parametrize("place", ["python", "statement"])
+def test_d20_a_signal_in_a_migration(place: str, signum: signal.Signals, anywhere: Field) -> None:
+    anywhere.write(_text(PYTHON if place == "python" else POSTGRES if anywhere.is_postgres else SQLITE))
+    process = anywhere.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.2)
+    ended = process.stop(signum)
+    assert ended.code == 128 + signum
+    assert ended.seconds < LIMIT
+    assert f"stopped by {signum.name}" in ended.output
+    assert "INTERRUPTED slow_1" in ended.output
+    assert "not reached" in ended.output, "the summary is printed"
+    state = anywhere.probe()
+    assert state.tables == set()
+    assert state.last("slow_1") == ("failed", 0)
+    anywhere.write(_text("pass"))
+    assert anywhere.apply().code == 0, "nothing of it was kept, so it is simply run again"
+
+
+def test_a_signal_after_own_commits_asks_a_human(anywhere: Field) -> None:
+    anywhere.write(_text(PYTHON, "    db.commit()\n    db.executesql('CREATE TABLE more (id integer)')\n"))
+    process = anywhere.open("apply")
+    process.wait_for("slow_1 | here")
+    ended = process.stop(signal.SIGTERM)
+    assert ended.code == 143
+    assert "1 commit of its own stayed in the database" in ended.output
+    state = anywhere.probe()
+    assert state.tables == {"slow"}
+    assert state.last("slow_1") == ("running", 1)
+    assert anywhere.apply().code == 5
+
+
+def test_a_body_that_swallows_everything_still_stops(anywhere: Field) -> None:
+    wait = POSTGRES if anywhere.is_postgres else SQLITE
+    anywhere.write(_text(f"try:\n        {wait}\n    except BaseException:\n        pass"))
+    process = anywhere.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.2)
+    ended = process.stop(signal.SIGTERM)
+    assert (ended.code, ended.seconds < LIMIT) == (143, True)
+    assert anywhere.probe().tables == set()
+
+
+def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
+    stubborn = (
+        "while True:\n        try:\n            time.sleep(30)\n        except BaseException:\n            print('no')"
+    )
+    anywhere.write(_text(stubborn))
+    process = anywhere.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.3)
+    process.process.send_signal(signal.SIGTERM)
+    process.wait_for("slow_1 | no")
+    ended = process.stop(signal.SIGTERM)
+    assert (ended.code, ended.seconds < 1) == (143, True)
+    assert anywhere.probe().tables == set(), "the database rolls back what nobody commits"
+
+
+def test_nohup_is_respected(anywhere: Field) -> None:
+    """A process that was told to ignore SIGHUP goes on when the terminal closes."""
+    anywhere.write(_text("time.sleep(1)"))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = anywhere.open("apply")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.wait_for("slow_1 | here")
+    process.process.send_signal(signal.SIGHUP)
+    assert process.end().code == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_waiting_for_the_lock(signum: signal.Signals, anywhere: Field) -> None:
+    anywhere.write(_text("time.sleep(8)"))
+    first = anywhere.open("apply")
+    first.wait_for("slow_1 | here")
+    second = anywhere.open("apply")
+    second.wait_for("waiting for another run")
+    ended = second.stop(signum)
+    assert (ended.code, ended.seconds < LIMIT) == (128 + signum, True)
+    assert "stopped by" in ended.output
+    assert first.stop(signal.SIGTERM).code == 143
+
+
+@pytest.mark.postgres
+def test_a_signal_while_connecting(on_postgres: Field) -> None:
+    """To a server that is not there, and to one that accepts the connection and then says nothing."""
+    on_postgres.write(_text(PYTHON))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        for port in (silent.getsockname()[1], 9):
+            process = on_postgres.open(
+                "apply", env={"MIGRATE_URI": f"postgres://app:Tr0ub4dor-Geheim-9e1d@127.0.0.1:{port}/x"}
+            )
+            if port == 9:
+                process.wait_for("does not answer yet")
+            else:
+                silent.accept()
+            ended = process.stop(signal.SIGTERM)
+            assert (ended.code, ended.seconds < LIMIT) == (143, True), ended
+
+
+def test_a_signal_while_another_program_writes_to_the_file(on_sqlite: Field) -> None:
+    """SQLite waits for a lock in C, where it hears nothing."""
+    on_sqlite.write(_text("pass").replace("    db.execute", "    print('here')\n    db.execute", 1))
+    assert on_sqlite.migrate("mark", "next_2", "--pending").code == 0
+    with closing(sqlite3.connect(on_sqlite.uri.partition("://")[2], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process = on_sqlite.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "30"})
+        process.wait_for("slow_1 | here")
+        time.sleep(0.5)
+        started = time.monotonic()
+        process.process.send_signal(signal.SIGTERM)
+        # The journal is in the same file, so the failure cannot be written down before the other program lets go.
+        time.sleep(1.0)
+        other.execute("ROLLBACK")
+        ended = process.end()
+    assert ended.code == 143
+    assert time.monotonic() - started < 3
+    assert on_sqlite.probe().tables == set()
+
+
+@pytest.mark.postgres
+def test_a_signal_cancels_the_statement_on_the_server(on_postgres: Field) -> None:
+    on_postgres.write(_text(POSTGRES))
+    process = on_postgres.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.3)
+    process.process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
+    with closing(psycopg2.connect(on_postgres.uri)) as connection, connection.cursor() as cursor:
+        while True:
+            cursor.execute(running)
+            if cursor.fetchone() == (0,):
+                break
+            connection.rollback()
+            assert time.monotonic() - sent < 1
+    assert process.end().code == 143
