@@ -6,12 +6,13 @@ import keyword
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from graphlib import TopologicalSorter
 
 from migrate_graph.database.postgres_views import PostgresCatalog
-from migrate_graph.database.view_ledger import Relation
+from migrate_graph.database.view_ledger import LedgerRow, Relation
+from migrate_graph.database.view_text import names_written, speaks_of
 from migrate_graph.errors import UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 # What belongs to one installation, not to the view; whatever of it is in the database survives every rebuild anyway.
 _OF_THE_INSTALLATION = {
@@ -50,10 +51,42 @@ class ManagerName:
     Attributes:
         module: as an import statement needs it (`billing.views`).
         name: of the class.
+        kind: the class itself, whose text tells which views are its own; None when that does not matter.
     """
 
     module: str
     name: str
+    kind: type | None = None
+
+
+def owners(
+    catalog: PostgresCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, ManagerName]
+) -> dict[str, ManagerName]:
+    """Find out which views have a manager: the view ledger knows of those that ran here, of the others their text tells.
+
+    Args:
+        catalog: of the database.
+        rows: of the view ledger, by manager.
+        managers: the declared ones by name; of two versions of a view the later one here counts.
+
+    Returns:
+        The managers by identity of their views.
+    """
+    new = {name: manager.kind for name, manager in managers.items() if name not in rows and manager.kind}
+    written = {name: names_written(kind) for name, kind in new.items()}
+    there = catalog.find({each for names in written.values() for each in names})
+    views = {key: each for key, each in catalog.observe().relations.items() if each.definition} if new else {}
+    owned: dict[str, ManagerName] = {}
+    for name, kind in sorted(
+        new.items(), key=lambda item: bool(written[item[0]])
+    ):  # what is certain overrules a mention
+        if written[name]:
+            own = [views[there[each]] for each in written[name] if each in there and there[each] in views]
+        else:  # its SQL is put together, so a mention must do
+            own = [each for each in views.values() if speaks_of(kind, each.name)]
+        owned |= dict.fromkeys((each.identity for each in own), managers[name])
+    known = [row for row in rows.values() if row.manager in managers]
+    return owned | {each.identity: managers[row.manager] for row in known for each in row.relations}
 
 
 def describe_unmanaged(
@@ -101,10 +134,11 @@ def _wanted(free: Mapping[str, Relation], names: Collection[str]) -> list[str]:
     known = {name for each in free.values() for name in (each.name, each.identity)}
     unknown = sorted(set(names) - known)
     if unknown:
-        close = get_close_matches(unknown[0], sorted(known), n=1)
         raise UsageError(
             f"no unmanaged view is called {', '.join(unknown)}",
-            hint=f"did you mean {close[0]}?" if close else "migrate views adopt without a name adopts all of them",
+            hint=did_you_mean(
+                similar(unknown[0], sorted(known), most=1), "migrate views adopt without a name adopts all of them"
+            ),
         )
     return wanted
 

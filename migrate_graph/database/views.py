@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import CodeType, FunctionType
 from typing import Any, Protocol, TypeAlias
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.ledger import TableNames
 from migrate_graph.database.view_ledger import LedgerRow, Relation, ViewLedger, ViewState
+from migrate_graph.database.view_text import speaks_of
 from migrate_graph.errors import ViewError
+from migrate_graph.wording import first_line
 
 Key: TypeAlias = "int | str"
 """What tells a relation from one that later takes its name: the OID in PostgreSQL; SQLite has only the name."""
@@ -314,12 +314,12 @@ class ViewKeeper:
                 any((key, other) in reads for other, by in dropped.items() if by == name) if owner is None else False
             )
             if (owner is not None and owner not in managers) or (
-                along and not _speaks_of(managers[name], relation.name)
+                along and not speaks_of(type(managers[name]), relation.name)
             ):
                 losses[f"{relation.kind.lower()} {relation.identity}"] = owner or ""
         for each in self._catalog.lost(before):
             by = dropped.get(each.on)
-            if by and each.relation not in dropped and not (each.name and _speaks_of(managers[by], each.name)):
+            if by and each.relation not in dropped and not (each.name and speaks_of(type(managers[by]), each.name)):
                 losses[each.description] = ""
         if losses:
             raise _losses(block, losses)
@@ -421,7 +421,7 @@ class ViewKeeper:
                 with self._catalog.atomic():
                     way()
             except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
-                errors.setdefault(row.manager, str(error).strip().partition("\n")[0])
+                errors.setdefault(row.manager, first_line(error))
             else:
                 observer(ViewCreated("", row.manager))
                 return True
@@ -496,29 +496,3 @@ def _committed(method: str, names: Iterable[str]) -> ViewError:
         f"{method}() of {', '.join(dict.fromkeys(names)) or 'a view manager'} commits by itself",
         hint=f"no COMMIT in {method}(): the drop and its record must be one transaction",
     )
-
-
-def _speaks_of(manager: Manager, name: str) -> bool:
-    """Tell whether `up()`, or a text or function it refers to, names something: then the manager owns it itself."""
-    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-    return any(pattern.search(text) for text in _texts(manager))
-
-
-def _texts(manager: Manager) -> Iterator[str]:
-    kind = type(manager)
-    for base in kind.__mro__:
-        yield from (value for value in vars(base).values() if isinstance(value, str))
-    up = getattr(kind, "up", None)
-    waiting: list[Any] = [up]
-    seen: set[int] = set()
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, FunctionType):
-            waiting += [value.__code__, *(value.__globals__.get(name) for name in value.__code__.co_names)]
-        elif isinstance(value, CodeType):
-            waiting += [const for const in value.co_consts if isinstance(const, str | CodeType)]

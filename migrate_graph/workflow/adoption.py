@@ -37,8 +37,11 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
     if not project.config.has_database:
         raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
-    managers = {name: ManagerName(module_of(view.module), name) for name, view in project.graph.views.items()}
     with open_backend(database_settings(project.config), observer=observer) as backend:
+        living = project.graph.live_views(backend.read_history().applied)
+        # Of two versions of a view the living one is what others use: it comes last.
+        views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)
+        managers = {name: ManagerName(module_of(view.module), name, view.manager) for name, view in views}
         text, classes = backend.adopt_views(names, managers)
     if not classes:
         return None

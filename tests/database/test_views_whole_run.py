@@ -333,3 +333,77 @@ def test_a_project_adopts_its_views_and_changes_what_they_read(project: Project,
     )
     assert cursor.fetchall() == [("bigint", "kept")]
     connection.close()
+
+
+TAKEN_OVER = """
+from edwh_migrate import ViewMigrationManager, migration
+
+class OldTotals(ViewMigrationManager):
+    \"\"\"Nothing to do with v_reader.\"\"\"
+    uses = ()
+    since = "first_20260101_001"
+    def up(self):
+        self.db.executesql("CREATE OR REPLACE VIEW v_totals AS SELECT id FROM t")
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS v_totals")
+
+class Totals(OldTotals):
+    replaces = OldTotals
+    since = "second_20260102_001"
+
+class Named(ViewMigrationManager):
+    name = "v_named"
+    uses = (Totals,)
+    since = "first_20260101_001"
+    def up(self):
+        self.db.executesql(f"CREATE MATERIALIZED VIEW {self.name} AS SELECT id FROM v_totals")
+    def down(self):
+        self.db.executesql(f"DROP MATERIALIZED VIEW IF EXISTS {self.name}")
+
+class Retired(ViewMigrationManager):
+    uses = ()
+    until = "first_20260101_001"
+    def up(self):
+        self.db.executesql('CREATE VIEW "V Retired" AS SELECT id FROM t')
+    def down(self):
+        self.db.executesql('DROP VIEW IF EXISTS "V Retired"')
+
+@migration
+def first_20260101_001(db):
+    return True
+
+@migration(requires=first_20260101_001)
+def second_20260102_001(db):
+    return True
+"""
+
+
+@pytest.mark.postgres
+def test_views_of_a_database_taken_over_have_managers_already(project: Project, postgres_uri: str) -> None:
+    """Written by 2.1.0: a ledger table alone, and views whose managers have never run here."""
+    project.env["MIGRATE_URI"] = postgres_uri
+    connection = psycopg2.connect(postgres_uri)
+    connection.autocommit = True
+    ask = connection.cursor().execute
+    for statement in (
+        "CREATE TABLE ewh_implemented_features (id serial PRIMARY KEY, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)",
+        "INSERT INTO ewh_implemented_features (name, installed) VALUES ('first_20260101_001', 'T'), ('second_20260102_001', 'T')",
+        "CREATE TABLE t (id int)",
+        "CREATE VIEW v_totals AS SELECT id FROM t",
+        "CREATE MATERIALIZED VIEW v_named AS SELECT id FROM v_totals",
+    ):
+        ask(statement)
+    project.write("migrations.py", TAKEN_OVER)
+    done = project.migrate("views", "adopt")
+    assert (done.returncode, done.stdout) == (0, "nothing to adopt: every view has a manager\n"), done.stderr
+    ask("CREATE VIEW v_reader AS SELECT id FROM v_totals UNION ALL SELECT id FROM v_named")
+    done = project.migrate("views", "adopt")
+    assert done.returncode == 0, done.stderr
+    text = (project.path / "views.py").read_text()
+    assert [line for line in text.splitlines() if line.startswith(("class ", "from migrations "))] == [
+        "from migrations import Named",
+        "from migrations import Totals",  # the version that lives, not the one it replaced
+        "class VReader(ViewMigrationManager):",
+    ]
+    assert "    uses = (Totals, Named)\n" in text
+    connection.close()
