@@ -1,14 +1,11 @@
 # Everything a contributor types. `make` alone lists it; all settings are in pyproject.toml.
-# Needs Python 3.11 or newer with pip; the servers of the tests come as wheels.
+# Needs Python 3.11 or newer with pip (`make PYTHON=/path/to/python …` names one); the servers of the tests come as wheels.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The first of these that runs and is new enough; `make PYTHON=/path/to/python …` overrides it.
-PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3 python; do \
-	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$candidate"; break; }; done)
-
+export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
@@ -25,9 +22,7 @@ help: ## list the targets
 install: $(VENV)/.installed ## create .venv with everything the tests and linters need
 
 $(VENV)/.installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python install" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@.ci/environment $(VENV) dev
 	@touch $@
 
 .PHONY: demo
@@ -36,9 +31,8 @@ demo: $(DEMO)/venv/.installed ## plan, draw and apply examples/shop on an embedd
 
 # Only what a user gets from a plain `pip install migrate-graph`: the demo proves that this is enough.
 $(DEMO)/venv/.installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python demo" >&2; exit 1; }
-	$(PYTHON) -m venv $(DEMO)/venv
-	$(DEMO)/venv/bin/python -m pip install --quiet --editable .
+	@mkdir -p $(DEMO)
+	@.ci/environment $(DEMO)/venv
 	@touch $@
 
 .PHONY: format
