@@ -1,0 +1,188 @@
+"""Behind a pooler in transaction mode a session belongs to whoever comes next: nothing of ours stays there, and the lock still locks."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+from fault_field import Field
+from servers import APP_PASSWORD, PostgresServer
+from transaction_pooler import TransactionPooler
+
+pytestmark = pytest.mark.postgres
+
+
+def _pgbouncer(directory: Path, server: PostgresServer) -> tuple[subprocess.Popen[bytes], int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    (directory / "users").write_text(f'"app" "{APP_PASSWORD}"\n')
+    (directory / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"auth_type = plain\nauth_file = {directory}/users\npool_mode = transaction\ndefault_pool_size = 4\nunix_socket_dir =\n"
+        "server_round_robin = 1\nlogfile = \npidfile = \n"
+    )
+    identity = {}
+    if os.geteuid() == 0:
+        identity = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid}
+        for path in (directory, *directory.iterdir()):
+            path.chmod(0o755)
+    process = subprocess.Popen(
+        [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/sbin") or "pgbouncer", str(directory / "pgbouncer.ini")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **identity,
+    )  # fmt: skip
+    return process, port
+
+
+@pytest.fixture(params=["our own", "pgbouncer"])
+def pooled(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    postgres_uri: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+) -> Iterator[Field]:
+    """A project whose database is reached through a pooler in transaction mode; `direct` in its `env` leads past it."""
+    process = None
+    if request.param == "our own":
+        pooler = TransactionPooler(postgres_uri, size=3)
+        port = pooler.port
+    else:
+        if shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+            pytest.skip("pgbouncer is not installed here; our own pooler has shown the same")
+        directory = Path("/tmp") / f"mg-pgbouncer-{os.getpid()}-{time.monotonic_ns()}"
+        directory.mkdir()
+        process, port = _pgbouncer(directory, postgres_server)
+    field = Field(tmp_path / "project", postgres_uri)
+    field.env["MIGRATE_URI"] = postgres_uri.replace(f":{postgres_server.port}/", f":{port}/")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            psycopg2.connect(field.env["MIGRATE_URI"]).close()
+            break
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield field
+    if process is not None:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            pooler.close()
+
+
+TEXT = """
+import time
+from child import executed
+from migrate_graph import ViewMigrationManager, migration
+
+class V(ViewMigrationManager):
+    uses = ()
+    since = "one_1"
+    def up(self): self.db.executesql("CREATE VIEW v AS SELECT id FROM one")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS v")
+
+@migration
+def one_1(db):
+    executed("one_1")
+    db.executesql("CREATE TABLE one (id integer)")
+    db.commit()
+    time.sleep(1)
+    with V(db):
+        db.executesql("CREATE TABLE also (id integer)")
+    return True
+
+@migration(requires=one_1)
+def two_2(db):
+    executed("two_2")
+    with V(db):
+        db.executesql("ALTER TABLE one ADD note text")
+    return True
+"""
+
+
+def test_a_run_behind_a_pooler(pooled: Field) -> None:
+    """Also in a schema of its own, which every transaction has to be told."""
+    pooled.query("CREATE SCHEMA shop")
+    pooled.write(TEXT)
+    pooled.env["SCHEMA"] = "shop"
+    ended = pooled.apply()
+    assert ended.code == 0, ended.output
+    assert pooled.query("SELECT relname, relnamespace::regnamespace::text FROM pg_class WHERE relname IN ('one', 'also', 'v') ORDER BY 1") == [
+        ("also", "shop"), ("one", "shop"), ("v", "shop"),
+    ]  # fmt: skip
+    assert pooled.query("SELECT name, installed FROM shop.ewh_implemented_features ORDER BY 1") == [
+        ("one_1", "T"),
+        ("two_2", "T"),
+    ]
+    assert pooled.query("SELECT state, commits FROM shop.ewh_implemented_features_journal WHERE name = 'one_1'") == [
+        ("applied", 1)
+    ]
+    assert "nothing to do" in pooled.apply().output
+
+
+def test_nothing_of_ours_stays_in_the_sessions_of_others(pooled: Field) -> None:
+    pooled.query("CREATE SCHEMA shop")
+    pooled.write(TEXT)
+    pooled.env["SCHEMA"] = "shop"
+    assert pooled.apply().code == 0
+    with (
+        closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as first,
+        closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as second,
+    ):
+        for _ in range(6):
+            for connection in (first, second):
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT current_setting('search_path'), current_setting('lock_timeout')")
+                    assert cursor.fetchone() == ('"$user", public', "0")
+    assert pooled.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+def test_d02_two_runners_behind_a_pooler(pooled: Field) -> None:
+    """A session's lock would be had by both: their statements reach the same server session."""
+    pooled.write(TEXT)
+    ended = [wait() for wait in [pooled.start("apply") for _ in range(3)]]
+    assert [each.code for each in ended] == [0, 0, 0], [each.output for each in ended]
+    assert (pooled.executions("one_1"), pooled.executions("two_2")) == (1, 1)
+    assert sum("waiting for another run" in each.output for each in ended) == 2
+
+
+def test_one_runner_behind_the_pooler_and_one_past_it(pooled: Field) -> None:
+    pooled.write(TEXT)
+    behind = pooled.start("apply")
+    past = pooled.start("apply", env={"MIGRATE_URI": pooled.uri})
+    assert (behind().code, past().code) == (0, 0)
+    assert (pooled.executions("one_1"), pooled.executions("two_2")) == (1, 1)
+
+
+def test_a_kill_behind_a_pooler(pooled: Field) -> None:
+    pooled.write(TEXT)
+    assert pooled.apply(fatal=("body returned", 1)).code == -9
+    ended = pooled.apply()
+    assert ended.code == 5, ended.output
+    assert pooled.executions("one_1") == 1
+
+
+def test_transaction_none_is_refused_behind_a_pooler(pooled: Field) -> None:
+    pooled.write(
+        "from child import executed\nfrom migrate_graph import migration\n\n"
+        "@migration(transaction='none')\ndef one_1(db):\n    executed('one_1')\n    return True\n"
+    )
+    ended = pooled.apply()
+    assert ended.code == 1
+    assert "pooler" in ended.output
+    assert "own port" in ended.output
+    assert pooled.executions("one_1") == 0
+    assert pooled.apply(env={"MIGRATE_URI": pooled.uri}).code == 0
