@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, overload
 from migrate_graph.core.model import SourceLocation
 from migrate_graph.errors import ConfigError
 from migrate_graph.redaction import redact, redact_uri
+from migrate_graph.wording import did_you_mean, first_line, similar
 
 T = TypeVar("T")
 
@@ -537,9 +538,11 @@ def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
     try:
         tool = tomlkit.parse(text).unwrap().get("tool", {})
     except ParseError as error:
-        return Problem(f"{file}:{error.line}:{error.col}: not valid TOML: {_first_line(error)}", "correct the line")
+        return Problem(
+            f"{file}:{error.line}:{error.col}: not valid TOML: {redact(first_line(error))}", "correct the line"
+        )
     except (TOMLKitError, ValueError) as error:
-        return Problem(f"{file}: not valid TOML: {_first_line(error)}", "correct the file")
+        return Problem(f"{file}: not valid TOML: {redact(first_line(error))}", "correct the file")
     settings = tool.get("migrate", {}) if isinstance(tool, dict) else tool
     if not isinstance(settings, dict):
         return Problem(f"{file}: tool.migrate is no table", "write [tool.migrate] and settings below it")
@@ -572,26 +575,20 @@ def _lines_of_keys(text: str) -> dict[str, int]:
 
 
 def _unknown(given: Given) -> Problem:
-    from difflib import get_close_matches
-
     names = [setting.name for setting in Config.settings()]
-    near = get_close_matches(given.name.lower().replace("-", "_"), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "migrate config lists every setting"
+    near = similar(given.name.lower().replace("-", "_"), names, most=1)
+    hint = did_you_mean(near, "migrate config lists every setting")
     return Problem(f"{_where(given)}there is no setting {given.name!r}", hint)
 
 
 def _wrong(given: Given, setting: Setting[Any]) -> Problem:
-    from difflib import get_close_matches
-
     shown = redact(repr(given.value) if not isinstance(given.value, str) else repr(setting.shown(given.value)))
     if len(shown) > 80:
         shown = f"{shown[:77]}..."
     message = f"{_where(given)}{given.name} = {shown}, but it takes {setting.kind.expected}"
     one_of, _, choices = setting.kind.expected.partition("one of ")
-    near = [] if one_of else get_close_matches(str(given.value), choices.split(", "), n=1)
-    if near:
-        return Problem(message, f"did you mean {near[0]}?")
-    return Problem(message, f"{setting.name}: {setting.description}")
+    near = [] if one_of else similar(str(given.value), choices.split(", "), most=1)
+    return Problem(message, did_you_mean(near, f"{setting.name}: {setting.description}"))
 
 
 def _where(given: Given) -> str:
@@ -599,10 +596,6 @@ def _where(given: Given) -> str:
         return ""
     place = given.place or (given.source.where if given.source.kind in _FILES else given.source.kind)
     return f"{place}: "
-
-
-def _first_line(error: Exception) -> str:
-    return redact(str(error).partition("\n")[0])
 
 
 def _as_error(problems: list[Problem]) -> ConfigError:

@@ -87,7 +87,9 @@ class LoadError(MigrateGraphError):
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, message: str, *, hint: str = "", source: SourceLocation | None = None, details: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", source: SourceLocation | None = None, details: str = ""
+    ) -> None:
         super().__init__(message, hint=hint, source=source)
         self.details = details
 

@@ -11,6 +11,7 @@ from migrate_graph.cli.console import Console
 from migrate_graph.cli.session import Session
 from migrate_graph.cli.words import arranged
 from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
+from migrate_graph.wording import did_you_mean
 
 
 def main(words: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
@@ -77,7 +78,7 @@ def _usage_error(fault: Exception) -> UsageError:
     near = getattr(fault, "possibilities", None)
     message = getattr(fault, "message", "") if near else fault.format_message()  # type: ignore[attr-defined] # click's
     message, _, proposal = (message.strip() or str(fault)).partition(". Did you mean ")
-    hint = f"did you mean {' or '.join(sorted(near))}?" if near else f"{command} --help"
+    hint = did_you_mean(sorted(near or ()), f"{command} --help")
     hint = f"did you mean {proposal}" if proposal else hint
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 

@@ -34,6 +34,7 @@ from migrate_graph.cli.options import (
     session_of,
 )
 from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -530,11 +531,8 @@ def _require_format(chosen: str, own: set[str], graph: Path | None, output: Path
     from migrate_graph.workflow.planning import picture_format
 
     if chosen not in own and chosen not in FORMATS:
-        from difflib import get_close_matches
-
         known = list(dict.fromkeys([*sorted(own), *FORMATS]))
-        near = get_close_matches(chosen, known, n=1)
-        hint = f"did you mean {near[0]}? known: {', '.join(known)}" if near else f"known: {', '.join(known)}"
+        hint = did_you_mean(similar(chosen, known, most=1), f"known: {', '.join(known)}")
         raise UsageError(f"no format is called '{chosen}'", hint=hint)
     if graph is not None:
         picture_format(graph, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.texts import counted, lasting, listed
+from migrate_graph.cli.texts import lasting, listed
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -30,6 +30,7 @@ from migrate_graph.core.events import (
     Warned,
 )
 from migrate_graph.redaction import one_line
+from migrate_graph.wording import counted
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint

@@ -12,6 +12,7 @@ from migrate_graph.core.history import Attempt, AttemptState, Status
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan, ReasonKind, Step
 from migrate_graph.redaction import one_line
+from migrate_graph.wording import counted
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
@@ -28,11 +29,6 @@ _MARKS = {
     Status.BLOCKED: ("⊘", "warning"),
     Status.ORPHAN: ("?", "warning"),
 }
-
-
-def counted(number: int, noun: str) -> str:
-    """Give `1 migration`, `2 migrations`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Iterable[str], *, nothing: str = "nothing") -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 _FLAGS = frozenset({"--debug"})
 _WITH_VALUE = frozenset({"--color", "-C", "--directory"})
@@ -34,10 +34,10 @@ def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
         return [*ahead, "status", *(word for word in rest if word not in _LIST)]
     if not rest or rest[0].startswith("-") or _is_path(rest[0]):
         return [*ahead, "apply", *rest]
-    near = get_close_matches(rest[0], commands, n=1, cutoff=0.5)
+    near = (f"'migrate {command}'" for command in similar(rest[0], commands, most=1, cutoff=0.5))
     raise UsageError(
         f"there is no command '{rest[0]}', and no file or directory of that name",
-        hint=f"did you mean 'migrate {near[0]}'?" if near else "migrate --help lists the commands",
+        hint=did_you_mean(near, "migrate --help lists the commands"),
     )
 
 

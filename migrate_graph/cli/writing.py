@@ -222,7 +222,7 @@ def adopt(
     file: FileOption = None,
 ) -> None:
     """Write view managers for existing views of a PostgreSQL database."""
-    from migrate_graph.cli.texts import counted
+    from migrate_graph.wording import counted
     from migrate_graph.workflow.adoption import adopt as write_managers
 
     session = session_of(context)

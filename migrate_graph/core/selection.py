@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.core.history import Status
 from migrate_graph.core.plan import Plan
 from migrate_graph.errors import UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 _TERM = re.compile(r"(?:(?P<up>\d{0,9})\+)?(?P<what>.+?)(?:\+(?P<down>\d{0,9}))?", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
@@ -46,8 +46,7 @@ def select(
     if included and not left and not reader.asked_states:
         reader.faults.append("everything that is selected is excluded")
     if reader.faults:
-        hint = f"did you mean {' or '.join(dict.fromkeys(reader.near))}?" if reader.near else _HINT
-        raise UsageError("; ".join(dict.fromkeys(reader.faults)), hint=hint)
+        raise UsageError("; ".join(dict.fromkeys(reader.faults)), hint=did_you_mean(reader.near, _HINT))
     return left
 
 
@@ -163,7 +162,7 @@ class _Reader:
 
     def _fault(self, message: str, word: str, among: Iterable[str], prefix: str = "") -> None:
         self.faults.append(message)
-        close = get_close_matches(word, sorted(among), n=2, cutoff=0.6)
+        close = similar(word, sorted(among))
         # A selector's own name is shown with its colon behind it, the words after one with the selector before them.
         self.near += [f"'{each}:'" if prefix == ":" else f"'{prefix}{each}'" for each in close]
 

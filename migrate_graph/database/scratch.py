@@ -17,6 +17,7 @@ from migrate_graph.database.dal import define_ledger, make_dal
 from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
 from migrate_graph.errors import ConfigError, DatabaseRefused
 from migrate_graph.redaction import redact_uri
+from migrate_graph.wording import first_line
 
 if TYPE_CHECKING:
     from migrate_graph.database.view_ledger import Relation
@@ -223,7 +224,7 @@ class _Server:
                 try:
                     cursor.execute(statement)
                 except psycopg2.Error as error:
-                    reason = str(error).strip().partition("\n")[0]
+                    reason = first_line(error)
                     raise DatabaseRefused(
                         f"{redact_uri(self.uri)} refused a statement: {reason}", hint=f"the statement: {statement}"
                     ) from None

@@ -9,6 +9,7 @@ import psycopg2
 from migrate_graph.database.view_ledger import Grant, Item, Relation
 from migrate_graph.database.view_snapshot import Query, fresh_grants, read_grants
 from migrate_graph.errors import ViewError
+from migrate_graph.wording import first_line
 
 # What a view and a materialized view have both; the rest of one means nothing to the other.
 _OF_EVERY_KIND = {"comment", "column comment", "security label", "column security label"}
@@ -49,7 +50,7 @@ class Restoration:
         try:
             self._query(statement)
         except psycopg2.Error as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise ViewError(
                 f"cannot restore the {what} of {self._made.identity}: {reason}",
                 hint="run as a role that may, or say it in the manager's up(): what up() sets is left alone",

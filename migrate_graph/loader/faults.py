@@ -12,6 +12,7 @@ from migrate_graph.errors import LoadError, MigrateGraphError
 from migrate_graph.loader.places import Places
 from migrate_graph.redaction import redact
 from migrate_graph.tracebacks import user_location, user_traceback
+from migrate_graph.wording import did_you_mean, similar
 
 
 @contextlib.contextmanager
@@ -79,11 +80,8 @@ def _missing_module(name: str, places: Places) -> str:
     if rest and root in sys.modules:
         return f"the package {root} is there, but has no module {rest}"
     beside = [entry.stem for entry in places.directory.iterdir() if entry.suffix == ".py" or entry.is_dir()]
-    if near := _nearest(root, beside):
-        return f"did you mean {near}? it lies beside the file"
-    if near := _nearest(root, _installed()):
-        return f"did you mean {near}?"
-    return f"install it where migrate runs (python -m pip install {root}), or correct the name"
+    near = _nearest(root, beside) or _nearest(root, _installed())
+    return did_you_mean(near, f"install it where migrate runs (python -m pip install {root}), or correct the name")
 
 
 def _failed_import(error: ImportError, places: Places) -> str:
@@ -98,14 +96,12 @@ def _failed_import(error: ImportError, places: Places) -> str:
     wanted = getattr(error, "name_from", None)  # Python 3.12 tells it; 3.11 only in the message
     if wanted is None and "cannot import name '" in str(error):
         wanted = str(error).partition("cannot import name '")[2].partition("'")[0]
-    near = _nearest(wanted, dir(sys.modules[name])) if wanted and name in sys.modules else None
-    return f"did you mean {near}?" if near else f"correct the import, or add it to {name or 'the module'}"
+    near = _nearest(wanted, dir(sys.modules[name])) if wanted and name in sys.modules else []
+    return did_you_mean(near, f"correct the import, or add it to {name or 'the module'}")
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, [each for each in known if each != name], n=1, cutoff=0.75)), None)
+def _nearest(name: str, known: list[str]) -> list[str]:
+    return similar(name, known, most=1, cutoff=0.75)
 
 
 def _installed() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from migrate_graph.core.model import SourceLocation
 from migrate_graph.errors import LoadError
+from migrate_graph.wording import did_you_mean, similar
 
 DEFAULT_FILE = "migrations.py"
 
@@ -103,11 +104,9 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def _nearest(path: Path) -> str:
-    from difflib import get_close_matches
-
     folder = path.parent
     if not folder.is_dir():
         return f"there is no directory {folder} either"
     names = [entry.name for entry in folder.iterdir() if entry.suffix == ".py" or entry.is_dir()]
-    near = get_close_matches(path.name, names, n=1) or get_close_matches(f"{path.name}.py", names, n=1)
-    return f"did you mean {folder / near[0]}?" if near else "name a Python file; migrate init writes a first one"
+    near = similar(path.name, names, most=1) or similar(f"{path.name}.py", names, most=1)
+    return did_you_mean((str(folder / name) for name in near), "name a Python file; migrate init writes a first one")

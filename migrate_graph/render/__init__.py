@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 if TYPE_CHECKING:
     from migrate_graph.render.layout import Renderer
@@ -123,9 +123,8 @@ def format_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in suffixes:
         return suffixes[suffix]
-    known = ", ".join(sorted(suffixes))
-    near = get_close_matches(suffix, list(suffixes), n=1)
-    hint = f"did you mean {path.with_suffix(near[0]).name}? known: {known}" if near else f"known: {known}"
+    near = (path.with_suffix(other).name for other in similar(suffix, suffixes, most=1))
+    hint = did_you_mean(near, f"known: {', '.join(sorted(suffixes))}")
     raise UsageError(f"no picture format is called '{suffix or path.name}'", hint=hint)
 
 

@@ -33,6 +33,7 @@ from migrate_graph.render.shown import EVERYTHING_UP_TO, Shown, choose, touches_
 from migrate_graph.render.states import Fact, facts_of, orphans_of, ring_edges
 from migrate_graph.render.style import EdgeState, State
 from migrate_graph.render.words import key_of, wrapped
+from migrate_graph.wording import counted
 
 ORPHANS_ONE_BY_ONE = 3
 """More records of nothing than these are drawn as one box."""
@@ -219,11 +220,6 @@ class _Composer:
         if shown.whole:
             return text
         return f"{text} · {len(shown.nodes)} of {len(self.facts)} shown: {one_line(shown.how)} (--all shows everything)"
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 view`, `2 views`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _clusters(nodes: Sequence[PictureNode]) -> tuple[Cluster, ...]:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 from migrate_graph.core.model import SourceLocation
 from migrate_graph.core.rules import RULES, Finding, Related, Severity
 from migrate_graph.redaction import one_line, printable
+from migrate_graph.wording import counted
 
 SCHEMA_VERSION = 1
 
@@ -87,11 +88,6 @@ def fingerprint(finding: Finding) -> str:
     """Identify a finding by its code and names, so that it stays the same when lines move."""
     names = [finding.code, finding.subject, finding.message, *(related.subject for related in finding.related)]
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def counted(number: int, noun: str) -> str:
-    """Give `1 error`, `2 errors`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 # -- text ------------------------------------------------------------------------------------------------------------

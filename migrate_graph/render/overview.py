@@ -11,6 +11,7 @@ from migrate_graph.render.picture import About, Link, Picture, PictureEdge, Pict
 from migrate_graph.render.states import Fact
 from migrate_graph.render.style import EdgeState, State
 from migrate_graph.render.words import safe, wrapped
+from migrate_graph.wording import counted
 
 # The state of a module is the gravest of its members'.
 _GRAVITY = (
@@ -61,7 +62,7 @@ def _box(module: str, members: list[tuple[Node, Fact]]) -> PictureNode:
     notes = []
     for kind in NodeKind:
         total = sum(number for (of_kind, _), number in counts.items() if of_kind is kind)
-        notes += [f"{total} {kind}{'s' * (total != 1)}"] if total else []
+        notes += [counted(total, str(kind))] if total else []
     notes += [
         f"{number} {state}"
         for state in _GRAVITY

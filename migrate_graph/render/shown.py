@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import networkx as nx
 
@@ -16,6 +15,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.render.picture import About, PictureOptions, Question
 from migrate_graph.render.states import Fact
 from migrate_graph.render.style import State
+from migrate_graph.wording import did_you_mean, similar
 
 EVERYTHING_UP_TO = 60
 """Nodes that a reader can still take in at once; more are cut to what matters."""
@@ -184,8 +184,8 @@ def _around(names: Iterable[str], hops: int, about: About, facts: Mapping[Node, 
 def _named(name: str, facts: Mapping[Node, Fact]) -> list[Node]:
     found = [node for node in facts if node.name == name]
     if not found:
-        near = get_close_matches(name, [node.name for node in facts], n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`migrate status` lists all names"
+        near = similar(name, [node.name for node in facts], most=3)
+        hint = did_you_mean(near, "`migrate status` lists all names")
         raise UsageError(f"no migration or view is called '{name}'", hint=hint)
     return found
 

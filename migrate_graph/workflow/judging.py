@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.rules import RULES, Finding, Rule, check
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.render.findings import Report, Subject
+from migrate_graph.wording import did_you_mean, similar
 from migrate_graph.workflow.project import Project, Reading, rule_settings
 
 
@@ -98,8 +98,7 @@ def explain(code: str) -> Rule:
     for rule in RULES.values():
         if wanted.upper() == rule.code or wanted.lower() == rule.name:
             return rule
-    near = get_close_matches(wanted.upper(), RULES, n=2, cutoff=0.7) or get_close_matches(
-        wanted.lower(), [rule.name for rule in RULES.values()], n=2, cutoff=0.5
-    )
-    hint = f"did you mean {' or '.join(near)}?" if near else "migrate explain without a code lists them all"
+    names = [rule.name for rule in RULES.values()]
+    near = similar(wanted.upper(), RULES, cutoff=0.7) or similar(wanted.lower(), names, cutoff=0.5)
+    hint = did_you_mean(near, "migrate explain without a code lists them all")
     raise UsageError(f"there is no rule '{code}'", hint=hint)

@@ -14,6 +14,7 @@ from migrate_graph.core.model import Registry, SourceLocation
 from migrate_graph.core.rules import Finding, RuleSettings, check
 from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.loader import load
+from migrate_graph.wording import counted, did_you_mean, similar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,9 +128,8 @@ def refuse_errors(project: Project, *, doing: str) -> tuple[Finding, ...]:
     findings = check(project.graph, ordering=project.ordering, settings=rule_settings(project.config))
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
-        noun = "error" if errors == 1 else "errors"
         raise InvalidGraph(
-            f"{doing} refused: the graph has {errors} {noun}",
+            f"{doing} refused: the graph has {counted(errors, 'error')}",
             findings=findings,
             hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
         )
@@ -197,9 +197,7 @@ def require_name(project: Project, name: str) -> str:
 
 def unknown_name(project: Project, name: str) -> UsageError:
     """Give the error for a name that nothing has, with the nearest names."""
-    from difflib import get_close_matches
-
     names = [*project.graph.migrations, *project.graph.views]
-    near = get_close_matches(name, names, n=3, cutoff=0.5) or [known for known in names if name in known][:3]
-    hint = f"did you mean {' or '.join(repr(known) for known in near)}?" if near else "migrate status lists all names"
+    near = similar(name, names, most=3, cutoff=0.5) or [known for known in names if name in known][:3]
+    hint = did_you_mean(map(repr, near), "migrate status lists all names")
     return UsageError(f"nothing is called '{name}' in {project.name}", hint=hint)

@@ -28,6 +28,7 @@ from migrate_graph.errors import AfterworkFailed, DecisionNeeded, ExitCode, Rest
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.redis_cache import check_address, flush
+from migrate_graph.wording import counted
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.planning import Selection, make_plan
 from migrate_graph.workflow.project import Project, Reading, refuse_errors
@@ -194,7 +195,7 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
     for name in names:
         attempt = attempts[name]
         when = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else "an unknown time"
-        commits = f"{attempt.commits} commit{'' if attempt.commits == 1 else 's'} of its own"
+        commits = f"{counted(attempt.commits, 'commit')} of its own"
         how = "failed" if attempt.finished else "was interrupted"
         told.append(
             f"'{name}' {how}: started {when} on {attempt.host} (pid {attempt.pid}); {commits} in the database, the rest is not"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Rule, Severity
 from migrate_graph.errors import UsageError
+from migrate_graph.wording import did_you_mean, similar
 
 _WORST_FIRST = list(Severity)
 
@@ -123,8 +123,5 @@ def _refuse_unknown_codes(graph: MigrationGraph, settings: RuleSettings) -> None
     if not unknown:
         return
     faults = ", ".join(dict.fromkeys(f"'{code}'{place}" for code, place in unknown))
-    close = dict.fromkeys(
-        near for code, _ in unknown for near in get_close_matches(code.upper(), RULES, n=1, cutoff=0.7)
-    )
-    hint = f"did you mean {' or '.join(close)}?" if close else f"the rules are {', '.join(RULES)}"
-    raise UsageError(f"no such rule: {faults}", hint=hint)
+    close = (near for code, _ in unknown for near in similar(code.upper(), RULES, most=1, cutoff=0.7))
+    raise UsageError(f"no such rule: {faults}", hint=did_you_mean(close, f"the rules are {', '.join(RULES)}"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from migrate_graph.core.history import AttemptState, Status
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
+from migrate_graph.wording import counted
 
 
 @rule("MG401", Severity.ERROR, needs_history=True)
@@ -189,7 +190,6 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
     attempts = context.history.last_attempts()
     for name, status in context.history.statuses().items():
         if status is Status.INTERRUPTED:
-            count = attempts[name].commits
-            message = f"{quoted(name)} was interrupted after {count} own {'commit' if count == 1 else 'commits'}"
+            message = f"{quoted(name)} was interrupted after {counted(attempts[name].commits, 'own commit')}"
             hint = f"look, then `migrate resolve {name} --applied` or `migrate resolve {name} --retry`"
             yield Hit(context.graph.migrations.get(name, name), message, hint)

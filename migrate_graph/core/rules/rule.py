@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -16,6 +15,7 @@ from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, SourceLocation, UnreachedFile, View
 from migrate_graph.core.rules.timeline import Timeline
+from migrate_graph.wording import did_you_mean, similar
 
 # Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
 _SUGGESTIONS = 40
@@ -205,15 +205,14 @@ class Context:
         if name in self._unreached:
             file, line = self._unreached[name]
             return f"defined in {file.path}:{line}, which nothing imports: {self.how_to_import(file)}"
-        close = self.similar(name, among)
-        return f"did you mean {' or '.join(map(quoted, close))}?" if close else otherwise
+        return did_you_mean(map(quoted, self._similar(name, among)), otherwise)
 
-    def similar(self, name: str, among: Iterable[str]) -> list[str]:
+    def _similar(self, name: str, among: Iterable[str]) -> list[str]:
         """Give at most two names like this one, best first; none after many questions, so that a rule stays fast."""
         self._suggestions_left -= 1
         if self._suggestions_left < 0 or len(name) > self.ledger_name_length:
             return []
-        return get_close_matches(name, [other for other in among if other != name], n=2, cutoff=0.7)
+        return similar(name, among, cutoff=0.7)
 
     def how_to_import(self, file: UnreachedFile) -> str:
         """Say how a file beside the migrations is imported."""

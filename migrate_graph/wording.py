@@ -1,0 +1,35 @@
+"""How messages are worded: numbers with their nouns, names that may have been meant, what an exception says first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 view`, `2,000 views`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def similar(name: str, among: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:
+    """Give names that look like this one, the nearest first.
+
+    Args:
+        name: what somebody wrote.
+        among: what there is.
+        most: how many to give.
+        cutoff: how much alike, from 0 (not at all) to 1 (the same).
+    """
+    from difflib import get_close_matches  # only where something is wrong
+
+    return get_close_matches(name, [other for other in among if other != name], n=most, cutoff=cutoff)
+
+
+def did_you_mean(names: Iterable[str], otherwise: str) -> str:
+    """Give the hint that proposes these names, or the other one when there are none."""
+    proposed = " or ".join(dict.fromkeys(names))
+    return f"did you mean {proposed}?" if proposed else otherwise
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an exception says; the name of its type when it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
