@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate_graph.authoring import MigrationStore, migrations
-from migrate_graph.config import Config, load_config
+from migrate_graph.config import Config, load_config, share_dotenv
 from migrate_graph.core.model import Migration, Registry
 from migrate_graph.errors import ConfigError, ExitCode, LoadError, RestoreError
 
@@ -118,7 +118,7 @@ class _ProcessConfig:
             # Only what is new: what the program has set itself must not be set back.
             new = {name: text for name, text in os.environ.items() if self._seen.get(name) != text}
             self._config.update_from_env(new)
-        _share_dotenv()
+        share_dotenv(Path.cwd(), os.environ)
         self._seen = dict(os.environ)
         return self._config
 
@@ -135,12 +135,6 @@ def get_config() -> Config:
         ConfigError: naming every fault at once.
     """
     return _process.read()
-
-
-def _share_dotenv() -> None:
-    import dotenv
-
-    dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
 
 
 # --- the default store -------------------------------------------------------------------------------------------
@@ -317,7 +311,7 @@ def _warn_of(project: Any, observer: Any) -> None:
     from migrate_graph.core.rules import Severity, check
     from migrate_graph.workflow.project import rule_settings
 
-    for finding in check(project.graph, ordering=project.ordering, settings=rule_settings(project.config)):
+    for finding in check(project.graph, ordering=project.ordering, settings=rule_settings(project)):
         if finding.severity is Severity.WARNING:
             observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 

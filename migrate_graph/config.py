@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -494,24 +494,47 @@ def _in_environment(environ: Mapping[str, str], kind: SourceKind, where: str = "
 def _in_dotenv(root: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Given]:
     """Read the nearest .env, from the root upwards; `${NAME}` is filled in, the process's environment is not changed."""
     base = root.absolute()
-    file = next((each for folder in (base, *base.parents) if (each := folder / ".env").is_file()), None)
+    file = _nearest_dotenv(base)
     if file is None:
         return []
-    from dotenv import dotenv_values
-    from dotenv.variables import parse_variables
-
     where = file.name if file.parent == base else str(file)
     try:
-        raw = dotenv_values(file, interpolate=False, encoding="utf-8")
+        values = _variables_in(file, environ)
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(f"{where} cannot be read: {error}", "make it a readable text in UTF-8"))
         return []
+    return list(_in_environment(values, SourceKind.DOTENV, where))
+
+
+def share_dotenv(root: Path, environ: MutableMapping[str, str]) -> None:
+    """Make the nearest .env part of an environment, as edwh-migrate does: migrations read it there.
+
+    What is set already wins. To be called after `load_config`, which says what is wrong with the file.
+
+    Args:
+        root: .env is searched from here upwards.
+        environ: the environment; it is changed.
+    """
+    file = _nearest_dotenv(root.absolute())
+    if file is not None:
+        for name, text in _variables_in(file, environ).items():
+            environ.setdefault(name, text)
+
+
+def _nearest_dotenv(base: Path) -> Path | None:
+    return next((each for folder in (base, *base.parents) if (each := folder / ".env").is_file()), None)
+
+
+def _variables_in(file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    from dotenv import dotenv_values
+    from dotenv.variables import parse_variables
+
     values: dict[str, str] = {}
-    for name, text in raw.items():
+    for name, text in dotenv_values(file, interpolate=False, encoding="utf-8").items():
         if text is not None:
             known = {**values, **environ}
             values[name] = "".join(atom.resolve(known) for atom in parse_variables(text))
-    return list(_in_environment(values, SourceKind.DOTENV, where))
+    return values
 
 
 def _in_pyproject(file: Path, problems: list[Problem]) -> list[Given]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 
 from migrate_graph.cli.console import Console
 from migrate_graph.cli.session import Session
@@ -14,7 +14,7 @@ from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
 from migrate_graph.wording import did_you_mean
 
 
-def main(words: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
+def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str] | None = None) -> int:
     """Run one command.
 
     Args:

@@ -126,6 +126,8 @@ def _view(state: ViewState) -> dict[str, Any]:
         "name": state.name,
         "lives": state.lives,
         "down": state.down,
+        "retired": state.retired,
+        "replaced_by": state.replaced_by,
         "missing": list(state.missing),
         "changed": list(state.changed),
         "since": view.since,

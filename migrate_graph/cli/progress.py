@@ -18,10 +18,12 @@ from migrate_graph.core.events import (
     Event,
     LockAcquired,
     LockWaiting,
+    Outcome,
     Printed,
     RestoreFinished,
     RestoreProgress,
     RestoreStarted,
+    Result,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -231,7 +233,7 @@ class LiveProgress:
             case StepFinished():
                 self._done, self._total = event.index, event.total
                 self._begin("")
-                self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], outcome_of(event.result), event)
+                self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], _told_by_mark(event.result), event)
             case RunStarted():
                 self._total = len(event.plan.steps)
                 self._begin("")
@@ -279,6 +281,12 @@ class LiveProgress:
         if self._detail:
             text.append(f"\n  {self._safe(self._detail)}" if text else self._safe(self._detail), style="yellow")
         return text
+
+
+def _told_by_mark(result: Result) -> str:
+    """Give how a migration ended, without the word `ok` where the mark says it."""
+    text = outcome_of(result)
+    return text.removeprefix("ok ") if result.outcome is Outcome.APPLIED else text
 
 
 _FINISHED_MARKS = {"good": "✓", "error": "✗", "warning": "⊘", "muted": "-"}

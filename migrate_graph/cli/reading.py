@@ -34,6 +34,7 @@ from migrate_graph.cli.options import (
     session_of,
 )
 from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.render import FORMATS
 from migrate_graph.wording import did_you_mean, similar
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.planning import Planned, Selection
     from migrate_graph.workflow.project import Project, Reading
     from migrate_graph.workflow.revision import Base
+
+
+_PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}]
 
 
 @command(
@@ -56,7 +60,7 @@ def plan(
     format_name: Annotated[
         str,
         typer.Option(
-            "--format", metavar="FORMAT", help="text, json, markdown, or a picture: svg, png, dot, mermaid, html."
+            "--format", metavar="FORMAT", help=f"text, json or markdown; or a picture: {', '.join(_PICTURES)}."
         ),
     ] = "text",
     output: Annotated[
@@ -243,9 +247,7 @@ def graph(
     ] = None,
     format_name: Annotated[
         str | None,
-        typer.Option(
-            "--format", metavar="FORMAT", help="text, svg, png, pdf, dot, mermaid, html, json.", show_default=False
-        ),
+        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.", show_default=False),
     ] = None,
     focus: FocusOption = [],  # noqa: B006 - typer copies it
     hops: HopsOption = 2,
@@ -511,7 +513,6 @@ class _Drawing:
 
     def show(self, session: Session, project: Project, reading: Reading, format_name: str, output: Path | None) -> None:
         """Draw it to stdout, or into a file that need not have the format's suffix."""
-        from migrate_graph.render import FORMATS
         from migrate_graph.workflow.planning import write_file
 
         content = self.draw(session, project, reading, format_name)
@@ -527,7 +528,6 @@ class _Drawing:
 
 def _require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:
     """Refuse, before any work, a format or a file that cannot be written."""
-    from migrate_graph.render import FORMATS
     from migrate_graph.workflow.planning import picture_format
 
     if chosen not in own and chosen not in FORMATS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,11 @@ class Session:
 
     Attributes:
         console: where everything goes out.
-        environ: the environment.
+        environ: the environment; what .env sets is added to it.
         debug: show our own tracebacks.
     """
 
-    def __init__(self, console: Console, environ: Mapping[str, str]) -> None:
+    def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
         self.console = console
         self.environ = environ
         self.debug = False
@@ -37,14 +37,15 @@ class Session:
         return Path.cwd()
 
     def config(self) -> Config:
-        """Read the settings; from here on no text carries their secrets.
+        """Read the settings; from here on no text carries their secrets, and migrations find in the environment what .env sets.
 
         Raises:
             ConfigError: naming every fault at once.
         """
-        from migrate_graph.config import load_config
+        from migrate_graph.config import load_config, share_dotenv
 
         config = load_config(self.root, self.environ)
+        share_dotenv(self.root, self.environ)
         self.guard(config)
         return config
 

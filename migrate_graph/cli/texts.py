@@ -165,7 +165,8 @@ def _counts_of(findings: Sequence[Finding]) -> str:
     if not findings:
         return "none"
     by_severity = groupby(sorted(finding.severity for finding in findings))
-    counts = ", ".join(counted(len(list(group)), str(severity)) for severity, group in by_severity)
+    nouns = {"info": "remark"}
+    counts = ", ".join(counted(len(list(group)), nouns.get(severity, severity)) for severity, group in by_severity)
     return f"{counts} (migrate check)"
 
 
@@ -227,7 +228,7 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
         return
     yield ""
     yield paint("views", "bold")
-    rows = [(one_line(state.name), _view_word(state), one_line(window_of(state.view))) for state in views]
+    rows = [(one_line(state.name), _view_sentence(state)) for state in views]
     for state, line in zip(views, columns(rows, indent=""), strict=True):
         mark, style = (
             ("!", "error") if state.down or state.missing else ("✓", "good") if state.lives else ("-", "muted")
@@ -240,7 +241,23 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
 
 
 def _view_word(state: ViewState) -> str:
-    return "DOWN" if state.down else "lives" if state.lives else "does not live"
+    if state.down:
+        return "DOWN"
+    if state.lives:
+        return "lives"
+    if state.retired:
+        return "retired"
+    return f"replaced by {one_line(state.replaced_by)}" if state.replaced_by else "not yet"
+
+
+def _view_sentence(state: ViewState) -> str:
+    """Give the state with the end of the window that explains it."""
+    view, word = state.view, _view_word(state)
+    since = f"since {view.since}" if view.since else ""
+    until = f"until {view.until}" if view.until else ""
+    told = {"lives": (since, until), "DOWN": (since, until), "retired": (until,), "not yet": (since,)}.get(word, ())
+    ends = ", ".join(one_line(end) for end in told if end)
+    return f"{word} ({ends})" if ends else word
 
 
 def window_of(view: View) -> str:

@@ -92,6 +92,9 @@ def fingerprint(finding: Finding) -> str:
 
 # -- text ------------------------------------------------------------------------------------------------------------
 
+_LINES_AROUND = 40
+"""So far from a declaration its decorators and attributes are looked for."""
+
 _TEXT_STYLES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info", Severity.OFF: "muted"}
 
 
@@ -122,25 +125,54 @@ def _related_text(related: Related) -> str:
 
 
 def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
-    lines = [f"  {paint('-->', 'muted')} {one_line(str(source))}"]
-    text = one_line(report.line_of(source).rstrip())
+    def text_at(line: int) -> str:
+        return one_line(report.line_of(SourceLocation(source.path, line)).rstrip())
+
+    place, span = _pointed_at(finding, source, text_at)
+    lines = [f"  {paint('-->', 'muted')} {one_line(str(place))}"]
+    text = text_at(place.line)
     if text.strip():
-        number = str(source.line)
-        lines.append(f"{paint(f'{number:>5} |', 'muted')} {text}")
-        caret = _caret(finding, text)
-        if caret:
-            lines.append(f"{paint('      |', 'muted')} {paint(caret, _TEXT_STYLES[finding.severity])}")
+        lines.append(f"{paint(f'{place.line:>5} |', 'muted')} {text}")
+    if span is not None:
+        caret = " " * span[0] + "^" * (span[1] - span[0])
+        lines.append(f"{paint('      |', 'muted')} {paint(caret, _TEXT_STYLES[finding.severity])}")
     return lines
 
 
-def _caret(finding: Finding, text: str) -> str:
-    """Underline the name that the finding is about: another one than the subject, where the line has it."""
-    quoted = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
-    for name in (*quoted, finding.subject):
-        at = text.find(one_line(name))
-        if at >= 0:
-            return " " * at + "^" * len(one_line(name))
-    return ""
+def _pointed_at(
+    finding: Finding, source: SourceLocation, text_at: Callable[[int], str]
+) -> tuple[SourceLocation, tuple[int, int] | None]:
+    """Find the name that the finding is about: first one that the declaration mentions, else the declared name itself."""
+    mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
+    around = [*_decorator_lines(source.line, text_at), source.line, *_class_lines(source.line, text_at)]
+    searched = [(name, line) for name in dict.fromkeys(mentioned) for line in around]
+    for name, line in (*searched, (finding.subject, source.line)):
+        # A whole word: the migration `b` is not the end of the parameter `db`.
+        if found := re.search(rf"(?<!\w){re.escape(one_line(name))}(?!\w)", text_at(line)):
+            return SourceLocation(source.path, line), found.span()
+    return source, None
+
+
+def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
+    """Give the lines of the decorators above a declaration, from the first."""
+    lines: list[int] = []
+    for line in range(declared - 1, max(declared - _LINES_AROUND, 0), -1):
+        text = text_at(line)
+        if not text.strip() or text.startswith(("def ", "class ", "async ")):
+            break
+        lines.insert(0, line)
+    return lines if lines and text_at(lines[0]).lstrip().startswith("@") else []
+
+
+def _class_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
+    """Give the lines of a class's attributes, up to its first method."""
+    lines: list[int] = []
+    if text_at(declared).startswith("class "):
+        for line in range(declared + 1, declared + _LINES_AROUND):
+            if re.match(r"\S|\s+(?:async )?def ", text_at(line)):
+                break
+            lines.append(line)
+    return lines
 
 
 def _verdict(report: Report, paint: Paint) -> str:

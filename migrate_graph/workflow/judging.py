@@ -49,7 +49,7 @@ def check_project(
         UsageError: a code is unknown.
     """
     history = reading.history if reading is not None else None
-    settings = rule_settings(project.config, select=select, ignore=ignore, strict=strict)
+    settings = rule_settings(project, select=select, ignore=ignore, strict=strict)
     findings = check(project.graph, history, base=base, ordering=project.ordering, settings=settings)
     errors = any(finding.severity == "error" for finding in findings)
     return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)

@@ -60,6 +60,8 @@ class ViewState:
         lives: its window is open now and no successor has taken over.
         down: it was taken down and not brought back.
         view: what is declared.
+        retired: its `until` is applied.
+        replaced_by: the successor that lives in its place; None without one.
         missing: relations it made that are not in the database.
         changed: relations whose definition was changed by somebody else.
     """
@@ -68,6 +70,8 @@ class ViewState:
     lives: bool
     down: bool
     view: View
+    retired: bool = False
+    replaced_by: str | None = None
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
 
@@ -143,16 +147,20 @@ def _changed(migration: Migration | None, attempt: Attempt | None) -> bool:
 
 
 def _view_states(project: Project, reading: Reading) -> Iterator[ViewState]:
-    living = project.graph.live_views(reading.history.applied)
+    applied = reading.history.applied
+    moment = project.graph.moment(applied=applied)
     down = {stored.manager for stored in reading.history.views_down}
     for name, view in project.graph.views.items():
         made = reading.presences.get(name)
-        lives = name in living
+        lives = moment.active(name)
+        successor = moment.active_version(name)
         yield ViewState(
             name=name,
             lives=lives,
             down=name in down,
             view=view,
+            retired=view.until in applied,
+            replaced_by=successor if successor != name and moment.in_window(name) else None,
             missing=made.missing if made and lives else (),  # what lives no longer is not missed
             changed=made.changed if made and lives else (),
         )

@@ -128,7 +128,7 @@ def picture_of(
     """
     from migrate_graph.render.compose import build_picture
 
-    findings = check(project.graph, reading.history, ordering=project.ordering, settings=rule_settings(project.config))
+    findings = check(project.graph, reading.history, ordering=project.ordering, settings=rule_settings(project))
     plan = make_plan(project, reading, selection=selection)
     return build_picture(
         question,

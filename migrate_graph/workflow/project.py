@@ -39,6 +39,7 @@ class Project:
         root: the directory that shown paths are relative to.
         name: to show: the name of the directory that holds the migrations file.
         ordering: how ties are broken.
+        one_of_many: the migrations file was named, and is not the configured one: others may lie beside it.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Project:
     root: Path
     name: str
     ordering: Ordering
+    one_of_many: bool = False
 
     def line_of(self, source: SourceLocation) -> str:
         """Give the text of a place in the user's files; empty when it cannot be read."""
@@ -96,18 +98,29 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
         root=base,
         name=file.resolve().parent.name or "project",
         ordering=Ordering(config.migration_ordering_mode),
+        one_of_many=path is not None and target.is_file() and not _is_same(target, base / config.migrations_file),
     )
 
 
+def _is_same(file: Path, other: Path) -> bool:
+    other = other / "migrations.py" if other.is_dir() else other
+    return file.resolve() == other.resolve()
+
+
 def rule_settings(
-    config: Config, *, select: Sequence[str] = (), ignore: Sequence[str] = (), strict: bool = False
+    project: Project, *, select: Sequence[str] = (), ignore: Sequence[str] = (), strict: bool = False
 ) -> RuleSettings:
-    """Give the settings of the rules: the configured ones, and those of one command on top."""
+    """Give the settings of the rules: the configured ones, and those of one command on top.
+
+    Files that stand side by side, each run by naming it, do not import each other: there a forgotten import is only a
+    warning (edwh-migrate ran such files).
+    """
+    config = project.config
     return RuleSettings(
         select=tuple(select),
         ignore=(*config.ignore, *ignore),
         error=tuple(config.error),
-        warn=tuple(config.warn),
+        warn=(*config.warn, "MG104") if project.one_of_many else tuple(config.warn),
         strict=strict,
     )
 
@@ -125,7 +138,7 @@ def refuse_errors(project: Project, *, doing: str) -> tuple[Finding, ...]:
     Raises:
         InvalidGraph: there are errors.
     """
-    findings = check(project.graph, ordering=project.ordering, settings=rule_settings(project.config))
+    findings = check(project.graph, ordering=project.ordering, settings=rule_settings(project))
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
         raise InvalidGraph(

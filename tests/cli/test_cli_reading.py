@@ -174,7 +174,7 @@ def test_status_tells_states_times_views_and_orphans(shop) -> None:
     before = shop("status")
     assert before.code == 0
     assert "3 migrations: 3 pending" in before.out
-    assert "does not live" in before.out
+    assert "not yet (since create_invoice_20260301_002)" in before.out
     assert shop("apply").code == 0
     after = shop("-l")
     assert "3 migrations: 3 applied" in after.out

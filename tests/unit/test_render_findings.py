@@ -79,7 +79,9 @@ def test_text_underlines_the_name_that_is_wrong() -> None:
         "declare it",
         place(3),
     )
-    text = FINDING_FORMATS["text"](report(finding, line_of=lambda _: '@migration(requires=["nope"])\n'))
+    text = FINDING_FORMATS["text"](
+        report(finding, line_of=lambda at: '@migration(requires=["nope"])\n' * (at.line == 3))
+    )
     assert text.splitlines()[:5] == [
         "error MG102 unknown-requirement: 'b' requires 'nope', which nothing declares",
         "  --> app/billing.py:3",

@@ -182,6 +182,9 @@ def forgotten_import(context: Context) -> Iterator[Hit]:
 
     Its migrations do not exist for `plan` and `apply`: they are never run, and nobody is told.
 
+    Where another file than the configured one is named (`migrate apply billing/steps.py`), this is a warning: files that
+    stand side by side, each run by its own command, do not import each other.
+
     ## How to fix it
 
     Import the file from the migrations file; order does not matter for requirements.
