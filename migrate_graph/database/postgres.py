@@ -219,6 +219,13 @@ class PostgresBackend(Bookkeeping):
             # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
             waited += self._wait(self._work_is_over, max(wait, _LAST_MOMENT), observer, interruption)
             observer(LockAcquired(waited))
+            if self._sessions.pooled:
+                observer(
+                    Warned(
+                        "a pooler stands between this run and the server, so the lock is held by an open transaction",
+                        "connect to the server's own port in migrate_uri",
+                    )
+                )
             yield _HeldLock(holding[0])
         finally:
             self._release(holding, observer)

@@ -119,6 +119,7 @@ def test_a_run_behind_a_pooler(pooled: Field) -> None:
     pooled.env["SCHEMA"] = "shop"
     ended = pooled.apply()
     assert ended.code == 0, ended.output
+    assert "connect to the server's own port" in ended.output
     assert pooled.query("SELECT relname, relnamespace::regnamespace::text FROM pg_class WHERE relname IN ('one', 'also', 'v') ORDER BY 1") == [
         ("also", "shop"), ("one", "shop"), ("v", "shop"),
     ]  # fmt: skip

@@ -1,0 +1,91 @@
+"""Every exit code there is, produced by a command."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from fault_field import Ended, Field
+
+from migrate_graph.cli import main
+from migrate_graph.errors import ExitCode
+
+GOOD = "import time\nfrom child import here\nfrom migrate_graph import migration\n\n@migration\ndef one_1(db):\n    here('in')\n    return True\n"
+
+
+def _interrupted(field: Field) -> Ended:
+    field.write(
+        GOOD.replace("here('in')", "db.commit()\n    db.executesql('SELECT 1')\n    db.commit()\n    here('in')")
+    )
+    assert field.apply(fatal=("in", 1)).code == -9
+    return field.apply()
+
+
+def _not_ours(field: Field) -> Ended:
+    field.query("CREATE TABLE somebody (id integer)")
+    return field.apply()
+
+
+def _held(field: Field) -> Ended:
+    field.write(GOOD.replace("here('in')", "time.sleep(2)"))
+    first = field.open("apply")
+    first.wait_for("start one_1")
+    late = field.apply("--lock-timeout", "0")
+    assert first.end().code == 0
+    return late
+
+
+def _stopped(field: Field) -> Ended:
+    field.write(GOOD.replace("here('in')", "print('here')\n    time.sleep(30)"))
+    process = field.open("apply")
+    process.wait_for("one_1 | here")
+    return process.stop(signal.SIGTERM)
+
+
+def _refused(field: Field) -> Ended:
+    field.write(GOOD.replace("return True", "return False"))
+    return field.apply()
+
+
+def _ring(field: Field) -> Ended:
+    field.write(GOOD.replace("@migration", "@migration(requires='one_1')"))
+    return field.apply()
+
+
+WAYS: dict[ExitCode, Callable[[Field], Ended]] = {
+    ExitCode.OK: lambda field: field.apply(),
+    ExitCode.FAILED: _refused,
+    ExitCode.USAGE: lambda field: field.apply("--no-such-option"),
+    ExitCode.INVALID_GRAPH: _ring,
+    ExitCode.PENDING: lambda field: field.migrate("plan", "--check"),
+    ExitCode.DECISION_NEEDED: _interrupted,
+    ExitCode.DATABASE: lambda field: field.apply(env={"MIGRATE_URI": "sqlite:///nowhere/at/all.sqlite"}),
+    ExitCode.AFTERWORK: lambda field: field.apply(env={"REDIS_HOST": "127.0.0.1:9"}),
+    ExitCode.RESTORE: _not_ours,
+    ExitCode.LOCK_TIMEOUT: _held,
+    ExitCode.SIGNAL: _stopped,
+}
+
+
+@pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.FAULT])
+def test_every_exit_code(code: ExitCode, on_sqlite: Field) -> None:
+    """A new code without a way to it fails here."""
+    on_sqlite.write(GOOD)
+    ended = WAYS[code](on_sqlite)
+    assert ended.code == (128 + signal.SIGTERM if code is ExitCode.SIGNAL else code), ended.output
+
+
+def test_a_fault_of_ours_has_a_code_of_its_own(
+    on_sqlite: Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import migrate_graph.workflow.running
+
+    def fall(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(migrate_graph.workflow.running, "apply_project", fall)
+    monkeypatch.chdir(on_sqlite.path)
+    on_sqlite.write(GOOD)
+    assert main(["apply"], environ=on_sqlite.env) == ExitCode.FAULT
+    assert "this is a fault of migrate_graph" in capsys.readouterr().err
