@@ -56,6 +56,15 @@ def shop_with_a_fault(directory: Path) -> None:
     billing.write_text(text, encoding="utf-8")
 
 
+def invoices(directory: Path) -> None:
+    """Write the project that the page about views shows."""
+    page = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition('```python title="migrations.py"\n')
+    directory.mkdir()
+    (directory / "migrations.py").write_text(rest.partition("```")[0], encoding="utf-8")
+    (directory / "pyproject.toml").write_text('[tool.migrate]\nmigrate_uri = "sqlite://shop.db"\n', encoding="utf-8")
+
+
 def replaced(text: str, old: str, new: str) -> str:
     """Replace what must be there."""
     if old not in text:
@@ -104,6 +113,10 @@ SCENES = (
     Scene("shop-focus.svg", shop, ("graph --focus Dashboard --hops 1 -o shop-focus.svg",)),
     Scene("shop-ring.svg", shop_with_a_ring, ("check --graph shop-ring.svg",)),
     Scene("shop-failed.svg", shop_with_a_fault, ("apply --keep-going", "plan --graph shop-failed.svg")),
+    Scene(
+        "invoices-before.svg", invoices, ("apply --to create_invoice_20260401_001", "plan --graph invoices-before.svg")
+    ),
+    Scene("invoices-after.svg", invoices, ("apply", "graph --history -o invoices-after.svg")),
     Scene("grown-modules.svg", grown(200), ("graph --group module -o grown-modules.svg",)),
     Scene("grown-plan.svg", grown(1000), ("apply --fake --exclude *_09[6-9]?", "plan --graph grown-plan.svg")),
 )
