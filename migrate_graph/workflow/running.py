@@ -24,7 +24,14 @@ from migrate_graph.core.events import (
 )
 from migrate_graph.core.model import Migration
 from migrate_graph.database.ledger import AttemptKey
-from migrate_graph.errors import AfterworkFailed, DecisionNeeded, ExitCode, RestoreError
+from migrate_graph.errors import (
+    AfterworkFailed,
+    DatabaseError,
+    DecisionNeeded,
+    ExitCode,
+    MigrateGraphError,
+    RestoreError,
+)
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.redis_cache import check_address, flush
@@ -83,13 +90,13 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             return _already_complete(flag, observer)
         restored = None if backend.has_ledger() else _restore(backend, config, observer, interruption)
         backend.prepare()
-        reading = _read_and_repair(project, backend, observer)
+        reading = _read_and_repair(project, backend, observer, interruption)
         plan = make_plan(project, reading, selection=options.selection)
         backend.preflight([step.migration.name for step in plan.steps])
         run = _Run(project, backend, plan, reading, observer)
         run.remember_flush(changed=restored is not None)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
-        return run.conclude(finished, flag)
+        return run.conclude(finished, flag, interruption)
 
 
 def _flag(config: Config) -> CompletionFlag | None:
@@ -151,13 +158,13 @@ class _Run:
         self._observer(finished)
         return finished
 
-    def conclude(self, finished: RunFinished, flag: CompletionFlag | None) -> int:
+    def conclude(self, finished: RunFinished, flag: CompletionFlag | None, interruption: Interruption) -> int:
         """Bring back views that a failure left down, flush the cache, set the flag; give the exit code."""
         if finished.signal:
             return ExitCode.SIGNAL + finished.signal
         trouble = self._flush(changed=finished.changed)
         if not finished.succeeded:
-            _read_and_repair(self._project, self._backend, self._observer)
+            _read_and_repair(self._project, self._backend, self._observer, interruption)
             if trouble:
                 self._observer(Warned(trouble.message, trouble.hint))
             self._ask_about_interrupted()
@@ -204,11 +211,13 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
     return DecisionNeeded("; ".join(told), hint=f"look at the database, then decide:\n{commands}")
 
 
-def _read_and_repair(project: Project, backend: Backend, observer: Observer) -> Reading:
+def _read_and_repair(project: Project, backend: Backend, observer: Observer, interruption: Interruption) -> Reading:
     """Read the state inside the lock, and bring back views that an earlier failure left down.
 
     Raises:
         DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
+        DatabaseError: the database went away meanwhile.
+        Stopped: a signal arrived; what was down is down, and stored.
     """
     history = backend.read_history()
     if not history.views_down:
@@ -217,11 +226,18 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer) -> 
     living = graph.live_views(history.applied)
     work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
     try:
-        with user_imports(project.registry):
+        with interruption.stopping(work.cancel), user_imports(project.registry):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
             managers = [graph.views[name].manager(work.db) for name in order]
             missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
         work.db.commit()
+    except MigrateGraphError:
+        raise
+    except Exception as error:
+        message = f"views could not be brought back: {backend.explain(error).message}"
+        raise DatabaseError(
+            message, hint="run migrate apply again; their definitions are kept in the database"
+        ) from error
     finally:
         work.close()
     if missing:

@@ -53,8 +53,8 @@ def test_a_kill_at_a_random_moment(seed: int, anywhere: Field) -> None:
     chance = random.Random(f"{seed} {field.is_postgres}")
     field.write(_text(chance))
     decided: list[str] = []
-    for _ in range(60):
-        ended = field.apply(killed_after=chance.uniform(0.02, 0.6))
+    for life in range(60):
+        ended = field.apply(killed_after=chance.uniform(0.02, 0.4 + 0.1 * life))
         state = field.probe()
         if state.ledger.get("m_0") == "T":
             assert ("v" in state.views) != ("V" in state.views_down), f"I4: {state}"

@@ -171,3 +171,35 @@ def test_a_signal_cancels_the_statement_on_the_server(on_postgres: Field) -> Non
             connection.rollback()
             assert time.monotonic() - sent < 1
     assert process.end().code == 143
+
+
+def test_a_signal_while_views_are_repaired(anywhere: Field) -> None:
+    """What is down stays down, and stays stored, for the next run to bring back."""
+    text = (
+        "import time\nfrom pathlib import Path\nfrom child import here\nfrom migrate_graph import ViewMigrationManager, migration\n\n"
+        "class V(ViewMigrationManager):\n    uses = ()\n    since = 'base_1'\n    def up(self):\n"
+        "        if Path('slow').exists():\n            Path('up').touch()\n            SLOW\n"
+        "        self.db.executesql('CREATE VIEW v AS SELECT 1 AS one')\n"
+        "    def down(self):\n        self.db.executesql('DROP VIEW IF EXISTS v')\n\n"
+        "@migration\ndef base_1(db):\n    with V(db):\n        return True\n\n"
+        "@migration(requires=base_1)\ndef lossy_2(db):\n    with V(db):\n        db.commit()\n        here('inside')\n    return True\n"
+    )
+    slow = POSTGRES if anywhere.is_postgres else SQLITE
+    anywhere.write(text.replace("SLOW", slow.replace("db.", "self.db.")))
+    assert anywhere.apply(fatal=("inside", 1)).code == -9
+    anywhere.wait_until_quiet()
+    (anywhere.path / "slow").touch()
+    process = anywhere.open("apply")
+    deadline = time.monotonic() + 20
+    while not (anywhere.path / "up").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    ended = process.stop(signal.SIGTERM)
+    assert (ended.code, ended.seconds < LIMIT) == (143, True), ended
+    state = anywhere.probe()
+    assert (state.views, state.views_down) == (set(), {"V"})
+    (anywhere.path / "slow").unlink()
+    assert anywhere.apply().code == 5, "the views are back, and the migration still needs a decision"
+    state = anywhere.probe()
+    assert (state.views, state.views_down) == ({"v"}, set())
