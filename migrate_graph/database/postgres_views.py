@@ -157,6 +157,22 @@ class PostgresCatalog:
             yield
             self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (search_path,))
 
+    def place(self) -> str:
+        """See `views.ViewCatalog`: the search_path."""
+        return str(self.run("SELECT pg_catalog.current_setting('search_path')")[0][0])
+
+    @contextmanager
+    def standing_at(self, place: str) -> Iterator[None]:
+        """See `views.ViewCatalog`; what the block itself sets stays."""
+        now = self.place()
+        if not place or place == now:
+            yield
+            return
+        self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (place,))
+        yield  # after an exception the savepoint takes it back
+        if self.place() == place:
+            self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (now,))
+
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def observe(self) -> Observation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -87,6 +87,14 @@ class SqliteCatalog:
     def is_aborted(self) -> bool:
         """See `views.ViewCatalog`; a failed statement of SQLite undoes itself and nothing else."""
         return False
+
+    def place(self) -> str:
+        """See `views.ViewCatalog`; SQLite has no schemas to choose from."""
+        return ""
+
+    def standing_at(self, place: str) -> AbstractContextManager[None]:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`."""
+        return nullcontext()
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,12 @@ class ViewCatalog(Protocol):
     def commits_held(self) -> AbstractContextManager[None]:
         """Let `commit()` of the connection do nothing."""
 
+    def place(self) -> str:
+        """Give what decides where names without a schema belong."""
+
+    def standing_at(self, place: str) -> AbstractContextManager[None]:
+        """Let names without a schema belong where they did then; empty for where they do now."""
+
     def observe(self) -> Observation:
         """Read everything about every view."""
 
@@ -130,6 +136,7 @@ class _Block:
     migration: str
     observer: Observer
     before: Observation = field(default_factory=lambda: Observation({}, ()))
+    place: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -261,6 +268,7 @@ class ViewKeeper:
     def _run_down(self, block: _Block) -> None:
         rows = self._ledger.read()
         before = block.before = self._catalog.observe()
+        block.place = self._catalog.place()
         dropped: dict[Key, str] = {}
         try:
             with self._catalog.atomic():
@@ -329,12 +337,13 @@ class ViewKeeper:
     def _run_up(self, block: _Block, rows: Mapping[str, LedgerRow]) -> None:
         made: dict[Key, str] = {}
         known = self._catalog.present()
-        for manager in block.up:
-            self._call(manager.up, f"{name_of(manager)}.up()", block)
-            now = self._catalog.present()
-            made.update(dict.fromkeys(now - known, name_of(manager)))
-            known = now
-            block.observer(ViewCreated(block.migration, name_of(manager)))
+        with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
+            for manager in block.up:
+                self._call(manager.up, f"{name_of(manager)}.up()", block)
+                now = self._catalog.present()
+                made.update(dict.fromkeys(now - known, name_of(manager)))
+                known = now
+                block.observer(ViewCreated(block.migration, name_of(manager)))
         stored = {relation.identity: relation for name in block.names for relation in rows[name].relations}
         relations = self._catalog.describe(made)
         for relation in relations.values():

@@ -179,6 +179,44 @@ def test_the_settings_that_are_given_are_used_and_not_changed(config: Config, tm
     assert not (tmp_path / "other.db").exists()
 
 
+def test_d07b_a_migration_that_is_over_opens_no_window(config: Config) -> None:
+    """2.1.0 left its name in the environment, so the view of a failed migration counted as living from then on."""
+    found: list[bool] = []
+
+    class Late(migrate_graph.ViewMigrationManager):
+        uses = ()
+        since = "opens"
+
+        def up(self) -> None:
+            self.db.executesql("CREATE VIEW late AS SELECT 1 AS one")
+
+        def down(self) -> None:
+            self.db.executesql("DROP VIEW IF EXISTS late")
+
+    @migration
+    def opens(db: object) -> bool:
+        with Late(db) as late:
+            found.append(late.should_run())
+        return False
+
+    @migration
+    def looks(db: object) -> bool:
+        found.append(Late(db).should_run())
+        with Late(db):
+            return True
+
+    assert migrate_graph.activate_migrations(config) is False
+    assert found == [True, False]
+    assert "CURRENT_MIGRATION" not in os.environ
+    db = migrate_graph.setup_db(config=config)
+    assert Late(db).should_run() is False
+    with Late(db):
+        pass
+    catalog = "sqlite_master WHERE name" if config.migrate_uri.startswith("sqlite") else "pg_views WHERE viewname"
+    assert db.executesql(f"SELECT count(*) FROM {catalog} = 'late'") == [(0,)]
+    db.close()
+
+
 def test_a_migration_calls_another(config: Config) -> None:
     ran = []
 
@@ -785,7 +823,9 @@ def test_exit_codes_of_the_hook(config: Config, tmp_path: Path, capsys: pytest.C
     assert "m_2" in capsys.readouterr().out
     assert hook(config, tmp_path, "--help") == 0
     assert hook(config, tmp_path, "absent.py") == ExitCode.USAGE
-    write(tmp_path / "bad" / "bad.py", "from edwh_migrate import migration\n@migration\ndef bad(db):\n    return False\n")
+    write(
+        tmp_path / "bad" / "bad.py", "from edwh_migrate import migration\n@migration\ndef bad(db):\n    return False\n"
+    )
     assert hook(config, tmp_path, "bad/bad.py") == ExitCode.FAILED
     write(tmp_path / "broken" / "broken.py", "import no_such_module_here\n")
     assert hook(config, tmp_path, "broken/broken.py") == ExitCode.USAGE

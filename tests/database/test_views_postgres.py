@@ -295,6 +295,21 @@ def test_search_path_and_role_of_the_migration_are_left_alone(stand: PostgresSta
     assert difference(before, probe(stand.connection.cursor())) == []
 
 
+def test_d07b_a_search_path_changed_inside_the_block_moves_no_view(
+    stand: PostgresStand, roles: tuple[str, ...]
+) -> None:
+    managers = dressed(stand)
+    stand("CREATE SCHEMA elsewhere")
+    before = probe(stand.connection.cursor())
+    kept(stand, managers[::-1], managers, "SET search_path = elsewhere, public", "CREATE TABLE moved (id int)")
+    stand.connection.commit()
+    assert stand("SHOW search_path") == [("elsewhere, public",)]  # the migration's own setting is its own
+    assert stand("SELECT to_regclass('elsewhere.moved') IS NOT NULL, to_regclass('elsewhere.base')") == [(True, None)]
+    stand("DROP TABLE moved", "SET search_path = public")
+    assert difference(before, probe(stand.connection.cursor())) == []
+    assert not [event for event in stand.events if isinstance(event, Warned)]
+
+
 def test_a_hand_over_carries_over_what_the_relation_had(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     stand(SHOP)
     old = stand.manager("OrdersV1", up="CREATE VIEW v AS SELECT id FROM orders", down="DROP VIEW v")

@@ -267,6 +267,27 @@ def test_d04_whatever_a_migration_does_its_views_are_there_afterwards(
     assert ask("SELECT count(*) FROM ewh_implemented_features_views WHERE state = 'down'") == [(0,)]
 
 
+@pytest.mark.parametrize("how", ["raise RuntimeError('boom')", "raise SystemExit(3)", "db.executesql('SELECT nosuch')"])
+def test_d01_an_exception_inside_the_block_commits_nothing_and_loses_no_view(
+    shop: Project, database_uri: str, ask: Ask, how: str
+) -> None:
+    before = seen(database_uri)
+    shop.write(
+        "migrations.py",
+        f"{HEAD}{PENDING}\n@migration(requires=create_20260101_001)\ndef bad_20260102_001(db):\n"
+        f"    with Base(db), FlatV1(db):\n        db.executesql('CREATE TABLE half_done (id int)')\n        {how}\n    return True\n",
+    )
+    done = shop.migrate("apply", "--to", "bad_20260102_001")
+    assert done.returncode == 1, done.stdout + done.stderr
+    after = seen(database_uri)
+    assert after == before if isinstance(after, list) else difference(before, after) == []
+    assert ask("SELECT name, installed FROM ewh_implemented_features ORDER BY name") == [
+        ("bad_20260102_001", "F"), ("create_20260101_001", "T"),
+    ]  # fmt: skip
+    with pytest.raises((sqlite3.OperationalError, psycopg2.errors.UndefinedTable)):
+        ask("SELECT * FROM half_done")
+
+
 def test_d04_killed_inside_the_block_the_next_run_repairs(shop: Project, database_uri: str, ask: Ask) -> None:
     before = seen(database_uri)
     shop.write(
