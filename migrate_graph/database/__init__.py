@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from migrate_graph.errors import ConfigError
 
@@ -216,25 +216,45 @@ def open_backend(
     from migrate_graph.interruption import Interruption
 
     backend = _backend_class(settings.uri)(settings, writing=writing)
-    backend.connect(observer=observer or ignore_events, interruption=interruption or Interruption())
     try:
+        backend.connect(observer=observer or ignore_events, interruption=interruption or Interruption())
         yield backend
     finally:
         backend.close()
 
 
+# Drivers are imported only when used.
+def _postgres() -> Any:
+    from migrate_graph.database.postgres import PostgresBackend
+
+    return PostgresBackend
+
+
+def _sqlite() -> Any:
+    from migrate_graph.database.sqlite import SqliteBackend
+
+    return SqliteBackend
+
+
+BACKENDS: Final[dict[str, Callable[[], Any]]] = {"postgres": _postgres, "postgresql": _postgres, "sqlite": _sqlite}
+"""What gives the class of a backend, by the scheme of its URIs."""
+
+
+def scheme_of(uri: str) -> str:
+    """Give the scheme of a URI in lower case: `postgres`, `postgresql`, `sqlite`."""
+    return uri.partition(":")[0].lower()
+
+
+def is_postgres(uri: str) -> bool:
+    """Tell whether a URI is one of PostgreSQL."""
+    return BACKENDS.get(scheme_of(uri)) is _postgres
+
+
 def _backend_class(uri: str) -> Any:
-    """Give the class for a URI's scheme; drivers are imported only when used."""
-    scheme = uri.partition(":")[0].lower()
-    if scheme in {"postgres", "postgresql"}:
-        from migrate_graph.database.postgres import PostgresBackend
-
-        return PostgresBackend
-    if scheme == "sqlite":
-        from migrate_graph.database.sqlite import SqliteBackend
-
-        return SqliteBackend
-    raise ConfigError(
-        f"migrate_uri is of an unknown kind: {scheme!r}",
-        hint="use postgres://user:password@host:port/database or sqlite://path/to/database",
-    )
+    scheme = scheme_of(uri)
+    if scheme not in BACKENDS:
+        raise ConfigError(
+            f"migrate_uri is of an unknown kind: {scheme!r}",
+            hint="use postgres://user:password@host:port/database or sqlite://path/to/database",
+        )
+    return BACKENDS[scheme]()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migrate_graph.database import is_postgres
 from migrate_graph.database.dal import dal_class
-from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
+from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames, search_path
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
-
-_APPLICATION_NAME_BYTES = 63
 
 
 def open_dal(
@@ -33,7 +32,7 @@ def open_dal(
         "pool_size": 1,
         "folder": str(settings.folder) if settings.folder else _default_folder(kind),
     }
-    if not is_postgres(settings):
+    if not is_postgres(settings.uri):
         return kind(settings.uri, **arguments)
     from migrate_graph.database.postgres_work import pydal_uri
 
@@ -42,11 +41,6 @@ def open_dal(
         driver_args={"connection_factory": _connector(settings, application)},
         **arguments,
     )
-
-
-def is_postgres(settings: Settings) -> bool:
-    """Tell the two kinds of databases apart by their URI."""
-    return settings.uri.lower().startswith("postgres")
 
 
 def _default_folder(kind: Any) -> str | None:
@@ -58,22 +52,20 @@ def _default_folder(kind: Any) -> str | None:
 def _connector(settings: Settings, application: str) -> Any:
     """Give what pyDAL connects with, the first time and every time after."""
     import psycopg2
-    from psycopg2.extensions import quote_ident
 
-    from migrate_graph.database.postgres_session import parse_uri
+    from migrate_graph.database.postgres_session import application_name, parse_uri
 
     dsn: dict[str, Any] = {
         "keepalives": 1,
         **parse_uri(settings.uri),
-        "application_name": application.encode()[:_APPLICATION_NAME_BYTES].decode(errors="ignore"),
+        "application_name": application_name(application),
     }
 
     def connect(*_dsn: Any, **_options: Any) -> Any:
         connection = psycopg2.connect(**dsn)
         if settings.schema:
-            path = ", ".join(quote_ident(name.strip(), connection) for name in settings.schema.split(","))
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('search_path', %s, false)", (path,))
+                cursor.execute("SELECT set_config('search_path', %s, false)", (search_path(settings.schema),))
             connection.commit()
         return connection
 
@@ -82,8 +74,8 @@ def _connector(settings: Settings, application: str) -> Any:
 
 def ledger_rname(settings: Settings, table: str) -> str:
     """Give the name of the ledger table as pyDAL pastes it into SQL: quoted, so that any name is harmless."""
-    names = TableNames.of(table, POSTGRES if is_postgres(settings) else SQLITE)
-    return names.quoted(names.ledger).replace("%%", "%")
+    names = TableNames.of(table, POSTGRES if is_postgres(settings.uri) else SQLITE)
+    return names.spelled(names.ledger)
 
 
 def forget_table_file(db: Any, name: str) -> None:

@@ -20,6 +20,17 @@ Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
+
+def quote_identifier(name: str) -> str:
+    """Quote an identifier for a statement without parameters; both databases do it alike."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def search_path(schemas: str) -> str:
+    """Give the value of a search_path for the setting `schema`: names with commas between, each quoted."""
+    return ", ".join(quote_identifier(name.strip()) for name in schemas.split(","))
+
+
 # A debt stands in the journal as a row of this state, so that no fourth table is needed.
 _OWED = "owed"
 
@@ -46,7 +57,7 @@ class Dialect:
 
     def quote(self, identifier: str) -> str:
         """Quote an identifier for a statement that is executed with parameters."""
-        quoted = '"' + identifier.replace('"', '""') + '"'
+        quoted = quote_identifier(identifier)
         return quoted.replace("%", "%%") if self.placeholder == "%s" else quoted
 
     def sql(self, statement: str) -> str:
@@ -107,6 +118,10 @@ class TableNames:
         """Quote one of the tables, with its schema where one was given."""
         quote = self.dialect.quote
         return f"{quote(self.schema)}.{quote(name)}" if self.schema else quote(name)
+
+    def spelled(self, name: str) -> str:
+        """Quote one of the tables for where no parameters are put in: pyDAL, `to_regclass`."""
+        return ".".join(quote_identifier(part) for part in (self.schema, name) if part)
 
     @property
     def all(self) -> tuple[str, str, str]:

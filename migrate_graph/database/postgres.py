@@ -24,6 +24,7 @@ from migrate_graph.database.view_ledger import ViewLedger
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout, Stopped
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact
+from migrate_graph.wording import first_line
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -122,7 +123,7 @@ class PostgresBackend(Bookkeeping):
             found = self._one(
                 "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                 "WHERE c.oid = to_regclass(%s)), current_schema())",
-                (names.quoted(names.ledger).replace("%%", "%"),),
+                (names.spelled(names.ledger),),
             )
             self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
 
@@ -380,7 +381,7 @@ class PostgresBackend(Bookkeeping):
 
     def preflight(self, names: Sequence[str]) -> None:
         tables = self._ledger.names
-        ledger, journal, views = (tables.quoted(name).replace("%%", "%") for name in tables.all)
+        ledger, journal, views = map(tables.spelled, tables.all)
         facts = self._execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, "
             "(SELECT bool_and(has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE')) "
@@ -444,7 +445,7 @@ class PostgresBackend(Bookkeeping):
 
     def explain(self, error: BaseException) -> Trouble:
         """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
-        message = redact(str(error).strip().partition("\n")[0] or type(error).__name__, *self.secrets)
+        message = redact(first_line(error), *self.secrets)
         if not isinstance(error, psycopg2.Error):
             return Trouble(TroubleKind.OTHER, message)
         code = error.pgcode or ""

@@ -14,9 +14,11 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph.core.events import Connecting, Observer, ignore_events
+from migrate_graph.database.ledger import search_path
 from migrate_graph.errors import ConfigError, DatabaseUnreachable
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact, redact_uri
+from migrate_graph.wording import first_line
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
@@ -82,7 +84,7 @@ class Sessions:
                 return self._try(role, factory, lock)
             except psycopg2.Error as error:
                 waited = time.monotonic() - started
-                reason = redact(_first_line(error), *self.secrets)
+                reason = redact(first_line(error), *self.secrets)
                 self._give_up(error, reason, waited)
                 if time.monotonic() - told >= _TELL_EVERY:
                     told = time.monotonic()
@@ -110,7 +112,7 @@ class Sessions:
                 "keepalives_count": 3,
                 **self.dsn,
                 "client_encoding": "UTF8",
-                "application_name": _application_name(f"migrate_graph:{role}"),
+                "application_name": application_name(f"migrate_graph:{role}"),
             },
         )
         connection.autocommit = True
@@ -157,8 +159,7 @@ class Sessions:
         if version >= 140000:
             settings.append(("idle_session_timeout", "0"))
         if self._settings.schema:
-            names = [pg.quote_ident(name.strip(), connection) for name in self._settings.schema.split(",")]
-            settings.append(("search_path", ", ".join(names)))
+            settings.append(("search_path", search_path(self._settings.schema)))
         patience = self._settings.lock_timeout
         if role == "keeper":
             settings.append(("lock_timeout", _milliseconds(patience or _KEEPER_LOCK_TIMEOUT)))
@@ -209,11 +210,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f}"
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _application_name(name: str) -> str:
+def application_name(name: str) -> str:
     """Cut to what PostgreSQL keeps: 63 bytes, not characters."""
     return name.encode()[:63].decode(errors="ignore")
 

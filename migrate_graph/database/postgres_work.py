@@ -161,7 +161,7 @@ class PostgresWork:
             pydal_uri(settings.uri), self._connector, typedal=settings.typedal, folder=settings.folder,
             driver_args={"connection_factory": self._connector}, prime=True,
         )  # fmt: skip
-        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger).replace("%%", "%"))
+        define_ledger(self.db, rname=ledger.names.spelled(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         self.views = ViewKeeper.on_postgres(self._cursor, ledger.names)
 

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from migrate_graph.core.events import RestoreFinished, RestoreStarted
 from migrate_graph.database.dump import ReadGauge, VerifiedDump, identity_of, last_words, open_sql
-from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
+from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames, search_path
 from migrate_graph.errors import RestoreError
 
 if TYPE_CHECKING:
@@ -158,10 +158,9 @@ def _prelude(schema: str | None, lock: tuple[int, int] | None, *, restrict: bool
 
 def _final_words(schema: str | None, table: str) -> bytes:
     names = TableNames.of(table, POSTGRES)
-    quoted = ".".join(_identifier(part) for part in (names.schema, names.ledger) if part)
     # A stable function in the value keeps the planner from folding the failing cast away, or into every case.
     check = (
-        f"SELECT CASE WHEN pg_catalog.to_regclass({_literal(quoted)}) IS NULL "
+        f"SELECT CASE WHEN pg_catalog.to_regclass({_literal(names.spelled(names.ledger))}) IS NULL "
         f"THEN ('{_MISSING_LEDGER}' || pg_catalog.left(pg_catalog.version(), 0))::pg_catalog.int4 END;"
     )
     return "\n".join(("", "SET standard_conforming_strings = on;", _search_path(schema), check, "COMMIT;", "")).encode()
@@ -170,12 +169,7 @@ def _final_words(schema: str | None, table: str) -> bytes:
 def _search_path(schema: str | None) -> str:
     if schema is None:
         return "SET LOCAL search_path TO DEFAULT;"
-    path = ", ".join(_identifier(name.strip()) for name in schema.split(","))
-    return f"SELECT pg_catalog.set_config('search_path', {_literal(path)}, true);"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return f"SELECT pg_catalog.set_config('search_path', {_literal(search_path(schema))}, true);"
 
 
 def _literal(text: str) -> str:

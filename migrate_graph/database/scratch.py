@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from migrate_graph.database import Settings, open_backend
+from migrate_graph.database import Settings, is_postgres, open_backend
+from migrate_graph.database.application import ledger_rname
 from migrate_graph.database.dal import define_ledger, make_dal
-from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
+from migrate_graph.database.ledger import POSTGRES, TableNames, quote_identifier
 from migrate_graph.errors import ConfigError, DatabaseRefused
 from migrate_graph.redaction import redact_uri
 from migrate_graph.wording import first_line
@@ -82,7 +83,7 @@ def open_scratch(uri: str, *, directory: Path, schema: str | None, table: str) -
     """
     if not uri:
         return ScratchFiles(directory)
-    if uri.partition(":")[0].lower() not in {"postgres", "postgresql"}:
+    if not is_postgres(uri):
         raise ConfigError(
             f"{redact_uri(uri)} is no PostgreSQL server to test on",
             hint="use postgres://user:password@host:port/database, or nothing at all: then SQLite files are made",
@@ -256,10 +257,8 @@ class _Server:
 
 def connect(settings: Settings) -> Any:
     """Open a `DAL` (or `TypeDAL`) on a database, in transactions of its own; close it with `dal.discard`."""
-    dialect = POSTGRES if settings.uri.partition(":")[0].lower() in {"postgres", "postgresql"} else SQLITE
-    db = _postgres_dal(settings) if dialect is POSTGRES else _sqlite_dal(settings)
-    names = TableNames.of(settings.table, dialect)
-    define_ledger(db, rname=names.quoted(names.ledger).replace("%%", "%"))
+    db = _postgres_dal(settings) if is_postgres(settings.uri) else _sqlite_dal(settings)
+    define_ledger(db, rname=ledger_rname(settings, settings.table))
     db.commit()
     return db
 
@@ -341,7 +340,7 @@ def _quoted(identifier: str) -> str:
     plain = (
         identifier[1:-1].replace('""', '"') if identifier.startswith('"') and identifier.endswith('"') else identifier
     )
-    return '"' + plain.replace('"', '""') + '"'
+    return quote_identifier(plain)
 
 
 @contextmanager

@@ -21,9 +21,17 @@ from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
 from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
 from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable, LockTimeout, UsageError
+from migrate_graph.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    LockTimeout,
+    UsageError,
+)
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact_uri
+from migrate_graph.wording import first_line
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -140,7 +148,7 @@ class SqliteBackend(Bookkeeping):
             return []
         try:
             return self._keeper.execute(statement, tuple(parameters)).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:  # a file that is damaged is no OperationalError
             raise self._unusable(error) from None
 
     def _revive(self) -> None:
@@ -151,10 +159,13 @@ class SqliteBackend(Bookkeeping):
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._execute("ROLLBACK")
+            with suppress(
+                DatabaseError
+            ):  # SQLite may have rolled back by itself (disk full): the first error tells why
+                self._execute("ROLLBACK")
             raise
-        self._execute("COMMIT")
 
     def close(self) -> None:
         if self._keeper is not None:
@@ -290,10 +301,9 @@ class SqliteBackend(Bookkeeping):
 
     def explain(self, error: BaseException) -> Trouble:
         """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
-        return Trouble(kind, message, _HINTS.get(code, ""))
+        return Trouble(kind, first_line(error), _HINTS.get(code, ""))
 
     def waiting_for(self, work: SqliteWork) -> str:
         """Say what the running statement waits for: SQLite does not know."""

@@ -11,6 +11,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, cast
 
+from migrate_graph.database.ledger import quote_identifier
 from migrate_graph.database.view_ledger import Item, Relation
 from migrate_graph.database.views import CommittedInside, Dependent, Key, Observation
 
@@ -114,7 +115,7 @@ class SqliteCatalog:
 
     def find(self, identities: Iterable[str]) -> dict[str, Key]:
         """See `views.ViewCatalog`."""
-        there = {quote(cast("str", name)): name for name in self.present()}
+        there = {quote_identifier(cast("str", name)): name for name in self.present()}
         return {identity: there[identity] for identity in identities if identity in there}
 
     def lost(self, before: Observation) -> list[Dependent]:
@@ -141,7 +142,7 @@ class SqliteCatalog:
                 triggers.setdefault(table, []).append(Item("trigger", name, sql))
         return {
             name: Relation(
-                quote(name),
+                quote_identifier(name),
                 name,
                 kind.upper(),
                 definition=sql if kind == "view" else "",
@@ -156,15 +157,15 @@ class SqliteCatalog:
         tables: dict[str, list[str]] = {}
         for kind, name, table, sql in self.run(_SCHEMA):
             if kind == "view":
-                yield _Part(f"view {quote(name)}", sql, f"PRAGMA table_info({quote(name)})", name)
+                yield _Part(f"view {quote_identifier(name)}", sql, f"PRAGMA table_info({quote_identifier(name)})", name)
             elif kind == "trigger":
                 tables.setdefault(table, []).append(sql)
         for table, triggers in tables.items():
             yield from self._triggers_of(table, "\n".join(triggers))
 
     def _triggers_of(self, table: str, sql: str) -> Iterator[_Part]:
-        column = quote(next((row[1] for row in self._columns(table)), ""))
-        name = quote(table)
+        column = quote_identifier(next((row[1] for row in self._columns(table)), ""))
+        name = quote_identifier(table)
         for event, probe in (
             ("DELETE", f"EXPLAIN DELETE FROM {name}"),
             ("INSERT", f"EXPLAIN INSERT INTO {name} DEFAULT VALUES"),
@@ -174,7 +175,7 @@ class SqliteCatalog:
 
     def _columns(self, table: str) -> list[tuple[Any, ...]]:
         try:
-            return self.run(f"PRAGMA table_info({quote(table)})")
+            return self.run(f"PRAGMA table_info({quote_identifier(table)})")
         except sqlite3.Error:  # a broken view has none
             return []
 
@@ -206,8 +207,3 @@ class SqliteCatalog:
         self.run(stored.definition)
         for item in stored.items:
             self.run(item.sql)
-
-
-def quote(identifier: str) -> str:
-    """Quote an identifier."""
-    return '"' + identifier.replace('"', '""') + '"'

@@ -222,7 +222,7 @@ class SqliteWork:
         self.db = make_dal(
             settings.uri, self._connector, typedal=settings.typedal, folder=settings.folder, driver_args={}, prime=True
         )
-        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
+        define_ledger(self.db, rname=ledger.names.spelled(ledger.names.ledger))
         self.db.commit()
         self.views = ViewKeeper.on_sqlite(lambda: self._connection, ledger.names)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import psycopg2
 
+from migrate_graph.database.ledger import quote_identifier
 from migrate_graph.database.view_ledger import Grant, Item, Relation
 from migrate_graph.database.view_snapshot import Query, fresh_grants, read_grants
 from migrate_graph.errors import ViewError
@@ -59,7 +60,10 @@ class Restoration:
     def _restore_owner(self) -> None:
         if self._made.owner == self._creator != self._stored.owner:
             kind, identity = self._made.kind, self._made.identity
-            self._run(f"owner ({self._stored.owner})", f"ALTER {kind} {identity} OWNER TO {quote(self._stored.owner)}")
+            self._run(
+                f"owner ({self._stored.owner})",
+                f"ALTER {kind} {identity} OWNER TO {quote_identifier(self._stored.owner)}",
+            )
 
     # -- items ------------------------------------------------------------------------------------------------------
 
@@ -117,7 +121,7 @@ class Restoration:
         return has
 
     def _on(self, grant: Grant) -> str:
-        column = f" ({quote(grant.column)})" if grant.column else ""
+        column = f" ({quote_identifier(grant.column)})" if grant.column else ""
         return f"{grant.privilege}{column} ON TABLE {self._made.identity}"
 
     def _as_grantor(self, grant: Grant, owner: str, statement: str) -> None:
@@ -127,9 +131,9 @@ class Restoration:
             self._run(what, statement)
             return
         [(role,)] = self._query("SELECT pg_catalog.current_setting('role')")
-        self._run(f"{what}, given by {grant.grantor}", f"SET LOCAL ROLE {quote(grant.grantor)}")
+        self._run(f"{what}, given by {grant.grantor}", f"SET LOCAL ROLE {quote_identifier(grant.grantor)}")
         self._run(what, statement)
-        self._query("SET LOCAL ROLE " + ("NONE" if role == "none" else quote(role)))
+        self._query("SET LOCAL ROLE " + ("NONE" if role == "none" else quote_identifier(role)))
 
 
 def differs(stored: Relation, made: Relation) -> bool:
@@ -158,9 +162,4 @@ def _grantors_first(grants: Collection[Grant], owner: str) -> list[Grant]:
 
 
 def _role(grantee: str) -> str:
-    return quote(grantee) if grantee else "PUBLIC"
-
-
-def quote(identifier: str) -> str:
-    """Quote an identifier for a statement without parameters."""
-    return '"' + identifier.replace('"', '""') + '"'
+    return quote_identifier(grantee) if grantee else "PUBLIC"
