@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
@@ -17,6 +17,7 @@ from migrate_graph.core.rules import Finding
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import one_line
 from migrate_graph.render.details import Details
+from migrate_graph.render.folding import runs_left_to_right
 from migrate_graph.render.overview import overview
 from migrate_graph.render.picture import (
     About,
@@ -108,8 +109,8 @@ class _Composer:
         nodes = [self._node(node, earlier.get(node, 0)) for node in self._in_order(shown.nodes - gathered)]
         if gathered:
             nodes.append(_orphan_box(sorted(one_line(node.name) for node in gathered)))
-        left_to_right = not (shown.whole and question is Question.GRAPH)
-        return Picture(
+        usual = not (shown.whole and question is Question.GRAPH)
+        picture = Picture(
             question=question,
             title=one_line(self.options.title),
             subtitle=self._subtitle(shown),
@@ -117,12 +118,13 @@ class _Composer:
             edges=tuple(self._edges(question, shown.nodes)),
             links=tuple(self._links(shown.nodes)),
             about=self.about,
-            clusters=() if left_to_right or self.options.grouping is Grouping.NONE else _clusters(nodes),
-            left_to_right=left_to_right,
+            clusters=() if usual or self.options.grouping is Grouping.NONE else _clusters(nodes),
+            left_to_right=usual,
             total=len(self.facts),
             shown=len(shown.nodes),
             whole=whole,
         )
+        return replace(picture, left_to_right=runs_left_to_right(picture))
 
     def _in_order(self, shown: AbstractSet[Node]) -> list[Node]:
         """Sort: migrations as they run, then views as declared, then what nothing declares, by name."""

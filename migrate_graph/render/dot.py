@@ -37,13 +37,14 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
     )
     framed = {key: cluster.label for cluster in picture.clusters for key in cluster.keys}
     nodes = {node.key: node for node in picture.nodes}
-    for number, cluster in enumerate(picture.clusters):
+    # Left to right, Graphviz sets what comes first at the bottom; people read from the top.
+    turned = picture.left_to_right
+    for number, cluster in enumerate(reversed(picture.clusters) if turned else picture.clusters):
         with digraph.subgraph(name=f"cluster_{number}") as frame:
             _frame(frame, cluster.label)
-            for key in cluster.keys:
+            for key in reversed(cluster.keys) if turned else cluster.keys:
                 _add_node(frame, nodes[key])
-    # Left to right, Graphviz sets what comes first at the bottom; people read from the top.
-    for node in reversed(picture.nodes) if picture.left_to_right else picture.nodes:
+    for node in reversed(picture.nodes) if turned else picture.nodes:
         if node.key not in framed:
             _add_node(digraph, node)
     folded = bands(picture)

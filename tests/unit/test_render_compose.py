@@ -254,3 +254,36 @@ def test_details_hold_the_error_and_what_blocks() -> None:
     picture = picture_of("plan", graph_of("a < b"), history_of(interrupted="a"))
     assert ("blocked by", "a") in node_of(picture, "b").details
     assert any(word == "MG405" for word, _ in node_of(picture, "a").details)
+
+
+# The direction of time ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_plan_runs_down_the_screen_instead_of_out_of_it() -> None:
+    braid = [f"{lane}{step} < {lane}{step + 1}" for lane in "abc" for step in range(11)]
+    assert not picture_of("plan", graph_of(*braid), history_of()).left_to_right
+    short = [f"{lane}{step} < {lane}{step + 1}" for lane in "abc" for step in range(4)]
+    assert picture_of("plan", graph_of(*short), history_of()).left_to_right
+
+
+def test_a_wide_graph_runs_to_the_right_as_nobody_scrolls_sideways() -> None:
+    fan = [f"root < leaf_{number:03d}" for number in range(50)]
+    assert picture_of("graph", graph_of(*fan)).left_to_right
+    assert not picture_of("graph", graph_of("root < left < end", "root < right < end")).left_to_right
+
+
+def test_frames_side_by_side_make_a_picture_wide() -> None:
+    files = [[f"file{number}_{step}" for step in range(4)] for number in range(6)]
+    modules = {name: {"module": f"{name.partition('_')[0]}.py"} for names in files for name in names}
+    paths = [f"{names[0]} < {each}" for names in files for each in names[1:]]
+    framed = picture_of("graph", graph_of(*paths, migrations=modules))
+    assert len(framed.clusters) == 6
+    assert framed.left_to_right
+
+
+def test_a_chain_and_a_ring_keep_the_way_of_their_question() -> None:
+    for size in (20, 60):
+        assert picture_of(
+            "plan", graph_of(" < ".join(f"m{step}" for step in range(size))), history_of(), limit=0
+        ).left_to_right
+    assert picture_of("check", graph_of("a < b < c < a")).left_to_right
