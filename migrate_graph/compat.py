@@ -26,6 +26,7 @@ __all__ = [
     "Config",
     "DatabaseNotYetInitialized",
     "EDWHMigrateException",
+    "FlagLocationMissing",
     "InvalidConfigException",
     "MigrateLockExists",
     "Migration",
@@ -88,6 +89,10 @@ class MigrationFailed(EDWHMigrateException):
 
 class BackupNotFound(RestoreError, FileNotFoundError):
     """There is no backup; edwh-migrate's programs catch it as a `FileNotFoundError`."""
+
+
+class FlagLocationMissing(ConfigError, NotADirectoryError):
+    """There is no directory for the flags; edwh-migrate's programs catch it as a `NotADirectoryError`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -519,6 +524,7 @@ def schema_versioned_lock_file(
 
     Raises:
         MigrateLockExists: the flag is there; the block is not entered.
+        FlagLocationMissing: there is no such directory; the block is not entered.
         ConfigError: the directory or the version cannot be used; the block is not entered.
     """
     from migrate_graph.completion_flag import CompletionFlag
@@ -529,7 +535,12 @@ def schema_versioned_lock_file(
         return
     directory = Path(flag_location or config.flag_location)
     flag = CompletionFlag(directory, config.schema_version, create=create_flag_location or config.create_flag_location)
-    flag.validate()
+    try:
+        flag.validate()
+    except ConfigError as error:
+        if flag.directory.is_dir():
+            raise
+        raise FlagLocationMissing(error.message, hint=error.hint) from None
     if flag.path.exists():
         raise MigrateLockExists(str(flag.path))
     try:

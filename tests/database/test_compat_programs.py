@@ -666,6 +666,37 @@ def test_d08_a_database_with_relations_and_no_ledger_is_refused(tmp_path: Path, 
         migrate_graph.recover_database_from_backup(config=config)
 
 
+@pytest.mark.parametrize("typedal", [False, True])
+@pytest.mark.parametrize("folder", [None, "files", "absolute"])
+def test_d15a_one_sqlite_file_for_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str | None, typedal: bool
+) -> None:
+    """2.1.0 restored into another file than it used; TypeDAL by itself takes yet another one."""
+    write(
+        tmp_path / "backup.sql",
+        LEDGER.format(serial="INTEGER") + "INSERT INTO ewh_implemented_features (name) VALUES ('old');\n",
+    )
+    write(tmp_path / "migrations.py", three())
+    folder = str(tmp_path / "absolute") if folder == "absolute" else folder
+    directory = tmp_path / (folder or "")
+    directory.mkdir(exist_ok=True)
+    config = Config.load(
+        {
+            "migrate_uri": "sqlite://relative.db",
+            "db_folder": folder,
+            "use_typedal": typedal,
+            "database_to_restore": "backup.sql",
+        }
+    )
+    assert migrate_graph.console_hook([], config=config) == ExitCode.OK
+    assert set(installed(config)) == {"old", "m_1", "m_2", "m_3"}
+    assert list(tmp_path.rglob("*.db")) == [directory / "relative.db"]
+    assert list(tmp_path.rglob("*.lock")) == [directory / "relative.db.migrate.lock"]
+    monkeypatch.chdir("/")
+    if folder and Path(folder).is_absolute():
+        assert set(installed(config)) == {"old", "m_1", "m_2", "m_3"}
+
+
 def test_recover_alone(database_uri: str, dump: Path) -> None:
     config = Config.load({"migrate_uri": database_uri, "database_to_restore": str(dump)})
     migrate_graph.recover_database_from_backup("public", config, postgres_binaries() / "psql")
@@ -755,8 +786,9 @@ def test_the_lock_file_of_a_programs_own_block(config: Config, tmp_path: Path) -
         assert nothing is None
     config.schema_version = "v1"
     directory = tmp_path / "flags"
-    with pytest.raises(ConfigError), compat.schema_versioned_lock_file(directory, config=config):
-        pytest.fail("the block is not entered")
+    for clause in (ConfigError, NotADirectoryError):
+        with pytest.raises(clause, match="does not exist"), compat.schema_versioned_lock_file(directory, config=config):
+            pytest.fail("the block is not entered")
     with compat.schema_versioned_lock_file(directory, True, config):
         raise compat.MigrationFailed("x")
     flag = directory / "migrate-v1.complete"
