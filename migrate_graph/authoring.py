@@ -313,7 +313,7 @@ class MigrationStore:
         for rank, declared in enumerate(self.migrations):
             if declared.name == name:
                 return rank
-        raise ValueError(f"{of} depends on {name} which is unknown.")
+        raise _unknown(name, of=of)
 
     def resolve_order(self, ordering: str = "legacy") -> None:
         """Put the declared migrations into the order in which they run.
@@ -329,7 +329,8 @@ class MigrationStore:
         by_name = dict(self)
         for declared in by_name.values():
             for name in declared.requires:
-                self._rank_of(name, of=declared.name)
+                if name not in by_name:
+                    raise _unknown(name, of=declared.name)
         ranked = tuple(replace(declared, position=rank) for rank, declared in enumerate(self.migrations))
         graph = build_graph(Registry(migrations=ranked))
         if rings := list(graph.cycles()):
@@ -348,6 +349,10 @@ class MigrationStore:
 
     def __repr__(self) -> str:
         return f"<MigrationStore of {len(self)}>"
+
+
+def _unknown(name: str, *, of: str) -> ValueError:
+    return ValueError(f"{of} depends on {name} which is unknown.")
 
 
 migrations = MigrationStore()
@@ -468,7 +473,6 @@ class ViewMigrationManager(abc.ABC):
             replaces=_only(replaces, what=f"{cls.__name__}.replaces"),
             position=position,
             source=_declared_at[cls],
-            declares_uses=cls.declares("uses"),
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
         )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterable
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from migrate_graph.core.events import Observer, Warned, ignore_events
 from migrate_graph.errors import AfterworkFailed, ConfigError
+from migrate_graph.whole_file import write_whole
 
 _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 
@@ -133,29 +132,10 @@ class CompletionFlag:
             "tool": f"migrate_graph {version}",
         }
         try:
-            self._replace(json.dumps(body, indent=2) + "\n")
+            # Other processes wait for it, under other users.
+            write_whole(self.path, (json.dumps(body, indent=2) + "\n").encode(), mode=0o644)
         except OSError as error:
             raise AfterworkFailed(
                 f"the migrations are complete, but the flag {self.path} could not be written: {error.strerror}",
                 hint="check the directory, then run `migrate` again: it applies nothing twice",
             ) from None
-
-    def _replace(self, text: str) -> None:
-        handle, name = tempfile.mkstemp(prefix=".migrate-", dir=self.directory)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(handle, 0o644)  # other processes wait for it, under other users
-                os.fsync(handle)
-            temporary.replace(self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        with contextlib.suppress(OSError):  # some file systems do not sync directories
-            directory = os.open(self.directory, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)

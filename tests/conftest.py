@@ -9,11 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 from servers import PostgresServer, RedisServer, ServerUnavailable
 from user_project import Project, RunMigrate, clean_environment
 
 _Server = TypeVar("_Server", PostgresServer, RedisServer)
+
+# A deadline would measure the machine, not the code: with several workers on it a test fails by chance.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 def _started(kind: type[_Server]) -> _Server:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph import __version__
+from migrate_graph.cli.console import plain
 from migrate_graph.cli.options import (
     AllOption,
     CodeArgument,
@@ -88,7 +90,9 @@ def plan(
     selection = Selection(to, tuple(select), tuple(exclude))
     planned = plan_project(project, reading, selection=selection)
     code = ExitCode.PENDING if check and (planned.plan.steps or planned.plan.blocked) else ExitCode.OK
-    drawn = _Drawing("plan", renderer=renderer, everything=all_nodes, link_template=link_template, selection=selection)
+    drawn = _Drawing(
+        question="plan", renderer=renderer, everything=all_nodes, link_template=link_template, selection=selection
+    )
     if graph is not None:
         drawn.write(session, project, reading, graph)
     _show_plan(session, project, planned, chosen, output=output, drawn=drawn, code=code)
@@ -111,7 +115,7 @@ def _show_plan(
     if chosen == "json":
         _deliver_json(session, plan_document(project, planned, exit_code=code), output)
     elif chosen == "text":
-        paint = session.console.paint_out if output is None else _unpainted
+        paint = session.console.paint_out if output is None else plain
         width = session.console.width if output is None else None
         _deliver(session, plan_text(project, planned, paint, width), output)
     else:
@@ -166,7 +170,7 @@ def check(
     before = change.graph if change else None
     found = check_project(project, reading if history else None, base=before, strict=strict, **codes)
     if graph is not None:
-        _Drawing("check", renderer=renderer).write(session, project, reading, graph)
+        _Drawing(question="check", renderer=renderer).write(session, project, reading, graph)
     chosen = FindingFormat.JSON if json else format_name
     _show_findings(session, project, reading, found, chosen, change=change, output=output)
     raise typer.Exit(found.exit_code)
@@ -199,7 +203,7 @@ def _show_findings(
     if chosen is FindingFormat.MARKDOWN and change is not None:
         picture = to_mermaid(change.comparison, before=change.graph, after=project.graph)
     elif chosen is FindingFormat.MARKDOWN:
-        picture = _Drawing("check").draw(session, project, reading, "mermaid").decode()
+        picture = _Drawing(question="check").draw(session, project, reading, "mermaid").decode()
     report = report_of(project, found, version=__version__, picture=picture)
     colored = chosen is FindingFormat.TEXT and output is None
     text = to_text(report, session.console.paint_out) if colored else FINDING_FORMATS[chosen](report)
@@ -269,7 +273,7 @@ def graph(
     project = session.project(path)
     reading = session.reading(project) if history else Reading()
     drawn = _Drawing(
-        "graph",
+        question="graph",
         renderer=renderer,
         everything=all_nodes,
         focus=tuple(focus),
@@ -374,7 +378,7 @@ def log(
 def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOption = False) -> None:
     """Show the page of a rule; without a code, list them all."""
     from migrate_graph.cli.documents import rule_document
-    from migrate_graph.cli.texts import columns, rule_text
+    from migrate_graph.cli.texts import aligned, rule_text
     from migrate_graph.core.rules import RULES
     from migrate_graph.workflow.judging import explain as look_up
 
@@ -387,7 +391,7 @@ def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOpti
     else:
         _deliver(
             session,
-            columns([(rule.code, rule.name, str(rule.severity), rule.summary) for rule in rules], indent=""),
+            aligned([(rule.code, rule.name, str(rule.severity), rule.summary) for rule in rules], indent=""),
             None,
         )
 
@@ -396,7 +400,7 @@ def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOpti
 def config(context: typer.Context, *, json: JsonOption = False) -> None:
     """Show every setting and where it came from. Secrets are left out."""
     from migrate_graph.cli.documents import document
-    from migrate_graph.cli.texts import columns
+    from migrate_graph.cli.texts import aligned
     from migrate_graph.workflow.looking import settings_of
 
     session = session_of(context)
@@ -405,11 +409,14 @@ def config(context: typer.Context, *, json: JsonOption = False) -> None:
         settings = {row.name: {"value": row.value, "source": row.source} for row in rows}
         session.console.show_json(document("config", {"settings": settings}))
     else:
-        _deliver(session, columns([(row.name, row.value, row.source) for row in rows], indent=""), None)
+        _deliver(session, aligned([(row.name, row.value, row.source) for row in rows], indent=""), None)
 
 
 # -- drawing and delivering ------------------------------------------------------------------------------------------
 
+
+_PIPE_WIDTH = 140
+"""Columns of a drawing that goes into a pipe or a file."""
 
 _LANE_STYLES = {
     "applied": "muted",
@@ -423,35 +430,21 @@ _LANE_STYLES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawing:
     """A picture that was asked for."""
 
-    def __init__(
-        self,
-        question: str,
-        *,
-        renderer: Renderer = Renderer.AUTO,
-        everything: bool = False,
-        focus: tuple[str, ...] = (),
-        hops: int = 2,
-        group: Group = Group.AUTO,
-        select: tuple[str, ...] = (),
-        exclude: tuple[str, ...] = (),
-        link_template: str | None = None,
-        selection: Selection | None = None,
-        history: bool = True,
-    ) -> None:
-        self.question = question
-        self.renderer = renderer
-        self.everything = everything
-        self.focus = focus
-        self.hops = hops
-        self.group = group
-        self.select = select
-        self.exclude = exclude
-        self.link_template = link_template
-        self.selection = selection
-        self.history = history
+    question: str
+    renderer: Renderer = Renderer.AUTO
+    everything: bool = False
+    focus: tuple[str, ...] = ()
+    hops: int = 2
+    group: Group = Group.AUTO
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    link_template: str | None = None
+    selection: Selection | None = None
+    history: bool = True
 
     def draw(self, session: Session, project: Project, reading: Reading, format_name: str) -> bytes:
         """Draw it in a format."""
@@ -495,14 +488,13 @@ class _Drawing:
 
     def show_lanes(self, session: Session, project: Project, reading: Reading, *, ascii_only: bool) -> None:
         """Draw it as lanes, as wide as the terminal and in its colours."""
-        from shutil import get_terminal_size
-
         from migrate_graph.render.lanes import to_lines
 
         console = session.console
-        width = get_terminal_size().columns if console.out.isatty() else 140
         lines = to_lines(
-            self.compose(session, project, reading), width=width, ascii_only=ascii_only or not console.draws
+            self.compose(session, project, reading),
+            width=console.width or _PIPE_WIDTH,
+            ascii_only=ascii_only or not console.draws,
         )
         paint = console.paint_out
         _deliver(
@@ -559,8 +551,3 @@ def _deliver_json(session: Session, document: dict[str, object], output: Path | 
 
 def _codes(given: list[str]) -> list[str]:
     return [code.strip().upper() for each in given for code in each.split(",") if code.strip()]
-
-
-def _unpainted(text: str, style: str) -> str:
-    del style
-    return text

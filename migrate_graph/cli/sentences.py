@@ -10,7 +10,6 @@ from migrate_graph.core.events import (
     Connecting,
     Event,
     LockAcquired,
-    LockHolder,
     LockWaiting,
     Outcome,
     Printed,
@@ -55,7 +54,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
         case LockWaiting():
             limit = f"{lasting(event.waited)} of {lasting(event.limit)}"
-            return f"waiting for another run to finish ({limit}){held_by(event.holder)}"
+            holder = f", held by {one_line(str(event.holder))}" if event.holder else ""
+            return f"waiting for another run to finish ({limit}){holder}"
         case LockAcquired():
             return f"the lock is ours after {lasting(event.waited)}"
         case RestoreStarted():
@@ -103,14 +103,6 @@ def outcome_of(result: Result) -> str:
 def style_of(outcome: Outcome) -> str:
     """Give the style an outcome is painted in."""
     return _WORDS[outcome][1]
-
-
-def held_by(holder: LockHolder | None) -> str:
-    """Say who holds the lock, as far as it is known."""
-    if holder is None:
-        return ""
-    details = [f"pid {holder.pid}", holder.application, holder.client, f"since {holder.since}" if holder.since else ""]
-    return f", held by {one_line(', '.join(part for part in details if part))}"
 
 
 def how_far(event: StepProgress) -> str:
@@ -172,8 +164,6 @@ def _failure(result: Result, paint: Paint) -> Iterator[str]:
     yield f"  {paint('failed', 'error')}   {one_line(result.name)}{place}: {one_line(result.error)}"
     for line in result.traceback.rstrip().splitlines():
         yield paint(f"           {one_line(line)}", "muted")
-    if result.commits:
-        yield f"           {counted(result.commits, 'own commit')} of it stayed in the database"
     for line in result.hint.splitlines():
         yield f"           {paint('hint:', 'info')} {one_line(line)}"
 

@@ -58,7 +58,7 @@ def hanging(text: str, *, column: int, width: int | None) -> list[str]:
     return wrap(text, max(width - column, 20), break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     """Align the rows; no name is ever cut, whatever the terminal is like."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
     return [
@@ -179,10 +179,7 @@ def status_text(project: Project, report: StatusReport, paint: Paint, *, only_vi
     if report.reading.note:
         yield paint(f"({report.reading.note})", "muted")
     if report.lock_holder is not None:
-        holder = report.lock_holder
-        who = " ".join(part for part in (f"pid {holder.pid}", holder.application, holder.client) if part)
-        since = f" since {holder.since}" if holder.since else ""
-        yield paint(f"at work on it now: {one_line(who + since)}", "warning")
+        yield paint(f"at work on it now: {one_line(str(report.lock_holder))}", "warning")
     if not only_views:
         yield from _states_text(report.migrations, paint)
     yield from _views_text(report.views, paint)
@@ -192,7 +189,7 @@ def status_text(project: Project, report: StatusReport, paint: Paint, *, only_vi
 def _states_text(migrations: Sequence[MigrationState], paint: Paint) -> Iterator[str]:
     yield ""
     rows = [(one_line(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
-    for state, line in zip(migrations, columns(rows, indent=""), strict=True):
+    for state, line in zip(migrations, aligned(rows, indent=""), strict=True):
         mark, style = _MARKS[state.status]
         yield f"  {paint(mark, style)} {line}{_remark(state, paint)}"
         if state.detail:
@@ -229,7 +226,7 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
     yield ""
     yield paint("views", "bold")
     rows = [(one_line(state.name), _view_sentence(state)) for state in views]
-    for state, line in zip(views, columns(rows, indent=""), strict=True):
+    for state, line in zip(views, aligned(rows, indent=""), strict=True):
         mark, style = (
             ("!", "error") if state.down or state.missing else ("✓", "good") if state.lives else ("-", "muted")
         )
@@ -335,7 +332,7 @@ def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
         for attempt in attempts
     ]
     styles = {AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning"}
-    for attempt, line in zip(attempts, columns(rows), strict=True):
+    for attempt, line in zip(attempts, aligned(rows), strict=True):
         yield paint(line, styles.get(attempt.state, "info"))
         if attempt.error:
             yield f"      {one_line(attempt.error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -87,10 +88,10 @@ def _renamed(before: MigrationGraph, after: MigrationGraph) -> Iterator[tuple[Mi
     for name, each in after.migrations.items():
         if name not in before.migrations and each.facts.fingerprint:
             new.setdefault(each.facts.fingerprint, []).append(each)
+    bodies = Counter(each.facts.fingerprint for each in gone)
     for old in gone:
-        twins = sum(other.facts.fingerprint == old.facts.fingerprint for other in gone)
         candidates = new.get(old.facts.fingerprint, [])
-        if twins == 1 and len(candidates) == 1:
+        if bodies[old.facts.fingerprint] == 1 and len(candidates) == 1:
             yield old, candidates[0]
 
 

@@ -88,6 +88,10 @@ class LockHolder:
     client: str = ""
     since: str = ""
 
+    def __str__(self) -> str:
+        known = (f"pid {self.pid}", self.application, self.client, f"since {self.since}" if self.since else "")
+        return ", ".join(filter(None, known))
+
 
 @dataclass(frozen=True, slots=True)
 class LockWaiting:

@@ -154,7 +154,6 @@ class View:
         position: how many views were declared before it.
         source: where it is declared.
         module: the file that declares it, as shown to people.
-        declares_uses: `uses` was given (2.1.0 only warns when it is missing).
         ignore: codes of rules that do not apply to it.
         description: the docstring.
     """
@@ -168,7 +167,6 @@ class View:
     position: int = 0
     source: SourceLocation = SourceLocation("<unknown>", 1)
     module: str = ""
-    declares_uses: bool = True
     ignore: frozenset[str] = frozenset()
     description: str = ""
 

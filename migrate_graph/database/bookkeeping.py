@@ -114,7 +114,4 @@ class Bookkeeping(ABC):
 
 def held_by(holder: LockHolder | None) -> str:
     """Say who holds the lock, to stand at the end of a message; empty when nobody knows."""
-    if holder is None:
-        return ""
-    known = [f"pid {holder.pid}", holder.application, holder.client, f"since {holder.since}" if holder.since else ""]
-    return f"; it is held by {', '.join(filter(None, known))}"
+    return f"; it is held by {holder}" if holder else ""

@@ -406,7 +406,8 @@ class ViewKeeper:
         managers = {name_of(manager): manager for manager in living}
         retired = [name for name in down if name in declared and name not in managers]
         self._ledger.forget(retired)
-        waiting = sorted(down.keys() - set(retired), key=lambda name: _place(name, list(managers)))
+        place = {name: at for at, name in enumerate(managers)}
+        waiting = sorted(down.keys() - set(retired), key=lambda name: (place.get(name, len(place)), name))
         errors: dict[str, str] = {}
         progress = True
         while waiting and progress:
@@ -477,10 +478,6 @@ def _rows_down(
 def _outline(relation: Relation) -> Relation:
     """Leave out what only a restore needs."""
     return replace(relation, items=(), grants=(), columns=())
-
-
-def _place(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
 
 
 def _losses(block: _Block, losses: Mapping[str, str]) -> ViewError:

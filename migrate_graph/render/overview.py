@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
@@ -32,15 +32,15 @@ UNDECLARED = "not in the code"
 def overview(about: About, facts: Mapping[Node, Fact], options: PictureOptions) -> Picture:
     """Compose the picture of modules."""
     modules = {node: _module_of(node, about) for node in facts}
-    names = sorted(set(modules.values()))
-    nodes = tuple(
-        _box(name, [(node, facts[node]) for node, module in modules.items() if module == name]) for name in names
-    )
+    members: dict[str, list[tuple[Node, Fact]]] = defaultdict(list)
+    for node, module in modules.items():
+        members[module].append((node, facts[node]))
+    nodes = tuple(_box(module, members[module]) for module in sorted(members))
     edges = _edges(about, modules)
     return Picture(
         question=Question.GRAPH,
         title=one_line(options.title),
-        subtitle=f"{len(names)} modules, {len(facts)} migrations and views; each arrow says how many edges it stands for",
+        subtitle=f"{len(nodes)} modules, {len(facts)} migrations and views; each arrow says how many edges it stands for",
         nodes=nodes,
         edges=edges,
         links=tuple(Link(edge.before, edge.after, edge.kind, count=edge.count) for edge in edges),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import Finding, check
 from migrate_graph.errors import UsageError
+from migrate_graph.whole_file import write_whole
 from migrate_graph.workflow.project import Project, Reading, refuse_errors, rule_settings, unknown_name
 
 if TYPE_CHECKING:
@@ -165,18 +165,6 @@ def write_file(file: Path, content: bytes) -> None:
         UsageError: it cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:100]}.")
+        write_whole(file, content)
     except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}", hint="name another place") from error
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        # mkstemp makes it private; a picture should be as readable as any file one writes.
-        mask = os.umask(0)
-        os.umask(mask)
-        scratch.chmod((file.stat().st_mode & 0o777) if file.exists() else 0o666 & ~mask)
-        scratch.replace(file)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise UsageError(f"cannot write {file}: {error.strerror}", hint="name another place") from error

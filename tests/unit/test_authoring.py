@@ -300,7 +300,7 @@ def test_windows_may_be_attributes_properties_or_classproperties(collector: Coll
         "opening",
         "Read",
     )
-    assert (view.position, view.declares_uses, view.source.path) == (7, True, __file__)
+    assert (view.position, view.source.path) == (7, __file__)
     assert Read.as_view().since == "opening"
     assert (Read.since is opening, ViewMigrationManager.since, ViewMigrationManager.until) == (True, "", "")
 
@@ -315,7 +315,7 @@ def test_a_missing_uses_is_a_warning_at_the_class(collector: Collector) -> None:
 
     assert told[0].filename == __file__
     assert Silent.as_view().uses == ()
-    assert not Silent.as_view().declares_uses
+    assert not Silent.declares("uses")
 
 
 def test_abstract_classes_are_no_views_and_subclasses_are_views_of_their_own(collector: Collector) -> None:
@@ -335,7 +335,7 @@ def test_abstract_classes_are_no_views_and_subclasses_are_views_of_their_own(col
 
     assert collector.managers == [Whole, Next]
     assert Next.as_view().uses == ()
-    assert Next.as_view().declares_uses
+    assert Next.declares("uses")
 
 
 def test_what_cannot_be_meant_is_a_type_error(collector: Collector) -> None:
