@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from migrate_graph.core.graph import MigrationGraph
@@ -10,7 +11,10 @@ from migrate_graph.core.rules import RULES, Finding, Rule, check
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.render.findings import Report, Subject
 from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.workflow.planning import select_nodes
 from migrate_graph.workflow.project import Project, Reading, rule_settings
+
+_CODES = re.compile(r"\s*MG\d*\s*(,\s*MG\d*\s*)*,?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +45,25 @@ def check_project(
         project: what is judged.
         reading: what the database remembers; None leaves the history rules out.
         base: the graph before a change; None leaves the rules that compare out.
-        select: only these codes.
+        select: only these codes (`MG101`, `MG1,MG2`), and only findings about these nodes (`+billing_*`, as `plan` takes them).
         ignore: not these codes, on top of the configured ones.
         strict: warnings count as errors.
 
     Raises:
-        UsageError: a code is unknown.
+        UsageError: a code is unknown, or a selector means nothing.
     """
     history = reading.history if reading is not None else None
-    settings = rule_settings(project, select=select, ignore=ignore, strict=strict)
+    codes = _codes_in(each for each in select if _CODES.fullmatch(each))
+    selectors = [each for each in select if not _CODES.fullmatch(each)]
+    settings = rule_settings(project, select=codes, ignore=_codes_in(ignore), strict=strict)
     findings = check(project.graph, history, base=base, ordering=project.ordering, settings=settings)
+    if selectors:
+        meant = {node.name for node in select_nodes(project, reading or Reading(), selectors)}
+        findings = tuple(
+            each
+            for each in findings
+            if not meant.isdisjoint({each.subject, *(other.subject for other in each.related)})
+        )
     errors = any(finding.severity == "error" for finding in findings)
     return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)
 
@@ -72,6 +85,11 @@ def report_of(project: Project, found: Judged, *, version: str, picture: str = "
         line_of=project.line_of,
         picture=picture,
     )
+
+
+def _codes_in(words: Iterable[str]) -> tuple[str, ...]:
+    """Give the codes of rules in what was typed: `mg101,MG2` are two."""
+    return tuple(code.strip().upper() for each in words for code in each.split(",") if code.strip())
 
 
 def _shown(project: Project) -> str:

@@ -152,6 +152,49 @@ def test_check_selects_and_ignores_codes(broken) -> None:
     assert "MG999" in wrong.err
 
 
+def test_check_selects_nodes_as_plan_does(broken) -> None:
+    def found(*words: str) -> set[str]:
+        ran = broken("check", "--json", *(part for word in words for part in ("--select", word)))
+        return {each["code"] for each in ran.json["findings"]}
+
+    assert found() == {"MG101", "MG102"}
+    assert found("create_customer") == found("crea*") == found("+create_customer,cre*") == {"MG102"}
+    assert found("ring_b") == {"MG101"}, "also where a finding names it second"
+    assert found("MG101", "create_customer") == set(), "both: of these rules what is about these"
+    assert found("mg101,MG102", "ring_a create_customer") == {"MG101", "MG102"}
+    wrong = broken("check", "--select", "create_costumer")
+    assert (wrong.code, "did you mean 'create_customer'?" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "declared", "severity", "code"),
+    [
+        ("", "", "warning", 0),
+        ('error = ["MG107"]', "", "error", 3),
+        ('ignore = ["MG107"]', "", None, 0),
+        ('ignore = ["MG1"]', "", None, 0),
+        ("", 'ignore=["MG107"]', None, 0),
+        ('error = ["MG107"]', 'ignore=["MG107"]', None, 0),
+    ],
+)
+def test_severities_come_from_settings_and_declarations(shop, settings, declared, severity, code) -> None:
+    shop.write("pyproject.toml", f'[tool.migrate]\nmigration_ordering_mode = "intertwined"\n{settings}\n')
+    shop.write(
+        "migrations.py", f"from migrate_graph import migration\n\n@migration({declared})\ndef a(db):\n    return True\n"
+    )
+    ran = shop("check", "--json")
+    assert ran.code == code
+    assert [each["severity"] for each in ran.json["findings"]] == ([severity] if severity else [])
+    assert shop("check", "--strict").code == (3 if severity else 0)
+    assert shop("plan", "--offline").code == code, "plan and apply refuse on the same errors"
+
+
+def test_graph_knows_states_only_of_a_database(shop) -> None:
+    ran = shop("graph", "--select", "state:pending")
+    assert (ran.code, "hint: add --history" in ran.err) == (2, True)
+    assert shop("graph", "--select", "state:pending", "--history").code == 0
+
+
 def test_check_needs_no_database_unless_history_is_asked_for(shop) -> None:
     unreachable = f"sqlite://{shop.path}/no/such/directory/x.db"
     assert shop("check", MIGRATE_URI=unreachable).code == 0
