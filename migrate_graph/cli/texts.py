@@ -26,6 +26,7 @@ _MARKS = {
     Status.PENDING: ("▶", "info"),
     Status.FAILED: ("✗", "error"),
     Status.INTERRUPTED: ("!", "error"),
+    Status.RUNNING: ("»", "info"),
     Status.BLOCKED: ("⊘", "warning"),
     Status.ORPHAN: ("?", "warning"),
 }

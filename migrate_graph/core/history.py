@@ -18,6 +18,8 @@ class Status(StrEnum):
     """The last attempt failed; tried again next run. `Attempt.commits` says whether anything was kept."""
     INTERRUPTED = "interrupted"
     """The process died after own commits: never run again by itself."""
+    RUNNING = "running"
+    """Unfinished like an interrupted one, but the lock is held: somebody is at work on it; only a status says so."""
     BLOCKED = "blocked"
     """Pending, but something it requires cannot run; a plan or a run says so, never the history alone."""
     ORPHAN = "orphan"

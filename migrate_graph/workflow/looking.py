@@ -12,7 +12,7 @@ import networkx as nx
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
-from migrate_graph.core.history import Attempt, History, Status
+from migrate_graph.core.history import Attempt, Status
 from migrate_graph.core.model import Migration, SourceLocation, View
 from migrate_graph.core.plan import Plan
 from migrate_graph.errors import UsageError
@@ -104,14 +104,19 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
     """Say what is known of every migration and view."""
     plan = make_plan(project, reading)
     return StatusReport(
-        migrations=tuple(_migration_states(project, reading.history, plan)),
+        migrations=tuple(_migration_states(project, reading, plan)),
         views=tuple(_view_states(project, reading)),
         reading=reading,
     )
 
 
-def _migration_states(project: Project, history: History, plan: Plan) -> Iterator[MigrationState]:
+def _migration_states(project: Project, reading: Reading, plan: Plan) -> Iterator[MigrationState]:
+    history = reading.history
     statuses, attempts = history.statuses(), history.last_attempts()
+    if reading.lock_holder is not None and history.attempts:
+        newest = history.attempts[-1].name  # what a run that holds the lock is at work on, once it has committed
+        if statuses.get(newest) is Status.INTERRUPTED:
+            statuses[newest] = Status.RUNNING
     blocked = {each.migration.name: each.by for each in plan.blocked}
     late = {step.migration.name for step in plan.steps if step.reason.late}
     for name in (*plan.order, *plan.orphans):
@@ -126,7 +131,7 @@ def _migration_states(project: Project, history: History, plan: Plan) -> Iterato
             status=status,
             when=_when(attempt) or (record.updated if record else None),
             duration=attempt.duration if attempt else None,
-            commits=attempt.commits if attempt and status in {Status.FAILED, Status.INTERRUPTED} else 0,
+            commits=attempt.commits if attempt and status in {Status.FAILED, Status.INTERRUPTED, Status.RUNNING} else 0,
             detail=f"waits for {', '.join(waits_for)}"
             if status is Status.BLOCKED
             else (attempt.error if attempt else ""),

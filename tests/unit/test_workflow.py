@@ -10,9 +10,11 @@ import pytest
 from drawing import graph_of
 
 from migrate_graph.config import Config
+from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Ordering
+from migrate_graph.core.history import Attempt, AttemptState, History, Status
 from migrate_graph.errors import InvalidGraph, UsageError
-from migrate_graph.workflow.looking import why
+from migrate_graph.workflow.looking import read_status, why
 from migrate_graph.workflow.planning import Selection, picture_format, plan_project, write_file
 from migrate_graph.workflow.project import Project, Reading, read_history
 from migrate_graph.workflow.scaffolding import numbered
@@ -149,3 +151,21 @@ def test_a_file_is_written_whole_and_as_readable_as_any(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(UsageError, match="cannot write"):
         write_file(tmp_path / "none" / "x", b"")
+
+
+def test_an_unfinished_attempt_is_running_while_somebody_holds_the_lock() -> None:
+    project = project_of("old", "busy < next")
+    history = History(
+        attempts=(
+            Attempt(1, "old", "run 1", AttemptState.RUNNING, commits=1),
+            Attempt(2, "busy", "run 2", AttemptState.RUNNING, commits=2),
+        )
+    )
+    held = read_status(project, Reading(history, "the database", lock_holder=LockHolder(4242)))
+    assert {state.name: state.status for state in held.migrations} == {
+        "old": Status.INTERRUPTED,  # of an earlier run: nobody is at work on it
+        "busy": Status.RUNNING,
+        "next": Status.BLOCKED,
+    }
+    free = read_status(project, Reading(history, "the database"))
+    assert {state.status for state in free.migrations} == {Status.INTERRUPTED, Status.BLOCKED}
