@@ -126,7 +126,7 @@ def _show_plan(
     "migrate check",
     "migrate check --format github",
     "migrate check --select MG1 --strict",
-    "migrate check --base origin/main",
+    "migrate check --base origin/main --graph change.svg",
 )
 def check(
     context: typer.Context,
@@ -143,7 +143,12 @@ def check(
     graph: GraphOption = None,
     select: Annotated[
         list[str],
-        typer.Option("--select", metavar="CODES", help="Only these: MG101, or MG1 for a hundred.", show_default=False),
+        typer.Option(
+            "--select",
+            metavar="CODES|SEL",
+            help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
+            show_default=False,
+        ),
     ] = [],  # noqa: B006 - typer copies it
     ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Not these.", show_default=False)] = [],  # noqa: B006 - typer copies it
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
@@ -165,14 +170,15 @@ def check(
         _require_format("text", {"text"}, graph, None)
     project = session.project(path)
     reading = session.reading(project) if history else Reading()
-    codes = {"select": _codes(select), "ignore": _codes(ignore)}
     change = _base(session, project, base) if base is not None else None
     before = change.graph if change else None
-    found = check_project(project, reading if history else None, base=before, strict=strict, **codes)
-    if graph is not None:
-        _Drawing(question="check", renderer=renderer).write(session, project, reading, graph)
+    history_too = reading if history else None
+    found = check_project(project, history_too, base=before, strict=strict, select=select, ignore=ignore)
+    drawn = _Drawing(question="check", renderer=renderer, change=change)
     chosen = FindingFormat.JSON if json else format_name
-    _show_findings(session, project, reading, found, chosen, change=change, output=output)
+    _show_findings(session, project, reading, found, chosen, drawn=drawn, output=output)
+    if graph is not None:
+        drawn.write(session, project, reading, graph)
     raise typer.Exit(found.exit_code)
 
 
@@ -192,18 +198,15 @@ def _show_findings(
     found: Judged,
     chosen: FindingFormat,
     *,
-    change: Base | None,
+    drawn: _Drawing,
     output: Path | None,
 ) -> None:
-    from migrate_graph.render.difference import to_mermaid
     from migrate_graph.render.findings import FINDING_FORMATS, to_text
     from migrate_graph.workflow.judging import report_of
 
     picture = ""
-    if chosen is FindingFormat.MARKDOWN and change is not None:
-        picture = to_mermaid(change.comparison, before=change.graph, after=project.graph)
-    elif chosen is FindingFormat.MARKDOWN:
-        picture = _Drawing(question="check").draw(session, project, reading, "mermaid").decode()
+    if chosen is FindingFormat.MARKDOWN and not drawn.is_empty:
+        picture = drawn.draw(session, project, reading, "mermaid").decode()
     report = report_of(project, found, version=__version__, picture=picture)
     colored = chosen is FindingFormat.TEXT and output is None
     text = to_text(report, session.console.paint_out) if colored else FINDING_FORMATS[chosen](report)
@@ -270,6 +273,8 @@ def graph(
     session = session_of(context)
     chosen = format_name or (None if output else "text")
     _require_format(chosen or "text", {"text"}, output if chosen is None else None, output)
+    if not history and any("state:" in each for each in (*select, *exclude)):
+        raise UsageError("without a database nothing has a state", hint="add --history")
     project = session.project(path)
     reading = session.reading(project) if history else Reading()
     drawn = _Drawing(
@@ -445,6 +450,12 @@ class _Drawing:
     link_template: str | None = None
     selection: Selection | None = None
     history: bool = True
+    change: Base | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is about a change that changes nothing."""
+        return self.change is not None and not self.change.comparison
 
     def draw(self, session: Session, project: Project, reading: Reading, format_name: str) -> bytes:
         """Draw it in a format."""
@@ -454,13 +465,20 @@ class _Drawing:
 
     def compose(self, session: Session, project: Project, reading: Reading) -> Picture:
         """Choose what is shown, in whatever format."""
+        title = session.console.clean(" · ".join(part for part in (project.name, reading.database) if part))
+        if self.change is not None:
+            from migrate_graph.render.difference import picture_of_change
+
+            found, before = self.change.comparison, self.change.graph
+            revision = self.change.revision
+            return picture_of_change(found, before=before, after=project.graph, title=title, revision=revision)
         from migrate_graph.render.picture import Grouping, PictureOptions
         from migrate_graph.workflow.planning import Selection, picture_of, select_nodes
 
         selected = select_nodes(project, reading, self.select, self.exclude) if self.select or self.exclude else None
         template = self.link_template if self.link_template is not None else project.config.link_template
         options = PictureOptions(
-            title=session.console.clean(" · ".join(part for part in (project.name, reading.database) if part)),
+            title=title,
             everything=self.everything,
             focus=self.focus,
             hops=self.hops,
@@ -547,7 +565,3 @@ def _deliver_json(session: Session, document: dict[str, object], output: Path | 
         session.console.show_json(document)
     else:
         _deliver(session, session.console.json_text(document).splitlines(), output)
-
-
-def _codes(given: list[str]) -> list[str]:
-    return [code.strip().upper() for each in given for code in each.split(",") if code.strip()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +82,9 @@ class Session:
 
     def who(self) -> str:
         """Give who is at the keyboard, for the journal."""
+        import getpass
+        import socket
+
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # no such user in this container

@@ -1,74 +1,132 @@
-"""A change as Mermaid: what was added, changed and removed, with what it hangs on."""
+"""Compose the picture of a change: what was added, changed and removed, with what it hangs on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 
 from migrate_graph.core.comparison import Comparison
 from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.redaction import one_line
+from migrate_graph.render.compose import STRENGTH
+from migrate_graph.render.details import Details
+from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, Question
+from migrate_graph.render.style import EdgeState, State
+from migrate_graph.render.words import key_of, wrapped
 
-LIMIT = 120
-"""Nodes; the hosts of Markdown refuse much larger diagrams."""
-
-_CLASSES = {
-    "added": "fill:#DDF4E4,stroke:#1A7F37,color:#0B4F22,stroke-width:2px",
-    "changed": "fill:#FFF0C2,stroke:#9A6700,color:#573A00,stroke-width:2px",
-    "removed": "fill:#FFFFFF,stroke:#B3261E,color:#7A120C,stroke-width:2px,stroke-dasharray:6 3",
-    "same": "fill:#F1F3F5,stroke:#7A8494,color:#414B5A",
-}
+_STATES = (State.ADDED, State.CHANGED, State.REMOVED)
 
 
-def to_mermaid(comparison: Comparison, *, before: MigrationGraph, after: MigrationGraph) -> str:
-    """Draw a change; an empty text when nothing changed, or too much to be drawn."""
-    states = _states(comparison)
-    if not states:
-        return ""
-    edges = sorted({*after.edges(), *(edge for edge in before.edges() if _gone(edge, states))})
-    edges = [edge for edge in edges if edge.before in states or edge.after in states]
-    nodes = sorted({*states, *(node for edge in edges for node in (edge.before, edge.after))})
-    if len(nodes) > LIMIT:
-        return ""
-    keys = {node: f"n{number}" for number, node in enumerate(nodes)}
-    lines = ["flowchart LR", *_nodes(nodes, keys, states), *_edges(edges, keys)]
-    used = {states.get(node, "same") for node in nodes}
-    lines += [f"  classDef {name} {style}" for name, style in _CLASSES.items() if name in used]
-    return "\n".join(lines) + "\n"
+def picture_of_change(
+    comparison: Comparison, *, before: MigrationGraph, after: MigrationGraph, title: str, revision: str
+) -> Picture:
+    """Compose the picture of a change; unchanged neighbours are drawn, the rest of the graph is not.
+
+    Args:
+        comparison: of these two graphs.
+        before: the graph of the revision.
+        after: the graph as it is.
+        title: one line.
+        revision: what is compared with, as it was named.
+    """
+    notes = _notes(comparison)
+    removed = {node for node, (state, _) in notes.items() if state is State.REMOVED}
+    edges = [*_edges(after), *(edge for edge in _edges(before) if {edge.before, edge.after} & removed)]
+    edges = sorted({edge for edge in edges if edge.before in notes or edge.after in notes})
+    shown = _in_order({*notes, *(node for edge in edges for node in (edge.before, edge.after))}, before, after)
+    gone, here = Details(About(before)), Details(About(after))
+    nodes = [_node(node, notes, before, gone) if node in removed else _node(node, notes, after, here) for node in shown]
+    links = tuple(Link(key_of(edge.before), key_of(edge.after), edge.kind) for edge in edges)
+    return Picture(
+        question=Question.CHANGE,
+        title=one_line(title),
+        subtitle=_subtitle(notes, one_line(revision)),
+        nodes=tuple(nodes),
+        edges=tuple(_arrows(edges, known={*_edges(before)})),
+        links=links,
+        about=About(after),
+        total=len(nodes),
+        shown=len(nodes),
+    )
 
 
-def _states(comparison: Comparison) -> dict[Node, str]:
-    def migrations(names: Iterable[str], state: str) -> dict[Node, str]:
-        return {Node(NodeKind.MIGRATION, name): state for name in names}
-
-    return {
-        **dict.fromkeys(comparison.added, "added"),
-        **dict.fromkeys(comparison.removed, "removed"),
-        **migrations((old.name for old, _ in comparison.renamed), "removed"),
-        **migrations((new.name for _, new in comparison.renamed), "added"),
-        **migrations((each.name for each in comparison.edited), "changed"),
-        **migrations((each.migration.name for each in comparison.reparented), "changed"),
-        **{Node(NodeKind.VIEW, each.view.name): "changed" for each in comparison.rewindowed},
+def _notes(comparison: Comparison) -> dict[Node, tuple[State, tuple[str, ...]]]:
+    """Give the state of everything that changed, and in words what changed."""
+    notes: dict[Node, tuple[State, tuple[str, ...]]] = {
+        **dict.fromkeys(comparison.added, (State.ADDED, ("added",))),
+        **dict.fromkeys(comparison.removed, (State.REMOVED, ("removed",))),
     }
+    for old, new in comparison.renamed:
+        notes[Node(NodeKind.MIGRATION, old.name)] = (State.REMOVED, ("removed: renamed",))
+        notes[Node(NodeKind.MIGRATION, new.name)] = (State.ADDED, ("added: renamed",))
+    changes: dict[Node, list[str]] = defaultdict(list)
+    for migration in comparison.edited:
+        changes[Node(NodeKind.MIGRATION, migration.name)].append("changed: edited")
+    for each in comparison.reparented:
+        changes[Node(NodeKind.MIGRATION, each.migration.name)].append("changed: requires more")
+    for window in comparison.rewindowed:
+        changes[Node(NodeKind.VIEW, window.view.name)].append(f"changed: {', '.join(window.changed)}")
+    return notes | {node: (State.CHANGED, tuple(words)) for node, words in changes.items()}
 
 
-def _gone(edge: Edge, states: dict[Node, str]) -> bool:
-    return "removed" in {states.get(edge.before), states.get(edge.after)}
+def _in_order(shown: set[Node], before: MigrationGraph, after: MigrationGraph) -> list[Node]:
+    """Sort as migrations run, what is removed behind what ran before it; then views and unknown names."""
+    order = list(About(after).order)
+    place = 0
+    for name in About(before).order:
+        if name in after.migrations:
+            place = order.index(name) + 1
+        else:
+            order.insert(place, name)
+            place += 1
+    places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(order)}
+    return sorted(shown, key=lambda node: (places.get(node, len(places)), node))
 
 
-def _nodes(nodes: Iterable[Node], keys: dict[Node, str], states: dict[Node, str]) -> Iterator[str]:
-    for node in nodes:
-        state = states.get(node, "same")
-        note = f"<br/>{state}" if state != "same" else ""
-        opening, closing = ("{{", "}}") if node.kind is NodeKind.VIEW else ("[", "]")
-        yield f'  {keys[node]}{opening}"{_label(node.name)}{note}"{closing}:::{state}'
+def _edges(graph: MigrationGraph) -> Iterator[Edge]:
+    """Give the edges that other requirements do not imply."""
+    for edge in graph.edges():
+        implied = (edge.before.name, edge.after.name) in graph.redundant_requires
+        if edge.kind is not EdgeKind.REQUIRES or not implied:
+            yield edge
 
 
-def _edges(edges: Iterable[Edge], keys: dict[Node, str]) -> Iterator[str]:
+def _node(
+    node: Node,
+    notes: Mapping[Node, tuple[State, tuple[str, ...]]],
+    graph: MigrationGraph,
+    details: Details,
+) -> PictureNode:
+    state, words = notes.get(node, (State.DECLARED, ()))
+    is_view = node.kind is NodeKind.VIEW
+    declared = graph.views.get(node.name) if is_view else graph.migrations.get(node.name)
+    name = one_line(node.name)
+    return PictureNode(
+        key=key_of(node),
+        name=name,
+        kind=str(node.kind),
+        state=state,
+        label=wrapped(name, capitals=is_view),
+        notes=("view", *words) if is_view else words,
+        module=one_line(declared.module) if declared else "",
+        source=one_line(str(declared.source)) if declared else "",
+        description=one_line(declared.description.partition("\n")[0]) if declared else "",
+        details=details.of(node),
+    )
+
+
+def _arrows(edges: list[Edge], *, known: set[Edge]) -> Iterator[PictureEdge]:
+    """Give one arrow for each pair; what was there before is drawn thin."""
+    kinds: dict[tuple[Node, Node], list[Edge]] = defaultdict(list)
     for edge in edges:
-        arrow = "-->" if edge.kind is EdgeKind.REQUIRES else f"-.->|{edge.kind}|"
-        yield f"  {keys[edge.before]} {arrow} {keys[edge.after]}"
+        kinds[edge.before, edge.after].append(edge)
+    for (before, after), found in kinds.items():
+        reasons = tuple(sorted((edge.kind for edge in found), key=STRENGTH.index))
+        state = EdgeState.OLD if known.issuperset(found) else EdgeState.LIVE
+        yield PictureEdge(key_of(before), key_of(after), reasons[0], state, reasons)
 
 
-def _label(name: str) -> str:
-    """Give a name with everything but letters, digits and `_` as Mermaid's entities."""
-    return "".join(char if char.isalnum() or char in "_ " else f"#{ord(char)};" for char in one_line(name))
+def _subtitle(notes: Mapping[Node, tuple[State, tuple[str, ...]]], revision: str) -> str:
+    counts = Counter(state for state, _ in notes.values())
+    told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    return f"since {revision}: {told or 'nothing changed'}"

@@ -29,7 +29,7 @@ _ASCII_GLYPHS = {
     State.ORPHAN: "?",
     State.CYCLE: "@",
     State.RETIRED: "-",
-}
+} | {state: STATES[state].glyph for state in (State.ADDED, State.CHANGED, State.REMOVED)}
 _ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└" + TIMES, "|-++|..''.->`x")
 
 

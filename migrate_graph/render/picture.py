@@ -22,6 +22,8 @@ class Question(StrEnum):
     """How is it built?"""
     CHECK = "check"
     """What is wrong?"""
+    CHANGE = "change"
+    """What is different since a revision?"""
 
 
 class Grouping(StrEnum):

@@ -26,6 +26,10 @@ class State(StrEnum):
     CYCLE = "cycle"
     RETIRED = "retired"
     """A view whose window is closed, or that handed over to its successor."""
+    ADDED = "added"
+    """Of a change, as the two below: there now, and not in the revision that it is compared with."""
+    CHANGED = "changed"
+    REMOVED = "removed"
 
 
 class EdgeState(StrEnum):
@@ -180,6 +184,26 @@ STATES: Final[dict[State, StateStyle]] = {
         "–",  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
         "retired view",
         line="dashed",
+        struck=True,
+    ),
+    State.ADDED: StateStyle(
+        Colours("#DDF4E4", "#1A7F37", "#0B4F22"),
+        Colours("#0B3A1C", "#57C27A", "#C9F2D6"),
+        "+",
+        "added",
+        width=2.4,
+        bold=True,
+    ),
+    State.CHANGED: StateStyle(
+        Colours("#FFF0C2", "#9A6700", "#573A00"), Colours("#3F2C00", "#E3A72F", "#FFE7B3"), "~", "changed", width=2.0
+    ),
+    State.REMOVED: StateStyle(
+        Colours("#FFFFFF", "#B3261E", "#7A120C"),
+        Colours("#0D1117", "#FF8A7A", "#FFD0C8"),
+        "-",
+        "removed",
+        line="dashed",
+        width=2.4,
         struck=True,
     ),
 }

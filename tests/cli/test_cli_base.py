@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
+
+from migrate_graph.render import FORMATS
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -94,9 +97,53 @@ def test_markdown_draws_the_change(repo) -> None:
     (repo.path / "migrations.py").write_text((repo.path / "migrations.py").read_text() + NEW)
     text = repo("check", "--base", "main", "--format", "markdown").out
     assert "flowchart LR" in text
-    assert 'add_country_20260401_001<br/>added"]:::added' in text
-    assert "widen_total_20260302_001" in text, "what it hangs on is drawn too"
+    assert 'add_country<br/>_20260401_001<br/>added"]:::added' in text
+    assert "widen_total<br/>_20260302_001" in text, "what it hangs on is drawn too"
     assert "create_customer" not in text
+
+
+def test_a_picture_shows_what_was_added_changed_and_removed(repo) -> None:
+    """Each in words, so that nobody has to tell colours apart."""
+    change(repo, "def widen_total_20260302_001", "def widen_totals_20260302_001")
+    change(repo, "(id INTEGER PRIMARY KEY)", "(id INTEGER PRIMARY KEY, email TEXT)")
+    change(repo, 'since = "create_invoice_20260301_002"', 'since = "create_customer_20260301_001"')
+    (repo.path / "migrations.py").write_text((repo.path / "migrations.py").read_text() + NEW.replace("total", "totals"))
+    ran = repo("check", "--base", "main", "--graph", "change.svg")
+    assert ran.code == 3
+    assert ran.err.endswith("drawn: change.svg\n")
+    svg = (repo.path / "change.svg").read_text()
+    for words in ("since main: 2 added, 2 changed, 1 removed", "removed: renamed", "added: renamed", "changed: edited"):
+        assert words in svg
+    repo("check", "--base", "main", "--graph", "change.txt")
+    text = (repo.path / "change.txt").read_text()
+    rows = [" ".join(line.replace("│", "").split()) for line in text.splitlines()]
+    shown = [row for row in rows if row[:1] in {"~", "+", "-"}]
+    assert shown == [
+        "~ create_customer_20260301_001 changed: edited",
+        "- widen_total_20260302_001 removed: renamed",
+        "+ widen_totals_20260302_001 added: renamed",
+        "+ add_country_20260401_001 added",
+        "~ Totals changed: since",
+    ]
+    repo("check", "--base", "main", "--graph", "change.json")
+    nodes = json.loads((repo.path / "change.json").read_text())["nodes"]
+    assert [node["state"] for node in nodes if node["name"].startswith("create_invoice")] == ["declared"]
+
+
+def test_a_picture_of_no_change_says_so(repo) -> None:
+    assert repo("check", "--base", "main", "--graph", "change.svg").code == 0
+    assert "since main: nothing changed" in (repo.path / "change.svg").read_text()
+    assert "mermaid" not in repo("check", "--base", "main", "--format", "markdown").out
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_change_is_drawn_in_every_format(repo, name: str) -> None:
+    if name == "pdf" and shutil.which("dot") is None:
+        pytest.skip("PDF needs a system Graphviz")
+    change(repo, "def widen_total_20260302_001", "def widen_totals_20260302_001")
+    file = f"change{FORMATS[name].suffixes[0]}"
+    assert repo("check", "--base", "main", "--graph", file).code == 3
+    assert (repo.path / file).stat().st_size > 100
 
 
 def test_from_a_directory_below_the_top(repo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from migrate_graph.core.comparison import Comparison, compare
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, SourceLocation, UnreachedFile, View
 from migrate_graph.core.rules.timeline import Timeline
 from migrate_graph.wording import did_you_mean, similar
+
+if TYPE_CHECKING:
+    from migrate_graph.core.comparison import Comparison
 
 # Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
 _SUGGESTIONS = 40
@@ -183,6 +185,8 @@ class Context:
     @cached_property
     def comparison(self) -> Comparison:
         """What changed since the base."""
+        from migrate_graph.core.comparison import compare
+
         return compare(before=self.base, after=self.graph)
 
     @cached_property
