@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -277,14 +278,14 @@ class Config:
 
         Args:
             values: keys in any case, with `-` or `_`; None means not given.
-            environ: what `update_from_env()` reads when it is given nothing else.
+            environ: what `update_from_env()` reads when it is given nothing else; None for the process's own.
 
         Raises:
             ConfigError: naming every fault at once.
         """
         self._values: dict[str, Any] = {}
         self._sources: dict[str, Source] = {}
-        self._environ = environ or {}
+        self._environ = environ
         self.take(_in_code(values or {}))
 
     @classmethod
@@ -350,12 +351,14 @@ class Config:
         """Take what the environment sets.
 
         Args:
-            environ: the environment; None for the one given at construction.
+            environ: the environment; None for the one given at construction, or else that of the process.
 
         Raises:
             ConfigError: naming every fault at once.
         """
-        self.take(_in_environment(self._environ if environ is None else environ, SourceKind.ENVIRONMENT))
+        if environ is None:
+            environ = os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
+        self.take(_in_environment(environ, SourceKind.ENVIRONMENT))
 
     def take(self, given: Iterable[Given], problems: Iterable[Problem] = ()) -> None:
         """Set what was given, the later over the earlier; nothing when anything is wrong.

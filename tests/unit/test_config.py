@@ -271,6 +271,14 @@ def test_update_from_env() -> None:
     assert config.schema == "c"
 
 
+def test_a_program_takes_what_its_own_environment_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.load({"migrate_table": "a"})
+    monkeypatch.setenv("MIGRATE_TABLE", "b")
+    assert config.migrate_table == "a"
+    config.update_from_env()
+    assert config.migrate_table == "b"
+
+
 def test_configs_do_not_mix() -> None:
     first, second = Config.load({"schema": "a"}), Config.load({"schema": "b"})
     assert (first.schema, second.schema) == ("a", "b")
