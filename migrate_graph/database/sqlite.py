@@ -50,6 +50,8 @@ _KEEPER_PATIENCE = 60.0
 _MOMENT = 0.5
 
 
+_LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
+
 _HINTS = {
     sqlite3.SQLITE_BUSY: "another program is writing, or holds a reading transaction open: lock_timeout sets how long to wait",
     sqlite3.SQLITE_FULL: "the disk is full: make room, then run again",
@@ -111,15 +113,29 @@ class SqliteBackend(Bookkeeping):
         if not self._writing and not self.path.exists():
             return
         try:
-            self._keeper = self._open(sqlite3.Connection)
-            self._keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._keeper = self._look_in(writing=self._writing)
         except sqlite3.Error as error:
-            raise self._unusable(error) from None
+            if getattr(error, "sqlite_errorcode", 0) not in _LEFT_BY_THE_DEAD:
+                raise self._unusable(error) from None
+            try:  # whoever opens the file next rolls back what a killed process left; a reader may not, and so could not read
+                self._look_in(writing=True).close()
+                self._keeper = self._look_in(writing=False)
+            except sqlite3.Error as still:
+                raise self._unusable(still) from None
 
-    def _open(self, factory: type[sqlite3.Connection]) -> Any:
+    def _look_in(self, *, writing: bool) -> sqlite3.Connection:
+        connection: sqlite3.Connection = self._open(sqlite3.Connection, writing=writing)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open(self, factory: type[sqlite3.Connection], *, writing: bool) -> Any:
         patience = self._settings.lock_timeout or _FOR_EVER
         connection: Any = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={'rwc' if self._writing else 'ro'}", uri=True, factory=factory, isolation_level=None,
+            f"{self.path.as_uri()}?mode={'rwc' if writing else 'ro'}", uri=True, factory=factory, isolation_level=None,
             check_same_thread=False, timeout=min(patience, _KEEPER_PATIENCE if factory is sqlite3.Connection else _MOMENT),
             detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
         )  # fmt: skip
@@ -297,7 +313,9 @@ class SqliteBackend(Bookkeeping):
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
-        return SqliteWork(self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection))
+        return SqliteWork(
+            self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection, writing=True)
+        )
 
     def explain(self, error: BaseException) -> Trouble:
         """Say what an exception of a migration means; also for exceptions that are none of the driver's."""

@@ -236,6 +236,25 @@ def test_a_full_disk_that_is_swallowed_is_no_success(on_sqlite: Field) -> None:
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_reading_after_a_kill_that_left_half_a_transaction_in_the_file(mode: str, on_sqlite: Field) -> None:
+    """Pages that no longer fitted into memory are in the file already; whoever opens it next has to roll them back."""
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO one SELECT i FROM n"
+    on_sqlite.write(
+        _one(
+            f"db.executesql('PRAGMA cache_size = 5')\ndb.executesql('CREATE TABLE one (id integer)')\ndb.executesql('{many}')\n"
+            "db.executesql('UPDATE one SET id = id + 1')\nreturn True"
+        )
+    )
+    assert on_sqlite.migrate("mark", "one_1", "--pending").code == 0
+    on_sqlite.query(f"PRAGMA journal_mode = {mode}")
+    assert on_sqlite.apply(fatal=("success written, not committed", 1)).code == -9
+    status = on_sqlite.migrate("status")
+    assert status.code == 0, status.output
+    assert on_sqlite.read().tables == set()
+    assert on_sqlite.apply().code == 0
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_file_that_another_program_writes_to(mode: str, on_sqlite: Field) -> None:
     path = on_sqlite.uri.partition("://")[2]
     on_sqlite.write(_one("db.executesql('CREATE TABLE one (id integer)')\nreturn True"))
