@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -104,6 +105,46 @@ def grown(number: int) -> Callable[[Path], None]:
     return write
 
 
+def shaped(shape: str) -> Callable[[Path], None]:
+    """Give what writes a project in the shape of a real one: its edges, under names of our own."""
+
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        requires: list[list[int]] = json.loads((ROOT / "docs" / "shapes.json").read_text(encoding="utf-8"))[shape]
+        chance = random.Random(shape)  # noqa: S311 - the same picture every time
+        names = [
+            f"{chance.choice(VERBS)}_{chance.choice(NOUNS)}_{2024 + each * 2 // len(requires)}0101_{each:03}"
+            for each in range(len(requires))
+        ]
+        text = "from migrate_graph import migration\n"
+        for name, needed in zip(names, requires, strict=True):
+            wanted = [names[each] for each in needed]
+            text += f"\n\n@migration(requires={wanted})\ndef {name}(db):\n    return True\n"
+        (directory / "migrations.py").write_text(text, encoding="utf-8")
+        settings = '[tool.migrate]\nmigrate_uri = "sqlite://shape.db"\nmigration_ordering_mode = "intertwined"\n'
+        (directory / "pyproject.toml").write_text(settings, encoding="utf-8")
+
+    return write
+
+
+def layered(directory: Path) -> None:
+    """Write a project of one migration and many views in layers, in the shape of a real one."""
+    directory.mkdir()
+    uses: list[list[int]] = json.loads((ROOT / "docs" / "shapes.json").read_text(encoding="utf-8"))["layers"]
+    chance = random.Random("layers")  # noqa: S311 - the same picture every time
+    names = [f"{chance.choice(NOUNS).title()}{chance.choice(KINDS)}{each:02}" for each in range(len(uses))]
+    text = "from migrate_graph import ViewMigrationManager, migration\n"
+    for name, needed in zip(names, uses, strict=True):
+        inside = ", ".join(names[each] for each in needed)
+        text += f"\n\nclass {name}(ViewMigrationManager):\n    uses = [{inside}]\n"
+        text += "\n    def up(self): ...\n\n    def down(self): ...\n"
+    opened = next(name for name, needed in zip(names, uses, strict=True) if not needed)
+    text += f"\n\n@migration\ndef widen_source_20260301_001(db):\n    with {opened}(db):\n        return True\n"
+    (directory / "migrations.py").write_text(text, encoding="utf-8")
+    (directory / "pyproject.toml").write_text('[tool.migrate]\nmigrate_uri = "sqlite://shape.db"\n', encoding="utf-8")
+
+
+KINDS = ("Daily", "Monthly", "Totals", "History", "Quality")
 VERBS = ("create", "add", "widen", "index", "fill", "split", "drop", "rename")
 NOUNS = ("customer", "invoice", "parcel", "tariff", "address", "ledger", "account", "batch", "label", "region")
 LAST_STEPS = "order_lines_in_cents_20260309_001+"
@@ -117,8 +158,15 @@ SCENES = (
         "invoices-before.svg", invoices, ("apply --to create_invoice_20260401_001", "plan --graph invoices-before.svg")
     ),
     Scene("invoices-after.svg", invoices, ("apply", "graph --history -o invoices-after.svg")),
+    Scene("eight-plan.svg", grown(8), ("apply --fake --exclude *_000[5-7]", "plan --graph eight-plan.svg")),
+    Scene("forty-graph.svg", grown(40), ("graph -o forty-graph.svg",)),
+    Scene("hundreds-plan.svg", grown(200), ("apply --fake --exclude *_019?", "plan --graph hundreds-plan.svg")),
     Scene("grown-modules.svg", grown(200), ("graph --group module -o grown-modules.svg",)),
     Scene("grown-plan.svg", grown(1000), ("apply --fake --exclude *_09[6-9]?", "plan --graph grown-plan.svg")),
+    Scene("linear-plan.svg", shaped("linear"), ("apply --fake --exclude *_1[01]?", "plan --graph linear-plan.svg")),
+    Scene("merges-plan.svg", shaped("merges"), ("apply --fake --exclude *_1[01]?", "plan --graph merges-plan.svg")),
+    Scene("wide-graph.svg", shaped("wide"), ("graph --all -o wide-graph.svg",)),
+    Scene("layers-graph.svg", layered, ("graph --all -o layers-graph.svg",)),
 )
 
 
