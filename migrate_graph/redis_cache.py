@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.errors import AfterworkFailed, ConfigError
@@ -58,24 +59,34 @@ def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
     except ConfigError as error:
         raise AfterworkFailed(error.message, hint=error.hint) from None
     import redis
-    from redis.backoff import ExponentialBackoff
-    from redis.retry import Retry
 
     label, secrets = redact_uri(url), secrets_of(url)
     try:
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(ExponentialBackoff(cap=1, base=0.1), tries - 1),
-        )
-        with client:
-            return f"flushed the cache {label} ({_empty(client)})"
+        return f"flushed the cache {label} ({_stubbornly(url, timeout=timeout, tries=tries)})"
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
         raise AfterworkFailed(
             f"the cache {label} could not be flushed: {told}", hint=f"{_hint(error)}; the next `migrate` tries again"
         ) from None
+
+
+def _stubbornly(url: str, *, timeout: float, tries: int) -> str:
+    """Connect and empty, again when the server does not answer; what redis-py itself tries again differs by its version."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    for tried in range(1, tries + 1):
+        try:
+            with redis.Redis.from_url(
+                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+            ) as client:
+                return _empty(client)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            if tried == tries or isinstance(error, redis.AuthenticationError):
+                raise
+        time.sleep(0.1 * tried)
+    raise AssertionError("tries is less than 1")
 
 
 def _empty(client: Redis) -> str:
