@@ -161,7 +161,8 @@ def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
         if not text.strip() or text.startswith(("def ", "class ", "async ")):
             break
         lines.insert(0, line)
-    return lines if lines and text_at(lines[0]).lstrip().startswith("@") else []
+    first = next((at for at, line in enumerate(lines) if text_at(line).startswith("@")), len(lines))
+    return lines[first:]
 
 
 def _class_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:

@@ -30,6 +30,13 @@ def test_the_caret_is_below_the_whole_name(shell, decorated: str, line: int, mar
     assert caret.count("^") == 1
 
 
+def test_the_caret_finds_decorators_right_below_other_lines(shell) -> None:
+    shell.write(
+        "migrations.py", "from migrate_graph import migration\n@migration(requires=['b'])\ndef a(db): return True\n"
+    )
+    assert "  --> migrations.py:2\n    2 | @migration(requires=['b'])\n" in shell("check").out
+
+
 def test_the_caret_of_a_view_is_at_its_window(shell) -> None:
     shell.write(
         "migrations.py",
