@@ -70,7 +70,8 @@ class Session:
         """
         from migrate_graph.workflow.project import read_history
 
-        return read_history(project.config, offline=offline, observer=self.remark, closely=closely)
+        views = project.graph.views if closely else None
+        return read_history(project.config, offline=offline, observer=self.remark, closely=views)
 
     def remark(self, event: Event) -> None:
         """Tell on stderr what a reading command waits for."""

@@ -171,8 +171,8 @@ class Backend(Protocol):
     def settle(self, debt: str) -> None:
         """Forget a debt."""
 
-    def view_presences(self) -> dict[str, ViewPresence]:
-        """Say of each manager in the view ledger what has become of its relations; writes nothing."""
+    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        """Say of each of these managers, by name, what has become of its relations, where that is known; writes nothing."""
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
         """Write Python text with a manager for each view that has none; give it with the names of the classes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -58,8 +58,8 @@ class Bookkeeping(ABC):
             history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
         return history
 
-    def view_presences(self) -> dict[str, ViewPresence]:
-        return view_presences(self._catalog(), self._view_rows())
+    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
 
     def _view_rows(self) -> dict[str, LedgerRow]:
         if self._ledger.names.views not in self._present():

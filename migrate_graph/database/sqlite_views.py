@@ -115,8 +115,9 @@ class SqliteCatalog:
 
     def find(self, identities: Iterable[str]) -> dict[str, Key]:
         """See `views.ViewCatalog`."""
-        there = {quote_identifier(cast("str", name)): name for name in self.present()}
-        return {identity: there[identity] for identity in identities if identity in there}
+        there = {cast("str", name).lower(): name for name in self.present()}
+        bare = {identity: _unquoted(identity).lower() for identity in identities}
+        return {identity: there[name] for identity, name in bare.items() if name in there}
 
     def lost(self, before: Observation) -> list[Dependent]:
         """See `views.ViewCatalog`."""
@@ -207,3 +208,9 @@ class SqliteCatalog:
         self.run(stored.definition)
         for item in stored.items:
             self.run(item.sql)
+
+
+def _unquoted(identity: str) -> str:
+    """Give the name that an identity, quoted or not, with or without `main.`, stands for."""
+    name = re.sub(r'^(?:main|"main")\s*\.\s*', "", identity, flags=re.IGNORECASE)
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

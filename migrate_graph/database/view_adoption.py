@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 
 from migrate_graph.database.postgres_views import PostgresCatalog
 from migrate_graph.database.view_ledger import LedgerRow, Relation
-from migrate_graph.database.view_text import names_written, speaks_of
+from migrate_graph.database.view_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.wording import did_you_mean, similar
 
@@ -73,7 +73,7 @@ def owners(
         The managers by identity of their views.
     """
     new = {name: manager.kind for name, manager in managers.items() if name not in rows and manager.kind}
-    written = {name: names_written(kind) for name, kind in new.items()}
+    written = {name: names_created(kind) for name, kind in new.items()}
     there = catalog.find({each for names in written.values() for each in names})
     views = {key: each for key, each in catalog.observe().relations.items() if each.definition} if new else {}
     owned: dict[str, ManagerName] = {}

@@ -1,4 +1,4 @@
-"""Compares what the view ledger remembers of managed views with what the database has."""
+"""Compares what the view ledger remembers of managed views, or their text says, with what the database has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migrate_graph.database.view_ledger import LedgerRow, Relation, ViewState
+from migrate_graph.database.view_text import names_created
 from migrate_graph.database.views import ViewCatalog
 
 
@@ -13,10 +14,8 @@ from migrate_graph.database.views import ViewCatalog
 class ViewPresence:
     """What has become of the relations that a manager made last.
 
-    A manager that this tool has never run (a database taken over) has none of these.
-
     Attributes:
-        relations: identities, as they were made.
+        relations: identities, as they were made; of a manager that never ran here (a database taken over), as it writes them.
         missing: those that are not in the database.
         changed: those whose definition is another than the one they were made with.
         down: it was taken down and not brought back.
@@ -28,16 +27,26 @@ class ViewPresence:
     down: bool = False
 
 
-def view_presences(catalog: ViewCatalog, rows: Mapping[str, LedgerRow]) -> dict[str, ViewPresence]:
-    """Look at every relation in the view ledger; writes nothing.
+def view_presences(
+    catalog: ViewCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, type]
+) -> dict[str, ViewPresence]:
+    """Look for every relation of some managers; writes nothing.
 
     Args:
         catalog: of the database.
         rows: of the view ledger, by manager.
+        managers: by name; one that never ran here is known when the SQL in its `up()` says what it creates.
     """
-    there = catalog.find([relation.identity for row in rows.values() for relation in row.relations])
+    known = {name: row for name, row in rows.items() if name in managers}
+    written = {name: names_created(kind) for name, kind in managers.items() if name not in rows}
+    there = catalog.find([relation.identity for row in known.values() for relation in row.relations])
     now = {relation.identity: relation for relation in catalog.describe(there.values()).values()}
-    return {name: _presence(row, now) for name, row in rows.items()}
+    found = catalog.find([each for names in written.values() for each in names])
+    return {name: _presence(row, now) for name, row in known.items()} | {
+        name: ViewPresence(names, missing=tuple(each for each in names if each not in found))
+        for name, names in written.items()
+        if names
+    }
 
 
 def _presence(row: LedgerRow, now: Mapping[str, Relation]) -> ViewPresence:

@@ -10,7 +10,7 @@ from typing import Any
 _NAME = r'(?:(?!IF\b)[^\W\d]\w*|"(?:[^"\0]|"")+")'
 _STATEMENT = re.compile(
     r"\b(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:RECURSIVE\s+)?(?:MATERIALIZED\s+)?VIEW\s+"
-    r"(?:IF\s+NOT\s+EXISTS\s+)?|DROP\s+(?:MATERIALIZED\s+)?VIEW\s+(?:IF\s+EXISTS\s+)?)"
+    r"(?:IF\s+NOT\s+EXISTS\s+)?)"
     rf"(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)(?![\w.{{%]|\s*\.)",
     re.IGNORECASE,
 )
@@ -19,22 +19,20 @@ _STATEMENT = re.compile(
 def speaks_of(kind: type, name: str) -> bool:
     """Tell whether `up()` of a manager's class, or a text or function it refers to, names something: then it owns it."""
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-    return any(pattern.search(text) for text in _texts(kind, "up"))
+    return any(pattern.search(text) for text in _texts(kind))
 
 
-def names_written(kind: type) -> tuple[str, ...]:
-    """Give the views that `up()` creates or `down()` drops, as the SQL writes them; empty when it puts them together."""
-    found = {
-        match["name"] for text in _texts(kind, "up", "down") for match in _STATEMENT.finditer(text.replace("%%", "%"))
-    }
-    return tuple(sorted(found))
+def names_created(kind: type) -> tuple[str, ...]:
+    """Give the views that `up()` of a manager's class creates, as the SQL writes them; empty when it puts them together."""
+    texts = (text.replace("%%", "%") for text in _texts(kind))
+    return tuple(sorted({match["name"] for text in texts for match in _STATEMENT.finditer(text)}))
 
 
-def _texts(kind: type, *methods: str) -> Iterator[str]:
+def _texts(kind: type) -> Iterator[str]:
     for base in kind.__mro__:
         # Not its docstring or module: what is told about it is not what it does.
         yield from (value for name, value in vars(base).items() if isinstance(value, str) and not name.startswith("__"))
-    waiting: list[tuple[Any, dict[str, Any]]] = [(getattr(kind, method, None), {}) for method in methods]
+    waiting: list[tuple[Any, dict[str, Any]]] = [(getattr(kind, "up", None), {})]
     seen: set[int] = set()
     while waiting:
         value, scope = waiting.pop()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
-from migrate_graph.core.model import Registry, SourceLocation
+from migrate_graph.core.model import Registry, SourceLocation, View
 from migrate_graph.core.rules import Finding, RuleSettings, check
 from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.loader import load
@@ -65,7 +65,7 @@ class Reading:
         database: its label, redacted; empty without one.
         note: why the history is empty although one may have expected more; empty when it was read.
         lock_holder: who is at work on it just now.
-        presences: what has become of the relations of each view manager that ran here.
+        presences: what has become of the relations of each view manager, where that is known.
     """
 
     history: History = field(default_factory=History)
@@ -166,7 +166,11 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
 
 
 def read_history(
-    config: Config, *, offline: bool = False, observer: Observer = ignore_events, closely: bool = False
+    config: Config,
+    *,
+    offline: bool = False,
+    observer: Observer = ignore_events,
+    closely: Mapping[str, View] | None = None,
 ) -> Reading:
     """Read what the database remembers; never write, never create a file.
 
@@ -174,7 +178,7 @@ def read_history(
         config: the settings.
         offline: do not ask the database, even when one is configured.
         observer: told while the database is waited for.
-        closely: also ask who holds the lock, and what has become of the views.
+        closely: also ask who holds the lock, and what has become of these views.
 
     Raises:
         DatabaseUnreachable: it is configured and does not answer.
@@ -192,8 +196,8 @@ def read_history(
         return Reading(
             history=backend.read_history(),
             database=backend.label,
-            lock_holder=backend.lock_holder() if closely else None,
-            presences=backend.view_presences() if closely else {},
+            lock_holder=backend.lock_holder() if closely is not None else None,
+            presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
         )
 
 

@@ -144,13 +144,13 @@ def test_a_view_changed_or_dropped_by_hand_is_noticed(stand: PostgresStand, post
     stand.connection.commit()
     stand("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     stand.connection.commit()
-    assert view_presences(catalog, rows) == {
+    assert view_presences(catalog, rows, dict.fromkeys("ABC", object)) == {
         "A": ViewPresence(("public.a",)),
         "B": ViewPresence(("public.b",), changed=("public.b",)),
         "C": ViewPresence(("public.c",), missing=("public.c",)),
     }
     elder = LedgerRow("B", ViewState.DOWN, "m", (Relation("public.b", "b", "VIEW", fingerprint="9:0123"),))
-    assert view_presences(catalog, {"B": elder}) == {"B": ViewPresence(("public.b",), down=True)}
+    assert view_presences(catalog, {"B": elder}, {"B": object}) == {"B": ViewPresence(("public.b",), down=True)}
 
 
 def test_the_same_on_sqlite(tmp_path: Path) -> None:
@@ -160,7 +160,28 @@ def test_the_same_on_sqlite(tmp_path: Path) -> None:
     stand.keeper.take_down([a], [a], migration="m")
     stand.keeper.bring_up()
     catalog = SqliteCatalog(lambda: stand.connection)
-    assert view_presences(catalog, stand.keeper._ledger.read()) == {"A": ViewPresence(('"a"',))}
+    assert view_presences(catalog, stand.keeper._ledger.read(), {"A": object}) == {"A": ViewPresence(('"a"',))}
     stand("DROP VIEW a", "CREATE VIEW a AS SELECT 1 AS id")
-    assert view_presences(catalog, stand.keeper._ledger.read()) == {"A": ViewPresence(('"a"',), changed=('"a"',))}
+    assert view_presences(catalog, stand.keeper._ledger.read(), {"A": object}) == {
+        "A": ViewPresence(('"a"',), changed=('"a"',))
+    }
+    stand.connection.close()
+
+
+class New:
+    db: Any
+
+    def up(self) -> None:
+        self.db.executesql('CREATE VIEW main."Mixed" AS SELECT 1 AS one')
+        self.db.executesql("CREATE VIEW plain AS SELECT 1 AS one")
+
+
+def test_a_manager_that_never_ran_here_is_looked_for_by_its_text(tmp_path: Path) -> None:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand('CREATE VIEW "mixed" AS SELECT 1 AS one')
+    catalog = SqliteCatalog(lambda: stand.connection)
+    names = ('main."Mixed"', "plain")
+    assert view_presences(catalog, {}, {"New": New}) == {"New": ViewPresence(names, missing=("plain",))}
+    stand("CREATE VIEW PLAIN AS SELECT 1 AS one")
+    assert view_presences(catalog, {}, {"New": New, "Silent": object}) == {"New": ViewPresence(names)}
     stand.connection.close()

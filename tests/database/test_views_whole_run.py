@@ -431,6 +431,12 @@ def test_views_of_a_database_taken_over_have_managers_already(project: Project, 
     project.write("migrations.py", TAKEN_OVER)
     done = project.migrate("views", "adopt")
     assert (done.returncode, done.stdout) == (0, "nothing to adopt: every view has a manager\n"), done.stderr
+    assert "not in the database" not in project.migrate("status", "--views").stdout
+    ask("ALTER VIEW v_totals RENAME TO v_away")
+    told = project.migrate("status", "--views").stdout
+    assert told.count("not in the database") == 1
+    assert "not in the database: v_totals" in told
+    ask("ALTER VIEW v_away RENAME TO v_totals")
     ask("CREATE VIEW v_reader AS SELECT id FROM v_totals UNION ALL SELECT id FROM v_named")
     done = project.migrate("views", "adopt")
     assert done.returncode == 0, done.stderr
