@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
@@ -152,6 +154,15 @@ class Console:
         """Print a JSON document on stdout; indent None makes it one line."""
         _write(self.out, self.json_text(document, indent=indent) + "\n")
         self.out.flush()
+
+    def show_event(self, document: Mapping[str, Any]) -> None:
+        """Print a line of a JSON stream on stdout, at once; as with `tell`, a reader that went away stops no migration."""
+        try:
+            self.show_json(document, indent=None)
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):  # else Python complains at exit about what the stream still holds
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            self.out = _Nowhere()
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
         """Give a JSON document as text, without secrets."""

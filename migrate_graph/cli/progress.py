@@ -96,7 +96,7 @@ class JsonProgress:
             self._sequence += 1
             ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = {"type": kind, "seq": self._sequence, "ts": ts, "message": message, **fields}
-            self.console.show_json(line, indent=None)
+            self.console.show_event(line)
 
 
 EVENT_TYPES: dict[type, str] = {

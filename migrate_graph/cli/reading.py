@@ -376,7 +376,8 @@ def log(
     elif attempts:
         _deliver(session, log_text(attempts, session.console.paint_out), None)
     else:
-        session.console.tell(reading.note or "the journal has no attempt")
+        of = f" of {session.console.clean(name)}" if name is not None else ""
+        session.console.tell(reading.note or f"the journal has no attempt{of}")
 
 
 @command("migrate explain MG101", "migrate explain dependency-cycle", "migrate explain")

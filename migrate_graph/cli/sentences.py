@@ -127,7 +127,7 @@ def headline(finished: RunFinished) -> str:
     """Give the first line of the summary."""
     applied = len(finished.of(Outcome.APPLIED))
     if not finished.results and not finished.signal:
-        return "nothing to do: every migration is applied"
+        return "nothing to do: all that was asked for is applied"
     counts = [f"{applied} applied"]
     failed = sum(result.outcome.failed for result in finished.results)
     counts += [f"{failed} failed"] if failed else []

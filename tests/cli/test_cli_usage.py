@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,15 @@ def test_a_closed_pipe_is_no_traceback(shop) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=shop.path, capture_output=True, text=True, check=False)
     assert done.stdout.strip() in {"0", "141"}
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["apply --json", "apply --output plain 2>&1", "apply --output rich 2>&1"])
+def test_a_reader_that_goes_away_stops_no_run(shop, words: str) -> None:
+    command = f"{sys.executable} -m migrate_graph {words} | head -c 1; echo ${{PIPESTATUS[0]}}"
+    environ = {**os.environ, **shop.env}  # noqa: TID251 - tests are an edge too
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=shop.path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.stdout[1:].strip() == "0", done.stdout
+    assert done.stderr == ""
+    assert "3 applied" in shop("status").out

@@ -99,7 +99,7 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
 @pytest.mark.parametrize(
     ("finished", "first", "last"),
     [
-        (RunFinished("r", (), 0.0), "nothing to do: every migration is applied", "nothing to do: every migration is applied"),
+        (RunFinished("r", (), 0.0), "nothing to do: all that was asked for is applied", "nothing to do: all that was asked for is applied"),
         (RunFinished("r", (Result("a", Outcome.APPLIED),), 1.0), "1 applied in 1.0 s", "committed: a"),
         (
             RunFinished("r", (Result("a", Outcome.INTERRUPTED), Result("b", Outcome.NOT_REACHED)), 1.0, signal=15),
