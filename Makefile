@@ -61,6 +61,10 @@ fast: install ## the tests that start no server and kill no process
 test: install ## the whole suite, on real PostgreSQL, Redis and SQLite
 	$(BIN)/pytest -n $(WORKERS)
 
+.PHONY: core
+core: install ## every branch of the core is taken by its own tests
+	$(BIN)/pytest -q -n $(WORKERS) tests/unit/test_core_*.py --cov=migrate_graph.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
 .PHONY: faults
 faults: install ## kills, signals and server faults, with all seeds
 	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
@@ -75,7 +79,7 @@ docs: install ## write the generated pages and pictures, then build the site, st
 	$(BIN)/mkdocs build --strict
 
 .PHONY: check
-check: lint types house test docs ## what CI runs
+check: lint types house test core docs ## what CI runs
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -11,7 +11,6 @@ from drawing import graph_of
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
 from migrate_graph.core.rules import RULES, RuleSettings, check
-from migrate_graph.render.difference import LIMIT, to_mermaid
 
 SETTINGS = RuleSettings(select=("MG5",))
 
@@ -92,21 +91,3 @@ def test_every_finding_has_a_hint_and_every_rule_its_page() -> None:
         assert rule.needs_base
         for heading in ("## What it finds", "## Why it matters", "## How to fix it"):
             assert heading in rule.page
-
-
-def test_the_change_is_drawn_with_what_it_hangs_on() -> None:
-    before = graph("a < b < c", "x", a="1", b="2", c="3", x="4")
-    after = graph("a < b < d", "x", a="1", b="9", d="5", x="4", views={'Q"]<script>': {"since": "d"}})
-    text = to_mermaid(compare(before=before, after=after), before=before, after=after)
-    lines = text.splitlines()
-    assert lines[0] == "flowchart LR"
-    assert sum("]:::" in line or "}}:::" in line for line in lines) == 5, (
-        "a, b, c, d and the view; x has nothing to do with it"
-    )
-    assert any('"c<br/>removed"]:::removed' in line for line in lines)
-    assert any('"b<br/>changed"]:::changed' in line for line in lines)
-    assert "<script>" not in text
-    assert text == to_mermaid(compare(before=before, after=after), before=before, after=after)
-    assert to_mermaid(compare(before=before, after=before), before=before, after=before) == ""
-    crowd = graph(" < ".join(f"m{number}" for number in range(LIMIT + 2)))
-    assert to_mermaid(compare(before=graph("a"), after=crowd), before=graph("a"), after=crowd) == ""
