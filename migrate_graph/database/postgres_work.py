@@ -73,11 +73,12 @@ class WorkConnection(pg.connection):
         self._marked_durably = False
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
-        if len(arguments) < 2 and options.get("cursor_factory") is None:
-            options["cursor_factory"] = WorkCursor
-        else:
-            self.before_statement()  # a cursor of another class cannot call it later
-        return super().cursor(*arguments, **options)
+        name, factory, *rest = (*arguments, None, None)[: max(2, len(arguments))]
+        default: Any = self.cursor_factory
+        chosen: Any = options.pop("cursor_factory", factory) or default or WorkCursor
+        if not issubclass(chosen, WorkCursor):
+            chosen = type(chosen.__name__, (WorkCursor, chosen), {})
+        return super().cursor(options.pop("name", name), chosen, *rest, **options)
 
     def before_statement(self) -> None:
         """Send the marker if the next statement opens a transaction (or, in autocommit, if none is durable yet)."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.dal import define_ledger, discard, make_dal
@@ -47,9 +47,9 @@ class WorkCursor(sqlite3.Cursor):
     connection: WorkConnection
 
     def execute(self, sql: str, parameters: Any = (), /) -> WorkCursor:
+        self.connection.before_statement(sql)
         if self.connection.swallows(sql):
             return self
-        self.connection.before_statement(sql)
         self.connection.patiently(partial(super().execute, sql, parameters))
         self.connection.after_statement(sql)
         return self
@@ -86,8 +86,30 @@ class WorkConnection(sqlite3.Connection):
 
     def cursor(self, factory: Any = WorkCursor) -> Any:
         if not issubclass(factory, WorkCursor):
-            self.before_statement("")
+            factory = WorkCursor if factory is sqlite3.Cursor else type(factory.__name__, (WorkCursor, factory), {})
         return super().cursor(factory)
+
+    # These make a cursor in C, past the method above.
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, script: str, /) -> Any:
+        return self.cursor().executescript(script)
+
+    def blobopen(self, *arguments: Any, **options: Any) -> Any:
+        self.before_statement("")
+        return super().blobopen(*arguments, **options)
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> Literal[False]:
+        if kind is None:
+            self.commit()
+        else:
+            self.rollback()
+        return False
 
     def patiently(self, call: Callable[[], object]) -> None:
         """Repeat while another program holds the database, up to `patience` seconds.
