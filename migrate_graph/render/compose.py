@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cache
 from urllib.parse import quote
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
@@ -76,8 +77,10 @@ def build_picture(
     question = Question(question)
     shown = choose(question, about, facts, options)
     composer = _Composer(about, facts, options, ring_edges(about), Details(about))
-    whole = None if shown.whole else composer.compose(Question.GRAPH, Shown(frozenset(facts), whole=True), whole=None)
-    return composer.compose(question, shown, whole=whole)
+    picture = composer.compose(question, shown)
+    if shown.whole:
+        return picture
+    return replace(picture, rest=cache(lambda: composer.compose(Question.GRAPH, Shown(frozenset(facts), whole=True))))
 
 
 def check_link_template(template: str) -> None:
@@ -102,7 +105,7 @@ class _Composer:
     rings: AbstractSet[tuple[Node, Node]]
     details: Details
 
-    def compose(self, question: Question, shown: Shown, *, whole: Picture | None) -> Picture:
+    def compose(self, question: Question, shown: Shown) -> Picture:
         """Draw these nodes, in the order of the run."""
         earlier = {} if shown.whole else self._earlier(shown.nodes)
         gathered = self._gathered_orphans(shown.nodes)
@@ -122,7 +125,6 @@ class _Composer:
             left_to_right=usual,
             total=len(self.facts),
             shown=len(shown.nodes),
-            whole=whole,
         )
         return replace(picture, left_to_right=runs_left_to_right(picture))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -207,7 +208,7 @@ class Picture:
         left_to_right: direction of time; otherwise top to bottom.
         total: nodes there are, drawn or not.
         shown: nodes that are drawn, each one of a gathered box counted.
-        whole: the picture of everything, where this one leaves something out.
+        rest: composes the picture of everything, where this one leaves something out; see `whole`.
     """
 
     question: Question
@@ -221,4 +222,9 @@ class Picture:
     left_to_right: bool = True
     total: int = 0
     shown: int = 0
-    whole: Picture | None = field(default=None, repr=False)
+    rest: Callable[[], Picture] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def whole(self) -> Picture | None:
+        """The picture of everything, where this one leaves something out: composed when asked for, as few formats show it."""
+        return self.rest() if self.rest else None
