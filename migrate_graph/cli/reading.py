@@ -169,7 +169,7 @@ def check(
     if graph is not None:
         _require_format("text", {"text"}, graph, None)
     project = session.project(path)
-    reading = session.reading(project) if history else Reading()
+    reading = _asked_history(session, project) if history else Reading()
     change = _base(session, project, base) if base is not None else None
     before = change.graph if change else None
     history_too = reading if history else None
@@ -180,6 +180,17 @@ def check(
     if graph is not None:
         drawn.write(session, project, reading, graph)
     raise typer.Exit(found.exit_code)
+
+
+def _asked_history(session: Session, project: Project) -> Reading:
+    """Read the history that `--history` asked for: to judge an empty one instead would pass in silence."""
+    if not project.config.has_database:
+        hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+        raise UsageError("--history asks the database, and no database is configured", hint=hint)
+    reading = session.reading(project)
+    if reading.note:
+        session.console.tell(f"({reading.note})")
+    return reading
 
 
 def _base(session: Session, project: Project, revision: str) -> Base:
@@ -276,7 +287,7 @@ def graph(
     if not history and any("state:" in each for each in (*select, *exclude)):
         raise UsageError("without a database nothing has a state", hint="add --history")
     project = session.project(path)
-    reading = session.reading(project) if history else Reading()
+    reading = _asked_history(session, project) if history else Reading()
     drawn = _Drawing(
         question="graph",
         renderer=renderer,

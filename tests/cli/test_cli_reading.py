@@ -195,6 +195,14 @@ def test_graph_knows_states_only_of_a_database(shop) -> None:
     assert shop("graph", "--select", "state:pending", "--history").code == 0
 
 
+def test_history_is_never_judged_without_a_database(shop) -> None:
+    for command in ("check", "graph"):
+        ran = shop(command, "--history", MIGRATE_URI="")
+        assert (ran.code, ran.out) == (2, "")
+        assert "no database is configured" in ran.err
+    assert shop("check", "--history").err == "(nothing was ever applied to it)\n"
+
+
 def test_check_needs_no_database_unless_history_is_asked_for(shop) -> None:
     unreachable = f"sqlite://{shop.path}/no/such/directory/x.db"
     assert shop("check", MIGRATE_URI=unreachable).code == 0
