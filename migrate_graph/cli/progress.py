@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 HEARTBEAT = 30.0
 """Seconds of silence after which a line says that the work goes on: CI systems kill silent jobs."""
 
+PROGRESS_EVERY = 5.0
+"""Seconds between two lines about one kind of progress: a batched body may report it a thousand times."""
+
 STREAM_VERSION = "1.0"
 """Of the JSON lines: a minor step adds, a major step changes. Ignore what you do not know."""
 
@@ -142,6 +145,7 @@ class PlainProgress:
         self._running: StepStarted | None = None
         self._since = 0.0
         self._waiting = ""
+        self._progressed = 0.0
         self._ended = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -161,10 +165,25 @@ class PlainProgress:
                 self.console.tell()
                 for line in summary(event, self.console.paint_err):
                     self.console.tell(line)
-            elif not isinstance(event, LockAcquired) or event.waited:
+            elif self._is_news(event):
                 self._line(sentence(event), style_of(event.result.outcome) if isinstance(event, StepFinished) else "")
 
+    def _is_news(self, event: Event) -> bool:
+        """Tell whether an event is worth a line: progress of one kind only every few seconds, and its end."""
+        if isinstance(event, LockAcquired):
+            return bool(event.waited)
+        if not isinstance(event, StepProgress | RestoreProgress):
+            return True
+        now = time.monotonic()
+        complete = event.done == event.total if isinstance(event, StepProgress) else event.read == event.size
+        if not complete and now - self._progressed < PROGRESS_EVERY:
+            return False
+        self._progressed = now
+        return True
+
     def _remember(self, event: Event) -> None:
+        if isinstance(event, StepStarted | RestoreStarted):
+            self._progressed = 0.0
         if isinstance(event, StepStarted):
             self._running, self._since, self._waiting = event, time.monotonic(), ""
         elif isinstance(event, StepWaiting):

@@ -186,3 +186,14 @@ def test_live_survives_every_event_and_obeys_no_text() -> None:
     assert "[bold]y" in text
     assert "[red]bad" in text
     assert "1 applied, 1 failed" in text
+
+
+def test_plain_progress_says_how_far_it_is_only_now_and_then() -> None:
+    console, _, err = consoles()
+    with PlainProgress(console) as progress:
+        progress(events.StepStarted("backfill", 1, 1, SourceLocation("m.py", 1)))
+        for done in range(1, 1001):
+            progress(events.StepProgress("backfill", done, 1000, "rows"))
+    told = [line for line in err.getvalue().splitlines() if "rows" in line]
+    assert len(told) == 2, "the first and the last"
+    assert "1,000 of 1,000 rows (100%)" in told[-1]
