@@ -40,7 +40,10 @@ def two_2(db):
 @pytest.fixture
 def own_field(own_postgres: PostgresServer, tmp_path: Path) -> tuple[Field, PostgresServer]:
     """A project on a server of its own, to stop."""
-    own_postgres.execute("CREATE DATABASE app OWNER app")
+    # What was committed must survive the server's own death here.
+    own_postgres.execute(
+        "CREATE DATABASE app OWNER app", "ALTER SYSTEM SET synchronous_commit = on", "SELECT pg_reload_conf()"
+    )
     return Field(tmp_path / "project", own_postgres.app_uri("app")), own_postgres
 
 
