@@ -78,9 +78,9 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
 @pytest.mark.parametrize("piece", ["a://b:", "password=", "password ", "'password':'", "x" * 10, "@", "://", '"'])
 def test_time_is_linear(piece: str) -> None:
     text = piece * (500_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     redact(text, "secret")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_uri() -> None:

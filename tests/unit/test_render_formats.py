@@ -507,9 +507,9 @@ def test_strangers_never_look_like_a_chain() -> None:
 def test_two_thousand_nodes_are_written_as_text_in_no_time() -> None:
     wide = graph_of(*(f"root < m{number:04d} < end{number // 50:04d}" for number in range(2000)))
     picture = build_picture(Question.GRAPH, wide, options=PictureOptions(everything=True))
-    started = time.perf_counter()
+    started = time.process_time()
     to_text(picture)
-    assert time.perf_counter() - started < 2, "it took 10 s when cutting a note was quadratic"
+    assert time.process_time() - started < 2, "it took 10 s when cutting a note was quadratic"
 
 
 def test_the_plan_of_two_thousand_draws_what_runs() -> None:
