@@ -134,18 +134,22 @@ REGIONS: dict[str, Callable[[], str]] = {
 
 def with_regions(page: Path) -> str:
     """Give a hand-written page with its generated regions filled in."""
-    return REGION.sub(lambda match: match[1] + REGIONS[match[2]]() + match[3], page.read_text(encoding="utf-8"))
+    made = {name: REGIONS[name]() for _, name, _ in REGION.findall(page.read_text(encoding="utf-8"))}
+    # Making takes seconds; read again, so that nobody's edit of the meantime is undone.
+    return REGION.sub(lambda match: match[1] + made[match[2]] + match[3], page.read_text(encoding="utf-8"))
 
 
-def generated() -> dict[Path, str]:
-    """Give every generated file with what should be in it."""
-    pages = {page: with_regions(page) for page in sorted(DOCS.glob("*.md"))}
-    return pages | {DOCS / "pictures" / scene.file: gallery.draw(scene) for scene in gallery.SCENES}
+def generated() -> Iterator[tuple[Path, str]]:
+    """Give every generated file with what should be in it, one after the other."""
+    for page in sorted(DOCS.glob("*.md")):
+        yield page, with_regions(page)
+    for scene in gallery.SCENES:
+        yield DOCS / "pictures" / scene.file, gallery.draw(scene)
 
 
 def main() -> None:
     """Write what is stale."""
-    for path, text in generated().items():
+    for path, text in generated():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

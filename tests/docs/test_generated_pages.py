@@ -29,7 +29,7 @@ def words_of(text: str) -> list[str]:
 
 def test_generated_pages_are_fresh(generator: ModuleType) -> None:
     stale = []
-    for path, text in generator.generated().items():
+    for path, text in generator.generated():
         there = path.read_text(encoding="utf-8") if path.exists() else "<absent/>"
         same = words_of(there) == words_of(text) if path.suffix == ".svg" else there == text
         stale += [] if same else [str(path.relative_to(ROOT))]
