@@ -1,0 +1,76 @@
+"""What commands cost, from a new process to its end, and what a migration costs above its own statement and commit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+STEP = "@migration\ndef step_20260101_{0:04d}(db):\n    db.executesql('CREATE TABLE t_{0} (id integer)')\n    return True\n\n"
+
+
+def project(directory: Path, size: int) -> Path:
+    """Write a project of independent migrations, each of one statement."""
+    directory.mkdir()
+    steps = "".join(STEP.format(number) for number in range(size))
+    (directory / "migrations.py").write_text(f"from migrate_graph import migration\n\n{steps}")
+    return directory
+
+
+def migrate(directory: Path, *typed: str) -> float:
+    """Run a command in a process of its own; give its seconds."""
+    environment = {**os.environ, "MIGRATE_URI": f"sqlite://{directory / 'bench.db'}"}  # noqa: TID251 - a test is an edge
+    started = perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "migrate_graph", *typed], cwd=directory, env=environment, check=True, capture_output=True
+    )
+    return perf_counter() - started
+
+
+@pytest.mark.parametrize("typed", ["--help", "check", "status", "plan", "apply"])
+def test_a_command_with_nothing_to_do(benchmark: BenchmarkFixture, tmp_path: Path, typed: str) -> None:
+    directory = project(tmp_path / "idle", 28)
+    migrate(directory, "apply")
+    benchmark.pedantic(migrate, args=(directory, typed), rounds=7, warmup_rounds=1)
+
+
+def test_help_costs_less_than_half_of_what_a_plan_does(tmp_path: Path) -> None:
+    directory = project(tmp_path / "help", 28)
+    assert fastest(lambda: migrate(directory, "--help")) < fastest(lambda: migrate(directory, "plan")) / 2
+
+
+def test_four_times_as_many_migrations_are_applied_in_at_most_six_times_as_long(tmp_path: Path) -> None:
+    some, more = (migrate(project(tmp_path / str(size), size), "apply") for size in (250, 1000))
+    assert more < 6 * some
+
+
+def test_a_migration_above_its_own_statement_and_commit(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Compare with `extra_info["bare"]`: the same tables, each made and committed by the driver alone."""
+    sizes = iter(range(1000))
+    seconds = benchmark.pedantic(lambda: migrate(project(tmp_path / f"p{next(sizes)}", 500), "apply"), rounds=3)
+    benchmark.extra_info["bare"] = bare = fastest(lambda: by_the_driver(tmp_path / f"bare{next(sizes)}.db", 500))
+    assert seconds > bare, "a journal and a ledger cost something"
+
+
+def by_the_driver(path: Path, size: int) -> float:
+    """Make the tables of a project without us; give the seconds."""
+    started = perf_counter()
+    connection = sqlite3.connect(path, isolation_level=None)
+    for number in range(size):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"CREATE TABLE t_{number} (id integer)")
+        connection.execute("COMMIT")
+    connection.close()
+    return perf_counter() - started
+
+
+def fastest(work: Callable[[], float], rounds: int = 3) -> float:
+    """Give the seconds of the fastest of some rounds: the one that was disturbed least."""
+    return min(work() for _ in range(rounds))
