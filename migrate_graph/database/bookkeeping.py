@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import random
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from migrate_graph.core.events import LockHolder
+from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.ledger import AttemptKey, Ledger
 from migrate_graph.database.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.database.view_presence import ViewPresence, view_presences
 from migrate_graph.database.views import ViewCatalog
+from migrate_graph.errors import LockTimeout
+from migrate_graph.interruption import Interruption
+
+_TELL_EVERY = 10.0
+# Short at first, since most runs have nothing to do, then as long as politeness asks.
+_FIRST_PAUSE = 0.1
 
 
 class Bookkeeping(ABC):
@@ -23,6 +32,8 @@ class Bookkeeping(ABC):
     label: str
     secrets: tuple[str, ...]
     _ledger: Ledger
+    _longest_pause: float
+    """Seconds between two questions whether the lock is free, once it has been waited for a while."""
 
     @abstractmethod
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -43,6 +54,10 @@ class Bookkeeping(ABC):
     @abstractmethod
     def _catalog(self) -> ViewCatalog:
         """Give what the database can tell of its views, through the connection that keeps the books."""
+
+    @abstractmethod
+    def lock_holder(self) -> LockHolder | None:
+        """Say who holds the lock, None when it is free."""
 
     @abstractmethod
     def _address(self) -> str:
@@ -111,7 +126,28 @@ class Bookkeeping(ABC):
     def settle(self, debt: str) -> None:
         self._ledger.settle(debt)
 
+    def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
+        """Ask again and again, telling who is in the way; give the seconds waited, 0.0 when nobody was.
 
-def held_by(holder: LockHolder | None) -> str:
-    """Say who holds the lock, to stand at the end of a message; empty when nobody knows."""
-    return f"; it is held by {holder}" if holder else ""
+        A call that blocks instead would, on PostgreSQL, hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner.
+
+        Raises:
+            LockTimeout: after `limit` seconds; 0 asks once.
+        """
+        started = time.monotonic()
+        told, pause = -math.inf, _FIRST_PAUSE
+        while not taken():
+            waited = time.monotonic() - started
+            holder = self.lock_holder()
+            if waited >= limit:
+                held_by = f"; it is held by {holder}" if holder else ""
+                raise LockTimeout(
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by}",
+                    hint="wait for the other run to end, or raise --lock-timeout",
+                )
+            if waited - told >= _TELL_EVERY:
+                told = waited
+                observer(LockWaiting(waited, limit, holder))
+            interruption.sleep(min(pause * random.uniform(0.5, 1.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, self._longest_pause)
+        return 0.0 if told == -math.inf else time.monotonic() - started

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from migrate_graph.core.events import LockAcquired, LockHolder, LockWaiting, Observer, Warned, ignore_events
+from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.bookkeeping import Bookkeeping, held_by
+from migrate_graph.database.bookkeeping import Bookkeeping
 from migrate_graph.database.ledger import POSTGRES, AttemptKey, Ledger, TableNames
 from migrate_graph.database.postgres_session import Sessions, close_quietly
 from migrate_graph.database.postgres_work import PostgresWork, WorkConnection
 from migrate_graph.database.trouble import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout, Stopped
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, Stopped
 from migrate_graph.interruption import Interruption
 from migrate_graph.redaction import redact
 from migrate_graph.wording import first_line
@@ -42,12 +40,6 @@ _ADVISORY = (
     "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-
-_TELL_EVERY = 10.0
-
-# Seconds between two tries: short at first, since most runs have nothing to do, then as long as politeness asks.
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 2.0
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
 _LAST_MOMENT = 5.0
@@ -89,6 +81,7 @@ class PostgresBackend(Bookkeeping):
     """See `database.Backend`. One connection, the keeper, holds the lock and keeps the books; it is in autocommit, never idle in a transaction."""
 
     kind = "postgres"
+    _longest_pause = 2.0
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
@@ -272,27 +265,6 @@ class PostgresBackend(Bookkeeping):
                         "was the run's server session reset by somebody?",
                     )
                 )
-
-    def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
-        """Poll; a blocking call would hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner."""
-        started = time.monotonic()
-        told = started - _TELL_EVERY
-        pause = _FIRST_PAUSE
-        while not taken():
-            waited = time.monotonic() - started
-            holder = self.lock_holder()
-            if waited >= limit:
-                raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by(holder)}",
-                    hint="wait for the other run to end, or raise --lock-timeout",
-                )
-            if time.monotonic() - told >= _TELL_EVERY:
-                told = time.monotonic()
-                observer(LockWaiting(waited, limit, holder))
-            interruption.sleep(min(pause * random.uniform(0.5, 1.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        waited = time.monotonic() - started
-        return waited if told > started else 0.0
 
     def _work_is_over(self) -> bool:
         # Taken and given back by one statement, since in autocommit its transaction is over with it.

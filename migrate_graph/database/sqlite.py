@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from migrate_graph.core.events import LockAcquired, LockHolder, LockWaiting, Observer
-from migrate_graph.database.bookkeeping import Bookkeeping, held_by
+from migrate_graph.core.events import LockAcquired, LockHolder, Observer
+from migrate_graph.database.bookkeeping import Bookkeeping
 from migrate_graph.database.ledger import SQLITE, AttemptKey, Ledger, TableNames
 from migrate_graph.database.sqlite_work import SqliteWork, WorkConnection
 from migrate_graph.database.trouble import Trouble, TroubleKind
@@ -26,7 +27,6 @@ from migrate_graph.errors import (
     DatabaseError,
     DatabaseRefused,
     DatabaseUnreachable,
-    LockTimeout,
     UsageError,
 )
 from migrate_graph.interruption import Interruption
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from migrate_graph.database.view_adoption import ManagerName
     from migrate_graph.database.views import ViewCatalog
 
-_TELL_EVERY = 10.0
-_POLL = 0.1
+# Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
+_LOOK = 0.05
 
 # Seconds to wait for another program's transaction: of a migration where `lock_timeout` is off, of our own statements at most, and
 # as long as SQLite may wait in C at a time.
@@ -91,6 +91,7 @@ class SqliteBackend(Bookkeeping):
     """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
 
     kind = "sqlite"
+    _longest_pause = 0.1
     secrets: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
@@ -197,7 +198,7 @@ class SqliteBackend(Bookkeeping):
         with ExitStack() as files:
             while True:
                 handle = files.enter_context(self._open_lock_file())
-                waited = self._wait(handle, wait, observer, interruption)
+                waited = self._wait(partial(_take_from_lookers, handle), wait, observer, interruption)
                 if _is_same(self._lock_path, handle):
                     break  # else somebody removed the file while we waited: another would lock its successor
             observer(LockAcquired(time.monotonic() - started if waited else 0.0))
@@ -226,25 +227,6 @@ class SqliteBackend(Bookkeeping):
                 f"cannot create the lock file {self._lock_path}: {error.strerror}",
                 hint="check the rights on its directory",
             ) from None
-
-    def _wait(self, handle: IO[str], limit: float, observer: Observer, interruption: Interruption) -> float:
-        started = time.monotonic()
-        told = started - _TELL_EVERY
-        tries = 0
-        while not _take(handle):
-            waited = time.monotonic() - started
-            holder = self.lock_holder()
-            tries += 1
-            if waited >= limit and tries > 1:  # once is not enough: `migrate status` takes it for a moment, to look
-                raise LockTimeout(
-                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by(holder)}",
-                    hint="wait for the other run to end, or raise --lock-timeout",
-                )
-            if time.monotonic() - told >= _TELL_EVERY:
-                told = time.monotonic()
-                observer(LockWaiting(waited, limit, holder))
-            interruption.sleep(_POLL)
-        return time.monotonic() - started if told > started else 0.0
 
     def lock_holder(self) -> LockHolder | None:
         try:
@@ -333,6 +315,13 @@ def _is_same(path: Path, handle: IO[str]) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     return False
+
+
+def _take_from_lookers(handle: IO[str]) -> bool:
+    if _take(handle):
+        return True
+    time.sleep(_LOOK)
+    return _take(handle)
 
 
 def _take(handle: IO[str], *, shared: bool = False) -> bool:
