@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,11 @@ _Server = TypeVar("_Server", PostgresServer, RedisServer)
 # A deadline would measure the machine, not the code: with several workers on it a test fails by chance.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+# Whoever starts the suite in the background, or under nohup, has it ignore these; children would inherit that, and we respect it.
+for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 def _started(kind: type[_Server]) -> _Server:
