@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
-from migrate_graph.cli.console import Console
+from migrate_graph.cli.console import Console, let_go
 from migrate_graph.cli.session import Session
 from migrate_graph.cli.words import arranged
 from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
@@ -25,20 +25,20 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
     Returns:
         What the process ends with.
     """
-    gc.set_threshold(
-        50_000
-    )  # importing makes objects that all stay: to look through them every 700 took 7 % of a command
+    # Importing makes objects that all stay: to look through them every 700 took 7 % of a command.
+    gc.set_threshold(50_000)
     typed = list(sys.argv[1:] if words is None else words)
     surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
     session = Session(Console(environ=surroundings), surroundings)
     try:
         code = run(session, typed)
         session.console.out.flush()
-    except BrokenPipeError:
-        # The reader of stdout has gone (`migrate plan | head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has gone (`migrate plan | head`)
         return ExitCode.SIGNAL + 13
-    return code
+    else:
+        return code
+    finally:
+        let_go(sys.stdout, sys.stderr)
 
 
 def run(session: Session, typed: list[str]) -> int:

@@ -160,8 +160,7 @@ class Console:
         try:
             self.show_json(document, indent=None)
         except (OSError, ValueError):
-            with suppress(OSError, ValueError):  # else Python complains at exit about what the stream still holds
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            _forsake(self.out)
             self.out = _Nowhere()
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
@@ -178,6 +177,7 @@ class Console:
             _write(self.err, redact(text, *self.secrets) + "\n")
             self.err.flush()
         except (OSError, ValueError):
+            _forsake(self.err)
             self.err = _Nowhere()
 
     def tell_error(self, error: MigrateGraphError) -> None:
@@ -225,3 +225,18 @@ def _write(stream: Any, text: str) -> None:
     except UnicodeEncodeError:
         text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(text)
+
+
+def _forsake(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: Python would write it at exit, fail, and end with 120."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def let_go(*streams: TextIO) -> None:
+    """Write what streams still hold, at the end of the process; what nobody reads any more goes nowhere."""
+    for stream in streams:
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _forsake(stream)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.database import is_postgres
-from migrate_graph.database.dal import dal_class
+from migrate_graph.database.dal import dal_class, forget_folder
 from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames, search_path
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def open_dal(
         "pool_size": 1,
         "folder": str(settings.folder) if settings.folder else _default_folder(kind),
     }
+    forget_folder(kind)
     if not is_postgres(settings.uri):
         return kind(settings.uri, **arguments)
     from migrate_graph.database.postgres_work import pydal_uri

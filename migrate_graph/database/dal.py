@@ -60,11 +60,18 @@ def make_dal(
     if typedal:
         arguments |= {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False}
         arguments["folder"] = arguments["folder"] or "."
-    db = dal_class(typedal=typedal)(uri, **arguments)
+    kind = dal_class(typedal=typedal)
+    forget_folder(kind)
+    db = kind(uri, **arguments)
     db._adapter.connector = connector  # noqa: SLF001 - pyDAL's own extension point has no public name
     if prime:
         db._adapter.get_connection()  # noqa: SLF001 - as above
     return db
+
+
+def forget_folder(kind: Any) -> None:
+    """Keep a new `DAL` from taking the folder of an earlier one of this thread, and so another SQLite file, when it has none."""
+    kind.set_folder("")
 
 
 def define_ledger(db: Any, *, rname: str, migrate: bool = False) -> Any:

@@ -911,3 +911,18 @@ def test_d10_what_waiting_cannot_mend_fails_at_once(postgres_uri: str, change: C
 
     with pytest.raises(DatabaseUnreachable):
         migrate_graph.activate_migrations(Config.load({"migrate_uri": change(postgres_uri)}))
+
+
+def test_a_folder_of_one_database_is_not_that_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyDAL remembers a folder for every later `DAL` of the thread that has none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for folder in ("elsewhere", None):
+        config = Config.load({"migrate_uri": "sqlite://same.db", "db_folder": folder})
+        db = migrate_graph.setup_db(migrate=True, migrate_enabled=True, config=config)
+        db.commit()
+        db.close()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.db")) == [
+        "elsewhere/same.db",
+        "same.db",
+    ]
