@@ -160,7 +160,7 @@ class Console:
         try:
             self.show_json(document, indent=None)
         except (OSError, ValueError):
-            _forsake(self.out)
+            forsake(self.out)
             self.out = _Nowhere()
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
@@ -177,7 +177,7 @@ class Console:
             _write(self.err, redact(text, *self.secrets) + "\n")
             self.err.flush()
         except (OSError, ValueError):
-            _forsake(self.err)
+            forsake(self.err)
             self.err = _Nowhere()
 
     def tell_error(self, error: MigrateGraphError) -> None:
@@ -227,7 +227,7 @@ def _write(stream: Any, text: str) -> None:
     stream.write(text)
 
 
-def _forsake(stream: TextIO) -> None:
+def forsake(stream: TextIO) -> None:
     """Let what a stream still holds go nowhere: Python would write it at exit, fail, and end with 120."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -239,4 +239,4 @@ def let_go(*streams: TextIO) -> None:
         try:
             stream.flush()
         except (OSError, ValueError):
-            _forsake(stream)
+            forsake(stream)

@@ -212,13 +212,21 @@ class LiveProgress:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
+        from migrate_graph.cli.console import forsake
+
+        class QuietConsole(RichConsole):
+            def on_broken_pipe(self) -> None:
+                """Go on: rich would end the process, but a reader that went away must not stop a migration."""
+                self.quiet = True
+                forsake(console.err)
+
         self.console = console
         self._now = ""
         self._since = time.monotonic()
         self._done = self._total = 0
         self._detail = ""
         colored = console.paint_err("x", "bold") != "x"
-        self._rich = RichConsole(
+        self._rich = QuietConsole(
             file=console.err, markup=False, highlight=False, emoji=False, no_color=not colored, force_terminal=True
         )
         self._live = Live(
