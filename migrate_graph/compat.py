@@ -279,7 +279,7 @@ def activate_migrations(
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.core.events import Event, StepFinished
-    from migrate_graph.workflow.running import ApplyOptions, apply_project
+    from migrate_graph.workflow.apply import ApplyOptions, apply_project
 
     config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
     project = _project(config, _registry(config))
@@ -493,8 +493,8 @@ def recover_database_from_backup(
         RestoreError: it was refused or failed; the database is as it was.
     """
     from migrate_graph.cli.progress import PlainProgress
-    from migrate_graph.database.dump import find_dump
-    from migrate_graph.workflow.running import restore_database
+    from migrate_graph.database.backup.dump import find_dump
+    from migrate_graph.workflow.apply import restore_database
 
     config = copy.copy(config or get_config())
     if set_schema is not None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from migrate_graph.atomic_write import write_whole
 from migrate_graph.core.events import Observer, Warned, ignore_events
 from migrate_graph.errors import AfterworkFailed, ConfigError
-from migrate_graph.whole_file import write_whole
 
 _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 

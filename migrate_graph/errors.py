@@ -25,8 +25,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from migrate_graph.core.model import SourceLocation
     from migrate_graph.core.rules import Finding
+    from migrate_graph.user_files import SourceLocation
 
 
 class ExitCode(IntEnum):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import Result
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.database.scratch import Scratch, ScratchDatabase
-    from migrate_graph.workflow.planning import Selection
+    from migrate_graph.workflow.plan import Selection
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed
 
@@ -47,7 +47,7 @@ class Target:
 
     def as_selection(self) -> Selection:
         """Give it as the command line would."""
-        from migrate_graph.workflow.planning import Selection
+        from migrate_graph.workflow.plan import Selection
 
         if self.before is not None:
             return Selection(to=self.before, exclude=(self.before,))
@@ -213,8 +213,8 @@ def told(error: MigrateGraphError, project: Project | None = None) -> str:
 def told_findings(project: Project) -> str:
     """Give the findings as `migrate check` prints them; empty without an error among them."""
     from migrate_graph import __version__
-    from migrate_graph.render.findings import to_text
-    from migrate_graph.workflow.judging import check_project, report_of
+    from migrate_graph.reports.formats import to_text
+    from migrate_graph.workflow.check import check_project, report_of
 
     found = check_project(project)
     return to_text(report_of(project, found, version=__version__)).rstrip() if found.exit_code else ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from migrate_graph.analysis import is_user_file
-from migrate_graph.core.model import SourceLocation
+from migrate_graph.user_files import SourceLocation, is_user_file
 
 # More frames of the user's than this tell nothing new: it is a recursion.
 _MOST_FRAMES = 20

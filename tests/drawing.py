@@ -6,7 +6,8 @@ from typing import Any
 
 from migrate_graph.core.graph import MigrationGraph, build_graph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
-from migrate_graph.core.model import BodyFacts, Migration, Registry, SourceLocation, View
+from migrate_graph.core.model import BodyFacts, Migration, Registry, View
+from migrate_graph.user_files import SourceLocation
 
 
 def _body(db: Any) -> bool:

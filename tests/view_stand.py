@@ -10,9 +10,9 @@ import psycopg2
 import psycopg2.extensions
 
 from migrate_graph.core.events import Event
-from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames
-from migrate_graph.database.view_ledger import ViewLedger
-from migrate_graph.database.views import ViewKeeper
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.names import POSTGRES, SQLITE, TableNames
+from migrate_graph.database.views.keeper import ViewKeeper
 
 TABLE = "ewh_implemented_features"
 

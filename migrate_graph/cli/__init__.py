@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
+from migrate_graph.cli.argv import arranged
 from migrate_graph.cli.console import Console, let_go
 from migrate_graph.cli.session import Session
-from migrate_graph.cli.words import arranged
 from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
-from migrate_graph.wording import did_you_mean
+from migrate_graph.messages import did_you_mean
 
 
 def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str] | None = None) -> int:
@@ -94,7 +94,7 @@ def _tell(session: Session, error: MigrateGraphError) -> int:
     if session.debug:
         _tell_traceback(session, error)
     if isinstance(error, InvalidGraph):
-        from migrate_graph.render.findings import Report, to_text
+        from migrate_graph.reports.formats import Report, to_text
 
         report = Report(findings=error.findings, line_of=lambda place: linecache.getline(place.path, place.line))
         for line in to_text(report, console.paint_err).splitlines()[:-1]:

@@ -12,11 +12,11 @@ from migrate_graph.errors import InvalidGraph, MigrateGraphError
 if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder
     from migrate_graph.core.history import Attempt
-    from migrate_graph.core.model import SourceLocation
     from migrate_graph.core.plan import Step
     from migrate_graph.core.rules import Rule
+    from migrate_graph.user_files import SourceLocation
     from migrate_graph.workflow.looking import MigrationState, Shown, StatusReport, ViewState, Why
-    from migrate_graph.workflow.planning import Planned
+    from migrate_graph.workflow.plan import Planned
     from migrate_graph.workflow.project import Project, Reading
 
 SCHEMA_VERSION = 1
@@ -33,7 +33,7 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
     """Give what went wrong; with the findings when the graph is invalid."""
     body: dict[str, Any] = {"error": {"message": error.message, "hint": error.hint, **_place(error.source)}}
     if isinstance(error, InvalidGraph):
-        from migrate_graph.render.findings import finding_document
+        from migrate_graph.reports.formats import finding_document
 
         body["findings"] = [finding_document(finding) for finding in error.findings]
     return document("error", body, exit_code=exit_code)
@@ -41,7 +41,7 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
 
 def plan_document(project: Project, planned: Planned, *, exit_code: int) -> dict[str, Any]:
     """Give a plan."""
-    from migrate_graph.render.findings import finding_document
+    from migrate_graph.reports.formats import finding_document
 
     plan = planned.plan
     body = {

@@ -36,14 +36,14 @@ from migrate_graph.cli.options import (
     session_of,
 )
 from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.render import FORMATS
-from migrate_graph.wording import did_you_mean, similar
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.render.picture import Picture
-    from migrate_graph.workflow.judging import Judged
-    from migrate_graph.workflow.planning import Planned, Selection
+    from migrate_graph.workflow.check import Judged
+    from migrate_graph.workflow.plan import Planned, Selection
     from migrate_graph.workflow.project import Project, Reading
     from migrate_graph.workflow.revision import Base
 
@@ -80,7 +80,7 @@ def plan(
     link_template: LinkOption = None,
 ) -> None:
     """Show what would run, in which order and why. Nothing is changed."""
-    from migrate_graph.workflow.planning import Selection, plan_project
+    from migrate_graph.workflow.plan import Selection, plan_project
 
     session = session_of(context)
     chosen = "json" if json else format_name
@@ -162,7 +162,7 @@ def check(
     renderer: RendererOption = Renderer.AUTO,
 ) -> None:
     """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job."""
-    from migrate_graph.workflow.judging import check_project
+    from migrate_graph.workflow.check import check_project
     from migrate_graph.workflow.project import Reading
 
     session = session_of(context)
@@ -212,8 +212,8 @@ def _show_findings(
     drawn: _Drawing,
     output: Path | None,
 ) -> None:
-    from migrate_graph.render.findings import FINDING_FORMATS, to_text
-    from migrate_graph.workflow.judging import report_of
+    from migrate_graph.reports.formats import FINDING_FORMATS, to_text
+    from migrate_graph.workflow.check import report_of
 
     picture = ""
     if chosen is FindingFormat.MARKDOWN and not drawn.is_empty:
@@ -397,7 +397,7 @@ def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOpti
     from migrate_graph.cli.documents import rule_document
     from migrate_graph.cli.texts import aligned, rule_text
     from migrate_graph.core.rules import RULES
-    from migrate_graph.workflow.judging import explain as look_up
+    from migrate_graph.workflow.check import explain as look_up
 
     session = session_of(context)
     rules = [look_up(code)] if code is not None else list(RULES.values())
@@ -479,13 +479,13 @@ class _Drawing:
         """Choose what is shown, in whatever format."""
         title = session.console.clean(" · ".join(part for part in (project.name, reading.database) if part))
         if self.change is not None:
-            from migrate_graph.render.difference import picture_of_change
+            from migrate_graph.render.compose.change import picture_of_change
 
             found, before = self.change.comparison, self.change.graph
             revision = self.change.revision
             return picture_of_change(found, before=before, after=project.graph, title=title, revision=revision)
         from migrate_graph.render.picture import Grouping, PictureOptions
-        from migrate_graph.workflow.planning import Selection, picture_of, select_nodes
+        from migrate_graph.workflow.plan import Selection, picture_of, select_nodes
 
         selected = select_nodes(project, reading, self.select, self.exclude) if self.select or self.exclude else None
         template = self.link_template if self.link_template is not None else project.config.link_template
@@ -511,14 +511,14 @@ class _Drawing:
         self, session: Session, project: Project, reading: Reading, file: Path, format_name: str | None = None
     ) -> None:
         """Draw it into a file."""
-        from migrate_graph.workflow.planning import picture_format, write_file
+        from migrate_graph.workflow.plan import picture_format, write_file
 
         write_file(file, self.draw(session, project, reading, picture_format(file, format_name)))
         session.console.tell(f"drawn: {session.console.clean(str(file))}")
 
     def show_lanes(self, session: Session, project: Project, reading: Reading, *, ascii_only: bool) -> None:
         """Draw it as lanes, as wide as the terminal and in its colours."""
-        from migrate_graph.render.lanes import to_lines
+        from migrate_graph.render.formats.lanes import to_lines
 
         console = session.console
         lines = to_lines(
@@ -535,7 +535,7 @@ class _Drawing:
 
     def show(self, session: Session, project: Project, reading: Reading, format_name: str, output: Path | None) -> None:
         """Draw it to stdout, or into a file that need not have the format's suffix."""
-        from migrate_graph.workflow.planning import write_file
+        from migrate_graph.workflow.plan import write_file
 
         content = self.draw(session, project, reading, format_name)
         if output is not None:
@@ -550,7 +550,7 @@ class _Drawing:
 
 def _require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:
     """Refuse, before any work, a format or a file that cannot be written."""
-    from migrate_graph.workflow.planning import picture_format
+    from migrate_graph.workflow.plan import picture_format
 
     if chosen not in own and chosen not in FORMATS:
         known = list(dict.fromkeys([*sorted(own), *FORMATS]))
@@ -563,7 +563,7 @@ def _require_format(chosen: str, own: set[str], graph: Path | None, output: Path
 
 
 def _deliver(session: Session, lines: Iterable[str], output: Path | None) -> None:
-    from migrate_graph.workflow.planning import write_file
+    from migrate_graph.workflow.plan import write_file
 
     if output is None:
         for line in lines:

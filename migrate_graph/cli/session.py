@@ -75,7 +75,7 @@ class Session:
 
     def remark(self, event: Event) -> None:
         """Tell on stderr what a reading command waits for."""
-        from migrate_graph.cli.sentences import sentence
+        from migrate_graph.cli.run_text import sentence
         from migrate_graph.core.events import LockAcquired
 
         if not isinstance(event, LockAcquired) or event.waited:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.history import Attempt, AttemptState, Status
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan, ReasonKind, Step
+from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
-from migrate_graph.wording import counted
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
     from migrate_graph.core.rules import Finding, Rule
     from migrate_graph.workflow.looking import MigrationState, Shown, StatusReport, ViewState, Why
-    from migrate_graph.workflow.planning import Planned
+    from migrate_graph.workflow.plan import Planned
     from migrate_graph.workflow.project import Project, Reading
 
 _MARKS = {

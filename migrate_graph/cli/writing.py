@@ -25,7 +25,7 @@ from migrate_graph.errors import MigrateGraphError, UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
-    from migrate_graph.workflow.running import ApplyOptions
+    from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.scaffolding import Written
 
 
@@ -59,8 +59,8 @@ def apply(
         from migrate_graph.cli.reading import plan
 
         plan(context, path, to=to, select=select, exclude=exclude, json=json)
-    from migrate_graph.workflow.planning import Selection
-    from migrate_graph.workflow.running import ApplyOptions
+    from migrate_graph.workflow.apply import ApplyOptions
+    from migrate_graph.workflow.plan import Selection
 
     options = ApplyOptions(
         selection=Selection(to, tuple(select), tuple(exclude)),
@@ -74,7 +74,7 @@ def apply(
 
 def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output) -> int:
     from migrate_graph.cli.progress import JsonProgress, progress_for
-    from migrate_graph.workflow.running import apply_project
+    from migrate_graph.workflow.apply import apply_project
 
     project = session.project(path)
     session.console.json = False
@@ -106,7 +106,7 @@ def mark(
 ) -> None:
     """Write the record of a migration without running it."""
     from migrate_graph.cli.texts import listed
-    from migrate_graph.workflow.records import mark as write_marks
+    from migrate_graph.workflow.mark import mark as write_marks
 
     if installed is None:
         raise UsageError("say what the record will be", hint=f"migrate mark {names[0]} --installed, or --pending")
@@ -132,7 +132,7 @@ def resolve(
 ) -> None:
     """Decide about an interrupted migration. One that died after commits of its own."""
     from migrate_graph.cli.texts import listed
-    from migrate_graph.workflow.records import resolve as decide
+    from migrate_graph.workflow.mark import resolve as decide
 
     if applied is None:
         raise UsageError("say how it is resolved", hint=f"migrate resolve {name} --applied, or --retry")
@@ -154,7 +154,7 @@ def restore(
 ) -> None:
     """Restore the backup into a database that is proved empty."""
     from migrate_graph.cli.progress import progress_for
-    from migrate_graph.workflow.running import restore_database
+    from migrate_graph.workflow.apply import restore_database
 
     session = session_of(context)
     config = session.config()
@@ -222,8 +222,8 @@ def adopt(
     file: FileOption = None,
 ) -> None:
     """Write view managers for existing views of a PostgreSQL database."""
-    from migrate_graph.wording import counted
-    from migrate_graph.workflow.adoption import adopt as write_managers
+    from migrate_graph.messages import counted
+    from migrate_graph.workflow.views_adopt import adopt as write_managers
 
     session = session_of(context)
     project = session.project(file)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from migrate_graph.core.model import SourceLocation
 from migrate_graph.core.plan import Plan
+from migrate_graph.user_files import SourceLocation
 
 
 class Outcome(StrEnum):

@@ -7,27 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from migrate_graph.user_files import SourceLocation
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
 # The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SourceLocation:
-    """A line of a user's file.
-
-    Attributes:
-        path: as it should be shown: relative to the project where that is possible.
-        line: counted from 1.
-    """
-
-    path: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}"
 
 
 class TransactionMode(StrEnum):

@@ -11,7 +11,7 @@ from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.core.history import Status
 from migrate_graph.core.plan import Plan
 from migrate_graph.errors import UsageError
-from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar
 
 _TERM = re.compile(r"(?:(?P<up>\d{0,9})\+)?(?P<what>.+?)(?:\+(?P<down>\d{0,9}))?", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")

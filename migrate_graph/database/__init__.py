@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder, Observer
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
-    from migrate_graph.database.dump import VerifiedDump
-    from migrate_graph.database.ledger import AttemptKey
-    from migrate_graph.database.trouble import Trouble
-    from migrate_graph.database.view_adoption import ManagerName
-    from migrate_graph.database.view_presence import ViewPresence
-    from migrate_graph.database.views import ViewKeeper
-    from migrate_graph.interruption import Interruption
+    from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.driver_errors import Trouble
+    from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.keeper import ViewKeeper
+    from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.signals import Interruption
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def open_backend(
         DatabaseUnreachable: no connection, at once for what waiting cannot mend.
     """
     from migrate_graph.core.events import ignore_events
-    from migrate_graph.interruption import Interruption
+    from migrate_graph.signals import Interruption
 
     backend = _backend_class(settings.uri)(settings, writing=writing)
     try:
@@ -225,13 +225,13 @@ def open_backend(
 
 # Drivers are imported only when used.
 def _postgres() -> Any:
-    from migrate_graph.database.postgres import PostgresBackend
+    from migrate_graph.database.postgres.backend import PostgresBackend
 
     return PostgresBackend
 
 
 def _sqlite() -> Any:
-    from migrate_graph.database.sqlite import SqliteBackend
+    from migrate_graph.database.sqlite.backend import SqliteBackend
 
     return SqliteBackend
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_graph.database import is_postgres
 from migrate_graph.database.dal import dal_class, forget_folder
-from migrate_graph.database.ledger import POSTGRES, SQLITE, TableNames, search_path
+from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, search_path
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
@@ -35,7 +35,7 @@ def open_dal(
     forget_folder(kind)
     if not is_postgres(settings.uri):
         return kind(settings.uri, **arguments)
-    from migrate_graph.database.postgres_work import pydal_uri
+    from migrate_graph.database.postgres.work import pydal_uri
 
     return kind(
         pydal_uri(settings.uri),
@@ -54,7 +54,7 @@ def _connector(settings: Settings, application: str) -> Any:
     """Give what pyDAL connects with, the first time and every time after."""
     import psycopg2
 
-    from migrate_graph.database.postgres_session import application_name, parse_uri
+    from migrate_graph.database.postgres.sessions import application_name, parse_uri
 
     dsn: dict[str, Any] = {
         "keepalives": 1,

@@ -15,13 +15,13 @@ from urllib.parse import quote
 from migrate_graph.database import Settings, is_postgres, open_backend
 from migrate_graph.database.application import ledger_rname
 from migrate_graph.database.dal import define_ledger, make_dal
-from migrate_graph.database.ledger import POSTGRES, TableNames, quote_identifier
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier
 from migrate_graph.errors import ConfigError, DatabaseRefused
+from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact_uri
-from migrate_graph.wording import first_line
 
 if TYPE_CHECKING:
-    from migrate_graph.database.view_ledger import Relation
+    from migrate_graph.database.relation import Relation
 
 PREFIX = "migrate_graph_test_"
 """What the names of all scratch databases and schemas start with: whatever is called so may be dropped when no tests run."""
@@ -206,7 +206,7 @@ class _Server:
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
-        from migrate_graph.database.postgres_session import Sessions
+        from migrate_graph.database.postgres.sessions import Sessions
 
         with _closing(Sessions(self._settings).open("tests")) as connection, connection.cursor() as cursor:
             yield cursor
@@ -264,8 +264,8 @@ def connect(settings: Settings) -> Any:
 
 
 def _postgres_dal(settings: Settings) -> Any:
-    from migrate_graph.database.postgres_session import Sessions
-    from migrate_graph.database.postgres_work import pydal_uri
+    from migrate_graph.database.postgres.sessions import Sessions
+    from migrate_graph.database.postgres.work import pydal_uri
 
     sessions = Sessions(settings)
 
@@ -283,7 +283,7 @@ def _postgres_dal(settings: Settings) -> Any:
 def _sqlite_dal(settings: Settings) -> Any:
     import sqlite3
 
-    from migrate_graph.database.sqlite import resolve_path
+    from migrate_graph.database.sqlite.backend import resolve_path
 
     path = resolve_path(settings.uri, settings.folder)
     return make_dal(
@@ -297,11 +297,11 @@ def views_of(db: Any) -> dict[str, Relation]:
     """Read everything about every view of a database, by its name with its schema; other scratch schemas are passed over."""
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public way to its connection
     if adapter.dbengine != "postgres":
-        from migrate_graph.database.sqlite_views import SqliteCatalog
+        from migrate_graph.database.sqlite.catalog import SqliteCatalog
 
         observed, own = SqliteCatalog(lambda: adapter.connection).observe(), ""
     else:
-        from migrate_graph.database.postgres_views import PostgresCatalog
+        from migrate_graph.database.postgres.catalog import PostgresCatalog
 
         observed = PostgresCatalog(adapter.connection.cursor).observe()
         own = f"{db.executesql('SELECT current_schema()')[0][0]}."

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from migrate_graph.analysis import Sources, definition_of, facts_of
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
+from migrate_graph.loader.bodies import Sources, definition_of, facts_of
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.imports import ProjectImports, edwh_migrate_modules, run_file
-from migrate_graph.loader.places import Places, file_at, root_of
-from migrate_graph.loader.unreached import unreached_files
+from migrate_graph.loader.paths import Places, file_at, root_of
+from migrate_graph.loader.unreachable import unreached_files
 
 __all__ = ["build_registry", "edwh_migrate_modules", "load", "user_imports"]
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrate_graph.core.model import SourceLocation
 from migrate_graph.errors import LoadError, MigrateGraphError
-from migrate_graph.loader.places import Places
+from migrate_graph.loader.paths import Places
+from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
 from migrate_graph.tracebacks import user_location, user_traceback
-from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.user_files import SourceLocation
 
 
 @contextlib.contextmanager

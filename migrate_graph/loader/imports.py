@@ -16,9 +16,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from migrate_graph import authoring
-from migrate_graph.analysis import is_user_file
 from migrate_graph.core.model import Migration
-from migrate_graph.loader.places import is_below
+from migrate_graph.loader.paths import is_below
+from migrate_graph.user_files import is_user_file
 
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()

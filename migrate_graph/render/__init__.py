@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import UsageError
-from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar
 
 if TYPE_CHECKING:
-    from migrate_graph.render.layout import Renderer
+    from migrate_graph.render.layout.engine import Renderer
     from migrate_graph.render.picture import Picture
 
 
@@ -36,62 +36,62 @@ class Format:
 
 # Each writer imports what it needs when it is called: `migrate --help` and a Mermaid diagram need no Graphviz.
 def _svg(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.svg import to_svg
+    from migrate_graph.render.formats.svg import to_svg
 
     return to_svg(picture, renderer=renderer)
 
 
 def _png(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.png import to_png
+    from migrate_graph.render.formats.png import to_png
 
     return to_png(picture, renderer=renderer)
 
 
 def _pdf(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.dot import to_dot
-    from migrate_graph.render.layout import lay_out
+    from migrate_graph.render.formats.dot import to_dot
+    from migrate_graph.render.layout.engine import lay_out
 
     return lay_out(to_dot(picture, titled=True), wanted="pdf", renderer=renderer)
 
 
 def _dot(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.dot import to_dot
+    from migrate_graph.render.formats.dot import to_dot
 
     return to_dot(picture).encode()
 
 
 def _mermaid(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.mermaid import to_mermaid
+    from migrate_graph.render.formats.mermaid import to_mermaid
 
     return to_mermaid(picture).encode()
 
 
 def _markdown(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.mermaid import to_markdown
+    from migrate_graph.render.formats.mermaid import to_markdown
 
     return to_markdown(picture).encode()
 
 
 def _text(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.lanes import to_text
+    from migrate_graph.render.formats.lanes import to_text
 
     return to_text(picture).encode()
 
 
 def _json(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.node_link import to_json
+    from migrate_graph.render.formats.node_link import to_json
 
     return to_json(picture)
 
 
 def _graphml(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.node_link import to_graphml
+    from migrate_graph.render.formats.node_link import to_graphml
 
     return to_graphml(picture)
 
 
 def _html(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.page import to_html
+    from migrate_graph.render.formats.html import to_html
 
     return to_html(picture, renderer=renderer)
 
@@ -139,7 +139,7 @@ def render(picture: Picture, wanted: str, *, renderer: str = "auto") -> bytes:
     Raises:
         UsageError: an unknown format or renderer, or a renderer that is absent.
     """
-    from migrate_graph.render.layout import LayoutTimeout, Renderer
+    from migrate_graph.render.layout.engine import LayoutTimeout, Renderer
 
     if wanted not in FORMATS:
         raise UsageError(f"no format is called '{wanted}'", hint=f"known: {', '.join(FORMATS)}")

@@ -7,9 +7,9 @@ from textwrap import wrap
 from xml.etree import ElementTree as ET
 
 from migrate_graph.core.graph import EdgeKind
+from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import EDGES, LIGHT, STATES, EdgeState, State, edge_colour, edge_width
-from migrate_graph.render.words import columns
 
 _SVG = "{http://www.w3.org/2000/svg}"
 # Points: of the 9 pt letters of sub-line and legend.

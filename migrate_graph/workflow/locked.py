@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
 from migrate_graph.errors import ConfigError
-from migrate_graph.interruption import Interruption
+from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings
 
 if TYPE_CHECKING:

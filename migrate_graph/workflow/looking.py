@@ -13,11 +13,12 @@ import networkx as nx
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import Attempt, Status
-from migrate_graph.core.model import Migration, SourceLocation, View
+from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import redact
-from migrate_graph.workflow.planning import make_plan
+from migrate_graph.user_files import SourceLocation
+from migrate_graph.workflow.plan import make_plan
 from migrate_graph.workflow.project import Project, Reading, require_name, unknown_name
 
 if TYPE_CHECKING:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
-from migrate_graph.core.model import Registry, SourceLocation, View
+from migrate_graph.core.model import Registry, View
 from migrate_graph.core.rules import Finding, RuleSettings, check
 from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.loader import load
-from migrate_graph.wording import counted, did_you_mean, similar
+from migrate_graph.messages import counted, did_you_mean, similar
+from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migrate_graph.config import Config
     from migrate_graph.database import Settings
-    from migrate_graph.database.view_presence import ViewPresence
+    from migrate_graph.database.views.presence import ViewPresence
 
 READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""

@@ -14,13 +14,13 @@ from migrate_graph.core.plan import Plan, Reason, ReasonKind, Step
 from migrate_graph.database.scratch import ScratchDatabase, same_definition, views_of
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
+from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.locked import locked
-from migrate_graph.workflow.planning import Selection
+from migrate_graph.workflow.plan import Selection
 from migrate_graph.workflow.project import Project
-from migrate_graph.workflow.running import ApplyOptions, apply_project
 
 if TYPE_CHECKING:
-    from migrate_graph.database.view_ledger import Relation
+    from migrate_graph.database.relation import Relation
 
 _CONNECT_WAIT = 10.0
 """Seconds: a rehearsal is to fail, not to hang, when there is no server."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from migrate_graph.core.model import Migration, View, sequence_of
 from migrate_graph.errors import UsageError
-from migrate_graph.workflow.planning import write_file
+from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project, unknown_name
 
 LEAVES = "leaves"

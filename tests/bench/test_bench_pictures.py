@@ -8,7 +8,7 @@ from drawing import graph_of, history_of
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.plan import build_plan
 from migrate_graph.render import render
-from migrate_graph.render.compose import build_picture
+from migrate_graph.render.compose.graph import build_picture
 from migrate_graph.render.picture import PictureOptions
 
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from migrate_graph.cli.console import Color, Console, wants_color
-from migrate_graph.core.model import SourceLocation
 from migrate_graph.errors import LoadError, UsageError
+from migrate_graph.user_files import SourceLocation
 
 HOSTILE = "a\x1b[31m\nb\u202ec [red]x[/red] \ud800 😀"
 

@@ -28,7 +28,7 @@ def test_on_a_terminal_lists_hang_and_no_name_is_cut(shop) -> None:
     from migrate_graph.cli.console import plain
     from migrate_graph.cli.texts import hanging, listed, plan_text
     from migrate_graph.config import Config
-    from migrate_graph.workflow.planning import plan_project
+    from migrate_graph.workflow.plan import plan_project
     from migrate_graph.workflow.project import Reading, open_project
 
     project = open_project(Config(), shop.path)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from migrate_graph import __version__
+from migrate_graph.cli.argv import arranged
 from migrate_graph.cli.commands import app
-from migrate_graph.cli.words import arranged
 from migrate_graph.errors import UsageError
 
 COMMANDS = tuple(app().commands)
@@ -143,7 +143,7 @@ def test_a_fault_of_ours_is_one_line_and_exit_70(shop, monkeypatch: pytest.Monke
     def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError("sum of parts")
 
-    monkeypatch.setattr("migrate_graph.workflow.planning.plan_project", fails)
+    monkeypatch.setattr("migrate_graph.workflow.plan.plan_project", fails)
     ran = shop("plan")
     assert ran.code == 70
     assert ran.err.startswith("error: ZeroDivisionError: sum of parts (")
@@ -156,7 +156,7 @@ def test_an_interrupt_outside_of_a_run_is_130(shop, monkeypatch: pytest.MonkeyPa
     def stops(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("migrate_graph.workflow.planning.plan_project", stops)
+    monkeypatch.setattr("migrate_graph.workflow.plan.plan_project", stops)
     ran = shop("plan")
     assert (ran.code, ran.err) == (130, "stopped\n")
 

@@ -13,7 +13,7 @@ from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
 from migrate_graph.database import Backend, Settings, open_backend
 from migrate_graph.executor import Executor, RunOptions
-from migrate_graph.interruption import Interruption
+from migrate_graph.signals import Interruption
 
 
 class Stand:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from migrate_graph.database import BACKENDS, Settings, is_postgres, open_backend
-from migrate_graph.database.ledger import POSTGRES, TableNames
-from migrate_graph.database.sqlite import SqliteBackend
+from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.sqlite.backend import SqliteBackend
 from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable
 
 

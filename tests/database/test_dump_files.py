@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate_graph.database.dump import find_dump, verify
+from migrate_graph.database.backup.dump import find_dump, verify
 from migrate_graph.errors import ExitCode, RestoreError
 
 SQL = b"CREATE TABLE t (id int);\n"
@@ -170,7 +170,7 @@ def test_a_command_that_fails(tmp_path: Path, command: str, said: str) -> None:
 
 
 def test_a_silent_command_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrate_graph.database.dump._SILENCE_LIMIT", 0.3)
+    monkeypatch.setattr("migrate_graph.database.backup.dump._SILENCE_LIMIT", 0.3)
     path = tmp_path / "b.dump"
     path.write_bytes(SQL)
     refused(path, "exit code -9", cat_command="sh -c 'exec sleep 60'")

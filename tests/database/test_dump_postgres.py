@@ -17,8 +17,8 @@ import pytest
 from servers import APP_PASSWORD, postgres_binaries
 
 from migrate_graph.core.events import Event, RestoreFinished, RestoreProgress, RestoreStarted, ignore_events
-from migrate_graph.database.dump import VerifiedDump, verify
-from migrate_graph.database.restore import _knows_restrict, restore_postgres
+from migrate_graph.database.backup.dump import VerifiedDump, verify
+from migrate_graph.database.backup.restore import _knows_restrict, restore_postgres
 from migrate_graph.errors import RestoreError
 
 pytestmark = pytest.mark.postgres
@@ -189,7 +189,7 @@ def test_d26_hostile_names_of_ledger_and_schema(tmp_path: Path, dsn: dict[str, s
 def test_d14_the_password_is_not_in_argv_and_not_in_the_message(
     tmp_path: Path, dsn: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("migrate_graph.database.dump._PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr("migrate_graph.database.backup.dump._PROGRESS_EVERY", 0.0)
     text = LEDGER + "-- padding\n" * 300_000 + f"SELECT '{APP_PASSWORD}'::int;\n"
     seen: list[str] = []
 
@@ -272,7 +272,7 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path, dsn: dict[str, st
 
 
 def test_progress_tells_bytes_of_the_file(tmp_path: Path, dsn: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrate_graph.database.dump._PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr("migrate_graph.database.backup.dump._PROGRESS_EVERY", 0.0)
     events: list[Event] = []
     path = write(tmp_path / "b.sql.gz", BODY + "-- padding padding padding\n" * 200_000)
     dump = verify(path, kind="postgres", observer=events.append)
@@ -302,7 +302,7 @@ def test_a_killed_restore_leaves_nothing_behind(tmp_path: Path, dsn: dict[str, s
         BODY + "CREATE SEQUENCE x START 5000;\n" + "INSERT INTO customer VALUES (nextval('x'));\n" * 100_000,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("migrate_graph.database.dump._PROGRESS_EVERY", 0.0)
+        patch.setattr("migrate_graph.database.backup.dump._PROGRESS_EVERY", 0.0)
         with pytest.raises(StopNow):
             restore(verify(path, kind="postgres"), dsn, observer=observer)
     assert relations(dsn) == []

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from migrate_graph.core.events import Event, RestoreFinished, RestoreStarted
-from migrate_graph.database.dump import verify
-from migrate_graph.database.restore import restore_sqlite
+from migrate_graph.database.backup.dump import verify
+from migrate_graph.database.backup.restore import restore_sqlite
 from migrate_graph.errors import RestoreError
 
 LEDGER = "CREATE TABLE ewh_implemented_features (id INTEGER PRIMARY KEY, name CHAR(512) UNIQUE, installed CHAR(1));\n"
@@ -111,7 +111,7 @@ def test_open_connections_a_link_and_wal_survive(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrate_graph.database.restore._BUSY_WAIT", 0.2)
+    monkeypatch.setattr("migrate_graph.database.backup.restore._BUSY_WAIT", 0.2)
     target = tmp_path / "db.sqlite"
     with closing(sqlite3.connect(target, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")

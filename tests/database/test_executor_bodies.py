@@ -295,7 +295,7 @@ def test_an_observer_that_cannot_write_stops_nothing(database_uri: str) -> None:
 
 
 def test_paths_are_as_pydal_has_them(tmp_path: Path) -> None:
-    from migrate_graph.database.sqlite import resolve_path
+    from migrate_graph.database.sqlite.backend import resolve_path
 
     assert resolve_path("sqlite://x.db", tmp_path) == (tmp_path / "x.db").resolve()
     assert resolve_path(f"sqlite://{tmp_path}/x.db", None) == (tmp_path / "x.db").resolve()

@@ -14,11 +14,12 @@ from servers import PostgresServer
 from view_stand import PostgresStand, SqliteStand, dressed, kept
 
 from migrate_graph.authoring import collecting
-from migrate_graph.database.postgres_views import PostgresCatalog
-from migrate_graph.database.sqlite_views import SqliteCatalog
-from migrate_graph.database.view_adoption import ManagerName, describe_unmanaged, write_managers
-from migrate_graph.database.view_ledger import LedgerRow, Relation, ViewState
-from migrate_graph.database.view_presence import ViewPresence, view_presences
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.sqlite.catalog import SqliteCatalog
+from migrate_graph.database.views.adoption import ManagerName, describe_unmanaged, write_managers
+from migrate_graph.database.views.presence import ViewPresence, view_presences
 from migrate_graph.errors import UsageError
 
 HOSTILE = '"; DROP TABLE orders; -- \\ %s {} \r\n""" <script>😀\u202e'
@@ -120,7 +121,7 @@ def test_only_what_is_asked_for_and_not_managed_is_adopted(stand: PostgresStand,
 
 
 def test_class_names_are_valid_and_each_its_own() -> None:
-    from migrate_graph.database.view_adoption import AdoptableView
+    from migrate_graph.database.views.adoption import AdoptableView
 
     names = ["v_orders", "v__orders", "none", "2024", "ünïcode", "😀", "class"]
     views = [

@@ -79,12 +79,12 @@ def test_every_exit_code(code: ExitCode, on_sqlite: Field) -> None:
 def test_a_fault_of_ours_has_a_code_of_its_own(
     on_sqlite: Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import migrate_graph.workflow.running
+    import migrate_graph.workflow.apply
 
     def fall(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(migrate_graph.workflow.running, "apply_project", fall)
+    monkeypatch.setattr(migrate_graph.workflow.apply, "apply_project", fall)
     monkeypatch.chdir(on_sqlite.path)
     on_sqlite.write(GOOD)
     assert main(["apply"], environ=on_sqlite.env) == ExitCode.FAULT

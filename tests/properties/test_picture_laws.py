@@ -12,8 +12,8 @@ from migrate_graph.core.graph import EdgeKind, build_graph
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
 from migrate_graph.render import render
-from migrate_graph.render.compose import build_picture
-from migrate_graph.render.lanes import to_lines
+from migrate_graph.render.compose.graph import build_picture
+from migrate_graph.render.formats.lanes import to_lines
 from migrate_graph.render.picture import Picture, PictureOptions, Question
 from migrate_graph.render.style import State
 

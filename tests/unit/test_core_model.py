@@ -3,7 +3,8 @@ from drawing import history_of, migration_of, view_of
 
 from migrate_graph.core.events import Outcome, Result, RunFinished, Warned, ignore_events
 from migrate_graph.core.history import Attempt, AttemptState, History, Record, Status
-from migrate_graph.core.model import Migration, SourceLocation, sequence_of
+from migrate_graph.core.model import Migration, sequence_of
+from migrate_graph.user_files import SourceLocation
 
 
 @pytest.mark.parametrize(

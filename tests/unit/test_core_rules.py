@@ -9,9 +9,10 @@ from drawing import graph_of, history_of, migration_of, registry_of, view_of
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
-from migrate_graph.core.model import BodyKind, Registry, SourceLocation, UnreachedFile
+from migrate_graph.core.model import BodyKind, Registry, UnreachedFile
 from migrate_graph.core.rules import RULES, Context, Finding, Hit, Related, RuleSettings, Severity, check, rule
 from migrate_graph.errors import UsageError
+from migrate_graph.user_files import SourceLocation
 
 OPENS = {"touches": ["V"]}
 BILLING = UnreachedFile("app/billing.py", (("invoice", 14), ("refund", 30)))

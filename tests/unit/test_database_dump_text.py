@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_graph.database.dump_text import DumpText
-from migrate_graph.database.restore import sqlite_statements
+from migrate_graph.database.backup.dump_text import DumpText
+from migrate_graph.database.backup.restore import sqlite_statements
 
 
 def read(text: str, *, trusted: bool = False, size: int = 7) -> DumpText:

@@ -16,8 +16,8 @@ from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
 from user_project import clean_environment
 
 # A run inside this process forgets what it imported; what is here already it need not import again, each time.
-import migrate_graph.database.postgres
-import migrate_graph.database.sqlite
+import migrate_graph.database.postgres.backend
+import migrate_graph.database.sqlite.backend
 import migrate_graph.pytest_plugin
 import migrate_graph.workflow.rehearsing  # noqa: F401
 

@@ -10,9 +10,9 @@ from migrate_graph.core.history import History
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import UsageError
-from migrate_graph.render.compose import build_picture, check_link_template
+from migrate_graph.render.compose.graph import build_picture, check_link_template
+from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, NEWEST
 from migrate_graph.render.picture import Grouping, Picture, PictureNode, PictureOptions
-from migrate_graph.render.shown import EVERYTHING_UP_TO, NEWEST
 from migrate_graph.render.style import EdgeState, State
 
 

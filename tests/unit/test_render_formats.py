@@ -19,17 +19,19 @@ from drawing import graph_of, history_of, migration_of
 
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.history import History, Record
-from migrate_graph.core.model import Registry, SourceLocation, View
+from migrate_graph.core.model import Registry, View
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS, format_of, layout, render
-from migrate_graph.render.compose import build_picture
-from migrate_graph.render.dot import to_dot
-from migrate_graph.render.lanes import to_lines, to_text
-from migrate_graph.render.layout import LayoutTimeout, Renderer, lay_out
-from migrate_graph.render.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT
+from migrate_graph.render import FORMATS, format_of, render
+from migrate_graph.render.compose.graph import build_picture
+from migrate_graph.render.formats.dot import to_dot
+from migrate_graph.render.formats.lanes import to_lines, to_text
+from migrate_graph.render.formats.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT
+from migrate_graph.render.layout import engine as layout
+from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
 from migrate_graph.render.picture import Picture, PictureOptions, Question
+from migrate_graph.user_files import SourceLocation
 
 GOLDEN = Path(__file__).with_name("golden")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,7 +15,7 @@ from migrate_graph.core.graph import Ordering
 from migrate_graph.core.history import Attempt, AttemptState, History, Status
 from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.workflow.looking import read_status, why
-from migrate_graph.workflow.planning import Selection, picture_format, plan_project, write_file
+from migrate_graph.workflow.plan import Selection, picture_format, plan_project, write_file
 from migrate_graph.workflow.project import Project, Reading, read_history
 from migrate_graph.workflow.scaffolding import numbered
 

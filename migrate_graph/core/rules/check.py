@@ -10,7 +10,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Rule, Severity
 from migrate_graph.errors import UsageError
-from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar
 
 _WORST_FIRST = list(Severity)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrate_graph.core.history import AttemptState, Status
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
-from migrate_graph.wording import counted
+from migrate_graph.messages import counted
 
 
 @rule("MG401", Severity.ERROR, needs_history=True)

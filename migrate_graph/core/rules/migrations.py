@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from migrate_graph.core.graph import Ordering
-from migrate_graph.core.model import Migration, SourceLocation, View
+from migrate_graph.core.model import Migration, View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, quoted, rule
+from migrate_graph.user_files import SourceLocation
 
 _RING_SHOWN = 6
 

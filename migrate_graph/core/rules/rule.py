@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
-from migrate_graph.core.model import Migration, SourceLocation, UnreachedFile, View
+from migrate_graph.core.model import Migration, UnreachedFile, View
 from migrate_graph.core.rules.timeline import Timeline
-from migrate_graph.wording import did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
     from migrate_graph.core.comparison import Comparison

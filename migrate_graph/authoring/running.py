@@ -1,0 +1,73 @@
+"""Which migration is running in this context, and how it reports its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from migrate_graph.authoring.declare import ViewMigrationManager
+
+
+class ViewOpener(Protocol):
+    """What a run puts behind `with V(db)`."""
+
+    def enter(self, manager: ViewMigrationManager) -> None:
+        """Take down the manager's view and what depends on it."""
+
+    def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
+        """Bring up what was taken down, unless the block failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The migration that is running in this context.
+
+    Attributes:
+        name: of the migration.
+        applied: names that were installed before it started.
+        views: what opens view managers.
+        report: told `(done, total, unit)` by `progress`.
+    """
+
+    name: str
+    applied: AbstractSet[str]
+    views: ViewOpener
+    report: Callable[[int, int | None, str], None]
+
+
+_running: ContextVar[Running | None] = ContextVar("migrate_graph_running", default=None)
+
+
+@contextmanager
+def running(run: Running) -> Iterator[None]:
+    """Say which migration runs in this context."""
+    token = _running.set(run)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def current() -> Running | None:
+    """Give the migration that is running in this context; None outside a run."""
+    return _running.get()
+
+
+def progress(done: int, total: int | None = None, unit: str = "") -> None:
+    """Report how far the batched work of the running migration is; outside a run nothing happens.
+
+    Args:
+        done: units done so far.
+        total: units in all; None when unknown.
+        unit: what is counted (`"rows"`).
+    """
+    if run := current():
+        run.report(done, total, unit)

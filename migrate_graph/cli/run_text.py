@@ -1,0 +1,195 @@
+"""What a run says about itself, event by event, and the summary at its end: the same words in every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, assert_never
+
+from migrate_graph.cli.texts import lasting, listed
+from migrate_graph.core.events import (
+    Connecting,
+    Event,
+    LockAcquired,
+    LockWaiting,
+    Outcome,
+    Printed,
+    RestoreFinished,
+    RestoreProgress,
+    RestoreStarted,
+    Result,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+    StepRetrying,
+    StepStarted,
+    StepWaiting,
+    ViewCreated,
+    ViewDropped,
+    Warned,
+)
+from migrate_graph.messages import counted
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+
+_NAMED = 8
+"""Of more migrations than these, the summary tells how many were committed, and the last."""
+
+_WORDS = {
+    Outcome.APPLIED: ("ok", "good"),
+    Outcome.REFUSED: ("FAILED", "error"),
+    Outcome.RAISED: ("FAILED", "error"),
+    Outcome.BLOCKED: ("blocked", "warning"),
+    Outcome.INTERRUPTED: ("INTERRUPTED", "error"),
+    Outcome.NOT_REACHED: ("not reached", "muted"),
+}
+
+
+def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each event; a table would hide the missing one
+    """Give one line about an event, without secrets or control characters."""
+    match event:
+        case Connecting():
+            return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
+        case LockWaiting():
+            limit = f"{lasting(event.waited)} of {lasting(event.limit)}"
+            holder = f", held by {one_line(str(event.holder))}" if event.holder else ""
+            return f"waiting for another run to finish ({limit}){holder}"
+        case LockAcquired():
+            return f"the lock is ours after {lasting(event.waited)}"
+        case RestoreStarted():
+            return f"restoring {one_line(event.path)} ({sized(event.size)})"
+        case RestoreProgress():
+            done = "checked" if event.checking else "restored"
+            return f"{done} {sized(event.read)} of {sized(event.size)}"
+        case RestoreFinished():
+            return f"restored in {lasting(event.seconds)}"
+        case RunStarted():
+            blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
+            return f"{counted(len(event.plan.steps), 'migration')} to run{blocked}"
+        case StepStarted():
+            return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
+        case StepFinished():
+            return f"[{event.index}/{event.total}] {outcome_of(event.result)}"
+        case StepWaiting():
+            return f"{one_line(event.name)} since {lasting(event.seconds)}: {one_line(event.reason)}"
+        case StepRetrying():
+            attempt = f"attempt {event.attempt} of {event.limit} in {lasting(event.delay)}"
+            return f"{one_line(event.name)} is tried again, {attempt}: {one_line(event.reason)}"
+        case StepProgress():
+            return f"{one_line(event.name)}: {how_far(event)}"
+        case ViewDropped():
+            return f"{one_line(event.migration)}: view down: {one_line(event.view)}"
+        case ViewCreated():
+            return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}"
+        case Printed():
+            return f"{one_line(event.name)} | {one_line(event.text)}"
+        case Warned():
+            return f"note: {one_line(event.message)}{f' ({one_line(event.hint)})' if event.hint else ''}"
+        case RunFinished():
+            return headline(event)
+    assert_never(event)
+
+
+def outcome_of(result: Result) -> str:
+    """Give how a migration ended, on one line."""
+    word, _ = _WORDS[result.outcome]
+    took = f" {lasting(result.seconds)}" if result.seconds else ""
+    error = f": {one_line(result.error)}" if result.error else ""
+    return f"{word} {one_line(result.name)}{took}{error}"
+
+
+def style_of(outcome: Outcome) -> str:
+    """Give the style an outcome is painted in."""
+    return _WORDS[outcome][1]
+
+
+def how_far(event: StepProgress) -> str:
+    """Say how far a migration's own work is."""
+    unit = f" {one_line(event.unit)}" if event.unit else ""
+    if not event.total:
+        return f"{event.done:,}{unit}"
+    return f"{event.done:,} of {event.total:,}{unit} ({event.done / event.total:.0%})"
+
+
+def sized(number: int) -> str:
+    """Give a number of bytes: `12.3 MB`."""
+    amount = float(number)
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def headline(finished: RunFinished) -> str:
+    """Give the first line of the summary."""
+    applied = len(finished.of(Outcome.APPLIED))
+    if not finished.results and not finished.signal:
+        return "nothing to do: all that was asked for is applied"
+    counts = [f"{applied} applied"]
+    failed = sum(result.outcome.failed for result in finished.results)
+    counts += [f"{failed} failed"] if failed else []
+    counts += [
+        f"{len(found)} {outcome}"
+        for outcome in (Outcome.BLOCKED, Outcome.NOT_REACHED)
+        if (found := finished.of(outcome))
+    ]
+    stopped = f", stopped by signal {finished.signal}" if finished.signal else ""
+    return f"{', '.join(counts)}{stopped} in {lasting(finished.seconds)}"
+
+
+def summary(finished: RunFinished, paint: Paint) -> Iterator[str]:
+    """Say how a run ended: counts, what went wrong, what is committed, and what to type next."""
+    yield paint(headline(finished), "good" if finished.succeeded else "error")
+    for result in finished.results:
+        if result.outcome.failed:
+            yield from _failure(result, paint)
+        yield from (f"  warning  {one_line(result.name)}: {one_line(warning)}" for warning in result.warnings)
+    for result in finished.of(Outcome.BLOCKED):
+        yield f"  {paint('blocked', 'warning')}  {one_line(result.name)}: {one_line(result.error)}"
+    unreached = finished.of(Outcome.NOT_REACHED)
+    if unreached:
+        yield f"  not reached: {listed(result.name for result in unreached)}"
+    if finished.results or finished.signal:
+        yield f"committed: {_committed(finished)}"
+    following = _next_command(finished)
+    if following:
+        yield f"{paint('next:', 'info')} {following}"
+
+
+def _failure(result: Result, paint: Paint) -> Iterator[str]:
+    place = f" ({one_line(str(result.source))})" if result.source else ""
+    yield f"  {paint('failed', 'error')}   {one_line(result.name)}{place}: {one_line(result.error)}"
+    for line in result.traceback.rstrip().splitlines():
+        yield paint(f"           {one_line(line)}", "muted")
+    for line in result.hint.splitlines():
+        yield f"           {paint('hint:', 'info')} {one_line(line)}"
+
+
+def _committed(finished: RunFinished) -> str:
+    names = [result.name for result in finished.of(Outcome.APPLIED)]
+    kept = [result for result in finished.results if result.commits and result.outcome is not Outcome.APPLIED]
+    partly = [f"{one_line(result.name)} in part" for result in kept]
+    many = len(names) > _NAMED
+    whole = (
+        [f"{len(names)} migrations, the last is {one_line(names[-1])}"] if many else [one_line(name) for name in names]
+    )
+    text = ", ".join([*whole, *partly])
+    return text or "nothing, the database is as it was"
+
+
+def _next_command(finished: RunFinished) -> str:
+    interrupted = finished.of(Outcome.INTERRUPTED)
+    if interrupted and not finished.signal:
+        return f"migrate resolve {one_line(interrupted[0].name)} --applied | --retry"
+    if finished.signal:
+        return "migrate apply (goes on where this run stopped)"
+    failed = finished.of(Outcome.REFUSED, Outcome.RAISED)
+    if failed:
+        place = f" at {one_line(str(failed[0].source))}" if failed[0].source else ""
+        return f"correct {one_line(failed[0].name)}{place}, then migrate apply"
+    if finished.of(Outcome.BLOCKED):
+        return "migrate status"
+    return ""

@@ -1,0 +1,1 @@
+"""A backup file: found, verified, and restored into an empty database."""

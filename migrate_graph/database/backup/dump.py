@@ -1,0 +1,379 @@
+"""A backup file: found, read and verified before anything is written to a database."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shlex
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from migrate_graph.core.events import Observer, RestoreProgress, ignore_events
+from migrate_graph.database.backup.dump_text import DumpText, TextFault
+from migrate_graph.errors import RestoreError
+from migrate_graph.redaction import redact
+
+# 2.1.0's order; a sibling counts only when the configured file is not there (it used to be preferred, D26).
+_SIBLINGS = (".sql", ".sql.gz", ".gz", ".sql.xz", ".xz")
+_MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
+_FOREIGN = {
+    b"\x1f\x8b": ("gzip data", "give it the extension .sql.gz"),
+    b"\xfd7zXZ\x00": ("xz data", "give it the extension .sql.xz"),
+    b"\x28\xb5\x2f\xfd": ("zstd data", 'give it the extension .zst and set migrate_cat_command = "zstd -dc"'),
+    b"PGDMP": ("a custom-format archive of pg_dump", "turn it into SQL: pg_restore --no-owner -f backup.sql THIS_FILE"),
+    b"SQLite format 3\x00": ("a SQLite database, not SQL", "turn it into SQL: sqlite3 THIS_FILE .dump > backup.sql"),
+    b"PK\x03\x04": ("a zip archive", "unpack it first"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-zip archive", "unpack it first"),
+    b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
+    b"\xfe\xff": ("UTF-16 text", "save it as UTF-8"),
+}
+_HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+_PIECE = 1 << 20
+_SILENCE_LIMIT = 600.0
+_PROGRESS_EVERY = 0.5
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedDump:
+    """A dump that was read to its end and found whole.
+
+    Attributes:
+        path: of the file.
+        size: bytes on disk.
+        length: bytes of SQL.
+        checksum: CRC-32 of the SQL: what is restored is compared with what was verified.
+        left_out: ranges of bytes of the SQL that psql must not see.
+        cat_command: what unpacks it; empty when this module does.
+        identity: device, inode, size and time of change of the file that was verified.
+        trusted: it may run commands of psql, and reach for other files.
+    """
+
+    path: Path
+    size: int
+    length: int
+    checksum: int
+    left_out: tuple[tuple[int, int], ...]
+    cat_command: str
+    identity: tuple[int, ...]
+    trusted: bool
+
+
+def find_dump(configured: Path, *, is_default: bool) -> Path | None:
+    """Find the backup file.
+
+    Args:
+        configured: the setting `database_to_restore`, absolute.
+        is_default: nobody set it, so there need not be one.
+
+    Returns:
+        The configured file itself when it exists; else the first of its siblings (`.sql .sql.gz .gz .sql.xz .xz`);
+        None when nothing is there and nobody asked for it.
+
+    Raises:
+        RestoreError: the configured file and its siblings are absent.
+    """
+    stem = configured.name
+    for ending in (".gz", ".xz", ".sql"):
+        stem = stem.removesuffix(ending)
+    siblings = [configured.with_name(stem + ending) for ending in _SIBLINGS] if stem else []
+    for candidate in (configured, *siblings):
+        if _exists(candidate):
+            return candidate
+    if is_default:
+        return None
+    raise RestoreError(
+        f"the backup {configured} does not exist",
+        hint="set database_to_restore to the file, or remove the setting to start from an empty database",
+    )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise RestoreError(
+            f"cannot look for the backup {path}: {error.strerror}", hint="check its path and rights"
+        ) from None
+    return True
+
+
+def verify(
+    path: Path,
+    *,
+    kind: str,
+    cat_command: str | None = None,
+    size_limit: int = 0,
+    trusted: bool = False,
+    observer: Observer = ignore_events,
+) -> VerifiedDump:
+    r"""Read a whole dump and judge whether it can be restored; nothing is written anywhere.
+
+    Args:
+        path: of the file.
+        kind: of database it is meant for: "postgres" or "sqlite".
+        cat_command: what unpacks extensions other than `.sql`, `.gz`, `.xz`: the path is appended, and SQL is expected
+            on its standard output.
+        size_limit: bytes of SQL allowed; 0 for no limit.
+        trusted: allow psql commands (`\!`, `\i`, …), and ATTACH for SQLite.
+        observer: told how far it is.
+
+    Raises:
+        RestoreError: it is not whole, not what its name says, too large, or holds what would break all-or-nothing.
+    """
+    status = _status(path)
+    command = _command_for(path, cat_command)
+    _check_name(path, command)
+    text = DumpText(trusted=trusted) if kind == "postgres" else None
+    length = checksum = 0
+    gauge = ReadGauge(status.st_size, observer, checking=True)
+    with open_sql(path, command) as source:
+        for piece in source.pieces():
+            gauge.tell(source)
+            if not length:
+                _check_head(path, piece)
+            _check_text(path, piece)
+            length += len(piece)
+            checksum = zlib.crc32(piece, checksum)
+            if size_limit and length > size_limit:
+                raise RestoreError(
+                    f"the backup {path} unpacks to more than restore_size_limit = {size_limit} bytes",
+                    hint="is it the right file? raise restore_size_limit if it is",
+                )
+            if text:
+                text.feed(piece)
+                if text.hopeless:
+                    break
+    if not length:
+        raise RestoreError(f"the backup {path} is empty", hint="make or copy it again")
+    if text:
+        if not text.hopeless:
+            text.finish()
+        if text.faults:
+            raise _refusal(path, text.faults)
+    return VerifiedDump(
+        path=path,
+        size=status.st_size,
+        length=length,
+        checksum=checksum,
+        left_out=tuple(text.left_out) if text else (),
+        cat_command=command,
+        identity=identity_of(path),
+        trusted=trusted,
+    )
+
+
+def identity_of(path: Path) -> tuple[int, ...]:
+    """Tell one state of one file from every other."""
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _status(path: Path) -> _Status:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise RestoreError(f"the backup {path} is a directory", hint="name the file itself")
+        if not stat.S_ISREG(status.st_mode):
+            raise RestoreError(f"the backup {path} is not a regular file", hint="name the file itself")
+        with path.open("rb"):
+            return status
+    except OSError as error:
+        raise RestoreError(
+            f"the backup {path} cannot be read: {error.strerror}", hint="check its path and rights"
+        ) from None
+
+
+class _Status(Protocol):
+    @property
+    def st_size(self) -> int: ...
+
+
+def _command_for(path: Path, cat_command: str | None) -> str:
+    extension = path.suffix.lower()
+    if extension == ".sql" or extension in _MAGIC:
+        return ""
+    if cat_command and cat_command.strip():
+        return cat_command
+    raise RestoreError(
+        f"the backup {path} has the unknown extension '{extension}'",
+        hint='set migrate_cat_command to a command that unpacks it, e.g. "zstd -dc"; the path is appended',
+    )
+
+
+def _check_name(path: Path, command: str) -> None:
+    if command:
+        return
+    extension = path.suffix.lower()
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise RestoreError(f"the backup {path} is empty", hint="make or copy it again")
+    if extension in _MAGIC and not head.startswith(_MAGIC[extension]):
+        raise RestoreError(
+            f"the backup {path} is not {_FOREIGN[_MAGIC[extension]][0]}, as its extension says",
+            hint="give it the extension of what it is, or make it again",
+        )
+
+
+def _check_head(path: Path, piece: bytes) -> None:
+    for magic, (what, hint) in _FOREIGN.items():
+        if piece.startswith(magic):
+            raise RestoreError(f"the backup {path} holds {what}", hint=hint.replace("THIS_FILE", path.name))
+    if piece.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower().startswith(_HTML):
+        raise RestoreError(
+            f"the backup {path} is an HTML page", hint="a download may have failed: fetch the backup again"
+        )
+
+
+def _check_text(path: Path, piece: bytes) -> None:
+    if b"\0" in piece:
+        raise RestoreError(f"the backup {path} is not SQL text: it holds NUL bytes", hint="make or copy it again")
+
+
+def _refusal(path: Path, faults: list[TextFault]) -> RestoreError:
+    told = "; ".join(f"line {fault.line}: {fault.message}" for fault in faults)
+    hints = list(dict.fromkeys(fault.hint for fault in faults))
+    return RestoreError(f"the backup {path} cannot be restored: {told}", hint="; ".join(hints))
+
+
+class SqlSource:
+    """The SQL of a dump as a stream."""
+
+    def __init__(self, stream: BinaryIO, file: BinaryIO | None) -> None:
+        self._stream = stream
+        self._file = file
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the SQL in pieces of about a megabyte."""
+        while piece := self._read():
+            yield piece
+
+    def _read(self) -> bytes:
+        return self._stream.read(_PIECE)
+
+    def consumed(self) -> int | None:
+        """Say how many bytes of the file were read; None when a command reads it."""
+        return self._file.tell() if self._file else None
+
+
+class ReadGauge:
+    """Tells, twice a second, how far the reading of a dump is.
+
+    Args:
+        size: bytes of the file.
+        observer: told.
+        checking: nothing is written yet.
+    """
+
+    def __init__(self, size: int, observer: Observer, *, checking: bool) -> None:
+        self._size = size
+        self._observer = observer
+        self._checking = checking
+        self._told_at = time.monotonic()
+
+    def tell(self, source: SqlSource) -> None:
+        """Look how much of the file was read, and tell it if it is time to."""
+        consumed = source.consumed()
+        if consumed is not None and time.monotonic() - self._told_at >= _PROGRESS_EVERY:
+            self._told_at = time.monotonic()
+            self._observer(RestoreProgress(consumed, self._size, checking=self._checking))
+
+
+class _CommandSource(SqlSource):
+    """The output of `migrate_cat_command`; one that says nothing for ten minutes is ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(cast("BinaryIO", process.stdout), None)
+        self._process = process
+
+    def _read(self) -> bytes:
+        watch = threading.Timer(_SILENCE_LIMIT, self._process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            return super()._read()
+        finally:
+            watch.cancel()
+
+
+@contextmanager
+def open_sql(path: Path, command: str) -> Iterator[SqlSource]:
+    """Open a dump as SQL; leaving without an error means that it was unpacked without one.
+
+    Args:
+        path: of the file.
+        command: what unpacks it; empty for `.sql`, `.gz` and `.xz`.
+
+    Raises:
+        RestoreError: unpacking failed.
+    """
+    if command:
+        with _open_command(path, command) as source:
+            yield source
+        return
+    try:
+        with path.open("rb") as file:
+            yield SqlSource(_unpacked(file, path.suffix.lower()), file)
+    except _DAMAGE as error:
+        raise RestoreError(f"the backup {path} is damaged or cut off: {error}", hint="make or copy it again") from None
+
+
+def _unpacked(file: BinaryIO, extension: str) -> BinaryIO:
+    match extension:
+        case ".gz":
+            return cast("BinaryIO", gzip.GzipFile(fileobj=file))
+        case ".xz":
+            return cast("BinaryIO", lzma.LZMAFile(file))
+        case _:
+            return file
+
+
+@contextmanager
+def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
+    try:
+        argv = [*shlex.split(command), str(path)]
+    except ValueError as error:
+        raise RestoreError(f"migrate_cat_command cannot be read: {error}", hint="balance its quotes") from None
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user's own setting, split into words, no shell
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+            )
+        except OSError as error:
+            raise RestoreError(
+                f"migrate_cat_command does not start: '{redact(argv[0])}': {error.strerror}",
+                hint="install the program, or give its full path",
+            ) from None
+        try:
+            yield _CommandSource(process)
+            code = process.wait(timeout=_SILENCE_LIMIT)
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+        if code:
+            raise RestoreError(
+                f"migrate_cat_command failed on {path} with exit code {code}{last_words(complaints)}",
+                hint=f"try it by hand: {redact(command)} {shlex.quote(str(path))} | head",
+            )
+
+
+def last_words(complaints: BinaryIO, *secrets: str) -> str:
+    """Give the last lines that a program wrote to its standard error, redacted, as the end of a sentence."""
+    complaints.seek(0, 2)
+    complaints.seek(max(0, complaints.tell() - 4000))
+    lines = complaints.read().decode("utf-8", "replace").strip().splitlines()[-6:]
+    return ": " + redact(" / ".join(line.strip() for line in lines), *secrets) if lines else ""

@@ -1,0 +1,1 @@
+"""What the database remembers: the ledger, the journal and the view ledger."""

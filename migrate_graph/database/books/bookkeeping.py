@@ -1,0 +1,153 @@
+"""What both backends write and read about migrations, over whatever connection keeps their books."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from migrate_graph.core.events import LockHolder, LockWaiting, Observer
+from migrate_graph.core.history import AttemptState, History
+from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
+from migrate_graph.database.views.catalog import ViewCatalog
+from migrate_graph.database.views.presence import ViewPresence, view_presences
+from migrate_graph.errors import LockTimeout
+from migrate_graph.signals import Interruption
+
+_TELL_EVERY = 10.0
+# Short at first, since most runs have nothing to do, then as long as politeness asks.
+_FIRST_PAUSE = 0.1
+
+
+class Bookkeeping(ABC):
+    """The part of a backend that is the same everywhere; see `database.Backend` for what the methods promise."""
+
+    label: str
+    secrets: tuple[str, ...]
+    _ledger: Ledger
+    _longest_pause: float
+    """Seconds between two questions whether the lock is free, once it has been waited for a while."""
+
+    @abstractmethod
+    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, outside any migration."""
+
+    @abstractmethod
+    def _revive(self) -> None:
+        """Make sure there is a connection and that no attempt is still at work on the server; the lock is not taken by this."""
+
+    @abstractmethod
+    def _together(self) -> AbstractContextManager[None]:
+        """Make several statements one transaction."""
+
+    @abstractmethod
+    def _present(self) -> set[str]:
+        """Name those of the tool's tables that exist."""
+
+    @abstractmethod
+    def _catalog(self) -> ViewCatalog:
+        """Give what the database can tell of its views, through the connection that keeps the books."""
+
+    @abstractmethod
+    def lock_holder(self) -> LockHolder | None:
+        """Say who holds the lock, None when it is free."""
+
+    @abstractmethod
+    def _address(self) -> str:
+        """Say where the database is, so that two of them differ."""
+
+    def has_ledger(self) -> bool:
+        return self._ledger.names.ledger in self._present()
+
+    def read_history(self) -> History:
+        present = self._present()
+        history = self._ledger.read(present)
+        if self._ledger.names.views in present:
+            history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
+        return history
+
+    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
+
+    def _view_rows(self) -> dict[str, LedgerRow]:
+        if self._ledger.names.views not in self._present():
+            return {}
+        return ViewLedger(self._ledger.names, self._execute).read()
+
+    def fingerprint(self) -> str:
+        # The first attempt's key is as old as the journal: a database made anew at the same address has another.
+        first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
+        return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
+
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
+        self._revive()
+        with self._together():
+            self._ledger.write_failure(key, error=error, seconds=seconds)
+        return self._commits_of(key)
+
+    def own_commits(self, key: AttemptKey) -> int:
+        self._revive()
+        return self._commits_of(key)
+
+    def _commits_of(self, key: AttemptKey) -> int:
+        state = self._ledger.state_of(key.attempt)
+        return state[1] if state else 0
+
+    def outcome_of(self, key: AttemptKey) -> bool:
+        self._revive()
+        state = self._ledger.state_of(key.attempt)
+        return state is not None and state[0] is AttemptState.APPLIED
+
+    def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
+        with self._together():
+            for name in names:
+                self._ledger.write_record(name, installed=installed)
+                self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.MARKED, reason)
+
+    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
+        with self._together():
+            if not self._ledger.resolve(attempt, name=name):
+                return False
+            self._ledger.write_record(name, installed=applied)
+            self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.RESOLVED, reason)
+        return True
+
+    def owe(self, debt: str, *, run: str) -> None:
+        with self._together():
+            self._ledger.owe(debt, AttemptKey.now(debt, run=run))
+
+    def settle(self, debt: str) -> None:
+        self._ledger.settle(debt)
+
+    def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
+        """Ask again and again, telling who is in the way; give the seconds waited, 0.0 when nobody was.
+
+        A call that blocks instead would, on PostgreSQL, hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner.
+
+        Raises:
+            LockTimeout: after `limit` seconds; 0 asks once.
+        """
+        started = time.monotonic()
+        told, pause = -math.inf, _FIRST_PAUSE
+        while not taken():
+            waited = time.monotonic() - started
+            holder = self.lock_holder()
+            if waited >= limit:
+                held_by = f"; it is held by {holder}" if holder else ""
+                raise LockTimeout(
+                    f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by}",
+                    hint="wait for the other run to end, or raise --lock-timeout",
+                )
+            if waited - told >= _TELL_EVERY:
+                told = waited
+                observer(LockWaiting(waited, limit, holder))
+            interruption.sleep(min(pause * random.uniform(0.5, 1.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, self._longest_pause)
+        return 0.0 if told == -math.inf else time.monotonic() - started

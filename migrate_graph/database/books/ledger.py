@@ -1,0 +1,264 @@
+"""What is written about migrations: the ledger table, the journal, and the statements that read and write them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from migrate_graph import __version__
+from migrate_graph.core.history import Attempt, AttemptState, History, Record
+from migrate_graph.database.names import TableNames
+
+Rows: TypeAlias = list[tuple[Any, ...]]
+Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
+"""Runs one statement and gives its rows (none for a statement without)."""
+
+
+# A debt stands in the journal as a row of this state, so that no fourth table is needed.
+_OWED = "owed"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """What one attempt writes about itself.
+
+    Attributes:
+        attempt: identifies it (a UUID's text).
+        run: identifies the run.
+        name: of the migration.
+        host: name of this machine.
+        pid: of this process.
+        version: of the tool.
+        fingerprint: of the migration's source.
+        started: UTC.
+    """
+
+    attempt: str
+    run: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    fingerprint: str
+    started: datetime
+
+    @classmethod
+    def now(cls, name: str, *, run: str, fingerprint: str = "") -> AttemptKey:
+        """Make the key of an attempt that starts now, in this process."""
+        return cls(
+            str(uuid.uuid4()), run, name, socket.gethostname(), os.getpid(), __version__, fingerprint, datetime.now(UTC)
+        )
+
+
+class Ledger:
+    """Ledger table and journal of one database, through whatever connection `execute` stands for."""
+
+    def __init__(self, names: TableNames, execute: Execute) -> None:
+        self.names = names
+        self._dialect = names.dialect
+        self._execute = execute
+        self._ledger = names.quoted(names.ledger)
+        self._journal = names.quoted(names.journal)
+
+    def on(self, execute: Execute) -> Ledger:
+        """Give the same tables through another connection."""
+        return Ledger(self.names, execute)
+
+    def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
+        return self._execute(self._dialect.sql(statement), parameters)
+
+    # -- tables ---------------------------------------------------------------------------------------------------------------
+
+    def create(self, missing: Iterable[str]) -> None:
+        """Create those of ledger and journal that are missing; the ledger with exactly the columns of edwh-migrate."""
+        missing = set(missing)
+        if self.names.ledger in missing:
+            self._run(
+                f'CREATE TABLE {self._ledger} ("id" {self._dialect.ledger_serial}, "name" {self._dialect.name_type} UNIQUE, '
+                '"installed" CHAR(1), "last_update_dttm" TIMESTAMP)'
+            )
+        if self.names.journal in missing:
+            self._run(
+                f'CREATE TABLE {self._journal} ("id" {self._dialect.serial}, "attempt" VARCHAR(36) NOT NULL UNIQUE, '
+                '"run" VARCHAR(36) NOT NULL, "name" TEXT NOT NULL, "state" VARCHAR(16) NOT NULL, "commits" INTEGER NOT NULL, '
+                f'"started" {self._dialect.moment}, "finished" {self._dialect.moment}, "duration" DOUBLE PRECISION, '
+                '"host" TEXT, "pid" INTEGER, "version" TEXT, "fingerprint" TEXT, "error" TEXT)'
+            )
+
+    # -- reading --------------------------------------------------------------------------------------------------------------
+
+    def read(self, present: Iterable[str]) -> History:
+        """Read what those tables that exist hold; the view ledger is read by its own room."""
+        present = set(present)
+        records, attempts, afterwork = {}, [], set()
+        if self.names.ledger in present:
+            for name, installed, updated in self._run(f"SELECT name, installed, last_update_dttm FROM {self._ledger}"):
+                if name is not None:
+                    records[name] = Record(name, installed in {"T", "1", 1}, _moment(updated))
+        if self.names.journal in present:
+            for row in self._run(
+                "SELECT id, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error "
+                f"FROM {self._journal} ORDER BY id"
+            ):
+                if row[3] == _OWED:
+                    afterwork.add(row[1])
+                else:
+                    attempts.append(_attempt(row))
+        return History(records=records, attempts=tuple(attempts), afterwork=frozenset(afterwork))
+
+    def duplicates(self) -> list[str]:
+        """Name the records that stand more than once (possible where somebody made the table by hand)."""
+        return [
+            name
+            for (name,) in self._run(f"SELECT name FROM {self._ledger} GROUP BY name HAVING count(*) > 1 ORDER BY name")
+        ]
+
+    def first_attempt(self) -> str:
+        """Give the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
+        rows = self._run(f"SELECT attempt FROM {self._journal} ORDER BY id LIMIT 1")
+        return str(rows[0][0]) if rows else ""
+
+    def state_of(self, attempt: str) -> tuple[AttemptState, int] | None:
+        """Give an attempt's state and durable own commits; None when nothing of it is durable."""
+        rows = self._run(f"SELECT state, commits FROM {self._journal} WHERE attempt = ?", (attempt,))
+        return (AttemptState(rows[0][0]), int(rows[0][1])) if rows else None
+
+    # -- writing --------------------------------------------------------------------------------------------------------------
+
+    def write_marker(self, key: AttemptKey) -> None:
+        """Say what will be true if the transaction that this opens commits: one own commit more than before.
+
+        The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
+        """
+        self._run(
+            f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
+            '"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) '
+            "ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits + 1",
+            (
+                key.attempt, key.run, key.name, AttemptState.RUNNING.value, self._store(key.started), key.host, key.pid,
+                key.version, key.fingerprint,
+            ),
+        )  # fmt: skip
+
+    def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
+        """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
+        finished = self._run(
+            f"UPDATE {self._journal} SET state = ?, commits = commits - 1, finished = ?, duration = ? "
+            "WHERE attempt = ? AND state = ? RETURNING id",
+            (AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value),
+        )
+        self.write_record(key.name, installed=True)
+        return len(finished) == 1
+
+    def write_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
+        """Say that an attempt failed; the number of own commits stays what the last durable marker says."""
+        self._run(
+            f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
+            '"pid", "version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE '
+            "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error",
+            (
+                key.attempt, key.run, key.name, AttemptState.FAILED.value, self._store(key.started), self._now(), seconds, key.host,
+                key.pid, key.version, key.fingerprint, error,
+            ),
+        )  # fmt: skip
+        # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.
+        if not self._run(
+            f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name = ? AND coalesce(installed, 'F') <> 'T' "
+            "RETURNING name",
+            (self._local_now(), key.name),
+        ):
+            self._run(
+                f'INSERT INTO {self._ledger} ("name", "installed", "last_update_dttm") '
+                f"SELECT ?, 'F', ? WHERE NOT EXISTS (SELECT 1 FROM {self._ledger} WHERE name = ?)",
+                (key.name, self._local_now(), key.name),
+            )
+
+    def write_note(self, key: AttemptKey, state: AttemptState, note: str) -> None:
+        """Write a journal row for something that is no attempt: a mark, a decision."""
+        self._run(
+            f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "finished", "host", "pid", '
+            '"version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)',
+            (
+                key.attempt, key.run, key.name, state.value, self._store(key.started), self._now(), key.host, key.pid, key.version,
+                key.fingerprint, note,
+            ),
+        )  # fmt: skip
+
+    def write_record(self, name: str, *, installed: bool) -> None:
+        """Write a ledger row; update first, since a table made by hand may have no unique name to conflict on."""
+        values = ("T" if installed else "F", self._local_now())
+        if not self._run(
+            f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name = ? RETURNING name",
+            (*values, name),
+        ):
+            self._run(
+                f'INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") VALUES (?, ?, ?)',
+                (*values, name),
+            )
+
+    def resolve(self, attempt: int, *, name: str) -> bool:
+        """Close an attempt that was interrupted, or failed, if it is still the newest of its migration."""
+        decidable = (AttemptState.RUNNING.value, AttemptState.FAILED.value)
+        return bool(
+            self._run(
+                f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id = ? AND state IN (?, ?) "
+                f"AND id = (SELECT max(id) FROM {self._journal} WHERE name = ?) RETURNING id",
+                (AttemptState.RESOLVED.value, self._now(), attempt, *decidable, name),
+            )
+        )
+
+    def owe(self, debt: str, key: AttemptKey) -> None:
+        """Remember a debt, once."""
+        self.settle(debt)
+        self._run(
+            f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version") '
+            "VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+            (key.attempt, key.run, debt, _OWED, self._store(key.started), key.host, key.pid, key.version),
+        )
+
+    def settle(self, debt: str) -> None:
+        """Forget a debt."""
+        self._run(f"DELETE FROM {self._journal} WHERE state = ? AND name = ?", (_OWED, debt))
+
+    # -- time -----------------------------------------------------------------------------------------------------------------
+
+    def _store(self, moment: datetime) -> datetime | str:
+        return moment if self._dialect.folds_case else moment.isoformat(sep=" ")
+
+    def _now(self) -> datetime | str:
+        return self._store(datetime.now(UTC))
+
+    def _local_now(self) -> datetime | str:
+        # edwh-migrate writes local time without a zone here, and reads it back with pyDAL, which wants whole seconds.
+        now = datetime.now().replace(microsecond=0)  # noqa: DTZ005
+        return now if self._dialect.folds_case else now.isoformat(sep=" ")
+
+
+def _moment(value: object) -> datetime | None:
+    """Read a timestamp that a driver gave: PostgreSQL a datetime, SQLite a text."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return None
+
+
+def _utc(value: object) -> datetime | None:
+    moment = _moment(value)
+    return moment.astimezone(UTC) if moment else None
+
+
+def _attempt(row: tuple[Any, ...]) -> Attempt:
+    identity, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error = row
+    return Attempt(
+        id=identity, name=name, run=run, state=AttemptState(state), commits=commits, started=_utc(started), finished=_utc(finished),
+        duration=duration, host=host or "", pid=pid or 0, version=version or "", fingerprint=fingerprint or "", error=error or "",
+    )  # fmt: skip

@@ -1,0 +1,483 @@
+"""PostgreSQL: connections, the advisory lock, cancelling, and what is checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.books.bookkeeping import Bookkeeping
+from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
+from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly
+from migrate_graph.database.postgres.work import PostgresWork, WorkConnection
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, Stopped
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+from migrate_graph.signals import Interruption
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+    from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.catalog import ViewCatalog
+    from migrate_graph.signals import Interruption
+
+# Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
+_RUN_CLASS = 0x6D67
+_WORK_CLASS = 0x6D68
+
+_ADVISORY = (
+    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+# Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
+_LAST_MOMENT = 5.0
+
+# Seconds that are left to look, when a signal wants the run to end.
+_LAST_WORDS = 1.5
+
+# Seconds that the server may still execute what a broken connection of ours has left behind.
+_LEFTOVER_WAIT = 60.0
+
+_RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
+_CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
+_HINTS = {
+    "25006": "is it a standby, or is default_transaction_read_only set?",
+    "42501": "grant the role the rights it lacks",
+    "53100": "the server's disk is full: make room, then run again",
+    "53200": "the server is out of memory: look at its log",
+    "55P03": "lock_timeout sets how long a statement waits for a lock",
+    "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
+}
+
+
+@dataclass
+class _HeldLock:
+    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another."""
+
+    connection: Any
+
+    def is_held(self) -> bool:
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT true")
+        except psycopg2.Error:
+            return False
+        return True
+
+
+class PostgresBackend(Bookkeeping):
+    """See `database.Backend`. One connection, the keeper, holds the lock and keeps the books; it is in autocommit, never idle in a transaction."""
+
+    kind = "postgres"
+    _longest_pause = 2.0
+
+    def __init__(self, settings: Settings, *, writing: bool) -> None:
+        self._settings = settings
+        self._sessions = Sessions(settings)
+        self.label = self._sessions.label
+        self.secrets = self._sessions.secrets
+        self._keeper: Any = None
+        self._in_transaction = False
+        self._ledger = Ledger(TableNames.of(settings.table, POSTGRES), self._execute)
+        self._key = 0
+
+    # -- connections ----------------------------------------------------------------------------------------------------------
+
+    def connect(self, *, observer: Observer, interruption: Interruption) -> None:
+        self._sessions.observer, self._sessions.interruption = observer, interruption
+        self._keeper = self._sessions.open("keeper")
+        self._resolve_schema()
+        self._key = self._lock_key()
+
+    def _lock_key(self) -> int:
+        """Give the second half of the locks' keys: the same for every spelling of one ledger table."""
+        configured = (self._settings.schema or "").partition(",")[0].strip()
+        names = TableNames.of(self._settings.table, POSTGRES)
+        schema = names.schema or configured or self._ledger.names.schema
+        digest = hashlib.sha256(f"{schema}\0{names.ledger}".encode()).digest()
+        return int.from_bytes(digest[:4], "big", signed=True)
+
+    def _resolve_schema(self) -> None:
+        """Find where the tables are, or would be made, so that no later change of search_path can hide them."""
+        names = TableNames.of(self._settings.table, POSTGRES)
+        if not names.schema:
+            found = self._one(
+                "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.oid = to_regclass(%s)), current_schema())",
+                (names.spelled(names.ledger),),
+            )
+            self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
+
+    def _revive(self) -> None:
+        """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
+
+        A server that has lost its client still finishes the statement, or the commit, that it was given: to look before it has
+        ended would be to guess.
+        """
+        try:
+            self._ask("SELECT true")
+        except psycopg2.Error:
+            self._reconnect()
+        try:
+            self._wait(self._work_is_over, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+        except Stopped:  # also then: what is said last should be true
+            self._wait(self._work_is_over, _LAST_WORDS, ignore_events, Interruption())
+
+    def _reconnect(self) -> None:
+        close_quietly(self._keeper)
+        self._keeper = self._sessions.open("keeper")
+
+    def _alive_keeper(self) -> Any:
+        """Give the keeper, reconnected if the server cut it; the lock is not taken again by this."""
+        if self._keeper is None or self._keeper.closed:
+            self._reconnect()
+        return self._keeper
+
+    def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement on the keeper; the driver's exceptions pass."""
+        if self._sessions.pooled and not self._in_transaction:
+            with self._transaction():
+                return self._ask(statement, parameters)
+        with self._alive_keeper().cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        keeper = self._alive_keeper()
+        self._sessions.begin(keeper, "keeper")
+        self._in_transaction = True
+        try:
+            yield
+            with keeper.cursor() as cursor:
+                cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg2.Error), keeper.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+            raise
+        finally:
+            self._in_transaction = False
+
+    def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._ask(statement, parameters)
+
+    def _one(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        return self._execute(statement, parameters)[0][0]
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Make several statements of the keeper one transaction."""
+        with self._explained(), self._transaction():
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the driver raises outside of a migration into an error of ours."""
+        try:
+            yield
+        except psycopg2.Error as error:
+            trouble = self.explain(error)
+            if trouble.kind is TroubleKind.LOST:
+                raise DatabaseUnreachable(
+                    f"the connection to {self.label} was lost: {trouble.message}", hint="run it again when it answers"
+                ) from None
+            raise DatabaseRefused(
+                f"{self.label} refused a statement: {trouble.message}", hint=trouble.hint or "see the server's log"
+            ) from None
+
+    def close(self) -> None:
+        close_quietly(self._keeper)
+        self._keeper = None
+
+    # -- the lock -------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
+        interruption = interruption or self._sessions.interruption
+        holding: list[Any] = []
+        try:
+            waited = self._wait(lambda: self._take(holding), wait, observer, interruption)
+            # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
+            waited += self._wait(self._work_is_over, max(wait, _LAST_MOMENT), observer, interruption)
+            observer(LockAcquired(waited))
+            if self._sessions.pooled:
+                observer(
+                    Warned(
+                        "a pooler stands between this run and the server, so the lock is held by an open transaction",
+                        "connect to the server's own port in migrate_uri",
+                    )
+                )
+            yield _HeldLock(holding[0])
+        finally:
+            self._release(holding, observer)
+
+    def _take(self, holding: list[Any]) -> bool:
+        """Try for the lock once; what holds it is put into `holding`.
+
+        Behind a pooler a session's lock belongs to whoever gets the server connection next (two clients both got it); there one
+        open transaction holds it, on a connection of its own.
+        """
+        pooled = self._sessions.pooled
+        try:
+            connection = self._sessions.open("lock") if pooled else self._alive_keeper()
+            if pooled:
+                self._sessions.begin(connection, "lock")
+            with connection.cursor() as cursor:
+                kind = "xact_" if pooled else ""
+                cursor.execute(f"SELECT pg_try_advisory_{kind}lock(%s, %s)", (_RUN_CLASS, self._key))
+                (taken,) = cursor.fetchone()
+        except psycopg2.Error as error:
+            if self.explain(error).kind is not TroubleKind.LOST:
+                raise
+            self._reconnect()  # the server went while we waited: go on waiting when it is back
+            return False
+        if taken:
+            holding.append(connection)
+        elif pooled:
+            close_quietly(connection)
+        return bool(taken)
+
+    def _release(self, holding: list[Any], observer: Observer) -> None:
+        if not holding:
+            return
+        if self._sessions.pooled:
+            close_quietly(holding[0])
+            return
+        with suppress(psycopg2.Error), holding[0].cursor() as cursor:  # with a lost connection the lock is gone, too
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (_RUN_CLASS, self._key))
+            if not cursor.fetchone()[0]:
+                observer(
+                    Warned(
+                        "the lock was not ours any more when it was released",
+                        "was the run's server session reset by somebody?",
+                    )
+                )
+
+    def _work_is_over(self) -> bool:
+        # Taken and given back by one statement, since in autocommit its transaction is over with it.
+        return bool(self._one("SELECT pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._key)))
+
+    def lock_holder(self) -> LockHolder | None:
+        rows = self._execute(
+            "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), ''), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
+            f"FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE {_ADVISORY} "
+            "AND l.classid IN (%s::bigint::oid, %s::bigint::oid) AND l.objid = %s::bigint::oid ORDER BY l.classid LIMIT 1",
+            (_RUN_CLASS, _WORK_CLASS, self._key % 2**32),
+        )
+        if not rows or rows[0][0] is None:
+            return None
+        pid, application, client, since = rows[0]
+        return LockHolder(pid, redact(application or "", *self.secrets), client, since or "")
+
+    # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def _catalog(self) -> ViewCatalog:
+        from migrate_graph.database.postgres.catalog import PostgresCatalog
+
+        return PostgresCatalog(lambda: self._alive_keeper().cursor())
+
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
+        from migrate_graph.database.postgres.catalog import PostgresCatalog
+        from migrate_graph.database.views.adoption import describe_unmanaged, owners, write_managers
+
+        catalog = PostgresCatalog(lambda: self._alive_keeper().cursor())
+        owned = owners(catalog, self._view_rows(), managers)
+        views = describe_unmanaged(catalog, owned, names=names)
+        return write_managers(views, owned, taken=managers)
+
+    def _present(self) -> set[str]:
+        names = self._ledger.names
+        rows = self._execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'f')",
+            (names.schema, list(names.all)),
+        )
+        return {name for (name,) in rows}
+
+    def user_relations(self) -> list[str]:
+        rows = self._execute(
+            "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
+            "AND n.nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
+            "AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+        )
+        return [name for (name,) in rows]
+
+    def _address(self) -> str:
+        database = self._one(
+            "SELECT current_database() || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return f"{self._sessions.dsn.get('host', '')}\0{database}"
+
+    def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
+        from migrate_graph.database.backup.restore import restore_postgres
+
+        restore_postgres(
+            dump,
+            self._sessions.dsn,
+            schema=self._settings.schema,
+            table=self._settings.table,
+            observer=observer,
+            psql=psql,
+            lock=(_WORK_CLASS, self._key),
+        )
+        self._resolve_schema()
+
+    def prepare(self) -> None:
+        names = self._ledger.names
+        missing = set(names.all) - self._present()
+        if not missing:
+            return
+        if not names.schema:
+            raise DatabaseRefused(
+                f"schema {self._settings.schema!r} does not exist in {self.label}",
+                hint=f"CREATE SCHEMA {self._settings.schema}; or set `schema`",
+            )
+        with self._together():
+            self._ledger.create(missing)
+            if names.views in missing:
+                ViewLedger(names, self._execute).create()
+
+    def preflight(self, names: Sequence[str]) -> None:
+        tables = self._ledger.names
+        ledger, journal, views = map(tables.spelled, tables.all)
+        facts = self._execute(
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, "
+            "(SELECT bool_and(has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE')) "
+            "FROM unnest(%s::text[]) t) AND (SELECT bool_and(has_table_privilege(t, 'DELETE')) FROM unnest(%s::text[]) t) "
+            "AND (SELECT coalesce(bool_and(has_sequence_privilege(s, 'USAGE')), true) FROM (SELECT pg_get_serial_sequence(t, 'id') s "
+            "FROM unnest(%s::text[]) t) q WHERE s IS NOT NULL), "
+            "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_attribute a "
+            "WHERE a.attrelid = to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
+            "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_roles r, pg_database d "
+            "WHERE r.rolname = session_user AND d.datname = current_database())",
+            ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
+        )[0]
+        faults = _preflight_faults(*facts, names=names, duplicates=self._ledger.duplicates(), table=tables.ledger)
+        if faults:
+            raise DatabaseRefused(
+                f"{self.label} cannot record migrations: " + "; ".join(faults),
+                hint="nothing was run; mend this and run again",
+            )
+
+    # -- work -----------------------------------------------------------------------------------------------------------------
+
+    def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
+        if self._sessions.pooled and migration.transaction is TransactionMode.NONE:
+            raise AttemptFailed(
+                "transaction='none' needs a session of its own, and a pooler stands between us and the server",
+                hint="connect to the server's own port in migrate_uri",
+            )
+        return PostgresWork(
+            self._settings, migration, key, self._ledger,
+            connect=lambda: self._open_work(migration.name), prologue=self._prologue(),
+        )  # fmt: skip
+
+    def _open_work(self, name: str) -> WorkConnection:
+        keys = (_WORK_CLASS, self._key)
+        connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys)
+        if not self._sessions.pooled:
+            # Asked for while the session was opened; an earlier session of this run may need a moment to end.
+            def is_ours() -> bool:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", keys)
+                    return bool(cursor.fetchone()[0])
+
+            if not connection.got_lock:
+                self._wait(is_ours, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+        return connection
+
+    def _prologue(self) -> tuple[str, list[Any]]:
+        """Give what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+
+        Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction.
+        """
+        parts = "pg_try_advisory_xact_lock(%s, %s)"
+        parameters: list[Any] = [_WORK_CLASS, self._key]
+        if self._sessions.pooled:
+            settings = self._sessions.settings(self._alive_keeper(), "work")
+            parts += ", set_config(%s, %s, true)" * len(settings)
+            parameters += chain.from_iterable(settings)
+        return f"SELECT {parts}", parameters
+
+    # -- trouble --------------------------------------------------------------------------------------------------------------
+
+    def explain(self, error: BaseException) -> Trouble:
+        """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
+        message = redact(first_line(error), *self.secrets)
+        if not isinstance(error, psycopg2.Error):
+            return Trouble(TroubleKind.OTHER, message)
+        code = error.pgcode or ""
+        if code == "40P01" and error.diag.message_detail:  # who waits for whom
+            message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *self.secrets)}"
+        hint = _HINTS.get(code, "")
+        if code in _RETRIABLE:
+            return Trouble(TroubleKind.RETRY, message, hint)
+        if (
+            code.startswith(("57P", "08"))
+            or code in _CUT
+            or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
+        ):
+            return Trouble(TroubleKind.LOST, message, hint)
+        return Trouble(TroubleKind.OTHER, message, hint)
+
+    def waiting_for(self, work: PostgresWork) -> str:
+        """Say what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
+        if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
+            return ""
+        rows = self._execute(
+            "SELECT b.pid, b.application_name, coalesce(b.state, ''), left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120) "
+            f"FROM pg_locks l, unnest(pg_blocking_pids(l.pid)) p JOIN pg_stat_activity b ON b.pid = p WHERE {_ADVISORY} "
+            "AND l.classid = %s::bigint::oid AND l.objid = %s::bigint::oid ORDER BY b.xact_start NULLS LAST LIMIT 1",
+            (_WORK_CLASS, self._key % 2**32),
+        )
+        if not rows:
+            return ""
+        pid, application, state, query = rows[0]
+        return redact(
+            f"waiting for a lock held by pid {pid} ({application or 'no name'}, {state}): {query}", *self.secrets
+        )
+
+
+def _preflight_faults(
+    read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
+    permitted: bool | None,  # noqa: FBT001 - as above
+    width: int | None,
+    lonely: bool | None,  # noqa: FBT001 - as above
+    *,
+    names: Sequence[str],
+    duplicates: Sequence[str],
+    table: str,
+) -> list[str]:
+    """Put what preflight found into words."""
+    faults = []
+    if read_only:
+        faults.append("the server is read-only (a standby, or default_transaction_read_only)")
+    if permitted is False:
+        faults.append(
+            f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "
+            "or USAGE on their sequences"
+        )
+    if lonely:
+        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
+    faults += [
+        f"the name of {name!r} is longer than the {width} characters of {table}.name"
+        for name in names
+        if width and len(name) > width
+    ]
+    faults += [f"{table} has more than one row for {name!r}" for name in duplicates]
+    return faults

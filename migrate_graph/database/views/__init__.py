@@ -1,0 +1,1 @@
+"""Managed views: taken down and brought up without losing anything, compared, adopted."""

@@ -1,0 +1,229 @@
+"""Writes view managers for the views that a PostgreSQL database has already."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from migrate_graph.database.books.view_ledger import LedgerRow
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.manager_text import names_created, speaks_of
+from migrate_graph.errors import UsageError
+from migrate_graph.messages import did_you_mean, similar
+
+# What belongs to one installation, not to the view; whatever of it is in the database survives every rebuild anyway.
+_OF_THE_INSTALLATION = {
+    "access method",
+    "tablespace",
+    "index tablespace",
+    "not populated",
+    "planner statistics",
+    "statistics owner",
+    "security label",
+    "column security label",
+}
+
+_FOREIGN = (
+    "SELECT objid::int8 FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'e'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptableView:
+    """A view that no manager owns yet.
+
+    Attributes:
+        relation: everything about it.
+        uses: identities of the views it reads itself, managed or not, in order of creation.
+    """
+
+    relation: Relation
+    uses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerName:
+    """Where a manager that exists already can be imported from.
+
+    Attributes:
+        module: as an import statement needs it (`billing.views`).
+        name: of the class.
+        kind: the class itself, whose text tells which views are its own; None when that does not matter.
+    """
+
+    module: str
+    name: str
+    kind: type | None = None
+
+
+def owners(
+    catalog: PostgresCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, ManagerName]
+) -> dict[str, ManagerName]:
+    """Find out which views have a manager: the view ledger knows of those that ran here, of the others their text tells.
+
+    Args:
+        catalog: of the database.
+        rows: of the view ledger, by manager.
+        managers: the declared ones by name; of two versions of a view the later one here counts.
+
+    Returns:
+        The managers by identity of their views.
+    """
+    new = {name: manager.kind for name, manager in managers.items() if name not in rows and manager.kind}
+    written = {name: names_created(kind) for name, kind in new.items()}
+    there = catalog.find({each for names in written.values() for each in names})
+    views = {key: each for key, each in catalog.observe().relations.items() if each.definition} if new else {}
+    owned: dict[str, ManagerName] = {}
+    for name, kind in sorted(
+        new.items(), key=lambda item: bool(written[item[0]])
+    ):  # what is certain overrules a mention
+        if written[name]:
+            own = [views[there[each]] for each in written[name] if each in there and there[each] in views]
+        else:  # its SQL is put together, so a mention must do
+            own = [each for each in views.values() if speaks_of(kind, each.name)]
+        owned |= dict.fromkeys((each.identity for each in own), managers[name])
+    known = [row for row in rows.values() if row.manager in managers]
+    return owned | {each.identity: managers[row.manager] for row in known for each in row.relations}
+
+
+def describe_unmanaged(
+    catalog: PostgresCatalog, managed: Collection[str], *, names: Collection[str] = ()
+) -> list[AdoptableView]:
+    """Find the views that no manager owns, dependencies first.
+
+    Views of extensions and of a session (temporary ones) do not count.
+
+    Args:
+        catalog: of the database.
+        managed: identities of relations that managers own.
+        names: only these, by bare name or identity; all when empty.
+
+    Raises:
+        UsageError: a name is no unmanaged view.
+    """
+    observation = catalog.observe()
+    foreign = {oid for (oid,) in catalog.run(_FOREIGN)}
+    views = {key: each for key, each in observation.relations.items() if each.definition and key not in foreign}
+    reads: dict[str, list[str]] = {each.identity: [] for each in views.values()}
+    for each in observation.dependents:
+        if each.is_relation and each.relation in views and each.on in views:
+            reads[views[each.relation].identity].append(views[each.on].identity)
+    free = {
+        each.identity: each
+        for each in views.values()
+        if each.identity not in managed and not each.identity.startswith("pg_temp")
+    }
+    wanted = _wanted(free, names)
+    place = {identity: position for position, identity in enumerate(reads)}
+    # Readers come after what they read; where that leaves a choice, in the order of creation.
+    sorter = TopologicalSorter({identity: reads[identity] for identity in wanted})
+    return [
+        AdoptableView(free[identity], tuple(sorted(set(reads[identity]), key=place.__getitem__)))
+        for identity in sorter.static_order()
+        if identity in wanted
+    ]
+
+
+def _wanted(free: Mapping[str, Relation], names: Collection[str]) -> list[str]:
+    if not names:
+        return list(free)
+    wanted = [each.identity for each in free.values() if each.name in names or each.identity in names]
+    known = {name for each in free.values() for name in (each.name, each.identity)}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise UsageError(
+            f"no unmanaged view is called {', '.join(unknown)}",
+            hint=did_you_mean(
+                similar(unknown[0], sorted(known), most=1), "migrate views adopt without a name adopts all of them"
+            ),
+        )
+    return wanted
+
+
+def write_managers(
+    views: Iterable[AdoptableView], managed: Mapping[str, ManagerName], *, taken: Collection[str] = ()
+) -> tuple[str, tuple[str, ...]]:
+    """Write a Python file that declares a manager for each of these views.
+
+    Args:
+        views: dependencies first.
+        managed: the managers of relations that have one, by identity.
+        taken: names of classes that must not be declared again.
+
+    Returns:
+        The text of the file, and the names of the classes in it.
+    """
+    names: dict[str, str] = {}
+    imports: set[ManagerName] = set()
+    classes = []
+    used_names = {*taken, *(manager.name for manager in managed.values()), "ViewMigrationManager"}
+    for view in views:
+        identity = view.relation.identity
+        names[identity] = _class_name(view.relation, used_names)
+        used_names.add(names[identity])
+        imports |= {managed[each] for each in view.uses if each in managed}
+        readable = {**{each: manager.name for each, manager in managed.items()}, **names}
+        uses = [readable[each] for each in view.uses if each in readable]
+        classes.append(_class(names[identity], view.relation, uses))
+    lines = [
+        f"from {manager.module} import {manager.name}" for manager in sorted(imports, key=lambda m: (m.module, m.name))
+    ]
+    head = '"""Views adopted from a database."""\n\nfrom migrate_graph import ViewMigrationManager\n'
+    return head + "".join(f"\n{line}" for line in lines) + "\n" * bool(lines) + "".join(classes), tuple(names.values())
+
+
+def _class_name(relation: Relation, taken: Collection[str]) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", relation.name)
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    if not name or not name.isidentifier() or keyword.iskeyword(name):
+        name = f"View{name}"
+    number, unique = 2, name
+    while unique in taken:
+        unique, number = f"{name}{number}", number + 1
+    return unique
+
+
+def _class(name: str, relation: Relation, uses: list[str]) -> str:
+    statements = [relation.definition]
+    for item in relation.items:
+        if item.aspect not in _OF_THE_INSTALLATION:
+            statements.append(item.sql.replace("<kind>", relation.kind, 1))
+    up = "".join(_statement(each) for each in statements)
+    down = _statement(f"DROP {relation.kind} IF EXISTS {relation.identity}")
+    kind = relation.kind.lower()
+    return (
+        f"\n\nclass {name}(ViewMigrationManager):\n"
+        f'    """The {kind} {_escaped(relation.identity)}."""\n\n'
+        f"    uses = {_tuple(uses)}\n\n"
+        f"    def up(self) -> None:\n{up}\n"
+        f"    def down(self) -> None:\n{down}"
+    )
+
+
+def _tuple(names: list[str]) -> str:
+    line = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    return line if len(line) < 76 else "(\n" + "".join(f"        {name},\n" for name in names) + "    )"
+
+
+def _statement(sql: str) -> str:
+    if "\n" in sql:
+        return f'        self.db.executesql(\n            """\n{_escaped(sql)}\n            """\n        )\n'
+    text = '"' + _shown(sql.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+    line = f"        self.db.executesql({text})\n"
+    return line if len(line) <= 89 else f"        self.db.executesql(\n            {text}\n        )\n"
+
+
+def _escaped(text: str) -> str:
+    """Write a text so that it means itself between triple quotes, when something else stands before the last ones."""
+    return _shown(text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
+
+
+def _shown(text: str) -> str:
+    """Let a file show what it says: no control and no bidi character stands in it as itself."""
+    return "".join(
+        each if each == "\n" or each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )

@@ -1,0 +1,112 @@
+"""Where migrations files are, and how files are called when they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate_graph.errors import LoadError
+from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.user_files import SourceLocation
+
+DEFAULT_FILE = "migrations.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How files are called when they are shown.
+
+    Attributes:
+        root: shown paths are relative to it.
+        directory: of the migrations file; modules are named relative to it.
+    """
+
+    root: Path
+    directory: Path
+    _known: dict[tuple[str, Path], str] = field(default_factory=dict)
+
+    def shown(self, file: str) -> str:
+        """Give a file's path relative to the root, or as it is when it lies elsewhere."""
+        return self._relative(file, self.root)
+
+    def module(self, file: str) -> str:
+        """Give a file's path relative to the migrations file's directory."""
+        return self._relative(file, self.directory)
+
+    def place(self, source: SourceLocation) -> SourceLocation:
+        """Give a place with its path as shown."""
+        return SourceLocation(self.shown(source.path), source.line)
+
+    def _relative(self, file: str, base: Path) -> str:
+        if (file, base) not in self._known:
+            self._known[file, base] = file if file.startswith("<") else _relative_to(Path(file), base)
+        return self._known[file, base]
+
+
+def is_below(path: Path, directory: Path) -> bool:
+    """Tell whether a file lies below a directory, by its path or by where links lead."""
+    return path.absolute().is_relative_to(directory.absolute()) or path.resolve().is_relative_to(directory.resolve())
+
+
+def _relative_to(path: Path, base: Path) -> str:
+    for file, directory in ((path.absolute(), base.absolute()), (path.resolve(), base.resolve())):
+        if file.is_relative_to(directory):
+            return file.relative_to(directory).as_posix()
+    return path.as_posix()
+
+
+def root_of(file: Path, root: Path | None) -> Path:
+    """Give the directory that shown paths are relative to: the one asked for, the current one, or the file's own."""
+    if root is not None:
+        return root.absolute()
+    return Path.cwd() if is_below(file, Path.cwd()) else file.parent
+
+
+def file_at(path: Path) -> Path:
+    """Find the migrations file that a path means; never another one.
+
+    Raises:
+        LoadError: there is none.
+    """
+    try:
+        if path.is_dir():
+            return _file_in(path)
+        if path.is_file():
+            return path
+        if path.exists():
+            raise LoadError(
+                f"{path} is no file", hint=f"name a Python file, or a directory that holds a {DEFAULT_FILE}"
+            )
+        if path.is_symlink():
+            raise LoadError(f"{path} points to {path.readlink()}, which does not exist", hint="correct the link")
+        hint = _nearest(path)
+    except OSError as error:  # too long a name, or no right to look
+        raise LoadError(
+            f"{path} cannot be read: {error.strerror}", hint="name a Python file, or its directory"
+        ) from error
+    raise LoadError(f"{path} does not exist", hint=hint)
+
+
+def _file_in(directory: Path) -> Path:
+    file = directory / DEFAULT_FILE
+    if file.is_file():
+        return file
+    others = sorted(other for other in directory.glob("*.py") if b"@migration" in _bytes_of(other))
+    hint = f"name the file: migrate plan {others[0]}" if others else "migrate init writes a first one"
+    raise LoadError(f"{directory} holds no {DEFAULT_FILE}", hint=hint)
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _nearest(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no directory {folder} either"
+    names = [entry.name for entry in folder.iterdir() if entry.suffix == ".py" or entry.is_dir()]
+    near = similar(path.name, names, most=1) or similar(f"{path.name}.py", names, most=1)
+    return did_you_mean((str(folder / name) for name in near), "name a Python file; migrate init writes a first one")

@@ -1,0 +1,1 @@
+"""Which nodes a picture shows, and what is known of each."""

@@ -1,0 +1,94 @@
+"""The overview of a large graph: one box per module, with counts, and how often modules wait for each other."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from migrate_graph.core.graph import EdgeKind, Node, NodeKind
+from migrate_graph.messages import counted
+from migrate_graph.redaction import one_line
+from migrate_graph.render.compose.node_facts import Fact
+from migrate_graph.render.labels import safe, wrapped
+from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
+from migrate_graph.render.style import EdgeState, State
+
+# The state of a module is the gravest of its members'.
+_GRAVITY = (
+    State.FAILED,
+    State.INTERRUPTED,
+    State.CYCLE,
+    State.ORPHAN,
+    State.BLOCKED,
+    State.PENDING,
+    State.DECLARED,
+    State.APPLIED,
+    State.RETIRED,
+)
+UNDECLARED = "not in the code"
+"""Where names live that nothing declares."""
+
+
+def overview(about: About, facts: Mapping[Node, Fact], options: PictureOptions) -> Picture:
+    """Compose the picture of modules."""
+    modules = {node: _module_of(node, about) for node in facts}
+    members: dict[str, list[tuple[Node, Fact]]] = defaultdict(list)
+    for node, module in modules.items():
+        members[module].append((node, facts[node]))
+    nodes = tuple(_box(module, members[module]) for module in sorted(members))
+    edges = _edges(about, modules)
+    return Picture(
+        question=Question.GRAPH,
+        title=one_line(options.title),
+        subtitle=f"{len(nodes)} modules, {len(facts)} migrations and views; each arrow says how many edges it stands for",
+        nodes=nodes,
+        edges=edges,
+        links=tuple(Link(edge.before, edge.after, edge.kind, count=edge.count) for edge in edges),
+        about=about,
+        left_to_right=True,
+        total=len(nodes),
+        shown=len(nodes),
+    )
+
+
+def _module_of(node: Node, about: About) -> str:
+    declared = (about.graph.migrations if node.kind is NodeKind.MIGRATION else about.graph.views).get(node.name)
+    return declared.module or "<no file>" if declared else UNDECLARED
+
+
+def _box(module: str, members: list[tuple[Node, Fact]]) -> PictureNode:
+    counts = Counter((node.kind, fact.state) for node, fact in members)
+    gravest = min((fact.state for _, fact in members), key=_GRAVITY.index)
+    notes = []
+    for kind in NodeKind:
+        total = sum(number for (of_kind, _), number in counts.items() if of_kind is kind)
+        notes += [counted(total, str(kind))] if total else []
+    notes += [
+        f"{number} {state}"
+        for state in _GRAVITY
+        if state is not State.DECLARED and (number := sum(counts[kind, state] for kind in NodeKind))
+    ]
+    name = one_line(module)
+    return PictureNode(
+        key=f"f.{safe(module)}",
+        name=name,
+        kind="module",
+        state=gravest,
+        label=wrapped(name),
+        notes=tuple(notes),
+        module=name,
+        details=(("members", ", ".join(one_line(node.name) for node, _ in members)),),
+    )
+
+
+def _edges(about: About, modules: Mapping[Node, str]) -> tuple[PictureEdge, ...]:
+    """Count the edges between modules, requirements and what concerns views apart."""
+    counts: Counter[tuple[str, str, EdgeKind]] = Counter()
+    for edge in about.graph.edges():
+        before, after = modules.get(edge.before, UNDECLARED), modules.get(edge.after, UNDECLARED)
+        if before != after and edge.kind is not EdgeKind.TOUCHES:
+            counts[f"f.{safe(before)}", f"f.{safe(after)}", edge.kind] += 1
+    return tuple(
+        PictureEdge(before, after, kind, EdgeState.LIVE, (kind,), count)
+        for (before, after, kind), count in sorted(counts.items())
+    )

@@ -1,0 +1,282 @@
+"""Draw migrations in a terminal: one line each in the order of the run, lanes for what a later line still waits for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
+from textwrap import wrap
+
+from migrate_graph.render.labels import columns
+from migrate_graph.render.picture import Picture, PictureNode
+from migrate_graph.render.style import STATES, TIMES, State
+
+WIDEST = 12
+"""More lanes than this are no picture any more: words instead (`after #3, #5`)."""
+
+_LEAST_NOTE = 26
+"""Columns of a note that stand behind a name also where the name alone fills the line: it may say FAILED."""
+
+_GLYPHS = {state: style.glyph for state, style in STATES.items()} | {State.DECLARED: "○"}
+_ASCII_GLYPHS = {
+    State.DECLARED: "o",
+    State.APPLIED: "*",
+    State.PENDING: ">",
+    State.FAILED: "x",
+    State.INTERRUPTED: "!",
+    State.BLOCKED: "%",
+    State.ORPHAN: "?",
+    State.CYCLE: "@",
+    State.RETIRED: "-",
+} | {state: STATES[state].glyph for state in (State.ADDED, State.CHANGED, State.REMOVED)}
+_ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└" + TIMES, "|-++|..''.->`x")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line for a terminal.
+
+    Attributes:
+        text: without line end, printable.
+        state: of the node it shows, for colour; None for what stands between.
+    """
+
+    text: str
+    state: State | None = None
+
+
+def to_lines(picture: Picture, *, width: int = 80, ascii_only: bool = False) -> tuple[Line, ...]:
+    """Draw the migrations of a picture as lanes and its views as a tree.
+
+    Args:
+        picture: what to draw.
+        width: columns of the terminal; notes are cut to it, names never.
+        ascii_only: the terminal can show nothing else.
+    """
+    head = [Line(_cut(picture.title, width)), *(Line(text) for text in _filled(picture.subtitle, width)), Line("")]
+    rows = [node for node in picture.nodes if node.kind != "view"]
+    views = [node for node in picture.nodes if node.kind == "view"]
+    lines = [*head, *_lanes(rows, picture, width)]
+    if views:
+        lines += [Line(""), Line("views"), *_tree(views, picture, width)]
+    if not ascii_only:
+        return tuple(lines)
+    return tuple(Line(_to_ascii(line), line.state) for line in lines)
+
+
+def to_text(picture: Picture, *, width: int = 80, ascii_only: bool = False) -> str:
+    """Draw as one text, without colours."""
+    return "".join(f"{line.text.rstrip()}\n" for line in to_lines(picture, width=width, ascii_only=ascii_only))
+
+
+def _to_ascii(line: Line) -> str:
+    text = line.text
+    if line.state is not None:
+        text = text.replace(_GLYPHS[line.state], _ASCII_GLYPHS[line.state], 1)
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+
+# Lanes ------------------------------------------------------------------------------------------------------------------------
+
+
+def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
+    """Draw migrations; where the lanes would be too many, or leave no room for names, say it in words."""
+    parents = _parents(rows, picture)
+    backwards = _backwards(rows, picture)
+    drawing = _Lanes.of(parents)
+    drawn = list(takewhile(lambda _: len(drawing.held) <= WIDEST, (drawing.place(node.key) for node in rows)))
+    lanes = max((len(line) for above, line in drawn for line in (*above, line)), default=0)
+    longest = max((columns(node.name) for node in rows), default=0)
+    digits = max((len(str(node.place)) for node in rows), default=1)
+    if len(drawn) < len(rows) or digits + lanes + longest + 4 > max(width, 60):
+        return _in_words(rows, parents, backwards, width=width, digits=digits)
+    lines: list[Line] = []
+    for node, (above, line) in zip(rows, drawn, strict=True):
+        lines += [Line(f"{'':{digits}}  {connector}") for connector in above]
+        number = str(node.place or "")
+        mark = line.replace("*", _GLYPHS[node.state])
+        head = f"{number:>{digits}}  {mark:<{lanes}}  {node.name}"
+        lines.append(Line(_with_note(head, digits + lanes + 4 + longest, _told(node, backwards), width), node.state))
+    return lines
+
+
+def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
+    """Give what stands behind a name; its place in the run stands before it already."""
+    notes = [note.removeprefix(f"#{node.place} ") for note in node.notes]
+    if backwards[node.key]:
+        notes.append(f"also after {', '.join(backwards[node.key])} below")
+    return "; ".join((*notes, *node.happenings))
+
+
+def _backwards(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
+    """Give what a row waits for that stands below it, or is itself: no lane leads upwards."""
+    places = {node.key: place for place, node in enumerate(rows)}
+    found: dict[str, list[str]] = {node.key: [] for node in rows}
+    for edge in picture.edges:
+        if edge.before in places and edge.after in places and places[edge.before] >= places[edge.after]:
+            found[edge.after].append(rows[places[edge.before]].name)
+    return found
+
+
+def _in_words(
+    rows: Sequence[PictureNode],
+    parents: Mapping[str, Sequence[str]],
+    backwards: Mapping[str, Sequence[str]],
+    *,
+    width: int,
+    digits: int,
+) -> list[Line]:
+    """Write one line per migration, naming what it waits for; a row has a number of its own where the run gives none."""
+    numbered = any(node.place for node in rows)
+    labels = {
+        node.key: f"#{node.place}" if node.place else (node.name if numbered else f"#{row}")
+        for row, node in enumerate(rows, 1)
+    }
+    digits = max(digits, len(str(len(rows)))) if not numbered else digits
+    lines = []
+    for row, node in enumerate(rows, 1):
+        number = str(node.place or ("" if numbered else row))
+        after = ", ".join(labels[parent] for parent in parents[node.key])
+        told = _told(node, backwards)
+        note = "; ".join(each for each in (f"after {after}" if after else "", told) if each)
+        head = f"{number:>{digits}}  {_GLYPHS[node.state]}  {node.name}"
+        lines.append(Line(_with_note(head, columns(head), note, width), node.state))
+    return lines
+
+
+def _parents(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
+    """Give what each row waits for among the rows above it, in their order."""
+    places = {node.key: place for place, node in enumerate(rows)}
+    parents: dict[str, list[str]] = {node.key: [] for node in rows}
+    for edge in sorted(picture.edges, key=lambda edge: places.get(edge.before, -1)):
+        if edge.before in places and edge.after in places and places[edge.before] < places[edge.after]:
+            parents[edge.after].append(edge.before)
+    return {key: list(dict.fromkeys(found)) for key, found in parents.items()}
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """The columns of the drawing: each holds the key of a node that a later line waits for, or nothing."""
+
+    parents: Mapping[str, Sequence[str]]
+    wanted: dict[str, int]
+    held: list[str | None] = field(default_factory=list)
+    just_ended: int = -1
+    """The column that ended on the line above: not used on the next one, so that two strangers never look like a chain."""
+
+    @classmethod
+    def of(cls, parents: Mapping[str, Sequence[str]]) -> _Lanes:
+        wanted: dict[str, int] = defaultdict(int)
+        for found in parents.values():
+            for parent in found:
+                wanted[parent] += 1
+        return cls(parents, wanted)
+
+    def place(self, key: str) -> tuple[list[str], str]:
+        """Give the connecting lines above a node's line, and the lanes of that line with `*` for the node."""
+        parents = self.parents[key]
+        for parent in parents:
+            self.wanted[parent] -= 1
+        straight = next(
+            (held for held in self.held if held is not None and held in parents and not self.wanted[held]), None
+        )
+        column = self.held.index(straight) if straight else self._free_column()
+        started = straight is not None
+        above = []
+        for parent in sorted((each for each in parents if each != straight), key=self.held.index):
+            above.append(
+                self._connector(self.held.index(parent), column, ends=not self.wanted[parent], started=started)
+            )
+            started = True
+            if not self.wanted[parent]:
+                self.held[self.held.index(parent)] = None
+        line = " ".join("*" if index == column else "│" if held else " " for index, held in enumerate(self.held))
+        self.held[column] = key if self.wanted[key] else None
+        self.just_ended = -1 if self.wanted[key] else column
+        while self.held and self.held[-1] is None:
+            self.held.pop()
+        return above, line
+
+    def _free_column(self) -> int:
+        for index, held in enumerate(self.held):
+            if held is None and index != self.just_ended:
+                return index
+        self.held += [None] * (2 if len(self.held) == self.just_ended else 1)
+        return len(self.held) - 1
+
+    def _connector(self, giver: int, taker: int, *, ends: bool, started: bool) -> str:
+        """Draw how a lane reaches the column of the next node: `├─┼─╯`."""
+        low, high = sorted((giver, taker))
+        to_right = taker < giver
+        corners = {
+            taker: ("├" if to_right else "┤") if started else ("╭" if to_right else "╮"),
+            giver: ("╯" if to_right else "╰") if ends else ("┤" if to_right else "├"),
+        }
+        cells = []
+        for index, held in enumerate(self.held):
+            inside = low < index < high
+            cells.append(corners.get(index) or (("┼" if held else "─") if inside else "│" if held else " "))
+            cells.append("─" if low <= index < high else " ")
+        return "".join(cells).rstrip()
+
+
+# Views ------------------------------------------------------------------------------------------------------------------------
+
+
+def _tree(views: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
+    """Draw views as a tree from what is read to who reads it; what was drawn above is marked `(*)` and not followed again."""
+    nodes = {node.key: node for node in views}
+    readers: dict[str, list[str]] = defaultdict(list)
+    for edge in picture.links:
+        if edge.kind == "uses" and edge.before in nodes and edge.after in nodes:
+            readers[edge.before].append(edge.after)
+    read = {reader for found in readers.values() for reader in found}
+    seen: set[str] = set()
+    lines: list[Line] = []
+    roots = [key for key in nodes if key not in read]
+    # A ring of views has no root: what no root reaches starts a tree of its own.
+    for root in (*roots, *nodes):
+        if root in seen:
+            continue
+        todo: list[tuple[str, str, str]] = [(root, "  ", "  ")]
+        while todo:
+            key, first, rest = todo.pop()
+            again = key in seen
+            seen.add(key)
+            node = nodes[key]
+            head = f"{first}{_GLYPHS[node.state]} {node.name}" + (" (*)" if again else "")
+            lines.append(Line(_with_note(head, 0, ", ".join(_view_notes(node)), width), node.state))
+            if not again:
+                below = readers[key]
+                branches = [(each, f"{rest}├─ ", f"{rest}│  ") for each in below[:-1]]
+                branches += [(each, f"{rest}└─ ", f"{rest}   ") for each in below[-1:]]
+                todo += reversed(branches)
+    return lines
+
+
+def _view_notes(node: PictureNode) -> Iterable[str]:
+    return (note.removeprefix("view · ") for note in node.notes if note != "view")
+
+
+# Words ------------------------------------------------------------------------------------------------------------------------
+
+
+def _with_note(head: str, column: int, note: str, width: int) -> str:
+    """Put a note behind a name, from a column where there is room, cut with … to the width."""
+    if not note:
+        return head
+    text = f"{head:<{column}}  {note}" if column + 12 <= width else f"{head}  {note}"
+    return _cut(text, max(width, columns(head) + _LEAST_NOTE))
+
+
+def _cut(text: str, width: int) -> str:
+    if columns(text) <= width:
+        return text
+    taken = accumulate(columns(each) for each in text)
+    fitting = sum(1 for _ in takewhile(lambda column: column < width, taken))
+    return f"{text[:fitting].rstrip()}…"
+
+
+def _filled(text: str, width: int) -> list[str]:
+    return wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False)

