@@ -75,7 +75,7 @@ def replaced(text: str, old: str, new: str) -> str:
 
 
 def grown(number: int) -> Callable[[Path], None]:
-    """Give what writes a project of many migrations in six files, as ten years leave it behind."""
+    """Return what writes a project of many migrations in six files, as ten years leave it behind."""
 
     def write(directory: Path) -> None:
         directory.mkdir()
@@ -106,7 +106,7 @@ def grown(number: int) -> Callable[[Path], None]:
 
 
 def shaped(shape: str) -> Callable[[Path], None]:
-    """Give what writes a project in the shape of a real one: its edges, under names of our own."""
+    """Return what writes a project in the shape of a real one: its edges, under names of our own."""
 
     def write(directory: Path) -> None:
         directory.mkdir()
@@ -192,7 +192,7 @@ def migrate(command: str, project: Path) -> str:
 
 
 def in_shop(command: str) -> str:
-    """Give what a command says in the example."""
+    """Return what a command says in the example."""
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch, "shop")
         shop(project)
@@ -200,10 +200,10 @@ def in_shop(command: str) -> str:
 
 
 def lanes() -> str:
-    """Give the graph of the shop in the terminal."""
+    """Return the graph of the shop in the terminal."""
     return f"```text\n{in_shop('graph')}\n```\n"
 
 
 def mermaid() -> str:
-    """Give a part of the shop for a pull request."""
+    """Return a part of the shop for a pull request."""
     return f"```mermaid\n{in_shop('graph --focus Dashboard --hops 1 --format mermaid')}\n```\n"

@@ -20,7 +20,7 @@ REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 
 def sentence_of(module: Path) -> str:
-    """Give the first line of a module's docstring."""
+    """Return the first line of a module's docstring."""
     docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 
@@ -40,20 +40,20 @@ def tree_lines(directory: Path, indent: str = "") -> Iterator[str]:
 
 
 def tree() -> str:
-    """Give the package as a tree."""
+    """Return the package as a tree."""
     lines = [f"{'migrate_graph/':<32}{sentence_of(PACKAGE / '__init__.py')}", *tree_lines(PACKAGE)]
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def stairs() -> str:
-    """Give the layers of the import contract."""
+    """Return the layers of the import contract."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contract = settings["tool"]["importlinter"]["contracts"][0]
     return "```text\n" + "\n↓\n".join(contract["layers"]) + "\n```\n"
 
 
 def rules() -> str:
-    """Give the pages of all rules as one page."""
+    """Return the pages of all rules as one page."""
     from migrate_graph.core.rules import RULES
 
     table = [
@@ -69,7 +69,7 @@ def rules() -> str:
 
 
 def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Give every command with what is typed to reach it."""
+    """Yield every command with what is typed to reach it."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{path} {name}")
@@ -78,7 +78,7 @@ def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def parameters(command: Any, context: Any) -> Iterator[str]:
-    """Give a table of what a command takes."""
+    """Yield a table of what a command takes."""
     records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
     if records:
         yield "| parameter | meaning |\n|---|---|"
@@ -89,7 +89,7 @@ def parameters(command: Any, context: Any) -> Iterator[str]:
 
 
 def cli() -> str:
-    """Give every command with what it takes."""
+    """Return every command with what it takes."""
     from migrate_graph.cli.commands import app
 
     parts = []
@@ -105,7 +105,7 @@ def cli() -> str:
 
 
 def settings() -> str:
-    """Give every setting with its default and its variables."""
+    """Return every setting with its default and its variables."""
     from migrate_graph.config import Config
 
     lines = ["| setting | in the environment | default | meaning |", "|---|---|---|---|"]
@@ -133,14 +133,14 @@ REGIONS: dict[str, Callable[[], str]] = {
 
 
 def with_regions(page: Path) -> str:
-    """Give a hand-written page with its generated regions filled in."""
+    """Return a hand-written page with its generated regions filled in."""
     made = {name: REGIONS[name]() for _, name, _ in REGION.findall(page.read_text(encoding="utf-8"))}
     # Making takes seconds; read again, so that nobody's edit of the meantime is undone.
     return REGION.sub(lambda match: match[1] + made[match[2]] + match[3], page.read_text(encoding="utf-8"))
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Give every generated file with what should be in it, one after the other."""
+    """Yield every generated file with what should be in it, one after the other."""
     for page in sorted(DOCS.glob("*.md")):
         yield page, with_regions(page)
     for scene in gallery.SCENES:

@@ -96,7 +96,7 @@ class FlagLocationMissing(ConfigError, NotADirectoryError):
 
 
 def __getattr__(name: str) -> Any:
-    """Give the driver's exceptions under edwh-migrate's names; the driver may not be installed."""
+    """Return the driver's exceptions under edwh-migrate's names; the driver may not be installed."""
     if name not in {"PostgresError", "PostgresUndefinedTable"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     try:
@@ -132,7 +132,7 @@ _process = _ProcessConfig()
 
 
 def get_config() -> Config:
-    """Give the settings of this process: one object, whose attributes can be set.
+    """Return the settings of this process: one object, whose attributes can be set.
 
     `.env` is read, and also made part of the environment, as edwh-migrate does.
 
@@ -168,7 +168,7 @@ class _Imported:
         self.registry = self.path = None
 
     def own(self) -> list[Migration]:
-        """Give what this process declared itself, in order of rank."""
+        """Return what this process declared itself, in order of rank."""
         loaded = self._bodies()
         return [each for each in migrations.migrations if each.function not in loaded]
 
@@ -218,7 +218,7 @@ def import_migrations(args: list[str], config: Config) -> bool:
 
 
 def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDict[str, Migration]:
-    """Give the migrations by name in the order in which they run: those of this process, or else of the file.
+    """Return the migrations by name in the order in which they run: those of this process, or else of the file.
 
     Args:
         config: the settings.
@@ -231,7 +231,7 @@ def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDic
 
 
 def _registry(config: Config) -> Registry:
-    """Give what the default store holds as a registry; what was loaded for other settings is loaded anew for these."""
+    """Return what the default store holds as a registry; what was loaded for other settings is loaded anew for these."""
     if _imported.registry and not _imported.is_for(config) and not import_migrations([], config):
         raise LoadError(
             f"no migrations found at {config.migrations_file}", hint="set migrations_file, or register migrations first"
@@ -338,7 +338,7 @@ def _project(config: Config, registry: Registry) -> Any:
 
 
 def _session(config: Config) -> Any:
-    """Give a session of the command line with these settings, which also runs what this process declared itself."""
+    """Return a session of the command line with these settings, which also runs what this process declared itself."""
     from migrate_graph.cli.console import Console
     from migrate_graph.cli.session import Session
     from migrate_graph.core.graph import build_graph
@@ -460,7 +460,7 @@ def setup_db(
 
 
 def should_run(db: Any, name: str) -> bool:
-    """Tell whether a migration is not installed, by the ledger of this connection."""
+    """Return whether a migration is not installed, by the ledger of this connection."""
     row = db(db.ewh_implemented_features.name == name).select().first()
     return not (row and row.installed)
 

@@ -85,7 +85,7 @@ class CompletionFlag:
         return True
 
     def is_set(self, fingerprint: str | None = None, observer: Observer = ignore_events) -> bool:
-        """Say whether the version is complete in a database.
+        """Return whether the version is complete in a database.
 
         The empty flag of edwh-migrate 2.1.0 names no database and counts for every one. A flag of ours counts for the
         database it was written for; of another one it is ignored with a warning, or that one's flag would keep this

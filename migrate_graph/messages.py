@@ -11,7 +11,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def similar(name: str, among: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:
-    """Give names that look like this one, the nearest first.
+    """Return names that look like this one, the nearest first.
 
     Args:
         name: what somebody wrote.
@@ -25,11 +25,11 @@ def similar(name: str, among: Iterable[str], *, most: int = 2, cutoff: float = 0
 
 
 def did_you_mean(names: Iterable[str], otherwise: str) -> str:
-    """Give the hint that proposes these names, or the other one when there are none."""
+    """Return the hint that proposes these names, or the other one when there are none."""
     proposed = " or ".join(dict.fromkeys(names))
     return f"did you mean {proposed}?" if proposed else otherwise
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of what an exception says; the name of its type when it says nothing."""
+    """Return the first line of what an exception says; the name of its type when it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -46,7 +46,7 @@ class Target:
     before: str | None = None
 
     def as_selection(self) -> Selection:
-        """Give it as the command line would."""
+        """Return it as the command line would."""
         from migrate_graph.workflow.plan import Selection
 
         if self.before is not None:
@@ -199,7 +199,7 @@ def migrate(project: Project, target: Target) -> Rehearsed:
 
 
 def told(error: MigrateGraphError, project: Project | None = None) -> str:
-    """Say what went wrong as the command line does."""
+    """Return what went wrong as the command line does."""
     from migrate_graph.redaction import printable, redact
 
     if isinstance(error, InvalidGraph) and project is not None:
@@ -211,7 +211,7 @@ def told(error: MigrateGraphError, project: Project | None = None) -> str:
 
 
 def told_findings(project: Project) -> str:
-    """Give the findings as `migrate check` prints them; empty without an error among them."""
+    """Return the findings as `migrate check` prints them; empty without an error among them."""
     from migrate_graph import __version__
     from migrate_graph.reports.formats import to_text
     from migrate_graph.workflow.check import check_project, report_of
@@ -221,7 +221,7 @@ def told_findings(project: Project) -> str:
 
 
 def told_run(done: Rehearsed) -> str:
-    """Say which migrations failed, and what was not reached because of them."""
+    """Return which migrations failed, and what was not reached because of them."""
     from migrate_graph.core.events import Outcome
 
     failed = [told_result(result) for result in done.results if result.outcome.failed]
@@ -231,7 +231,7 @@ def told_run(done: Rehearsed) -> str:
 
 
 def told_result(result: Result) -> str:
-    """Say how one migration failed: where, why, and what to do."""
+    """Return how one migration failed: where, why, and what to do."""
     from migrate_graph.redaction import printable
 
     place = f" ({result.source})" if result.source else ""
@@ -242,7 +242,7 @@ def told_result(result: Result) -> str:
 
 
 def told_rebuilt(rebuilt: Rebuilt) -> str:
-    """Say what a rebuilt view is not."""
+    """Return what a rebuilt view is not."""
     from migrate_graph.redaction import printable
 
     if not rebuilt.differences:
@@ -320,7 +320,7 @@ class ReadyTest(pytest.Item):
         or_fail(lambda: READY[self.name](bench), bench)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Say what pytest calls it."""
+        """Return what pytest calls it."""
         return self.config.rootpath / "migrate_graph", None, self.nodeid
 
 
@@ -328,13 +328,13 @@ class ReadyTests(pytest.Collector):
     """The ready tests that a project has switched on."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        """Give them, in the order in which a fault is best understood."""
+        """Return them, in the order in which a fault is best understood."""
         chosen = chosen_tests(self.config)
         return [ReadyTest.from_parent(self, name=name) for name in READY if name in chosen]
 
 
 def chosen_tests(config: pytest.Config) -> list[str]:
-    """Give the names of the ready tests that are switched on.
+    """Return the names of the ready tests that are switched on.
 
     Raises:
         pytest.UsageError: there is none of that name.
@@ -354,7 +354,7 @@ _BENCH = pytest.StashKey[Bench]()
 
 
 def bench_of(config: pytest.Config) -> Bench:
-    """Give what this pytest process works with; made at first use."""
+    """Return what this pytest process works with; made at first use."""
     if _BENCH not in config.stash:
         config.stash[_BENCH] = Bench(config)
     return config.stash[_BENCH]

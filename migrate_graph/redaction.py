@@ -51,7 +51,7 @@ def redact_uri(uri: str) -> str:
 
 
 def secrets_of(uri: str) -> tuple[str, ...]:
-    """Give the password of a URI, to mask it also where it stands alone; empty when there is none."""
+    """Return the password of a URI, to mask it also where it stands alone; empty when there is none."""
     start = uri.find("://")
     colon, end = uri.find(":", start + 3), uri.rfind("@")
     return (uri[colon + 1 : end],) if 0 <= start < colon < end - 1 else ()
@@ -80,7 +80,7 @@ def _mask_pair(match: re.Match[str]) -> str:
 
 
 def _spellings(secrets: tuple[str, ...]) -> list[str]:
-    """Give patterns for each secret, decoded and encoded; the longest first, so that none is left in halves."""
+    """Return patterns for each secret, decoded and encoded; the longest first, so that none is left in halves."""
     known = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret))}
     known |= {spelling for form in known for spelling in _encoded(form)}
     ordered = sorted((form for form in known if form.strip("*")), key=len, reverse=True)

@@ -20,7 +20,7 @@ _BATCH = 1000
 
 
 def check_address(host: str) -> str:
-    """Give the URL that a `redis_host` means: `redis://`, `rediss://`, `unix://`, `host` or `host:port`.
+    """Return the URL that a `redis_host` means: `redis://`, `rediss://`, `unix://`, `host` or `host:port`.
 
     Raises:
         ConfigError: it is no address, or the redis package is missing; nothing was connected.

@@ -12,7 +12,7 @@ _MOST_FRAMES = 20
 
 
 def user_location(error: BaseException, *, root: str = "") -> SourceLocation | None:
-    """Give the line of the user's that an exception is about: of the syntax, or the innermost that ran; None without one.
+    """Return the line of the user's that an exception is about: of the syntax, or the innermost that ran; None without one.
 
     Args:
         error: the exception.

@@ -32,7 +32,7 @@ _FOREIGN_ROOTS = tuple(
 
 @functools.lru_cache(maxsize=4096)
 def is_user_file(name: str) -> bool:
-    """Tell whether a file is somebody's project: neither Python's, nor an installed package, nor ours."""
+    """Return whether a file is somebody's project: neither Python's, nor an installed package, nor ours."""
     path = Path(name)
     if name.startswith("<") or {"site-packages", "dist-packages"} & set(path.parts):
         return False

@@ -56,7 +56,7 @@ def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[st
 
 
 def difference(before: dict[str, list[tuple[Any, ...]]], after: dict[str, list[tuple[Any, ...]]]) -> list[str]:
-    """Say what is only in one of two probes, one line each."""
+    """Return what is only in one of two probes, one line each."""
     lines = []
     for catalog, rows in before.items():
         old, new = set(rows), set(after[catalog])

@@ -37,7 +37,7 @@ def _free_port() -> int:
 
 
 def _unprivileged_user() -> str | None:
-    """Give whom a server runs as: PostgreSQL refuses to run as root."""
+    """Return whom a server runs as: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -58,7 +58,7 @@ def _die_with_parent(signum: int) -> Callable[[], None]:
 
 
 def postgres_binaries() -> Path:
-    """Give the directory of `postgres`, `psql`, `pg_dump` … of the pgserver wheel."""
+    """Return the directory of `postgres`, `psql`, `pg_dump` … of the pgserver wheel."""
     # Not imported: its import starts looking for lock directories.
     spec = find_spec("pgserver")
     if spec is None or not spec.submodule_search_locations:
@@ -163,15 +163,15 @@ class PostgresServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def log(self) -> str:
-        """Give what the server logged."""
+        """Return what the server logged."""
         return (self.directory / "log").read_text(errors="replace")
 
     def admin_uri(self, database: str = "postgres") -> str:
-        """Give the URI of the superuser."""
+        """Return the URI of the superuser."""
         return f"postgres://postgres:{ADMIN_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def app_uri(self, database: str) -> str:
-        """Give the URI of the ordinary role."""
+        """Return the URI of the ordinary role."""
         return f"postgres://app:{APP_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
@@ -227,7 +227,7 @@ class RedisServer:
 
     @property
     def uri(self) -> str:
-        """Give the URI of database 0."""
+        """Return the URI of database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def _wait_until_it_answers(self) -> None:

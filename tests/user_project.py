@@ -15,7 +15,7 @@ RunMigrate = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give an environment in which nothing of this shell's settings is left."""
+    """Return an environment in which nothing of this shell's settings is left."""
     kept = {
         name: value
         for name, value in os.environ.items()  # noqa: TID251 - tests are an edge too

@@ -55,7 +55,7 @@ class Stand:
         raise NotImplementedError
 
     def down_now(self) -> list[str]:
-        """Give the managers that the ledger says are down."""
+        """Return the managers that the ledger says are down."""
         return sorted({row[0] for row in self(f"SELECT manager FROM {TABLE}_views WHERE state = 'down'")})
 
 

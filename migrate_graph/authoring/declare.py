@@ -133,7 +133,7 @@ def migration(
 
 
 def _name_of(value: object, *, what: str) -> str:
-    """Give the name of a migration, a view manager, a function, or the name itself."""
+    """Return the name of a migration, a view manager, a function, or the name itself."""
     if isinstance(value, str):
         return value
     while isinstance(value, functools.partial):
@@ -145,7 +145,7 @@ def _name_of(value: object, *, what: str) -> str:
 
 
 def _names(values: object, *, what: str) -> tuple[str, ...]:
-    """Give the names of one or several declared things, each once (`requires=['a', 'a']` needs `a` only once)."""
+    """Return the names of one or several declared things, each once (`requires=['a', 'a']` needs `a` only once)."""
     if values is None or values == "":
         return ()
     if isinstance(values, str) or callable(values) or not isinstance(values, Iterable):
@@ -158,14 +158,14 @@ def _words(values: str | Iterable[str]) -> Iterable[str]:
 
 
 def _kind_of(body: Body) -> BodyKind:
-    """Tell whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
+    """Return whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
     if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
         return BodyKind.COROUTINE
     return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
 
 
 def _source_of(body: Body) -> SourceLocation:
-    """Give where the body's code starts; without code (a partial, a C function): where it is declared."""
+    """Return where the body's code starts; without code (a partial, a C function): where it is declared."""
     inner: Any = body
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -176,7 +176,7 @@ def _source_of(body: Body) -> SourceLocation:
 
 
 def _declaring(wanted: Callable[[FrameType], bool]) -> SourceLocation:
-    """Give the line that the innermost wanted frame of the stack is executing."""
+    """Return the line that the innermost wanted frame of the stack is executing."""
     frame = inspect.currentframe()
     while frame is not None and not wanted(frame):
         frame = frame.f_back
@@ -205,11 +205,11 @@ class MigrationStore:
         return (_collector.get() or self._declared).managers
 
     def has(self, name: str) -> bool:
-        """Tell whether a migration of this name is declared."""
+        """Return whether a migration of this name is declared."""
         return any(declared.name == name for declared in self.migrations)
 
     def list(self) -> OrderedDict[str, Migration]:
-        """Give the declared migrations by name, in order of rank."""
+        """Return the declared migrations by name, in order of rank."""
         return OrderedDict(iter(self))
 
     def reset(self) -> None:
@@ -383,12 +383,12 @@ class ViewMigrationManager(abc.ABC):
 
     @classmethod
     def declares(cls, name: str) -> bool:
-        """Tell whether the class or a base of it says what `uses`, `since`, `until` or `replaces` is."""
+        """Return whether the class or a base of it says what `uses`, `since`, `until` or `replaces` is."""
         return any(name in vars(base) for base in cls.__mro__ if base is not ViewMigrationManager)
 
     @classmethod
     def evaluated(cls, name: str) -> Any:
-        """Give what `uses`, `since`, `until` or `replaces` says, be it an attribute, a classproperty or a property.
+        """Return what `uses`, `since`, `until` or `replaces` says, be it an attribute, a classproperty or a property.
 
         A property is evaluated on an instance made without `__init__`: there is no database when the graph is built.
         """
@@ -399,7 +399,7 @@ class ViewMigrationManager(abc.ABC):
 
     @classmethod
     def as_view(cls, *, position: int = 0) -> View:
-        """Give the value that the graph is built from.
+        """Return the value that the graph is built from.
 
         Args:
             position: how many views were declared before it.
@@ -422,17 +422,17 @@ class ViewMigrationManager(abc.ABC):
         )
 
     def should_run(self) -> bool:
-        """Tell whether the view lives now and nothing has replaced it."""
+        """Return whether the view lives now and nothing has replaced it."""
         graph, _ = _graph_around(type(self))
         return self.__class__.__name__ in _block_of(self, graph).up
 
     def check_since(self) -> bool:
-        """Tell whether the window has opened: `since` is applied, or is the running migration."""
+        """Return whether the window has opened: `since` is applied, or is the running migration."""
         since = type(self).as_view().since
         return since is None or since in _applied(self.db) or since == _running_name()
 
     def check_until(self) -> bool:
-        """Tell whether the window is still open: `until` is not applied."""
+        """Return whether the window is still open: `until` is not applied."""
         until = type(self).as_view().until
         return until is None or until not in _applied(self.db)
 
@@ -450,7 +450,7 @@ class ViewMigrationManager(abc.ABC):
 
 
 def declared_at(manager: type[ViewMigrationManager]) -> SourceLocation:
-    """Give the line of a concrete manager's class statement."""
+    """Return the line of a concrete manager's class statement."""
     return _declared_at[manager]
 
 
@@ -509,7 +509,7 @@ def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, 
 
 
 def _related(manager: type[ViewMigrationManager]) -> Iterator[type[ViewMigrationManager]]:
-    """Give the classes a manager uses and replaces; a stranger whose property raises has no relatives here."""
+    """Yield the classes a manager uses and replaces; a stranger whose property raises has no relatives here."""
     for word in ("uses", "replaces"):
         try:
             value = manager.evaluated(word)
@@ -531,7 +531,7 @@ def _running_name() -> str:
 
 
 def _applied(db: Any) -> AbstractSet[str]:
-    """Give the applied names: as the run knows them, or outside a run as the ledger has them."""
+    """Return the applied names: as the run knows them, or outside a run as the ledger has them."""
     if run := current():
         return run.applied
     ledger = getattr(db, "ewh_implemented_features", None)

@@ -57,7 +57,7 @@ def running(run: Running) -> Iterator[None]:
 
 
 def current() -> Running | None:
-    """Give the migration that is running in this context; None outside a run."""
+    """Return the migration that is running in this context; None outside a run."""
     return _running.get()
 
 

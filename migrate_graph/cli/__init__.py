@@ -76,7 +76,7 @@ def _invoke(session: Session, typed: list[str]) -> int:
 
 
 def _usage_error(fault: Exception) -> UsageError:
-    """Give typer's complaint in the form of ours."""
+    """Return typer's complaint in the form of ours."""
     context = getattr(fault, "ctx", None)
     command = context.command_path if context is not None else "migrate"
     near = getattr(fault, "possibilities", None)

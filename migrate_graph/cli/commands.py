@@ -55,6 +55,6 @@ def options(
 
 
 def app() -> Any:
-    """Give the program as a group of commands, in the order of its help."""
+    """Return the program as a group of commands, in the order of its help."""
     program.registered_commands.sort(key=lambda info: _ORDER.index(info.name or info.callback.__name__))  # type: ignore[union-attr] # each has one
     return typer.main.get_command(program)

@@ -14,12 +14,12 @@ _DECORATOR = re.compile(r"^@(?:\w+\.)?migration\b", re.MULTILINE)
 
 
 def complete_name(incomplete: str) -> list[str]:
-    """Give the migrations and views whose name begins so, from the text of the files."""
+    """Return the migrations and views whose name begins so, from the text of the files."""
     return sorted(name for name in _names(Path.cwd()) if name.startswith(incomplete))
 
 
 def complete_code(incomplete: str) -> list[tuple[str, str]]:
-    """Give the codes that begin so, each with its rule's name."""
+    """Return the codes that begin so, each with its rule's name."""
     from migrate_graph.core.rules import RULES
 
     return [(code, rule.name) for code, rule in RULES.items() if code.startswith(incomplete.upper())]

@@ -65,13 +65,13 @@ class Color(StrEnum):
 
 
 def plain(text: str, style: str) -> str:
-    """Give the text as it is: how a stream without colour paints."""
+    """Return the text as it is: how a stream without colour paints."""
     del style
     return text
 
 
 def painted(text: str, style: str) -> str:
-    """Give the text with the terminal's codes for a style around it."""
+    """Return the text with the terminal's codes for a style around it."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if text else text
 
 
@@ -137,7 +137,7 @@ class Console:
         return get_terminal_size().columns if self.out.isatty() else None
 
     def clean(self, text: str) -> str:
-        """Give foreign text without secrets, control characters or direction overrides, on one line."""
+        """Return foreign text without secrets, control characters or direction overrides, on one line."""
         return one_line(redact(text, *self.secrets))
 
     def show(self, text: str = "") -> None:
@@ -164,7 +164,7 @@ class Console:
             self.out = _Nowhere()
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
-        """Give a JSON document as text, without secrets."""
+        """Return a JSON document as text, without secrets."""
         return json.dumps(self._redacted(document), ensure_ascii=True, indent=indent, default=str)
 
     def tell(self, text: str = "") -> None:

@@ -24,13 +24,13 @@ SCHEMA_VERSION = 1
 
 
 def document(kind: str, body: Mapping[str, Any], *, exit_code: int = 0) -> dict[str, Any]:
-    """Give a JSON document of one kind."""
+    """Return a JSON document of one kind."""
     tool = {"name": "migrate_graph", "version": __version__}
     return {"schema_version": SCHEMA_VERSION, "kind": kind, "tool": tool, "exit_code": int(exit_code), **body}
 
 
 def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
-    """Give what went wrong; with the findings when the graph is invalid."""
+    """Return what went wrong; with the findings when the graph is invalid."""
     body: dict[str, Any] = {"error": {"message": error.message, "hint": error.hint, **_place(error.source)}}
     if isinstance(error, InvalidGraph):
         from migrate_graph.reports.formats import finding_document
@@ -40,7 +40,7 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
 
 
 def plan_document(project: Project, planned: Planned, *, exit_code: int) -> dict[str, Any]:
-    """Give a plan."""
+    """Return a plan."""
     from migrate_graph.reports.formats import finding_document
 
     plan = planned.plan
@@ -81,7 +81,7 @@ def _step(step: Step, number: int) -> dict[str, Any]:
 
 
 def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
-    """Give what is known of every migration and view."""
+    """Return what is known of every migration and view."""
     body = {
         "project": project.name,
         **_reading(report.reading),
@@ -139,7 +139,7 @@ def _view(state: ViewState) -> dict[str, Any]:
 
 
 def shown_document(shown: tuple[Shown, ...]) -> dict[str, Any]:
-    """Give everything known of a name."""
+    """Return everything known of a name."""
     return document("show", {"nodes": [_shown(each) for each in shown]})
 
 
@@ -157,12 +157,12 @@ def _shown(shown: Shown) -> dict[str, Any]:
 
 
 def log_document(attempts: tuple[Attempt, ...], reading: Reading) -> dict[str, Any]:
-    """Give the attempts."""
+    """Return the attempts."""
     return document("log", {**_reading(reading), "attempts": [attempt_document(attempt) for attempt in attempts]})
 
 
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
-    """Give one attempt."""
+    """Return one attempt."""
     return {
         "name": attempt.name,
         "run": attempt.run,
@@ -179,7 +179,7 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
 
 
 def why_document(answer: Why) -> dict[str, Any]:
-    """Give why something stands where it stands."""
+    """Return why something stands where it stands."""
     path = [
         {
             "before": before.name,
@@ -207,7 +207,7 @@ def why_document(answer: Why) -> dict[str, Any]:
 
 
 def rule_document(*rules: Rule) -> dict[str, Any]:
-    """Give the pages of rules."""
+    """Return the pages of rules."""
     pages = [
         {"code": rule.code, "name": rule.name, "severity": str(rule.severity), "page": rule.page} for rule in rules
     ]

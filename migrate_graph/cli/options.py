@@ -37,7 +37,7 @@ def command(*examples: str, of: typer.Typer = program, name: str | None = None) 
 
 
 def session_of(context: typer.Context) -> Session:
-    """Give the session that `main` opened."""
+    """Return the session that `main` opened."""
     session = context.find_root().obj
     assert isinstance(session, Session)  # noqa: S101 - main put it there
     return session

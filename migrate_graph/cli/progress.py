@@ -124,7 +124,7 @@ EVENT_TYPES: dict[type, str] = {
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    """Give the fields of an event; a plan is told by its names, since its values carry functions."""
+    """Return the fields of an event; a plan is told by its names, since its values carry functions."""
     if isinstance(event, RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
         return {"run": event.run, "steps": steps, "blocked": [each.migration.name for each in event.plan.blocked]}
@@ -169,7 +169,7 @@ class PlainProgress:
                 self._line(sentence(event), style_of(event.result.outcome) if isinstance(event, StepFinished) else "")
 
     def _is_news(self, event: Event) -> bool:
-        """Tell whether an event is worth a line: progress of one kind only every few seconds, and its end."""
+        """Return whether an event is worth a line: progress of one kind only every few seconds, and its end."""
         if isinstance(event, LockAcquired):
             return bool(event.waited)
         if not isinstance(event, StepProgress | RestoreProgress):
@@ -311,7 +311,7 @@ class LiveProgress:
 
 
 def _told_by_mark(result: Result) -> str:
-    """Give how a migration ended, without the word `ok` where the mark says it."""
+    """Return how a migration ended, without the word `ok` where the mark says it."""
     text = outcome_of(result)
     return text.removeprefix("ok ") if result.outcome is Outcome.APPLIED else text
 

@@ -48,7 +48,7 @@ _WORDS = {
 
 
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each event; a table would hide the missing one
-    """Give one line about an event, without secrets or control characters."""
+    """Return one line about an event, without secrets or control characters."""
     match event:
         case Connecting():
             return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
@@ -93,7 +93,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
 
 
 def outcome_of(result: Result) -> str:
-    """Give how a migration ended, on one line."""
+    """Return how a migration ended, on one line."""
     word, _ = _WORDS[result.outcome]
     took = f" {lasting(result.seconds)}" if result.seconds else ""
     error = f": {one_line(result.error)}" if result.error else ""
@@ -101,12 +101,12 @@ def outcome_of(result: Result) -> str:
 
 
 def style_of(outcome: Outcome) -> str:
-    """Give the style an outcome is painted in."""
+    """Return the style an outcome is painted in."""
     return _WORDS[outcome][1]
 
 
 def how_far(event: StepProgress) -> str:
-    """Say how far a migration's own work is."""
+    """Return how far a migration's own work is."""
     unit = f" {one_line(event.unit)}" if event.unit else ""
     if not event.total:
         return f"{event.done:,}{unit}"
@@ -114,7 +114,7 @@ def how_far(event: StepProgress) -> str:
 
 
 def sized(number: int) -> str:
-    """Give a number of bytes: `12.3 MB`."""
+    """Return a number of bytes: `12.3 MB`."""
     amount = float(number)
     for unit in ("bytes", "kB", "MB"):
         if amount < 1000:
@@ -124,7 +124,7 @@ def sized(number: int) -> str:
 
 
 def headline(finished: RunFinished) -> str:
-    """Give the first line of the summary."""
+    """Return the first line of the summary."""
     applied = len(finished.of(Outcome.APPLIED))
     if not finished.results and not finished.signal:
         return "nothing to do: all that was asked for is applied"
@@ -141,7 +141,7 @@ def headline(finished: RunFinished) -> str:
 
 
 def summary(finished: RunFinished, paint: Paint) -> Iterator[str]:
-    """Say how a run ended: counts, what went wrong, what is committed, and what to type next."""
+    """Yield how a run ended: counts, what went wrong, what is committed, and what to type next."""
     yield paint(headline(finished), "good" if finished.succeeded else "error")
     for result in finished.results:
         if result.outcome.failed:

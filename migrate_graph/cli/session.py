@@ -82,7 +82,7 @@ class Session:
             self.console.tell(sentence(event))
 
     def who(self) -> str:
-        """Give who is at the keyboard, for the journal."""
+        """Return who is at the keyboard, for the journal."""
         import getpass
         import socket
 

@@ -33,12 +33,12 @@ _MARKS = {
 
 
 def listed(names: Iterable[str], *, nothing: str = "nothing") -> str:
-    """Give names as one line of text."""
+    """Return names as one line of text."""
     return ", ".join(one_line(name) for name in names) or nothing
 
 
 def lasting(seconds: float) -> str:
-    """Give a duration: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
+    """Return a duration: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
@@ -46,7 +46,7 @@ def lasting(seconds: float) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """Give a time to the minute, with `Z` when it is known to be UTC; the ledger of 2.1.0 does not tell its zone."""
+    """Return a time to the minute, with `Z` when it is known to be UTC; the ledger of 2.1.0 does not tell its zone."""
     if when is None:
         return ""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}Z" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"
@@ -76,7 +76,7 @@ _INDENT = 7
 
 
 def plan_text(project: Project, planned: Planned, paint: Paint, width: int | None = None) -> Iterator[str]:
-    """Say what would run, in which order and why."""
+    """Yield what would run, in which order and why."""
     plan, reading = planned.plan, planned.reading
     yield paint(_plan_heading(project, plan, reading), "bold")
     if reading.note:
@@ -175,7 +175,7 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 
 
 def status_text(project: Project, report: StatusReport, paint: Paint, *, only_views: bool = False) -> Iterator[str]:
-    """Say what is known of every migration and view."""
+    """Yield what is known of every migration and view."""
     yield paint(_status_heading(project, report), "bold")
     if report.reading.note:
         yield paint(f"({report.reading.note})", "muted")
@@ -249,7 +249,7 @@ def _view_word(state: ViewState) -> str:
 
 
 def _view_sentence(state: ViewState) -> str:
-    """Give the state with the end of the window that explains it."""
+    """Return the state with the end of the window that explains it."""
     view, word = state.view, _view_word(state)
     since = f"since {view.since}" if view.since else ""
     until = f"until {view.until}" if view.until else ""
@@ -259,7 +259,7 @@ def _view_sentence(state: ViewState) -> str:
 
 
 def window_of(view: View) -> str:
-    """Give the window of a view in words."""
+    """Return the window of a view in words."""
     parts = [f"since {view.since}" if view.since else "", f"until {view.until}" if view.until else ""]
     parts.append(f"replaces {view.replaces}" if view.replaces else "")
     return ", ".join(part for part in parts if part) or "always"
@@ -321,7 +321,7 @@ def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
 
 
 def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
-    """Say what was tried, when, where and how it ended."""
+    """Yield what was tried, when, where and how it ended."""
     rows = [
         (
             moment(attempt.started),
@@ -345,7 +345,7 @@ def _attempt_word(attempt: Attempt) -> str:
 
 
 def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int | None = None) -> Iterator[str]:
-    """Say why something stands where it stands.
+    """Yield why something stands where it stands.
 
     Args:
         answer: what was found out.
@@ -399,7 +399,7 @@ def _in_all(total: int, shown: int) -> str:
 
 
 def rule_text(rule: Rule, paint: Paint) -> Iterator[str]:
-    """Give the page of a rule."""
+    """Yield the page of a rule."""
     yield f"{paint(f'{rule.code} {rule.name}', 'bold')}  ({rule.severity})"
     yield ""
     for line in rule.page.rstrip().splitlines():

@@ -220,7 +220,7 @@ class Setting(Generic[T]):
         config.update(_skip_none=False, **{self.name: value})
 
     def shown(self, value: object) -> object:
-        """Give a value as it may be shown."""
+        """Return a value as it may be shown."""
         if not isinstance(value, str):
             return value
         return redact_uri(redact(value)) if self.secret else redact(value)
@@ -299,7 +299,7 @@ class Config:
 
     @classmethod
     def settings(cls) -> Iterator[Setting[Any]]:
-        """Give every setting, in the order in which they are documented."""
+        """Return every setting, in the order in which they are documented."""
         return (each for each in vars(Config).values() if isinstance(each, Setting))
 
     @property
@@ -317,7 +317,7 @@ class Config:
         self.migrate_uri = value
 
     def read(self, setting: Setting[T]) -> T:
-        """Give the value of a setting.
+        """Return the value of a setting.
 
         Raises:
             ConfigError: no database is configured.
@@ -423,7 +423,7 @@ class Given:
     key: str = ""
 
     def value_for(self, setting: Setting[T]) -> T:
-        """Give the checked value; TypeError or ValueError when it is of the wrong kind."""
+        """Return the checked value; TypeError or ValueError when it is of the wrong kind."""
         if self.value is None or (setting.name == "migrate_uri" and self.value == ""):
             return setting.default
         if self.text and isinstance(self.value, str):
@@ -586,7 +586,7 @@ _KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
 
 
 def _lines_of_keys(text: str) -> dict[str, int]:
-    """Give the line of each key below `[tool.migrate]`; tomlkit does not tell."""
+    """Return the line of each key below `[tool.migrate]`; tomlkit does not tell."""
     lines: dict[str, int] = {}
     inside = False
     for number, line in enumerate(text.splitlines(), 1):

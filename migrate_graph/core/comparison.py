@@ -63,7 +63,7 @@ class Comparison:
 
 
 def compare(*, before: MigrationGraph, after: MigrationGraph) -> Comparison:
-    """Say what a change does to a graph."""
+    """Return what a change does to a graph."""
     renamed = tuple(_renamed(before, after))
     old_names, new_names = {old.name for old, _ in renamed}, {new.name for _, new in renamed}
     return Comparison(

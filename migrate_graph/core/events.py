@@ -325,7 +325,7 @@ class RunFinished:
     changed: bool = False
 
     def of(self, *outcomes: Outcome) -> tuple[Result, ...]:
-        """Give the results with one of these outcomes."""
+        """Return the results with one of these outcomes."""
         return tuple(result for result in self.results if result.outcome in outcomes)
 
     @property

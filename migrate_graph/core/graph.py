@@ -122,12 +122,12 @@ class MigrationGraph:
         }
 
     def nodes(self) -> Iterator[Node]:
-        """Give every declared migration, then every declared view, in order of declaration."""
+        """Yield every declared migration, then every declared view, in order of declaration."""
         yield from (Node(NodeKind.MIGRATION, name) for name in self.migrations)
         yield from (Node(NodeKind.VIEW, name) for name in self.views)
 
     def edges(self) -> Iterator[Edge]:
-        """Give every edge of every kind, sorted; an edge may lead from or to a name that nothing declares."""
+        """Return every edge of every kind, sorted; an edge may lead from or to a name that nothing declares."""
         return iter(sorted(self._edges()))
 
     def _edges(self) -> Iterator[Edge]:
@@ -146,7 +146,7 @@ class MigrationGraph:
                 yield Edge(Node(NodeKind.MIGRATION, migration.name), Node(NodeKind.VIEW, touched), EdgeKind.TOUCHES)
 
     def order(self, ordering: Ordering = Ordering.LEGACY) -> tuple[str, ...]:
-        """Give every declared migration in the order in which it would run from nothing.
+        """Return every declared migration in the order in which it would run from nothing.
 
         The order is edwh-migrate's. What is on or behind a cycle has no place in it: it stands last, as declared.
         """
@@ -170,7 +170,7 @@ class MigrationGraph:
         return frozenset(reached)
 
     def cycles(self, kind: EdgeKind = EdgeKind.REQUIRES) -> tuple[tuple[str, ...], ...]:
-        """Give minimal rings that share no edge, each from its first-declared member along `before → after`.
+        """Return minimal rings that share no edge, each from its first-declared member along `before → after`.
 
         Args:
             kind: REQUIRES, USES or REPLACES: the kinds that can hold a ring of one kind of node.
@@ -179,11 +179,11 @@ class MigrationGraph:
         return rings(digraph, {name: rank for rank, name in enumerate(digraph)})
 
     def ancestors(self, name: str) -> frozenset[str]:
-        """Give every migration that a migration requires, directly or not, unknown names included."""
+        """Return every migration that a migration requires, directly or not, unknown names included."""
         return frozenset(nx.ancestors(self.requires, name)) if name in self.requires else frozenset()
 
     def descendants(self, name: str) -> frozenset[str]:
-        """Give every migration that requires a migration, directly or not."""
+        """Return every migration that requires a migration, directly or not."""
         return frozenset(nx.descendants(self.requires, name)) if name in self.requires else frozenset()
 
     def precedes(self, *, before: str, after: str) -> bool:
@@ -208,15 +208,15 @@ class MigrationGraph:
         return redundant_edges(self.requires)
 
     def reduced_requires(self) -> tuple[tuple[str, str], ...]:
-        """Give the pairs (requirement, migration) that no other path implies; the edges of cycles all stay."""
+        """Return the pairs (requirement, migration) that no other path implies; the edges of cycles all stay."""
         return tuple(sorted(edge for edge in self.requires.edges if edge not in self.redundant_requires))
 
     def orphans(self, history: History) -> tuple[str, ...]:
-        """Give the recorded names that nothing declares, sorted."""
+        """Return the recorded names that nothing declares, sorted."""
         return tuple(sorted(name for name in history.records if name not in self.migrations))
 
     def moment(self, *, applied: Container[str], running: str | None = None) -> Moment:
-        """Give the views as they are while `running` runs on top of `applied`, or between two migrations."""
+        """Return the views as they are while `running` runs on top of `applied`, or between two migrations."""
         return Moment(
             self.views,
             successors=self._successors,
@@ -227,12 +227,12 @@ class MigrationGraph:
         )
 
     def live_views(self, applied: Container[str]) -> frozenset[str]:
-        """Give the views that live when just these migrations are applied: window open, no successor in its own."""
+        """Return the views that live when just these migrations are applied: window open, no successor in its own."""
         moment = self.moment(applied=applied)
         return frozenset(name for name in self.views if moment.active(name))
 
     def view_block(self, *views: str, applied: Container[str], running: str) -> ViewBlock:
-        """Say what opening these managers inside a migration takes down and brings up.
+        """Return what opening these managers inside a migration takes down and brings up.
 
         Args:
             views: the managers that are opened; names that nothing declares are passed over.
@@ -243,7 +243,7 @@ class MigrationGraph:
         return ViewBlock(down=down, up=up)
 
     def touched_by(self, view: str) -> tuple[str, ...]:
-        """Give the migrations that open a view themselves, in order of declaration."""
+        """Return the migrations that open a view themselves, in order of declaration."""
         return self._touching.get(view, ())
 
     @cached_property
@@ -261,7 +261,7 @@ def build_graph(registry: Registry) -> MigrationGraph:
 
 
 def _tie_break(migration: Migration, rank: int, ordering: Ordering) -> tuple[int, int, int]:
-    """Give 2.1.0's key for ties; an unknown requirement counts as one."""
+    """Return 2.1.0's key for ties; an unknown requirement counts as one."""
     pulled_up = 0 if migration.requires else 1
     if ordering is Ordering.LEGACY:
         return pulled_up, rank, rank

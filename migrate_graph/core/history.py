@@ -127,11 +127,11 @@ class History:
         return frozenset(name for name, record in self.records.items() if record.installed)
 
     def last_attempts(self) -> dict[str, Attempt]:
-        """Give the newest attempt of every migration that has one."""
+        """Return the newest attempt of every migration that has one."""
         return {attempt.name: attempt for attempt in self.attempts}
 
     def statuses(self) -> dict[str, Status]:
-        """Give the status of every name that has a record or an attempt; every other name is PENDING."""
+        """Return the status of every name that has a record or an attempt; every other name is PENDING."""
         found = {name: Status.APPLIED if record.installed else Status.FAILED for name, record in self.records.items()}
         for name, attempt in self.last_attempts().items():
             if found.get(name) is Status.APPLIED:

@@ -121,7 +121,7 @@ class Migration:
 
 
 def sequence_of(name: str) -> tuple[int, int] | None:
-    """Give the trailing number of a name: `(first, second)`, the second 0 when absent, None without any."""
+    """Return the trailing number of a name: `(first, second)`, the second 0 when absent, None without any."""
     match = _SEQUENCE.search(name)
     return (int(match["first"]), int(match["second"] or 0)) if match else None
 

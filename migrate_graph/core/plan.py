@@ -104,11 +104,11 @@ class Plan:
         object.__setattr__(self, "_blocked", {blocked.migration.name: blocked for blocked in self.blocked})
 
     def step_of(self, name: str) -> Step | None:
-        """Give the step that runs a migration; None when this plan does not run it."""
+        """Return the step that runs a migration; None when this plan does not run it."""
         return self._steps.get(name)
 
     def blocked_by(self, name: str) -> tuple[str, ...]:
-        """Give what a migration waits for; nothing when it is not blocked."""
+        """Return what a migration waits for; nothing when it is not blocked."""
         blocked = self._blocked.get(name)
         return blocked.by if blocked else ()
 
@@ -121,7 +121,7 @@ def build_plan(
     selection: AbstractSet[str] | None = None,
     stop_on_partial: bool = False,
 ) -> Plan:
-    """Say what would run.
+    """Return what would run.
 
     Args:
         graph: what is declared; it may be invalid (what is on or behind a cycle is blocked).

@@ -12,7 +12,7 @@ RINGS_PER_KNOT = 20
 
 
 def knots(graph: nx.DiGraph[str]) -> list[set[str]]:
-    """Give the components that hold a ring: several members, or one that points to itself."""
+    """Return the components that hold a ring: several members, or one that points to itself."""
     return [
         members
         for members in nx.strongly_connected_components(graph)

@@ -23,7 +23,7 @@ _NEEDED = frozenset({EdgeKind.REQUIRES, EdgeKind.SINCE, EdgeKind.USES, EdgeKind.
 def select(
     expressions: str | Iterable[str], graph: MigrationGraph, plan: Plan, *, exclude: str | Iterable[str] = ()
 ) -> frozenset[Node]:
-    """Give the migrations and views that selectors mean.
+    """Return the migrations and views that selectors mean.
 
     A selector is a name, a name with `*`, `?` or `[…]`, or one of `tag:WORD`, `state:STATUS`, `module:PATH` (a file, a
     directory, or a pattern) and `kind:migration|view`. `+` before it adds what it needs, `+` after it what needs it;
@@ -99,7 +99,7 @@ class _Reader:
         return found | before | after
 
     def _means(self, what: str) -> Iterator[Node]:
-        """Give what one selector without its `+` means."""
+        """Yield what one selector without its `+` means."""
         method, colon, value = what.partition(":")
         readers: dict[str, Callable[[str], Iterable[Node]]] = {
             "tag": self._tagged,
@@ -191,7 +191,7 @@ def _reach(start: frozenset[Node], neighbours: dict[Node, list[Node]], hops: str
 
 
 def _states(plan: Plan) -> dict[str, Status]:
-    """Give the state of every migration as the plan of the whole graph has it."""
+    """Return the state of every migration as the plan of the whole graph has it."""
     states = dict.fromkeys(plan.applied, Status.APPLIED)
     states |= {step.migration.name: step.reason.status for step in plan.steps}
     states |= {each.migration.name: Status.BLOCKED for each in plan.blocked}

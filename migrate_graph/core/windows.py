@@ -46,7 +46,7 @@ class Moment:
         return self._open[name]
 
     def active_version(self, name: str) -> str:
-        """Give the end of the chain of successors whose window is open; the view itself when it has none.
+        """Return the end of the chain of successors whose window is open; the view itself when it has none.
 
         A successor that is closed itself still counts when one of its own successors is open.
         """
@@ -100,7 +100,7 @@ class Moment:
         return affected
 
     def block(self, opened: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Say what goes down, dependents first, and what comes up, dependencies first, when these views are opened."""
+        """Return what goes down, dependents first, and what comes up, dependencies first, when these views are opened."""
         ordered = self._dependencies_first(self.affected(opened))
         handed_over = {name for name in ordered if not self.active(name)}
         # Both versions name one relation: at a hand-over the installed predecessor drops, the successor creates.
@@ -128,7 +128,7 @@ class Moment:
         return list(placed)
 
     def _needs(self, name: str) -> set[str]:
-        """Give the versions of the views it uses: as named, the one that lives, and the one being handed over."""
+        """Return the versions of the views it uses: as named, the one that lives, and the one being handed over."""
         needs = set(self._views[name].uses)
         for used in self._views[name].uses:
             if self._relatives.get(used):

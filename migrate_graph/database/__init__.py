@@ -74,7 +74,7 @@ class Work(Protocol):
         """
 
     def leftovers(self) -> list[str]:
-        """Say what a failure left behind that no rollback removes."""
+        """Return what a failure left behind that no rollback removes."""
 
     def is_lost(self) -> bool:
         """Whether the connection broke: what became of a commit that was under way must be looked up."""
@@ -125,7 +125,7 @@ class Backend(Protocol):
         """
 
     def lock_holder(self) -> LockHolder | None:
-        """Say who holds the lock, None when it is free."""
+        """Return who holds the lock, None when it is free."""
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         """Restore a verified dump into this database, which `user_relations` has proved empty.
@@ -157,7 +157,7 @@ class Backend(Protocol):
         """Look up, on a new connection if need be, whether an attempt's success is recorded."""
 
     def explain(self, error: BaseException) -> Trouble:
-        """Say what an exception of a migration means."""
+        """Return what an exception of a migration means."""
 
     def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
         """Write records without running anything; who and why go into the journal."""
@@ -186,7 +186,7 @@ class Backend(Protocol):
         """
 
     def waiting_for(self, work: Work) -> str:
-        """Say what the running statement waits for; empty when it does not wait."""
+        """Return what the running statement waits for; empty when it does not wait."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -241,12 +241,12 @@ BACKENDS: Final[dict[str, Callable[[], Any]]] = {"postgres": _postgres, "postgre
 
 
 def scheme_of(uri: str) -> str:
-    """Give the scheme of a URI in lower case: `postgres`, `postgresql`, `sqlite`."""
+    """Return the scheme of a URI in lower case: `postgres`, `postgresql`, `sqlite`."""
     return uri.partition(":")[0].lower()
 
 
 def is_postgres(uri: str) -> bool:
-    """Tell whether a URI is one of PostgreSQL."""
+    """Return whether a URI is one of PostgreSQL."""
     return BACKENDS.get(scheme_of(uri)) is _postgres
 
 

@@ -51,7 +51,7 @@ def _default_folder(kind: Any) -> str | None:
 
 
 def _connector(settings: Settings, application: str) -> Any:
-    """Give what pyDAL connects with, the first time and every time after."""
+    """Return what pyDAL connects with, the first time and every time after."""
     import psycopg2
 
     from migrate_graph.database.postgres.sessions import application_name, parse_uri
@@ -74,7 +74,7 @@ def _connector(settings: Settings, application: str) -> Any:
 
 
 def ledger_rname(settings: Settings, table: str) -> str:
-    """Give the name of the ledger table as pyDAL pastes it into SQL: quoted, so that any name is harmless."""
+    """Return the name of the ledger table as pyDAL pastes it into SQL: quoted, so that any name is harmless."""
     names = TableNames.of(table, POSTGRES if is_postgres(settings.uri) else SQLITE)
     return names.spelled(names.ledger)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def dal_class(*, typedal: bool) -> Any:
-    """Give `pydal.DAL`, or `typedal.TypeDAL` where the project asks for it.
+    """Return `pydal.DAL`, or `typedal.TypeDAL` where the project asks for it.
 
     Raises:
         ConfigError: TypeDAL is asked for and not installed.

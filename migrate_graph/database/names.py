@@ -14,7 +14,7 @@ def quote_identifier(name: str) -> str:
 
 
 def search_path(schemas: str) -> str:
-    """Give the value of a search_path for the setting `schema`: names with commas between, each quoted."""
+    """Return the value of a search_path for the setting `schema`: names with commas between, each quoted."""
     return ", ".join(quote_identifier(name.strip()) for name in schemas.split(","))
 
 

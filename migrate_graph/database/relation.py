@@ -70,7 +70,7 @@ class Relation:
     grants: tuple[Grant, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return plain values."""
         return asdict(self)
 
     @classmethod

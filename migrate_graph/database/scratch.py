@@ -68,7 +68,7 @@ class Scratch(Protocol):
 
 
 def open_scratch(uri: str, *, directory: Path, schema: str | None, table: str) -> Scratch:
-    """Say where scratch databases are made: as files, or on a server.
+    """Return where scratch databases are made: as files, or on a server.
 
     Args:
         uri: a database on the server, which is only connected to; empty: SQLite files.
@@ -246,7 +246,7 @@ class _Server:
             )
 
     def uri_of(self, database: str) -> str:
-        """Give the URI of another database on the server."""
+        """Return the URI of another database on the server."""
         scheme, _, rest = self.uri.partition("://")
         address, mark, parameters = rest.partition("?")
         return f"{scheme}://{address.partition('/')[0]}/{database}{mark}{parameters}"

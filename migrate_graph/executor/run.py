@@ -195,7 +195,7 @@ class Executor:
 
 
 def _blocked(migration: Migration, by: Sequence[str]) -> Result:
-    """Give the result of a migration that waits for others, or for a human."""
+    """Return the result of a migration that waits for others, or for a human."""
     waits = "needs a decision: migrate resolve" if tuple(by) == (migration.name,) else f"waits for {', '.join(by)}"
     return Result(migration.name, Outcome.BLOCKED, error=waits, source=migration.source)
 
@@ -499,7 +499,7 @@ class _Lines(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """Give a child process that inherits it the stream of progress, not that of results."""
+        """Return a child process that inherits it the stream of progress, not that of results."""
         return sys.stderr.fileno()
 
     def write(self, text: str) -> int:
@@ -575,7 +575,7 @@ class _Watch:
 
 
 def _refusal(value: object) -> tuple[str, str] | None:
-    """Say why a return value is no success; None when it is one."""
+    """Return why a return value is no success; None when it is one."""
     if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
         if inspect.iscoroutine(value):
             value.close()

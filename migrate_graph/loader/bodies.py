@@ -36,14 +36,14 @@ class Sources:
         self._mentions: dict[FunctionType, tuple[str | FunctionType, ...]] = {}
 
     def node_of(self, function: FunctionType) -> FunctionNode | None:
-        """Give the syntax tree of a function; None when its source cannot be read."""
+        """Return the syntax tree of a function; None when its source cannot be read."""
         code = function.__code__
         if code.co_filename not in self._files:
             self._files[code.co_filename] = _functions_in(_text_of(function))
         return self._files[code.co_filename].get((code.co_name, code.co_firstlineno))
 
     def mentions_of(self, function: FunctionType) -> tuple[str | FunctionType, ...]:
-        """Give what a function itself mentions, in order: names of view managers, and functions that it calls."""
+        """Return what a function itself mentions, in order: names of view managers, and functions that it calls."""
         if function not in self._mentions:
             node = self.node_of(function)
             self._mentions[function] = () if node is None else tuple(_Reader(function).mentions(node))
@@ -51,7 +51,7 @@ class Sources:
 
 
 def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> BodyFacts:
-    """Tell what the source text of a migration's body says.
+    """Return what the source text of a migration's body says.
 
     Args:
         function: the body, decorated or not.
@@ -75,7 +75,7 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
 
 
 def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocation | None:
-    """Give the line of a body's `def`, below its decorators; None when it has no code of its own."""
+    """Return the line of a body's `def`, below its decorators; None when it has no code of its own."""
     chain = _chain(function)
     if not chain:
         return None
@@ -87,7 +87,7 @@ def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocat
 
 
 def _chain(function: object) -> list[FunctionType]:
-    """Give the functions behind a callable: wrappers first, what they wrap last."""
+    """Return the functions behind a callable: wrappers first, what they wrap last."""
     chain: list[FunctionType] = []
     while function is not None and not any(function is known for known in chain):
         if isinstance(function, FunctionType):
@@ -147,7 +147,7 @@ def _own_nodes(node: FunctionNode) -> Iterator[ast.AST]:
 
 
 def _returns_value(chain: list[FunctionNode]) -> bool:
-    """Tell whether a body can give a value: its own, or the one that a wrapper around it gives on its own account."""
+    """Return whether a body can give a value: its own, or the one that a wrapper around it gives on its own account."""
     *wrappers, body = chain
     if isinstance(body, ast.Lambda) or list(_returned(body)):
         return True
@@ -165,7 +165,7 @@ def _is_constant(node: object, *, value: object) -> bool:
 
 
 def _commit_before_return(node: FunctionNode) -> int | None:
-    """Give the line of a `….commit()` that stands directly before `return True`."""
+    """Return the line of a `….commit()` that stands directly before `return True`."""
     if isinstance(node, ast.Lambda):
         return None
     blocks = [node.body]
@@ -207,7 +207,7 @@ def _fingerprint(function: FunctionType, node: FunctionNode) -> str:
 
 
 def _flattened(tree: object) -> Iterator[str]:
-    """Give a tree's words in order; without recursion, for an expression may be a thousand levels deep."""
+    """Yield a tree's words in order; without recursion, for an expression may be a thousand levels deep."""
     stack = [tree]
     while stack:
         item = stack.pop()
@@ -269,7 +269,7 @@ class _Reader:
         self._imported: dict[str, object] = {}
 
     def mentions(self, node: FunctionNode) -> Iterator[str | FunctionType]:
-        """Give names of view managers and user functions called, in the order of the text."""
+        """Yield names of view managers and user functions called, in the order of the text."""
         stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(reversed(node.body))
         while stack:
             found = stack.pop()
@@ -286,7 +286,7 @@ class _Reader:
                 stack.extend(reversed(list(self._parts(found))))
 
     def meaning(self, node: ast.expr) -> object:
-        """Give what a dotted name stands for; None when that is known only at run time."""
+        """Return what a dotted name stands for; None when that is known only at run time."""
         path: list[str] = []
         while isinstance(node, ast.Attribute):
             path.append(node.attr)
@@ -299,7 +299,7 @@ class _Reader:
         return value
 
     def is_declaration(self, decorator: ast.expr) -> bool:
-        """Tell whether a decorator is `@migration`, under whatever name it was imported."""
+        """Return whether a decorator is `@migration`, under whatever name it was imported."""
         word = decorator.func if isinstance(decorator, ast.Call) else decorator
         return self.meaning(word) is authoring.migration or (
             isinstance(word, ast.Attribute) and word.attr == "migration"
@@ -339,7 +339,7 @@ class _Reader:
                 yield function
 
     def _parts(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Give the parts of a node that may open a view: types and `isinstance` only talk about it."""
+        """Yield the parts of a node that may open a view: types and `isinstance` only talk about it."""
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -359,7 +359,7 @@ def _is_manager(value: object) -> bool:
 
 
 def _managers_in(value: object) -> Iterator[str]:
-    """Give the names of one view manager, or of several kept together in a tuple, list, set or dict."""
+    """Yield the names of one view manager, or of several kept together in a tuple, list, set or dict."""
     if isinstance(value, tuple | list | set | frozenset | dict):
         values = list(value.values() if isinstance(value, dict) else value)
         if all(map(_is_manager, values)):

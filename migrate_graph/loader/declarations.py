@@ -52,7 +52,7 @@ def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> tupl
 
 
 def _module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Give the statements that run on import, also those under `if`, `try`, `with` and loops."""
+    """Yield the statements that run on import, also those under `if`, `try`, `with` and loops."""
     stack: list[ast.AST] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -63,7 +63,7 @@ def _module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _imported_words(statements: Iterable[ast.stmt]) -> dict[str, str]:
-    """Give what our words are called in a file: `{"migration": "migration", "mg": "*"}`; `*` is a whole module."""
+    """Return what our words are called in a file: `{"migration": "migration", "mg": "*"}`; `*` is a whole module."""
     words: dict[str, str] = {}
     for node in statements:
         if isinstance(node, ast.Import):
@@ -82,7 +82,7 @@ def _imported_words(statements: Iterable[ast.stmt]) -> dict[str, str]:
 
 
 def _word_of(node: ast.expr, words: Mapping[str, str]) -> str | None:
-    """Give the word that a name or a dotted name stands for."""
+    """Return the word that a name or a dotted name stands for."""
     if isinstance(node, ast.Call):
         return _word_of(node.func, words)
     if isinstance(node, ast.Name):
@@ -97,7 +97,7 @@ def _is_migration_word(node: ast.expr, words: Mapping[str, str]) -> bool:
 
 
 def _manager_name(base: ast.expr, words: Mapping[str, str], known: dict[str, frozenset[str]]) -> str | None:
-    """Give the name under which a base class is known as a view manager."""
+    """Return the name under which a base class is known as a view manager."""
     if isinstance(base, ast.Call):
         return None
     if _word_of(base, words) == "ViewMigrationManager":

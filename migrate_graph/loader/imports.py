@@ -35,7 +35,7 @@ def run_file(file: Path) -> None:
 
 
 def _module_name(file: Path) -> str:
-    """Give the name under which a file runs: its own, where that means this file and nothing else."""
+    """Return the name under which a file runs: its own, where that means this file and nothing else."""
     name = file.stem
     is_package = (file.parent / name / "__init__.py").exists()  # `migrations.billing` must mean what is in there
     if name.isidentifier() and _is_free(name) and not is_package and name not in sys.modules:
@@ -84,7 +84,7 @@ class _ProjectFinder:
 
     @staticmethod
     def _is_package(spec: importlib.machinery.ModuleSpec, path: Sequence[str] | None) -> bool:
-        """Tell whether a directory without `__init__.py` is meant: no real package of its name is installed."""
+        """Return whether a directory without `__init__.py` is meant: no real package of its name is installed."""
         installed = importlib.machinery.PathFinder.find_spec(spec.name, path)
         if installed is None:
             return True
@@ -177,7 +177,7 @@ def _root(name: str) -> str:
 
 
 def _is_free(name: str) -> bool:
-    """Tell whether a user's file may go by this name."""
+    """Return whether a user's file may go by this name."""
     return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", "edwh_migrate"}
 
 
@@ -200,7 +200,7 @@ def _put(modules: Mapping[str, ModuleType]) -> None:
 
 
 def _file_of(module: ModuleType) -> str | None:
-    """Give the file of a module, or the directory of a package without one."""
+    """Return the file of a module, or the directory of a package without one."""
     known = getattr(module, "__dict__", {})  # some programs put other objects than modules into sys.modules
     if isinstance(file := known.get("__file__"), str):
         return file
@@ -208,7 +208,7 @@ def _file_of(module: ModuleType) -> str | None:
 
 
 def _roots_in(module: ModuleType) -> set[str]:
-    """Give the top-level packages from which a module holds functions, classes, migrations or modules."""
+    """Return the top-level packages from which a module holds functions, classes, migrations or modules."""
     found = set()
     for value in list(getattr(module, "__dict__", {}).values()):
         # By its exact type: asking a lazy object what it is would wake it up.
@@ -291,7 +291,7 @@ class _CompatibleModule(ModuleType):
 
 
 def edwh_migrate_modules() -> dict[str, ModuleType]:
-    """Give modules that answer to edwh-migrate's names, by name, packages first; `sys.modules` is not touched."""
+    """Return modules that answer to edwh-migrate's names, by name, packages first; `sys.modules` is not touched."""
     modules: dict[str, ModuleType] = {}
     for name in _HOMES:
         modules[name] = _CompatibleModule(name, "edwh-migrate's names, spoken by migrate_graph.")

@@ -26,15 +26,15 @@ class Places:
     _known: dict[tuple[str, Path], str] = field(default_factory=dict)
 
     def shown(self, file: str) -> str:
-        """Give a file's path relative to the root, or as it is when it lies elsewhere."""
+        """Return a file's path relative to the root, or as it is when it lies elsewhere."""
         return self._relative(file, self.root)
 
     def module(self, file: str) -> str:
-        """Give a file's path relative to the migrations file's directory."""
+        """Return a file's path relative to the migrations file's directory."""
         return self._relative(file, self.directory)
 
     def place(self, source: SourceLocation) -> SourceLocation:
-        """Give a place with its path as shown."""
+        """Return a place with its path as shown."""
         return SourceLocation(self.shown(source.path), source.line)
 
     def _relative(self, file: str, base: Path) -> str:
@@ -44,7 +44,7 @@ class Places:
 
 
 def is_below(path: Path, directory: Path) -> bool:
-    """Tell whether a file lies below a directory, by its path or by where links lead."""
+    """Return whether a file lies below a directory, by its path or by where links lead."""
     return path.absolute().is_relative_to(directory.absolute()) or path.resolve().is_relative_to(directory.resolve())
 
 
@@ -56,7 +56,7 @@ def _relative_to(path: Path, base: Path) -> str:
 
 
 def root_of(file: Path, root: Path | None) -> Path:
-    """Give the directory that shown paths are relative to: the one asked for, the current one, or the file's own."""
+    """Return the directory that shown paths are relative to: the one asked for, the current one, or the file's own."""
     if root is not None:
         return root.absolute()
     return Path.cwd() if is_below(file, Path.cwd()) else file.parent

@@ -55,7 +55,7 @@ def _executed() -> Iterator[Path]:
 
 
 def _declaring(collector: Collector) -> Iterator[Path]:
-    """Give the files that declared something, however they were executed."""
+    """Yield the files that declared something, however they were executed."""
     for declared in collector.migrations:
         yield Path(declared.source.path).resolve()
     for manager in collector.managers:
@@ -63,7 +63,7 @@ def _declaring(collector: Collector) -> Iterator[Path]:
 
 
 def _known_managers(collector: Collector) -> dict[str, frozenset[str]]:
-    """Give the classes that other files may derive view managers from, with the hooks that each has."""
+    """Return the classes that other files may derive view managers from, with the hooks that each has."""
     kinds = {
         kind for manager in collector.managers for kind in manager.__mro__ if issubclass(kind, ViewMigrationManager)
     }

@@ -17,7 +17,7 @@ _TAIL = re.compile(r"_\d{6,}(?:_\d+)?$")
 
 
 def key_of(node: Node) -> str:
-    """Give a key that is unique and safe in DOT, XML and URLs: `m.` or `v.` and the name, odd characters as `%41`."""
+    """Return a key that is unique and safe in DOT, XML and URLs: `m.` or `v.` and the name, odd characters as `%41`."""
     return f"{node.kind[0]}.{safe(node.name)}"
 
 

@@ -52,7 +52,7 @@ def draw_head(picture: Picture, *, left: float, width: float) -> tuple[ET.Elemen
 
 
 def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:
-    """Give what occurs: kinds of nodes, states, lines; each with how to draw it and its words."""
+    """Yield what occurs: kinds of nodes, states, lines; each with how to draw it and its words."""
     kinds = {node.kind for node in picture.nodes}
     yield from ((_box_of(kind), kind) for kind in ("migration", "view", "module") if kind in kinds and len(kinds) > 1)
     states = {node.state for node in picture.nodes}

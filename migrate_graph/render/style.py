@@ -224,7 +224,7 @@ FONT_STACK: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans
 
 
 def edge_colour(kind: EdgeKind, state: EdgeState, *, dark: bool = False) -> str:
-    """Give the colour of an edge on a light or a dark page."""
+    """Return the colour of an edge on a light or a dark page."""
     page = DARK if dark else LIGHT
     if state is EdgeState.OLD:
         return page.old_edge
@@ -234,12 +234,12 @@ def edge_colour(kind: EdgeKind, state: EdgeState, *, dark: bool = False) -> str:
 
 
 def edge_width(kind: EdgeKind, state: EdgeState) -> float:
-    """Give the width of an edge in points."""
+    """Return the width of an edge in points."""
     return round(EDGES[kind].width * {EdgeState.LIVE: 1.0, EdgeState.OLD: 0.7, EdgeState.CYCLE: 2.0}[state], 2)
 
 
 def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: Iterable[EdgeState]) -> str:
-    """Give the CSS that turns a light picture dark, for just what occurs in it."""
+    """Return the CSS that turns a light picture dark, for just what occurs in it."""
     rules = [
         f".page{{fill:{DARK.background}}}",
         f"text{{fill:{DARK.ink}}}",

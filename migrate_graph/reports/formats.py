@@ -70,11 +70,11 @@ class Report:
     picture: str = ""
 
     def count(self, severity: Severity) -> int:
-        """Give how many findings are of this severity."""
+        """Return how many findings are of this severity."""
         return sum(finding.severity is severity for finding in self.findings)
 
     def place(self, source: SourceLocation | None) -> SourceLocation:
-        """Give a place as a host wants it: from the top of the repository, with forward slashes."""
+        """Return a place as a host wants it: from the top of the repository, with forward slashes."""
         found = source or SourceLocation(self.path, 1)
         path = found.path.replace("\\", "/").removeprefix("./")
         return SourceLocation(path if path.startswith("/") else f"{self.prefix}{path}", max(found.line, 1))
@@ -154,7 +154,7 @@ def _pointed_at(
 
 
 def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
-    """Give the lines of the decorators above a declaration, from the first."""
+    """Return the lines of the decorators above a declaration, from the first."""
     lines: list[int] = []
     for line in range(declared - 1, max(declared - _LINES_AROUND, 0), -1):
         text = text_at(line)
@@ -166,7 +166,7 @@ def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
 
 
 def _class_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
-    """Give the lines of a class's attributes, up to its first method."""
+    """Return the lines of a class's attributes, up to its first method."""
     lines: list[int] = []
     if text_at(declared).startswith("class "):
         for line in range(declared + 1, declared + _LINES_AROUND):
@@ -200,7 +200,7 @@ def to_json(report: Report) -> str:
 
 
 def document_of(report: Report) -> dict[str, object]:
-    """Give the findings as a JSON document."""
+    """Return the findings as a JSON document."""
     migrations = sum(subject.kind == "migration" for subject in report.subjects)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -220,7 +220,7 @@ def document_of(report: Report) -> dict[str, object]:
 
 
 def finding_document(finding: Finding) -> dict[str, object]:
-    """Give one finding as JSON."""
+    """Return one finding as JSON."""
     return {
         "code": finding.code,
         "rule": finding.rule,
@@ -483,7 +483,7 @@ _MARKDOWN_ACTIVE = re.compile(r"[`|*_~@\\\[\]!:]")
 
 
 def _code(text: str) -> str:
-    """Give foreign text as inline code that no Markdown, HTML, mention or table can break out of."""
+    """Return foreign text as inline code that no Markdown, HTML, mention or table can break out of."""
     flat = escape(" ".join(_legible(text).split()), quote=False)
     return f"<code>{_MARKDOWN_ACTIVE.sub(lambda found: f'&#{ord(found[0])};', flat)}</code>"
 

@@ -100,7 +100,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
 
 
 def _flag(config: Config) -> CompletionFlag | None:
-    """Give the flag of the configured schema version, valid and writable; None where none is configured."""
+    """Return the flag of the configured schema version, valid and writable; None where none is configured."""
     if config.schema_version is None:
         return None
     flag = CompletionFlag(Path(config.flag_location), config.schema_version, create=config.create_flag_location)
@@ -196,7 +196,7 @@ class _Run:
 
 
 def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
-    """Say which migrations died half-way, what of them is in the database, and the two commands that decide."""
+    """Return which migrations died half-way, what of them is in the database, and the two commands that decide."""
     attempts = reading.history.last_attempts()
     told = []
     for name in names:

@@ -69,7 +69,7 @@ def check_project(
 
 
 def report_of(project: Project, found: Judged, *, version: str, picture: str = "") -> Report:
-    """Give the findings with everything that a format needs to know besides."""
+    """Return the findings with everything that a format needs to know besides."""
     registry = project.registry
     return Report(
         findings=found.findings,
@@ -88,7 +88,7 @@ def report_of(project: Project, found: Judged, *, version: str, picture: str = "
 
 
 def _codes_in(words: Iterable[str]) -> tuple[str, ...]:
-    """Give the codes of rules in what was typed: `mg101,MG2` are two."""
+    """Return the codes of rules in what was typed: `mg101,MG2` are two."""
     return tuple(code.strip().upper() for each in words for code in each.split(",") if code.strip())
 
 
@@ -98,7 +98,7 @@ def _shown(project: Project) -> str:
 
 
 def _prefix(project: Project) -> str:
-    """Give the way from the top of the repository to the directory that paths are relative to."""
+    """Return the way from the top of the repository to the directory that paths are relative to."""
     for directory in (project.root, *project.root.parents):
         if (directory / ".git").exists():
             way = project.root.relative_to(directory).as_posix()
@@ -107,7 +107,7 @@ def _prefix(project: Project) -> str:
 
 
 def explain(code: str) -> Rule:
-    """Give a rule by its code or its name.
+    """Return a rule by its code or its name.
 
     Raises:
         UsageError: there is no such rule.

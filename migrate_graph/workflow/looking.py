@@ -97,12 +97,12 @@ class StatusReport:
         return self.reading.lock_holder
 
     def count(self, status: Status) -> int:
-        """Give how many migrations have this status."""
+        """Return how many migrations have this status."""
         return sum(state.status is status for state in self.migrations)
 
 
 def read_status(project: Project, reading: Reading) -> StatusReport:
-    """Say what is known of every migration and view."""
+    """Return what is known of every migration and view."""
     plan = make_plan(project, reading)
     return StatusReport(
         migrations=tuple(_migration_states(project, reading, plan)),
@@ -201,7 +201,7 @@ class Shown:
 
 
 def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
-    """Give everything known of a name: a migration, a view, or one of each.
+    """Return everything known of a name: a migration, a view, or one of each.
 
     Raises:
         UsageError: nothing is called so.
@@ -243,12 +243,12 @@ def _successors(digraph: nx.DiGraph[str], name: str) -> tuple[str, ...]:
 
 
 def log(reading: Reading, name: str | None = None) -> tuple[Attempt, ...]:
-    """Give the attempts, oldest first: all of them, or those of one migration."""
+    """Return the attempts, oldest first: all of them, or those of one migration."""
     return tuple(attempt for attempt in reading.history.attempts if name is None or attempt.name == name)
 
 
 def log_of(project: Project, reading: Reading, name: str | None) -> tuple[Attempt, ...]:
-    """Give the attempts of a migration that is declared, or that the database remembers.
+    """Return the attempts of a migration that is declared, or that the database remembers.
 
     Raises:
         UsageError: neither knows the name.
@@ -299,7 +299,7 @@ class Why:
 
 
 def why(project: Project, name: str, *, before: str | None = None) -> Why:
-    """Say why a migration or view stands where it stands, or why it stands before (or after) another.
+    """Return why a migration or view stands where it stands, or why it stands before (or after) another.
 
     Without `before` a migration is compared with the one that runs just ahead of it.
 
@@ -383,7 +383,7 @@ def _compare(
 
 
 def _path(graph: MigrationGraph, earlier: str, later: str) -> tuple[tuple[Node, EdgeKind, Node], ...]:
-    """Give the shortest path of edges; `touches` joins but does not order, so it is not walked."""
+    """Return the shortest path of edges; `touches` joins but does not order, so it is not walked."""
     whole: nx.DiGraph[Node] = nx.DiGraph()
     for edge in graph.edges():
         if edge.kind is not EdgeKind.TOUCHES:
@@ -449,7 +449,7 @@ class SettingRow:
 
 
 def settings_of(config: Config) -> tuple[SettingRow, ...]:
-    """Give every setting, with its value and where it came from."""
+    """Return every setting, with its value and where it came from."""
     sources = config.sources
     return tuple(
         SettingRow(setting.name, _text_of(config, setting), str(sources[setting.name])) for setting in config.settings()

@@ -53,7 +53,7 @@ class Planned:
 
 
 def plan_project(project: Project, reading: Reading, *, selection: Selection | None = None) -> Planned:
-    """Say what `apply` would do now.
+    """Return what `apply` would do now.
 
     Raises:
         InvalidGraph: the rules found errors.
@@ -75,7 +75,7 @@ def make_plan(project: Project, reading: Reading, *, selection: Selection | None
 
 
 def selected_migrations(project: Project, reading: Reading, selection: Selection | None) -> frozenset[str] | None:
-    """Give the names of the migrations that are meant; None for all of them.
+    """Return the names of the migrations that are meant; None for all of them.
 
     Raises:
         UsageError: a name or a selector means nothing.
@@ -96,7 +96,7 @@ def selected_migrations(project: Project, reading: Reading, selection: Selection
 def select_nodes(
     project: Project, reading: Reading, include: Sequence[str], exclude: Sequence[str] = ()
 ) -> frozenset[Node]:
-    """Give the nodes that the selectors mean.
+    """Return the nodes that the selectors mean.
 
     Raises:
         UsageError: a selector means nothing.

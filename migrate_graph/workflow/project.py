@@ -53,7 +53,7 @@ class Project:
     one_of_many: bool = False
 
     def line_of(self, source: SourceLocation) -> str:
-        """Give the text of a place in the user's files; empty when it cannot be read."""
+        """Return the text of a place in the user's files; empty when it cannot be read."""
         return linecache.getline(str(self.root / source.path), source.line)
 
 
@@ -111,7 +111,7 @@ def _is_same(file: Path, other: Path) -> bool:
 def rule_settings(
     project: Project, *, select: Sequence[str] = (), ignore: Sequence[str] = (), strict: bool = False
 ) -> RuleSettings:
-    """Give the settings of the rules: the configured ones, and those of one command on top.
+    """Return the settings of the rules: the configured ones, and those of one command on top.
 
     Files that stand side by side, each run by naming it, do not import each other: there a forgotten import is only a
     warning (edwh-migrate ran such files).
@@ -151,7 +151,7 @@ def refuse_errors(project: Project, *, doing: str) -> tuple[Finding, ...]:
 
 
 def database_settings(config: Config, *, connect_wait: float | None = None) -> Settings:
-    """Give what the database room needs to know of the settings."""
+    """Return what the database room needs to know of the settings."""
     from migrate_graph.database import Settings
 
     return Settings(
@@ -203,7 +203,7 @@ def read_history(
 
 
 def require_name(project: Project, name: str) -> str:
-    """Give the name of a declared migration or view, or say which ones are meant.
+    """Return the name of a declared migration or view, or say which ones are meant.
 
     Raises:
         UsageError: nothing is called so.
@@ -214,7 +214,7 @@ def require_name(project: Project, name: str) -> str:
 
 
 def unknown_name(project: Project, name: str) -> UsageError:
-    """Give the error for a name that nothing has, with the nearest names."""
+    """Return the error for a name that nothing has, with the nearest names."""
     names = [*project.graph.migrations, *project.graph.views]
     near = similar(name, names, most=3, cutoff=0.5) or [known for known in names if name in known][:3]
     hint = did_you_mean(map(repr, near), "migrate status lists all names")

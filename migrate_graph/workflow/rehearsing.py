@@ -27,7 +27,7 @@ _CONNECT_WAIT = 10.0
 
 
 def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | None = None) -> Project:
-    """Give the project with another database, and without cache, flag and configured backup.
+    """Return the project with another database, and without cache, flag and configured backup.
 
     Args:
         project: what is rehearsed; it stays as it is.

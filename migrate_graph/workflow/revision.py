@@ -101,7 +101,7 @@ class _Git:
             ) from error
 
     def asked(self, *words: str) -> str:
-        """Give the answer of a git command."""
+        """Return the answer of a git command."""
         done = self.run(*words)
         if done.returncode:
             said = done.stderr.strip().splitlines()
@@ -112,7 +112,7 @@ class _Git:
         return done.stdout.rstrip("\n")
 
     def commit(self, revision: str) -> str:
-        """Give the commit that a revision names."""
+        """Return the commit that a revision names."""
         done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if done.returncode or not done.stdout.strip():
             remote, _, branch = revision.partition("/")
@@ -139,7 +139,7 @@ class _Git:
 
 
 def told(base: Base) -> Sequence[str]:
-    """Give what changed since the base, one line each; faults are the findings' matter."""
+    """Return what changed since the base, one line each; faults are the findings' matter."""
     comparison = base.comparison
     if not comparison:
         return [f"nothing changed since {base.revision}"]

@@ -141,7 +141,7 @@ def _resolve(project: Project, requires: Sequence[str]) -> tuple[list[Migration]
 
 
 def numbered(name: str, taken: Iterable[str], today: date) -> str:
-    """Give the name with today's next free number, or as it is when it carries one already."""
+    """Return the name with today's next free number, or as it is when it carries one already."""
     if sequence_of(name) is not None:
         return name
     day = int(today.strftime("%Y%m%d"))
@@ -223,7 +223,7 @@ def _require_free(project: Project, name: str) -> None:
 
 
 def module_of(file: str) -> str:
-    """Give the name under which a file beside the migrations file is imported."""
+    """Return the name under which a file beside the migrations file is imported."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -299,7 +299,7 @@ class _File:
         return False
 
     def _after_imports(self) -> int:
-        """Give the number of lines up to the last of the leading imports, or else the module's docstring."""
+        """Return the number of lines up to the last of the leading imports, or else the module's docstring."""
         end = 0
         for number, node in enumerate(self.tree.body):
             docstring = number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -315,7 +315,7 @@ def _import_line(module: str, names: Iterable[str]) -> str:
 
 
 def _import_lines(wanted: dict[str, set[str]], *, alone: bool, first: bool) -> list[str]:
-    """Give new imports in the order that isort and ruff want, where there are no others."""
+    """Return new imports in the order that isort and ruff want, where there are no others."""
     ordered = sorted(wanted, key=lambda module: (module != "typing", module))
     lines = [_import_line(module, wanted[module]) for module in ordered]
     if alone and len(lines) > 1 and ordered[0] == "typing":

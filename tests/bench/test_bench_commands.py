@@ -72,5 +72,5 @@ def by_the_driver(path: Path, size: int) -> float:
 
 
 def fastest(work: Callable[[], float], rounds: int = 3) -> float:
-    """Give the seconds of the fastest of some rounds: the one that was disturbed least."""
+    """Return the seconds of the fastest of some rounds: the one that was disturbed least."""
     return min(work() for _ in range(rounds))

@@ -19,7 +19,7 @@ LIMIT = 6.0
 
 
 def fastest(work: Callable[[], object], rounds: int = 3) -> float:
-    """Give the seconds of the fastest round: the others met something else that ran."""
+    """Return the seconds of the fastest round: the others met something else that ran."""
     seconds = []
     for _ in range(rounds):
         gc.collect()

@@ -13,7 +13,7 @@ from migrate_graph.render.picture import PictureOptions
 
 
 def spent(work: Callable[[], object]) -> float:
-    """Give the processor time of some work and of the processes it started: the wall clock counts what others do, too."""
+    """Return the processor time of some work and of the processes it started: the wall clock counts what others do, too."""
     before = os.times()
     work()
     after = os.times()

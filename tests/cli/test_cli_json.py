@@ -24,14 +24,14 @@ COMMANDS = {
 
 
 def documented(kind: str) -> set[str]:
-    """Give the keys of a section's table."""
+    """Return the keys of a section's table."""
     section = PAGE.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
     first_cells = re.findall(r"^\| (`[^|]*?) \|", section, re.MULTILINE)
     return {key for cell in first_cells for key in re.findall(r"`([^`]+)`", cell)}
 
 
 def keys_of(value: Any, way: str = "") -> Iterator[str]:
-    """Give every key of a document with the way to it: `steps[].name`."""
+    """Yield every key of a document with the way to it: `steps[].name`."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             name = "*" if way == "settings" else key
@@ -52,7 +52,7 @@ SHARED = {
 
 
 def told(kind: str) -> set[str]:
-    """Give the keys that a section tells, also by naming another one."""
+    """Return the keys that a section tells, also by naming another one."""
     own = documented(kind)
     for here, (other, there) in SHARED.get(kind, {}).items():
         own |= {here + key.removeprefix(there) for key in documented(other) if key.startswith(f"{there}.")}

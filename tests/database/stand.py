@@ -69,5 +69,5 @@ class Stand:
             return backend.read_history()
 
     def told(self, kind: type) -> list[Any]:
-        """Give the events of a kind."""
+        """Return the events of a kind."""
         return [event for event in self.events if isinstance(event, kind)]

@@ -31,7 +31,7 @@ from migrate_graph.errors import (
 
 @pytest.fixture(autouse=True)
 def as_in_a_new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test a default store, process settings, a directory and an environment of its own."""
+    """Yield each test a default store, process settings, a directory and an environment of its own."""
     monkeypatch.setattr(migrations, "_declared", authoring.Collector())
     monkeypatch.setattr(compat, "_imported", compat._Imported())
     monkeypatch.setattr(compat, "_process", compat._ProcessConfig())

@@ -22,7 +22,7 @@ def generator() -> Iterator[ModuleType]:
 
 
 def words_of(text: str) -> list[str]:
-    """Give what a picture says, wherever the layout puts it: engines differ in the last digits."""
+    """Return what a picture says, wherever the layout puts it: engines differ in the last digits."""
     root = ET.fromstring(text)
     return sorted(" ".join(piece.split()) for piece in root.itertext() if piece.strip())
 

@@ -30,7 +30,7 @@ NOT_CHECKED_OUT = (
 
 
 def recipe(target: str) -> str:
-    """Give what `make` runs for a target, without its prerequisites."""
+    """Return what `make` runs for a target, without its prerequisites."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert match is not None
@@ -38,7 +38,7 @@ def recipe(target: str) -> str:
 
 
 def pip_settings() -> dict[str, str]:
-    """Give what tells pip where packages are."""
+    """Return what tells pip where packages are."""
     shell = os.environ.items()
     return {name: value for name, value in shell if name.startswith("PIP_") or name in {"SSL_CERT_FILE", "PYENV_ROOT"}}
 

@@ -8,7 +8,7 @@ SEED = Path(__file__).parents[2] / "examples" / "seed"
 
 
 def _lines(text: str) -> list[str]:
-    """Give what is said, whatever the indentation: the plain text has lost it."""
+    """Return what is said, whatever the indentation: the plain text has lost it."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -64,7 +64,7 @@ class State:
     views_down: set[str] = field(default_factory=set)
 
     def last(self, name: str) -> tuple[str, int] | None:
-        """Give state and own commits of the newest attempt at a migration."""
+        """Return state and own commits of the newest attempt at a migration."""
         rows = [(state, commits) for known, state, commits in self.journal if known == name]
         return rows[-1] if rows else None
 
@@ -251,7 +251,7 @@ class Templates:
         self._made: dict[str, Field] = {}
 
     def copy(self, kind: str, text: str, path: Path, *words: str) -> Field:
-        """Give a project on a copy of the database in which `migrate apply` has run with these words."""
+        """Return a project on a copy of the database in which `migrate apply` has run with these words."""
         if kind not in self._made:
             name = f"template_{time.monotonic_ns()}"
             if kind == "postgres":

@@ -133,7 +133,7 @@ KINDS = [pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"]
 
 
 def _trace(field: Field, path: Path) -> list[tuple[str, int]]:
-    """Give every arrival of a run that nobody kills, as (place, n-th time)."""
+    """Return every arrival of a run that nobody kills, as (place, n-th time)."""
     file = path / "trace"
     field.apply("--to", "special_3", trace=file)
     seen: dict[str, int] = {}

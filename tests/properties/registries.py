@@ -24,7 +24,7 @@ NAMES = [
 
 @st.composite
 def digraphs(draw: st.DrawFn, *, most: int = 9, cyclic: bool = True) -> dict[str, list[str]]:
-    """Give a mapping of name to required names, in order of declaration."""
+    """Return a mapping of name to required names, in order of declaration."""
     names = draw(st.permutations(NAMES[: draw(st.integers(1, most))]))
     requires: dict[str, list[str]] = {}
     for place, name in enumerate(names):
@@ -41,7 +41,7 @@ def paths_of(requires: dict[str, list[str]]) -> list[str]:
 
 @st.composite
 def registries(draw: st.DrawFn, *, cyclic: bool = False, views: int = 5) -> Registry:
-    """Give a registry whose migrations touch views with windows, uses and successors."""
+    """Return a registry whose migrations touch views with windows, uses and successors."""
     requires = draw(digraphs(cyclic=cyclic))
     bound = st.none() | st.sampled_from([*requires, *(["nowhere"] if cyclic else [])])
     names = [f"V{index}" for index in range(draw(st.integers(0, views)))]

@@ -13,7 +13,7 @@ from migrate_graph.core.graph import Ordering
 
 
 def reference_order(requires: dict[str, list[str]], ordering: Ordering) -> list[str]:
-    """Say what runs when, as the description of 2.1.0 has it: a heap of what is ready, smallest key first."""
+    """Return what runs when, as the description of 2.1.0 has it: a heap of what is ready, smallest key first."""
 
     def key(name: str) -> tuple[int, int, int]:
         rank = list(requires).index(name)

@@ -13,7 +13,7 @@ from migrate_graph.core.rules import RULES, Severity, check
 
 @st.composite
 def histories(draw: st.DrawFn, names: list[str]) -> History:
-    """Give any history, also one that no run could have made."""
+    """Return any history, also one that no run could have made."""
     recorded = draw(st.dictionaries(st.sampled_from([*names, "gone"]), st.booleans()))
     attempts = draw(st.lists(st.tuples(st.sampled_from([*names, "gone"]), st.sampled_from(AttemptState)), max_size=4))
     return History(

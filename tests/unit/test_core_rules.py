@@ -19,7 +19,7 @@ BILLING = UnreachedFile("app/billing.py", (("invoice", 14), ("refund", 30)))
 
 
 def judged(code: str, graph: MigrationGraph, history: History | None = None, **values: Any) -> list[Finding]:
-    """Give the findings of one rule."""
+    """Return the findings of one rule."""
     settings = RuleSettings(select=(code,))
     return [each for each in check(graph, history, settings=settings, **values) if each.code == code]
 

@@ -36,7 +36,7 @@ class RuleSettings:
     ledger_name_length: int = 512
 
     def severity_of(self, rule: Rule) -> Severity:
-        """Give the severity of a rule under these settings; OFF when it does not count."""
+        """Return the severity of a rule under these settings; OFF when it does not count."""
         if _names(self.ignore, rule) or (self.select and not _names(self.select, rule)):
             return Severity.OFF
         severity = rule.severity

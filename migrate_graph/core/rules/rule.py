@@ -200,7 +200,7 @@ class Context:
         return {name: (file, line) for file in self.graph.registry.unreached for name, line in file.names}
 
     def where_is(self, name: str, among: Iterable[str], otherwise: str) -> str:
-        """Give the hint for a name that nothing declares.
+        """Return the hint for a name that nothing declares.
 
         Args:
             name: the unknown name.
@@ -213,14 +213,14 @@ class Context:
         return did_you_mean(map(quoted, self._similar(name, among)), otherwise)
 
     def _similar(self, name: str, among: Iterable[str]) -> list[str]:
-        """Give at most two names like this one, best first; none after many questions, so that a rule stays fast."""
+        """Return at most two names like this one, best first; none after many questions, so that a rule stays fast."""
         self._suggestions_left -= 1
         if self._suggestions_left < 0 or len(name) > self.ledger_name_length:
             return []
         return similar(name, among, cutoff=0.7)
 
     def how_to_import(self, file: UnreachedFile) -> str:
-        """Say how a file beside the migrations is imported."""
+        """Return how a file beside the migrations is imported."""
         path = PurePosixPath(file.path)
         homes = {PurePosixPath(migration.module).parent for migration in self.graph.migrations.values()}
         above = [home for home in homes if path.is_relative_to(home)]

@@ -34,11 +34,11 @@ class Timeline:
         self.places = {name: place for place, name in enumerate(order)}
 
     def during(self, name: str) -> Moment:
-        """Give the views while a migration runs."""
+        """Return the views while a migration runs."""
         return self._graph.moment(applied=Prefix(self.places, self.places[name]), running=name)
 
     def after(self, name: str) -> Moment:
-        """Give the views when a migration has just been applied."""
+        """Return the views when a migration has just been applied."""
         return self._graph.moment(applied=Prefix(self.places, self.places[name] + 1))
 
     @cached_property

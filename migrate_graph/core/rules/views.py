@@ -295,7 +295,7 @@ def _left_over(timeline: Timeline, graph: MigrationGraph) -> Iterator[tuple[View
 
 
 def _and_predecessors(view: View, graph: MigrationGraph) -> list[str]:
-    """Give a view, the one it replaces, the one that replaced, and so on; a ring is followed once."""
+    """Return a view, the one it replaces, the one that replaced, and so on; a ring is followed once."""
     family = {view.name: None}
     while (before := view.replaces) is not None and before in graph.views and before not in family:
         family[before] = None
@@ -361,7 +361,7 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
 
 
 def _version_groups(views: Iterable[View]) -> Iterator[list[View]]:
-    """Give the groups of managers that seem to make one relation."""
+    """Return the groups of managers that seem to make one relation."""
     groups: dict[tuple[str, str], list[View]] = {}
     for view in views:
         if view.replaces is not None:
@@ -371,7 +371,7 @@ def _version_groups(views: Iterable[View]) -> Iterator[list[View]]:
 
 
 def _live_together(timeline: Timeline, graph: MigrationGraph, older: View, newer: View) -> str:
-    """Say when both live, once the newer one's window has opened; empty when they do not."""
+    """Return when both live, once the newer one's window has opened; empty when they do not."""
     if newer.since is None:
         moment, when = graph.moment(applied=frozenset()), "from the start"
     elif newer.since == older.until:

@@ -256,7 +256,7 @@ class SqlSource:
         self._file = file
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the SQL in pieces of about a megabyte."""
+        """Yield the SQL in pieces of about a megabyte."""
         while piece := self._read():
             yield piece
 
@@ -264,7 +264,7 @@ class SqlSource:
         return self._stream.read(_PIECE)
 
     def consumed(self) -> int | None:
-        """Say how many bytes of the file were read; None when a command reads it."""
+        """Return how many bytes of the file were read; None when a command reads it."""
         return self._file.tell() if self._file else None
 
 
@@ -372,7 +372,7 @@ def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
 
 
 def last_words(complaints: BinaryIO, *secrets: str) -> str:
-    """Give the last lines that a program wrote to its standard error, redacted, as the end of a sentence."""
+    """Return the last lines that a program wrote to its standard error, redacted, as the end of a sentence."""
     complaints.seek(0, 2)
     complaints.seek(max(0, complaints.tell() - 4000))
     lines = complaints.read().decode("utf-8", "replace").strip().splitlines()[-6:]

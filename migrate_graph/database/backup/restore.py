@@ -148,7 +148,7 @@ def _environment(dsn: Mapping[str, str]) -> dict[str, str]:
 
 
 def _prelude(schema: str | None, lock: tuple[int, int] | None, *, restrict: bool) -> list[str]:
-    """Give what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
+    """Return what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
     commands = [f"\\restrict {secrets.token_hex(16)}"] if restrict else []
     commands += ["BEGIN", _SETTINGS, _search_path(schema)]
     if lock:
@@ -277,7 +277,7 @@ _CLOSING = {"/*": "*/", "[": "]"}
 
 
 def sqlite_statements(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Give each statement of a dump with the line it begins on; what is left unfinished at the end comes too.
+    """Yield each statement of a dump with the line it begins on; what is left unfinished at the end comes too.
 
     `sqlite3.complete_statement` reads from the start every time, so it is asked only at semicolons outside quotes: once
     for each statement, and oftener only inside triggers.
@@ -372,7 +372,7 @@ class _Told:
             self._observer(RestoreFinished(time.monotonic() - self._started))
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the SQL without what is left out.
+        """Yield the SQL without what is left out.
 
         Raises:
             RestoreError: the file is not the one that was verified.

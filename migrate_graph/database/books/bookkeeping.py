@@ -53,15 +53,15 @@ class Bookkeeping(ABC):
 
     @abstractmethod
     def _catalog(self) -> ViewCatalog:
-        """Give what the database can tell of its views, through the connection that keeps the books."""
+        """Return what the database can tell of its views, through the connection that keeps the books."""
 
     @abstractmethod
     def lock_holder(self) -> LockHolder | None:
-        """Say who holds the lock, None when it is free."""
+        """Return who holds the lock, None when it is free."""
 
     @abstractmethod
     def _address(self) -> str:
-        """Say where the database is, so that two of them differ."""
+        """Return where the database is, so that two of them differ."""
 
     def has_ledger(self) -> bool:
         return self._ledger.names.ledger in self._present()

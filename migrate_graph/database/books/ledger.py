@@ -66,7 +66,7 @@ class Ledger:
         self._journal = names.quoted(names.journal)
 
     def on(self, execute: Execute) -> Ledger:
-        """Give the same tables through another connection."""
+        """Return the same tables through another connection."""
         return Ledger(self.names, execute)
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
@@ -119,12 +119,12 @@ class Ledger:
         ]
 
     def first_attempt(self) -> str:
-        """Give the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
+        """Return the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
         rows = self._run(f"SELECT attempt FROM {self._journal} ORDER BY id LIMIT 1")
         return str(rows[0][0]) if rows else ""
 
     def state_of(self, attempt: str) -> tuple[AttemptState, int] | None:
-        """Give an attempt's state and durable own commits; None when nothing of it is durable."""
+        """Return an attempt's state and durable own commits; None when nothing of it is durable."""
         rows = self._run(f"SELECT state, commits FROM {self._journal} WHERE attempt = ?", (attempt,))
         return (AttemptState(rows[0][0]), int(rows[0][1])) if rows else None
 

@@ -66,7 +66,7 @@ class ViewLedger:
         )
 
     def read(self) -> dict[str, LedgerRow]:
-        """Give every row by manager."""
+        """Return every row by manager."""
         rows = self._execute(f"SELECT manager, state, migration, relations FROM {self._table} ORDER BY manager", ())
         return {
             manager: LedgerRow(
@@ -79,7 +79,7 @@ class ViewLedger:
         }
 
     def read_down(self) -> tuple[StoredView, ...]:
-        """Give what is down: one value per relation, or one without a relation for a view that never came up."""
+        """Return what is down: one value per relation, or one without a relation for a view that never came up."""
         return tuple(
             StoredView(relation.identity, row.manager, row.migration, json.dumps(relation.to_json()))
             if relation

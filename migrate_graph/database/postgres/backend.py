@@ -103,7 +103,7 @@ class PostgresBackend(Bookkeeping):
         self._key = self._lock_key()
 
     def _lock_key(self) -> int:
-        """Give the second half of the locks' keys: the same for every spelling of one ledger table."""
+        """Return the second half of the locks' keys: the same for every spelling of one ledger table."""
         configured = (self._settings.schema or "").partition(",")[0].strip()
         names = TableNames.of(self._settings.table, POSTGRES)
         schema = names.schema or configured or self._ledger.names.schema
@@ -141,7 +141,7 @@ class PostgresBackend(Bookkeeping):
         self._keeper = self._sessions.open("keeper")
 
     def _alive_keeper(self) -> Any:
-        """Give the keeper, reconnected if the server cut it; the lock is not taken again by this."""
+        """Return the keeper, reconnected if the server cut it; the lock is not taken again by this."""
         if self._keeper is None or self._keeper.closed:
             self._reconnect()
         return self._keeper
@@ -402,7 +402,7 @@ class PostgresBackend(Bookkeeping):
         return connection
 
     def _prologue(self) -> tuple[str, list[Any]]:
-        """Give what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+        """Return what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
 
         Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction.
         """
@@ -417,7 +417,7 @@ class PostgresBackend(Bookkeeping):
     # -- trouble --------------------------------------------------------------------------------------------------------------
 
     def explain(self, error: BaseException) -> Trouble:
-        """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
+        """Return what an exception of a migration means; also for exceptions that are none of the driver's."""
         message = redact(first_line(error), *self.secrets)
         if not isinstance(error, psycopg2.Error):
             return Trouble(TroubleKind.OTHER, message)
@@ -436,7 +436,7 @@ class PostgresBackend(Bookkeeping):
         return Trouble(TroubleKind.OTHER, message, hint)
 
     def waiting_for(self, work: PostgresWork) -> str:
-        """Say what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
+        """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""
         rows = self._execute(

@@ -137,13 +137,13 @@ class Restoration:
 
 
 def differs(stored: Relation, made: Relation) -> bool:
-    """Tell whether anything has to be restored."""
+    """Return whether anything has to be restored."""
     items = {(item.aspect, item.name) for item in stored.items} - {(item.aspect, item.name) for item in made.items}
     return bool(items) or stored.owner != made.owner or stored.grants != made.grants
 
 
 def _carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:
-    """Give privileges as they are after a change of owner."""
+    """Yield privileges as they are after a change of owner."""
     swap: Callable[[str], str] = lambda role: after if role == before else role  # noqa: E731 - used twice, here only
     for grant in grants:
         yield Grant(grant.column, swap(grant.grantee), grant.privilege, swap(grant.grantor), grant.grantable)

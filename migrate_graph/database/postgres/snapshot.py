@@ -240,7 +240,7 @@ def capture(query: Query, oids: Iterable[int]) -> dict[int, Relation]:
 
 
 def read_grants(query: Query, oid: int) -> tuple[str, list[Grant]]:
-    """Give the owner of a relation and every privilege on it."""
+    """Return the owner of a relation and every privilege on it."""
     [(owner,)] = query(
         f"SELECT pg_catalog.pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = {int(oid)}"
     )
@@ -248,7 +248,7 @@ def read_grants(query: Query, oid: int) -> tuple[str, list[Grant]]:
 
 
 def fresh_grants(query: Query, oid: int) -> frozenset[Grant]:
-    """Give the privileges that a relation would have if the current role had just created it beside this one."""
+    """Return the privileges that a relation would have if the current role had just created it beside this one."""
     return frozenset(Grant(*grant) for _, *grant in _read(query, _FRESH_GRANTS, [oid]))
 
 

@@ -167,7 +167,7 @@ class PostgresWork:
         self.views = ViewKeeper.on_postgres(self._cursor, ledger.names)
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
-        """Give pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
+        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
         self._lost_work = self._lost_work or self._connection.has_lost_work()
         connection, self._fresh = self._fresh or self._connect(), None
         if self._started:
@@ -259,7 +259,7 @@ class PostgresWork:
             connection.really_rollback()  # after a raw COMMIT psycopg2 still believes in a transaction, and would not open one
 
     def leftovers(self) -> list[str]:
-        """Say what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
+        """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
         if self._mode is not TransactionMode.NONE or self._connection.closed:
             return []
         return [
@@ -290,7 +290,7 @@ class PostgresWork:
 
 
 def pydal_uri(uri: str) -> str:
-    """Give a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
+    """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
     rest = uri.partition("://")[2]
     spelled = f"postgres://{rest}"
     if _PYDAL_URI.fullmatch(spelled):

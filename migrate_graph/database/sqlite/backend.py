@@ -61,7 +61,7 @@ _HINTS = {
 
 
 def resolve_path(uri: str, folder: Path | None) -> Path:
-    """Say which file a URI means, for everything that needs to know: pyDAL, the lock, the restore.
+    """Return which file a URI means, for everything that needs to know: pyDAL, the lock, the restore.
 
     `sqlite:///abs/x.db` is absolute, `sqlite://x.db` relative to `folder` or the working directory, as in pyDAL.
 
@@ -301,18 +301,18 @@ class SqliteBackend(Bookkeeping):
         )
 
     def explain(self, error: BaseException) -> Trouble:
-        """Say what an exception of a migration means; also for exceptions that are none of the driver's."""
+        """Return what an exception of a migration means; also for exceptions that are none of the driver's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
         return Trouble(kind, first_line(error), _HINTS.get(code, ""))
 
     def waiting_for(self, work: SqliteWork) -> str:
-        """Say what the running statement waits for: SQLite does not know."""
+        """Return what the running statement waits for: SQLite does not know."""
         return ""
 
 
 def _is_same(path: Path, handle: IO[str]) -> bool:
-    """Tell whether a path still means the file that is open."""
+    """Return whether a path still means the file that is open."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     return False

@@ -181,7 +181,7 @@ class SqliteCatalog:
             return []
 
     def _error(self, part: _Part) -> str:
-        """Say why a part does not work; empty when it does."""
+        """Return why a part does not work; empty when it does."""
         try:
             # Never the same text twice: sqlite3 keeps prepared statements, and an EXPLAIN is not prepared again.
             self.run(f"{part.probe} -- {next(self._probes)}")
@@ -211,6 +211,6 @@ class SqliteCatalog:
 
 
 def _unquoted(identity: str) -> str:
-    """Give the name that an identity, quoted or not, with or without `main.`, stands for."""
+    """Return the name that an identity, quoted or not, with or without `main.`, stands for."""
     name = re.sub(r'^(?:main|"main")\s*\.\s*', "", identity, flags=re.IGNORECASE)
     return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -296,7 +296,7 @@ class SqliteWork:
         connection.really_commit()
 
     def leftovers(self) -> list[str]:
-        """Say what a failure left behind that no rollback removes: nothing, in SQLite."""
+        """Return what a failure left behind that no rollback removes: nothing, in SQLite."""
         return []
 
     def is_lost(self) -> bool:
@@ -315,7 +315,7 @@ class SqliteWork:
 
 
 def _keyword(sql: str) -> str:
-    """Give a statement's first word in capitals, comments skipped."""
+    """Return a statement's first word in capitals, comments skipped."""
     match = _KEYWORD.match(sql)
     return match[1].upper() if match else ""
 

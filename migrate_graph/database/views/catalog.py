@@ -73,7 +73,7 @@ class ViewCatalog(Protocol):
         """Let `commit()` of the connection do nothing."""
 
     def place(self) -> str:
-        """Give what decides where names without a schema belong."""
+        """Return what decides where names without a schema belong."""
 
     def standing_at(self, place: str) -> AbstractContextManager[None]:
         """Let names without a schema belong where they did then; empty for where they do now."""
@@ -82,19 +82,19 @@ class ViewCatalog(Protocol):
         """Read everything about every view."""
 
     def present(self) -> set[Key]:
-        """Give the keys of all relations there are now."""
+        """Return the keys of all relations there are now."""
 
     def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
         """Read everything about some relations."""
 
     def find(self, identities: Iterable[str]) -> dict[str, Key]:
-        """Give the keys of those of these relations that exist."""
+        """Return the keys of those of these relations that exist."""
 
     def lost(self, before: Observation) -> list[Dependent]:
-        """Give the dependents that are gone now, or (where the database allows that) broken."""
+        """Return the dependents that are gone now, or (where the database allows that) broken."""
 
     def broken(self, before: Observation) -> list[Dependent]:
-        """Give what worked at that moment, is still there and works no more; for a database that allows it."""
+        """Return what worked at that moment, is still there and works no more; for a database that allows it."""
 
     def restore(self, stored: Relation, made: Relation) -> list[str]:
         """Make a recreated relation what it was, where its creation did not itself say otherwise; give warnings.
@@ -107,7 +107,7 @@ class ViewCatalog(Protocol):
         """Create a relation from its stored definition, and restore everything."""
 
     def refusal(self, error: BaseException) -> str | None:
-        """Give what the database says when it refused to drop something others depend on; None for another error."""
+        """Return what the database says when it refused to drop something others depend on; None for another error."""
 
     def is_aborted(self) -> bool:
         """Whether the transaction is aborted."""

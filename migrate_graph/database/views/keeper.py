@@ -50,7 +50,7 @@ class Unrepaired:
 
 
 def name_of(manager: Manager) -> str:
-    """Give a manager's name."""
+    """Return a manager's name."""
     return type(manager).__name__
 
 

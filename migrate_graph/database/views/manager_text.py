@@ -17,13 +17,13 @@ _STATEMENT = re.compile(
 
 
 def speaks_of(kind: type, name: str) -> bool:
-    """Tell whether `up()` of a manager's class, or a text or function it refers to, names something: then it owns it."""
+    """Return whether `up()` of a manager's class, or a text or function it refers to, names something: then it owns it."""
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
     return any(pattern.search(text) for text in _texts(kind))
 
 
 def names_created(kind: type) -> tuple[str, ...]:
-    """Give the views that `up()` of a manager's class creates, as the SQL writes them; empty when it puts them together."""
+    """Return the views that `up()` of a manager's class creates, as the SQL writes them; empty when it puts them together."""
     texts = (text.replace("%%", "%") for text in _texts(kind))
     return tuple(sorted({match["name"] for text in texts for match in _STATEMENT.finditer(text)}))
 

@@ -62,6 +62,6 @@ def _presence(row: LedgerRow, now: Mapping[str, Relation]) -> ViewPresence:
 
 
 def _differs(made: Relation, now: Relation) -> bool:
-    """Tell whether two definitions differ; those written by two versions of the server are not comparable."""
+    """Return whether two definitions differ; those written by two versions of the server are not comparable."""
     comparable = made.fingerprint.partition(":")[0] == now.fingerprint.partition(":")[0]
     return comparable and made.fingerprint != now.fingerprint

@@ -51,7 +51,7 @@ def picture_of_change(
 
 
 def _notes(comparison: Comparison) -> dict[Node, tuple[State, tuple[str, ...]]]:
-    """Give the state of everything that changed, and in words what changed."""
+    """Return the state of everything that changed, and in words what changed."""
     notes: dict[Node, tuple[State, tuple[str, ...]]] = {
         **dict.fromkeys(comparison.added, (State.ADDED, ("added",))),
         **dict.fromkeys(comparison.removed, (State.REMOVED, ("removed",))),
@@ -84,7 +84,7 @@ def _in_order(shown: set[Node], before: MigrationGraph, after: MigrationGraph) -
 
 
 def _edges(graph: MigrationGraph) -> Iterator[Edge]:
-    """Give the edges that other requirements do not imply."""
+    """Yield the edges that other requirements do not imply."""
     for edge in graph.edges():
         implied = (edge.before.name, edge.after.name) in graph.redundant_requires
         if edge.kind is not EdgeKind.REQUIRES or not implied:
@@ -116,7 +116,7 @@ def _node(
 
 
 def _arrows(edges: list[Edge], *, known: set[Edge]) -> Iterator[PictureEdge]:
-    """Give one arrow for each pair; what was there before is drawn thin."""
+    """Yield one arrow for each pair; what was there before is drawn thin."""
     kinds: dict[tuple[Node, Node], list[Edge]] = defaultdict(list)
     for edge in edges:
         kinds[edge.before, edge.after].append(edge)

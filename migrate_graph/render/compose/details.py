@@ -26,7 +26,7 @@ class Details:
             self._findings[finding.subject].append((finding.code, text))
 
     def of(self, node: Node) -> tuple[tuple[str, str], ...]:
-        """Give pairs of a word and a text, made printable."""
+        """Return pairs of a word and a text, made printable."""
         pairs = self._of_migration(node.name) if node.kind is NodeKind.MIGRATION else self._of_view(node.name)
         return tuple((word, one_line(text)) for word, text in (*pairs, *self._findings.get(node.name, ())) if text)
 
@@ -59,7 +59,7 @@ def _declaration(migration: Migration) -> Iterator[tuple[str, str]]:
 
 
 def _views(step: Step) -> Iterator[tuple[str, str]]:
-    """Say what a step does to views."""
+    """Yield what a step does to views."""
     changed = {*step.creates, *step.retires}
     yield "creates", ", ".join(step.creates)
     yield "rebuilds", ", ".join(view for view in step.views_up if view not in changed)

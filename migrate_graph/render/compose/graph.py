@@ -144,7 +144,7 @@ class _Composer:
         return {Node(NodeKind.MIGRATION, name): len(graph.ancestors(name) - drawn) for name in cut}
 
     def _gathered_orphans(self, shown: AbstractSet[Node]) -> frozenset[Node]:
-        """Give the records of nothing that go into one box: many, and nothing refers to them."""
+        """Return the records of nothing that go into one box: many, and nothing refers to them."""
         loose = {name for name in orphans_of(self.about) if name not in self.about.graph.requires}
         nodes = frozenset(node for node in shown if node.kind is NodeKind.MIGRATION and node.name in loose)
         return nodes if len(nodes) > ORPHANS_ONE_BY_ONE else frozenset()
@@ -174,7 +174,7 @@ class _Composer:
         )
 
     def _edges(self, question: Question, shown: AbstractSet[Node]) -> list[PictureEdge]:
-        """Give the edges between drawn nodes: of each pair the strongest, without requirements that others imply."""
+        """Return the edges between drawn nodes: of each pair the strongest, without requirements that others imply."""
         implied = self.about.graph.redundant_requires
         touching = touches_shown(self.about, question, count=len(shown))
         kinds: dict[tuple[Node, Node], list[EdgeKind]] = defaultdict(list)
@@ -199,7 +199,7 @@ class _Composer:
         return sorted(drawn, key=lambda edge: (edge.before, edge.after))
 
     def _links(self, shown: AbstractSet[Node]) -> Iterator[Link]:
-        """Give every edge between drawn nodes."""
+        """Yield every edge between drawn nodes."""
         implied = self.about.graph.redundant_requires
         for edge in self.about.graph.edges():
             if edge.before in shown and edge.after in shown:

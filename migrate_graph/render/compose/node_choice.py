@@ -43,7 +43,7 @@ class Shown:
 
 
 def choose(question: Question, about: About, facts: Mapping[Node, Fact], options: PictureOptions) -> Shown:
-    """Say which nodes are drawn.
+    """Return which nodes are drawn.
 
     Raises:
         UsageError: `options.focus` names nothing that exists.
@@ -66,7 +66,7 @@ def choose(question: Question, about: About, facts: Mapping[Node, Fact], options
 
 
 def touches_shown(about: About, question: Question, *, count: int) -> AbstractSet[str]:
-    """Give the migrations whose `touches` are drawn: all of a small graph, else only those that have not run.
+    """Return the migrations whose `touches` are drawn: all of a small graph, else only those that have not run.
 
     What history touched long ago explains nothing about now, and these edges are most of the ink and of the layout's time.
     """
@@ -102,7 +102,7 @@ class _Changes:
         return Shown(frozenset(kept), how or wrong or "what changes and what it follows")
 
     def _accused(self) -> frozenset[Node]:
-        """Give what findings are about, with their other places."""
+        """Return what findings are about, with their other places."""
         grave = [each for each in self.about.findings if each.severity in {Severity.ERROR, Severity.WARNING}]
         names = {finding.subject for finding in grave}
         names |= {related.subject for finding in grave for related in finding.related}
@@ -114,7 +114,7 @@ class _Changes:
         return steps[: self.limit] if self.limit and len(steps) > PLAN_UP_TO else steps
 
     def _troubled(self) -> set[Node]:
-        """Give what is in trouble; of a long queue of blocked ones, as many as of steps."""
+        """Return what is in trouble; of a long queue of blocked ones, as many as of steps."""
         stuck = [
             node for node, fact in self.facts.items() if fact.state is State.BLOCKED and node.kind is NodeKind.MIGRATION
         ]
@@ -127,7 +127,7 @@ class _Changes:
         }
 
     def _out_of_order(self) -> set[Node]:
-        """Give what is applied although a requirement of it is not."""
+        """Return what is applied although a requirement of it is not."""
         return {
             Node(NodeKind.MIGRATION, after)
             for before, after in self.about.graph.requires.edges
@@ -138,14 +138,14 @@ class _Changes:
         return self.facts[Node(NodeKind.MIGRATION, name)].state
 
     def _requirements_of(self, nodes: AbstractSet[Node]) -> set[Node]:
-        """Give what these require directly, as drawn."""
+        """Return what these require directly, as drawn."""
         names = {node.name for node in nodes}
         return {
             Node(NodeKind.MIGRATION, before) for before, after in self.about.graph.reduced_requires() if after in names
         }
 
     def _views_of_steps(self) -> set[Node]:
-        """Give the views that the drawn steps change, open, or take over from."""
+        """Return the views that the drawn steps change, open, or take over from."""
         graph = self.about.graph
         names: set[str] = set()
         for step in self.steps:
@@ -154,7 +154,7 @@ class _Changes:
         return {Node(NodeKind.VIEW, name) for name in names}
 
     def _explained(self, views: AbstractSet[Node]) -> set[Node]:
-        """Give what leads from the views that are opened or whose window moves to every other changed view.
+        """Return what leads from the views that are opened or whose window moves to every other changed view.
 
         A change may reach a view through another one that itself stays as it is (a retired version, say): drawn as well, so that
         no box is blue without a visible reason.
@@ -175,7 +175,7 @@ class _Changes:
 
 
 def _around(names: Iterable[str], hops: int, about: About, facts: Mapping[Node, Fact]) -> frozenset[Node]:
-    """Give what is at most `hops` edges before or after these."""
+    """Return what is at most `hops` edges before or after these."""
     start = frozenset(node for name in names for node in _named(name, facts))
     edges = list(about.graph.edges())
     return start | _walk(start, hops, _index(edges, forward=True)) | _walk(start, hops, _index(edges, forward=False))
@@ -207,7 +207,7 @@ def _walk(start: AbstractSet[Node], hops: int, index: Mapping[Node, list[Node]])
 
 
 def _newest(about: About, facts: Mapping[Node, Fact]) -> Shown:
-    """Give the newest migrations, with the views they open or whose windows they move: where people work."""
+    """Return the newest migrations, with the views they open or whose windows they move: where people work."""
     newest = {Node(NodeKind.MIGRATION, name) for name in about.order[-NEWEST:]}
     # A project may have more views than migrations, or nothing but views.
     newest |= {

@@ -69,7 +69,7 @@ class _ViewChanges:
 
 
 def facts_of(about: About) -> dict[Node, Fact]:
-    """Give what is known of every declared node, every unknown name that something refers to, and every orphan of the ledger."""
+    """Return what is known of every declared node, every unknown name that something refers to, and every orphan of the ledger."""
     known = _gather(about)
     facts = {Node(NodeKind.MIGRATION, name): _migration_fact(name, known) for name in about.graph.migrations}
     facts |= {
@@ -84,7 +84,7 @@ def facts_of(about: About) -> dict[Node, Fact]:
 
 
 def ring_edges(about: About) -> frozenset[tuple[Node, Node]]:
-    """Give the pairs of neighbours on the rings of the graph."""
+    """Return the pairs of neighbours on the rings of the graph."""
     kinds = {
         EdgeKind.REQUIRES: NodeKind.MIGRATION,
         EdgeKind.USES: NodeKind.VIEW,
@@ -99,7 +99,7 @@ def ring_edges(about: About) -> frozenset[tuple[Node, Node]]:
 
 
 def orphans_of(about: About) -> tuple[str, ...]:
-    """Give the names that the ledger has and nothing declares, sorted."""
+    """Return the names that the ledger has and nothing declares, sorted."""
     if about.plan is not None:
         return about.plan.orphans
     if about.history is None:
@@ -108,7 +108,7 @@ def orphans_of(about: About) -> tuple[str, ...]:
 
 
 def _unknown_nodes(about: About) -> dict[Node, str]:
-    """Give the names that edges refer to and nothing declares, each with the code of the rule that says so."""
+    """Return the names that edges refer to and nothing declares, each with the code of the rule that says so."""
     declared = {NodeKind.MIGRATION: about.graph.migrations, NodeKind.VIEW: about.graph.views}
     return {
         node: _UNKNOWN_CODES.get(edge.kind, "MG208")
@@ -212,7 +212,7 @@ def _view_state(view: View, known: _Known, facts: Mapping[Node, Fact]) -> tuple[
 
 
 def _view_change(name: str, changes: _ViewChanges) -> str:
-    """Say what the plan does to a view, empty for nothing."""
+    """Return what the plan does to a view, empty for nothing."""
     if name in changes.created:
         return "new, then retired" if name in changes.retired else "new"
     if name in changes.retired:

@@ -56,7 +56,7 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
 
 
 def text_of(node: PictureNode) -> tuple[str, ...]:
-    """Give the lines inside a node: glyph and name, then the notes, aligned."""
+    """Return the lines inside a node: glyph and name, then the notes, aligned."""
     glyph = STATES[node.state].glyph
     if glyph.isspace():
         return (*node.label, *node.notes)
@@ -64,7 +64,7 @@ def text_of(node: PictureNode) -> tuple[str, ...]:
 
 
 def edge_id(edge: PictureEdge) -> str:
-    """Give the id of an edge in DOT and SVG."""
+    """Return the id of an edge in DOT and SVG."""
     return f"{edge.before}--{edge.after}--{edge.kind}"
 
 
@@ -133,7 +133,7 @@ def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
 
 
 def _size(lines: Sequence[str], *, octagon: bool) -> tuple[float, float]:
-    """Give the width and height of a node in points, so that its letters stay clear of an octagon's cut corners."""
+    """Return the width and height of a node in points, so that its letters stay clear of an octagon's cut corners."""
     width, height = max(columns(line) for line in lines) * LETTER + 14, len(lines) * LINE + 9
     if not octagon:
         return width, height

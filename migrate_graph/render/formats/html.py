@@ -117,7 +117,7 @@ def _page(
 
 
 def _filters(nodes: Iterable[PictureNode]) -> str:
-    """Give boxes for the states and kinds there are, and a list of modules where there are several."""
+    """Return boxes for the states and kinds there are, and a list of modules where there are several."""
     nodes = list(nodes)
     states = [state for state in State if any(node.state is state for node in nodes)]
     kinds = sorted({node.kind for node in nodes})
@@ -136,7 +136,7 @@ def _filters(nodes: Iterable[PictureNode]) -> str:
 
 
 def _data(views: dict[str, Picture]) -> str:
-    """Give what the page knows, as JSON that cannot end its script element."""
+    """Return what the page knows, as JSON that cannot end its script element."""
     nodes: dict[str, Any] = {}
     links: dict[tuple[str, str, str], None] = {}
     for view in views.values():

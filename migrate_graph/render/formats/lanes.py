@@ -102,7 +102,7 @@ def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
 
 
 def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
-    """Give what stands behind a name; its place in the run stands before it already."""
+    """Return what stands behind a name; its place in the run stands before it already."""
     notes = [note.removeprefix(f"#{node.place} ") for note in node.notes]
     if backwards[node.key]:
         notes.append(f"also after {', '.join(backwards[node.key])} below")
@@ -110,7 +110,7 @@ def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
 
 
 def _backwards(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
-    """Give what a row waits for that stands below it, or is itself: no lane leads upwards."""
+    """Return what a row waits for that stands below it, or is itself: no lane leads upwards."""
     places = {node.key: place for place, node in enumerate(rows)}
     found: dict[str, list[str]] = {node.key: [] for node in rows}
     for edge in picture.edges:
@@ -146,7 +146,7 @@ def _in_words(
 
 
 def _parents(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
-    """Give what each row waits for among the rows above it, in their order."""
+    """Return what each row waits for among the rows above it, in their order."""
     places = {node.key: place for place, node in enumerate(rows)}
     parents: dict[str, list[str]] = {node.key: [] for node in rows}
     for edge in sorted(picture.edges, key=lambda edge: places.get(edge.before, -1)):
@@ -174,7 +174,7 @@ class _Lanes:
         return cls(parents, wanted)
 
     def place(self, key: str) -> tuple[list[str], str]:
-        """Give the connecting lines above a node's line, and the lanes of that line with `*` for the node."""
+        """Return the connecting lines above a node's line, and the lanes of that line with `*` for the node."""
         parents = self.parents[key]
         for parent in parents:
             self.wanted[parent] -= 1

@@ -125,7 +125,7 @@ def _dress(group: ET.Element, node: PictureNode) -> None:
 
 
 def _middle(group: ET.Element) -> float:
-    """Give the middle of a node, from left to right."""
+    """Return the middle of a node, from left to right."""
     outline = group.find(f".//{_tag('polygon')}")
     assert outline is not None  # noqa: S101 - every shape of ours is a polygon
     across = [float(point.partition(",")[0]) for point in outline.attrib["points"].split()]
@@ -162,7 +162,7 @@ def _framed(drawing: _Drawing, picture: Picture) -> ET.Element:
 
 
 def style_of(picture: Picture) -> str:
-    """Give the content of the picture's style element."""
+    """Return the content of the picture's style element."""
     states = sorted({node.state for node in picture.nodes})
     kinds = sorted({edge.kind for edge in picture.edges})
     return dark_mode(states, kinds, sorted({edge.state for edge in picture.edges}))

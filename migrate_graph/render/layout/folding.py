@@ -26,7 +26,7 @@ _BETTER = 1.15
 
 
 def runs_left_to_right(picture: Picture) -> bool:
-    """Tell whether time should run left to right: the way the question wants it, unless the other fits a screen better.
+    """Return whether time should run left to right: the way the question wants it, unless the other fits a screen better.
 
     A chain keeps the way of its question, it folds well either way; so does a picture with cycles, of which nothing is known before it
     is laid out.
@@ -53,7 +53,7 @@ def _scale(picture: Picture, ranks: Mapping[str, int]) -> float:
 
 
 def _breadth(picture: Picture, ranks: Mapping[str, int]) -> int:
-    """Give how many boxes stand side by side where it is broadest; frames stand beside each other over their whole length."""
+    """Return how many boxes stand side by side where it is broadest; frames stand beside each other over their whole length."""
     frames = {key: number for number, cluster in enumerate(picture.clusters) for key in cluster.keys}
     broadest: Counter[int] = Counter()
     for (frame, _), count in Counter((frames.get(key, -1), rank) for key, rank in ranks.items()).items():
@@ -62,7 +62,7 @@ def _breadth(picture: Picture, ranks: Mapping[str, int]) -> int:
 
 
 def bands(picture: Picture) -> dict[str, int]:
-    """Give the band of every node of a picture that would be too long; nothing for one that is well shaped or has cycles."""
+    """Return the band of every node of a picture that would be too long; nothing for one that is well shaped or has cycles."""
     ranks = _ranks(picture)
     if not ranks or picture.clusters:
         return {}
@@ -78,13 +78,13 @@ def bands(picture: Picture) -> dict[str, int]:
 
 
 def _typical_breadth(ranks: dict[str, int]) -> float:
-    """Give how many nodes stand side by side where it is broad: what only one rank has does not make a picture broad."""
+    """Return how many nodes stand side by side where it is broad: what only one rank has does not make a picture broad."""
     counts = sorted(Counter(ranks.values()).values())
     return counts[int(len(counts) * 0.9)]
 
 
 def _ranks(picture: Picture) -> dict[str, int]:
-    """Give the rank of every node as Graphviz will: one more than the highest of those before it."""
+    """Return the rank of every node as Graphviz will: one more than the highest of those before it."""
     followers: dict[str, list[str]] = defaultdict(list)
     waiting: Counter[str] = Counter()
     for edge in picture.edges:
