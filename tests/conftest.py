@@ -27,6 +27,11 @@ for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGH
         signal.signal(_number, _handler)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Return the id of bytes: the argument's name, which pytest numbers. Compressed bytes hold the time, and workers must agree on ids."""
+    return argname if isinstance(val, bytes | bytearray) else None
+
+
 def _started(kind: type[_Server]) -> _Server:
     """Start a server, or skip with the reason; on CI that fails, or what matters would quietly not run."""
     try:
