@@ -99,11 +99,9 @@ def __getattr__(name: str) -> Any:
     """Return the driver's exceptions under edwh-migrate's names; the driver may not be installed."""
     if name not in {"PostgresError", "PostgresUndefinedTable"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    try:
-        import psycopg2.errors
-    except ImportError:
-        return type(name, (Exception,), {})
-    return psycopg2.Error if name == "PostgresError" else psycopg2.errors.UndefinedTable
+    from migrate_graph.database.driver_errors import postgres_errors
+
+    return postgres_errors()[0 if name == "PostgresError" else 1]
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

@@ -43,3 +43,12 @@ class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exceptio
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def postgres_errors() -> tuple[type[Exception], type[Exception]]:
+    """Return the driver's base exception and the one for a missing table; two that nothing raises where it is not installed."""
+    try:
+        import psycopg2.errors
+    except ImportError:
+        return type("PostgresError", (Exception,), {}), type("PostgresUndefinedTable", (Exception,), {})
+    return psycopg2.Error, psycopg2.errors.UndefinedTable
