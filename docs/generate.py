@@ -68,15 +68,6 @@ def rules() -> str:
     return "\n".join(["| code | name | severity | finds |", "|---|---|---|---|", *table, "", "\n\n".join(pages), ""])
 
 
-def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield every command with what is typed to reach it."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{path} {name}")
-        elif not command.hidden:
-            yield f"{path} {name}", command
-
-
 def parameters(command: Any, context: Any) -> Iterator[str]:
     """Yield a table of what a command takes."""
     records = [record for parameter in command.params if (record := parameter.get_help_record(context))]
@@ -90,10 +81,10 @@ def parameters(command: Any, context: Any) -> Iterator[str]:
 
 def cli() -> str:
     """Return every command with what it takes."""
-    from migrate_graph.cli.commands import app
+    from migrate_graph.cli.program import every_command
 
     parts = []
-    for path, command in commands(app(), "migrate"):
+    for path, command in every_command():
         context = command.context_class(command, info_name=path)
         usage = " ".join([path, *command.collect_usage_pieces(context)]).replace("{", "").replace("}", "")
         text = inspect.cleandoc(command.help or "").replace("\b\n", "")

@@ -57,16 +57,17 @@ def run(session: Session, typed: list[str]) -> int:
 
 
 def _invoke(session: Session, typed: list[str]) -> int:
-    from migrate_graph.cli.commands import Exit, UsageFault, app
+    from migrate_graph.cli.program import Exit, UsageFault
+    from migrate_graph.cli.program import program as get_program
 
     session.debug = "--debug" in typed
     session.console.json = "--json" in typed
-    program = app()
+    program = get_program()
     if "_MIGRATE_COMPLETE" in session.environ:
         program.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
     try:
         # Not `program.main`: it has its own ideas of interrupts, closed pipes and exit codes.
-        with program.make_context("migrate", arranged(typed, program.commands), obj=session) as context:
+        with program.make_context("migrate", arranged(typed, program.names()), obj=session) as context:
             program.invoke(context)
     except Exit as done:
         return int(done.exit_code)
@@ -101,7 +102,7 @@ def _tell(session: Session, error: MigrateGraphError) -> int:
             console.tell(line)
     console.tell_error(error)
     if console.json:
-        from migrate_graph.cli.documents import error_document
+        from migrate_graph.cli.json_document import error_document
 
         console.show_json(error_document(error, int(error.exit_code)))
     return int(error.exit_code)

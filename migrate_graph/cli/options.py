@@ -1,46 +1,14 @@
-"""The words that several commands share: arguments, options, and how a command is declared with its examples."""
+"""The words that several commands share: arguments and options, each declared once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 from migrate_graph.cli.completion import complete_code, complete_name
-from migrate_graph.cli.session import Session
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-# Typer 0.20 and later carry their own copy of click, older ones use the package: reached through what both export.
-UsageFault: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises when a command line cannot be parsed."""
-
-program = typer.Typer(
-    name="migrate",
-    # Plain help: rich would take 0.1 s, and cut the examples at the width of its boxes.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="\b\nExamples:\n  migrate check\n  migrate plan --graph plan.svg\n  migrate apply",
-)
-views = typer.Typer(rich_markup_mode=None, help="Take control of views that exist already.")
-program.add_typer(views, name="views")
-
-
-def command(*examples: str, of: typer.Typer = program, name: str | None = None) -> Callable[[Command], Command]:
-    """Declare a command; its examples stand at the end of its help."""
-    epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-    return of.command(name, epilog=epilog)
-
-
-def session_of(context: typer.Context) -> Session:
-    """Return the session that `main` opened."""
-    session = context.find_root().obj
-    assert isinstance(session, Session)  # noqa: S101 - main put it there
-    return session
 
 
 class FindingFormat(StrEnum):
@@ -141,6 +109,10 @@ GraphOption = Annotated[
         help="Draw it: .svg .png .pdf .dot .mmd .html .json, by the suffix.",
         show_default=False,
     ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write there instead of stdout.", show_default=False),
 ]
 RendererOption = Annotated[Renderer, typer.Option("--renderer", help="Who lays the picture out.")]
 FocusOption = Annotated[

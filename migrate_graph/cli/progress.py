@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import how_far, outcome_of, sentence, style_of, summary
-from migrate_graph.cli.texts import lasting
+from migrate_graph.cli.text import lasting
 from migrate_graph.core.events import (
     Connecting,
     Event,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.texts import lasting, listed
+from migrate_graph.cli.text import lasting, listed
 from migrate_graph.core.events import (
     Connecting,
     Event,

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrate_graph.errors import UsageError
 from migrate_graph.redaction import secrets_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,21 @@ class Session:
         views = project.graph.views if closely else None
         return read_history(project.config, offline=offline, observer=self.remark, closely=views)
 
+    def asked_history(self, project: Project) -> Reading:
+        """Read the history that `--history` asked for: to judge an empty one instead would pass in silence.
+
+        Raises:
+            UsageError: no database is configured.
+            DatabaseUnreachable: it does not answer.
+        """
+        if not project.config.has_database:
+            hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+            raise UsageError("--history asks the database, and no database is configured", hint=hint)
+        reading = self.reading(project)
+        if reading.note:
+            self.console.tell(f"({reading.note})")
+        return reading
+
     def remark(self, event: Event) -> None:
         """Tell on stderr what a reading command waits for."""
         from migrate_graph.cli.run_text import sentence
@@ -91,3 +107,7 @@ class Session:
         except (OSError, KeyError):  # no such user in this container
             user = "unknown"
         return f"{user}@{socket.gethostname()}"
+
+    def who_and_why(self, reason: str) -> str:
+        """Return who is at the keyboard, with the reason that was given."""
+        return f"{self.who()}: {reason}" if reason else self.who()

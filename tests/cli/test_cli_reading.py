@@ -25,8 +25,9 @@ def test_plan_says_what_runs_in_which_order_and_why(shop) -> None:
 
 
 def test_on_a_terminal_lists_hang_and_no_name_is_cut(shop) -> None:
+    from migrate_graph.cli.commands.plan import plan_text
     from migrate_graph.cli.console import plain
-    from migrate_graph.cli.texts import hanging, listed, plan_text
+    from migrate_graph.cli.text import hanging, listed
     from migrate_graph.config import Config
     from migrate_graph.workflow.plan import plan_project
     from migrate_graph.workflow.project import Reading, open_project

@@ -11,10 +11,10 @@ import pytest
 
 from migrate_graph import __version__
 from migrate_graph.cli.argv import arranged
-from migrate_graph.cli.commands import app
+from migrate_graph.cli.program import program
 from migrate_graph.errors import UsageError
 
-COMMANDS = tuple(app().commands)
+COMMANDS = tuple(program().names())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""`migrate apply`: run what is pending, under the lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.options import ExcludeOption, LockOption, Output, PathArgument, SelectOption, ToOption
+from migrate_graph.errors import MigrateGraphError, UsageError
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.session import Session
+    from migrate_graph.workflow.apply import ApplyOptions
+
+
+@command(
+    Section.DAILY,
+    "migrate apply",
+    "migrate apply --to add_total_20260402_001",
+    "migrate apply --dry-run",
+    "migrate apply --json > run.jsonl",
+)
+def apply(
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    to: ToOption = None,
+    select: SelectOption = [],  # noqa: B006 - typer copies it
+    exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
+    ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop when a migration returns False too.")] = False,
+    lock_timeout: LockOption = None,
+    fake: Annotated[bool, typer.Option("--fake", help="Record as applied without running.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as migrate plan: change nothing.")] = False,
+    output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
+    json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
+) -> None:
+    """Run what is pending, under the lock. Bare `migrate [PATH]` does the same."""
+    if keep_going and fail_fast:
+        raise UsageError("--keep-going and --fail-fast contradict each other", hint="give one of them, or none")
+    if dry_run:
+        from migrate_graph.cli.commands.plan import plan
+
+        plan(context, path, to=to, select=select, exclude=exclude, json=json)
+    from migrate_graph.workflow.apply import ApplyOptions
+    from migrate_graph.workflow.plan import Selection
+
+    options = ApplyOptions(
+        selection=Selection(to, tuple(select), tuple(exclude)),
+        keep_going=keep_going,
+        fail_fast=fail_fast,
+        lock_wait=lock_timeout,
+        fake=fake,
+    )
+    raise typer.Exit(_run(session_of(context), path, options, Output.JSON if json else output))
+
+
+def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output) -> int:
+    from migrate_graph.cli.progress import JsonProgress, progress_for
+    from migrate_graph.workflow.apply import apply_project
+
+    project = session.project(path)
+    session.console.json = False
+    with progress_for(output, session.console) as progress:
+        try:
+            code = apply_project(project, options, progress)
+        except MigrateGraphError as error:
+            if isinstance(progress, JsonProgress):
+                progress.emit("error", error.message, hint=error.hint, exit_code=int(error.exit_code))
+            raise
+        if isinstance(progress, JsonProgress):
+            progress.emit("exit", "done" if code == 0 else "not done", exit_code=int(code))
+    return int(code)

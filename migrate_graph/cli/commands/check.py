@@ -1,0 +1,118 @@
+"""`migrate check`: every finding about the graph, for people, hosts and programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrate_graph import __version__
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.drawing import Drawing, require_format
+from migrate_graph.cli.options import (
+    FindingFormat,
+    GraphOption,
+    HistoryOption,
+    JsonOption,
+    OutputOption,
+    PathArgument,
+    Renderer,
+    RendererOption,
+)
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.session import Session
+    from migrate_graph.workflow.check import Judged
+    from migrate_graph.workflow.project import Project, Reading
+    from migrate_graph.workflow.revision import Base
+
+
+@command(
+    Section.DAILY,
+    "migrate check",
+    "migrate check --format github",
+    "migrate check --select MG1 --strict",
+    "migrate check --base origin/main --graph change.svg",
+)
+def check(
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    history: HistoryOption = False,
+    format_name: Annotated[
+        FindingFormat, typer.Option("--format", help="How the findings are told.")
+    ] = FindingFormat.TEXT,
+    output: OutputOption = None,
+    graph: GraphOption = None,
+    select: Annotated[
+        list[str],
+        typer.Option(
+            "--select",
+            metavar="CODES|SEL",
+            help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Not these.", show_default=False)] = [],  # noqa: B006 - typer copies it
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="REF", help="Also judge what changed since this git revision.", show_default=False
+        ),
+    ] = None,
+    json: JsonOption = False,
+    renderer: RendererOption = Renderer.AUTO,
+) -> None:
+    """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job."""
+    from migrate_graph.workflow.check import check_project
+    from migrate_graph.workflow.project import Reading
+
+    session = session_of(context)
+    if graph is not None:
+        require_format("text", {"text"}, graph, None)
+    project = session.project(path)
+    reading = session.asked_history(project) if history else Reading()
+    change = _base(session, project, base) if base is not None else None
+    before = change.graph if change else None
+    history_too = reading if history else None
+    found = check_project(project, history_too, base=before, strict=strict, select=select, ignore=ignore)
+    drawn = Drawing(question="check", renderer=renderer, change=change)
+    chosen = FindingFormat.JSON if json else format_name
+    _show_findings(session, project, reading, found, chosen, drawn=drawn, output=output)
+    if graph is not None:
+        drawn.write(session, project, reading, graph)
+    raise typer.Exit(found.exit_code)
+
+
+def _base(session: Session, project: Project, revision: str) -> Base:
+    from migrate_graph.workflow.revision import read_base, told
+
+    base = read_base(project, revision, environ=session.environ)
+    for line in told(base):
+        session.console.tell(session.console.clean(line))
+    return base
+
+
+def _show_findings(
+    session: Session,
+    project: Project,
+    reading: Reading,
+    found: Judged,
+    chosen: FindingFormat,
+    *,
+    drawn: Drawing,
+    output: Path | None,
+) -> None:
+    from migrate_graph.reports.formats import FINDING_FORMATS, to_text
+    from migrate_graph.workflow.check import report_of
+
+    picture = ""
+    if chosen is FindingFormat.MARKDOWN and not drawn.is_empty:
+        picture = drawn.draw(session, project, reading, "mermaid").decode()
+    report = report_of(project, found, version=__version__, picture=picture)
+    colored = chosen is FindingFormat.TEXT and output is None
+    text = to_text(report, session.console.paint_out) if colored else FINDING_FORMATS[chosen](report)
+    deliver_lines(session, text.splitlines(), output)

@@ -1,0 +1,25 @@
+"""`migrate config`: every setting and where it came from."""
+
+from __future__ import annotations
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import document
+from migrate_graph.cli.options import JsonOption
+from migrate_graph.cli.text import aligned
+
+
+@command(Section.LOOK, "migrate config", "migrate config --json")
+def config(context: typer.Context, *, json: JsonOption = False) -> None:
+    """Show every setting and where it came from. Secrets are left out."""
+    from migrate_graph.workflow.looking import settings_of
+
+    session = session_of(context)
+    rows = settings_of(session.config())
+    if json:
+        settings = {row.name: {"value": row.value, "source": row.source} for row in rows}
+        session.console.show_json(document("config", {"settings": settings}))
+    else:
+        deliver_lines(session, aligned([(row.name, row.value, row.source) for row in rows], indent=""), None)

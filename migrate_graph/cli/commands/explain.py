@@ -1,0 +1,54 @@
+"""`migrate explain`: the page of a rule, or all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import document
+from migrate_graph.cli.options import CodeArgument, JsonOption
+from migrate_graph.cli.text import aligned
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+    from migrate_graph.core.rules import Rule
+
+
+@command(Section.LOOK, "migrate explain MG101", "migrate explain dependency-cycle", "migrate explain")
+def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOption = False) -> None:
+    """Show the page of a rule; without a code, list them all."""
+    from migrate_graph.core.rules import RULES
+    from migrate_graph.workflow.check import explain as look_up
+
+    session = session_of(context)
+    rules = [look_up(code)] if code is not None else list(RULES.values())
+    if json:
+        session.console.show_json(rule_document(*rules))
+    elif code is not None:
+        deliver_lines(session, rule_text(rules[0], session.console.paint_out), None)
+    else:
+        deliver_lines(
+            session,
+            aligned([(rule.code, rule.name, str(rule.severity), rule.summary) for rule in rules], indent=""),
+            None,
+        )
+
+
+def rule_text(rule: Rule, paint: Paint) -> Iterator[str]:
+    """Yield the page of a rule."""
+    yield f"{paint(f'{rule.code} {rule.name}', 'bold')}  ({rule.severity})"
+    yield ""
+    for line in rule.page.rstrip().splitlines():
+        yield paint(line.lstrip("# "), "heading") if line.startswith("#") else line
+
+
+def rule_document(*rules: Rule) -> dict[str, Any]:
+    """Return the pages of rules."""
+    pages = [
+        {"code": rule.code, "name": rule.name, "severity": str(rule.severity), "page": rule.page} for rule in rules
+    ]
+    return document("rules", {"rules": pages})

@@ -1,0 +1,89 @@
+"""`migrate graph`: how the graph is built, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.drawing import Drawing, require_format
+from migrate_graph.cli.options import (
+    AllOption,
+    ExcludeOption,
+    FocusOption,
+    Group,
+    GroupOption,
+    HistoryOption,
+    HopsOption,
+    LinkOption,
+    PathArgument,
+    Renderer,
+    RendererOption,
+    SelectOption,
+)
+from migrate_graph.errors import UsageError
+from migrate_graph.render import FORMATS
+
+
+@command(
+    Section.LOOK,
+    "migrate graph",
+    "migrate graph -o graph.svg",
+    "migrate graph --focus add_total_20260402_001 --hops 1",
+    "migrate graph --group module -o overview.png",
+)
+def graph(
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write there; the suffix tells the format.", show_default=False
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.", show_default=False),
+    ] = None,
+    focus: FocusOption = [],  # noqa: B006 - typer copies it
+    hops: HopsOption = 2,
+    select: SelectOption = [],  # noqa: B006 - typer copies it
+    exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
+    group: GroupOption = Group.AUTO,
+    all_nodes: AllOption = False,
+    history: HistoryOption = False,
+    renderer: RendererOption = Renderer.AUTO,
+    link_template: LinkOption = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Lanes of plain characters only.")] = False,
+) -> None:
+    """Draw how the graph is built. Valid or not; to the terminal when no file is named."""
+    from migrate_graph.workflow.project import Reading
+
+    session = session_of(context)
+    chosen = format_name or (None if output else "text")
+    require_format(chosen or "text", {"text"}, output if chosen is None else None, output)
+    if not history and any("state:" in each for each in (*select, *exclude)):
+        raise UsageError("without a database nothing has a state", hint="add --history")
+    project = session.project(path)
+    reading = session.asked_history(project) if history else Reading()
+    drawn = Drawing(
+        question="graph",
+        renderer=renderer,
+        everything=all_nodes,
+        focus=tuple(focus),
+        hops=hops,
+        group=group,
+        select=tuple(select),
+        exclude=tuple(exclude),
+        link_template=link_template,
+        history=history,
+    )
+    if output is not None:
+        drawn.write(session, project, reading, output, chosen)
+    elif chosen == "text":
+        drawn.show_lanes(session, project, reading, ascii_only=ascii_only)
+    else:
+        drawn.show(session, project, reading, chosen or "text", None)

@@ -1,0 +1,93 @@
+"""`migrate log`: what was tried, when, where, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import document, reading_document, time_text
+from migrate_graph.cli.options import FileOption, JsonOption
+from migrate_graph.cli.text import aligned, lasting, moment
+from migrate_graph.core.history import Attempt, AttemptState
+from migrate_graph.messages import counted
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+    from migrate_graph.workflow.project import Reading
+
+
+@command(Section.LOOK, "migrate log", "migrate log add_total_20260402_001")
+def log(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this migration.", show_default=False)] = None,
+    *,
+    file: FileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what was tried, when, where, and how it ended."""
+    from migrate_graph.workflow.looking import log_of
+
+    session = session_of(context)
+    project = session.project(file)
+    reading = session.reading(project)
+    attempts = log_of(project, reading, name)
+    if json:
+        session.console.show_json(log_document(attempts, reading))
+    elif attempts:
+        deliver_lines(session, log_text(attempts, session.console.paint_out), None)
+    else:
+        of = f" of {session.console.clean(name)}" if name is not None else ""
+        session.console.tell(reading.note or f"the journal has no attempt{of}")
+
+
+def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
+    """Yield what was tried, when, where and how it ended."""
+    rows = [
+        (
+            moment(attempt.started),
+            one_line(attempt.name),
+            _attempt_word(attempt),
+            lasting(attempt.duration) if attempt.duration is not None else "",
+            one_line(f"{attempt.host}:{attempt.pid}" if attempt.host else ""),
+        )
+        for attempt in attempts
+    ]
+    styles = {AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning"}
+    for attempt, line in zip(attempts, aligned(rows), strict=True):
+        yield paint(line, styles.get(attempt.state, "info"))
+        if attempt.error:
+            yield f"      {one_line(attempt.error)}"
+
+
+def _attempt_word(attempt: Attempt) -> str:
+    word = "not finished" if attempt.state is AttemptState.RUNNING else str(attempt.state)
+    return f"{word}, {counted(attempt.commits, 'own commit')} kept" if attempt.commits and word != "applied" else word
+
+
+def log_document(attempts: tuple[Attempt, ...], reading: Reading) -> dict[str, Any]:
+    """Return the attempts."""
+    return document(
+        "log", {**reading_document(reading), "attempts": [attempt_document(attempt) for attempt in attempts]}
+    )
+
+
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    """Return one attempt."""
+    return {
+        "name": attempt.name,
+        "run": attempt.run,
+        "state": str(attempt.state),
+        "commits": attempt.commits,
+        "started": time_text(attempt.started),
+        "finished": time_text(attempt.finished),
+        "duration": attempt.duration,
+        "host": attempt.host,
+        "pid": attempt.pid,
+        "version": attempt.version,
+        "error": attempt.error,
+    }

@@ -1,0 +1,47 @@
+"""`migrate new`: append a well-named migration or view manager to the migrations file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import tell_written
+from migrate_graph.cli.options import FileOption
+
+
+@command(
+    Section.FILES,
+    "migrate new add_total",
+    "migrate new add_total --requires leaves",
+    "migrate new InvoiceTotals --view --requires Invoices",
+)
+def new(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What it does; a free number is added.", show_default=False)
+    ],
+    *,
+    requires: Annotated[
+        list[str],
+        typer.Option(
+            "--requires",
+            metavar="A,B",
+            help="What comes first; `leaves`: what nothing requires yet.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    view: Annotated[bool, typer.Option("--view", help="A view manager, and the migration that creates it.")] = False,
+    file: FileOption = None,
+) -> None:
+    """Append a well-named migration to the migrations file."""
+    from datetime import UTC, datetime
+
+    from migrate_graph.workflow.scaffolding import new as write_new
+
+    session = session_of(context)
+    project = session.project(file)
+    wanted = [each.strip() for given in requires for each in given.split(",") if each.strip()]
+    today = datetime.now(UTC).astimezone().date()
+    tell_written(session, write_new(project, name, requires=wanted, view=view, today=today))

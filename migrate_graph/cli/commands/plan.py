@@ -1,0 +1,263 @@
+"""`migrate plan`: what would run, in which order and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.console import plain
+from migrate_graph.cli.delivery import deliver_json, deliver_lines
+from migrate_graph.cli.drawing import PICTURES, Drawing, require_format
+from migrate_graph.cli.json_document import document, place_document, reading_document
+from migrate_graph.cli.options import (
+    AllOption,
+    ExcludeOption,
+    GraphOption,
+    JsonOption,
+    LinkOption,
+    OfflineOption,
+    OutputOption,
+    PathArgument,
+    Renderer,
+    RendererOption,
+    SelectOption,
+    ToOption,
+)
+from migrate_graph.cli.text import hanging, listed
+from migrate_graph.core.history import Status
+from migrate_graph.errors import ExitCode
+from migrate_graph.messages import counted
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.session import Session
+    from migrate_graph.core.plan import Plan, Step
+    from migrate_graph.core.rules import Finding
+    from migrate_graph.workflow.plan import Planned
+    from migrate_graph.workflow.project import Project, Reading
+
+
+@command(
+    Section.DAILY,
+    "migrate plan",
+    "migrate plan --graph plan.svg",
+    "migrate plan --to add_total_20260402_001",
+    "migrate plan --check",
+)
+def plan(
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    graph: GraphOption = None,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"text, json or markdown; or a picture: {', '.join(PICTURES)}."
+        ),
+    ] = "text",
+    output: OutputOption = None,
+    to: ToOption = None,
+    select: SelectOption = [],  # noqa: B006 - typer copies it
+    exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
+    check: Annotated[bool, typer.Option("--check", help="Exit 4 if anything is pending.")] = False,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+    renderer: RendererOption = Renderer.AUTO,
+    all_nodes: AllOption = False,
+    link_template: LinkOption = None,
+) -> None:
+    """Show what would run, in which order and why. Nothing is changed."""
+    from migrate_graph.workflow.plan import Selection, plan_project
+
+    session = session_of(context)
+    chosen = "json" if json else format_name
+    require_format(chosen, {"text", "json", "markdown"}, graph, output)
+    project = session.project(path)
+    reading = session.reading(project, offline=offline)
+    selection = Selection(to, tuple(select), tuple(exclude))
+    planned = plan_project(project, reading, selection=selection)
+    code = ExitCode.PENDING if check and (planned.plan.steps or planned.plan.blocked) else ExitCode.OK
+    drawn = Drawing(
+        question="plan", renderer=renderer, everything=all_nodes, link_template=link_template, selection=selection
+    )
+    if graph is not None:
+        drawn.write(session, project, reading, graph)
+    _show_plan(session, project, planned, chosen, output=output, drawn=drawn, code=code)
+    raise typer.Exit(code)
+
+
+def _show_plan(
+    session: Session,
+    project: Project,
+    planned: Planned,
+    chosen: str,
+    *,
+    output: Path | None,
+    drawn: Drawing,
+    code: int,
+) -> None:
+
+    if chosen == "json":
+        deliver_json(session, plan_document(project, planned, exit_code=code), output)
+    elif chosen == "text":
+        paint = session.console.paint_out if output is None else plain
+        width = session.console.width if output is None else None
+        deliver_lines(session, plan_text(project, planned, paint, width), output)
+    else:
+        drawn.show(session, project, planned.reading, chosen, output)
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+_INDENT = 7
+"""Where the lines under a step begin."""
+
+
+def plan_text(project: Project, planned: Planned, paint: Paint, width: int | None = None) -> Iterator[str]:
+    """Yield what would run, in which order and why."""
+    plan, reading = planned.plan, planned.reading
+    yield paint(_plan_heading(project, plan, reading), "bold")
+    if reading.note:
+        yield paint(f"({reading.note})", "muted")
+    yield ""
+    numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
+    rows = [(str(numbers[step.migration.name]), step.migration.name, str(step.migration.source)) for step in plan.steps]
+    widths = [max((len(one_line(row[at])) for row in rows), default=0) for at in range(3)]
+    for step, row in zip(plan.steps, rows, strict=True):
+        number, name, source = (one_line(cell) for cell in row)
+        head = f"{number:>{max(widths[0], 3)}}  {paint(name, 'bold')}{' ' * (widths[1] - len(name))}"
+        head += f"  {paint(source.ljust(widths[2]), 'muted')}"
+        column = max(widths[0], 3) + widths[1] + widths[2] + 6
+        yield from _beside(head, _reason(step, numbers), column=column, width=width)
+        yield from _view_lines(step, paint, width)
+    if plan.steps:
+        yield ""
+    yield from _plan_remarks(plan, paint)
+    yield _plan_verdict(plan, planned.findings)
+
+
+def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
+    counts = [counted(len(plan.order), "migration")]
+    counts.append(f"{len(plan.applied)} applied")
+    counts.append(f"{len(plan.steps)} to run")
+    return " · ".join(part for part in (one_line(project.name), one_line(reading.database), ", ".join(counts)) if part)
+
+
+def _reason(step: Step, numbers: dict[str, int]) -> str:
+    from migrate_graph.core.plan import ReasonKind
+
+    parts = []
+    if step.reason.kind is ReasonKind.AFTER and step.reason.after:
+        parts.append("after " + ", ".join(str(numbers.get(name, one_line(name))) for name in step.reason.after))
+    if step.reason.status is Status.FAILED:
+        parts.append("tried again")
+    if step.reason.late:
+        parts.append("late")
+    return "; ".join(parts)
+
+
+def _beside(head: str, text: str, *, column: int, width: int | None) -> Iterator[str]:
+    """Put a text beside a head that ends at a column, or below it where there is too little room."""
+    first, *more = hanging(text, column=column, width=width)
+    if width is not None and column + len(first) > width:
+        yield head.rstrip()
+        yield from (" " * _INDENT + line for line in hanging(text, column=_INDENT, width=width))
+    else:
+        yield f"{head}  {first}".rstrip()
+        yield from (" " * column + line for line in more)
+
+
+def _view_lines(step: Step, paint: Paint, width: int | None) -> Iterator[str]:
+    rebuilt = step.views_up if set(step.views_up) - set(step.creates) else ()
+    for word, style, names in (
+        ("down", "warning", step.views_down),
+        ("up", "good", rebuilt),
+        ("new", "good", step.creates),
+        ("gone", "muted", step.retires),
+    ):
+        if names:
+            column = _INDENT + 6
+            first, *more = hanging(listed(names), column=column, width=width)
+            yield f"{' ' * _INDENT}{paint(word, style)}{' ' * (6 - len(word))}{first}"
+            yield from (" " * column + line for line in more)
+
+
+def _plan_remarks(plan: Plan, paint: Paint) -> Iterator[str]:
+    if plan.added:
+        yield f"added, because what was asked for requires it: {listed(plan.added)}"
+    if plan.unselected:
+        yield f"pending, but not asked for: {listed(plan.unselected)}"
+    for name in plan.interrupted:
+        yield paint(f"interrupted: {one_line(name)}: migrate resolve {one_line(name)} --applied | --retry", "error")
+    if plan.orphans:
+        yield paint(f"recorded, but not in the code: {listed(plan.orphans)}", "warning")
+
+
+def _plan_verdict(plan: Plan, findings: Sequence[Finding]) -> str:
+    if not plan.steps and not plan.blocked:
+        head = "nothing to do"
+    else:
+        waiting = [f"{one_line(each.migration.name)} (waits for {listed(each.by)})" for each in plan.blocked]
+        head = f"blocked: {', '.join(waiting) or 'nothing'}"
+    return f"{head}   ·   findings: {_counts_of(findings)}"
+
+
+def _counts_of(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "none"
+    by_severity = groupby(sorted(finding.severity for finding in findings))
+    nouns = {"info": "remark"}
+    counts = ", ".join(counted(len(list(group)), nouns.get(severity, severity)) for severity, group in by_severity)
+    return f"{counts} (migrate check)"
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def plan_document(project: Project, planned: Planned, *, exit_code: int) -> dict[str, Any]:
+    """Return a plan."""
+    from migrate_graph.reports.formats import finding_document
+
+    plan = planned.plan
+    body = {
+        "project": project.name,
+        **reading_document(planned.reading),
+        "ordering": str(project.ordering),
+        "steps": [_step(step, number) for number, step in enumerate(plan.steps, start=1)],
+        "blocked": [
+            {"name": each.migration.name, "by": list(each.by), **place_document(each.migration.source)}
+            for each in plan.blocked
+        ],
+        "applied": list(plan.applied),
+        "interrupted": list(plan.interrupted),
+        "orphans": list(plan.orphans),
+        "unselected": list(plan.unselected),
+        "added": list(plan.added),
+        "findings": [finding_document(finding) for finding in planned.findings],
+    }
+    return document("plan", body, exit_code=exit_code)
+
+
+def _step(step: Step, number: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "name": step.migration.name,
+        **place_document(step.migration.source),
+        "module": step.migration.module,
+        "requires": list(step.migration.requires),
+        "after": list(step.reason.after),
+        "status": str(step.reason.status),
+        "late": step.reason.late,
+        "transaction": str(step.migration.transaction),
+        "views_down": list(step.views_down),
+        "views_up": list(step.views_up),
+        "creates": list(step.creates),
+        "retires": list(step.retires),
+    }

@@ -1,0 +1,38 @@
+"""`migrate resolve`: decide about an interrupted migration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.options import FileOption, ReasonOption
+from migrate_graph.cli.text import listed
+from migrate_graph.errors import UsageError
+
+
+@command(
+    Section.DATABASE,
+    "migrate resolve add_total_20260402_001 --applied",
+    "migrate resolve add_total_20260402_001 --retry",
+)
+def resolve(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The interrupted migration.", show_default=False)],
+    *,
+    applied: Annotated[
+        bool | None, typer.Option("--applied/--retry", help="Its work is there / run it again.", show_default=False)
+    ] = None,
+    reason: ReasonOption = "",
+    file: FileOption = None,
+) -> None:
+    """Decide about an interrupted migration. One that died after commits of its own."""
+    from migrate_graph.workflow.mark import resolve as decide
+
+    if applied is None:
+        raise UsageError("say how it is resolved", hint=f"migrate resolve {name} --applied, or --retry")
+    session = session_of(context)
+    project = session.project(file)
+    decide(project, name, applied=applied, reason=session.who_and_why(reason), observer=session.remark)
+    session.console.show(f"resolved: {listed([name])} {'counts as applied' if applied else 'will run again'}")

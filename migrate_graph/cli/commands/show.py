@@ -1,0 +1,114 @@
+"""`migrate show`: all about one migration or view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.commands.log import attempt_document, log_text
+from migrate_graph.cli.commands.status import migration_document, view_document, view_word
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import document
+from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
+from migrate_graph.cli.text import listed, moment
+from migrate_graph.core.model import Migration, View
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+    from migrate_graph.workflow.looking import Shown
+
+
+@command(Section.LOOK, "migrate show add_total_20260402_001", "migrate show InvoiceTotals --json")
+def show(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    file: FileOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried."""
+    from migrate_graph.workflow.looking import show as look_at
+    from migrate_graph.workflow.project import require_name
+
+    session = session_of(context)
+    project = session.project(file)
+    require_name(project, name)
+    shown = look_at(project, session.reading(project, offline=offline), name)
+    if json:
+        session.console.show_json(shown_document(shown))
+        return
+    for each in shown:
+        deliver_lines(session, shown_text(each, session.console.paint_out), None)
+
+
+def shown_text(shown: Shown, paint: Paint) -> Iterator[str]:
+    """Say everything known of one migration or view."""
+    declared = shown.declared
+    yield f"{paint(one_line(declared.name), 'bold')}  {shown.node.kind}  {paint(one_line(str(declared.source)), 'muted')}"
+    for line in declared.description.splitlines():
+        yield f"  {one_line(line.strip())}".rstrip()
+    yield ""
+    rows = _migration_rows(shown, declared) if isinstance(declared, Migration) else _view_rows(shown, declared)
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        yield f"  {paint(key.ljust(width), 'muted')}  {value}"
+    if shown.attempts:
+        yield ""
+        yield from log_text(shown.attempts, paint)
+
+
+def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
+    state = shown.state
+    assert state is not None  # noqa: S101 - a migration always has one
+    when = moment(state.when)
+    rows = [("state", f"{state.status}{f', {when}' if when else ''}")]
+    rows += [("detail", one_line(state.detail))] if state.detail else []
+    rows += [("requires", listed(shown.requires)), ("required by", listed(shown.dependents))]
+    rows += [("views", listed(shown.touches))] if shown.touches else []
+    rows += [("transaction", str(declared.transaction))]
+    rows += [("tags", listed(sorted(declared.tags)))] if declared.tags else []
+    return rows
+
+
+def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
+    state = shown.view_state
+    assert state is not None  # noqa: S101 - a view always has one
+    return [
+        ("state", view_word(state)),
+        ("window", one_line(window_of(declared))),
+        ("uses", listed(shown.requires)),
+        ("used by", listed(shown.dependents)),
+        ("touched by", listed(shown.touches)),
+    ]
+
+
+def window_of(view: View) -> str:
+    """Return the window of a view in words."""
+    parts = [f"since {view.since}" if view.since else "", f"until {view.until}" if view.until else ""]
+    parts.append(f"replaces {view.replaces}" if view.replaces else "")
+    return ", ".join(part for part in parts if part) or "always"
+
+
+def shown_document(shown: tuple[Shown, ...]) -> dict[str, Any]:
+    """Return everything known of a name."""
+    return document("show", {"nodes": [_shown(each) for each in shown]})
+
+
+def _shown(shown: Shown) -> dict[str, Any]:
+    state = (
+        migration_document(shown.state) if shown.state else view_document(shown.view_state) if shown.view_state else {}
+    )
+    return {
+        "kind": str(shown.node.kind),
+        **state,
+        "description": shown.declared.description,
+        "requires": list(shown.requires),
+        "dependents": list(shown.dependents),
+        "touches": list(shown.touches),
+        "attempts": [attempt_document(attempt) for attempt in shown.attempts],
+    }

@@ -1,0 +1,1 @@
+"""Take control of views that exist already."""

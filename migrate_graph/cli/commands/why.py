@@ -1,0 +1,131 @@
+"""`migrate why`: why something stands where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import document
+from migrate_graph.cli.options import FileOption, JsonOption, NameArgument
+from migrate_graph.cli.text import hanging, listed
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import Paint
+    from migrate_graph.workflow.looking import Why
+
+
+@command(
+    Section.LOOK,
+    "migrate why add_total_20260402_001",
+    "migrate why add_total_20260402_001 --before drop_legacy_20260403_001",
+)
+def why(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="OTHER", help="Compare with this one.", show_default=False)
+    ] = None,
+    file: FileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why something stands where it stands. By the path of edges, or the rule that broke the tie."""
+    from migrate_graph.workflow.looking import why as ask_why
+
+    session = session_of(context)
+    project = session.project(file)
+    answer = ask_why(project, name, before=before)
+    if json:
+        session.console.show_json(why_document(answer))
+        return
+    places = {view: str(each.source) for view, each in project.graph.views.items()}
+    places |= {migration: str(each.source) for migration, each in project.graph.migrations.items()}
+    deliver_lines(
+        session,
+        why_text(answer, session.console.paint_out, lambda known: places.get(known, ""), session.console.width),
+        None,
+    )
+
+
+def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int | None = None) -> Iterator[str]:
+    """Yield why something stands where it stands.
+
+    Args:
+        answer: what was found out.
+        paint: the colours.
+        place: gives file and line of a name.
+        width: of the terminal.
+    """
+    position = f"number {answer.position} in the order" if answer.position else "a view"
+    yield f"{paint(one_line(answer.name), 'bold')}  {position}  {paint(one_line(place(answer.name)), 'muted')}"
+    yield ""
+    rows = [
+        ("waits for", f"{listed(answer.waits_for)}{_in_all(answer.ancestors, len(answer.waits_for))}"),
+        ("waited for by", f"{listed(answer.waited_for_by)}{_in_all(answer.descendants, len(answer.waited_for_by))}"),
+    ]
+    if answer.touches:
+        rows.append(("opens" if answer.position else "opened by", listed(answer.touches)))
+    for key, value in rows:
+        yield f"  {paint(key.ljust(13), 'muted')}  {value}"
+    if answer.path or answer.tie_break:
+        yield ""
+        yield _why_heading(answer)
+    for before, kind, after in answer.path:
+        yield f"  '{one_line(after.name)}' {_EDGE_WORDS[kind]} '{one_line(before.name)}'  {paint(one_line(place(after.name)), 'muted')}"
+    for sentence in answer.tie_break:
+        yield from (f"  {line}" for line in hanging(one_line(sentence), column=2, width=width))
+
+
+_EDGE_WORDS = {
+    "requires": "requires",
+    "since": "lives since",
+    "until": "ends",
+    "uses": "uses",
+    "replaces": "replaces",
+    "touches": "is rebuilt by",
+}
+
+
+def _why_heading(answer: Why) -> str:
+    if not answer.earlier:
+        return "it runs first:"
+    if answer.position is None and not answer.path:
+        return f"'{one_line(answer.earlier)}' and '{one_line(answer.later)}':"
+    return f"'{one_line(answer.earlier)}' comes before '{one_line(answer.later)}':"
+
+
+def _in_all(total: int, shown: int) -> str:
+    return f"  ({total} in all)" if total > shown else ""
+
+
+def why_document(answer: Why) -> dict[str, Any]:
+    """Return why something stands where it stands."""
+    path = [
+        {
+            "before": before.name,
+            "before_kind": str(before.kind),
+            "kind": str(kind),
+            "after": after.name,
+            "after_kind": str(after.kind),
+        }
+        for before, kind, after in answer.path
+    ]
+    body = {
+        "name": answer.name,
+        "position": answer.position,
+        "waits_for": list(answer.waits_for),
+        "waited_for_by": list(answer.waited_for_by),
+        "ancestors": answer.ancestors,
+        "descendants": answer.descendants,
+        "touches": list(answer.touches),
+        "earlier": answer.earlier or None,
+        "later": answer.later or None,
+        "path": path,
+        "tie_break": list(answer.tie_break),
+    }
+    return document("why", body)

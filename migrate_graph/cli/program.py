@@ -1,0 +1,143 @@
+"""The program: its global options, and the commands that it finds in `cli/commands/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from migrate_graph import __version__
+from migrate_graph.cli import commands
+from migrate_graph.cli.command import DECLARED, Section, session_of
+from migrate_graph.cli.console import Color
+from migrate_graph.errors import UsageError
+
+Exit = typer.Exit
+
+# Typer 0.20 and later carry their own copy of click, older ones use the package: reached through what both export.
+UsageFault: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises when a command line cannot be parsed."""
+
+
+class CommandFolder(TyperGroup):
+    """The commands of a folder: each file is one, and is imported when it is typed; a folder is a group of its own."""
+
+    folder = commands.__name__
+
+    def names(self) -> dict[str, str]:
+        """Return the names of the commands, each with its module."""
+        found = iter_modules(import_module(self.folder).__path__)
+        return {each.name.replace("_", "-"): f"{self.folder}.{each.name}" for each in found}
+
+    def section_of(self, name: str) -> Section:
+        """Return the section of a command; that of a group is that of its first command."""
+        found = self.get_command(None, name)
+        if isinstance(found, CommandFolder):
+            return min(found.section_of(each) for each in found.names())
+        return DECLARED[self.names()[name]].section
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names by section."""
+        del ctx
+        sections = list(Section)
+        return sorted(self.names(), key=lambda name: (sections.index(self.section_of(name)), name))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, imported now; None when there is none of this name."""
+        del ctx
+        module = self.names().get(cmd_name)
+        if module is not None and cmd_name not in self.commands:
+            self.commands[cmd_name] = _command_of(cmd_name, module)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is typed; typer proposes the nearest of `commands`, so all must be known to it."""
+        if args and args[0] not in self.names():
+            self.list_commands(ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, section by section."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        for section in Section:
+            of_section = [name for name in names if self.section_of(name) is section]
+            if of_section:
+                with formatter.section(section.value):
+                    rows = [(name, self.get_command(ctx, name).get_short_help_str(limit)) for name in of_section]
+                    formatter.write_dl([(name.ljust(max(map(len, names))), text) for name, text in rows])
+
+
+def _command_of(name: str, module: str) -> Any:
+    """Import the file of a command, or make the group of a folder."""
+    imported = import_module(module)
+    if hasattr(imported, "__path__"):
+        group = type("Group", (CommandFolder,), {"folder": module})
+        return group(name=name, help=imported.__doc__, rich_markup_mode=None)
+    return typer.main.get_command_from_info(DECLARED[module].info, pretty_exceptions_short=False, rich_markup_mode=None)
+
+
+_program = typer.Typer(
+    name="migrate",
+    cls=CommandFolder,
+    # Plain help: rich would take 0.1 s, and cut the examples at the width of its boxes.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  migrate check\n  migrate plan --graph plan.svg\n  migrate apply",
+)
+
+
+@_program.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    *,
+    color: Annotated[
+        Color, typer.Option("--color", help="When to colour; else NO_COLOR, FORCE_COLOR, or a terminal.")
+    ] = Color.AUTO,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of migrate_graph itself.")] = False,
+    directory: Annotated[
+        Path | None,
+        typer.Option("-C", "--directory", metavar="DIR", help="Work there instead of here.", show_default=False),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    """Prove the graph of your migrations, draw the plan, apply it safely.
+
+    Without a command: migrate [PATH] is migrate apply [PATH], migrate -l is migrate status.
+    """
+    session = session_of(context)
+    if version:
+        session.console.show(f"migrate_graph {__version__}")
+        raise typer.Exit
+    session.console.recolor(color)
+    session.debug = debug
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise UsageError(f"cannot work in {directory}: {error.strerror}", hint="-C takes a directory") from error
+
+
+@cache
+def program() -> Any:
+    """Return the program as a group of commands."""
+    return typer.main.get_command(_program)
+
+
+def every_command(group: Any = None, path: str = "migrate") -> Iterator[tuple[str, Any]]:
+    """Yield every command with what is typed to reach it, in the order of the help."""
+    group = program() if group is None else group
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if isinstance(command, CommandFolder):
+            yield from every_command(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
