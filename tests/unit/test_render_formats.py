@@ -309,19 +309,45 @@ def test_a_layout_over_the_limit_is_ended_and_says_what_to_do(monkeypatch: pytes
 
 
 def test_the_limit_really_ends_the_process() -> None:
+    tangle = "".join(f"a{one} -> a{(one * 37 + step * 101) % 700};" for one in range(700) for step in range(1, 4))
     with pytest.raises(LayoutTimeout):
-        lay_out(to_dot(shop()), limit=0.01)
+        lay_out(f"digraph {{ {tangle} }}", limit=1)
+
+
+def test_time_on_the_clock_of_a_busy_machine_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dot").write_text("#!/bin/sh\nsleep 1.5\nexec cat\n")
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert lay_out("digraph {}", renderer=Renderer.DOT, limit=1) == b"digraph {}"
+
+
+def test_graphviz_is_compiled_once_for_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    svg = lay_out("digraph {}")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+    assert len(kept) == 1
+    inode = kept[0].stat()
+    assert lay_out("digraph {}") == svg
+    assert kept[0].stat().st_ino == inode.st_ino
+    assert kept[0].stat().st_mtime_ns == inode.st_mtime_ns
+
+
+def test_where_no_cache_can_be_written_the_picture_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    svg = lay_out("digraph {}")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    assert lay_out("digraph {}") == svg
 
 
 def test_a_second_try_takes_less_care(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     original = layout._run
 
-    def slow_once(command: list[str], dot: str, limit: float) -> subprocess.CompletedProcess[bytes]:
+    def slow_once(dot: str, limit: int, *words: str) -> subprocess.CompletedProcess[bytes]:
         seen.append(dot)
         if len(seen) == 1:
             raise LayoutTimeout
-        return original(command, dot, limit)
+        return original(dot, limit, *words)
 
     monkeypatch.setattr(layout, "_run", slow_once)
     assert render(shop(), "svg").startswith(b"<svg")

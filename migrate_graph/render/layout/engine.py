@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from enum import StrEnum
@@ -10,8 +11,10 @@ from pathlib import Path
 
 from migrate_graph.errors import UsageError
 
-TIME_LIMIT = 30.0
-"""Seconds for one layout: WebAssembly cannot be interrupted, and dot can take minutes on an unlucky graph."""
+TIME_LIMIT = 30
+"""Seconds of processor time for one layout: dot can take minutes on an unlucky graph."""
+_PATIENCE = 20
+"""How many times the limit a layout may take by the clock: a child that does nothing is not waited for for ever."""
 
 
 class Renderer(StrEnum):
@@ -27,14 +30,14 @@ class LayoutTimeout(Exception):  # noqa: N818 - names what happened; caught by w
     """The layout took longer than the limit and was ended."""
 
 
-def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO, limit: float = TIME_LIMIT) -> bytes:
+def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO, limit: int = TIME_LIMIT) -> bytes:
     """Lay out a graph.
 
     Args:
         dot: the source.
         wanted: `svg`, or `pdf` with a system dot.
         renderer: see `Renderer`.
-        limit: seconds.
+        limit: seconds of processor time.
 
     Raises:
         UsageError: the renderer is absent or refuses the graph.
@@ -46,8 +49,7 @@ def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO
         raise UsageError(
             "the embedded renderer cannot write PDF", hint="use --renderer dot with Graphviz installed, or write SVG"
         )
-    worker = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), wanted]
-    done = _run(worker, dot, limit)
+    done = _run(dot, limit, wanted)
     if done.returncode == 0:
         return done.stdout
     if renderer is Renderer.AUTO and shutil.which("dot"):
@@ -56,7 +58,7 @@ def lay_out(dot: str, *, wanted: str = "svg", renderer: Renderer = Renderer.AUTO
     raise UsageError(f"the embedded Graphviz could not draw this: {_reason(done)}", hint=hint)
 
 
-def _system(dot: str, wanted: str, limit: float) -> bytes:
+def _system(dot: str, wanted: str, limit: int) -> bytes:
     program = shutil.which("dot")
     if program is None:
         needs = "PDF needs" if wanted == "pdf" else "--renderer dot needs"
@@ -64,7 +66,7 @@ def _system(dot: str, wanted: str, limit: float) -> bytes:
             f"{needs} a system Graphviz, and there is no `dot` on the PATH",
             hint="install Graphviz, or write .svg or .png",
         )
-    done = _run([program, f"-T{wanted}"], dot, limit)
+    done = _run(dot, limit, wanted, program)
     if done.returncode:
         raise UsageError(
             f"dot could not draw this: {_reason(done)}", hint="try another format, or the embedded renderer"
@@ -72,11 +74,20 @@ def _system(dot: str, wanted: str, limit: float) -> bytes:
     return done.stdout
 
 
-def _run(command: list[str], dot: str, limit: float) -> subprocess.CompletedProcess[bytes]:
+def _run(dot: str, limit: int, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the worker.
+
+    Raises:
+        LayoutTimeout: it took longer than the limit.
+    """
+    worker = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), str(limit), *words]
     try:
-        return subprocess.run(command, input=dot.encode(), capture_output=True, timeout=limit, check=False)  # noqa: S603 - ours
+        done = subprocess.run(worker, input=dot.encode(), capture_output=True, timeout=_PATIENCE * limit, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
         raise LayoutTimeout from None
+    if done.returncode == -signal.SIGXCPU:
+        raise LayoutTimeout
+    return done
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
