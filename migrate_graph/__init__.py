@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrate_graph.authoring import ViewMigrationManager as ViewMigrationManager
@@ -11,51 +11,39 @@ if TYPE_CHECKING:
     from migrate_graph.authoring import migration as migration
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
+    from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
     from migrate_graph.config import Config as Config
+    from migrate_graph.loader.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
 
 __version__ = "0.1.0"
 
-# Where each name lives. They are fetched when asked for: `from migrate_graph import migration` in a migrations file
-# brings in neither networkx nor pyDAL nor typer.
-_HOMES = {
+# What migrations files import. It is fetched when it is asked for, and brings in neither networkx nor pyDAL nor typer;
+# every other name is one of edwh-migrate's.
+_OURS = {
     "migration": "authoring",
     "migrations": "authoring",
     "ViewMigrationManager": "authoring",
     "classproperty": "authoring",
     "progress": "authoring",
     "Config": "config",
-    "activate_migrations": "compat",
-    "console_hook": "compat",
-    "define_ewh_implemented_features": "compat",
-    "get_config": "compat",
-    "import_migrations": "compat",
-    "install_as_edwh_migrate": "compat",
-    "list_migrations": "compat",
-    "mark_migration": "compat",
-    "print_migrations_status_table": "compat",
-    "recover_database_from_backup": "compat",
-    "schema_versioned_lock_file": "compat",
-    "setup_db": "compat",
-    "should_run": "compat",
-    "DatabaseNotYetInitialized": "compat",
-    "InvalidConfigException": "compat",
-    "MigrateLockExists": "compat",
-    "MigrationFailed": "compat",
-    "RequimentsNotMet": "compat",
-    "UnknownConfigException": "compat",
+    "install_as_edwh_migrate": "loader.edwh_names",
 }
 
-__all__ = [  # noqa: PLE0604 - made of the table, in its order
-    *_HOMES,
-    "__version__",
-]
 
-
-def __getattr__(name: str) -> object:
-    if home := _HOMES.get(name):
+def __getattr__(name: str) -> Any:
+    if home := _OURS.get(name):
+        return getattr(import_module(f"{__name__}.{home}"), name)
+    if name == "__all__":
+        return sorted({*_OURS, *_of_edwh_migrate(), "__version__"})
+    if not name.startswith("_") and (home := _of_edwh_migrate().get(name)):
         return getattr(import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=import_module(__name__))
 
 
+def _of_edwh_migrate() -> dict[str, str]:
+    names: dict[str, str] = import_module(f"{__name__}.loader.edwh_names").FRONT_DOOR
+    return names
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_OURS, *_of_edwh_migrate()})

@@ -1,16 +1,9 @@
 """What a migrations file imports: `@migration`, `ViewMigrationManager`, and who listens to them."""
 
-from migrate_graph.authoring.declare import (
-    Collector,
-    MigrationStore,
-    ViewMigrationManager,
-    classproperty,
-    collecting,
-    declared_at,
-    migration,
-    migrations,
-)
+from migrate_graph.authoring.declare import migration
 from migrate_graph.authoring.running import Running, current, progress, running
+from migrate_graph.authoring.store import Collector, MigrationStore, collecting, migrations
+from migrate_graph.authoring.views import ViewMigrationManager, classproperty, declared_at
 
 __all__ = [
     "Collector",

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    pass
+    from migrate_graph.authoring.views import ViewMigrationManager
 
-if TYPE_CHECKING:
-    from migrate_graph.authoring.declare import ViewMigrationManager
+
+CURRENT_MIGRATION = "CURRENT_MIGRATION"
+"""The variable in which edwh-migrate's programs find the name of the running migration."""
 
 
 class ViewOpener(Protocol):

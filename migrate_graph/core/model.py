@@ -39,7 +39,7 @@ class BodyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BodyFacts:
-    """What the source text of a migration tells without running it (made by `analysis`).
+    """What the source text of a migration tells without running it (read by `loader.bodies`).
 
     Attributes:
         fingerprint: hash of the normalised syntax tree; comments and formatting do not count. Empty when the source
@@ -193,11 +193,9 @@ class Registry:
         views: in order of declaration.
         unreached: files beside these that declare something and are not imported.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
-        imports: what lets bodies that import while they run find the modules beside their file again; the loader's own.
     """
 
     migrations: tuple[Migration, ...] = ()
     views: tuple[View, ...] = ()
     unreached: tuple[UnreachedFile, ...] = ()
     root: str = ""
-    imports: Any = field(default=None, repr=False, compare=False)

@@ -5,22 +5,35 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
 from migrate_graph.loader.bodies import Sources, definition_of, facts_of
 from migrate_graph.loader.faults import as_load_errors
-from migrate_graph.loader.imports import ProjectImports, edwh_migrate_modules, run_file
+from migrate_graph.loader.imports import ProjectImports, run_file
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.unreachable import unreached_files
 
-__all__ = ["build_registry", "edwh_migrate_modules", "load", "user_imports"]
+__all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of running a migrations file.
+
+    Attributes:
+        registry: what was declared.
+        imports: lets bodies that import while they run find the modules beside their file again.
+    """
+
+    registry: Registry
+    imports: ProjectImports
 
 
 def load(path: Path, *, root: Path | None = None) -> Registry:
-    """Run a migrations file, with everything it imports, and give what was declared.
+    """Return what a migrations file declares, with everything it imports; for those who run no bodies.
 
     Args:
         path: a Python file, or a directory that holds a `migrations.py`.
@@ -30,6 +43,11 @@ def load(path: Path, *, root: Path | None = None) -> Registry:
     Raises:
         LoadError: it does not exist, or it does not run.
     """
+    return load_project(path, root=root).registry
+
+
+def load_project(path: Path, *, root: Path | None = None) -> Loaded:
+    """Run a migrations file, with everything it imports; the arguments and errors are those of `load`."""
     file = file_at(Path(path)).absolute()
     places = Places(root_of(file, root), file.parent)
     imports = ProjectImports(file.parent)
@@ -44,23 +62,23 @@ def load(path: Path, *, root: Path | None = None) -> Registry:
             unreached=unreached_files(file, places, collector),
             directory=places.directory,
         )
-    return replace(registry, imports=imports)
+    return Loaded(registry, imports)
 
 
 @contextlib.contextmanager
-def user_imports(registry: Registry) -> Iterator[None]:
-    """Make the modules of a loaded registry importable again: bodies may import while they run.
+def user_imports(imports: ProjectImports | None) -> Iterator[None]:
+    """Make the modules of a loaded project importable again: bodies may import while they run.
 
     They find the very modules that were loaded; what they import for the first time is cleared away after.
 
     Args:
-        registry: given by `load`; for any other one nothing happens.
+        imports: given by `load_project`; None for declarations of the process: nothing happens.
     """
-    if not isinstance(registry.imports, ProjectImports):
+    if imports is None:
         yield
         return
     # A module imported this late may declare something; it is no part of the run, and must not reach the default store.
-    with collecting() as collector, registry.imports.opened(collector):
+    with collecting() as collector, imports.opened(collector):
         yield
 
 

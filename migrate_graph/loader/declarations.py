@@ -1,41 +1,67 @@
-"""What a file would declare, found in its text without running it."""
+"""What files would declare, found in their text without running them."""
 
 from __future__ import annotations
 
 import ast
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from migrate_graph.loader.edwh_names import MODULES, PACKAGE
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_WORD_MODULES = frozenset(
-    {
-        "migrate_graph",
-        "migrate_graph.authoring",
-        "edwh_migrate",
-        "edwh_migrate.migrate",
-        "edwh_migrate.view_migration_manager",
-    }
-)
+_WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})
 _WORDS = ("migration", "ViewMigrationManager")
 _HOOKS = frozenset({"up", "down"})
 
 
-def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> tuple[tuple[str, int], ...]:
-    """Find what a file would declare, from its text; a file that is no Python declares nothing.
+Declared: TypeAlias = tuple[tuple[str, int], ...]
+"""Name and line of each migration and each concrete view manager of a file, in order."""
+
+
+def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> Declared:
+    """Return what a file would declare, from its text; a file that is no Python declares nothing.
 
     Args:
         text: of the file.
         managers: classes known to be view managers, with which of `up` and `down` each has.
-
-    Returns:
-        Name and line of each migration and each concrete view manager, in order.
     """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    statements = list(_module_statements(tree))
+    return _found_in(_statements_of(text), dict(managers))
+
+
+def names_below(directory: Path, *, most_files: int) -> list[str]:
+    """Return the names that the files below a directory would declare, sorted.
+
+    Args:
+        directory: looked through, without environments, other projects and tests.
+        most_files: no more files than this are looked at.
+    """
+    texts = {path: read_bytes(path) for path in islice(python_files(directory), most_files)}
+    parsed: dict[Path, list[ast.stmt]] = {}
+    managers: dict[str, frozenset[str]] = {}
+    while True:  # a manager may derive from one of a file that comes later
+        known, words = len(managers), mentions_of(managers)
+        for path, text in texts.items():
+            if path not in parsed and words.search(text):
+                parsed[path] = _statements_of(text)
+        found = [name for statements in parsed.values() for name, _ in _found_in(statements, managers)]
+        if len(managers) == known:
+            return sorted({*found})
+
+
+def mentions_of(managers: Iterable[str]) -> re.Pattern[bytes]:
+    """Return what finds out quickly whether a text can declare anything: our packages, or a view manager to derive from."""
+    words = (*managers, "migrate_graph", PACKAGE)
+    return re.compile(rb"\b(?:%s)\b" % b"|".join(re.escape(name).encode() for name in words))
+
+
+def _found_in(statements: list[ast.stmt], known: dict[str, frozenset[str]]) -> Declared:
+    """Return what the statements of a file declare; the view managers among them are added to those known."""
     words = _imported_words(statements)
-    known = {**managers, **{name: frozenset[str]() for name, word in words.items() if word == "ViewMigrationManager"}}
+    known.update({name: frozenset[str]() for name, word in words.items() if word == "ViewMigrationManager"})
     found: list[tuple[str, int]] = []
     for node in statements:
         if isinstance(node, ast.ClassDef):
@@ -49,6 +75,13 @@ def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> tupl
         else:
             found += _direct_declarations(node, words)
     return tuple(found)
+
+
+def _statements_of(text: bytes) -> list[ast.stmt]:
+    try:
+        return list(_module_statements(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
 
 
 def _module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -124,3 +157,41 @@ def _direct_declarations(node: ast.stmt, words: Mapping[str, str]) -> list[tuple
     if not (isinstance(value, ast.Call) and _is_migration_word(value, words)):
         return []
     return [(argument.id, value.lineno) for argument in value.args[:1] if isinstance(argument, ast.Name)]
+
+
+# --- the files of a project ----------------------------------------------------------------------------------------
+
+# A migrations file may lie in somebody's home directory: looking around must stay cheap.
+_MOST_FILES = 2_000
+_MOST_DIRECTORIES = 2_000
+_SKIPPED_DIRECTORIES = frozenset({"node_modules", "__pycache__", "site-packages", "dist-packages", "test", "tests"})
+_SKIPPED_FILES = re.compile(r"(test_.*|.*_test|conftest|setup)\.py")
+# What makes a directory another project, or an environment.
+_ROOT_MARKS = frozenset({"pyvenv.cfg", "pyproject.toml", "setup.py", ".git", "conda-meta"})
+
+
+def python_files(directory: Path) -> Iterator[Path]:
+    """Yield the Python files below a directory in a fixed order, without environments, other projects and tests."""
+    files = directories = 0
+    for folder, below, names in os.walk(directory):
+        directories += 1
+        if directories > _MOST_DIRECTORIES:
+            return
+        if Path(folder) != directory and _ROOT_MARKS & {*below, *names}:
+            below.clear()
+            continue
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in _SKIPPED_DIRECTORIES)
+        for name in sorted(names):
+            if name.endswith(".py") and not name.startswith(".") and not _SKIPPED_FILES.fullmatch(name):
+                files += 1
+                if files > _MOST_FILES:
+                    return
+                yield Path(folder) / name
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; nothing when it cannot be read."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""

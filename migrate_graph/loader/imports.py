@@ -10,13 +10,13 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from migrate_graph import authoring
 from migrate_graph.core.model import Migration
+from migrate_graph.loader.edwh_names import PACKAGE, edwh_migrate_modules
 from migrate_graph.loader.paths import is_below
 from migrate_graph.user_files import is_user_file
 
@@ -127,7 +127,7 @@ class ProjectImports:
                 sys.path[:] = path
                 fresh = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
                 self._modules = {name: fresh[name] for name in self._own(fresh, collector)}
-                _take([*self._modules, *(name for name in fresh if _root(name) == "edwh_migrate")])
+                _take([*self._modules, *(name for name in fresh if _root(name) == PACKAGE)])
                 _put(hidden)
 
     def _in_the_way(self, modules: Mapping[str, ModuleType]) -> set[str]:
@@ -136,13 +136,13 @@ class ProjectImports:
         The real edwh_migrate; modules that declared something, for that went elsewhere; those of this project that speak
         our words, likewise; those of another project that are called like a file of this one.
         """
-        found = {name for name in modules if _root(name) == "edwh_migrate"} | _declaring(modules)
+        found = {name for name in modules if _root(name) == PACKAGE} | _declaring(modules)
         for name, module in modules.items():
             file = _file_of(module)
             if name == "__main__" or file is None or not is_user_file(file):
                 continue
             if is_below(Path(file), self.directory):
-                found |= {name} if _roots_in(module) & {"migrate_graph", "edwh_migrate"} else set()
+                found |= {name} if _roots_in(module) & {"migrate_graph", PACKAGE} else set()
             elif self._has(_root(name)):
                 found.add(name)
         return found
@@ -178,7 +178,7 @@ def _root(name: str) -> str:
 
 def _is_free(name: str) -> bool:
     """Return whether a user's file may go by this name."""
-    return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", "edwh_migrate"}
+    return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", PACKAGE}
 
 
 def _take(names: Iterable[str]) -> None:
@@ -225,7 +225,7 @@ def _roots_in(module: ModuleType) -> set[str]:
 def _declaring(modules: Mapping[str, ModuleType]) -> set[str]:
     """Find the modules whose declarations went into a default store: ours, or the real edwh_migrate's."""
     found: set[str] = set()
-    for speaker in (authoring, modules.get("edwh_migrate")):
+    for speaker in (authoring, modules.get(PACKAGE)):
         bodies: Iterable[Any] = (declared.body for _, declared in getattr(speaker, "migrations", ()))
         managers = _subclasses(getattr(speaker, "ViewMigrationManager", None))
         found |= {str(getattr(each, "__module__", None)) for each in (*bodies, *managers)}
@@ -238,62 +238,3 @@ def _subclasses(base: type | None) -> Iterator[type]:
         for kind in kinds:
             yield kind
             yield from _subclasses(kind)
-
-
-# --- the name edwh_migrate ---------------------------------------------------------------------------------------
-
-# Where the names of each module live. The front door first: what it has needs no pyDAL.
-_HOMES: dict[str, tuple[str, ...]] = {
-    "edwh_migrate": ("migrate_graph",),
-    "edwh_migrate.migrate": ("migrate_graph", "migrate_graph.compat"),
-    "edwh_migrate.view_migration_manager": ("migrate_graph.authoring",),
-    "edwh_migrate.helpers": ("migrate_graph.authoring",),
-    "edwh_migrate.constants": (),
-    "edwh_migrate.postgres": ("migrate_graph.compat",),
-    "edwh_migrate.__about__": (),
-}
-_EXPORTED = [
-    "migration",
-    "migrations",
-    "activate_migrations",
-    "setup_db",
-    "recover_database_from_backup",
-    "InvalidConfigException",
-    "UnknownConfigException",
-    "Config",
-    "get_config",
-    "console_hook",
-    "list_migrations",
-    "mark_migration",
-    "ViewMigrationManager",
-    "classproperty",
-]
-_LITERALS: dict[str, dict[str, Any]] = {
-    "edwh_migrate": {"__path__": [], "__all__": _EXPORTED},
-    "edwh_migrate.constants": {"CURRENT_MIGRATION": "CURRENT_MIGRATION"},
-    # The version whose behaviour this is: programs compare it.
-    "edwh_migrate.__about__": {"__version__": "2.1.0"},
-}
-
-
-class _CompatibleModule(ModuleType):
-    """A module of edwh-migrate: each name is looked up in its home when it is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("__"):
-            for home in _HOMES[self.__name__]:
-                with contextlib.suppress(AttributeError):
-                    return getattr(import_module(home), name)
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*vars(self), *_EXPORTED})
-
-
-def edwh_migrate_modules() -> dict[str, ModuleType]:
-    """Return modules that answer to edwh-migrate's names, by name, packages first; `sys.modules` is not touched."""
-    modules: dict[str, ModuleType] = {}
-    for name in _HOMES:
-        modules[name] = _CompatibleModule(name, "edwh-migrate's names, spoken by migrate_graph.")
-        vars(modules[name]).update(_LITERALS.get(name, {}), __package__="edwh_migrate")
-    return modules

@@ -142,7 +142,7 @@ class _Run:
             options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast),
             root=str(self._project.root),
         )
-        with user_imports(self._project.registry):  # bodies may import what lies beside their file
+        with user_imports(self._project.imports):  # bodies may import what lies beside their file
             return executor.run(self._plan, self._project.graph, self._reading.history)
 
     def fake(self) -> RunFinished:
@@ -226,7 +226,7 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer, int
     living = graph.live_views(history.applied)
     work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
     try:
-        with interruption.stopping(work.cancel), user_imports(project.registry):
+        with interruption.stopping(work.cancel), user_imports(project.imports):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
             managers = [graph.views[name].manager(work.db) for name in order]
             missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)

@@ -13,7 +13,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.model import Registry, View
 from migrate_graph.core.rules import Finding, RuleSettings, check
 from migrate_graph.errors import InvalidGraph, UsageError
-from migrate_graph.loader import load
+from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.messages import counted, did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
@@ -41,6 +41,7 @@ class Project:
         name: to show: the name of the directory that holds the migrations file.
         ordering: how ties are broken.
         one_of_many: the migrations file was named, and is not the configured one: others may lie beside it.
+        imports: lets bodies import what lies beside their file; None for declarations of the process.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Project:
     name: str
     ordering: Ordering
     one_of_many: bool = False
+    imports: ProjectImports | None = None
 
     def line_of(self, source: SourceLocation) -> str:
         """Return the text of a place in the user's files; empty when it cannot be read."""
@@ -89,17 +91,18 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
     """
     base = (root or Path.cwd()).absolute()
     target = base / (path if path is not None else config.migrations_file)
-    registry = load(target, root=base)
+    loaded = load_project(target, root=base)
     file = target / "migrations.py" if target.is_dir() else target
     return Project(
         config=config,
-        registry=registry,
-        graph=build_graph(registry),
+        registry=loaded.registry,
+        graph=build_graph(loaded.registry),
         path=file,
         root=base,
         name=file.resolve().parent.name or "project",
         ordering=Ordering(config.migration_ordering_mode),
         one_of_many=path is not None and target.is_file() and not _is_same(target, base / config.migrations_file),
+        imports=loaded.imports,
     )
 
 

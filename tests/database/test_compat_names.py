@@ -50,24 +50,25 @@ EXPORTED = [
     "ViewMigrationManager", "classproperty",
 ]  # fmt: skip
 
-INSIDE = [
-    ("edwh_migrate.migrate", "DatabaseNotYetInitialized"),
-    ("edwh_migrate.migrate", "RequimentsNotMet"),
-    ("edwh_migrate.migrate", "MigrateLockExists"),
-    ("edwh_migrate.migrate", "MigrationFailed"),
-    ("edwh_migrate.migrate", "should_run"),
-    ("edwh_migrate.migrate", "schema_versioned_lock_file"),
-    ("edwh_migrate.migrate", "import_migrations"),
-    ("edwh_migrate.migrate", "define_ewh_implemented_features"),
-    ("edwh_migrate.migrate", "print_migrations_status_table"),
-    ("edwh_migrate.migrate", "Migration"),
-    ("edwh_migrate.migrate", "migrations"),
-    ("edwh_migrate.postgres", "PostgresError"),
-    ("edwh_migrate.postgres", "PostgresUndefinedTable"),
-    ("edwh_migrate.view_migration_manager", "ViewMigrationManager"),
-    ("edwh_migrate.helpers", "classproperty"),
-    ("edwh_migrate.constants", "CURRENT_MIGRATION"),
-    ("edwh_migrate.__about__", "__version__"),
+# Read from edwh-migrate 2.1.0 with vars(): what its modules hold besides imports and private names.
+INSIDE = {
+    "edwh_migrate.migrate": """
+        BaseEDWHMigrateException CURRENT_MIGRATION Config DatabaseNotYetInitialized EDWHMigrateException InvalidConfigException
+        MIGRATION_SUFFIX_RE MigrateLockExists Migration MigrationFailed MigrationFn MigrationOrderingMode MigrationStore
+        PostgresError PostgresUndefinedTable RequimentsNotMet TEN_MINUTES UnknownConfigException
+        VALID_MIGRATION_ORDERING_MODES activate_migrations console_hook define_ewh_implemented_features get_config
+        import_migrations list_migrations mark_migration migration migrations print_migrations_status_table
+        recover_database_from_backup schema_versioned_lock_file setup_db should_run truncate_appname try_setup_db
+        _console_hook _get_config
+    """,
+    "edwh_migrate.postgres": "PostgresError PostgresUndefinedTable",
+    "edwh_migrate.view_migration_manager": "ViewMigrationManager classproperty CURRENT_MIGRATION",
+    "edwh_migrate.helpers": "classproperty",
+    "edwh_migrate.constants": "CURRENT_MIGRATION",
+    "edwh_migrate.__about__": "__version__",
+}
+OLD_NAMES = [("edwh_migrate", name) for name in EXPORTED] + [
+    (module, name) for module, names in INSIDE.items() for name in names.split()
 ]
 
 
@@ -91,7 +92,7 @@ def test_the_front_door_exports_the_name(name: str) -> None:
     assert getattr(migrate_graph, name) is not None
 
 
-@pytest.mark.parametrize(("module", "name"), [("edwh_migrate", name) for name in EXPORTED] + INSIDE)
+@pytest.mark.parametrize(("module", "name"), OLD_NAMES)
 def test_programs_can_import_it_by_its_old_name(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for known in [name for name in sys.modules if name.partition(".")[0] == "edwh_migrate"]:
         monkeypatch.delitem(sys.modules, known)
@@ -118,16 +119,22 @@ def test_exceptions_are_caught_by_the_clauses_of_both_worlds() -> None:
 def test_the_drivers_exceptions() -> None:
     import psycopg2
 
-    assert compat.PostgresError is psycopg2.Error
-    assert issubclass(compat.PostgresUndefinedTable, psycopg2.Error)
+    from migrate_graph.compat import drivers
+
+    assert drivers.PostgresError is psycopg2.Error
+    assert issubclass(drivers.PostgresUndefinedTable, psycopg2.Error)
 
 
-def test_without_the_driver_there_are_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "psycopg2", None)
-    monkeypatch.setitem(sys.modules, "psycopg2.errors", None)
-    assert issubclass(compat.PostgresError, Exception)
-    with pytest.raises(AttributeError):
-        _ = compat.NoSuchName
+def test_without_the_driver_there_are_stand_ins() -> None:
+    code = """
+        import sys
+        sys.modules["psycopg2"] = sys.modules["psycopg2.errors"] = None
+        import migrate_graph
+        migrate_graph.install_as_edwh_migrate()
+        from edwh_migrate.postgres import PostgresError, PostgresUndefinedTable
+        assert issubclass(PostgresError, Exception) and issubclass(PostgresUndefinedTable, Exception)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_importing_the_compatible_names_brings_in_no_database_and_no_terminal() -> None:
@@ -161,3 +168,41 @@ def test_a_program_whose_third_parties_say_edwh_migrate(tmp_path: Path) -> None:
         assert not thirdparty.features.should_run(db, "third_party_1")
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=tmp_path)
+
+
+def test_the_modules_look_like_an_installed_package() -> None:
+    code = """
+        import importlib.util, sys
+        import migrate_graph
+        migrate_graph.install_as_edwh_migrate()
+        import edwh_migrate
+        assert edwh_migrate.migrate.setup_db is migrate_graph.setup_db  # a submodule as an attribute
+        assert importlib.util.find_spec("edwh_migrate") is not None
+        assert importlib.util.find_spec("edwh_migrate.migrate") is not None
+        assert edwh_migrate.__about__.__version__ == "2.1.0"
+        namespace = {}
+        exec("from edwh_migrate import *", namespace)
+        assert namespace["migration"] is migrate_graph.migration and "setup_db" in namespace
+        try:
+            import edwh_migrate.nothing
+        except ModuleNotFoundError:
+            pass
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_the_script_of_2_1_0_ends_the_process(tmp_path: Path) -> None:
+    code = """
+        import migrate_graph
+        migrate_graph.install_as_edwh_migrate()
+        from edwh_migrate.migrate import console_hook
+        console_hook()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), "--help"],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, "migrate" in done.stdout) == (0, True)

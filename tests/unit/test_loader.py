@@ -12,7 +12,8 @@ import pytest
 
 from migrate_graph.core.model import BodyKind, Registry
 from migrate_graph.errors import LoadError
-from migrate_graph.loader import edwh_migrate_modules, load, user_imports
+from migrate_graph.loader import load, load_project, user_imports
+from migrate_graph.loader.edwh_names import edwh_migrate_modules
 
 ONE = "from migrate_graph import migration\n@migration\ndef {0}(db): return True\n"
 VIEW = """
@@ -429,17 +430,18 @@ def test_bodies_find_the_modules_they_were_loaded_with(project: Project) -> None
             "lib/far.py": "",
         }
     )
-    registry = load(root)
+    loaded = load_project(root)
+    registry = loaded.registry
     (m,) = registry.migrations
     with pytest.raises(ModuleNotFoundError):
         m("db")
     for _ in range(2):
-        with user_imports(registry):
+        with user_imports(loaded.imports):
             state = m("db")
     assert state.seen == ["late", "late"]
     assert registry.unreached != ()
     sys.modules.pop("far", None)
-    with user_imports(Registry()):
+    with user_imports(None):
         pass
 
 

@@ -1,0 +1,169 @@
+"""Who listens to declarations: the collector of a loading, or the default store of the process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from migrate_graph.authoring.values import Body, Requirement, migration_of
+from migrate_graph.core.model import Migration, Registry
+
+if TYPE_CHECKING:
+    from migrate_graph.authoring.views import ViewMigrationManager
+
+
+@dataclass(slots=True)
+class Collector:
+    """What was declared while it was open, unjudged: duplicates and unknown requirements are kept.
+
+    Attributes:
+        migrations: in order of declaration.
+        managers: concrete view managers, in order of declaration.
+    """
+
+    migrations: list[Migration] = field(default_factory=list)
+    managers: list[type[ViewMigrationManager]] = field(default_factory=list)
+
+
+_collector: ContextVar[Collector | None] = ContextVar("migrate_graph_collector", default=None)
+
+
+def is_collecting() -> bool:
+    """Return whether declarations land in a collector just now."""
+    return _collector.get() is not None
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Let declarations land in a collector of their own instead of the default store."""
+    collector = Collector()
+    token = _collector.set(collector)
+    try:
+        yield collector
+    finally:
+        _collector.reset(token)
+
+
+class MigrationStore:
+    """Declarations made in the process with no collector open, as edwh-migrate keeps them.
+
+    While a collector is open it shows and fills that collector instead: a migrations file that looks at `migrations`
+    sees what the file has declared so far.
+    """
+
+    def __init__(self) -> None:
+        self._declared = Collector()
+        self._deferred = False
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """The declared migrations, in order of rank."""
+        return (_collector.get() or self._declared).migrations
+
+    @property
+    def managers(self) -> list[type[ViewMigrationManager]]:
+        """The declared view managers, in order of declaration; `reset()` leaves them, they are classes and stay."""
+        return (_collector.get() or self._declared).managers
+
+    def has(self, name: str) -> bool:
+        """Return whether a migration of this name is declared."""
+        return any(declared.name == name for declared in self.migrations)
+
+    def list(self) -> OrderedDict[str, Migration]:
+        """Return the declared migrations by name, in order of rank."""
+        return OrderedDict(iter(self))
+
+    def reset(self) -> None:
+        """Forget the declared migrations."""
+        self.migrations.clear()
+
+    @contextmanager
+    def defer_dependency_validation(self) -> Iterator[None]:
+        """Accept unknown requirements until `resolve_order`; used while several files are imported."""
+        before, self._deferred = self._deferred, True
+        try:
+            yield
+        finally:
+            self._deferred = before
+
+    def register_ordered(self, fn: Body, requires: Iterable[Requirement] = ()) -> Migration:
+        """Declare a function as a migration; `@migration` is the word to use.
+
+        Args:
+            fn: the body.
+            requires: what must be installed before.
+
+        Raises:
+            ValueError: the name is taken, or a requirement is unknown.
+        """
+        return self.add(migration_of(fn, requires, position=len(self)))
+
+    def add(self, declared: Migration) -> Migration:
+        """Take a declaration: into the open collector unjudged, else right after the last of its requirements.
+
+        Raises:
+            ValueError: with no collector open: the name is taken, or a requirement is unknown.
+        """
+        if _collector.get() is not None:
+            self.migrations.append(declared)
+            return declared
+        if self.has(declared.name):
+            raise ValueError(f"Duplicate migration name {declared.name}")
+        rank = len(self)
+        if declared.requires and not self._deferred:
+            rank = 1 + max(self._rank_of(name, of=declared.name) for name in declared.requires)
+        self.migrations.insert(rank, declared)
+        return declared
+
+    def _rank_of(self, name: str, *, of: str) -> int:
+        for rank, declared in enumerate(self.migrations):
+            if declared.name == name:
+                return rank
+        raise _unknown(name, of=of)
+
+    def resolve_order(self, ordering: str = "legacy") -> None:
+        """Put the declared migrations into the order in which they run.
+
+        Args:
+            ordering: `"legacy"` or `"intertwined"`.
+
+        Raises:
+            ValueError: a requirement is unknown, or requirements form a circle.
+        """
+        from migrate_graph.core.graph import Ordering, build_graph
+
+        by_name = dict(self)
+        for declared in by_name.values():
+            for name in declared.requires:
+                if name not in by_name:
+                    raise _unknown(name, of=declared.name)
+        ranked = tuple(replace(declared, position=rank) for rank, declared in enumerate(self.migrations))
+        graph = build_graph(Registry(migrations=ranked))
+        if rings := list(graph.cycles()):
+            drawn = "; ".join(" → ".join(map(str, ring)) for ring in rings)
+            raise ValueError(f"circular dependency detected among migrations: {drawn}")
+        self.migrations[:] = [by_name[name] for name in graph.order(Ordering(ordering))]
+
+    def __iter__(self) -> Iterator[tuple[str, Migration]]:
+        return ((declared.name, declared) for declared in self.migrations)
+
+    def __len__(self) -> int:
+        return len(self.migrations)
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations)
+
+    def __repr__(self) -> str:
+        return f"<MigrationStore of {len(self)}>"
+
+
+def _unknown(name: str, *, of: str) -> ValueError:
+    return ValueError(f"{of} depends on {name} which is unknown.")
+
+
+migrations = MigrationStore()
+"""The default store: what is declared in this process while no file is being loaded."""

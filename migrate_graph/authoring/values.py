@@ -1,0 +1,90 @@
+"""Makes the value of a declaration: its name, what it requires, its kind and its place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from migrate_graph.core.model import BodyKind, Migration
+from migrate_graph.user_files import SourceLocation
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+Body: TypeAlias = Callable[[Any], Any]
+Requirement: TypeAlias = "str | Migration | Body"
+
+
+def migration_of(
+    body: Body, requires: Requirement | Iterable[Requirement] | None, *, position: int, **more: Any
+) -> Migration:
+    """Return the migration that a function is declared as.
+
+    Args:
+        body: the function, or a migration made of it.
+        requires: what must be installed before.
+        position: how many migrations were declared before it.
+        more: further fields of `Migration`.
+
+    Raises:
+        TypeError: something that is no migration is required, or what is declared has no name.
+    """
+    body = body.function if isinstance(body, Migration) else body
+    return Migration(
+        name=name_of(body, what="a migration"),
+        function=body,
+        requires=names_of(requires, what="requires"),
+        position=position,
+        source=source_of(body),
+        kind=kind_of(body),
+        **more,
+    )
+
+
+def name_of(value: object, *, what: str) -> str:
+    """Return the name of a migration, a view manager, a function, or the name itself."""
+    if isinstance(value, str):
+        return value
+    while isinstance(value, functools.partial):
+        value = value.func
+    name = getattr(value, "__name__", None)
+    if callable(value) and isinstance(name, str):
+        return name
+    raise TypeError(f"{what}: {value!r} is neither a name nor something that has one")
+
+
+def names_of(values: object, *, what: str) -> tuple[str, ...]:
+    """Return the names of one or several declared things, each once (`requires=['a', 'a']` needs `a` only once)."""
+    if values is None or values == "":
+        return ()
+    if isinstance(values, str) or callable(values) or not isinstance(values, Iterable):
+        values = (values,)
+    return tuple(dict.fromkeys(name_of(value, what=what) for value in values))
+
+
+def kind_of(body: Body) -> BodyKind:
+    """Return whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
+    if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
+        return BodyKind.COROUTINE
+    return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
+
+
+def source_of(body: Body) -> SourceLocation:
+    """Return where the body's code starts; without code (a partial, a C function): where it is declared."""
+    inner: Any = body
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    code = getattr(inspect.unwrap(inner), "__code__", None)
+    if code is not None:
+        return SourceLocation(code.co_filename, code.co_firstlineno)
+    return declaring_line(lambda frame: not str(frame.f_globals.get("__name__")).startswith(__package__))
+
+
+def declaring_line(wanted: Callable[[FrameType], bool]) -> SourceLocation:
+    """Return the line that the innermost wanted frame of the stack is executing."""
+    frame = inspect.currentframe()
+    while frame is not None and not wanted(frame):
+        frame = frame.f_back
+    return SourceLocation("<unknown>", 1) if frame is None else SourceLocation(frame.f_code.co_filename, frame.f_lineno)

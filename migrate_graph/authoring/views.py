@@ -1,0 +1,262 @@
+"""The base class of view managers, and what they do outside a run."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from migrate_graph.authoring.running import ViewOpener, current
+from migrate_graph.authoring.store import is_collecting, migrations
+from migrate_graph.authoring.values import declaring_line, names_of
+from migrate_graph.core.model import Registry, View
+from migrate_graph.errors import UsageError
+from migrate_graph.user_files import SourceLocation
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from migrate_graph.core.graph import MigrationGraph, ViewBlock
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class classproperty(Generic[T_co]):  # noqa: N801 - edwh-migrate's name, used as a decorator
+    """A property of a class, read without an instance.
+
+    Args:
+        fget: takes the class, gives the value.
+    """
+
+    def __init__(self, fget: Callable[[Any], T_co]) -> None:
+        self.fget = fget
+        self.__doc__ = fget.__doc__
+
+    def __get__(self, obj: object, owner: type | None = None) -> T_co:
+        return self.fget(type(obj) if owner is None else owner)
+
+
+_declared_at: WeakKeyDictionary[type[ViewMigrationManager], SourceLocation] = WeakKeyDictionary()
+"""Every concrete manager of this process and where its class statement stands, in order of declaration."""
+
+
+class ViewMigrationManager(abc.ABC):
+    """Takes a database view down before a migration changes what it reads, and brings it up after.
+
+    A concrete subclass (with `up` and `down`) is one version of one view. `with V(db):` inside a migration runs
+    `down()` on V and on every living view that uses it, dependents first, and `up()` when the block is left,
+    dependencies first.
+
+    Attributes:
+        uses: the managers whose views this one reads.
+        since: the migration that creates the view; until then it does not live. A migration or its name.
+        until: the migration after which the view no longer lives. A migration or its name.
+        replaces: the manager that this one takes over from.
+        db: the database, a pyDAL `DAL`.
+    """
+
+    @classproperty
+    def uses(cls) -> Any:  # noqa: N805 - a classproperty is given the class
+        """Managers whose views this one reads; not declared here."""
+        return ()
+
+    since: ClassVar[Any] = ""
+    until: ClassVar[Any] = ""
+    replaces: ClassVar[Any] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if inspect.isabstract(cls):
+            return
+        source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
+        _declared_at[cls] = source
+        if not cls.declares("uses"):
+            # As edwh-migrate: allowed, and worth a word. The line shown is the line of the class.
+            warnings.warn_explicit(
+                f"{cls.__name__} does not say which views it uses; write uses = () if it uses none",
+                UserWarning,
+                source.path,
+                source.line,
+            )
+        same = [known for known in migrations.managers if _identity(known) == _identity(cls)]
+        if not is_collecting() and same:  # its module was executed again: the new class takes its place
+            migrations.managers.remove(same[0])
+        migrations.managers.append(cls)
+
+    def __init__(self, db: Any, cache: dict[Any, Any] | None = None) -> None:  # noqa: ARG002 - edwh-migrate passes one
+        self.db = db
+        self._openers: list[ViewOpener] = []
+
+    @abc.abstractmethod
+    def up(self) -> None:
+        """Create the view."""
+
+    @abc.abstractmethod
+    def down(self) -> None:
+        """Drop the view."""
+
+    @classmethod
+    def declares(cls, name: str) -> bool:
+        """Return whether the class or a base of it says what `uses`, `since`, `until` or `replaces` is."""
+        return any(name in vars(base) for base in cls.__mro__ if base is not ViewMigrationManager)
+
+    @classmethod
+    def evaluated(cls, name: str) -> Any:
+        """Return what `uses`, `since`, `until` or `replaces` says, be it an attribute, a classproperty or a property.
+
+        A property is evaluated on an instance made without `__init__`: there is no database when the graph is built.
+        """
+        value = getattr(cls, name)
+        if isinstance(value, property | functools.cached_property):
+            value = getattr(cls.__new__(cls), name)
+        return value
+
+    @classmethod
+    def as_view(cls, *, position: int = 0) -> View:
+        """Return the value that the graph is built from.
+
+        Args:
+            position: how many views were declared before it.
+
+        Raises:
+            TypeError: something that is no view manager is used or replaced, or no migration is named.
+        """
+        since, until = (names_of(cls.evaluated(word), what=f"{cls.__name__}.{word}") for word in ("since", "until"))
+        replaces = names_of(cls.evaluated("replaces"), what=f"{cls.__name__}.replaces")
+        return View(
+            name=cls.__name__,
+            manager=cls,
+            uses=names_of(cls.evaluated("uses"), what=f"{cls.__name__}.uses"),
+            since=_only(since, what=f"{cls.__name__}.since"),
+            until=_only(until, what=f"{cls.__name__}.until"),
+            replaces=_only(replaces, what=f"{cls.__name__}.replaces"),
+            position=position,
+            source=_declared_at[cls],
+            description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
+        )
+
+    def should_run(self) -> bool:
+        """Return whether the view lives now and nothing has replaced it."""
+        graph, _ = _graph_around(type(self))
+        return self.__class__.__name__ in _block_of(self, graph).up
+
+    def check_since(self) -> bool:
+        """Return whether the window has opened: `since` is applied, or is the running migration."""
+        since = type(self).as_view().since
+        return since is None or since in _applied(self.db) or since == _running_name()
+
+    def check_until(self) -> bool:
+        """Return whether the window is still open: `until` is not applied."""
+        until = type(self).as_view().until
+        return until is None or until not in _applied(self.db)
+
+    def __enter__(self) -> Self:
+        run = current()
+        opener: ViewOpener = run.views if run else _ByItself()
+        opener.enter(self)
+        self._openers.append(opener)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._openers.pop().leave(self, error)
+
+
+def declared_at(manager: type[ViewMigrationManager]) -> SourceLocation:
+    """Return the line of a concrete manager's class statement."""
+    return _declared_at[manager]
+
+
+def _identity(manager: type) -> tuple[str, str]:
+    return manager.__module__, manager.__qualname__
+
+
+def _only(names: tuple[str, ...], *, what: str) -> str | None:
+    if len(names) > 1:
+        raise TypeError(f"{what} names {len(names)} things ({', '.join(names)}); it can name one")
+    return names[0] if names else None
+
+
+# --- view managers outside a run ---------------------------------------------------------------------------------
+
+
+class _ByItself:
+    """Opens one manager outside a run: its relatives are found among the classes, the applied names in the ledger."""
+
+    def __init__(self) -> None:
+        self._instances: dict[str, ViewMigrationManager] = {}
+        self._block: ViewBlock
+
+    def enter(self, manager: ViewMigrationManager) -> None:
+        graph, classes = _graph_around(type(manager))
+        self._block = _block_of(manager, graph)
+        self._instances = {name: kind(manager.db) for name, kind in classes.items() if kind is not type(manager)}
+        self._instances[type(manager).__name__] = manager
+        for name in self._block.down:
+            self._instances[name].down()
+
+    def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
+        if error is None:
+            for name in self._block.up:
+                self._instances[name].up()
+
+
+def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, dict[str, type[ViewMigrationManager]]]:
+    """Build the graph of a manager and everything connected with it through `uses` and `replaces`."""
+    from migrate_graph.core.graph import build_graph
+
+    links: dict[type[ViewMigrationManager], set[type[ViewMigrationManager]]] = {kind: set() for kind in _declared_at}
+    for kind in list(links):
+        for related in _related(kind):
+            links[kind].add(related)
+            links[related].add(kind)
+    reached, waiting = {manager}, [manager]
+    while waiting:
+        fresh = links[waiting.pop()] - reached
+        reached |= fresh
+        waiting += fresh
+    # Of classes of one name the latest counts, and the one that was asked for in any case.
+    classes = {kind.__name__: kind for kind in links if kind in reached} | {manager.__name__: manager}
+    views = tuple(kind.as_view(position=position) for position, kind in enumerate(classes.values()))
+    return build_graph(Registry(views=views)), classes
+
+
+def _related(manager: type[ViewMigrationManager]) -> Iterator[type[ViewMigrationManager]]:
+    """Yield the classes a manager uses and replaces; a stranger whose property raises has no relatives here."""
+    for word in ("uses", "replaces"):
+        try:
+            value = manager.evaluated(word)
+        except Exception:  # noqa: BLE001, S112 - any class of the process, and its error is not about the one asked for
+            continue
+        values = value if isinstance(value, Iterable) and not isinstance(value, type | str) else (value,)
+        yield from (kind for kind in values if isinstance(kind, type) and kind in _declared_at)
+
+
+def _block_of(manager: ViewMigrationManager, graph: MigrationGraph) -> ViewBlock:
+    windowed = any(view.since or view.until for view in graph.views.values())
+    applied = _applied(manager.db) if windowed else frozenset()
+    return graph.view_block(type(manager).__name__, applied=applied, running=_running_name())
+
+
+def _running_name() -> str:
+    run = current()
+    return run.name if run else ""
+
+
+def _applied(db: Any) -> AbstractSet[str]:
+    """Return the applied names: as the run knows them, or outside a run as the ledger has them."""
+    if run := current():
+        return run.applied
+    ledger = getattr(db, "ewh_implemented_features", None)
+    if ledger is None:
+        raise UsageError(
+            "the table of installed migrations is not defined on this connection",
+            hint="open it with migrate_graph.setup_db(), or with define_ewh_implemented_features(db)",
+        )
+    return frozenset(row.name for row in db(ledger.installed == True).select(ledger.name))  # noqa: E712 - pyDAL's query

@@ -1,0 +1,101 @@
+"""A program's own connection: `setup_db`, and the records that it reads and writes there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from migrate_graph.compat.exceptions import DatabaseNotYetInitialized, InvalidConfigException
+from migrate_graph.compat.settings import get_config
+from migrate_graph.config import Config
+
+
+def define_ewh_implemented_features(db: Any, rname: str = "ewh_implemented_features", migrate: bool = True) -> Any:
+    """Define the ledger table on a connection, as `db.ewh_implemented_features`."""
+    from migrate_graph.database.dal import define_ledger
+
+    return define_ledger(db, rname=rname, migrate=migrate)
+
+
+def setup_db(
+    migrate: bool = False,
+    migrate_enabled: bool = False,
+    appname: str = " ".join(sys.argv),
+    long_running: bool | int = False,
+    dal_class: Any = None,
+    impl_feat_table_name: str | None = None,
+    folder: str | None = None,
+    config: Config | None = None,
+    remove_migrate_tablefile: bool = False,
+) -> Any:
+    """Connect to the database, for an application of its own.
+
+    Args:
+        migrate: pyDAL may alter tables that it defines.
+        migrate_enabled: pyDAL may create tables, the ledger table too.
+        appname: name the server shows for the connection.
+        long_running: keep PGPOOL from closing an idle connection, for so many seconds (3600 for True).
+        dal_class: class of the connection; None for pyDAL's `DAL`, or `TypeDAL` with `use_typedal`.
+        impl_feat_table_name: name of the ledger table; None for `migrate_table`.
+        folder: directory of pyDAL's files; None for `db_folder`.
+        config: the settings; None for `get_config()`.
+        remove_migrate_tablefile: let pyDAL forget that it has created the ledger table.
+
+    Raises:
+        InvalidConfigException: no database is configured.
+        DatabaseNotYetInitialized: the ledger table is missing; the connection is its second argument.
+    """
+    from migrate_graph.database import application, is_postgres
+    from migrate_graph.workflow.project import database_settings
+
+    config = config or get_config()
+    if not config.has_database:
+        raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
+    settings = database_settings(config)
+    settings = replace(settings, folder=Path(folder)) if folder else settings
+    db = application.open_dal(
+        settings, kind=dal_class, application=appname, migrate=migrate, migrate_enabled=migrate_enabled
+    )
+    if long_running and is_postgres(settings.uri):
+        seconds = 3600 if long_running is True else int(long_running)
+        application.try_statement(db, f"PGPOOL SET client_idle_limit = {seconds};")
+    if remove_migrate_tablefile:
+        application.forget_table_file(db, "ewh_implemented_features")
+    table = impl_feat_table_name or config.migrate_table
+    define_ewh_implemented_features(db, application.ledger_rname(settings, table))
+    db.commit()
+    try:
+        db(db.ewh_implemented_features).count()
+    except Exception as error:
+        db.rollback()
+        if application.table_is_missing(error):
+            raise DatabaseNotYetInitialized(f"{table} is missing.", db) from error
+        raise
+    return db
+
+
+def should_run(db: Any, name: str) -> bool:
+    """Return whether a migration is not installed, by the ledger of this connection."""
+    row = db(db.ewh_implemented_features.name == name).select().first()
+    return not (row and row.installed)
+
+
+def mark_migration(db: Any, name: str, installed: bool) -> int | None:
+    """Write the record of a migration, on this connection and without a commit.
+
+    Returns:
+        The id of a new record; None when it was there.
+    """
+    table = db.ewh_implemented_features
+    added: int | None = table.update_or_insert(
+        table.name == name, name=name, installed=bool(installed), last_update_dttm=dt.datetime.now()
+    )
+    return added
+
+
+def truncate_appname(name: str, max_len: int = 63) -> str:
+    """Return the beginning of a connection's name: a server cuts a longer one, and warns."""
+    return name[:max_len]

@@ -1,0 +1,145 @@
+"""Running what is pending: `activate_migrations`, `console_hook`, and the table of what is installed."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from migrate_graph.compat.console import tell
+from migrate_graph.compat.declared import imported, registry_for, with_own
+from migrate_graph.compat.settings import get_config
+from migrate_graph.config import Config
+from migrate_graph.core.model import Registry
+from migrate_graph.errors import ConfigError, ExitCode
+
+TEN_MINUTES = 600
+
+
+def activate_migrations(
+    config: Config | None = None, max_time: int = TEN_MINUTES, failed_migrations: list[str] | None = None
+) -> bool:
+    """Run what is pending of the default store, under the lock.
+
+    Args:
+        config: the settings; None for `get_config()`.
+        max_time: seconds to wait for a database that does not answer.
+        failed_migrations: takes the names of those that failed.
+
+    Returns:
+        Whether there are migrations and all of them are installed.
+
+    Raises:
+        MigrateGraphError: nothing could be run, or the cache could not be flushed; see the exception.
+    """
+    from migrate_graph.cli.progress import PlainProgress
+    from migrate_graph.core.events import Event, StepFinished
+    from migrate_graph.workflow.apply import ApplyOptions, apply_project
+
+    config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
+    project = _project(config, registry_for(config))
+    config.connect_wait = max_time
+    config.schema_version = None  # the flag is `console_hook`'s
+    config.warn = (*config.warn, *_new_errors())
+    with PlainProgress(session_of(config).console) as progress:
+
+        def observer(event: Event) -> None:
+            if isinstance(event, StepFinished) and event.result.outcome.failed and failed_migrations is not None:
+                failed_migrations.append(event.result.name)
+            progress(event)
+
+        _warn_of(project, observer)
+        code = apply_project(project, ApplyOptions(), observer)
+    if code > ExitCode.SIGNAL:
+        signal.raise_signal(code - ExitCode.SIGNAL)  # the run is rolled back; the program's own answer to it comes now
+    return code == ExitCode.OK and bool(project.registry.migrations)
+
+
+def _new_errors() -> list[str]:
+    """List the rules that edwh-migrate did not have: programs that ran with it must not be refused by them.
+
+    What stays an error is what it refused as well, or recorded as installed without running it.
+    """
+    from migrate_graph.core.rules import RULES, Severity
+
+    stay = {"MG101", "MG102", "MG103", "MG301"}
+    return [code for code, rule in RULES.items() if rule.severity is Severity.ERROR and code not in stay]
+
+
+def _warn_of(project: Any, observer: Any) -> None:
+    from migrate_graph.core.events import Warned
+    from migrate_graph.core.rules import Severity, check
+    from migrate_graph.workflow.project import rule_settings
+
+    for finding in check(project.graph, ordering=project.ordering, settings=rule_settings(project)):
+        if finding.severity is Severity.WARNING:
+            observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
+
+
+def _project(config: Config, registry: Registry) -> Any:
+    from migrate_graph.core.graph import Ordering, build_graph
+    from migrate_graph.workflow.project import Project
+
+    root = Path.cwd()
+    return Project(
+        config=config,
+        registry=registry,
+        graph=build_graph(registry),
+        path=imported.path or root,
+        root=root,
+        name=(imported.path.parent if imported.path else root).name or "project",
+        ordering=Ordering(config.migration_ordering_mode),
+        imports=imported.imports,
+    )
+
+
+def session_of(config: Config) -> Any:
+    """Return a session of the command line with these settings, which also runs what this process declared itself."""
+    from migrate_graph.cli.console import Console
+    from migrate_graph.cli.session import Session
+    from migrate_graph.core.graph import build_graph
+
+    class GivenSession(Session):
+        def config(self) -> Config:
+            self.guard(config)
+            return config
+
+        def project(self, path: Path | None) -> Any:
+            project = super().project(path)
+            registry = with_own(project.registry)
+            return replace(project, registry=registry, graph=build_graph(registry))
+
+    session = GivenSession(Console(environ=os.environ), os.environ)
+    session.guard(config)
+    return session
+
+
+def console_hook(args: Sequence[str], config: Config | None = None) -> int:
+    """Do what `migrate` does with these arguments, and give what it would end with.
+
+    Args:
+        args: what follows the program's name.
+        config: the settings; None for `get_config()`.
+    """
+    from migrate_graph.cli import run
+
+    try:
+        session = session_of(config or get_config())
+    except ConfigError as error:
+        return tell(error)
+    return run(session, list(args))
+
+
+def console_script() -> NoReturn:
+    """End the process as the script `migrate` does."""
+    sys.exit(console_hook(sys.argv[1:]))
+
+
+def print_migrations_status_table(config: Config) -> None:
+    """Show every migration with its state."""
+    console_hook(["--list"], config)

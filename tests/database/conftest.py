@@ -1,0 +1,36 @@
+"""Fixtures of the tests on databases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate_graph import Config, authoring, migrations
+from migrate_graph.compat import declared, runs, settings
+
+
+@pytest.fixture
+def new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Yield each test a default store, process settings, a directory and an environment of its own."""
+    monkeypatch.setattr(migrations, "_declared", authoring.Collector())
+    fresh = declared.Imported()
+    monkeypatch.setattr(declared, "imported", fresh)
+    monkeypatch.setattr(runs, "imported", fresh)
+    monkeypatch.setattr(settings, "_process", settings._ProcessConfig())
+    before = dict(os.environ)  # noqa: TID251 - a program's environment is what is tested here
+    for name in [*before]:
+        if name.upper() in {variable for each in Config.settings() for variable in each.variables}:
+            del os.environ[name]  # noqa: TID251
+    monkeypatch.chdir(tmp_path)
+    yield
+    os.environ.clear()  # noqa: TID251
+    os.environ.update(before)  # noqa: TID251
+
+
+@pytest.fixture
+def config(sqlite_uri: str) -> Config:
+    """Settings of a fresh SQLite file."""
+    return Config.load({"migrate_uri": sqlite_uri})
