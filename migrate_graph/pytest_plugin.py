@@ -212,12 +212,11 @@ def told(error: MigrateGraphError, project: Project | None = None) -> str:
 
 def told_findings(project: Project) -> str:
     """Return the findings as `migrate check` prints them; empty without an error among them."""
-    from migrate_graph import __version__
-    from migrate_graph.reports.formats import to_text
+    from migrate_graph.reports.text import to_text
     from migrate_graph.workflow.check import check_project, report_of
 
     found = check_project(project)
-    return to_text(report_of(project, found, version=__version__)).rstrip() if found.exit_code else ""
+    return to_text(report_of(project, found)).rstrip() if found.exit_code else ""
 
 
 def told_run(done: Rehearsed) -> str:

@@ -95,7 +95,8 @@ def _tell(session: Session, error: MigrateGraphError) -> int:
     if session.debug:
         _tell_traceback(session, error)
     if isinstance(error, InvalidGraph):
-        from migrate_graph.reports.formats import Report, to_text
+        from migrate_graph.reports.report import Report
+        from migrate_graph.reports.text import to_text
 
         report = Report(findings=error.findings, line_of=lambda place: linecache.getline(place.path, place.line))
         for line in to_text(report, console.paint_err).splitlines()[:-1]:

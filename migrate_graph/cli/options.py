@@ -11,18 +11,6 @@ import typer
 from migrate_graph.cli.completion import complete_code, complete_name
 
 
-class FindingFormat(StrEnum):
-    """Formats of findings; a test compares them with `FINDING_FORMATS`, which is slow to import."""
-
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
-    SARIF = "sarif"
-    JUNIT = "junit"
-    GITLAB = "gitlab"
-    MARKDOWN = "markdown"
-
-
 class Output(StrEnum):
     """How a run is shown."""
 

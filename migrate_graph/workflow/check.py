@@ -10,7 +10,7 @@ from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.rules import RULES, Finding, Rule, check
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.reports.formats import Report, Subject
+from migrate_graph.reports.report import Report, Subject
 from migrate_graph.workflow.plan import select_nodes
 from migrate_graph.workflow.project import Project, Reading, rule_settings
 
@@ -68,7 +68,7 @@ def check_project(
     return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)
 
 
-def report_of(project: Project, found: Judged, *, version: str, picture: str = "") -> Report:
+def report_of(project: Project, found: Judged, *, picture: str = "") -> Report:
     """Return the findings with everything that a format needs to know besides."""
     registry = project.registry
     return Report(
@@ -80,7 +80,6 @@ def report_of(project: Project, found: Judged, *, version: str, picture: str = "
         project=project.name,
         path=_shown(project),
         prefix=_prefix(project),
-        version=version,
         exit_code=int(found.exit_code),
         line_of=project.line_of,
         picture=picture,

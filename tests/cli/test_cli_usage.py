@@ -52,7 +52,7 @@ def test_an_existing_file_needs_no_suffix_to_be_a_path(tmp_path: Path, monkeypat
         (["plan", "--chek"], "no such option: --chek", "--check"),
         (["--dry-rum"], "no such option: --dry-rum", "--dry-run"),
         (["views", "adpot"], "no such command 'adpot'", "did you mean 'adopt'?"),
-        (["check", "--format", "sarrif"], "invalid value for '--format'", "migrate check --help"),
+        (["check", "--format", "sarrif"], "no format is called 'sarrif'", "did you mean sarif?"),
         (["why"], "missing argument 'NAME'", "migrate why --help"),
         (["apply", "--keep-going", "--fail-fast"], "contradict each other", "give one of them"),
         (["-C", "/nowhere/at/all", "plan"], "cannot work in /nowhere/at/all", "-C takes a directory"),

@@ -11,9 +11,12 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from migrate_graph.cli.options import FindingFormat
+from migrate_graph import reports
 from migrate_graph.core.rules import Finding, Related, Severity
-from migrate_graph.reports.formats import FINDING_FORMATS, MARKDOWN_LIMIT, Report, Subject, fingerprint
+from migrate_graph.errors import UsageError
+from migrate_graph.reports import REPORTS, write_report
+from migrate_graph.reports.markdown import MARKDOWN_LIMIT
+from migrate_graph.reports.report import Report, Subject, fingerprint
 from migrate_graph.user_files import SourceLocation
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
@@ -50,21 +53,28 @@ SUBJECTS = (
 
 
 def report(*findings: Finding, **values: Any) -> Report:
-    return Report(findings=findings, subjects=SUBJECTS, project="shop", version="1.2.3", **values)
+    return Report(findings=findings, subjects=SUBJECTS, project="shop", **values)
 
 
 MIXED = report(RING, NOWHERE, HOSTILE_ONE, WARNING, REMARK)
 
 
-def test_the_command_line_offers_exactly_these_formats() -> None:
-    assert list(FINDING_FORMATS) == [str(each) for each in FindingFormat]
+def write_report_as(name: str, given: Report) -> str:
+    return write_report(given, name)
 
 
-@pytest.mark.parametrize("name", FINDING_FORMATS)
+def test_a_format_is_a_file_and_a_line() -> None:
+    files = {path.stem for path in Path(reports.__path__[0]).glob("*.py")} - {"__init__", "report", "document"}
+    assert set(REPORTS) == files
+    with pytest.raises(UsageError, match="no format is called 'sarrif'"):
+        write_report(report(), "sarrif")
+
+
+@pytest.mark.parametrize("name", REPORTS)
 @pytest.mark.parametrize("given", [report(), MIXED], ids=["nothing", "mixed"])
 def test_every_format_renders_everything_twice_the_same(name: str, given: Report) -> None:
-    text = FINDING_FORMATS[name](given)
-    assert text == FINDING_FORMATS[name](given)
+    text = write_report_as(name, given)
+    assert text == write_report_as(name, given)
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", text), "nothing that a terminal would obey"
     assert not text or text.endswith("\n")
 
@@ -79,8 +89,8 @@ def test_text_underlines_the_name_that_is_wrong() -> None:
         "declare it",
         place(3),
     )
-    text = FINDING_FORMATS["text"](
-        report(finding, line_of=lambda at: '@migration(requires=["nope"])\n' * (at.line == 3))
+    text = write_report_as(
+        "text", report(finding, line_of=lambda at: '@migration(requires=["nope"])\n' * (at.line == 3))
     )
     assert text.splitlines()[:5] == [
         "error MG102 unknown-requirement: 'b' requires 'nope', which nothing declares",
@@ -90,18 +100,18 @@ def test_text_underlines_the_name_that_is_wrong() -> None:
         "   hint: declare it",
     ]
     assert text.endswith("\n1 error in 2 migrations and 2 views\n")
-    assert FINDING_FORMATS["text"](report()) == "nothing wrong in 2 migrations and 2 views\n"
+    assert write_report_as("text", report()) == "nothing wrong in 2 migrations and 2 views\n"
 
 
 def test_text_lists_a_ring_edge_by_edge() -> None:
-    text = FINDING_FORMATS["text"](report(RING))
+    text = write_report_as("text", report(RING))
     assert "   at app/billing.py:4  'a' requires 'b'\n   at app/other.py:9  'b' requires 'a'\n" in text
 
 
 def test_json_follows_its_schema() -> None:
     schema = json.loads((SCHEMAS / "findings-1.json").read_text())
     for given in (report(), MIXED):
-        document = json.loads(FINDING_FORMATS["json"](given))
+        document = json.loads(write_report_as("json", given))
         jsonschema.validate(document, schema)
     assert document["summary"] == {"errors": 3, "warnings": 1, "infos": 1, "migrations": 2, "views": 2}
     assert document["findings"][0]["related"][1]["path"] == "app/other.py"
@@ -113,7 +123,7 @@ def test_sarif_follows_the_official_schema() -> None:
     # The schema that OASIS published, as the npm package @microsoft/jest-sarif ships it.
     schema = json.loads((SCHEMAS / "sarif-2.1.0.json").read_text())
     for given in (report(), MIXED):
-        document = json.loads(FINDING_FORMATS["sarif"](given))
+        document = json.loads(write_report_as("sarif", given))
         jsonschema.Draft4Validator(schema).validate(document)
     run = document["runs"][0]
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["MG101", "MG103", "MG105", "MG204", "MG401"]
@@ -129,26 +139,26 @@ def test_sarif_follows_the_official_schema() -> None:
 
 def test_paths_for_hosts_start_at_the_top_of_the_repository() -> None:
     given = report(RING, NOWHERE, prefix="services/shop/", path="migrations.py")
-    assert "file=services/shop/app/billing.py,line=4" in FINDING_FORMATS["github"](given)
-    assert "file=services/shop/migrations.py,line=1" in FINDING_FORMATS["github"](given)
-    assert json.loads(FINDING_FORMATS["gitlab"](given))[0]["location"]["path"] == "services/shop/app/billing.py"
-    assert "services/shop/app/billing.py" in FINDING_FORMATS["sarif"](given)
+    assert "file=services/shop/app/billing.py,line=4" in write_report_as("github", given)
+    assert "file=services/shop/migrations.py,line=1" in write_report_as("github", given)
+    assert json.loads(write_report_as("gitlab", given))[0]["location"]["path"] == "services/shop/app/billing.py"
+    assert "services/shop/app/billing.py" in write_report_as("sarif", given)
 
 
 def test_github_escapes_and_shows_the_worst_nine_of_a_level() -> None:
-    lines = FINDING_FORMATS["github"](report(HOSTILE_ONE)).splitlines()
+    lines = write_report_as("github", report(HOSTILE_ONE)).splitlines()
     assert len(lines) == 1, "one command a line, whatever a name contains"
     assert lines[0].startswith("::error file=d ir/ü[1]%2C%3A%25.py,line=1,title=MG103 duplicate-name::")
     assert "%0A" in lines[0]
     many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x", "", place(n)) for n in range(12)]
-    lines = FINDING_FORMATS["github"](report(RING, *many)).splitlines()
+    lines = write_report_as("github", report(RING, *many)).splitlines()
     assert [line.split(" ")[0] for line in lines] == ["::error"] + ["::warning"] * 10
     assert lines[-1].endswith("::3 more, see the summary of this job")
-    assert FINDING_FORMATS["github"](report(REMARK)).startswith("::notice ")
+    assert write_report_as("github", report(REMARK)).startswith("::notice ")
 
 
 def test_junit_has_a_case_for_each_subject_and_fails_only_errors() -> None:
-    root = ET.fromstring(FINDING_FORMATS["junit"](MIXED))
+    root = ET.fromstring(write_report_as("junit", MIXED))
     cases = {case.get("name"): case for case in root.iter("testcase")}
     assert len(cases) == len(SUBJECTS) + 2, "what is judged without being declared has a case too"
     assert root.get("tests") == "6"
@@ -162,7 +172,7 @@ def test_junit_has_a_case_for_each_subject_and_fails_only_errors() -> None:
 
 def test_gitlab_fingerprints_are_unique_and_do_not_move_with_lines() -> None:
     twin = Finding(RING.code, RING.rule, RING.severity, RING.subject, RING.message, RING.hint, place(400), RING.related)
-    entries = json.loads(FINDING_FORMATS["gitlab"](report(RING, RING, twin, NOWHERE)))
+    entries = json.loads(write_report_as("gitlab", report(RING, RING, twin, NOWHERE)))
     assert fingerprint(RING) == fingerprint(twin)
     assert len({entry["fingerprint"] for entry in entries}) == 4
     for entry in entries:
@@ -173,7 +183,7 @@ def test_gitlab_fingerprints_are_unique_and_do_not_move_with_lines() -> None:
 
 
 def test_markdown_cannot_be_broken_out_of() -> None:
-    text = FINDING_FORMATS["markdown"](MIXED)
+    text = write_report_as("markdown", MIXED)
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 5, "one row a finding"
     assert all(row.count("|") == 5 for row in rows)
@@ -184,10 +194,10 @@ def test_markdown_cannot_be_broken_out_of() -> None:
 
 def test_markdown_stays_below_the_limit_and_says_how_many_more() -> None:
     many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x" * 200, "", place(n)) for n in range(1000)]
-    text = FINDING_FORMATS["markdown"](report(*many, picture="flowchart LR"))
+    text = write_report_as("markdown", report(*many, picture="flowchart LR"))
     assert len(text) <= MARKDOWN_LIMIT
     shown = text.count("MG204 unknown-until")
     assert f"\n{1000 - shown} more: `migrate check` shows them all.\n" in text
-    few = FINDING_FORMATS["markdown"](report(RING, picture="flowchart LR\n"))
+    few = write_report_as("markdown", report(RING, picture="flowchart LR\n"))
     assert few.endswith("```mermaid\nflowchart LR\n```\n\n</details>\n")
-    assert "mermaid" not in FINDING_FORMATS["markdown"](report(RING, picture="x" * MARKDOWN_LIMIT))
+    assert "mermaid" not in write_report_as("markdown", report(RING, picture="x" * MARKDOWN_LIMIT))

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph import __version__
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.drawing import Drawing, require_format
 from migrate_graph.cli.options import (
-    FindingFormat,
     GraphOption,
     HistoryOption,
     JsonOption,
@@ -21,6 +19,7 @@ from migrate_graph.cli.options import (
     Renderer,
     RendererOption,
 )
+from migrate_graph.reports import REPORTS, require_report, write_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -41,9 +40,7 @@ def check(
     path: PathArgument = None,
     *,
     history: HistoryOption = False,
-    format_name: Annotated[
-        FindingFormat, typer.Option("--format", help="How the findings are told.")
-    ] = FindingFormat.TEXT,
+    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")] = "text",
     output: OutputOption = None,
     graph: GraphOption = None,
     select: Annotated[
@@ -80,7 +77,7 @@ def check(
     history_too = reading if history else None
     found = check_project(project, history_too, base=before, strict=strict, select=select, ignore=ignore)
     drawn = Drawing(question="check", renderer=renderer, change=change)
-    chosen = FindingFormat.JSON if json else format_name
+    chosen = require_report("json" if json else format_name)
     _show_findings(session, project, reading, found, chosen, drawn=drawn, output=output)
     if graph is not None:
         drawn.write(session, project, reading, graph)
@@ -101,18 +98,18 @@ def _show_findings(
     project: Project,
     reading: Reading,
     found: Judged,
-    chosen: FindingFormat,
+    chosen: str,
     *,
     drawn: Drawing,
     output: Path | None,
 ) -> None:
-    from migrate_graph.reports.formats import FINDING_FORMATS, to_text
+    from migrate_graph.reports.text import to_text
     from migrate_graph.workflow.check import report_of
 
     picture = ""
-    if chosen is FindingFormat.MARKDOWN and not drawn.is_empty:
+    if chosen == "markdown" and not drawn.is_empty:
         picture = drawn.draw(session, project, reading, "mermaid").decode()
-    report = report_of(project, found, version=__version__, picture=picture)
-    colored = chosen is FindingFormat.TEXT and output is None
-    text = to_text(report, session.console.paint_out) if colored else FINDING_FORMATS[chosen](report)
+    report = report_of(project, found, picture=picture)
+    colored = chosen == "text" and output is None
+    text = to_text(report, session.console.paint_out) if colored else write_report(report, chosen)
     deliver_lines(session, text.splitlines(), output)

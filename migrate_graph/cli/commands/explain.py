@@ -9,9 +9,9 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import document
 from migrate_graph.cli.options import CodeArgument, JsonOption
 from migrate_graph.cli.text import aligned
+from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint

@@ -13,7 +13,7 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.console import plain
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
 from migrate_graph.cli.drawing import PICTURES, Drawing, require_format
-from migrate_graph.cli.json_document import document, place_document, reading_document
+from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.options import (
     AllOption,
     ExcludeOption,
@@ -33,6 +33,7 @@ from migrate_graph.core.history import Status
 from migrate_graph.errors import ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
+from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint
@@ -223,8 +224,6 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 
 def plan_document(project: Project, planned: Planned, *, exit_code: int) -> dict[str, Any]:
     """Return a plan."""
-    from migrate_graph.reports.formats import finding_document
-
     plan = planned.plan
     body = {
         "project": project.name,

@@ -11,11 +11,11 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.commands.log import attempt_document, log_text
 from migrate_graph.cli.commands.status import migration_document, view_document, view_word
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.core.model import Migration, View
 from migrate_graph.redaction import one_line
+from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint

@@ -9,12 +9,13 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import document, place_document, reading_document, time_text
+from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
 from migrate_graph.cli.text import aligned, lasting, listed, moment
 from migrate_graph.core.history import Status
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
+from migrate_graph.reports.document import document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint

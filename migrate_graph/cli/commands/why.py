@@ -9,10 +9,10 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument
 from migrate_graph.cli.text import hanging, listed
 from migrate_graph.redaction import one_line
+from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Paint

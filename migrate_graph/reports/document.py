@@ -1,0 +1,45 @@
+"""JSON documents for programs: the frame that all have, and a finding in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph import __version__
+from migrate_graph.reports.report import fingerprint
+
+if TYPE_CHECKING:
+    from migrate_graph.core.rules import Finding
+    from migrate_graph.user_files import SourceLocation
+
+SCHEMA_VERSION = 1
+"""Raised when a key changes its meaning or goes; new keys do not raise it."""
+
+
+def document(kind: str, body: Mapping[str, Any], *, exit_code: int = 0) -> dict[str, Any]:
+    """Return a JSON document of one kind."""
+    tool = {"name": "migrate_graph", "version": __version__}
+    return {"schema_version": SCHEMA_VERSION, "kind": kind, "tool": tool, "exit_code": int(exit_code), **body}
+
+
+def finding_document(finding: Finding) -> dict[str, object]:
+    """Return one finding as JSON."""
+    return {
+        "code": finding.code,
+        "rule": finding.rule,
+        "severity": str(finding.severity),
+        "subject": finding.subject,
+        "message": finding.message,
+        "hint": finding.hint,
+        **place_document(finding.source),
+        "related": [
+            {"subject": related.subject, "message": related.message, **place_document(related.source)}
+            for related in finding.related
+        ],
+        "fingerprint": fingerprint(finding),
+    }
+
+
+def place_document(source: SourceLocation | None) -> dict[str, object]:
+    """Return a place in the user's files as JSON."""
+    return {"path": source.path if source else None, "line": source.line if source else None}

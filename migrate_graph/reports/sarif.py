@@ -1,0 +1,83 @@
+"""Findings as SARIF 2.1.0, for code scanning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from migrate_graph import __version__
+from migrate_graph.core.rules import RULES, Finding, Severity
+from migrate_graph.reports.report import Report, fingerprint, legible
+from migrate_graph.user_files import SourceLocation
+
+_SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note", Severity.OFF: "none"}
+
+
+def to_sarif(report: Report) -> str:
+    """Render as SARIF 2.1.0, with the page of every rule that found something."""
+    codes = sorted({finding.code for finding in report.findings})
+    run = {
+        "tool": {
+            "driver": {
+                "name": "migrate_graph",
+                "version": __version__,
+                "rules": [_sarif_rule(code, report.findings) for code in codes],
+            }
+        },
+        "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The top of the repository."}}},
+        "results": [_sarif_result(finding, codes, report) for finding in report.findings],
+    }
+    schema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=True) + "\n"
+
+
+def _sarif_rule(code: str, findings: Iterable[Finding]) -> dict[str, object]:
+    example = next(finding for finding in findings if finding.code == code)
+    rule = RULES.get(code)
+    page = rule.page if rule else example.rule
+    summary = page.strip().splitlines()[0] if page.strip() else example.rule
+    severity = rule.severity if rule else example.severity
+    return {
+        "id": code,
+        "name": "".join(part.capitalize() for part in example.rule.split("-")),
+        "shortDescription": {"text": summary},
+        "fullDescription": {"text": summary},
+        "help": {"text": page, "markdown": page},
+        "defaultConfiguration": {"level": _SARIF_LEVELS[severity]},
+    }
+
+
+def _sarif_result(finding: Finding, codes: list[str], report: Report) -> dict[str, object]:
+    hint = f". {finding.hint}" if finding.hint else ""
+    result: dict[str, object] = {
+        "ruleId": finding.code,
+        "ruleIndex": codes.index(finding.code),
+        "level": _SARIF_LEVELS[finding.severity],
+        "message": {"text": legible(finding.message + hint)},
+        "locations": [_sarif_location(finding.source, finding.subject, report)],
+        "partialFingerprints": {"migrateGraph/v1": fingerprint(finding)},
+    }
+    if finding.related:
+        result["relatedLocations"] = [
+            {
+                "id": number,
+                **_sarif_location(related.source, related.subject, report),
+                "message": {"text": legible(f"'{related.subject}' {related.message}")},
+            }
+            for number, related in enumerate(finding.related, start=1)
+        ]
+    return result
+
+
+def _sarif_location(source: SourceLocation | None, name: str, report: Report) -> dict[str, object]:
+    place = report.place(source)
+    if place.path.startswith("/"):
+        artifact = {"uri": f"file://{quote(place.path, errors='replace')}"}
+    else:
+        artifact = {"uri": quote(place.path, errors="replace"), "uriBaseId": "%SRCROOT%"}
+    return {
+        "physicalLocation": {"artifactLocation": artifact, "region": {"startLine": place.line}},
+        "logicalLocations": [{"name": name}],
+    }

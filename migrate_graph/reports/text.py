@@ -1,0 +1,118 @@
+"""Findings for people: each with its line of source and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from migrate_graph.core.rules import Finding, Related, Severity
+from migrate_graph.messages import counted
+from migrate_graph.redaction import one_line
+from migrate_graph.reports.report import Report
+from migrate_graph.user_files import SourceLocation
+
+Paint: TypeAlias = Callable[[str, str], str]
+
+
+_LINES_AROUND = 40
+"""So far from a declaration its decorators and attributes are looked for."""
+
+
+_TEXT_STYLES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info", Severity.OFF: "muted"}
+
+
+def plain(text: str, style: str) -> str:
+    """Return the text as it is: how a stream without colour paints."""
+    del style
+    return text
+
+
+def to_text(report: Report, paint: Paint = plain) -> str:
+    """Render for people: each finding with its line of source, then the count."""
+    blocks = [text_of(finding, report, paint) for finding in report.findings]
+    return "\n".join([*blocks, verdict(report, paint)]) + "\n"
+
+
+def text_of(finding: Finding, report: Report, paint: Paint) -> str:
+    """Return one finding: what, where in the source, and what to do."""
+    heading = paint(f"{finding.severity} {finding.code}", _TEXT_STYLES[finding.severity])
+    lines = [f"{heading} {finding.rule}: {paint(one_line(finding.message), 'bold')}"]
+    if finding.source is not None:
+        lines += _excerpt(finding, finding.source, report, paint)
+    lines += [f"   {paint('at', 'muted')} {_related_text(related)}" for related in finding.related]
+    lines += [f"   {paint('hint:', 'info')} {one_line(line)}" for line in finding.hint.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _related_text(related: Related) -> str:
+    where = f"{one_line(str(related.source))}  " if related.source else ""
+    return f"{where}'{one_line(related.subject)}' {one_line(related.message)}"
+
+
+def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
+    def text_at(line: int) -> str:
+        return one_line(report.line_of(SourceLocation(source.path, line)).rstrip())
+
+    place, span = _pointed_at(finding, source, text_at)
+    lines = [f"  {paint('-->', 'muted')} {one_line(str(place))}"]
+    text = text_at(place.line)
+    if text.strip():
+        lines.append(f"{paint(f'{place.line:>5} |', 'muted')} {text}")
+    if span is not None:
+        caret = " " * span[0] + "^" * (span[1] - span[0])
+        lines.append(f"{paint('      |', 'muted')} {paint(caret, _TEXT_STYLES[finding.severity])}")
+    return lines
+
+
+def _pointed_at(
+    finding: Finding, source: SourceLocation, text_at: Callable[[int], str]
+) -> tuple[SourceLocation, tuple[int, int] | None]:
+    """Find the name that the finding is about: first one that the declaration mentions, else the declared name itself."""
+    mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
+    around = [*_decorator_lines(source.line, text_at), source.line, *_class_lines(source.line, text_at)]
+    searched = [(name, line) for name in dict.fromkeys(mentioned) for line in around]
+    for name, line in (*searched, (finding.subject, source.line)):
+        # A whole word: the migration `b` is not the end of the parameter `db`.
+        if found := re.search(rf"(?<!\w){re.escape(one_line(name))}(?!\w)", text_at(line)):
+            return SourceLocation(source.path, line), found.span()
+    return source, None
+
+
+def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
+    """Return the lines of the decorators above a declaration, from the first."""
+    lines: list[int] = []
+    for line in range(declared - 1, max(declared - _LINES_AROUND, 0), -1):
+        text = text_at(line)
+        if not text.strip() or text.startswith(("def ", "class ", "async ")):
+            break
+        lines.insert(0, line)
+    first = next((at for at, line in enumerate(lines) if text_at(line).startswith("@")), len(lines))
+    return lines[first:]
+
+
+def _class_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
+    """Return the lines of a class's attributes, up to its first method."""
+    lines: list[int] = []
+    if text_at(declared).startswith("class "):
+        for line in range(declared + 1, declared + _LINES_AROUND):
+            if re.match(r"\S|\s+(?:async )?def ", text_at(line)):
+                break
+            lines.append(line)
+    return lines
+
+
+def verdict(report: Report, paint: Paint) -> str:
+    """Return the last line: how much of what was found, in how many migrations and views."""
+    migrations = sum(subject.kind == "migration" for subject in report.subjects)
+    judged = f"{counted(migrations, 'migration')} and {counted(len(report.subjects) - migrations, 'view')}"
+    counts = [
+        paint(counted(report.count(severity), noun), style)
+        for severity, noun, style in (
+            (Severity.ERROR, "error", "error"),
+            (Severity.WARNING, "warning", "warning"),
+            (Severity.INFO, "remark", "info"),
+        )
+        if report.count(severity)
+    ]
+    return f"{', '.join(counts)} in {judged}" if counts else f"{paint('nothing wrong', 'good')} in {judged}"
