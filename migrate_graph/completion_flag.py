@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrate_graph.atomic_write import write_whole
 from migrate_graph.core.events import Observer, Warned, ignore_events
-from migrate_graph.errors import AfterworkFailed, ConfigError
+from migrate_graph.errors import ConfigError, PendingTaskFailed
 
 _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 
@@ -122,7 +122,7 @@ class CompletionFlag:
             version: of this tool.
 
         Raises:
-            AfterworkFailed: it could not be written.
+            PendingTaskFailed: it could not be written.
         """
         body = {
             "schema_version": self.version,
@@ -135,7 +135,7 @@ class CompletionFlag:
             # Other processes wait for it, under other users.
             write_whole(self.path, (json.dumps(body, indent=2) + "\n").encode(), mode=0o644)
         except OSError as error:
-            raise AfterworkFailed(
+            raise PendingTaskFailed(
                 f"the migrations are complete, but the flag {self.path} could not be written: {error.strerror}",
                 hint="check the directory, then run `migrate` again: it applies nothing twice",
             ) from None

@@ -13,7 +13,7 @@
     │   ├── DatabaseUnreachable    6   no connection, within the time allowed
     │   ├── DatabaseRefused        6   connected, but the work is not permitted
     │   └── LockLost               6   another may hold the lock now
-    ├── AfterworkFailed            7   migrations are fine; the cache flush or the flag is not
+    ├── PendingTaskFailed            7   migrations are fine; the cache flush or the flag is not
     ├── RestoreError               8   the backup was refused or failed; the database is as it was
     ├── LockTimeout               75   gave up waiting for the lock
     └── Stopped                128+n   stopped by signal n, after a clean rollback
@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
     PENDING = 4
     DECISION_NEEDED = 5
     DATABASE = 6
-    AFTERWORK = 7
+    PENDING_TASK = 7
     RESTORE = 8
     FAULT = 70
     """A fault of ours: no command should ever end with it."""
@@ -136,10 +136,10 @@ class LockLost(DatabaseError):  # noqa: N818 - a database error by its base
     """The connection that held the lock is gone: another runner may hold it now."""
 
 
-class AfterworkFailed(MigrateGraphError):  # noqa: N818 - names the state
+class PendingTaskFailed(MigrateGraphError):  # noqa: N818 - names the state
     """The migrations are fine, but the cache flush or the completion flag failed."""
 
-    exit_code = ExitCode.AFTERWORK
+    exit_code = ExitCode.PENDING_TASK
 
 
 class RestoreError(MigrateGraphError):

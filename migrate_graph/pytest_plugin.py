@@ -20,7 +20,7 @@ from migrate_graph.errors import InvalidGraph, LoadError, MigrateGraphError
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
     from migrate_graph.core.graph import MigrationGraph
-    from migrate_graph.database.scratch import Scratch, ScratchDatabase
+    from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
     from migrate_graph.workflow.plan import Selection
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.errors import AfterworkFailed, ConfigError
+from migrate_graph.errors import ConfigError, PendingTaskFailed
 from migrate_graph.redaction import redact, redact_uri, secrets_of
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
         What was done, in one line without secrets.
 
     Raises:
-        AfterworkFailed: it was not done.
+        PendingTaskFailed: it was not done.
     """
     try:
         url = check_address(host)
     except ConfigError as error:
-        raise AfterworkFailed(error.message, hint=error.hint) from None
+        raise PendingTaskFailed(error.message, hint=error.hint) from None
     import redis
 
     label, secrets = redact_uri(url), secrets_of(url)
@@ -65,7 +65,7 @@ def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
         return f"flushed the cache {label} ({_stubbornly(url, timeout=timeout, tries=tries)})"
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
-        raise AfterworkFailed(
+        raise PendingTaskFailed(
             f"the cache {label} could not be flushed: {told}", hint=f"{_hint(error)}; the next `migrate` tries again"
         ) from None
 

@@ -12,6 +12,8 @@ import psycopg2.extensions
 from migrate_graph.core.events import Event
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.names import POSTGRES, SQLITE, TableNames
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.keeper import ViewKeeper
 
 TABLE = "ewh_implemented_features"
@@ -71,7 +73,8 @@ class PostgresStand(Stand):
             ViewLedger(names, self._run).create()
             self.connection.commit()
         self._uri = uri
-        self._keeper = ViewKeeper.on_postgres(self.connection.cursor, names)
+        catalog = PostgresCatalog(self.connection.cursor)
+        self._keeper = ViewKeeper(catalog, ViewLedger(names, catalog.run, locate=catalog.locate))
 
     def reconnect(self) -> None:
         """Go on as the next process does: what was not committed is gone."""
@@ -99,7 +102,8 @@ class SqliteStand(Stand):
         ViewLedger(
             names, lambda statement, parameters: self.connection.execute(statement, parameters).fetchall()
         ).create()
-        self._keeper = ViewKeeper.on_sqlite(lambda: self.connection, names)
+        catalog = SqliteCatalog(lambda: self.connection)
+        self._keeper = ViewKeeper(catalog, ViewLedger(names, catalog.run))
 
     @property
     def keeper(self) -> ViewKeeper:

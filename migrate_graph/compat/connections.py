@@ -48,7 +48,7 @@ def setup_db(
         InvalidConfigException: no database is configured.
         DatabaseNotYetInitialized: the ledger table is missing; the connection is its second argument.
     """
-    from migrate_graph.database import application, is_postgres
+    from migrate_graph.database import application
     from migrate_graph.workflow.project import database_settings
 
     config = config or get_config()
@@ -59,9 +59,8 @@ def setup_db(
     db = application.open_dal(
         settings, kind=dal_class, application=appname, migrate=migrate, migrate_enabled=migrate_enabled
     )
-    if long_running and is_postgres(settings.uri):
-        seconds = 3600 if long_running is True else int(long_running)
-        application.try_statement(db, f"PGPOOL SET client_idle_limit = {seconds};")
+    if long_running:
+        application.keep_open(db, settings, seconds=3600 if long_running is True else int(long_running))
     if remove_migrate_tablefile:
         application.forget_table_file(db, "ewh_implemented_features")
     table = impl_feat_table_name or config.migrate_table

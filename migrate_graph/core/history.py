@@ -113,13 +113,13 @@ class History:
         records: the ledger, by name.
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
-        afterwork: what the last run still owes (`"flush"`), from the journal.
+        pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
     """
 
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
     attempts: tuple[Attempt, ...] = ()
     views_down: tuple[StoredView, ...] = ()
-    afterwork: frozenset[str] = frozenset()
+    pending_tasks: frozenset[str] = frozenset()
 
     @property
     def applied(self) -> frozenset[str]:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
+    from migrate_graph.database.names import Dialect
+    from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.signals import Interruption
@@ -165,11 +169,11 @@ class Backend(Protocol):
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
         """Decide about an interrupted attempt, if it is still the one with this id; False when it is not."""
 
-    def owe(self, debt: str, *, run: str) -> None:
-        """Remember that a run still owes something (`flush`)."""
+    def add_task(self, task: str, *, run: str) -> None:
+        """Write down what a run must still do when its migrations are done (`flush`)."""
 
-    def settle(self, debt: str) -> None:
-        """Forget a debt."""
+    def finish_task(self, task: str) -> None:
+        """Forget a task that is done."""
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         """Say of each of these managers, by name, what has become of its relations, where that is known; writes nothing."""
@@ -190,6 +194,39 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close every connection."""
+
+
+class Connectable(Backend, Protocol):
+    """A backend that is not connected yet."""
+
+    def connect(self, *, observer: Observer, interruption: Interruption) -> None:
+        """Connect.
+
+        Raises:
+            DatabaseUnreachable: no connection, at once for what waiting cannot mend.
+        """
+
+
+class BackendClass(Protocol):
+    """What is known of a kind of database before one is connected: the class of its backend."""
+
+    kind: str
+    dialect: Dialect
+
+    def __call__(self, settings: Settings, *, writing: bool) -> Connectable:
+        """Make a backend that is not connected yet."""
+
+    def dal_source(self, settings: Settings, application: str) -> DalSource:
+        """Return how an application's `DAL` connects, under the name that the server shows."""
+
+    def keep_open_statement(self, seconds: int) -> str:
+        """Return what asks a pooler not to close an idle connection for so long; empty where there is none."""
+
+    def catalog_on(self, connection: Any) -> ViewCatalog:
+        """Return what the database can tell of its views through a connection of the driver."""
+
+    def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
+        """Return where scratch databases with these schemas are made; None when the URI is no place for them."""
 
 
 @contextmanager
@@ -215,7 +252,7 @@ def open_backend(
     from migrate_graph.core.events import ignore_events
     from migrate_graph.signals import Interruption
 
-    backend = _backend_class(settings.uri)(settings, writing=writing)
+    backend = backend_class(settings.uri)(settings, writing=writing)
     try:
         backend.connect(observer=observer or ignore_events, interruption=interruption or Interruption())
         yield backend
@@ -224,34 +261,33 @@ def open_backend(
 
 
 # Drivers are imported only when used.
-def _postgres() -> Any:
+def _postgres() -> BackendClass:
     from migrate_graph.database.postgres.backend import PostgresBackend
 
     return PostgresBackend
 
 
-def _sqlite() -> Any:
+def _sqlite() -> BackendClass:
     from migrate_graph.database.sqlite.backend import SqliteBackend
 
     return SqliteBackend
 
 
-BACKENDS: Final[dict[str, Callable[[], Any]]] = {"postgres": _postgres, "postgresql": _postgres, "sqlite": _sqlite}
+BACKENDS: Final[dict[str, Callable[[], BackendClass]]] = {
+    "postgres": _postgres,
+    "postgresql": _postgres,
+    "sqlite": _sqlite,
+}
 """What gives the class of a backend, by the scheme of its URIs."""
 
 
-def scheme_of(uri: str) -> str:
-    """Return the scheme of a URI in lower case: `postgres`, `postgresql`, `sqlite`."""
-    return uri.partition(":")[0].lower()
+def backend_class(uri: str) -> BackendClass:
+    """Return the class of the backend that a URI belongs to.
 
-
-def is_postgres(uri: str) -> bool:
-    """Return whether a URI is one of PostgreSQL."""
-    return BACKENDS.get(scheme_of(uri)) is _postgres
-
-
-def _backend_class(uri: str) -> Any:
-    scheme = scheme_of(uri)
+    Raises:
+        ConfigError: the URI is of no known kind.
+    """
+    scheme = uri.partition(":")[0].lower()
     if scheme not in BACKENDS:
         raise ConfigError(
             f"migrate_uri is of an unknown kind: {scheme!r}",

@@ -1,10 +1,11 @@
-"""The `DAL` that a migration is called with, put upon a connection that is ours."""
+"""Opens a `DAL`, always on a connection of our own making."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,46 +31,55 @@ def dal_class(*, typedal: bool) -> Any:
     return TypeDAL
 
 
-def make_dal(
-    uri: str,
-    connector: Callable[[], Any],
-    *,
-    typedal: bool,
-    folder: Path | None,
-    driver_args: dict[str, Any],
-    prime: bool,
-) -> Any:
-    """Make a `DAL` whose connections, also those it opens after a `db.close()`, come from `connector`.
+@dataclass(frozen=True, slots=True)
+class DalSource:
+    """Where the connections of a `DAL` come from.
+
+    Attributes:
+        uri: what pyDAL parses; it never connects with it.
+        connect: opens a connection; whatever pyDAL hands it does not matter.
+        while_made: pyDAL connects while the `DAL` is made (PostgreSQL).
+    """
+
+    uri: str
+    connect: Callable[..., Any]
+    while_made: bool
+
+
+def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: Any) -> Any:
+    """Make a `DAL` whose connections, also those it opens after a `db.close()`, come from `source`.
+
+    pyDAL's first statements (client encoding, REGEXP …) have run when this returns.
 
     Args:
-        uri: what pyDAL parses; it never connects with it.
-        connector: gives a connection.
-        typedal: make a TypeDAL.
+        source: where its connections come from.
+        kind: its class.
         folder: directory of pyDAL's files.
-        driver_args: for adapters that connect while they are made (PostgreSQL).
-        prime: run pyDAL's first statements (client encoding, REGEXP …) now, before the attempt starts.
+        options: of the class; pyDAL's own migrations are off unless they say otherwise.
     """
-    arguments: dict[str, Any] = {
-        "folder": str(folder) if folder else None,
-        "migrate": False,
-        "migrate_enabled": False,
-        "pool_size": 0,
-        "attempts": 1,
-        "driver_args": driver_args,
-    }
-    if typedal:
-        arguments |= {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False}
-        arguments["folder"] = arguments["folder"] or "."
-    kind = dal_class(typedal=typedal)
-    forget_folder(kind)
-    db = kind(uri, **arguments)
-    db._adapter.connector = connector  # noqa: SLF001 - pyDAL's own extension point has no public name
-    if prime:
-        db._adapter.get_connection()  # noqa: SLF001 - as above
+    arguments = {"migrate": False, "migrate_enabled": False, "pool_size": 0} | options
+    if source.while_made:
+        arguments["driver_args"] = {"connection_factory": source.connect}
+    _forget_folder(kind)
+    db = kind(source.uri, folder=str(folder) if folder else _default_folder(kind), **arguments)
+    db._adapter.connector = source.connect  # noqa: SLF001 - pyDAL's own extension point has no public name
+    db._adapter.get_connection()  # noqa: SLF001 - as above
     return db
 
 
-def forget_folder(kind: Any) -> None:
+def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> Any:
+    """Make a `DAL` (or `TypeDAL`) that knows nothing of the application's settings: what a migration is called with."""
+    quiet = {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False} if typedal else {}
+    return make_dal(source, dal_class(typedal=typedal), folder=folder, attempts=1, **quiet)
+
+
+def _default_folder(kind: Any) -> str | None:
+    """TypeDAL puts an SQLite file below `databases/` when nothing is said, and so into another file than migrations use."""
+    typed = any(base.__module__.partition(".")[0] == "typedal" for base in kind.__mro__)
+    return "." if typed else None
+
+
+def _forget_folder(kind: Any) -> None:
     """Keep a new `DAL` from taking the folder of an earlier one of this thread, and so another SQLite file, when it has none."""
     kind.set_folder("")
 

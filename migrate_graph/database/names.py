@@ -6,16 +6,31 @@ import re
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+_QUOTED_OR_SPECIAL = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|[?%]')
+_SCHEMA = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*)\s*(?:,|$)')
 
 
 def quote_identifier(name: str) -> str:
-    """Quote an identifier for a statement without parameters; both databases do it alike."""
+    """Quote an identifier; both databases do it alike."""
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_literal(text: str) -> str:
+    """Quote a text for PostgreSQL in ASCII alone, so that no client encoding and no setting can misread it."""
+    return "E'" + "".join(char if char.isalnum() and char.isascii() else f"\\U{ord(char):08x}" for char in text) + "'"
+
+
+def schema_names(schemas: str) -> list[str]:
+    """Return the schemas that the setting `schema` names: with commas between, each quoted or not."""
+    names = (found.strip() for found in _SCHEMA.findall(schemas))
+    return [
+        name[1:-1].replace('""', '"') if name.startswith('"') and name.endswith('"') else name for name in names if name
+    ]
+
+
 def search_path(schemas: str) -> str:
-    """Return the value of a search_path for the setting `schema`: names with commas between, each quoted."""
-    return ", ".join(quote_identifier(name.strip()) for name in schemas.split(","))
+    """Return the value of a search_path for the setting `schema`."""
+    return ", ".join(map(quote_identifier, schema_names(schemas)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +53,13 @@ class Dialect:
     name_type: str
     moment: str
 
-    def quote(self, identifier: str) -> str:
-        """Quote an identifier for a statement that is executed with parameters."""
-        quoted = quote_identifier(identifier)
-        return quoted.replace("%", "%%") if self.placeholder == "%s" else quoted
-
     def sql(self, statement: str) -> str:
-        """Put this dialect's placeholder where a statement has `?`."""
-        return statement if self.placeholder == "?" else statement.replace("?", self.placeholder)
+        """Write a statement for the driver: `?` outside of quotes is a parameter, everything else means itself."""
+        if self.placeholder == "?":
+            return statement
+        return _QUOTED_OR_SPECIAL.sub(
+            lambda found: self.placeholder if found[0] == "?" else found[0].replace("%", "%%"), statement
+        )
 
 
 POSTGRES = Dialect(
@@ -100,12 +114,7 @@ class TableNames:
         return f"{self.ledger}_views"
 
     def quoted(self, name: str) -> str:
-        """Quote one of the tables, with its schema where one was given."""
-        quote = self.dialect.quote
-        return f"{quote(self.schema)}.{quote(name)}" if self.schema else quote(name)
-
-    def spelled(self, name: str) -> str:
-        """Quote one of the tables for where no parameters are put in: pyDAL, `to_regclass`."""
+        """Quote one of the tables, with its schema where there is one."""
         return ".".join(quote_identifier(part) for part in (self.schema, name) if part)
 
     @property

@@ -25,11 +25,11 @@ from migrate_graph.core.events import (
 from migrate_graph.core.model import Migration
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import (
-    AfterworkFailed,
     DatabaseError,
     DecisionNeeded,
     ExitCode,
     MigrateGraphError,
+    PendingTaskFailed,
     RestoreError,
 )
 from migrate_graph.executor import Executor, RunOptions
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 _FLUSH = "flush"
-"""What the journal calls a cache flush that is still owed."""
+"""What the journal calls a cache flush that is still to be done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         InvalidGraph: the rules found errors; nothing ran.
         LockTimeout: another runner was at work for too long; nothing ran.
         DecisionNeeded: a migration was interrupted, or views could not be repaired.
-        AfterworkFailed: the migrations are fine, the cache flush or the flag is not.
+        PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
     refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
@@ -124,13 +124,13 @@ class _Run:
         self._reading = reading
         self._observer = observer
         self._run = str(uuid.uuid4())
-        self._owed = _FLUSH in reading.history.afterwork
+        self._flush_is_pending = _FLUSH in reading.history.pending_tasks
 
     def remember_flush(self, *, changed: bool) -> None:
         """Write down, before anything is durable, that the cache must be flushed: a run that dies cannot do it later."""
-        if self._config.redis_host and not self._owed and (changed or self._plan.steps):
-            self._backend.owe(_FLUSH, run=self._run)
-        self._owed = self._owed or changed
+        if self._config.redis_host and not self._flush_is_pending and (changed or self._plan.steps):
+            self._backend.add_task(_FLUSH, run=self._run)
+        self._flush_is_pending = self._flush_is_pending or changed
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Walk the plan."""
@@ -175,18 +175,18 @@ class _Run:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
 
-    def _flush(self, *, changed: bool) -> AfterworkFailed | None:
+    def _flush(self, *, changed: bool) -> PendingTaskFailed | None:
         """Flush the cache if anything durable was done, now or by a run that could not; give the failure."""
         if not self._config.redis_host:
             return None
-        if changed or self._owed:
+        if changed or self._flush_is_pending:
             try:
                 self._observer(Warned(flush(self._config.redis_host)))
-            except AfterworkFailed as error:
+            except PendingTaskFailed as error:
                 return error
         else:
             self._observer(Warned("nothing changed, so the cache was left alone"))
-        self._backend.settle(_FLUSH)
+        self._backend.finish_task(_FLUSH)
         return None
 
     def _ask_about_interrupted(self) -> None:

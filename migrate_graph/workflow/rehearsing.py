@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph.core.events import Event, Outcome, Result, RunFinished, ignore_events
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan, Reason, ReasonKind, Step
-from migrate_graph.database.scratch import ScratchDatabase, same_definition, views_of
+from migrate_graph.database.scratch import same_definition, views_of
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
@@ -21,6 +21,7 @@ from migrate_graph.workflow.project import Project
 
 if TYPE_CHECKING:
     from migrate_graph.database.relation import Relation
+    from migrate_graph.database.scratch_database import ScratchDatabase
 
 _CONNECT_WAIT = 10.0
 """Seconds: a rehearsal is to fail, not to hang, when there is no server."""

@@ -119,7 +119,7 @@ def test_d13_a_flush_that_failed_is_remembered(config: Config, redis_uri: str, t
     cache = redis.Redis.from_url(redis_uri)
     cache.set("key", "stale")
     config.update(redis_host="127.0.0.1:1", schema_version="v1", flag_location=str(tmp_path))
-    assert hook(config, tmp_path) == ExitCode.AFTERWORK
+    assert hook(config, tmp_path) == ExitCode.PENDING_TASK
     assert set(installed(config).values()) == {True}
     assert not (tmp_path / "migrate-v1.complete").exists()
     config.redis_host = redis_uri

@@ -265,6 +265,6 @@ def test_d13_a_cache_that_hangs_costs_seconds_and_no_migration(
         code = console_hook([], config=Config.load({"migrate_uri": sqlite_uri, "redis_host": address}))
     for connection in held:
         connection.close()
-    assert code == ExitCode.AFTERWORK
+    assert code == ExitCode.PENDING_TASK
     assert "could not be flushed" in capsys.readouterr().err
     assert "first" in relations(sqlite_uri)

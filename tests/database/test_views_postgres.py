@@ -174,7 +174,7 @@ def test_the_first_creation_has_nothing_to_restore(stand: PostgresStand) -> None
     stand(SHOP)
     v = stand.manager("V", up="CREATE VIEW v AS SELECT id FROM orders")
     stand.keeper.take_down([v], [v], migration="m")
-    assert stand.down_now() == ["V"]  # it is owed from now on
+    assert stand.down_now() == ["V"]  # it is to be brought back from now on
     stand.keeper.bring_up()
     assert stand("SELECT count(*) FROM v") == [(50,)]
 

@@ -61,7 +61,7 @@ WAYS: dict[ExitCode, Callable[[Field], Ended]] = {
     ExitCode.PENDING: lambda field: field.migrate("plan", "--check"),
     ExitCode.DECISION_NEEDED: _interrupted,
     ExitCode.DATABASE: lambda field: field.apply(env={"MIGRATE_URI": "sqlite:///nowhere/at/all.sqlite"}),
-    ExitCode.AFTERWORK: lambda field: field.apply(env={"REDIS_HOST": "127.0.0.1:9"}),
+    ExitCode.PENDING_TASK: lambda field: field.apply(env={"REDIS_HOST": "127.0.0.1:9"}),
     ExitCode.RESTORE: _not_ours,
     ExitCode.LOCK_TIMEOUT: _held,
     ExitCode.SIGNAL: _stopped,

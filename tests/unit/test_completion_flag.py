@@ -11,7 +11,7 @@ import pytest
 
 from migrate_graph.completion_flag import CompletionFlag
 from migrate_graph.core.events import Event, Warned
-from migrate_graph.errors import AfterworkFailed, ConfigError, ExitCode
+from migrate_graph.errors import ConfigError, ExitCode, PendingTaskFailed
 
 HERE = "0123456789abcdef"
 
@@ -159,9 +159,9 @@ def test_a_flag_that_cannot_be_written_is_told_and_leaves_the_old_one(tmp_path: 
     write(flag)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        with pytest.raises(AfterworkFailed, match="No space left") as caught:
+        with pytest.raises(PendingTaskFailed, match="No space left") as caught:
             write(flag, "another")
-    assert caught.value.exit_code == ExitCode.AFTERWORK
+    assert caught.value.exit_code == ExitCode.PENDING_TASK
     assert flag.is_set(HERE)
     assert len(list(flag.directory.iterdir())) == 1
 
@@ -170,5 +170,5 @@ def test_a_directory_that_vanished_during_the_run(tmp_path: Path) -> None:
     flag = CompletionFlag(tmp_path / "flags", "v1", create=True)
     flag.validate()
     flag.directory.rmdir()
-    with pytest.raises(AfterworkFailed, match="could not be written"):
+    with pytest.raises(PendingTaskFailed, match="could not be written"):
         write(flag)

@@ -12,7 +12,7 @@ import pytest
 import redis
 from servers import RedisServer
 
-from migrate_graph.errors import AfterworkFailed, ConfigError
+from migrate_graph.errors import ConfigError, PendingTaskFailed
 from migrate_graph.redis_cache import check_address, flush
 
 PASSWORD = "R3dis-Geheim-4b7a"
@@ -66,7 +66,7 @@ def test_addresses(host: str, url: str) -> None:
 def test_what_is_no_address_is_told_before_anything_runs(host: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
         check_address(host)
-    with pytest.raises(AfterworkFailed, match="is no address"):
+    with pytest.raises(PendingTaskFailed, match="is no address"):
         flush(host)
 
 
@@ -110,14 +110,14 @@ class TestDenied:
 
     def test_everything_denied(self, user: redis.Redis, redis_uri: str) -> None:
         user.execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "+@all", "-flushdb", "-scan")
-        with pytest.raises(AfterworkFailed, match="could not be flushed") as caught:
+        with pytest.raises(PendingTaskFailed, match="could not be flushed") as caught:
             flush(self.uri(redis_uri))
         assert "UNLINK" in caught.value.hint
         assert user.dbsize() == 2500
 
     def test_d14_a_wrong_password_fails_at_once_and_is_not_shown(self, user: redis.Redis, redis_uri: str) -> None:
         user.execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "+@all")
-        with pytest.raises(AfterworkFailed) as caught:
+        with pytest.raises(PendingTaskFailed) as caught:
             flush(self.uri(redis_uri, "Wr0ng-Geheim-0000"))
         assert "Wr0ng" not in caught.value.message + caught.value.hint
         assert "password" in caught.value.hint
@@ -125,7 +125,7 @@ class TestDenied:
     def test_a_read_only_replica_is_named_as_such(self, user: redis.Redis, redis_uri: str) -> None:
         user.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
-            with pytest.raises(AfterworkFailed) as caught:
+            with pytest.raises(PendingTaskFailed) as caught:
                 flush(redis_uri)
         finally:
             user.execute_command("REPLICAOF", "NO", "ONE")
@@ -135,7 +135,7 @@ class TestDenied:
 def test_d13_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(AfterworkFailed, match="could not be flushed") as caught:
+        with pytest.raises(PendingTaskFailed, match="could not be flushed") as caught:
             flush(f"127.0.0.1:{taken.getsockname()[1]}")
     assert "is Redis running" in caught.value.hint
 
@@ -145,7 +145,7 @@ def test_d13_a_server_that_hangs_is_left_within_the_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: [accepted.append(server.accept()[0]) for _ in range(3)], daemon=True).start()
         started = time.monotonic()
-        with pytest.raises(AfterworkFailed, match="could not be flushed"):
+        with pytest.raises(PendingTaskFailed, match="could not be flushed"):
             flush(f"127.0.0.1:{server.getsockname()[1]}", timeout=0.2, tries=3)
         assert time.monotonic() - started < 5
     for connection in accepted:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from migrate_graph.core.events import RestoreFinished, RestoreStarted
 from migrate_graph.database.backup.dump import ReadGauge, VerifiedDump, identity_of, last_words, open_sql
-from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, search_path
+from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, quote_literal, search_path
 from migrate_graph.errors import RestoreError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _final_words(schema: str | None, table: str) -> bytes:
     names = TableNames.of(table, POSTGRES)
     # A stable function in the value keeps the planner from folding the failing cast away, or into every case.
     check = (
-        f"SELECT CASE WHEN pg_catalog.to_regclass({_literal(names.spelled(names.ledger))}) IS NULL "
+        f"SELECT CASE WHEN pg_catalog.to_regclass({quote_literal(names.quoted(names.ledger))}) IS NULL "
         f"THEN ('{_MISSING_LEDGER}' || pg_catalog.left(pg_catalog.version(), 0))::pg_catalog.int4 END;"
     )
     return "\n".join(("", "SET standard_conforming_strings = on;", _search_path(schema), check, "COMMIT;", "")).encode()
@@ -169,12 +169,7 @@ def _final_words(schema: str | None, table: str) -> bytes:
 def _search_path(schema: str | None) -> str:
     if schema is None:
         return "SET LOCAL search_path TO DEFAULT;"
-    return f"SELECT pg_catalog.set_config('search_path', {_literal(search_path(schema))}, true);"
-
-
-def _literal(text: str) -> str:
-    """Quote a text in ASCII alone, so that no client encoding can misread it."""
-    return "E'" + "".join(char if char.isalnum() and char.isascii() else f"\\U{ord(char):08x}" for char in text) + "'"
+    return f"SELECT pg_catalog.set_config('search_path', {quote_literal(search_path(schema))}, true);"
 
 
 def _psql_failed(path: Path, code: int, complaints: BinaryIO, table: str, password: str) -> RestoreError:

@@ -7,7 +7,7 @@ import math
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -16,8 +16,6 @@ from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
-from migrate_graph.database.views.catalog import ViewCatalog
-from migrate_graph.database.views.presence import ViewPresence, view_presences
 from migrate_graph.errors import LockTimeout
 from migrate_graph.signals import Interruption
 
@@ -52,10 +50,6 @@ class Bookkeeping(ABC):
         """Name those of the tool's tables that exist."""
 
     @abstractmethod
-    def _catalog(self) -> ViewCatalog:
-        """Return what the database can tell of its views, through the connection that keeps the books."""
-
-    @abstractmethod
     def lock_holder(self) -> LockHolder | None:
         """Return who holds the lock, None when it is free."""
 
@@ -72,9 +66,6 @@ class Bookkeeping(ABC):
         if self._ledger.names.views in present:
             history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
         return history
-
-    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
-        return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
 
     def _view_rows(self) -> dict[str, LedgerRow]:
         if self._ledger.names.views not in self._present():
@@ -119,12 +110,12 @@ class Bookkeeping(ABC):
             self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.RESOLVED, reason)
         return True
 
-    def owe(self, debt: str, *, run: str) -> None:
+    def add_task(self, task: str, *, run: str) -> None:
         with self._together():
-            self._ledger.owe(debt, AttemptKey.now(debt, run=run))
+            self._ledger.add_task(AttemptKey.now(task, run=run))
 
-    def settle(self, debt: str) -> None:
-        self._ledger.settle(debt)
+    def finish_task(self, task: str) -> None:
+        self._ledger.finish_task(task)
 
     def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
         """Ask again and again, telling who is in the way; give the seconds waited, 0.0 when nobody was.

@@ -19,8 +19,8 @@ Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
 """Runs one statement and gives its rows (none for a statement without)."""
 
 
-# A debt stands in the journal as a row of this state, so that no fourth table is needed.
-_OWED = "owed"
+# A pending task stands in the journal as a row of this state, so that no fourth table is needed.
+_PENDING_TASK = "owed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Ledger:
     def read(self, present: Iterable[str]) -> History:
         """Read what those tables that exist hold; the view ledger is read by its own room."""
         present = set(present)
-        records, attempts, afterwork = {}, [], set()
+        records, attempts, pending_tasks = {}, [], set()
         if self.names.ledger in present:
             for name, installed, updated in self._run(f"SELECT name, installed, last_update_dttm FROM {self._ledger}"):
                 if name is not None:
@@ -105,11 +105,11 @@ class Ledger:
                 "SELECT id, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error "
                 f"FROM {self._journal} ORDER BY id"
             ):
-                if row[3] == _OWED:
-                    afterwork.add(row[1])
+                if row[3] == _PENDING_TASK:
+                    pending_tasks.add(row[1])
                 else:
                     attempts.append(_attempt(row))
-        return History(records=records, attempts=tuple(attempts), afterwork=frozenset(afterwork))
+        return History(records=records, attempts=tuple(attempts), pending_tasks=frozenset(pending_tasks))
 
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""
@@ -212,18 +212,18 @@ class Ledger:
             )
         )
 
-    def owe(self, debt: str, key: AttemptKey) -> None:
-        """Remember a debt, once."""
-        self.settle(debt)
+    def add_task(self, key: AttemptKey) -> None:
+        """Write down a pending task, called as the key says, once."""
+        self.finish_task(key.name)
         self._run(
             f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version") '
             "VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
-            (key.attempt, key.run, debt, _OWED, self._store(key.started), key.host, key.pid, key.version),
+            (key.attempt, key.run, key.name, _PENDING_TASK, self._store(key.started), key.host, key.pid, key.version),
         )
 
-    def settle(self, debt: str) -> None:
-        """Forget a debt."""
-        self._run(f"DELETE FROM {self._journal} WHERE state = ? AND name = ?", (_OWED, debt))
+    def finish_task(self, task: str) -> None:
+        """Forget a pending task."""
+        self._run(f"DELETE FROM {self._journal} WHERE state = ? AND name = ?", (_PENDING_TASK, task))
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 

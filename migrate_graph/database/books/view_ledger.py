@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from migrate_graph.core.history import StoredView
-from migrate_graph.database.books.ledger import Execute
+from migrate_graph.database.books.ledger import Execute, Rows
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.relation import Relation
 
@@ -56,18 +56,20 @@ class ViewLedger:
         names = self._locate(self._names)
         return names.quoted(names.views)
 
+    def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
+        return self._execute(self._dialect.sql(statement), parameters)
+
     def create(self) -> None:
         """Create the table, which must be missing."""
         moment = self._dialect.moment
-        self._execute(
+        self._run(
             f'CREATE TABLE {self._table} ("manager" TEXT PRIMARY KEY NOT NULL, "state" VARCHAR(8) NOT NULL, '
-            f'"migration" TEXT NOT NULL, "relations" TEXT NOT NULL, "changed" {moment} NOT NULL)',
-            (),
+            f'"migration" TEXT NOT NULL, "relations" TEXT NOT NULL, "changed" {moment} NOT NULL)'
         )
 
     def read(self) -> dict[str, LedgerRow]:
         """Return every row by manager."""
-        rows = self._execute(f"SELECT manager, state, migration, relations FROM {self._table} ORDER BY manager", ())
+        rows = self._run(f"SELECT manager, state, migration, relations FROM {self._table} ORDER BY manager")
         return {
             manager: LedgerRow(
                 manager,
@@ -91,7 +93,7 @@ class ViewLedger:
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""
-        statement = self._dialect.sql(
+        statement = (
             f'INSERT INTO {self._table} ("manager", "state", "migration", "relations", "changed") '
             "VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (manager) DO UPDATE SET state = excluded.state, migration = excluded.migration, "
@@ -101,10 +103,9 @@ class ViewLedger:
         changed = now if self._dialect.folds_case else now.isoformat(sep=" ")
         for row in rows:
             relations = json.dumps([relation.to_json() for relation in row.relations])
-            self._execute(statement, (row.manager, row.state.value, row.migration, relations, changed))
+            self._run(statement, (row.manager, row.state.value, row.migration, relations, changed))
 
     def forget(self, managers: Iterable[str]) -> None:
         """Delete rows: of views that have retired."""
-        statement = self._dialect.sql(f"DELETE FROM {self._table} WHERE manager = ?")
         for manager in managers:
-            self._execute(statement, (manager,))
+            self._run(f"DELETE FROM {self._table} WHERE manager = ?", (manager,))

@@ -18,19 +18,24 @@ from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
-from migrate_graph.database.postgres.sessions import Sessions, close_quietly
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.work import PostgresWork, WorkConnection
+from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings
+    from migrate_graph.database import Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import ManagerName
-    from migrate_graph.database.views.catalog import ViewCatalog
+    from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.signals import Interruption
 
 # Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
@@ -82,7 +87,24 @@ class PostgresBackend(Bookkeeping):
     """See `database.Backend`. One connection, the keeper, holds the lock and keeps the books; it is in autocommit, never idle in a transaction."""
 
     kind = "postgres"
+    dialect = POSTGRES
+    dal_source = staticmethod(dal_source)
     _longest_pause = 2.0
+
+    @staticmethod
+    def keep_open_statement(seconds: int) -> str:
+        """Return what PGPOOL understands, and nobody else."""
+        return f"PGPOOL SET client_idle_limit = {seconds};"
+
+    @staticmethod
+    def catalog_on(connection: Any) -> PostgresCatalog:
+        return PostgresCatalog(connection.cursor)
+
+    @staticmethod
+    def scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch:
+        from migrate_graph.database.postgres.scratch import open_scratch
+
+        return open_scratch(settings, directory=directory, schemas=schemas)
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
@@ -117,7 +139,7 @@ class PostgresBackend(Bookkeeping):
             found = self._one(
                 "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                 "WHERE c.oid = to_regclass(%s)), current_schema())",
-                (names.spelled(names.ledger),),
+                (names.quoted(names.ledger),),
             )
             self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
 
@@ -285,16 +307,16 @@ class PostgresBackend(Bookkeeping):
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
-    def _catalog(self) -> ViewCatalog:
-        from migrate_graph.database.postgres.catalog import PostgresCatalog
+    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
 
+    def _catalog(self) -> PostgresCatalog:
         return PostgresCatalog(lambda: self._alive_keeper().cursor())
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
-        from migrate_graph.database.postgres.catalog import PostgresCatalog
         from migrate_graph.database.views.adoption import describe_unmanaged, owners, write_managers
 
-        catalog = PostgresCatalog(lambda: self._alive_keeper().cursor())
+        catalog = self._catalog()
         owned = owners(catalog, self._view_rows(), managers)
         views = describe_unmanaged(catalog, owned, names=names)
         return write_managers(views, owned, taken=managers)
@@ -354,7 +376,7 @@ class PostgresBackend(Bookkeeping):
 
     def preflight(self, names: Sequence[str]) -> None:
         tables = self._ledger.names
-        ledger, journal, views = map(tables.spelled, tables.all)
+        ledger, journal, views = map(tables.quoted, tables.all)
         facts = self._execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, "
             "(SELECT bool_and(has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE')) "
@@ -435,7 +457,7 @@ class PostgresBackend(Bookkeeping):
             return Trouble(TroubleKind.LOST, message, hint)
         return Trouble(TroubleKind.OTHER, message, hint)
 
-    def waiting_for(self, work: PostgresWork) -> str:
+    def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.restoration import Restoration, differs
 from migrate_graph.database.postgres.snapshot import capture
 from migrate_graph.database.relation import Relation
+from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import CommittedInside, Dependent, Key, Observation
 
 _SAVEPOINT = "migrate_graph_views"
@@ -106,29 +107,16 @@ class PostgresCatalog:
         if idle and not connection.autocommit:
             # After a raw COMMIT psycopg2 still believes in a transaction, and would not open one.
             pg.connection.rollback(connection)
-        start, undo, end = (
-            ("BEGIN", "ROLLBACK", "COMMIT")
-            if idle and connection.autocommit
-            else (
-                f"SAVEPOINT {_SAVEPOINT}",
-                f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}",
-                f"RELEASE SAVEPOINT {_SAVEPOINT}",
-            )
-        )
-        self.run(start)
+        kind = Transaction if idle and connection.autocommit else Savepoint
         try:
-            yield
-        except BaseException:
-            with suppress(psycopg2.Error):  # the savepoint, or the connection, is gone: the first error tells why
-                self.run(undo)
-            raise
-        try:
-            self.run(end)
-        except psycopg2.Error as error:
-            if error.pgcode not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
-                raise
+            with kind(_SAVEPOINT, self.run).block():
+                yield
+        except NotKept as error:
+            cause = error.__cause__
+            if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
+                raise cause or error from None
             pg.connection.rollback(connection)
-            raise CommittedInside from error
+            raise CommittedInside from cause
 
     @contextmanager
     def commits_held(self) -> Iterator[None]:

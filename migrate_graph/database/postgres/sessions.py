@@ -14,6 +14,7 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph.core.events import Connecting, Observer, ignore_events
+from migrate_graph.database.dal import DalSource
 from migrate_graph.database.names import search_path
 from migrate_graph.errors import ConfigError, DatabaseUnreachable
 from migrate_graph.messages import first_line
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
 _TELL_EVERY = 10.0
+
+# What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
+_PYDAL_URI = re.compile(r"postgres://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
 
 # libpq gives no SQLSTATE for a failed connection. The first are never worth waiting for (edwh-migrate retried a wrong password
 # for ten minutes) and are looked for first, since a name in the message may hold any word; the second are; the rest is not.
@@ -204,6 +208,35 @@ def parse_uri(uri: str) -> dict[str, str]:
             hint=f"use {scheme}://user:password@host:port/database; percent-encode @ : / in the password",
         ) from None
     return parsed
+
+
+def pydal_uri(uri: str) -> str:
+    """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
+    rest = uri.partition("://")[2]
+    spelled = f"postgres://{rest}"
+    if _PYDAL_URI.fullmatch(spelled):
+        return spelled
+    parsed = pg.parse_dsn(f"postgresql://{rest}")
+    return f"postgres://{parsed.get('user') or 'user'}@{'localhost'}/{parsed.get('dbname') or 'database'}"
+
+
+def dal_source(settings: Settings, application: str) -> DalSource:
+    """Return how an application's `DAL` connects: to the configured search_path, with nothing else of ours."""
+    dsn: dict[str, Any] = {
+        "keepalives": 1,
+        **parse_uri(settings.uri),
+        "application_name": application_name(application),
+    }
+
+    def connect(*_dsn: Any, **_options: Any) -> Any:
+        connection = psycopg2.connect(**dsn)
+        if settings.schema:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('search_path', %s, false)", (search_path(settings.schema),))
+            connection.commit()
+        return connection
+
+    return DalSource(pydal_uri(settings.uri), connect, while_made=True)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,18 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.dal import define_ledger, discard, make_dal
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.sessions import pydal_uri
+from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.keeper import ViewKeeper
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
-
-# What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
-_PYDAL_URI = re.compile(r"postgres://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
-
-_SAVEPOINT = "migrate_graph"
 
 
 class WorkCursor(pg.cursor):
@@ -69,6 +67,7 @@ class WorkConnection(pg.connection):
         self.got_lock = False
         self.single = False
         self.lost_work = False
+        self._savepoint = Savepoint("migrate_graph", self._say)
         self._marking = False
         self._marked_durably = False
 
@@ -91,7 +90,7 @@ class WorkConnection(pg.connection):
             self.write_marker()
             self._marked_durably = self._marked_durably or self.autocommit
             if self.single and not self.autocommit:
-                self._say(f"SAVEPOINT {_SAVEPOINT}")
+                self._savepoint.set()
         finally:
             self._marking = False
 
@@ -101,13 +100,14 @@ class WorkConnection(pg.connection):
 
     def commit(self) -> None:
         if self._holds_savepoint():
-            self._say(f"RELEASE SAVEPOINT {_SAVEPOINT}; SAVEPOINT {_SAVEPOINT}")
+            self._savepoint.keep()
+            self._savepoint.set()
         else:
             super().commit()
 
     def rollback(self) -> None:
         if self._holds_savepoint():
-            self._say(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            self._savepoint.undo()
         else:
             super().rollback()
 
@@ -158,13 +158,12 @@ class PostgresWork:
         self._lost_work = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
-        self.db = make_dal(
-            pydal_uri(settings.uri), self._connector, typedal=settings.typedal, folder=settings.folder,
-            driver_args={"connection_factory": self._connector}, prime=True,
-        )  # fmt: skip
-        define_ledger(self.db, rname=ledger.names.spelled(ledger.names.ledger))
+        source = DalSource(pydal_uri(settings.uri), self._connector, while_made=True)
+        self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
+        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
-        self.views = ViewKeeper.on_postgres(self._cursor, ledger.names)
+        catalog = PostgresCatalog(self._cursor)
+        self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
@@ -287,13 +286,3 @@ class PostgresWork:
 
     def cancel(self) -> None:
         self._connection.cancel()
-
-
-def pydal_uri(uri: str) -> str:
-    """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
-    rest = uri.partition("://")[2]
-    spelled = f"postgres://{rest}"
-    if _PYDAL_URI.fullmatch(spelled):
-        return spelled
-    parsed = pg.parse_dsn(f"postgresql://{rest}")
-    return f"postgres://{parsed.get('user') or 'user'}@{'localhost'}/{parsed.get('dbname') or 'database'}"

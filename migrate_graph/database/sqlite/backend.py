@@ -20,9 +20,12 @@ from migrate_graph.core.events import LockAcquired, LockHolder, Observer
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
+from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
+from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
     ConfigError,
     DatabaseError,
@@ -36,10 +39,11 @@ from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings
+    from migrate_graph.database import Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import ManagerName
-    from migrate_graph.database.views.catalog import ViewCatalog
+    from migrate_graph.database.views.presence import ViewPresence
 
 # Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
 _LOOK = 0.05
@@ -92,8 +96,34 @@ class SqliteBackend(Bookkeeping):
     """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
 
     kind = "sqlite"
+    dialect = SQLITE
     _longest_pause = 0.1
     secrets: tuple[str, ...] = ()
+
+    @staticmethod
+    def dal_source(settings: Settings, application: str) -> DalSource:  # noqa: ARG004 - of BackendClass
+        """Return how pyDAL itself connects to a file; nobody is shown a name."""
+        path = resolve_path(settings.uri, settings.folder)
+
+        def connect(*_arguments: Any) -> sqlite3.Connection:
+            return sqlite3.connect(path, detect_types=sqlite3.PARSE_DECLTYPES, check_same_thread=False)
+
+        return DalSource(settings.uri, connect, while_made=False)
+
+    @staticmethod
+    def keep_open_statement(seconds: int) -> str:  # noqa: ARG004 - of BackendClass
+        """Return nothing: a file closes no connection."""
+        return ""
+
+    @staticmethod
+    def catalog_on(connection: Any) -> SqliteCatalog:
+        return SqliteCatalog(lambda: connection)
+
+    @staticmethod
+    def scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:  # noqa: ARG004 - of BackendClass
+        from migrate_graph.database.sqlite.scratch import ScratchFiles
+
+        return None if settings.uri else ScratchFiles(directory)
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
@@ -241,10 +271,9 @@ class SqliteBackend(Bookkeeping):
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
-    def _catalog(self) -> ViewCatalog:
-        from migrate_graph.database.sqlite.catalog import SqliteCatalog
-
-        return SqliteCatalog(lambda: self._keeper)
+    def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        catalog = SqliteCatalog(lambda: self._keeper)
+        return view_presences(catalog, self._view_rows(), managers) if managers else {}
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
         raise UsageError(
@@ -306,7 +335,7 @@ class SqliteBackend(Bookkeeping):
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
         return Trouble(kind, first_line(error), _HINTS.get(code, ""))
 
-    def waiting_for(self, work: SqliteWork) -> str:
+    def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for: SQLite does not know."""
         return ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.savepoints import NotKept, Savepoint
 from migrate_graph.database.views.catalog import CommittedInside, Dependent, Key, Observation
 
 _SAVEPOINT = "migrate_graph_views"
@@ -56,20 +57,14 @@ class SqliteCatalog:
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """See `views.ViewCatalog`; outside of a transaction a savepoint is one."""
-        self.run(f"SAVEPOINT {_SAVEPOINT}")
         try:
-            yield
-        except BaseException:
-            with suppress(sqlite3.Error):  # the savepoint is gone: the first error tells why
-                self.run(f"ROLLBACK TO {_SAVEPOINT}")
-                self.run(f"RELEASE {_SAVEPOINT}")
-            raise
-        try:
-            self.run(f"RELEASE {_SAVEPOINT}")
-        except sqlite3.OperationalError as error:
-            if "no such savepoint" not in str(error):
-                raise
-            raise CommittedInside from error
+            with Savepoint(_SAVEPOINT, self.run).block():
+                yield
+        except NotKept as error:
+            cause = error.__cause__
+            if "no such savepoint" not in str(cause):
+                raise cause or error from None
+            raise CommittedInside from cause
 
     @contextmanager
     def commits_held(self) -> Iterator[None]:

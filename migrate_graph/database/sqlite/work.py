@@ -11,8 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.dal import define_ledger, discard, make_dal
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.savepoints import Savepoint
+from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.keeper import ViewKeeper
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
 
-_SAVEPOINT = "migrate_graph"
 _KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
 
@@ -80,6 +82,7 @@ class WorkConnection(sqlite3.Connection):
         self.patience = 0.0
         self.lost_work = False
         self.is_closed = False
+        self._savepoint = Savepoint("migrate_graph", self._say)
         self._open = False
         self._marking = False
         self._marked = False
@@ -159,7 +162,7 @@ class WorkConnection(sqlite3.Connection):
         self._open = True
         self.write_marker()  # type: ignore[misc] # before_statement has asked
         if self.mode is TransactionMode.SINGLE:
-            super().cursor(sqlite3.Cursor).execute(f"SAVEPOINT {_SAVEPOINT}")
+            self._savepoint.set()
 
     def after_statement(self, sql: str) -> None:
         """Notice a raw COMMIT or ROLLBACK."""
@@ -172,14 +175,14 @@ class WorkConnection(sqlite3.Connection):
 
     def commit(self) -> None:
         if self._holds_savepoint():
-            self._say(f"RELEASE {_SAVEPOINT}")
-            self._say(f"SAVEPOINT {_SAVEPOINT}")
+            self._savepoint.keep()
+            self._savepoint.set()
         else:
             self.really_commit()
 
     def rollback(self) -> None:
         if self._holds_savepoint():
-            self._say(f"ROLLBACK TO {_SAVEPOINT}")
+            self._savepoint.undo()
         else:
             self.really_rollback()
 
@@ -241,12 +244,12 @@ class SqliteWork:
         self._lost_work = False
         self._connection: WorkConnection
         self._ledger = ledger.on(self._execute)
-        self.db = make_dal(
-            settings.uri, self._connector, typedal=settings.typedal, folder=settings.folder, driver_args={}, prime=True
-        )
-        define_ledger(self.db, rname=ledger.names.spelled(ledger.names.ledger))
+        source = DalSource(settings.uri, self._connector, while_made=False)
+        self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
+        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self.db.commit()
-        self.views = ViewKeeper.on_sqlite(lambda: self._connection, ledger.names)
+        catalog = SqliteCatalog(lambda: self._connection)
+        self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run))
 
     def _connector(self) -> WorkConnection:
         if self._started:

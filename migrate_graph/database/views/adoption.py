@@ -7,13 +7,16 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
 
 from migrate_graph.database.books.view_ledger import LedgerRow
-from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+
+if TYPE_CHECKING:
+    from migrate_graph.database.postgres.catalog import PostgresCatalog
 
 # What belongs to one installation, not to the view; whatever of it is in the database survives every rebuild anyway.
 _OF_THE_INSTALLATION = {

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
-from migrate_graph.database.names import TableNames
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import CommittedInside, Key, Manager, Observation, ViewCatalog
 from migrate_graph.database.views.manager_text import speaks_of
@@ -66,22 +64,6 @@ class ViewKeeper:
         self._ledger = ledger
         self._blocks: list[_Block] = []
         self._rolled_back: list[str] = []
-
-    @classmethod
-    def on_postgres(cls, cursor: Callable[[], Any], names: TableNames) -> ViewKeeper:
-        """Make the keeper of a PostgreSQL connection; `cursor` opens a psycopg2 cursor on it."""
-        from migrate_graph.database.postgres.catalog import PostgresCatalog
-
-        catalog = PostgresCatalog(cursor)
-        return cls(catalog, ViewLedger(names, catalog.run, locate=catalog.locate))
-
-    @classmethod
-    def on_sqlite(cls, connection: Callable[[], Any], names: TableNames) -> ViewKeeper:
-        """Make the keeper of an SQLite connection; `connection` gives it (`isolation_level` None)."""
-        from migrate_graph.database.sqlite.catalog import SqliteCatalog
-
-        catalog = SqliteCatalog(connection)
-        return cls(catalog, ViewLedger(names, catalog.run))
 
     # -- a block ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,55 @@
+"""What a database for one use is, and how all of them are called."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+PREFIX = "migrate_graph_test_"
+"""What the names of all scratch databases and schemas start with: whatever is called so may be dropped when no tests run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchDatabase:
+    """A database for one use.
+
+    Attributes:
+        name: of the database, the schema or the directory.
+        uri: how to reach it.
+        schema: its search_path; None: as configured.
+        folder: a directory of its own, for pyDAL's files.
+    """
+
+    name: str
+    uri: str = field(repr=False)
+    folder: Path
+    schema: str | None = None
+
+
+class Scratch(Protocol):
+    """Where scratch databases are made."""
+
+    can_copy: bool
+    """Whether a migrated database can be copied, so that migrating once is enough."""
+
+    def create(self) -> ScratchDatabase:
+        """Make an empty database.
+
+        Raises:
+            DatabaseError: the server is not there, or does not permit it.
+        """
+
+    def copy(self, source: ScratchDatabase) -> ScratchDatabase:
+        """Make a database that holds what another one holds; nobody may be connected to that."""
+
+    def drop(self, database: ScratchDatabase) -> None:
+        """Remove a database, and with it whoever is still connected."""
+
+
+def new_folder(directory: Path) -> Path:
+    """Make a directory with the name of a new scratch database."""
+    folder = directory / f"{PREFIX}{uuid.uuid4().hex[:16]}"
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,66 @@
+"""What the bookkeeping does when the SQLite file underneath does not play along."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from migrate_graph.database import Settings, open_backend
+from migrate_graph.database.sqlite.backend import SqliteBackend
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
+
+
+@pytest.fixture
+def backend(sqlite_uri: str) -> Iterator[SqliteBackend]:
+    with open_backend(Settings(sqlite_uri, lock_timeout=0.1), writing=True) as opened:
+        assert isinstance(opened, SqliteBackend)
+        opened.prepare()
+        yield opened
+
+
+def test_what_was_opened_is_closed_when_connecting_fails(tmp_path: Path) -> None:
+    file = tmp_path / "no.sqlite"
+    file.write_text("this is a text, not a database; " * 40)
+    with (
+        pytest.raises(DatabaseUnreachable, match="not an SQLite database") as caught,
+        open_backend(Settings(f"sqlite://{file}")),
+    ):
+        pass
+    still_open = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert caught.value.hint
+    assert str(file) not in still_open
+
+
+def test_a_rollback_that_sqlite_has_done_already_does_not_hide_why(backend: SqliteBackend) -> None:
+    def work() -> None:
+        with backend._together():
+            backend._execute("ROLLBACK")  # as SQLite does by itself when the disk is full
+            raise DatabaseRefused("the disk is full")
+
+    with pytest.raises(DatabaseRefused, match="disk is full"):
+        work()
+
+
+def test_books_can_be_kept_again_after_a_commit_that_was_refused(backend: SqliteBackend) -> None:
+    with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM ewh_implemented_features").fetchall()  # a commit must wait for this reader
+        with pytest.raises(DatabaseUnreachable, match="locked by another program"):
+            backend.mark(["one"], installed=True, reason="", run="r")
+    backend.mark(["two"], installed=True, reason="", run="r")
+    assert backend.read_history().applied == {"two"}
+
+
+def test_a_damaged_table_is_an_error_with_a_hint(backend: SqliteBackend, sqlite_uri: str) -> None:
+    (page,) = backend._execute("SELECT rootpage FROM sqlite_master WHERE name = 'ewh_implemented_features'")[0]
+    ((size,),) = backend._execute("PRAGMA page_size")
+    backend.close()
+    with backend.path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with open_backend(Settings(sqlite_uri)) as damaged, pytest.raises(DatabaseUnreachable, match="is damaged"):
+        damaged.read_history()
