@@ -40,7 +40,7 @@ class Result:
         name: of the migration.
         outcome: how it ended.
         seconds: wall time of the last attempt; 0 when it never started.
-        commits: own commits that are durable in spite of a failure.
+        commits: own commits that are durable in spite of a failure; None when that cannot be known.
         error: one line: what went wrong, redacted; for BLOCKED, what it waits for.
         source: file and line of the failure, or of the declaration.
         traceback: the user's frames of the exception, redacted; empty without one.
@@ -51,7 +51,7 @@ class Result:
     name: str
     outcome: Outcome
     seconds: float = 0.0
-    commits: int = 0
+    commits: int | None = 0
     error: str = ""
     source: SourceLocation | None = None
     traceback: str = ""

@@ -81,7 +81,7 @@ class Work(Protocol):
         """Return what a failure left behind that no rollback removes."""
 
     def is_lost(self) -> bool:
-        """Whether the connection broke: what became of a commit that was under way must be looked up."""
+        """Whether the connection broke, also when the body caught what the driver said of it."""
 
     def close(self) -> None:
         """Close the connection, rolling back what is open."""
@@ -151,14 +151,11 @@ class Backend(Protocol):
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a virgin session for one attempt."""
 
-    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
-        """Write into ledger and journal that an attempt failed; give the number of own commits that are durable."""
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
+        """Write into ledger and journal that an attempt failed; a success that is recorded stays."""
 
-    def own_commits(self, key: AttemptKey) -> int:
-        """Look up how many own commits of an attempt are durable."""
-
-    def outcome_of(self, key: AttemptKey) -> bool:
-        """Look up, on a new connection if need be, whether an attempt's success is recorded."""
+    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
+        """Look up, on a new connection if need be, whether an attempt's success is recorded, and how many own commits are durable."""
 
     def explain(self, error: BaseException) -> Trouble:
         """Return what an exception of a migration means."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import migrate_graph.executor.run
+import migrate_graph.executor.checkpoints
 from migrate_graph.cli import main
 
 _arrivals: dict[str, int] = {}
@@ -45,7 +45,7 @@ def run(
     """Run the command line here, with everything it prints in a file, and end with its exit code."""
     global _fatal, _trace
     _fatal, _trace = (fatal[0], fatal[1]) if fatal else None, Path(trace) if trace else None
-    setattr(migrate_graph.executor.run, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
+    setattr(migrate_graph.executor.checkpoints, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
     os.chdir(directory)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)

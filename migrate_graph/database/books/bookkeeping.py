@@ -77,24 +77,15 @@ class Bookkeeping(ABC):
         first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
         return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
 
-    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> int:
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
         self._revive()
         with self._together():
             self._ledger.write_failure(key, error=error, seconds=seconds)
-        return self._commits_of(key)
 
-    def own_commits(self, key: AttemptKey) -> int:
+    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
         self._revive()
-        return self._commits_of(key)
-
-    def _commits_of(self, key: AttemptKey) -> int:
-        state = self._ledger.state_of(key.attempt)
-        return state[1] if state else 0
-
-    def outcome_of(self, key: AttemptKey) -> bool:
-        self._revive()
-        state = self._ledger.state_of(key.attempt)
-        return state is not None and state[0] is AttemptState.APPLIED
+        state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
+        return state is AttemptState.APPLIED, commits
 
     def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
         with self._together():

@@ -156,14 +156,15 @@ class Ledger:
         return len(finished) == 1
 
     def write_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
-        """Say that an attempt failed; the number of own commits stays what the last durable marker says."""
+        """Write that an attempt failed, unless its success stands there; the number of own commits stays what the last durable marker says."""
         self._run(
-            f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
+            f'INSERT INTO {self._journal} AS failed ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
             '"pid", "version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE '
-            "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error",
+            "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error "
+            "WHERE failed.state <> ?",
             (
                 key.attempt, key.run, key.name, AttemptState.FAILED.value, self._store(key.started), self._now(), seconds, key.host,
-                key.pid, key.version, key.fingerprint, error,
+                key.pid, key.version, key.fingerprint, error, AttemptState.APPLIED.value,
             ),
         )  # fmt: skip
         # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.

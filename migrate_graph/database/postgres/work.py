@@ -68,6 +68,7 @@ class WorkConnection(pg.connection):
         self.single = False
         self.lost_work = False
         self._savepoint = Savepoint("migrate_graph", self._say)
+        self._broke = False
         self._marking = False
         self._marked_durably = False
 
@@ -112,12 +113,17 @@ class WorkConnection(pg.connection):
             super().rollback()
 
     def close(self) -> None:
+        self._broke = self.is_broken()
         self.lost_work = self.has_lost_work() or (not self.closed and self.status == pg.STATUS_BEGIN)
         super().close()
 
     def has_lost_work(self) -> bool:
-        """Whether something the body did was rolled back, though the body may not have noticed: 2 is a broken connection."""
-        return self.lost_work or self.closed == 2
+        """Whether something the body did was rolled back, though the body may not have noticed."""
+        return self.lost_work or self.is_broken()
+
+    def is_broken(self) -> bool:
+        """Whether the server, or the network, ended it, whatever the body did with it afterwards."""
+        return self._broke or self.closed == 2  # psycopg2: 1 is closed, 2 is broken
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
@@ -156,6 +162,7 @@ class PostgresWork:
         self._fresh: WorkConnection | None = self._connection
         self._started = False
         self._lost_work = False
+        self._broke = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
         source = DalSource(pydal_uri(settings.uri), self._connector, while_made=True)
@@ -168,6 +175,7 @@ class PostgresWork:
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
         self._lost_work = self._lost_work or self._connection.has_lost_work()
+        self._broke = self._broke or self._connection.is_broken()
         connection, self._fresh = self._fresh or self._connect(), None
         if self._started:
             connection.autocommit = self._mode is TransactionMode.NONE
@@ -273,7 +281,7 @@ class PostgresWork:
         }
 
     def is_lost(self) -> bool:
-        return bool(self._connection.closed)
+        return self._broke or self._connection.is_broken()
 
     def close(self) -> None:
         self._connection.write_marker = None

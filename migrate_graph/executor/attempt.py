@@ -1,0 +1,400 @@
+"""One attempt at one migration: it ends in one value, and that value is settled in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import signal
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from migrate_graph import errors
+from migrate_graph.authoring import Running, running
+from migrate_graph.core.events import Observer, Outcome, Printed, Result, StepProgress, Warned
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
+from migrate_graph.executor import checkpoints
+from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.executor.output import BodyOutput
+from migrate_graph.executor.views import RunViews
+from migrate_graph.messages import counted
+from migrate_graph.redaction import redact
+from migrate_graph.signals import Interruption, StopNow
+from migrate_graph.tracebacks import user_location, user_traceback
+
+if TYPE_CHECKING:
+    from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Backend, Lock, Work
+    from migrate_graph.executor.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every attempt of a run works with."""
+
+    backend: Backend
+    lock: Lock
+    observer: Observer
+    interruption: Interruption
+    watch: Watch
+    root: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """How far a run is.
+
+    Attributes:
+        run: identifies it.
+        graph: what is declared.
+        applied: names that are installed.
+        results: of the steps so far.
+        changed: something durable was done, or may have been.
+        stopped: a migration failed, and nothing more is started.
+        broken: why the world does not let the run go on; nothing more is started.
+    """
+
+    run: str
+    graph: MigrationGraph
+    applied: set[str]
+    results: list[Result] = field(default_factory=list)
+    changed: bool = False
+    stopped: bool = False
+    broken: MigrateGraphError | None = None
+
+
+# -- the ways in which an attempt ends ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """All of its work is durable, with its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It returned something that is no success."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """It raised, or what it did cannot be kept."""
+
+    error: BaseException
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A signal ended it."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Its connection broke: whatever line it stood on, that is not the line's fault."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The world did not let it begin."""
+
+    error: MigrateGraphError
+
+
+Failed: TypeAlias = Refused | Raised | Stopped | Lost
+End: TypeAlias = Applied | Failed | NotBegun
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How an attempt was settled, and whether the same work may succeed a moment later and nothing of it was kept."""
+
+    result: Result
+    retry: bool = False
+
+
+class Attempt:
+    """One attempt at one migration."""
+
+    def __init__(self, around: Surroundings, migration: Migration, walk: Walk) -> None:
+        self._around = around
+        self._backend = around.backend
+        self._observer = around.observer
+        self._migration = migration
+        self._walk = walk
+        self._key = AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
+        self._started = time.monotonic()
+        self._warnings: list[str] = []
+        self._waited_for = ""
+        self._views = RunViews(walk.graph, migration.name, walk.applied, around.observer)
+
+    def run(self) -> Settled:
+        """Run the body, and keep all of its work with its record, or none since its last own commit."""
+        return self._settle(self._end())
+
+    # -- from the beginning to the end --------------------------------------------------------------------------------------
+
+    def _end(self) -> End:
+        try:
+            work = self._backend.work(self._migration, self._key)
+        except (DatabaseError, errors.LockTimeout) as error:
+            return NotBegun(error)
+        except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
+            return self._judged(error)
+        try:
+            end = self._carry_out(work)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and whatever else a body raises
+            end = self._judged(error)
+        try:
+            if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught what the driver said
+                end = Lost(end.message if isinstance(end, Refused) else end.trouble.message)
+            if not isinstance(end, Applied | NotBegun):
+                self._tell_leftovers(work)
+        finally:
+            work.close()
+        return end
+
+    def _carry_out(self, work: Work) -> End:
+        checkpoints.reached(Checkpoint.SESSION_OPENED)
+        if not self._holds_lock():
+            return NotBegun(self._lock_lost())
+        with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
+            try:
+                value = self._call(work)
+            finally:
+                self._waited_for = watched.reason
+        checkpoints.reached(Checkpoint.BODY_RETURNED)
+        refused = _refusal(value)
+        if refused is not None:
+            return refused
+        if value is not True:
+            self._warn(f"{self._migration.name} returned {_short(value)}; return True when it succeeded")
+        work.check()
+        if self._views.were_opened:
+            work.views.check_complete()
+        self._tell_leftovers(work)
+        work.finish(seconds=self._seconds, guard=self._guard)
+        return Applied()
+
+    def _call(self, work: Work) -> Any:
+        """Call the body, in the surroundings that are promised to it."""
+        work.start()
+        checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
+        name = self._migration.name
+        self._views.work = work
+        run = Running(
+            name=name,
+            applied=self._walk.applied,
+            views=self._views,
+            report=lambda done, total, unit: self._observer(StepProgress(name, done, total, unit)),
+        )
+        printed = BodyOutput(lambda line: self._observer(Printed(name, self._redacted(line))), sys.stdout)
+        try:
+            with (
+                self._around.interruption.interruptible(work.cancel),
+                running(run),
+                contextlib.redirect_stdout(printed),
+            ):
+                return self._migration.function(work.db)
+        finally:
+            printed.close_line()
+
+    def _guard(self) -> None:
+        """Stand between the last statement and its commit.
+
+        The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
+        """
+        if not self._holds_lock():
+            self._observer(Warned("the lock is lost; this migration is finished, then the run stops"))
+        self._around.interruption.check()
+        checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
+
+    def _judged(self, error: BaseException) -> Failed:
+        """Return what an exception means, wherever it came from."""
+        if self._around.interruption.signal or isinstance(error, StopNow | errors.Stopped | KeyboardInterrupt):
+            return Stopped(error)
+        trouble = self._backend.explain(error)
+        return Lost(trouble.message, trouble.hint) if trouble.kind is TroubleKind.LOST else Raised(error, trouble)
+
+    # -- the settlement -----------------------------------------------------------------------------------------------------
+
+    def _settle(self, end: End) -> Settled:
+        if isinstance(end, NotBegun):  # what stops the run is not this migration's fault
+            self._walk.broken = self._walk.broken or end.error
+            return Settled(Result(self._migration.name, Outcome.NOT_REACHED, source=self._migration.source))
+        if isinstance(end, Applied):
+            return self._applied()
+        checkpoints.reached(Checkpoint.ROLLED_BACK)
+        settled = self._settle_failure(end)
+        if isinstance(end, Stopped) and isinstance(end.error, KeyboardInterrupt):
+            raise end.error  # no handler of ours is in place: a program that uses us as a library
+        return settled
+
+    def _applied(self) -> Settled:
+        checkpoints.reached(Checkpoint.COMMITTED)
+        return Settled(self._result(Outcome.APPLIED))
+
+    def _settle_failure(self, end: Failed) -> Settled:
+        """Look at what is durable, and only then say, and write, how it ended: an exception alone proves nothing.
+
+        The connection may break after the server has committed, and a signal may come then, too.
+        """
+        try:
+            applied, commits = self._backend.outcome_of(self._key)
+        except MigrateGraphError as error:
+            return self._unknown(end, error)
+        self._holds_lock()
+        if applied:
+            return self._applied()
+        if commits and isinstance(end, Stopped | Lost):
+            return self._undecided(end, commits)
+        outcome = {Refused: Outcome.REFUSED, Stopped: Outcome.INTERRUPTED}.get(type(end), Outcome.RAISED)
+        result = self._failure(end, outcome, commits=commits)
+        recorded = self._record(self._words(end)[0])
+        retry = isinstance(end, Raised) and end.trouble.kind is TroubleKind.RETRY and commits == 0
+        return Settled(result, retry=retry and recorded)
+
+    def _unknown(self, end: Failed, error: MigrateGraphError) -> Settled:
+        """End the run with an attempt of which nobody knows what is durable: the journal will tell the next run."""
+        name = self._migration.name
+        self._walk.broken = DatabaseUnreachable(
+            f"the connection was lost while {name} ran, and what of it is in the database cannot be looked up: {error.message}",
+            hint="migrate status tells how it ended; a next run begins by looking",
+        )
+        return Settled(self._failure(end, Outcome.INTERRUPTED, commits=None))
+
+    def _undecided(self, end: Failed, commits: int) -> Settled:
+        """Leave an attempt open that was cut off after own commits: a human decides, as after a kill."""
+        name = self._migration.name
+        if isinstance(end, Lost):
+            self._walk.broken = self._walk.broken or DecisionNeeded(
+                f"'{name}' was interrupted: the connection was lost after {counted(commits, 'commit')} of its own",
+                hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} --retry",
+            )
+        return Settled(self._failure(end, Outcome.INTERRUPTED, commits=commits))
+
+    def _record(self, message: str) -> bool:
+        """Write the failure down; return whether that was possible: if not, the run ends here."""
+        try:
+            self._backend.record_failure(self._key, error=message, seconds=self._seconds)
+        except MigrateGraphError as error:
+            self._walk.broken = self._walk.broken or error
+            self._observer(
+                Warned(f"the failure of {self._migration.name} could not be recorded: {error.message}", error.hint)
+            )
+            return False
+        checkpoints.reached(Checkpoint.FAILURE_RECORDED)
+        return True
+
+    # -- words --------------------------------------------------------------------------------------------------------------
+
+    def _failure(self, end: Failed, outcome: Outcome, *, commits: int | None) -> Result:
+        """Return the result of an attempt that did not succeed, in words."""
+        message, hint = self._words(end)
+        if commits != 0:
+            message = f"{message} ({self._kept(commits)})"
+        result = self._result(outcome, error=message, hint=hint, commits=commits)
+        if not isinstance(end, Raised):
+            return result
+        trace = "" if isinstance(end.error, AttemptFailed) else self._redacted(user_traceback(end.error))
+        source = user_location(end.error, root=self._around.root) or result.source
+        return replace(result, source=source, traceback=trace)
+
+    def _words(self, end: Failed) -> tuple[str, str]:
+        """Return what happened, on one line, and what to do about it."""
+        if isinstance(end, Refused):
+            return end.message, end.hint
+        if isinstance(end, Stopped):
+            number = self._around.interruption.signal
+            return f"stopped by {signal.Signals(number).name if number else 'a signal'}", ""
+        if isinstance(end, Lost):
+            return f"the connection to the database was lost: {self._redacted(end.message)}", end.hint
+        if isinstance(end.error, MigrateGraphError | AttemptFailed):
+            return self._redacted(end.error.message), end.error.hint
+        message = f"{type(end.error).__name__}: {end.trouble.message}"
+        if end.trouble.kind is TroubleKind.RETRY and self._waited_for:
+            message = f"{message}; it was {self._waited_for}"
+        return self._redacted(message), end.trouble.hint
+
+    def _kept(self, commits: int | None) -> str:
+        if commits is None:
+            return "whether something of it stayed in the database is not known"
+        if self._migration.transaction is TransactionMode.NONE:
+            return "it runs outside of a transaction: what it had done stayed in the database"
+        return f"{counted(commits, 'commit')} of its own stayed in the database"
+
+    def _result(self, outcome: Outcome, **more: Any) -> Result:
+        return Result(
+            self._migration.name, outcome, self._seconds, source=self._migration.source, warnings=tuple(self._warnings),
+            **more,
+        )  # fmt: skip
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _redacted(self, text: str) -> str:
+        return redact(text, *self._backend.secrets)
+
+    def _tell_leftovers(self, work: Work) -> None:
+        with contextlib.suppress(Exception):  # of a broken connection nothing can be asked
+            for leftover in work.leftovers():
+                self._warn(leftover)
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+        self._observer(Warned(message))
+
+    # -- the lock -----------------------------------------------------------------------------------------------------------
+
+    def _holds_lock(self) -> bool:
+        """Ask whether the lock is still ours; if it is not, nothing more is started."""
+        held = self._around.lock.is_held()
+        if not held:
+            self._walk.broken = self._walk.broken or self._lock_lost()
+        return held
+
+    def _lock_lost(self) -> LockLost:
+        return LockLost(
+            f"the lock on {self._backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
+            hint="run migrate apply again; it continues after the last migration that is recorded",
+        )
+
+
+def _refusal(value: object) -> Refused | None:
+    """Return why a return value is no success; None when it is one."""
+    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        return Refused(
+            f"returned {_short(value)}, which nobody runs",
+            "write it as a plain function that does its work and returns True",
+        )
+    if isinstance(value, str):
+        return Refused(
+            f"returned {_short(value)}, which could mean anything",
+            "return True when it succeeded, False when it did not",
+        )
+    if value is None:
+        return Refused("returned None", "return True when it succeeded")
+    if not value:
+        return Refused(f"returned {_short(value)}", "it says that it did not succeed; return True when it did")
+    return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

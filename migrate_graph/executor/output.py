@@ -1,0 +1,99 @@
+"""What a migration prints: taken line by line, and told as events."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from migrate_graph.core.events import Event, Observer
+
+_telling = threading.local()
+"""Whether this thread is telling an event: what an observer prints is no output of the migration."""
+
+
+class BodyOutput(io.TextIOWrapper):
+    """The `sys.stdout` of a body: whole lines are told, also those written to `sys.stdout.buffer`.
+
+    Args:
+        tell: told every line, without its end.
+        outside: where an observer prints while it is told.
+    """
+
+    def __init__(self, tell: Callable[[str], None], outside: TextIO) -> None:
+        self._lines = _Lines(tell)
+        self._outside = outside
+        super().__init__(self._lines, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
+
+    def write(self, text: str, /) -> int:
+        """Take text of the body."""
+        return self._outside.write(text) if getattr(_telling, "now", False) else super().write(text)
+
+    def close_line(self) -> None:
+        """Tell what was printed without a newline at its end."""
+        self._lines.close_line()
+
+
+class _Lines(io.BufferedIOBase):
+    """The bytes behind `BodyOutput`, cut into lines."""
+
+    name = "<stdout of a migration>"
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._process = os.getpid()
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """Return a child process that inherits it the stream of progress, not that of results."""
+        return sys.stderr.fileno()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        content = bytes(data)
+        if (
+            os.getpid() != self._process
+        ):  # a forked child: locks that others held while it was forked are never opened there
+            with contextlib.suppress(OSError):
+                os.write(2, content)
+            return len(content)
+        *lines, self._rest = (self._rest + self._decode(content)).split("\n")
+        for line in lines:
+            self._tell(line)
+        return len(content)
+
+    def close_line(self) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, ""
+            self._tell(rest)
+
+
+def kept_apart(observer: Observer) -> Observer:
+    """Return an observer that cannot disturb the run.
+
+    What it prints is not the migration's; a terminal that is gone stops nothing; and a forked child tells nothing.
+    """
+    process = os.getpid()
+
+    def tell(event: Event) -> None:
+        if os.getpid() != process:
+            return
+        _telling.now = True
+        try:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: its stream is closed
+                observer(event)
+        finally:
+            _telling.now = False
+
+    return tell
