@@ -66,6 +66,71 @@ def test_the_session_of_the_work_is_terminated(on_postgres: Field, postgres_serv
     assert state.last("one_1") == ("failed", 0)
 
 
+_WAYS_TO_MEET_A_LOSS = {
+    "let it pass": "db.executesql('SELECT pg_sleep(20)')",
+    "raise another": "try: db.executesql('SELECT pg_sleep(20)')\n    except Exception: raise ValueError('of my own') from None",
+    "return False": "try: db.executesql('SELECT pg_sleep(20)')\n    except Exception: return False",
+    "go on": "try: db.executesql('SELECT pg_sleep(20)')\n    except Exception: db.close()\n    db.executesql('SELECT 1')",
+}
+
+
+@pytest.mark.parametrize("way", _WAYS_TO_MEET_A_LOSS)
+def test_a_connection_lost_after_an_own_commit_asks_a_human(
+    way: str, on_postgres: Field, postgres_server: PostgresServer
+) -> None:
+    """However soon the server is back, and whatever the body makes of it: what was committed is not committed again."""
+    on_postgres.write(
+        SLOW.format(wait=_WAYS_TO_MEET_A_LOSS[way]).replace('print("here")', "db.commit(); print('here')")
+    )
+    process = on_postgres.open("apply")
+    process.wait_for("one_1 | here")
+    _terminate(postgres_server, "one%")
+    ended = process.end()
+    assert ended.code == 5, ended.output
+    assert "INTERRUPTED one_1" in ended.output
+    assert "the connection to the database was lost" in ended.output
+    assert "1 commit of its own stayed in the database" in ended.output
+    assert "migrate resolve one_1 --retry" in ended.output
+    assert on_postgres.probe().last("one_1") == ("running", 1)
+    assert on_postgres.apply().code == 5
+    assert on_postgres.executions("one_1") == 1
+
+
+def test_a_server_that_restarts_after_an_own_commit(own_field: tuple[Field, PostgresServer]) -> None:
+    field, server = own_field
+    field.write(
+        SLOW.format(wait="db.executesql('SELECT pg_sleep(20)')").replace('print("here")', "db.commit(); print('here')")
+    )
+    process = field.open("apply")
+    process.wait_for("one_1 | here")
+    server.stop(signal.SIGQUIT)
+    server.start()
+    ended = process.end()
+    assert ended.code in {5, 6}, ended.output
+    assert "INTERRUPTED one_1" in ended.output
+    assert field.apply().code == 5
+    assert field.executions("one_1") == 1
+
+
+def test_a_server_that_does_not_come_back_leaves_the_commits_unknown(own_field: tuple[Field, PostgresServer]) -> None:
+    """Unknown is not none: the cache is flushed by the next run, and a human is asked."""
+    field, server = own_field
+    field.env["MIGRATE_CONNECT_WAIT"] = "0.5"
+    field.write(
+        SLOW.format(wait="db.executesql('SELECT pg_sleep(20)')").replace('print("here")', "db.commit(); print('here')")
+    )
+    process = field.open("apply")
+    process.wait_for("one_1 | here")
+    server.stop(signal.SIGQUIT)
+    ended = process.end()
+    assert ended.code == 6, ended.output
+    assert "INTERRUPTED one_1" in ended.output
+    assert "whether something of it stayed in the database is not known" in ended.output
+    server.start()
+    assert field.apply().code == 5
+    assert field.executions("one_1") == 1
+
+
 def test_a_swallowed_loss_of_the_connection_is_no_success(on_postgres: Field, postgres_server: PostgresServer) -> None:
     """pyDAL reconnects after a `db.close()`, so that the record could be written without the work."""
     wait = "try: db.executesql('SELECT pg_sleep(20)')\n    except Exception: db.close()\n    db.executesql('SELECT 1')"
