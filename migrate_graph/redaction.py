@@ -26,6 +26,9 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|cred|sig", re.IGNORECASE)
+
+_HIDDEN = re.compile(f"{_UNPRINTABLE.pattern}|[\t\n]")
 
 
 def redact(text: str, *secrets: str) -> str:
@@ -50,6 +53,17 @@ def redact_uri(uri: str) -> str:
     return _PAIR.sub(_mask_pair, f"{uri[: colon + 1]}{MASK}{uri[end:]}")
 
 
+def redact_setting(value: str) -> str:
+    """Mask what may be secret in an address, also without a scheme: what stands before the last `@`, and every parameter."""
+    head, question, query = redact_uri(value).partition("?")
+    start = head.find("://") + 3 if "://" in head else 0
+    user, at, host = head[start:].rpartition("@")
+    if at and not user.endswith(f":{MASK}"):
+        user = f"{user.partition(':')[0]}:{MASK}" if ":" in user else (user if start else MASK)
+    pairs = (f"{name}{equals}{MASK if _SECRET_NAME.search(name) else text}" for name, equals, text in (pair.partition("=") for pair in query.split("&")))
+    return redact(f"{head[:start]}{user}{at}{host}{question}{'&'.join(pairs)}")
+
+
 def secrets_of(uri: str) -> tuple[str, ...]:
     """Return the password of a URI, to mask it also where it stands alone; empty when there is none."""
     start = uri.find("://")
@@ -65,6 +79,17 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Make foreign text printable on one line: line ends and tabs become visible too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def hidden_character(text: str, *, lone_bytes: bool = True) -> str:
+    """Return the first character that nobody sees, by its number and escape; empty when there is none.
+
+    Args:
+        text: what is looked through.
+        lone_bytes: bytes that are no UTF-8 (halves of surrogate pairs, for Python) count; in names of files they do not.
+    """
+    found = (each[0] for each in _HIDDEN.finditer(text) if lone_bytes or not "\udc80" <= each[0] <= "\udcff")
+    return next((f"U+{ord(each):04X} ({_escape(each)})" for each in found), "")
 
 
 def _escape(character: str) -> str:

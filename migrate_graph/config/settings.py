@@ -1,277 +1,191 @@
-"""Every setting, its value, and where the value came from."""
+"""Every setting, declared once: its type, default, variable, option, help and what it refuses."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, Self, get_origin, get_type_hints
 
+from migrate_graph.config.dotenv import Dotenv
+from migrate_graph.config.uris import checked_uri
+from migrate_graph.config.values import (
+    Bytes,
+    Codes,
+    FilePath,
+    RawValue,
+    Refused,
+    Schema,
+    Seconds,
+    Source,
+    SourceKind,
+    WrongType,
+    converted,
+    expected,
+)
 from migrate_graph.errors import ConfigError
-from migrate_graph.messages import did_you_mean, first_line, similar
-from migrate_graph.redaction import redact, redact_uri
-from migrate_graph.user_files import SourceLocation
-
-T = TypeVar("T")
-
-
-class SourceKind(StrEnum):
-    """Where a value can come from; the later ones win."""
-
-    DEFAULT = "default"
-    PYPROJECT = "pyproject"
-    DOTENV = ".env"
-    ENVIRONMENT = "environment"
-    OVERRIDE = "command line"
-    CODE = "code"
-
-
-_FILES = frozenset({SourceKind.PYPROJECT, SourceKind.DOTENV})
+from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.redaction import redact, redact_setting
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where the value of a setting came from.
+class Setting:
+    """One setting.
 
     Attributes:
-        kind: see `SourceKind`.
-        where: `pyproject.toml:12`, `.env`, or the name of the variable; empty for defaults.
-    """
-
-    kind: SourceKind = SourceKind.DEFAULT
-    where: str = ""
-
-    def __str__(self) -> str:
-        return {
-            SourceKind.ENVIRONMENT: f"{self.where} in the environment",
-            SourceKind.OVERRIDE: f"{self.where} on the command line",
-        }.get(self.kind, self.where or str(self.kind))
-
-
-# --- kinds of values ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
-    """What values a setting takes.
-
-    Attributes:
-        expected: in words, for messages.
-        read: gives the value, or raises ValueError or TypeError.
-        parse: gives what `read` takes, for a text of the environment.
-        skips_empty: an empty text in the environment is as good as none.
-    """
-
-    expected: str
-    read: Callable[[object], T]
-    parse: Callable[[str], object] = str
-    skips_empty: bool = False
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise TypeError
-    return value
-
-
-def _text_or_nothing(value: object) -> str | None:
-    return None if value is None or value == "" else _text(value)
-
-
-def _text_or_empty(value: object) -> str:
-    return _text_or_nothing(value) or ""
-
-
-def _path(value: object) -> str:
-    return _text(str(value) if isinstance(value, Path) else value)
-
-
-def _path_or_empty(value: object) -> str:
-    return _path(value) if value else ""
-
-
-def _path_or_nothing(value: object) -> str | None:
-    return _path(value) if value else None
-
-
-def _version(value: object) -> str | None:
-    # An empty one would be a flag that every database shares; whether it is fit for a file name, the flag knows.
-    return None if value is None else _text(value)
-
-
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise TypeError
-    return float(value)
-
-
-def _bytes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError
-    return value
-
-
-def _schema(value: object) -> str | Literal[False]:
-    # An empty text left the search path alone in edwh-migrate, like `false`.
-    return False if value is False or value == "" else _text(value)
-
-
-def _codes(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError
-    codes = tuple(str(code).strip().upper() for code in value)
-    if not all(re.fullmatch(r"MG\d{1,3}", code) for code in codes):
-        raise ValueError
-    return codes
-
-
-_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-
-
-def _parse_boolean(text: str) -> object:
-    return _BOOLEANS.get(text.strip().lower(), text)
-
-
-def _parse_number(text: str) -> object:
-    return float(text) if re.fullmatch(r"\s*[0-9]+(\.[0-9]*)?\s*", text, re.ASCII) else text
-
-
-def _parse_bytes(text: str) -> object:
-    return int(text) if re.fullmatch(r"\s*[0-9]+\s*", text, re.ASCII) else text
-
-
-def _parse_codes(text: str) -> object:
-    return [code for code in re.split(r"[\s,]+", text) if code]
-
-
-def _parse_schema(text: str) -> object:
-    return False if text.strip().lower() == "false" else text
-
-
-def _one_of(*choices: str) -> Kind[str]:
-    def read(value: object) -> str:
-        if value not in choices:
-            raise ValueError
-        return str(value)
-
-    return Kind(f"one of {', '.join(choices)}", read, skips_empty=True)
-
-
-TEXT = Kind("a text that is not empty", _text)
-OPTIONAL_TEXT = Kind("a text", _text_or_nothing)
-PATH = Kind("a path that is not empty", _path)
-OPTIONAL_PATH = Kind("a path", _path_or_nothing)
-PATH_OR_EMPTY = Kind("a path", _path_or_empty)
-TEXT_OR_EMPTY = Kind("a text", _text_or_empty)
-VERSION = Kind("a text that is not empty", _version)
-BOOLEAN = Kind("true or false", _boolean, _parse_boolean, skips_empty=True)
-SECONDS = Kind("a number of seconds, 0 or more", _number, _parse_number, skips_empty=True)
-BYTES = Kind("a whole number of bytes, 0 or more", _bytes, _parse_bytes, skips_empty=True)
-SCHEMA: Kind[str | Literal[False]] = Kind("the name of a schema, or false", _schema, _parse_schema)
-CODES = Kind('a list of codes like "MG101"', _codes, _parse_codes, skips_empty=True)
-
-
-# --- settings ----------------------------------------------------------------------------------------------------
-
-
-class Setting(Generic[T]):
-    """One setting: a validated attribute of `Config`.
-
-    Attributes:
-        name: of the attribute and the key in pyproject.toml.
-        kind: what values it takes.
+        name: of the attribute of `Config`, and the key in pyproject.toml.
+        annotation: its type, which says how a value is converted.
         default: its value when nothing says otherwise.
-        description: one line.
-        variables: names of environment variables that set it, in upper case.
+        help: one line.
+        variables: names of environment variables that set it, in capitals; the first one wins.
         secret: whether its value may not be shown as it is.
+        empty: whether an empty text is a value, mostly one that switches off.
+        check: returns the value as it is kept, or raises Refused.
     """
 
-    def __init__(
-        self, kind: Kind[T], default: T, description: str, *, ours: bool = False, secret: bool = False
-    ) -> None:
-        self.kind = kind
-        self.default = default
-        self.description = description
-        self.secret = secret
-        self._ours = ours
+    name: str
+    annotation: Any
+    default: Any
+    help: str
+    variables: tuple[str, ...]
+    secret: bool
+    empty: bool
+    check: Callable[[Any], Any] | None
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-        # A stray ERROR=1 in somebody's shell must mean nothing: only edwh-migrate's names stand alone.
-        self.variables = (f"MIGRATE_{name.upper()}",) if self._ours else (name.upper(), *_ALIASES_OF.get(name, ()))
+    @property
+    def flag(self) -> str:
+        """The option of the command line."""
+        return "--uri" if self.name == "migrate_uri" else f"--{self.name.replace('_', '-')}"
 
-    @overload
-    def __get__(self, config: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, config: Config, owner: type) -> T: ...
-    def __get__(self, config: Config | None, owner: type) -> Self | T:
-        return self if config is None else config.read(self)
+    @property
+    def skips_empty(self) -> bool:
+        """Whether an empty variable is as good as none: where an empty text could mean nothing."""
+        return get_origin(self.annotation) is Literal or not (self.default is MISSING or isinstance(self.default, str | None))
 
-    def __set__(self, config: Config, value: object) -> None:
-        config.update(_skip_none=False, **{self.name: value})
+    @property
+    def expected(self) -> str:
+        """What it takes, in words."""
+        return expected(self.annotation, empty=self.empty)
+
+    def value_of(self, raw: RawValue) -> Any:
+        """Return the checked value of what was found.
+
+        Raises:
+            WrongType: it is of another type.
+            Refused: it cannot be meant.
+        """
+        if raw.value is None or (raw.value == "" and self.name == "migrate_uri"):
+            return self.default
+        value = converted(raw.value, self.annotation, from_text=raw.is_text, empty=self.empty)
+        return self.check(value) if self.check and value not in {None, ""} else value
 
     def shown(self, value: object) -> object:
         """Return a value as it may be shown."""
         if not isinstance(value, str):
             return value
-        return redact_uri(redact(value)) if self.secret else redact(value)
+        return redact_setting(value) if self.secret else redact(value)
 
 
-_ALIASES = {"db_uri": "migrate_uri"}
-_ALIASES_OF = {"migrate_uri": ("DB_URI",)}
+def setting(
+    default: Any,
+    help: str,  # noqa: A002 - the word of option parsers
+    *,
+    ours: bool = False,
+    secret: bool = False,
+    empty: bool | None = None,
+    check: Callable[[Any], Any] | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """Declare a setting; `ours` keeps a stray ERROR=1 in somebody's shell from meaning anything.
+
+    Only edwh-migrate's names stand alone in the environment; the others begin with `MIGRATE_`.
+    """
+    facts = {"help": help, "ours": ours, "secret": secret, "check": check, "aliases": aliases, "default": default}
+    facts["empty"] = default is None or default == "" if empty is None else empty
+    return field(metadata=facts) if default is MISSING else field(default=default, metadata=facts)
 
 
+def _checked_table(name: str) -> str:
+    if found := re.search(r"[?%\"'`;\\]", name):
+        raise Refused(f"the name of a table with {found[0]!r} is not supported", "use letters, digits and underscores")
+    return name
+
+
+def _checked_codes(codes: tuple[str, ...]) -> tuple[str, ...]:
+    codes = tuple(code.upper() for code in codes)
+    if not all(re.fullmatch(r"MG\d{1,3}", code) for code in codes):
+        raise WrongType
+    return codes
+
+
+_DANGEROUS_SCHEME = re.compile(r"(javascript|data|vbscript|blob|filesystem):", re.IGNORECASE)
+
+
+def _checked_template(template: str) -> str:
+    # What a link begins with decides what a click does, so no name of a file may stand there.
+    if _DANGEROUS_SCHEME.match(template) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|\.{0,2}/|#", template):
+        raise Refused(
+            "a link begins with https://, with another scheme that opens something, or with /",
+            "write https://host/path/{file}#L{line}, or vscode://file/{file}:{line}",
+        )
+    return template
+
+
+@dataclass(init=False, repr=False, eq=False)
 class Config:
     """The settings of one project; each attribute can be read and set, and is checked when it is set."""
 
-    migrate_uri: Setting[str] = Setting(
-        TEXT, "", "the database: `postgres://user:password@host:port/database` or `sqlite:///path/to/file`", secret=True
+    migrate_uri: str = setting(
+        MISSING,
+        "the database: `postgres://user:password@host:port/database` or `sqlite://path/to/file`",
+        secret=True,
+        check=checked_uri,
+        aliases=("DB_URI",),
     )
-    migrations_file = Setting(PATH, "migrations.py", "the file that declares the migrations, or imports those that do")
-    migration_ordering_mode = Setting(
-        _one_of("legacy", "intertwined"), "legacy", "how ties are broken: by order of definition, or by trailing number"
+    migrations_file: FilePath = setting(
+        "migrations.py", "the file that declares the migrations, or imports those that do"
     )
-    migrate_table = Setting(TEXT, "ewh_implemented_features", "the table in which installed migrations are recorded")
-    schema = Setting(SCHEMA, "public", "the search_path of PostgreSQL; `false` leaves it alone")
-    database_to_restore = Setting(
-        PATH_OR_EMPTY, "/data/database_to_restore.sql", "the backup that an empty database is made from"
+    migration_ordering_mode: Literal["legacy", "intertwined"] = setting(
+        "legacy", "how ties are broken: by order of definition, or by trailing number"
     )
-    migrate_cat_command = Setting(OPTIONAL_TEXT, None, "the command that decompresses other backups than .gz and .xz")
-    schema_version = Setting(VERSION, None, "names the flag that marks a finished run; nothing runs when it is there")
-    flag_location = Setting(PATH, "/flags", "the directory of the flags")
-    create_flag_location = Setting(BOOLEAN, False, "create that directory when it is missing")  # noqa: FBT003 - a default
-    redis_host = Setting(
-        OPTIONAL_TEXT, None, "the redis whose cache is flushed after a change: a host or a URL", secret=True
+    migrate_table: str = setting(
+        "ewh_implemented_features", "the table in which installed migrations are recorded", check=_checked_table
     )
-    db_folder = Setting(OPTIONAL_PATH, None, "the directory in which pyDAL keeps its files")
-    use_typedal = Setting(BOOLEAN, False, "hand migrations a TypeDAL instead of a pyDAL")  # noqa: FBT003 - a default
+    schema: Schema = setting("public", "the search_path of PostgreSQL; `false` leaves it alone")
+    database_to_restore: FilePath = setting(
+        "/data/database_to_restore.sql", "the backup that an empty database is made from; empty for none", empty=True
+    )
+    migrate_cat_command: str | None = setting(None, "the command that decompresses other backups than .gz and .xz")
+    schema_version: str | None = setting(
+        None, "names the flag that marks a finished run; nothing runs when it is there", empty=False
+    )
+    flag_location: FilePath = setting("/flags", "the directory of the flags")
+    create_flag_location: bool = setting(False, "create that directory when it is missing")  # noqa: FBT003 - a default
+    redis_host: str | None = setting(
+        None, "the redis whose cache is flushed after a change: a host or a URL", secret=True
+    )
+    db_folder: FilePath | None = setting(None, "the directory in which pyDAL keeps its files")
+    use_typedal: bool = setting(False, "hand migrations a TypeDAL instead of a pyDAL")  # noqa: FBT003 - a default
 
-    lock_timeout_wait = Setting(SECONDS, 600.0, "how long to wait for another run; 0 tries once", ours=True)
-    lock_timeout = Setting(
-        SECONDS, 10.0, "how long a statement waits for a lock before it is retried; 0 = for ever", ours=True
+    lock_timeout_wait: Seconds = setting(600.0, "how long to wait for another run; 0 tries once", ours=True)
+    lock_timeout: Seconds = setting(
+        10.0, "how long a statement waits for a lock before it is retried; 0 = for ever", ours=True
     )
-    statement_timeout = Setting(SECONDS, 0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
-    connect_wait = Setting(SECONDS, 600.0, "how long to wait for a database that does not answer yet", ours=True)
-    on_partial = Setting(
-        _one_of("retry", "stop"), "retry", "whether a migration that failed after own commits is tried again", ours=True
+    statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
+    connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)
+    on_partial: Literal["retry", "stop"] = setting(
+        "retry", "whether a migration that failed after own commits is tried again", ours=True
     )
-    restore_trusted = Setting(BOOLEAN, False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
-    restore_size_limit = Setting(
-        BYTES, 0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True
+    restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
+    restore_size_limit: Bytes = setting(0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True)
+    link_template: str = setting(
+        "", "links in pictures: `https://…/{file}#L{line}`", ours=True, check=_checked_template
     )
-    link_template = Setting(TEXT_OR_EMPTY, "", "links in pictures: `https://…/{file}#L{line}`", ours=True)
-    ignore = Setting(CODES, (), "codes of `migrate check` rules that are switched off", ours=True)
-    error = Setting(CODES, (), "codes of rules that are errors", ours=True)
-    warn = Setting(CODES, (), "codes of rules that are warnings", ours=True)
+    ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)
+    error: Codes = setting((), "codes of rules that are errors", ours=True, check=_checked_codes)
+    warn: Codes = setting((), "codes of rules that are warnings", ours=True, check=_checked_codes)
 
     def __init__(self, values: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None) -> None:
         """Make a configuration of given values and defaults.
@@ -283,9 +197,10 @@ class Config:
         Raises:
             ConfigError: naming every fault at once.
         """
-        self._values: dict[str, Any] = {}
         self._sources: dict[str, Source] = {}
         self._environ = environ
+        self._dotenv = Dotenv()
+        self._remarks: tuple[str, ...] = ()
         self.take(_in_code(values or {}))
 
     @classmethod
@@ -297,15 +212,15 @@ class Config:
         """
         return cls(data, environ=environ)
 
-    @classmethod
-    def settings(cls) -> Iterator[Setting[Any]]:
+    @staticmethod
+    def settings() -> Iterator[Setting]:
         """Return every setting, in the order in which they are documented."""
-        return (each for each in vars(Config).values() if isinstance(each, Setting))
+        return iter(_declared().values())
 
     @property
     def has_database(self) -> bool:
         """Whether a database is configured."""
-        return bool(self._values.get("migrate_uri"))
+        return "migrate_uri" in self.__dict__
 
     @property
     def db_uri(self) -> str:
@@ -316,24 +231,14 @@ class Config:
     def db_uri(self, value: str) -> None:
         self.migrate_uri = value
 
-    def read(self, setting: Setting[T]) -> T:
-        """Return the value of a setting.
-
-        Raises:
-            ConfigError: no database is configured.
-        """
-        if setting.name == "migrate_uri" and not self.has_database:
-            raise ConfigError(
-                "no database is configured",
-                hint="set MIGRATE_URI in the environment or in .env, or migrate_uri under [tool.migrate] in pyproject.toml",
-            )
-        value: T = self._values.get(setting.name, setting.default)
-        return value
-
     @property
     def sources(self) -> dict[str, Source]:
         """Where the value of each setting came from, by name."""
-        return {setting.name: self._sources.get(setting.name, Source()) for setting in self.settings()}
+        return {each.name: self._sources.get(each.name, Source()) for each in self.settings()}
+
+    def shown(self, setting: Setting) -> object:
+        """Return the value of a setting as it may be shown; None for a database that is not configured."""
+        return setting.shown(self.__dict__.get(setting.name, setting.default))
 
     def update(self, _skip_none: bool = True, **values: object) -> None:  # noqa: FBT001, FBT002 - edwh-migrate's signature
         """Set several settings; all of them or none.
@@ -356,11 +261,29 @@ class Config:
         Raises:
             ConfigError: naming every fault at once.
         """
+        from migrate_graph.config.sources import in_environment
+
         if environ is None:
             environ = os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
-        self.take(_in_environment(environ, SourceKind.ENVIRONMENT))
+        self.take(*in_environment(environ))
 
-    def take(self, given: Iterable[Given], problems: Iterable[Problem] = ()) -> None:
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the owner of the settings should know, although nothing is wrong."""
+        return self._remarks
+
+    def remember(self, dotenv: Dotenv, remarks: Iterable[str]) -> None:
+        """Keep the .env that the settings were read with, and what there is to say about them."""
+        self._dotenv, self._remarks = dotenv, tuple(remarks)
+
+    def share_dotenv(self, environ: MutableMapping[str, str]) -> None:
+        """Make what .env sets part of an environment, as edwh-migrate does: migrations read it there.
+
+        What is set already wins. What steers programs (PATH, PYTHONPATH, GIT_DIR, PGSERVICEFILE …) is left out.
+        """
+        self._dotenv.share_with(environ)
+
+    def take(self, given: Iterable[RawValue], problems: Iterable[Problem] = ()) -> None:
         """Set what was given, the later over the earlier; nothing when anything is wrong.
 
         Args:
@@ -371,64 +294,79 @@ class Config:
             ConfigError: naming every fault at once.
         """
         problems = list(problems)
-        values, sources = dict(self._values), dict(self._sources)
+        values: dict[str, Any] = {}
+        sources = dict(self._sources)
         for each in given:
-            setting = _setting_called(each.key or each.name)
+            setting = setting_called(each.key or each.name)
             if setting is None:
                 problems.append(_unknown(each))
                 continue
             try:
-                values[setting.name] = each.value_for(setting)
+                values[setting.name] = setting.value_of(each)
                 sources[setting.name] = each.source
-            except (TypeError, ValueError):
+            except WrongType:
                 problems.append(_wrong(each, setting))
+            except Refused as refused:
+                problems.append(Problem(f"{each.prefix}{each.name}: {refused.why}", refused.hint))
         if problems:
-            raise _as_error(problems)
-        self._values, self._sources = values, sources
+            raise as_error(problems)
+        self._sources = sources
+        self.__dict__.update(values)
+        if self.__dict__.get("migrate_uri", "") is MISSING:
+            del self.__dict__["migrate_uri"]
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not name.startswith("_") and name not in dir(type(self)):
-            raise _as_error([_unknown(Given(name, value, Source(SourceKind.CODE)))])
-        super().__setattr__(name, value)
+        if name in _declared():
+            self.update(_skip_none=False, **{name: value})
+        elif name.startswith("_") or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            raise as_error([_unknown(RawValue(name, value, Source(SourceKind.CODE)))])
+
+    if not TYPE_CHECKING:  # a type checker would take any name
+
+        def __getattr__(self, name: str) -> object:
+            if name == "migrate_uri":
+                raise no_database()
+            raise AttributeError(name=name, obj=self)
 
     def __repr__(self) -> str:
-        shown = (
-            f"{setting.name}={setting.shown(self._values.get(setting.name, setting.default))!r}"
-            for setting in self.settings()
+        return f"<Config {' '.join(f'{each.name}={self.shown(each)!r}' for each in self.settings())}>"
+
+
+@cache
+def _declared() -> dict[str, Setting]:
+    """Return the settings by name; the types are what the annotations say."""
+    types = get_type_hints(Config, include_extras=True)
+    return {
+        each.name: Setting(
+            name=each.name,
+            annotation=types[each.name],
+            default=facts["default"],
+            help=facts["help"],
+            variables=(f"MIGRATE_{each.name.upper()}" if facts["ours"] else each.name.upper(), *facts["aliases"]),
+            secret=facts["secret"],
+            empty=facts["empty"],
+            check=facts["check"],
         )
-        return f"<Config {' '.join(shown)}>"
+        for each in fields(Config)
+        for facts in [each.metadata]
+    }
 
 
-# --- where values come from --------------------------------------------------------------------------------------
+def setting_called(name: str) -> Setting | None:
+    """Return the setting of a name in any case, with `-` or `_`."""
+    plain = name.lower().replace("-", "_")
+    return _declared().get("migrate_uri" if plain in {"db_uri", "uri"} else plain)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A value for a setting, as it was found.
+def _in_code(values: Mapping[str, object], *, skip_none: bool = True) -> Iterator[RawValue]:
+    for name, value in values.items():
+        if value is not None or not skip_none:
+            yield RawValue(name, value, Source(SourceKind.CODE))
 
-    Attributes:
-        name: as it was spelt.
-        value: as it was found.
-        source: where.
-        text: it comes from a place that knows only texts.
-        place: file and line, where there is one.
-        key: of the setting, where the name is that of a variable.
-    """
 
-    name: str
-    value: object
-    source: Source
-    text: bool = False
-    place: SourceLocation | None = None
-    key: str = ""
-
-    def value_for(self, setting: Setting[T]) -> T:
-        """Return the checked value; TypeError or ValueError when it is of the wrong kind."""
-        if self.value is None or (setting.name == "migrate_uri" and self.value == ""):
-            return setting.default
-        if self.text and isinstance(self.value, str):
-            return setting.kind.read(setting.kind.parse(self.value))
-        return setting.kind.read(self.value)
+# --- faults ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,187 +382,32 @@ class Problem:
     hint: str = ""
 
 
-def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
-    """Read the settings of a project: defaults, pyproject.toml, .env, environment, overrides; the later win.
-
-    Args:
-        root: the directory of pyproject.toml; .env is searched from here upwards.
-        environ: the environment; it is not changed.
-        overrides: what the command line says; None means not given.
-
-    Raises:
-        ConfigError: naming every fault at once.
-    """
-    config = Config(environ=environ)
-    problems: list[Problem] = []
-    given = [
-        *_in_pyproject(root / "pyproject.toml", problems),
-        *_in_dotenv(root, environ, problems),
-        *_in_environment(environ, SourceKind.ENVIRONMENT),
-        *_in_overrides(overrides or {}),
-    ]
-    config.take(given, problems)
-    return config
+def no_database() -> ConfigError:
+    """Return the error of a command that needs a database, where none is configured."""
+    return ConfigError(
+        "no database is configured",
+        hint="set MIGRATE_URI in the environment or in .env (MIGRATE_URI=sqlite://app.db), or migrate_uri under "
+        "[tool.migrate] in pyproject.toml",
+    )
 
 
-def _setting_called(name: str) -> Setting[Any] | None:
-    plain = name.lower().replace("-", "_")
-    return next((each for each in Config.settings() if each.name == _ALIASES.get(plain, plain)), None)
-
-
-def _in_code(values: Mapping[str, object], *, skip_none: bool = True) -> Iterator[Given]:
-    for name, value in values.items():
-        if value is not None or not skip_none:
-            yield Given(name, value, Source(SourceKind.CODE))
-
-
-def _in_overrides(overrides: Mapping[str, object]) -> Iterator[Given]:
-    for name, value in overrides.items():
-        if value is not None:
-            yield Given(name, value, Source(SourceKind.OVERRIDE, f"--{name.replace('_', '-')}"))
-
-
-def _in_environment(environ: Mapping[str, str], kind: SourceKind, where: str = "") -> Iterator[Given]:
-    """Find the variables that are settings, in any case as in edwh-migrate; upper case wins."""
-    named = {name.upper(): (name, text) for name, text in sorted(environ.items(), reverse=True)}
-    for setting in Config.settings():
-        found = [named[name] for name in reversed(setting.variables) if name in named]
-        for name, text in found:
-            if text or not (setting.kind.skips_empty or len(found) > 1):
-                yield Given(name, text, Source(kind, where or name), text=True, key=setting.name)
-
-
-def _in_dotenv(root: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Given]:
-    """Read the nearest .env, from the root upwards; `${NAME}` is filled in, the process's environment is not changed."""
-    base = root.absolute()
-    file = _nearest_dotenv(base)
-    if file is None:
-        return []
-    where = file.name if file.parent == base else str(file)
-    try:
-        values = _variables_in(file, environ)
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(f"{where} cannot be read: {error}", "make it a readable text in UTF-8"))
-        return []
-    return list(_in_environment(values, SourceKind.DOTENV, where))
-
-
-def share_dotenv(root: Path, environ: MutableMapping[str, str]) -> None:
-    """Make the nearest .env part of an environment, as edwh-migrate does: migrations read it there.
-
-    What is set already wins. To be called after `load_config`, which says what is wrong with the file.
-
-    Args:
-        root: .env is searched from here upwards.
-        environ: the environment; it is changed.
-    """
-    file = _nearest_dotenv(root.absolute())
-    if file is not None:
-        for name, text in _variables_in(file, environ).items():
-            environ.setdefault(name, text)
-
-
-def _nearest_dotenv(base: Path) -> Path | None:
-    return next((each for folder in (base, *base.parents) if (each := folder / ".env").is_file()), None)
-
-
-def _variables_in(file: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    from dotenv import dotenv_values
-    from dotenv.variables import parse_variables
-
-    values: dict[str, str] = {}
-    for name, text in dotenv_values(file, interpolate=False, encoding="utf-8").items():
-        if text is not None:
-            known = {**values, **environ}
-            values[name] = "".join(atom.resolve(known) for atom in parse_variables(text))
-    return values
-
-
-def _in_pyproject(file: Path, problems: list[Problem]) -> list[Given]:
-    """Read `[tool.migrate]`; what is no table, or no TOML, becomes a problem."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(f"{file.name} cannot be read: {error}", "make it a readable text in UTF-8"))
-        return []
-    settings = _tool_migrate(text, file.name) if "migrate" in text else {}  # tomlkit takes its time
-    if isinstance(settings, Problem):
-        problems.append(settings)
-        return []
-    return list(_in_table(settings, file.name, _lines_of_keys(text)))
-
-
-def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
-    """Parse a pyproject.toml; give its `[tool.migrate]`, or what is wrong."""
-    import tomlkit
-    from tomlkit.exceptions import ParseError, TOMLKitError
-
-    try:
-        tool = tomlkit.parse(text).unwrap().get("tool", {})
-    except ParseError as error:
-        return Problem(
-            f"{file}:{error.line}:{error.col}: not valid TOML: {redact(first_line(error))}", "correct the line"
-        )
-    except (TOMLKitError, ValueError) as error:
-        return Problem(f"{file}: not valid TOML: {redact(first_line(error))}", "correct the file")
-    settings = tool.get("migrate", {}) if isinstance(tool, dict) else tool
-    if not isinstance(settings, dict):
-        return Problem(f"{file}: tool.migrate is no table", "write [tool.migrate] and settings below it")
-    return settings
-
-
-def _in_table(settings: Mapping[str, object], file: str, lines: Mapping[str, int]) -> Iterator[Given]:
-    for name, value in settings.items():
-        place = SourceLocation(file, lines[name]) if name in lines else None
-        yield Given(name, value, Source(SourceKind.PYPROJECT, str(place or file)), place=place)
-
-
-_HEADER = re.compile(r"\s*\[\s*(?P<table>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
-
-
-def _lines_of_keys(text: str) -> dict[str, int]:
-    """Return the line of each key below `[tool.migrate]`; tomlkit does not tell."""
-    lines: dict[str, int] = {}
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            inside = re.sub(r"[\s\"']", "", header["table"]) == "tool.migrate"
-        elif inside and (key := _KEY.match(line)):
-            lines.setdefault(key["key"], number)
-    return lines
-
-
-# --- faults ------------------------------------------------------------------------------------------------------
-
-
-def _unknown(given: Given) -> Problem:
-    names = [setting.name for setting in Config.settings()]
-    near = similar(given.name.lower().replace("-", "_"), names, most=1)
+def _unknown(given: RawValue) -> Problem:
+    near = similar(given.name.lower().replace("-", "_"), _declared(), most=1)
     hint = did_you_mean(near, "migrate config lists every setting")
-    return Problem(f"{_where(given)}there is no setting {given.name!r}", hint)
+    return Problem(f"{given.prefix}there is no setting {given.name!r}", hint)
 
 
-def _wrong(given: Given, setting: Setting[Any]) -> Problem:
+def _wrong(given: RawValue, setting: Setting) -> Problem:
     shown = redact(repr(given.value) if not isinstance(given.value, str) else repr(setting.shown(given.value)))
     if len(shown) > 80:
         shown = f"{shown[:77]}..."
-    message = f"{_where(given)}{given.name} = {shown}, but it takes {setting.kind.expected}"
-    one_of, _, choices = setting.kind.expected.partition("one of ")
+    message = f"{given.prefix}{given.name} = {shown}, but it takes {setting.expected}"
+    one_of, _, choices = setting.expected.partition("one of ")
     near = [] if one_of else similar(str(given.value), choices.split(", "), most=1)
-    return Problem(message, did_you_mean(near, f"{setting.name}: {setting.description}"))
+    return Problem(message, did_you_mean(near, f"{setting.name}: {setting.help}"))
 
 
-def _where(given: Given) -> str:
-    if given.source.kind is SourceKind.CODE:
-        return ""
-    place = given.place or (given.source.where if given.source.kind in _FILES else given.source.kind)
-    return f"{place}: "
-
-
-def _as_error(problems: list[Problem]) -> ConfigError:
+def as_error(problems: list[Problem]) -> ConfigError:
     """Make one error of all problems; each message names its own place."""
     if len(problems) == 1:
         return ConfigError(problems[0].message, hint=problems[0].hint)

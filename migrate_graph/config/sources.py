@@ -1,0 +1,217 @@
+"""Where settings are read: pyproject.toml, .env, the environment, the command line; the later ones win."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from migrate_graph.config.dotenv import Dotenv, UnusableDotenv, read_dotenv
+from migrate_graph.config.settings import Config, Problem, setting_called
+from migrate_graph.config.values import RawValue, Source, SourceKind
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+from migrate_graph.user_files import SourceLocation
+
+FALLBACK = "DATABASE_URL"
+"""The variable that names the database where nothing of ours does."""
+
+_FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite)[a-z0-9+:_]*://", re.IGNORECASE)
+
+
+def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
+    """Read the settings of a project: defaults, pyproject.toml, .env, environment, command line; the later win.
+
+    Args:
+        root: the directory of pyproject.toml; .env is searched from here upwards, to the top of the project.
+        environ: the environment; it is not changed.
+        overrides: what the command line says, by the name of the setting; None means not given.
+
+    Raises:
+        ConfigError: naming every fault at once.
+    """
+    problems: list[Problem] = []
+    try:
+        dotenv = read_dotenv(root, environ)
+    except UnusableDotenv as unusable:
+        dotenv = Dotenv()
+        problems.append(Problem(str(unusable), unusable.hint))
+    remarks = list(dotenv.remarks)
+    # A variable of .env is filled in as edwh-migrate did it: from the environment first.
+    known = {**(dotenv.variables or {}), **environ}
+    given = [
+        *_in_pyproject(root / "pyproject.toml", known, problems, remarks),
+        *_in_variables(dotenv.variables or {}, SourceKind.DOTENV, dotenv.where),
+        *_in_variables(environ, SourceKind.ENVIRONMENT),
+        *_on_the_command_line(overrides or {}),
+    ]
+    problems += contradictions(given)
+    remarks += _crossed(given)
+    config = Config(environ=environ)
+    config.take([*_fallback(given, dotenv, environ), *given], problems)
+    config.remember(dotenv, remarks)
+    return config
+
+
+def in_environment(environ: Mapping[str, str]) -> tuple[list[RawValue], list[Problem]]:
+    """Return what an environment sets, and what contradicts itself in it."""
+    given = list(_in_variables(environ, SourceKind.ENVIRONMENT))
+    return given, contradictions(given)
+
+
+def contradictions(given: Sequence[RawValue]) -> list[Problem]:
+    """Return a problem for each two names of one setting that differ in one place: which one wins would be a matter of luck."""
+    return [
+        Problem(f"{first.prefix}{first.name} and {second.name} differ, and mean the same setting", "remove one of them")
+        for first, second in combinations(given, 2)
+        if first.source.kind is second.source.kind and _differ(first, second)
+    ]
+
+
+def _crossed(given: Sequence[RawValue]) -> list[str]:
+    """Remark on a database that is named twice, under two names, in two places."""
+    kinds = (SourceKind.DOTENV, SourceKind.ENVIRONMENT)
+    return [
+        f"{first.name} ({first.source}) and {second.name} ({second.source}) differ: {second.name} wins"
+        for first, second in combinations(given, 2)
+        if (first.source.kind, second.source.kind) == kinds and _differ(first, second)
+    ]
+
+
+def _differ(first: RawValue, second: RawValue) -> bool:
+    one, other = (setting_called(each.key or each.name) for each in (first, second))
+    return (
+        one is other is not None
+        and first.name.lower() != second.name.lower()
+        and str(first.value).strip() != str(second.value).strip()
+        and "" not in {first.value, second.value}
+    )
+
+
+def _fallback(given: Sequence[RawValue], dotenv: Dotenv, environ: Mapping[str, str]) -> Iterator[RawValue]:
+    """Yield DATABASE_URL where no source names a database, not even an empty one; that of an unknown kind is another program's."""
+    if any(setting_called(each.key or each.name) is setting_called("migrate_uri") for each in given):
+        return
+    places = (
+        (dotenv.variables or {}, Source(SourceKind.DOTENV, dotenv.where)),
+        (environ, Source(SourceKind.ENVIRONMENT, FALLBACK)),
+    )
+    for variables, source in places:
+        if _FALLBACK_SCHEMES.match(variables.get(FALLBACK, "")):
+            yield RawValue(FALLBACK, variables[FALLBACK], source, key="migrate_uri")
+
+
+def _on_the_command_line(overrides: Mapping[str, object]) -> Iterator[RawValue]:
+    for name, value in overrides.items():
+        if value is not None:
+            setting = setting_called(name)
+            flag = setting.flag if setting else f"--{name.replace('_', '-')}"
+            yield RawValue(flag, value, Source(SourceKind.COMMAND_LINE, flag), key=name)
+
+
+def _in_variables(variables: Mapping[str, str], kind: SourceKind, where: str = "") -> Iterator[RawValue]:
+    """Find the variables that are settings, in any case and with `-` as in edwh-migrate; the plain spelling wins."""
+    ordered = sorted(variables.items(), key=lambda item: (item[0] == _plain(item[0]), item))
+    named = {_plain(name): (name, text) for name, text in ordered}
+    for setting in Config.settings():
+        found = [named[name] for name in reversed(setting.variables) if name in named]
+        for name, text in found:
+            if text.strip() or not (setting.skips_empty or len(found) > 1):
+                yield RawValue(name, text, Source(kind, where or name), key=setting.name)
+
+
+def _plain(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+# --- pyproject.toml ------------------------------------------------------------------------------------------------
+
+
+def _in_pyproject(
+    file: Path, known: Mapping[str, str], problems: list[Problem], remarks: list[str]
+) -> Iterator[RawValue]:
+    """Read `[tool.migrate]`; what is no table, or no TOML, becomes a problem."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(f"{file.name} cannot be read: {error}", "make it a readable text in UTF-8"))
+        return
+    settings = _tool_migrate(text, file.name)
+    if isinstance(settings, Problem):
+        problems.append(settings)
+        return
+    lines = _lines_of_keys(text)
+    for name, value in settings.items():
+        place = SourceLocation(file.name, lines[name]) if name in lines else None
+        where = str(place or file.name)
+        filled, missing = _filled(value, known)
+        remarks += [f"{where}: {name} names ${{{each}}}, which is not set: taken as empty" for each in missing]
+        yield RawValue(name, filled, Source(SourceKind.PYPROJECT, where), place=place)
+
+
+def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
+    """Parse a pyproject.toml; return its `[tool.migrate]`, or what is wrong."""
+    if "migrate" not in text:
+        return {}
+    try:
+        tool = tomllib.loads(text).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        why = redact(first_line(error))
+        place = re.search(r" \(at line (\d+), column (\d+)\)", why)
+        where = f"{file}:{place[1]}:{place[2]}" if place else file
+        return Problem(f"{where}: not valid TOML: {why.replace(place[0], '') if place else why}", "correct the line")
+    settings = tool.get("migrate", {}) if isinstance(tool, dict) else tool
+    if not isinstance(settings, dict):
+        return Problem(f"{file}: tool.migrate is no table", "write [tool.migrate] and settings below it")
+    return settings
+
+
+_VARIABLE = re.compile(
+    r"\\(?P<escaped>[\\$])|\$(?P<bare>[A-Za-z_]\w*)"
+    r"|\$\{(?P<name>[A-Za-z_]\w*)(?::?(?P<sign>[-=+?])|:)?(?P<word>(?:[^{}]|\{[^{}]*\})*)\}"
+)
+
+
+def _filled(value: object, known: Mapping[str, str]) -> tuple[object, list[str]]:
+    """Fill in `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:default}`, as edwh-migrate does; with the names that are not set."""
+    missing: list[str] = []
+    folded = {**{name.upper(): text for name, text in known.items()}, **known}
+
+    def fill(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return match["escaped"]
+        name = match["bare"] or match["name"]
+        text = folded.get(name) or folded.get(name.upper()) or ""
+        if match["sign"] == "+":
+            return _VARIABLE.sub(fill, match["word"]) if text else ""
+        if not text and match["word"] and match["sign"] != "?":
+            return _VARIABLE.sub(fill, match["word"])
+        if not text and name not in known:
+            missing.append(name)
+        return text
+
+    if isinstance(value, str):
+        return _VARIABLE.sub(fill, value), missing
+    if isinstance(value, list):
+        return [_VARIABLE.sub(fill, each) if isinstance(each, str) else each for each in value], missing
+    return value, missing
+
+
+_HEADER = re.compile(r"\s*\[\s*(?P<table>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
+
+
+def _lines_of_keys(text: str) -> dict[str, int]:
+    """Return the line of each key below `[tool.migrate]`; the parser does not tell."""
+    lines: dict[str, int] = {}
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            inside = re.sub(r"[\s\"']", "", header["table"]) == "tool.migrate"
+        elif inside and (key := _KEY.match(line)):
+            lines.setdefault(key["key"], number)
+    return lines
