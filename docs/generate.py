@@ -104,11 +104,10 @@ def settings() -> str:
         variables = ", ".join(f"`{variable}`" for variable in setting.variables)
         default = (
             ""
-            if setting.default in (None, "", ())
+            if setting.default in (None, "", ()) or setting.name == "migrate_uri"
             else f"`{str(setting.default).lower() if isinstance(setting.default, bool) else setting.default}`"
         )
-        expected = setting.kind.expected
-        lines.append(f"| `{setting.name}` | {variables} | {default} | {setting.description} ({expected}) |")
+        lines.append(f"| `{setting.name}` | {variables} | {default} | {setting.help} ({setting.expected}) |")
     return "\n".join(lines) + "\n"
 
 

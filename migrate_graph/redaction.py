@@ -54,14 +54,19 @@ def redact_uri(uri: str) -> str:
 
 
 def redact_setting(value: str) -> str:
-    """Mask what may be secret in an address, also without a scheme: what stands before the last `@`, and every parameter."""
+    """Mask what may be secret in an address, also without a scheme: what stands before the last `@`, and secret parameters."""
     head, question, query = redact_uri(value).partition("?")
     start = head.find("://") + 3 if "://" in head else 0
     user, at, host = head[start:].rpartition("@")
     if at and not user.endswith(f":{MASK}"):
         user = f"{user.partition(':')[0]}:{MASK}" if ":" in user else (user if start else MASK)
-    pairs = (f"{name}{equals}{MASK if _SECRET_NAME.search(name) else text}" for name, equals, text in (pair.partition("=") for pair in query.split("&")))
-    return redact(f"{head[:start]}{user}{at}{host}{question}{'&'.join(pairs)}")
+    pairs = "&".join(map(_mask_parameter, query.split("&")))
+    return redact(f"{head[:start]}{user}{at}{host}{question}{pairs}")
+
+
+def _mask_parameter(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}{equals}{MASK}" if equals and _SECRET_NAME.search(name) else pair
 
 
 def secrets_of(uri: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
 _FLAGS = frozenset({"--debug"})
-_WITH_VALUE = frozenset({"--color", "-C", "--directory"})
+_WITH_VALUE = frozenset({"--color", "-C", "--directory", "--uri", "--set"})
 _ALONE = frozenset({"-h", "--help", "--version", "--install-completion", "--show-completion"})
 _LIST = frozenset({"-l", "--list"})
 
@@ -50,7 +50,7 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
         word = waiting.pop(0)
         if word == "--":
             return ahead, [*rest, word, *waiting]
-        if word in _FLAGS or word.startswith(("--color=", "--directory=")):
+        if word in _FLAGS or word.startswith(("--color=", "--directory=", "--uri=", "--set=")):
             ahead.append(word)
         elif word in _WITH_VALUE:
             ahead += [word, *waiting[:1]]

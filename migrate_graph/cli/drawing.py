@@ -51,7 +51,6 @@ class Drawing:
     group: Group = Group.AUTO
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    link_template: str | None = None
     selection: Selection | None = None
     history: bool = True
     change: Base | None = None
@@ -80,7 +79,6 @@ class Drawing:
         from migrate_graph.workflow.plan import Selection, picture_of, select_nodes
 
         selected = select_nodes(project, reading, self.select, self.exclude) if self.select or self.exclude else None
-        template = self.link_template if self.link_template is not None else project.config.link_template
         options = PictureOptions(
             title=title,
             everything=self.everything,
@@ -88,7 +86,7 @@ class Drawing:
             hops=self.hops,
             selected=selected,
             grouping=Grouping(self.group),
-            link_template=template,
+            link_template=project.config.link_template,
         )
         return picture_of(
             project,

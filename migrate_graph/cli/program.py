@@ -107,6 +107,16 @@ def options(
         Path | None,
         typer.Option("-C", "--directory", metavar="DIR", help="Work there instead of here.", show_default=False),
     ] = None,
+    uri: Annotated[
+        str | None,
+        typer.Option("--uri", metavar="URI", help="The database; wins over MIGRATE_URI.", show_default=False),
+    ] = None,
+    setting: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting, as migrate config lists them.", show_default=False
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
 ) -> None:
     """Prove the graph of your migrations, draw the plan, apply it safely.
@@ -119,11 +129,19 @@ def options(
         raise typer.Exit
     session.console.recolor(color)
     session.debug = debug
+    session.overrides |= {"migrate_uri": uri, **dict(map(_setting, setting))}
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError as error:
             raise UsageError(f"cannot work in {directory}: {error.strerror}", hint="-C takes a directory") from error
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {name} says no value", hint=f"--set {name}=VALUE; migrate config lists the settings")
+    return name, value
 
 
 @cache

@@ -23,12 +23,15 @@ class Session:
         console: where everything goes out.
         environ: the environment; what .env sets is added to it.
         debug: show our own tracebacks.
+        overrides: settings that the command line gives, by name.
     """
 
     def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
         self.console = console
         self.environ = environ
         self.debug = False
+        self.overrides: dict[str, object] = {}
+        self._remarked: set[str] = set()
 
     @property
     def root(self) -> Path:
@@ -41,11 +44,15 @@ class Session:
         Raises:
             ConfigError: naming every fault at once.
         """
-        from migrate_graph.config import load_config, share_dotenv
+        from migrate_graph.config import load_config
 
-        config = load_config(self.root, self.environ)
-        share_dotenv(self.root, self.environ)
+        config = load_config(self.root, self.environ, self.overrides)
+        config.share_dotenv(self.environ)
         self.guard(config)
+        for remark in config.remarks:
+            if remark not in self._remarked:
+                self._remarked.add(remark)
+                self.console.tell(f"{self.console.paint_err('note:', 'info')} {self.console.clean(remark)}")
         return config
 
     def guard(self, config: Config) -> None:

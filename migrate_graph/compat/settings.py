@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
-from migrate_graph.config import Config, load_config, share_dotenv
+from migrate_graph.config import Config, load_config
 
 
 class _ProcessConfig:
@@ -18,11 +19,13 @@ class _ProcessConfig:
     def read(self) -> Config:
         if self._config is None:
             self._config = load_config(Path.cwd(), os.environ)
+            for remark in self._config.remarks:
+                warnings.warn(remark, stacklevel=4)
         else:
             # Only what is new: what the program has set itself must not be set back.
             new = {name: text for name, text in os.environ.items() if self._seen.get(name) != text}
             self._config.update_from_env(new)
-        share_dotenv(Path.cwd(), os.environ)
+        self._config.share_dotenv(os.environ)
         self._seen = dict(os.environ)
         return self._config
 

@@ -121,7 +121,9 @@ def _judge(file: Path, status: os.stat_result, where: str) -> list[str]:
         if status.st_uid != folder.st_uid:
             hint = f"if it is meant: sudo chown {os.geteuid()} {file}; if not, remove it"
             raise UnusableDotenv(f"{where} belongs to another user (uid {status.st_uid})", hint)
-        remarks.append(f"{where} and its directory belong to another user (uid {status.st_uid}), who so decides about the settings")
+        remarks.append(
+            f"{where} and its directory belong to another user (uid {status.st_uid}), who so decides about the settings"
+        )
     if status.st_mode & stat.S_IWOTH and stat.S_ISREG(status.st_mode):
         remarks.append(f"{where} can be written by everybody on this machine: chmod o-w {file}")
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
@@ -156,9 +158,9 @@ def _variables_in(text: str, environ: Mapping[str, str]) -> tuple[dict[str, str]
     values: dict[str, str] = {}
     faults: list[int] = []
     for binding in parse_stream(StringIO(text)):
-        if binding.error:
+        if binding.error or (binding.key is not None and binding.value is None):
             faults.append(binding.original.line)
-        elif binding.key is not None and binding.value is not None:
+        elif binding.key is not None:
             known = {**values, **environ}
             values[binding.key] = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
     return values, faults

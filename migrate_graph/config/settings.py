@@ -39,6 +39,7 @@ class Setting:
         annotation: its type, which says how a value is converted.
         default: its value when nothing says otherwise.
         help: one line.
+        flag: the option of the command line; `--set NAME` takes every setting.
         variables: names of environment variables that set it, in capitals; the first one wins.
         secret: whether its value may not be shown as it is.
         empty: whether an empty text is a value, mostly one that switches off.
@@ -49,20 +50,18 @@ class Setting:
     annotation: Any
     default: Any
     help: str
+    flag: str
     variables: tuple[str, ...]
     secret: bool
     empty: bool
     check: Callable[[Any], Any] | None
 
     @property
-    def flag(self) -> str:
-        """The option of the command line."""
-        return "--uri" if self.name == "migrate_uri" else f"--{self.name.replace('_', '-')}"
-
-    @property
     def skips_empty(self) -> bool:
         """Whether an empty variable is as good as none: where an empty text could mean nothing."""
-        return get_origin(self.annotation) is Literal or not (self.default is MISSING or isinstance(self.default, str | None))
+        return get_origin(self.annotation) is Literal or not (
+            self.default is MISSING or isinstance(self.default, str | None)
+        )
 
     @property
     def expected(self) -> str:
@@ -92,6 +91,7 @@ def setting(
     default: Any,
     help: str,  # noqa: A002 - the word of option parsers
     *,
+    flag: str = "",
     ours: bool = False,
     secret: bool = False,
     empty: bool | None = None,
@@ -102,7 +102,15 @@ def setting(
 
     Only edwh-migrate's names stand alone in the environment; the others begin with `MIGRATE_`.
     """
-    facts = {"help": help, "ours": ours, "secret": secret, "check": check, "aliases": aliases, "default": default}
+    facts = {
+        "help": help,
+        "ours": ours,
+        "secret": secret,
+        "check": check,
+        "aliases": aliases,
+        "default": default,
+        "flag": flag,
+    }
     facts["empty"] = default is None or default == "" if empty is None else empty
     return field(metadata=facts) if default is MISSING else field(default=default, metadata=facts)
 
@@ -140,6 +148,7 @@ class Config:
     migrate_uri: str = setting(
         MISSING,
         "the database: `postgres://user:password@host:port/database` or `sqlite://path/to/file`",
+        flag="--uri",
         secret=True,
         check=checked_uri,
         aliases=("DB_URI",),
@@ -169,7 +178,9 @@ class Config:
     db_folder: FilePath | None = setting(None, "the directory in which pyDAL keeps its files")
     use_typedal: bool = setting(False, "hand migrations a TypeDAL instead of a pyDAL")  # noqa: FBT003 - a default
 
-    lock_timeout_wait: Seconds = setting(600.0, "how long to wait for another run; 0 tries once", ours=True)
+    lock_timeout_wait: Seconds = setting(
+        600.0, "how long to wait for another run; 0 tries once", flag="--lock-timeout", ours=True
+    )
     lock_timeout: Seconds = setting(
         10.0, "how long a statement waits for a lock before it is retried; 0 = for ever", ours=True
     )
@@ -179,9 +190,11 @@ class Config:
         "retry", "whether a migration that failed after own commits is tried again", ours=True
     )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
-    restore_size_limit: Bytes = setting(0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True)
+    restore_size_limit: Bytes = setting(
+        0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True
+    )
     link_template: str = setting(
-        "", "links in pictures: `https://…/{file}#L{line}`", ours=True, check=_checked_template
+        "", "links in pictures: `https://…/{file}#L{line}`", flag="--link-template", ours=True, check=_checked_template
     )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)
     error: Codes = setting((), "codes of rules that are errors", ours=True, check=_checked_codes)
@@ -344,6 +357,7 @@ def _declared() -> dict[str, Setting]:
             annotation=types[each.name],
             default=facts["default"],
             help=facts["help"],
+            flag=facts["flag"] or f"--set {each.name}",
             variables=(f"MIGRATE_{each.name.upper()}" if facts["ours"] else each.name.upper(), *facts["aliases"]),
             secret=facts["secret"],
             empty=facts["empty"],

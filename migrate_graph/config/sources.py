@@ -107,7 +107,7 @@ def _on_the_command_line(overrides: Mapping[str, object]) -> Iterator[RawValue]:
     for name, value in overrides.items():
         if value is not None:
             setting = setting_called(name)
-            flag = setting.flag if setting else f"--{name.replace('_', '-')}"
+            flag = setting.flag if setting else f"--set {name}"
             yield RawValue(flag, value, Source(SourceKind.COMMAND_LINE, flag), key=name)
 
 
@@ -171,7 +171,7 @@ def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
 
 
 _VARIABLE = re.compile(
-    r"\\(?P<escaped>[\\$])|\$(?P<bare>[A-Za-z_]\w*)"
+    r"\\(?P<escaped>[\\$])|(?P<pair>\$\$)|\$(?P<bare>[A-Za-z_]\w*)"
     r"|\$\{(?P<name>[A-Za-z_]\w*)(?::?(?P<sign>[-=+?])|:)?(?P<word>(?:[^{}]|\{[^{}]*\})*)\}"
 )
 
@@ -182,8 +182,8 @@ def _filled(value: object, known: Mapping[str, str]) -> tuple[object, list[str]]
     folded = {**{name.upper(): text for name, text in known.items()}, **known}
 
     def fill(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return match["escaped"]
+        if match["escaped"] or match["pair"]:
+            return match["escaped"] or match["pair"]
         name = match["bare"] or match["name"]
         text = folded.get(name) or folded.get(name.upper()) or ""
         if match["sign"] == "+":

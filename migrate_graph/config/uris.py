@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from migrate_graph.config.values import Refused
 
 _POSTGRES = re.compile(r"(?P<name>postgres(?:ql|[23])?)(?:[+:][a-z0-9_]+)?", re.IGNORECASE)
@@ -26,9 +27,7 @@ def checked_uri(uri: str) -> str:
     if scheme.lower() in {"sqlite:memory", "sqlite:memory:"}:
         raise _in_memory()
     if not separator or not _SCHEME.fullmatch(scheme):
-        raise Refused(
-            "it has no scheme", "write postgres://user:password@host:port/database, or sqlite://path/to/file"
-        )
+        raise Refused("it has no scheme", "write postgres://user:password@host:port/database, or sqlite://path/to/file")
     if match := _POSTGRES.fullmatch(scheme):
         _check_postgres(rest)
         name = match["name"].lower()

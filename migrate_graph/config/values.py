@@ -161,7 +161,9 @@ def _trimmed(text: str, *, is_path: bool) -> str:
     """Remove what editors and secret stores leave at the ends: line ends, blanks, a byte order mark."""
     text = text.strip("\ufeff").strip()
     if fault := hidden_character(text, lone_bytes=not is_path):
-        raise Refused(f"it holds {fault}, which nobody sees", "write it again by hand; copied text may carry such characters")
+        raise Refused(
+            f"it holds {fault}, which nobody sees", "write it again by hand; copied text may carry such characters"
+        )
     return text
 
 

@@ -273,6 +273,8 @@ def _sqlite() -> BackendClass:
 BACKENDS: Final[dict[str, Callable[[], BackendClass]]] = {
     "postgres": _postgres,
     "postgresql": _postgres,
+    "postgres2": _postgres,  # pyDAL maps types by them
+    "postgres3": _postgres,
     "sqlite": _sqlite,
 }
 """What gives the class of a backend, by the scheme of its URIs."""

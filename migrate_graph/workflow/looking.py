@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import networkx as nx
 
@@ -456,10 +456,10 @@ def settings_of(config: Config) -> tuple[SettingRow, ...]:
     )
 
 
-def _text_of(config: Config, setting: Setting[Any]) -> str:
+def _text_of(config: Config, setting: Setting) -> str:
     if setting.name == "migrate_uri" and not config.has_database:
         return "(not set)"
-    value = setting.shown(getattr(config, setting.name))
+    value = config.shown(setting)
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(str(each) for each in value)
     return "" if value is None else redact(str(value))

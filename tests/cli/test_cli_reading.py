@@ -383,3 +383,41 @@ def test_every_json_document_says_its_version(shop, command: str) -> None:
     assert document["schema_version"] == 1
     assert document["tool"]["name"] == "migrate_graph"
     assert document["exit_code"] == 0
+
+
+def test_every_setting_can_be_given_on_the_command_line(shop) -> None:
+    ran = shop(
+        "--set", "migrate_table=mine", "config", "--set=lock_timeout=3", "--uri", f"sqlite://{shop.path}/other.db"
+    )
+    rows = {line.split()[0]: line for line in ran.out.splitlines()}
+    assert "--set migrate_table on the command line" in rows["migrate_table"]
+    assert "3.0" in rows["lock_timeout"]
+    assert "--uri on the command line" in rows["migrate_uri"]
+    assert shop("apply", "--uri", f"sqlite://{shop.path}/other.db").code == 0
+    assert (shop.path / "other.db").exists()
+    assert not (shop.path / "shop.db").exists()
+    assert shop("plan", "--set", "nonsense=1").code == 2
+    assert "--set migrate_table=VALUE" in shop("plan", "--set", "migrate_table").err
+
+
+def test_remarks_on_the_settings_are_told_once(shop) -> None:
+    shop.write(".env", "PATH=/evil\nMIGRATE_TABLE=mine\n")
+    ran = shop("plan")
+    assert ran.code == 0
+    assert ran.err.count("note: .env sets PATH") == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "hunter2@db/x",
+        "u:hunter2@db/x",
+        "postgres://u:hunter2@db/x?token=hunter2",
+        "postgres://u@db/x?sslpassword=hunter2",
+    ],
+)
+def test_config_shows_no_secret_in_any_spelling(shell, uri: str) -> None:
+    ran = shell("config", MIGRATE_URI=uri)
+    assert "hunter2" not in ran.out + ran.err
+    ran = shell("config", REDIS_HOST=uri)
+    assert "hunter2" not in ran.out + ran.err

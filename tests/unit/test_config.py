@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrate_graph.config import Config, Source, SourceKind, load_config
+from migrate_graph.config.values import RawValue
 from migrate_graph.errors import ConfigError
 
 URI = "postgres://shop:hunter2@db/shop"
@@ -55,7 +56,7 @@ def test_the_later_source_wins_and_each_value_knows_its_own(tmp_path: Path) -> N
     assert config.sources["migrate_uri"] == Source(SourceKind.PYPROJECT, "pyproject.toml:4")
     assert config.sources["migrate_table"] == Source(SourceKind.DOTENV, ".env")
     assert config.sources["schema"] == Source(SourceKind.ENVIRONMENT, "SCHEMA")
-    assert config.sources["schema_version"] == Source(SourceKind.OVERRIDE, "--schema-version")
+    assert config.sources["schema_version"] == Source(SourceKind.COMMAND_LINE, "--set schema_version")
     assert config.sources["redis_host"] == Source()
 
 
@@ -237,6 +238,127 @@ def test_dotenv_is_found_upwards_filled_in_and_not_exported(tmp_path: Path) -> N
     assert os.getenv("PASSWORD") != "hunter2"  # noqa: TID251 - this is what is shown
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", " ", "\t", "\ufeff"])
+def test_what_editors_and_secret_stores_leave_at_the_ends_is_no_part_of_a_value(tmp_path: Path, end: str) -> None:
+    config = load_config(
+        tmp_path, {"MIGRATE_URI": f"sqlite://app.db{end}", "MIGRATE_TABLE": f"{end}mine{end}", "USE_TYPEDAL": f"1{end}"}
+    )
+    assert (config.migrate_uri, config.migrate_table, config.use_typedal) == ("sqlite://app.db", "mine", True)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x00", "\x1b", "\u200b", "\u202e", "\xa0\u2028", "\udce9"])
+@pytest.mark.parametrize("name", ["MIGRATE_URI", "MIGRATE_TABLE", "SCHEMA", "REDIS_HOST"])
+def test_a_character_that_nobody_sees_is_named(tmp_path: Path, name: str, character: str) -> None:
+    error = faults(tmp_path, {name: f"sqlite://a{character}b"})
+    assert error.message.startswith(f"environment: {name}: it holds U+")
+    assert f"U+{ord(character[-1]):04X}" in error.message
+    message = faults(project(tmp_path, '[tool.migrate]\nmigrate_table = "a\\u0007b"\n')).message
+    assert message == "pyproject.toml:2: migrate_table: it holds U+0007 (\\x07), which nobody sees"
+
+
+def test_names_of_files_need_not_be_utf_8(tmp_path: Path) -> None:
+    assert (
+        load_config(tmp_path, {"MIGRATIONS_FILE": "caf\udce9/migrations.py"}).migrations_file
+        == "caf\udce9/migrations.py"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "filled"),
+    [
+        ("${NAME}", "value"),
+        ("$NAME/x", "value/x"),
+        ("a${NAME}b", "avalueb"),
+        ("${name}", "value"),
+        ("${NONE:-default}", "default"),
+        ("${NONE:default}", "default"),
+        ("${NONE-default}", "default"),
+        ("${EMPTY:-default}", "default"),
+        ("${NAME:-default}", "value"),
+        ("${NAME:+other}", "other"),
+        ("${NONE:-${NAME}}", "value"),
+        ("a$", "a$"),
+        ("a$$b", "a$$b"),
+        ("a$1", "a$1"),
+        (r"\${NAME}", "${NAME}"),
+    ],
+)
+def test_variables_in_pyproject_are_filled_in_as_in_edwh_migrate(tmp_path: Path, written: str, filled: str) -> None:
+    root = project(tmp_path, f"[tool.migrate]\nmigrate_table = '{written}'\n", "FROM_FILE=dot\n")
+    config = load_config(root, {"NAME": "value", "EMPTY": ""})
+    assert config.migrate_table == filled
+    assert config.remarks == ()
+
+
+def test_a_variable_that_is_not_set_is_empty_and_told(tmp_path: Path) -> None:
+    root = project(
+        tmp_path,
+        '[tool.migrate]\nmigrate_uri = "postgres://u:${SECRET}@${HOST}/d"\nignore = ["MG${N}"]\n',
+        "HOST=db\nN=105\n",
+    )
+    config = load_config(root, {})
+    assert (config.migrate_uri, config.ignore) == ("postgres://u:@db/d", ("MG105",))
+    assert config.remarks == ("pyproject.toml:2: migrate_uri names ${SECRET}, which is not set: taken as empty",)
+
+
+def test_two_names_of_one_setting_that_differ_are_refused(tmp_path: Path) -> None:
+    error = faults(tmp_path, {"MIGRATE_URI": "sqlite://a", "DB_URI": "sqlite://b"})
+    assert "DB_URI and MIGRATE_URI differ" in error.message
+    assert load_config(tmp_path, {"MIGRATE_URI": "sqlite://a", "DB_URI": "sqlite://a"}).migrate_uri == "sqlite://a"
+    assert (
+        ".env: DB_URI and MIGRATE_URI differ"
+        in faults(project(tmp_path, "", "DB_URI=sqlite://a\nMIGRATE_URI=sqlite://b\n")).message
+    )
+    (tmp_path / ".env").unlink()
+    toml = '[tool.migrate]\ndb_uri = "sqlite://a"\nmigrate-uri = "sqlite://b"\n'
+    assert "pyproject.toml:2: db_uri and migrate-uri differ" in faults(project(tmp_path, toml)).message
+
+
+def test_two_names_of_one_database_in_two_places_are_told(tmp_path: Path) -> None:
+    root = project(tmp_path, dotenv="DB_URI=sqlite://a\n")
+    config = load_config(root, {"MIGRATE_URI": "sqlite://b"})
+    assert config.migrate_uri == "sqlite://b"
+    assert config.remarks == (
+        "DB_URI (.env) and MIGRATE_URI (MIGRATE_URI in the environment) differ: MIGRATE_URI wins",
+    )
+    assert load_config(root, {"DB_URI": "sqlite://b"}).remarks == ()
+
+
+@pytest.mark.parametrize("name", ["SCHEMA-VERSION", "schema-version", "Schema_Version"])
+def test_variables_with_a_dash(tmp_path: Path, name: str) -> None:
+    assert load_config(tmp_path, {name: "7"}).schema_version == "7"
+    assert load_config(tmp_path, {name: "7", "SCHEMA_VERSION": "8"}).schema_version == "8"
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%b", 'a"b', "a'b", "a;b"])
+def test_a_table_whose_name_no_statement_takes(tmp_path: Path, name: str) -> None:
+    assert "is not supported" in faults(tmp_path, {"MIGRATE_TABLE": name}).message
+
+
+@pytest.mark.parametrize(
+    "template", ["{file}", "javascript:alert(1)//{file}", "JavaScript:x", "data:text/html,{file}", "x:{file}"]
+)
+def test_a_link_decides_itself_what_a_click_does(tmp_path: Path, template: str) -> None:
+    assert "a link begins with" in faults(tmp_path, {"MIGRATE_LINK_TEMPLATE": template}).message
+
+
+@pytest.mark.parametrize(
+    "template", ["https://h/{file}#L{line}", "vscode://file/{file}:{line}", "/src/{file}", "../{file}", "./{file}", ""]
+)
+def test_links_that_are_fine(tmp_path: Path, template: str) -> None:
+    assert load_config(tmp_path, {"MIGRATE_LINK_TEMPLATE": template}).link_template == template
+
+
+def test_the_command_line_is_a_source(tmp_path: Path) -> None:
+    root = project(tmp_path, '[tool.migrate]\nmigrate_uri = "sqlite://a"\n')
+    config = load_config(root, {}, {"migrate_uri": "sqlite://b", "lock-timeout": "2.5", "ignore": "mg101,MG102"})
+    assert (config.migrate_uri, config.lock_timeout, config.ignore) == ("sqlite://b", 2.5, ("MG101", "MG102"))
+    assert str(config.sources["migrate_uri"]) == "--uri on the command line"
+    assert str(config.sources["lock_timeout"]) == "--set lock_timeout on the command line"
+    with pytest.raises(ConfigError, match="there is no setting"):
+        load_config(root, {}, {"nonsense": "1"})
+
+
 def test_attributes_are_checked_when_set() -> None:
     config = Config()
     config.schema = False
@@ -286,8 +408,8 @@ def test_configs_do_not_mix() -> None:
 
 def test_every_setting_is_documented() -> None:
     for setting in Config.settings():
-        assert setting.description
-        assert setting.kind.expected
+        assert setting.help
+        assert setting.expected
         assert setting.variables
         if setting.name != "migrate_uri":
-            assert setting.kind.read(setting.default) == setting.default
+            assert setting.value_of(RawValue(setting.name, setting.default, Source(SourceKind.CODE))) == setting.default

@@ -50,11 +50,11 @@ def apply(
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.plan import Selection
 
+    session_of(context).overrides["lock_timeout_wait"] = lock_timeout
     options = ApplyOptions(
         selection=Selection(to, tuple(select), tuple(exclude)),
         keep_going=keep_going,
         fail_fast=fail_fast,
-        lock_wait=lock_timeout,
         fake=fake,
     )
     raise typer.Exit(_run(session_of(context), path, options, Output.JSON if json else output))

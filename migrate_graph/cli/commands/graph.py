@@ -67,6 +67,7 @@ def graph(
     require_format(chosen or "text", {"text"}, output if chosen is None else None, output)
     if not history and any("state:" in each for each in (*select, *exclude)):
         raise UsageError("without a database nothing has a state", hint="add --history")
+    session.overrides["link_template"] = link_template
     project = session.project(path)
     reading = session.asked_history(project) if history else Reading()
     drawn = Drawing(
@@ -78,7 +79,6 @@ def graph(
         group=group,
         select=tuple(select),
         exclude=tuple(exclude),
-        link_template=link_template,
         history=history,
     )
     if output is not None:

@@ -79,14 +79,13 @@ def plan(
     session = session_of(context)
     chosen = "json" if json else format_name
     require_format(chosen, {"text", "json", "markdown"}, graph, output)
+    session.overrides["link_template"] = link_template
     project = session.project(path)
     reading = session.reading(project, offline=offline)
     selection = Selection(to, tuple(select), tuple(exclude))
     planned = plan_project(project, reading, selection=selection)
     code = ExitCode.PENDING if check and (planned.plan.steps or planned.plan.blocked) else ExitCode.OK
-    drawn = Drawing(
-        question="plan", renderer=renderer, everything=all_nodes, link_template=link_template, selection=selection
-    )
+    drawn = Drawing(question="plan", renderer=renderer, everything=all_nodes, selection=selection)
     if graph is not None:
         drawn.write(session, project, reading, graph)
     _show_plan(session, project, planned, chosen, output=output, drawn=drawn, code=code)

@@ -26,7 +26,8 @@ def restore(
     from migrate_graph.workflow.apply import restore_database
 
     session = session_of(context)
+    session.overrides["lock_timeout_wait"] = lock_timeout
     config = session.config()
     with progress_for(Output.AUTO, session.console) as progress:
-        restored = restore_database(config, backup, lock_wait=lock_timeout, observer=progress)
+        restored = restore_database(config, backup, lock_wait=None, observer=progress)
     session.console.show(f"restored: {session.console.clean(str(restored))}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TELL_EVERY = 10.0
 
 # What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
-_PYDAL_URI = re.compile(r"postgres://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
+_PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
 
 # libpq gives no SQLSTATE for a failed connection. The first are never worth waiting for (edwh-migrate retried a wrong password
 # for ten minutes) and are looked for first, since a name in the message may hold any word; the second are; the rest is not.
@@ -212,12 +212,14 @@ def parse_uri(uri: str) -> dict[str, str]:
 
 def pydal_uri(uri: str) -> str:
     """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
-    rest = uri.partition("://")[2]
-    spelled = f"postgres://{rest}"
+    scheme, _, rest = uri.partition("://")
+    kind = scheme.lower().partition(":")[0]
+    kind = kind if kind in {"postgres2", "postgres3"} else "postgres"  # pyDAL maps types by them
+    spelled = f"{kind}://{rest}"
     if _PYDAL_URI.fullmatch(spelled):
         return spelled
     parsed = pg.parse_dsn(f"postgresql://{rest}")
-    return f"postgres://{parsed.get('user') or 'user'}@{'localhost'}/{parsed.get('dbname') or 'database'}"
+    return f"{kind}://{parsed.get('user') or 'user'}@{'localhost'}/{parsed.get('dbname') or 'database'}"
 
 
 def dal_source(settings: Settings, application: str) -> DalSource:
