@@ -158,9 +158,9 @@ def _variables_in(text: str, environ: Mapping[str, str]) -> tuple[dict[str, str]
     values: dict[str, str] = {}
     faults: list[int] = []
     for binding in parse_stream(StringIO(text)):
-        if binding.error or (binding.key is not None and binding.value is None):
-            faults.append(binding.original.line)
-        elif binding.key is not None:
+        if binding.key is not None and binding.value is not None:
             known = {**values, **environ}
             values[binding.key] = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
+        elif binding.error or binding.key is not None:
+            faults.append(binding.original.line)
     return values, faults

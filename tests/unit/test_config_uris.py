@@ -111,9 +111,9 @@ def test_database_url_in_dotenv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "adapter"),
     [
-        ("postgres2://u:p@h/d", "PostgrePsycoNew"),
-        ("postgres3:psycopg2://h/d", "PostgrePsycoBoolean"),
-        ("postgresql://u:p@h/d", "PostgrePsyco"),
+        ("postgres2://u:p@h/d", "PostgreNew"),
+        ("postgres3:psycopg2://h/d", "PostgreBoolean"),
+        ("postgresql://u:p@h/d", "Postgre"),
     ],
 )
 def test_types_are_mapped_by_the_scheme_as_pydal_does(uri: str, adapter: str) -> None:
