@@ -70,7 +70,8 @@ faults: install ## kills, signals and server faults, with all seeds
 	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
 
 .PHONY: bench
-bench: install ## how fast, and how it grows
+bench: install ## how fast, how it grows, and how fast the peers are (writes docs/performance.md)
+	$(BIN)/python tests/bench/side_by_side.py
 	$(BIN)/pytest tests/bench
 
 .PHONY: docs
@@ -83,5 +84,5 @@ check: lint types house test core docs ## what CI runs
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf $(VENV) $(DEMO) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(DEMO) .bench build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks htmlcov .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
