@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +16,10 @@ from pathlib import Path
 from migrate_graph.atomic_write import write_whole
 from migrate_graph.core.events import Observer, Warned, ignore_events
 from migrate_graph.errors import ConfigError, PendingTaskFailed
+from migrate_graph.ownership import is_foreign, is_open_to_all
 
+_READING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_LONGEST = 1 << 16
 _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 
 
@@ -44,8 +49,8 @@ class CompletionFlag:
             ConfigError: naming every fault at once.
         """
         faults = [fault for fault in (self._fault_of_version(), self._fault_of_directory()) if fault]
-        if not faults and not self._is_readable():
-            faults = [(f"the flag {self.path} is not a readable file", "remove it")]
+        if not faults and (fault := self._fault_of_file()):
+            faults = [fault]
         if faults:
             raise ConfigError("; ".join(fault for fault, _ in faults), hint="; ".join(hint for _, hint in faults))
 
@@ -75,19 +80,41 @@ class CompletionFlag:
                 "check its path and rights",
             )
 
-    def _is_readable(self) -> bool:
+    def _fault_of_file(self) -> tuple[str, str] | None:
         try:
-            self.path.read_bytes()
+            status = self.path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                os.close(os.open(self.path, _READING))
+                return None
         except FileNotFoundError:
-            return not self.path.is_symlink()
+            return None
         except OSError:
-            return False
-        return True
+            pass
+        return f"the flag {self.path} is not a readable file", "remove it"
+
+    def _read(self) -> tuple[bytes, str]:
+        """Read the flag; return what it holds, and why it is not to be believed: empty for one that is."""
+        handle = os.open(self.path, _READING)
+        try:
+            status, folder = os.fstat(handle), self.directory.stat()
+            text = os.read(handle, _LONGEST)
+        finally:
+            os.close(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "is no file"
+        if is_foreign(status) and (status.st_uid != folder.st_uid or is_open_to_all(folder)):
+            return text, f"belongs to another user (uid {status.st_uid})"
+        if is_open_to_all(status):
+            return text, "can be written by everybody on this machine"
+        if status.st_nlink > 1 and is_open_to_all(folder):
+            return text, "is another file under a second name"
+        return text, ""
 
     def is_set(self, fingerprint: str | None = None, observer: Observer = ignore_events) -> bool:
         """Return whether the version is complete in a database.
 
-        The empty flag of edwh-migrate 2.1.0 names no database and counts for every one. A flag of ours counts for the
+        A flag is believed that this user, root, or the owner of the directory wrote, and nobody else can have written. The
+        empty flag of edwh-migrate 2.1.0 names no database and counts for every one. A flag of ours counts for the
         database it was written for; of another one it is ignored with a warning, or that one's flag would keep this
         database from ever being migrated.
 
@@ -96,18 +123,17 @@ class CompletionFlag:
             observer: told why a flag is ignored.
         """
         try:
-            text = self.path.read_bytes()
+            text, why = self._read()
         except FileNotFoundError:
             return False
-        if not text.strip():
+        except OSError as error:
+            text, why = b"", f"cannot be read ({error.strerror})"
+        if not why and not text.strip():
             return True
-        try:
-            database = json.loads(text)["database"]
-        except (ValueError, TypeError, KeyError):
-            database = ""
-        if fingerprint is None or database == fingerprint:
+        database = _database_in(text)
+        if fingerprint is None or (database == fingerprint and not why):
             return fingerprint is not None
-        why = "belongs to another database" if database else "cannot be understood"
+        why = why or ("belongs to another database" if database else "cannot be understood")
         observer(
             Warned(f"the flag {self.path} {why}, so it is ignored", "it will be written anew when this run is complete")
         )
@@ -133,9 +159,18 @@ class CompletionFlag:
         }
         try:
             # Other processes wait for it, under other users.
-            write_whole(self.path, (json.dumps(body, indent=2) + "\n").encode(), mode=0o644)
+            write_whole(self.path, (json.dumps(body, indent=2) + "\n").encode(), mode=0o644, follow=False)
         except OSError as error:
             raise PendingTaskFailed(
                 f"the migrations are complete, but the flag {self.path} could not be written: {error.strerror}",
                 hint="check the directory, then run `migrate` again: it applies nothing twice",
             ) from None
+
+
+def _database_in(text: bytes) -> str:
+    """Return the fingerprint of the database that a flag names; empty when it cannot be understood."""
+    try:
+        database = json.loads(text)["database"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return database if isinstance(database, str) else ""

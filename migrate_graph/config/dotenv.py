@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate_graph.ownership import is_foreign, is_open_to_all
+
 _PATIENCE = 2.0
 """Seconds that a named pipe may take to be filled."""
 
@@ -113,20 +115,18 @@ def _is_there(file: Path) -> bool:
 
 def _judge(file: Path, status: os.stat_result, where: str) -> list[str]:
     """Refuse a file that somebody could have put there who has nothing to do with the project; remark on what is odd."""
-    if not hasattr(os, "geteuid"):  # Windows has other rights
-        return []
     folder = file.parent.stat()
     remarks = []
-    if status.st_uid not in {os.geteuid(), 0}:
+    if is_foreign(status):
         if status.st_uid != folder.st_uid:
             hint = f"if it is meant: sudo chown {os.geteuid()} {file}; if not, remove it"
             raise UnusableDotenv(f"{where} belongs to another user (uid {status.st_uid})", hint)
         remarks.append(
             f"{where} and its directory belong to another user (uid {status.st_uid}), who so decides about the settings"
         )
-    if status.st_mode & stat.S_IWOTH and stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode) and is_open_to_all(status):
         remarks.append(f"{where} can be written by everybody on this machine: chmod o-w {file}")
-    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+    if is_open_to_all(folder, sticky=False):
         remarks.append(f"the directory of {where} can be written by everybody on this machine: chmod o-w {file.parent}")
     return remarks
 

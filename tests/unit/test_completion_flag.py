@@ -172,3 +172,70 @@ def test_a_directory_that_vanished_during_the_run(tmp_path: Path) -> None:
     flag.directory.rmdir()
     with pytest.raises(PendingTaskFailed, match="could not be written"):
         write(flag)
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+
+
+@root_only
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize(
+    ("folder_owner", "mode", "believed"), [(0, 0o755, False), (12345, 0o755, True), (12345, 0o1777, False)]
+)
+def test_the_flag_of_another_user_is_not_believed(
+    tmp_path: Path, folder_owner: int, mode: int, believed: bool, empty: bool
+) -> None:
+    flag = CompletionFlag(tmp_path / "flags", "v1", create=True)
+    flag.validate()
+    write(flag)
+    if empty:
+        flag.path.write_bytes(b"")
+    os.chown(flag.path, 12345, -1)
+    os.chown(flag.directory, folder_owner, -1)
+    flag.directory.chmod(mode)
+    flag.validate()
+    events: list[Event] = []
+    assert flag.is_set(HERE, events.append) is believed
+    assert flag.is_set(None) is (believed and empty)
+    if not believed:
+        assert "another user (uid 12345)" in events[0].message
+        write(flag)
+        assert flag.is_set(HERE)
+
+
+def test_a_flag_that_everybody_may_write_is_not_believed(tmp_path: Path) -> None:
+    flag = CompletionFlag(tmp_path, "v1")
+    write(flag)
+    flag.path.chmod(0o666)
+    events: list[Event] = []
+    assert not flag.is_set(HERE, events.append)
+    assert "by everybody" in events[0].message
+
+
+def test_a_second_name_of_an_old_flag_is_not_believed_in_a_shared_directory(tmp_path: Path) -> None:
+    flag = CompletionFlag(tmp_path, "v1")
+    write(flag)
+    os.link(flag.path, tmp_path / "migrate-v2.complete")
+    tmp_path.chmod(0o1777)
+    assert not CompletionFlag(tmp_path, "v2").is_set(HERE)
+
+
+def test_a_link_in_place_of_a_flag_is_a_fault_and_never_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("")
+    flag = CompletionFlag(tmp_path, "v1")
+    flag.path.symlink_to(victim)
+    assert not flag.is_set(HERE)
+    with pytest.raises(ConfigError, match="not a readable file"):
+        flag.validate()
+    write(flag)
+    assert victim.read_text() == ""
+    assert not flag.path.is_symlink()
+
+
+def test_a_pipe_in_place_of_a_flag_is_not_waited_for(tmp_path: Path) -> None:
+    flag = CompletionFlag(tmp_path, "v1")
+    os.mkfifo(flag.path)
+    assert not flag.is_set(HERE)
+    with pytest.raises(ConfigError, match="not a readable file"):
+        flag.validate()
