@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
-from migrate_graph.core.model import Migration, View
+from migrate_graph.core.model import Migration, View, same_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,7 @@ def _renamed(before: MigrationGraph, after: MigrationGraph) -> Iterator[tuple[Mi
 def _edited(before: MigrationGraph, after: MigrationGraph) -> Iterator[Migration]:
     for name, now in after.migrations.items():
         was = before.migrations.get(name)
-        known = was is not None and was.facts.fingerprint and now.facts.fingerprint
-        if was is not None and known and was.facts.fingerprint != now.facts.fingerprint:
+        if was is not None and not same_fingerprint(was.facts.fingerprint, now.facts.fingerprint):
             yield now
 
 

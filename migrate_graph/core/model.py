@@ -42,8 +42,8 @@ class BodyFacts:
     """What the source text of a migration tells without running it (read by `loader.bodies`).
 
     Attributes:
-        fingerprint: hash of the normalised syntax tree; comments and formatting do not count. Empty when the source
-            cannot be read.
+        fingerprint: hash of the normalised syntax tree, where comments and formatting do not count; after a `+`, hash of what
+            it uses of the project. Empty when the source cannot be read. Compare two with `same_fingerprint`.
         returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is
             accused unseen).
         commits_before_return: `db.commit()` stands just before `return True`.
@@ -120,6 +120,23 @@ class Migration:
         return self.facts.opened_views if self.declared_views is None else self.declared_views
 
 
+def same_fingerprint(one: str, other: str) -> bool:
+    """Return whether two bodies do the same, as far as is known.
+
+    A fingerprint without its second part, of what is used, was written by a version that did not look: then only the
+    first parts are compared. One that is empty tells nothing, and nobody is accused.
+
+    Args:
+        one: of a body, or of what a database remembers.
+        other: of the body to compare with.
+    """
+    own, _, used = one.partition("+")
+    other_own, _, other_used = other.partition("+")
+    if not own or not other_own:
+        return True
+    return own == other_own and (used == other_used or not used or not other_used)
+
+
 def sequence_of(name: str) -> tuple[int, int] | None:
     """Return the trailing number of a name: `(first, second)`, the second 0 when absent, None without any."""
     match = _SEQUENCE.search(name)
@@ -142,6 +159,7 @@ class View:
         module: the file that declares it, as shown to people.
         ignore: codes of rules that do not apply to it.
         description: the docstring.
+        fingerprint: of what `up` and `down` do, as in `BodyFacts`.
     """
 
     name: str
@@ -155,6 +173,7 @@ class View:
     module: str = ""
     ignore: frozenset[str] = frozenset()
     description: str = ""
+    fingerprint: str = ""
 
     def lives(self, applied: Container[str]) -> bool:
         """Whether its window is open when just these migrations are applied.

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
-from migrate_graph.loader.bodies import Sources, definition_of, facts_of
+from migrate_graph.loader.bodies import definition_of, facts_of
 from migrate_graph.loader.faults import as_load_errors
+from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_file
 from migrate_graph.loader.paths import Places, file_at, root_of
+from migrate_graph.loader.sources import Sources
 from migrate_graph.loader.unreachable import unreached_files
 
 __all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports"]
@@ -106,7 +108,7 @@ def build_registry(
     sources = Sources(places.shown)
     return Registry(
         migrations=tuple(_described(declared, at, places, sources) for at, declared in enumerate(migrations)),
-        views=tuple(_evaluated(manager, at, places) for at, manager in enumerate(managers)),
+        views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(managers)),
         unreached=tuple(unreached),
         root=str(places.root),
     )
@@ -123,8 +125,13 @@ def _described(declared: Migration, position: int, places: Places, sources: Sour
     )
 
 
-def _evaluated(manager: type[ViewMigrationManager], position: int, places: Places) -> View:
+def _evaluated(manager: type[ViewMigrationManager], position: int, places: Places, sources: Sources) -> View:
     source = declared_at(manager)
     with as_load_errors(places, Path(source.path), subject=f"view {manager.__name__}", source=source):
         view = manager.as_view(position=position)
-    return replace(view, source=places.place(source), module=places.module(source.path))
+    return replace(
+        view,
+        source=places.place(source),
+        module=places.module(source.path),
+        fingerprint=fingerprint_of_manager(manager, sources),
+    )

@@ -93,6 +93,22 @@ def test_what_bricks_deployed_databases_is_an_error(repo, code: str, old: str, n
     assert code not in repo("check").out, "without a base nothing is compared"
 
 
+def test_an_edit_in_a_file_that_a_body_reads_is_an_edit(repo) -> None:
+    change(repo, "from migrate_graph import", "from pathlib import Path\nfrom migrate_graph import")
+    (repo.path / "migrations.py").write_text(
+        (repo.path / "migrations.py").read_text()
+        + NEW.replace("return True", "return db.executesql(Path(__file__).with_name('country.sql').read_text())")
+    )
+    (repo.path / "country.sql").write_text("SELECT 1")
+    git(repo, "add", "migrations.py", "country.sql")
+    git(repo, "commit", "-q", "-m", "second")
+    assert repo("check", "--base", "HEAD").err == "nothing changed since HEAD\n"
+    (repo.path / "country.sql").write_text("SELECT 2")
+    ran = repo("check", "--base", "HEAD")
+    assert (ran.code, ran.err) == (3, "edited since HEAD: add_country_20260401_001\n")
+    assert "MG501" in ran.out
+
+
 def test_markdown_draws_the_change(repo) -> None:
     (repo.path / "migrations.py").write_text((repo.path / "migrations.py").read_text() + NEW)
     text = repo("check", "--base", "main", "--format", "markdown").out

@@ -14,8 +14,10 @@ def edited_migration(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration of the base revision whose code is another one now. Comments, docstrings and formatting do not count.
-    Needs a base (`--base REF`).
+    A migration of the base revision whose code is another one now, or that uses something that was edited: a constant, a
+    function or a class of the project, or a file that it reads by a path which the text shows. What is known only at run time
+    and what comes from installed packages is not seen. Comments, docstrings and formatting do not count. Needs a base
+    (`--base REF`).
 
     ```python
     @migration

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrate_graph.core.history import AttemptState, Status
+from migrate_graph.core.model import same_fingerprint
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
 from migrate_graph.messages import counted
 
@@ -85,8 +86,11 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration whose code is not the code that was applied. Comments and formatting do not count; migrations applied by
-    edwh-migrate, which kept no fingerprint, are not judged. Needs a database (`--history`).
+    A migration whose code is not the code that was applied, or that uses something that was edited: a constant, a function or
+    a class of the project, or a file that it reads by a path which the text shows (`Path(__file__).parent / "a.sql"`,
+    `importlib.resources.files(…)`). What is known only at run time, what comes from installed packages, and what is found in
+    the database is not seen. Comments and formatting do not count; migrations applied by edwh-migrate, which kept no
+    fingerprint, are not judged. Needs a database (`--history`).
 
     ```python
     @migration
@@ -118,9 +122,13 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
     applied = context.history.applied
     for name, migration in context.graph.migrations.items():
         then, now = ran.get(name, ""), migration.facts.fingerprint
-        if name in applied and then and now and then != now:
-            message = f"{quoted(name)} was edited after it was applied"
+        if name in applied and not same_fingerprint(then, now):
+            message = f"{quoted(name)} was edited after it was applied{_in_what_it_uses(then, now)}"
             yield Hit(migration, message, "undo the edit, and write a new migration for the difference")
+
+
+def _in_what_it_uses(then: str, now: str) -> str:
+    return " (in what it uses)" if then.partition("+")[0] == now.partition("+")[0] else ""
 
 
 @rule("MG404", Severity.INFO, needs_history=True)

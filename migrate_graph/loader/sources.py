@@ -1,0 +1,183 @@
+"""The texts of one loading: each file is read and parsed once, and a function is found in it by its code."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType
+from typing import Any, TypeAlias
+
+from migrate_graph.core.model import Migration
+
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+@dataclass(slots=True)
+class ParsedFile:
+    """The syntax tree of a file, looked through once.
+
+    Attributes:
+        functions: as code objects name them: by name and first line, decorators included; lambdas may share a line.
+        bindings: the statements of the module itself that give a name its value, in order.
+        stars: `from … import *` of the module itself, in order.
+    """
+
+    functions: dict[tuple[str, int], list[FunctionNode]] = field(default_factory=dict)
+    bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    stars: list[ast.ImportFrom] = field(default_factory=list)
+
+
+class Sources:
+    """The files of one loading.
+
+    Args:
+        shown: gives the path that people are shown for a file name.
+
+    Attributes:
+        mentions: the view managers and functions that a function names, where they were looked for already.
+        units: what functions, classes and names of modules say and use, likewise.
+    """
+
+    def __init__(self, shown: Callable[[str], str] = str) -> None:
+        self.shown = shown
+        self.mentions: dict[FunctionType, tuple[str | FunctionType, ...]] = {}
+        self.units: dict[Any, Any] = {}
+        self._files: dict[str, ParsedFile] = {}
+
+    def file(self, name: str, scope: Mapping[str, Any]) -> ParsedFile:
+        """Return a parsed file; an empty one when its text cannot be read.
+
+        Args:
+            name: as code objects name it.
+            scope: the names of its module.
+        """
+        if name not in self._files:
+            self._files[name] = _parsed(_text_of(name, scope))
+        return self._files[name]
+
+    def node_of(self, function: FunctionType) -> FunctionNode | None:
+        """Return the syntax tree of a function; None when its source cannot be read."""
+        code = function.__code__
+        parsed = self.file(code.co_filename, function.__globals__)
+        found = parsed.functions.get((code.co_name, code.co_firstlineno), [])
+        if len(found) > 1 and isinstance(found[0], ast.Lambda):
+            return next((node for node in found if _is_at(code, node)), found[0])
+        return found[0] if found else None
+
+
+def _is_at(code: CodeType, node: FunctionNode) -> bool:
+    """Return whether the instructions of a lambda are those of this one, of several on a line."""
+    body = node.body if isinstance(node, ast.Lambda) else node.body[0]
+    places = [(line, column) for line, _, column, _ in code.co_positions() if line is not None and column]
+    ends = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
+    return bool(places) and all(ends[0] <= place <= ends[1] for place in places)
+
+
+def _text_of(name: str, scope: Mapping[str, Any]) -> bytes | str:
+    """Read a file; through linecache when it is no file (a zip, a notebook's cell)."""
+    try:
+        return Path(name).read_bytes()
+    except (OSError, ValueError):
+        return "".join(linecache.getlines(name, dict(scope)))
+
+
+def _parsed(text: bytes | str) -> ParsedFile:
+    parsed = ParsedFile()
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parsed
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Lambda):
+            parsed.functions.setdefault(("<lambda>", node.lineno), []).append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            parsed.functions.setdefault((node.name, first), []).append(node)
+    for statement in module_statements(tree):
+        if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+            parsed.stars.append(statement)
+        for name in names_bound_by(statement):
+            parsed.bindings.setdefault(name, []).append(statement)
+    return parsed
+
+
+def module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield the statements that run on import, also those under `if`, `try`, `with` and loops."""
+    stack: list[ast.AST] = list(reversed(tree.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        if not isinstance(node, (*SCOPES, ast.expr)):
+            stack.extend(reversed(list(ast.iter_child_nodes(node))))
+
+
+def names_bound_by(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that one statement itself binds, without those that statements inside of it bind."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.Assign):
+        yield from (name for target in node.targets for name in _names_in(target))
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
+        yield from _names_in(node.target)
+    elif isinstance(node, ast.With | ast.AsyncWith):
+        yield from (name for item in node.items if item.optional_vars for name in _names_in(item.optional_vars))
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        # `TABLES.append("c")` changes what the name stands for.
+        value = node.value.func
+        if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):
+            yield value.value.id
+
+
+def _names_in(target: ast.expr) -> Iterator[str]:
+    while isinstance(target, ast.Subscript | ast.Attribute):
+        target = target.value  # `TABLES[0] = …` as well
+    yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+def own_nodes(node: FunctionNode) -> Iterator[ast.AST]:
+    """Walk a body without the functions and classes defined in it."""
+    stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
+    while stack:
+        found = stack.pop()
+        yield found
+        if not isinstance(found, SCOPES):
+            stack.extend(ast.iter_child_nodes(found))
+
+
+def is_constant(node: object, *, value: object) -> bool:
+    """Return whether a node is this very constant; `True` is not 1."""
+    return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
+
+
+# --- the functions behind a callable -----------------------------------------------------------------------------
+
+
+def chain_of(function: object) -> list[FunctionType]:
+    """Return the functions behind a callable: wrappers first, what they wrap last."""
+    chain: list[FunctionType] = []
+    while function is not None and not any(function is known for known in chain):
+        if isinstance(function, FunctionType):
+            chain.append(function)
+            function = getattr(function, "__wrapped__", None)
+        else:
+            function = _behind(function)
+    return chain
+
+
+def _behind(function: object) -> object:
+    if isinstance(function, Migration):
+        return function.function
+    if isinstance(function, functools.partial):
+        return function.func
+    if isinstance(function, MethodType | staticmethod | classmethod):
+        return function.__func__
+    return inspect.getattr_static(function, "__wrapped__", None) if callable(function) else None
