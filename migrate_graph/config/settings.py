@@ -191,7 +191,7 @@ class Config:
     )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
     restore_size_limit: Bytes = setting(
-        0, "the most bytes a backup may have when decompressed; 0 = no limit", ours=True
+        0, "the most bytes a backup may have when decompressed; 0 = 1 GiB, or 250 times its size", ours=True
     )
     link_template: str = setting(
         "", "links in pictures: `https://…/{file}#L{line}`", flag="--link-template", ours=True, check=_checked_template

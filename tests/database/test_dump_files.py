@@ -125,7 +125,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit(tmp_path: Path) -> None:
         for _ in range(200):
             file.write(b"-- " + b"x" * (1 << 20) + b"\n")
     assert path.stat().st_size < 1 << 20
-    refused(path, r"restore_size_limit = 10000000", size_limit=10_000_000)
+    refused(path, r"unpacks to more than 10000000 bytes", size_limit=10_000_000)
 
 
 def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_silent_command_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_consumer_that_stops_early_ends_the_command(tmp_path: Path) -> None:
     path = tmp_path / "b.dump"
     path.write_bytes(b"SELECT 1;\n" * 300_000)
-    refused(path, "restore_size_limit", cat_command="sh -c 'while cat \"$0\"; do :; done'", size_limit=10_000_000)
+    refused(path, "more than 10000000", cat_command="sh -c 'while cat \"$0\"; do :; done'", size_limit=10_000_000)
 
 
 def test_the_hint_quotes_paths_for_the_shell(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from migrate_graph.core.events import Event, RestoreFinished, RestoreStarted
 from migrate_graph.database.backup.dump import verify
-from migrate_graph.database.backup.restore import restore_sqlite
+from migrate_graph.database.sqlite.restore import restore_sqlite
 from migrate_graph.errors import RestoreError
 
 LEDGER = "CREATE TABLE ewh_implemented_features (id INTEGER PRIMARY KEY, name CHAR(512) UNIQUE, installed CHAR(1));\n"
@@ -37,7 +37,7 @@ def ask(target: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def left_behind(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if path.name.startswith(".migrate"))
+    return sorted(path.name for path in directory.iterdir() if "migrate-restore" in path.name)
 
 
 def test_a_dump_of_sqlite3_comes_back_whole(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_dump_of_sqlite3_comes_back_whole(tmp_path: Path) -> None:
         ("CREATE TABLE customer (id int);", "holds no table ewh_implemented_features"),
         (".open other.db\n" + BODY, "'.open' is a command of sqlite3"),
         (BODY + ".shell touch witness\n", "'.shell' is a command of sqlite3"),
-        (BODY + "ATTACH DATABASE 'other.db' AS o;", "reaches for another file"),
-        (BODY + "VACUUM INTO 'other.db';", "reaches for another file"),
+        (BODY + "ATTACH DATABASE 'other.db' AS o;", "uses another file"),
+        (BODY + "VACUUM INTO 'other.db';", "uses another file"),
         (LEDGER.encode() + b"INSERT INTO ewh_implemented_features (name) VALUES ('\xe9');", "not UTF-8"),
     ],
 )
@@ -111,7 +111,7 @@ def test_open_connections_a_link_and_wal_survive(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrate_graph.database.backup.restore._BUSY_WAIT", 0.2)
+    monkeypatch.setattr("migrate_graph.database.sqlite.restore._BUSY_WAIT", 0.2)
     target = tmp_path / "db.sqlite"
     with closing(sqlite3.connect(target, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")

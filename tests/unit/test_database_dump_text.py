@@ -1,27 +1,41 @@
-"""What psql would make of a dump's text."""
+"""What the server would make of a dump's text."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_graph.database.backup.dump_text import DumpText
-from migrate_graph.database.backup.restore import sqlite_statements
+from migrate_graph.database.backup import dump_text
+from migrate_graph.database.backup.dump_text import DumpReader, Part, PartKind
+from migrate_graph.database.backup.statements import TextFault
+from migrate_graph.database.sqlite.statements import sqlite_statements
 
 
-def read(text: str, *, trusted: bool = False, size: int = 7) -> DumpText:
+def read(text: str | bytes, *, trusted: bool = False, size: int = 7) -> tuple[list[Part], list[TextFault]]:
     """Read a text in small pieces, so that every boundary is crossed."""
-    dump = DumpText(trusted=trusted)
-    data = text.encode()
-    for start in range(0, len(data), size):
-        dump.feed(data[start : start + size])
-    dump.finish()
-    return dump
+    data = text.encode() if isinstance(text, str) else text
+    reader = DumpReader((data[start : start + size] for start in range(0, len(data), size)), trusted=trusted)
+    return list(reader.parts()), reader.faults
 
 
-def faults(text: str, *, trusted: bool = False) -> list[tuple[int, str]]:
-    return [(fault.line, fault.message) for fault in read(text, trusted=trusted).faults]
+def faults(text: str | bytes, *, trusted: bool = False, size: int = 7) -> list[tuple[int, str]]:
+    return [(fault.line, fault.message) for fault in read(text, trusted=trusted, size=size)[1]]
+
+
+def texts(text: str | bytes, size: int = 7) -> list[str]:
+    """Return what is sent to the server, with the data of each COPY in one piece."""
+    sent: list[str] = []
+    for part in read(text, size=size)[0]:
+        if part.kind is PartKind.DATA and sent[-1].startswith("data:"):
+            sent[-1] += part.text.decode()
+        elif part.kind is PartKind.DATA:
+            sent.append("data:" + part.text.decode())
+        elif part.kind in {PartKind.STATEMENT, PartKind.COPY}:
+            sent.append(part.text.decode())
+    return sent
 
 
 HARMLESS = [
@@ -42,7 +56,11 @@ HARMLESS = [
     "COPY t (a, b) FROM stdin;\n1\tROLLBACK;\n\\N\t\\! x\n'\n\\.\nSELECT 1;",
     "COPY t FROM STDIN WITH (FORMAT csv);\r\n1,2\r\n\\.\r\nSELECT 1;",
     "COPY t FROM stdin;\n\\.\n",
-    "COPY t TO stdout;",
+    "COPY stdin FROM stdin;\n1\n\\.\nSELECT 1;",
+    "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSET NAMES 'LATIN1';",
+    "SELECT $a$ $b$ $$ ; \\! $a $a$;",
+    "INSERT INTO t VALUES ('line\rline');\r\nSELECT $$ a \r b $$;",
+    "SELECT 1e5, 0x1F, 1_000 AS n1e;\n",
     'COPY "from" ("stdin") FROM stdin;\n1\n\\.\n',
     "INSERT INTO a VALUES (1, 'x; ROLLBACK', -2, 4/2, \"q;\");\n",
     "INSERT INTO a VALUES ('it''s; \n ROLLBACK;');\nINSERT INTO a VALUES (E'\\\\');\n",
@@ -90,6 +108,30 @@ def test_what_is_quoted_or_data_is_no_command(text: str) -> None:
         ("CREATE DATABASE x;", 1, "CREATE DATABASE"),
         ("COPY t FROM stdin;\n1\n\\.\n\\! x\n", 4, "\\!"),
         ("\\.\nSELECT 1;", 1, "\\."),
+        # What another program would read in another way.
+        ("SELECT 1; -- x\r\\! touch pwned\n", 1, "carriage return"),
+        ("SELECT 1;\rSELECT 2;\n", 1, "carriage return"),
+        ("INSERT INTO t VALUES (1)\r;\n", 1, "carriage return"),
+        ("SELECT 1E'\\'; \\! touch pwned\n --';\n", 1, "glued"),
+        ("INSERT INTO t VALUES (1E'x'); \n", 1, "glued"),
+        ("SELECT 1;\nSET standard_conforming_strings = off;\n", 2, "backslash"),
+        ("SET SESSION standard_conforming_strings TO 'off';\n", 1, "backslash"),
+        ("SET client_encoding = 'SJIS';\n", 1, "SJIS"),
+        ("set names 'shift_jis_2004';\n", 1, "shift_jis_2004"),
+        ("SET LOCAL client_encoding TO gb18030;\n", 1, "gb18030"),
+        ("COPY t FROM '/etc/passwd';\n", 1, "COPY"),
+        ("COPY t FROM PROGRAM 'touch pwned';\n", 1, "COPY"),
+        ("COPY t TO PROGRAM 'touch pwned';\n", 1, "COPY"),
+        ("COPY t (a) TO '/tmp/x';\n", 1, "COPY"),
+        ("COPY t FROM E'/etc/passwd';\n", 1, "COPY"),
+        ("COPY (SELECT 1 FROM stdin) TO STDOUT;\n\\! touch pwned\n\\.\n", 1, "COPY"),
+        ("COPY t FROM stdin; SELECT 1;\n1\n\\.\n", 1, "follows a COPY"),
+        ("\\copy t from program 'touch pwned'\n", 1, "\\copy"),
+        ("\\o |touch pwned\nSELECT 1;\n", 1, "\\o"),
+        ("SELECT 1 \\g |touch pwned\n", 1, "\\g"),
+        ("\\set x `touch pwned`\n", 1, "\\set"),
+        ("\\if true\nSELECT 1;\n\\endif\n", 1, "\\if"),
+        ("\\lo_import '/etc/passwd'\nSELECT 1;", 1, "\\lo_import"),
     ],
 )
 def test_what_breaks_the_one_transaction_is_named_with_its_line(text: str, line: int, word: str) -> None:
@@ -127,10 +169,75 @@ def test_a_trusted_dump_may_hold_commands_but_may_not_leave_the_transaction() ->
     assert "\\c" in faults("\\c other\nSELECT 2;", trusted=True)[0][1]
 
 
-def test_own_transactions_and_restrict_are_left_out() -> None:
+def test_own_transactions_and_restrict_are_not_sent() -> None:
     text = "\\restrict k\nBEGIN;\nSELECT 1;\n COMMIT ;\n\\unrestrict k\n"
-    dump = read(text)
-    assert [text[a:b] for a, b in dump.left_out] == ["\\restrict k", "BEGIN;", "COMMIT ;", "\\unrestrict k"]
+    assert texts(text) == ["SELECT 1;"]
+    assert faults(text) == []
+
+
+def test_what_is_sent_is_what_stands_there() -> None:
+    text = (
+        "-- a remark\nSELECT 1 /* ; */ ; SELECT E'a\\';'\n'b\\';';\nCOPY t FROM stdin;\n1\t\\\\.\n\\\\.\n\\.\n"
+        "INSERT INTO t VALUES (1);\nCOPY e FROM stdin;\n\\.\nDO $a$ ; $b$ ; $a$;\n"
+    )
+    for size in (1, 2, 3, 7, 1000):
+        assert texts(text, size) == [
+            "SELECT 1 /* ; */ ;",
+            "SELECT E'a\\';'\n'b\\';';",
+            "COPY t FROM stdin;",
+            "data:1\t\\\\.\n\\\\.\n",
+            "INSERT INTO t VALUES (1);",
+            "COPY e FROM stdin;",
+            "DO $a$ ; $b$ ; $a$;",
+        ]
+
+
+def test_each_part_knows_its_line() -> None:
+    text = "\n\nSELECT\n1;\nCOPY t FROM stdin;\n1\n2\n\\.\n/*\n*/ SELECT 2; SELECT 3;\n"
+    for size in (1, 5, 1000):
+        lines = {part.line for part in read(text, size=size)[0] if part.kind is not PartKind.DATA}
+        assert lines == {3, 5, 9, 10}
+
+
+def test_variables_of_psql_are_plain_text() -> None:
+    assert texts("SELECT :var, :'var', :\"var\", a[1:2], 'x'::text;\n") == [
+        "SELECT :var, :'var', :\"var\", a[1:2], 'x'::text;"
+    ]
+
+
+def test_the_memory_of_a_statement_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump_text, "LONGEST_STATEMENT", 1 << 20)
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        yield b"SELECT '"
+        for _ in range(1000):
+            taken += 1
+            yield b"x" * (1 << 18)
+
+    reader = DumpReader(pieces(), trusted=False)
+    assert list(reader.parts()) == []
+    assert "longer than 1 MiB" in reader.faults[0].message
+    assert taken < 10
+
+
+@pytest.mark.parametrize("text", [b"x" * 10_000_000, b"1" * 10_000_000, b"-" * 10_000_000])
+def test_a_line_without_end_is_read_in_linear_time(text: bytes) -> None:
+    reader = DumpReader((text[at : at + 100_000] for at in range(0, len(text), 100_000)), trusted=False)
+    assert list(reader.parts()) == []
+    assert reader.faults
+
+
+def test_a_header_in_the_middle_promises_nothing() -> None:
+    pasted = "-- Towns, by hand.\nBEGIN;\nSELECT 1;\n--\n-- PostgreSQL database dump\n--\nSELECT 2;\nCOMMIT;\n"
+    assert faults(pasted) == []
+
+
+def test_of_two_dumps_one_after_another_each_must_be_whole() -> None:
+    whole = "--\n-- PostgreSQL database dump\n--\n\n\\restrict a\nSELECT 1;\n--\n-- PostgreSQL database dump complete\n--\n\\unrestrict a\n"
+    assert faults(whole * 2) == []
+    assert "missing" in faults(whole + whole[:60])[0][1]
 
 
 def test_all_faults_are_told_at_once_but_not_a_thousand() -> None:
@@ -140,19 +247,58 @@ def test_all_faults_are_told_at_once_but_not_a_thousand() -> None:
 
 @given(st.lists(st.sampled_from(HARMLESS), min_size=1, max_size=6), st.integers(1, 50))
 def test_dumps_one_after_another_read_like_each_alone(texts: list[str], size: int) -> None:
-    assert [fault.message for fault in read("\n".join(texts), size=size).faults] == []
+    assert faults("\n".join(texts), size=size) == []
 
 
 @given(st.binary(max_size=200), st.integers(1, 20))
 def test_no_bytes_break_the_reader_and_pieces_do_not_matter(data: bytes, size: int) -> None:
-    def run(step: int) -> tuple[object, ...]:
-        dump = DumpText(trusted=False)
-        for start in range(0, len(data), step):
-            dump.feed(data[start : start + step])
-        dump.finish()
-        return dump.faults, dump.left_out, dump.statements
+    for trusted in (False, True):
+        parts, found = read(data, trusted=trusted, size=size)
+        whole, expected = read(data, trusted=trusted, size=1000)
+        assert found == expected
+        assert [part for part in parts if part.kind is not PartKind.DATA] == [
+            part for part in whole if part.kind is not PartKind.DATA
+        ]
+        assert _data(parts) == _data(whole)
 
-    assert run(size) == run(1000)
+
+def _data(parts: list[Part]) -> bytes:
+    return b"".join(part.text for part in parts if part.kind is PartKind.DATA)
+
+
+ALPHABET = [
+    "'",
+    '"',
+    "$",
+    "$a$",
+    "\\",
+    "E'",
+    "--",
+    "/*",
+    "*/",
+    "\n",
+    "\r",
+    ";",
+    "(",
+    ")",
+    "a",
+    "1",
+    " ",
+    "COPY t FROM stdin;\n",
+    "\n\\.\n",
+    "BEGIN",
+]
+
+
+@given(st.lists(st.sampled_from(ALPHABET), max_size=30).map("".join), st.integers(1, 5))
+def test_pieces_do_not_matter_to_what_looks_like_sql(text: str, size: int) -> None:
+    small, found = read(text, size=size)
+    whole, expected = read(text, size=10_000)
+    assert found == expected
+    assert [part for part in small if part.kind is not PartKind.DATA] == [
+        part for part in whole if part.kind is not PartKind.DATA
+    ]
+    assert _data(small) == _data(whole)
 
 
 @pytest.mark.parametrize(

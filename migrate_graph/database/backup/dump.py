@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import shlex
 import stat
 import subprocess
@@ -14,11 +15,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from migrate_graph.core.events import Observer, RestoreProgress, ignore_events
-from migrate_graph.database.backup.dump_text import DumpText, TextFault
+from migrate_graph.database.backup.dump_text import DumpReader
+from migrate_graph.database.backup.statements import TextFault
 from migrate_graph.errors import RestoreError
 from migrate_graph.redaction import redact
 
@@ -40,6 +43,14 @@ _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _PIECE = 1 << 20
 _SILENCE_LIMIT = 600.0
 _PROGRESS_EVERY = 0.5
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# What a backup may unpack to where `restore_size_limit` says nothing: dumps shrink to a tenth, a bomb to a thousandth.
+_ALWAYS_ALLOWED = 1 << 30
+_ALLOWED_RATIO = 250
+
+# What a program that unpacks needs; no password of the environment is among it.
+_FOR_CHILDREN = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "GNUPGHOME", "SYSTEMROOT"}
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -52,7 +63,7 @@ class VerifiedDump:
         size: bytes on disk.
         length: bytes of SQL.
         checksum: CRC-32 of the SQL: what is restored is compared with what was verified.
-        left_out: ranges of bytes of the SQL that psql must not see.
+        needs_psql: it holds commands of psql, and is trusted.
         cat_command: what unpacks it; empty when this module does.
         identity: device, inode, size and time of change of the file that was verified.
         trusted: it may run commands of psql, and reach for other files.
@@ -62,7 +73,7 @@ class VerifiedDump:
     size: int
     length: int
     checksum: int
-    left_out: tuple[tuple[int, int], ...]
+    needs_psql: bool
     cat_command: str
     identity: tuple[int, ...]
     trusted: bool
@@ -125,7 +136,7 @@ def verify(
         kind: of database it is meant for: "postgres" or "sqlite".
         cat_command: what unpacks extensions other than `.sql`, `.gz`, `.xz`: the path is appended, and SQL is expected
             on its standard output.
-        size_limit: bytes of SQL allowed; 0 for no limit.
+        size_limit: bytes of SQL allowed; 0: 1 GiB, or 250 times the size of the file, whichever is more.
         trusted: allow psql commands (`\!`, `\i`, …), and ATTACH for SQLite.
         observer: told how far it is.
 
@@ -135,43 +146,63 @@ def verify(
     status = _status(path)
     command = _command_for(path, cat_command)
     _check_name(path, command)
-    text = DumpText(trusted=trusted) if kind == "postgres" else None
-    length = checksum = 0
     gauge = ReadGauge(status.st_size, observer, checking=True)
     with open_sql(path, command) as source:
-        for piece in source.pieces():
-            gauge.tell(source)
-            if not length:
-                _check_head(path, piece)
-            _check_text(path, piece)
-            length += len(piece)
-            checksum = zlib.crc32(piece, checksum)
-            if size_limit and length > size_limit:
-                raise RestoreError(
-                    f"the backup {path} unpacks to more than restore_size_limit = {size_limit} bytes",
-                    hint="is it the right file? raise restore_size_limit if it is",
-                )
-            if text:
-                text.feed(piece)
-                if text.hopeless:
-                    break
-    if not length:
+        first = _Check(path, source, gauge, limit=size_limit or max(_ALWAYS_ALLOWED, _ALLOWED_RATIO * status.st_size))
+        needs_psql = _judge_text(path, first.pieces(), trusted=trusted) if kind == "postgres" else False
+        for _ in first.pieces():  # what the reader left, where the judgement is the database's
+            pass
+    if not first.length:
         raise RestoreError(f"the backup {path} is empty", hint="make or copy it again")
-    if text:
-        if not text.hopeless:
-            text.finish()
-        if text.faults:
-            raise _refusal(path, text.faults)
     return VerifiedDump(
         path=path,
         size=status.st_size,
-        length=length,
-        checksum=checksum,
-        left_out=tuple(text.left_out) if text else (),
+        length=first.length,
+        checksum=first.checksum,
+        needs_psql=needs_psql,
         cat_command=command,
         identity=identity_of(path),
         trusted=trusted,
     )
+
+
+def _judge_text(path: Path, pieces: Iterator[bytes], *, trusted: bool) -> bool:
+    """Read to the end; return whether psql is needed."""
+    first = next(pieces, b"")
+    if not first:
+        return False
+    reader = DumpReader(chain((first,), pieces), trusted=trusted)
+    for _ in reader.parts():
+        pass
+    if reader.faults:
+        raise refusal(path, reader.faults)
+    return reader.needs_psql
+
+
+class _Check:
+    """The first reading of a dump: its length and checksum, and whether it looks like SQL at all."""
+
+    def __init__(self, path: Path, source: SqlSource, gauge: ReadGauge, *, limit: int) -> None:
+        self.length = self.checksum = 0
+        self._path = path
+        self._source = source
+        self._gauge = gauge
+        self._limit = limit
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self._source.pieces():
+            self._gauge.tell(self._source)
+            if not self.length:
+                _check_head(self._path, piece)
+            _check_text(self._path, piece)
+            self.length += len(piece)
+            self.checksum = zlib.crc32(piece, self.checksum)
+            if self.length > self._limit:
+                raise RestoreError(
+                    f"the backup {self._path} unpacks to more than {self._limit} bytes",
+                    hint="is it the right file? if it is, set restore_size_limit to the bytes that it may have",
+                )
+            yield piece
 
 
 def identity_of(path: Path) -> tuple[int, ...]:
@@ -231,7 +262,7 @@ def _check_head(path: Path, piece: bytes) -> None:
     for magic, (what, hint) in _FOREIGN.items():
         if piece.startswith(magic):
             raise RestoreError(f"the backup {path} holds {what}", hint=hint.replace("THIS_FILE", path.name))
-    if piece.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower().startswith(_HTML):
+    if piece.lstrip()[:16].lower().startswith(_HTML):
         raise RestoreError(
             f"the backup {path} is an HTML page", hint="a download may have failed: fetch the backup again"
         )
@@ -242,23 +273,35 @@ def _check_text(path: Path, piece: bytes) -> None:
         raise RestoreError(f"the backup {path} is not SQL text: it holds NUL bytes", hint="make or copy it again")
 
 
-def _refusal(path: Path, faults: list[TextFault]) -> RestoreError:
+def refusal(path: Path, faults: list[TextFault]) -> RestoreError:
+    """Return the error that names every fault of a dump's text, with what to do."""
     told = "; ".join(f"line {fault.line}: {fault.message}" for fault in faults)
     hints = list(dict.fromkeys(fault.hint for fault in faults))
     return RestoreError(f"the backup {path} cannot be restored: {told}", hint="; ".join(hints))
 
 
 class SqlSource:
-    """The SQL of a dump as a stream."""
+    """The SQL of a dump as a stream.
+
+    Attributes:
+        length: bytes of SQL read so far.
+    """
 
     def __init__(self, stream: BinaryIO, file: BinaryIO | None) -> None:
+        self.length = 0
         self._stream = stream
         self._file = file
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the SQL in pieces of about a megabyte."""
+        """Yield the SQL in pieces of about a megabyte, without a byte order mark."""
         while piece := self._read():
-            yield piece
+            if not self.length:
+                while len(piece) < len(_BYTE_ORDER_MARK) and (more := self._read()):
+                    piece += more
+                piece = piece.removeprefix(_BYTE_ORDER_MARK)
+            self.length += len(piece)
+            if piece:
+                yield piece
 
     def _read(self) -> bytes:
         return self._stream.read(_PIECE)
@@ -285,9 +328,13 @@ class ReadGauge:
 
     def tell(self, source: SqlSource) -> None:
         """Look how much of the file was read, and tell it if it is time to."""
+        if time.monotonic() - self._told_at < _PROGRESS_EVERY:
+            return
+        self._told_at = time.monotonic()
         consumed = source.consumed()
-        if consumed is not None and time.monotonic() - self._told_at >= _PROGRESS_EVERY:
-            self._told_at = time.monotonic()
+        if consumed is None:
+            self._observer(RestoreProgress(source.length, 0, checking=self._checking))
+        else:
             self._observer(RestoreProgress(consumed, self._size, checking=self._checking))
 
 
@@ -343,13 +390,14 @@ def _unpacked(file: BinaryIO, extension: str) -> BinaryIO:
 @contextmanager
 def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
     try:
-        argv = [*shlex.split(command), str(path)]
+        # Absolute, so that no file's name can be an option.
+        argv = [*shlex.split(command), str(path.absolute())]
     except ValueError as error:
         raise RestoreError(f"migrate_cat_command cannot be read: {error}", hint="balance its quotes") from None
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own setting, split into words, no shell
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=child_environment()
             )
         except OSError as error:
             raise RestoreError(
@@ -369,6 +417,12 @@ def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
                 f"migrate_cat_command failed on {path} with exit code {code}{last_words(complaints)}",
                 hint=f"try it by hand: {redact(command)} {shlex.quote(str(path))} | head",
             )
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for a program that unpacks: what it needs, and none of the secrets of this process."""
+    inherited = os.environ  # noqa: TID251 - what a child inherits is taken from where it would inherit it
+    return {name: value for name, value in inherited.items() if name in _FOR_CHILDREN or name.startswith("LC_")}
 
 
 def last_words(complaints: BinaryIO, *secrets: str) -> str:

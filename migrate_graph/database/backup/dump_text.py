@@ -1,298 +1,458 @@
-"""What psql would make of a dump's text: where its transactions, commands and data begin and end."""
+"""The text of a PostgreSQL dump, taken apart as the server would: statements, COPY data, commands of psql."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
+
+from migrate_graph.database.backup.statements import StatementJudge, TextFault
+
+LONGEST_STATEMENT = 128 << 20
+"""Bytes of one statement; a statement is held in memory, the data of a COPY is not."""
+
+_LONGEST_WORD = 1 << 16
+_MOST_FAULTS = 5
+_LONGEST_MARK = 80
 
 _TOKEN = re.compile(
     rb"""
-      (?P<remark>--[^\n]*)
+      (?P<remark>--)
     | (?P<comment>/\*)
     | (?P<escape>[eE]')
     | (?P<string>')
     | (?P<identifier>")
     | (?P<dollar>\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$)
     | (?P<word>[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*)
+    | (?P<number>[0-9][0-9A-Za-z_.\x80-\xff]*'?)
     | (?P<end>;)
     | (?P<parenthesis>[()])
-    | (?P<command>\\[^\s]*)
+    | (?P<return>\r(?!\n))
+    | (?P<command>\\)
+    | (?P<part>(?:[-/$]|\$[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)\Z)
     """,
     re.VERBOSE,
 )
 # One row of a dump with --inserts, on one line and without anything that needs a closer look: nearly all of such a dump.
-_PLAIN_INSERT = re.compile(rb"""INSERT INTO (?:[^'"\\$;/-]++|"[^"\n]*"|'[^'\\\n]*'|-(?!-)|/(?!\*))*+;\r?\n""")
+_PLAIN_INSERT = re.compile(
+    rb"""(?:\n|\r\n)*+(INSERT INTO (?:[^'"\\$;/\r0-9-]++|[0-9.]++(?![A-Za-z'])|"[^"\n]*"|'[^'\\\n]*'|-(?!-)|/(?!\*))*+;)(?=\r?\n)"""
+)
 _IN_ESCAPE_STRING = re.compile(rb"\\[\s\S]|''|'")
 _IN_COMMENT = re.compile(rb"/\*|\*/")
+_LINE_END = re.compile(rb"[\r\n]")
+_END_OF_DATA = re.compile(rb"\\\.\r?\n")
+_NEXT_END_OF_DATA = re.compile(rb"\n\\\.\r?\n")
+_LONGEST_END_OF_DATA = 5
+
+_QUOTES = {
+    "escape": "an escape string", "string": "a string", "identifier": "a quoted name", "dollar": "a dollar-quoted text",
+    "end": "", "part": "",
+}  # fmt: skip
 
 _DUMP_HEADER = b"-- PostgreSQL database dump"
 _DUMP_TRAILER = b"-- PostgreSQL database dump complete"
 
-# A whole transaction of the dump's own: `pg_dump` puts one around each batch of large objects. Left out of what psql
-# gets, because the restore is one transaction already.
-_OWN_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END)( WORK| TRANSACTION)?")
-_HARMLESS = re.compile(r"ROLLBACK (WORK |TRANSACTION )?TO\b")
-_BREAKS_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|PREPARE TRANSACTION)\b")
-_WHOLE_DATABASE = re.compile(r"(CREATE|DROP) DATABASE\b")
-_FUNCTION = re.compile(r"CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
-_HEAD_WORDS = 6
+_AGAIN = "the file was cut off: make or copy it again"
 
-# What PostgreSQL allows for one line of COPY data; psql holds a line of SQL in memory, with the same limit.
-_LONGEST_LINE = 1 << 30
-_MOST_FAULTS = 5
+
+class PartKind(Enum):
+    """What a part of a dump is."""
+
+    STATEMENT = auto()
+    """One SQL statement, with its semicolon."""
+    COPY = auto()
+    """`COPY … FROM stdin`; its data follows as `DATA`, ended by `END_OF_DATA`."""
+    DATA = auto()
+    END_OF_DATA = auto()
+    OWN_TRANSACTION = auto()
+    """A BEGIN or COMMIT of the dump's own, as `pg_dump` puts around large objects: the restore is one transaction already."""
+    RESTRICT = auto()
+    """`\\restrict` or `\\unrestrict`, which concern psql alone."""
+    COMMAND = auto()
+    """Another command of psql, with the statement that it ends; only in a trusted dump."""
 
 
 @dataclass(frozen=True, slots=True)
-class TextFault:
-    """Something that forbids restoring a dump.
+class Part:
+    """A part of a dump.
 
     Attributes:
-        line: counted from 1.
-        message: what is wrong there.
-        hint: what to do about it.
+        kind: what it is.
+        line: on which it begins, counted from 1.
+        text: as it stands in the dump.
     """
 
+    kind: PartKind
     line: int
-    message: str
-    hint: str
+    text: bytes = b""
 
 
-class DumpText:
-    r"""A dump read piece by piece, with psql's own rules for quotes, comments, function bodies and COPY data.
+class DumpReader:
+    r"""Takes a dump apart, whatever the size of its pieces and lines, and judges it on the way.
 
     Attributes:
-        faults: what forbids restoring, the first few.
-        left_out: ranges of bytes that psql must not see: the dump's own BEGIN and COMMIT, and `\restrict`.
-        statements: how many ended so far.
-        hopeless: reading on would only cost memory.
+        faults: what forbids restoring, the first few. Whoever restores looks before each part.
+        needs_psql: it holds a command of psql other than `\restrict`.
+
+    Args:
+        pieces: of the dump's text.
+        trusted: commands of psql, and files of the server, are allowed.
     """
 
-    def __init__(self, *, trusted: bool) -> None:
+    def __init__(self, pieces: Iterable[bytes], *, trusted: bool) -> None:
         self.faults: list[TextFault] = []
-        self.left_out: list[tuple[int, int]] = []
-        self.statements = 0
-        self.hopeless = False
+        self.needs_psql = False
+        self._pieces = iter(pieces)
         self._trusted = trusted
-        self._pieces: list[bytes] = []
-        self._offset = 0
-        self._line = 0
-        self._line_start = 0
-        self._quote = ""
-        self._dollar_tag = b""
-        self._comment_depth = 0
-        self._continues_escape = False
-        self._copies = 0
-        self._own_begin = 0
-        self._headers = 0
-        self._trailers = 0
+        self._buffer = b""
+        self._position = 0
+        self._at_end = False
+        self._line = 1
+        self._line_position = 0
+        self._statements = 0
+        self._mode = ""
+        self._tag = b""
+        self._depth = 0
+        self._remark = b""
+        self._after_escape: bool | None = None
+        self._own_begin = False
+        self._nothing_yet = self._nothing_before = True
+        self._needs_trailer = False
+        self._command_offset = 0
         self._start_statement()
+
+    # -- the text, a piece at a time ------------------------------------------------------------------------------------------
 
     def _start_statement(self) -> None:
-        self._head: list[str] = []
-        self._previous_word = ""
-        self._statement_start = -1
-        self._statement_line = 0
-        self._parentheses = 0
-        self._body_depth = 0
-        self._reads_stdin = False
-        self._is_function = False
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._start = -1
+        self._start_line = 0
+        self._judge = StatementJudge()
 
-    def feed(self, piece: bytes) -> None:
-        """Read on; lines may be cut anywhere."""
-        cut = piece.rfind(b"\n") + 1
-        if not cut:
-            self._pieces.append(piece)
-            self.hopeless = sum(map(len, self._pieces)) > _LONGEST_LINE
-            if self.hopeless:
-                self._fault("a line of more than 1 GiB", "this is no dump that psql could read")
-                self._pieces.clear()
-            return
-        block = b"".join((*self._pieces, piece[:cut]))
-        self._pieces = [piece[cut:]]
-        self._read(block)
+    def _refill(self) -> bool:
+        """Read on; the text that is not consumed stays, and a last line always ends."""
+        if self._at_end:
+            return False
+        self._count_lines()
+        self._keep()
+        piece = next(self._pieces, b"")
+        if not piece:
+            self._at_end = True
+            piece = b"\n"
+        self._buffer = self._buffer[self._position :] + piece
+        self._position = self._line_position = 0
+        return True
 
-    def finish(self) -> None:
-        """Judge how it ends: a dump that was cut off is a fault."""
-        rest = b"".join(self._pieces)
-        self._pieces.clear()
-        if rest:
-            self._read(rest + b"\n")
-        again = "the file was cut off: make or copy it again"
-        if self._copies:
-            self._fault("it ends inside the data of a COPY", again)
-        elif self._quote:
-            self._fault(f"it ends inside {self._quote} that began earlier", again)
-        elif self._statement_start >= 0:
-            self._fault(f"it ends in the middle of the statement of line {self._statement_line}", again)
-        elif self._own_begin:
-            self._fault("it ends inside its own transaction (BEGIN without COMMIT)", again)
-        elif self._headers > self._trailers:
-            self._fault("the line '-- PostgreSQL database dump complete' is missing at its end", again)
-        elif not self.statements:
-            self._fault("it holds no SQL statement", "is database_to_restore the right file?")
+    def _keep(self) -> None:
+        if self._start >= 0:
+            text = self._buffer[self._start : self._position]
+            self._kept.append(text)
+            self._kept_bytes += len(text)
+            self._start = 0
+        if self._kept_bytes > LONGEST_STATEMENT:
+            self._fault(
+                f"the statement that begins here is longer than {LONGEST_STATEMENT >> 20} MiB",
+                "dump again without --inserts: the data of COPY may be of any length",
+                line=self._start_line,
+            )
+            raise _Hopeless
 
-    def _fault(self, message: str, hint: str) -> None:
+    def _count_lines(self) -> int:
+        self._line += self._buffer.count(b"\n", self._line_position, self._position)
+        self._line_position = self._position
+        return self._line
+
+    def _fault(self, message: str, hint: str, *, line: int = 0) -> None:
         if len(self.faults) < _MOST_FAULTS:
-            self.faults.append(TextFault(max(self._line, 1), message, hint))
+            self.faults.append(TextFault(line or self._count_lines(), message, hint))
 
-    def _read(self, block: bytes) -> None:
-        position = 0
-        while position < len(block):
-            if self._copies:
-                position = self._skip_data(block, position)
-            else:
-                end = block.index(b"\n", position) + 1
-                self._read_line(block, position, end)
-                position = end
-        self._offset += len(block)
-
-    def _skip_data(self, block: bytes, position: int) -> int:
-        for end_of_data in (b"\\.\n", b"\\.\r\n"):
-            if block.startswith(end_of_data, position):
-                self._line += 1
-                self._copies -= 1
-                return position + len(end_of_data)
-        found = [at for mark in (b"\n\\.\n", b"\n\\.\r\n") if (at := block.find(mark, position)) >= 0]
-        end = min(found) + 1 if found else len(block)
-        self._line += block.count(b"\n", position, end)
-        return end
-
-    def _read_line(self, text: bytes, position: int, end: int) -> None:
-        self._line += 1
-        self._line_start = position
-        if not self._quote and self._statement_start < 0 and _PLAIN_INSERT.match(text, position, end):
-            self.statements += 1
-            self._continues_escape = False
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts, one after another; the last is followed by the verdict how the dump ends, in `faults`."""
+        try:
+            while True:
+                part = self._step()
+                if part is not None:
+                    yield part
+                    if part.kind is PartKind.COPY:
+                        yield from self._data()
+                elif self._position >= len(self._buffer) and not self._refill():
+                    break
+        except _Hopeless:
             return
-        # Of a line with a COPY in it the rest is still SQL: its data begins on the next line.
-        while position < end:
-            position = self._read_quoted(text, position, end) if self._quote else self._read_token(text, position, end)
+        self._judge_end()
 
-    def _read_quoted(self, text: bytes, position: int, end: int) -> int:
-        if self._quote == "a comment":
-            return self._read_comment(text, position, end)
-        if self._quote == "an escape string":
-            for found in _IN_ESCAPE_STRING.finditer(text, position, end):
-                if found.group() == b"'":
-                    self._quote = ""
-                    self._continues_escape = True
-                    return found.end()
-            return end
-        closing = {"a string": b"'", "a quoted name": b'"'}.get(self._quote, self._dollar_tag)
-        at = text.find(closing, position, end)
-        if at < 0:
-            return end
-        self._quote = ""
-        return at + len(closing)
+    def _step(self) -> Part | None:
+        """Consume what is certain; whatever touches the end of the buffer waits for more."""
+        match self._mode:
+            case "":
+                return self._read_token()
+            case "a remark":
+                self._read_remark()
+            case "a comment":
+                self._read_comment()
+            case "an escape string":
+                self._read_escape()
+            case "a command":
+                return self._read_command()
+            case _:
+                self._read_quoted()
+        return None
 
-    def _read_comment(self, text: bytes, position: int, end: int) -> int:
-        found = _IN_COMMENT.search(text, position, end)
+    # -- tokens ---------------------------------------------------------------------------------------------------------------
+
+    def _read_token(self) -> Part | None:
+        buffer, position = self._buffer, self._position
+        if self._start < 0 and (plain := _PLAIN_INSERT.match(buffer, position)):
+            self._position = plain.start(1)
+            line = self._count_lines()
+            self._position = plain.end()
+            self._after_escape, self._nothing_yet = None, False
+            self._statements += 1
+            return Part(PartKind.STATEMENT, line, plain[1])
+        found = _TOKEN.search(buffer, position)
+        self._pass_over(found.start() if found else len(buffer))
         if not found:
-            return end
-        self._comment_depth += 1 if found.group() == b"/*" else -1
-        if not self._comment_depth:
-            self._quote = ""
-        return found.end()
+            return None
+        if found.end() == len(buffer) and not self._at_end and found.lastgroup not in {"end", "parenthesis"}:
+            self._wait_for_more(found)
+            return None
+        self._position = found.end()
+        return self._take(found.lastgroup or "", found)
 
-    def _read_token(self, text: bytes, position: int, end: int) -> int:
-        found = _TOKEN.search(text, position, end)
-        if not found:
-            self._continues_escape = self._continues_escape and not text[position:end].strip()
-            return end
-        kind = found.lastgroup
-        # The standard's rule: a string goes on in the next string when only white space with a line end lies between.
-        # An escape string then goes on as one, and a backslash in it may hide a quote.
-        goes_on = self._continues_escape and not text[position : found.start()].strip()
-        self._continues_escape = False
-        if kind == "remark":
-            self._continues_escape = goes_on
-            self._count_marks(found.group().rstrip())
-            return found.end()
-        if kind == "comment":
-            self._quote, self._comment_depth = "a comment", 1
-            return found.end()
-        if self._statement_start < 0:
-            self._statement_start = self._offset + found.start()
-            self._statement_line = self._line
-        if kind == "command":
-            return self._read_command(found, end)
-        if kind == "string" and goes_on and position == self._line_start:
-            kind = "escape"
-        self._take(kind or "", found)
-        return found.end()
+    def _wait_for_more(self, found: re.Match[bytes]) -> None:
+        if len(found.group()) > _LONGEST_WORD:
+            self._fault(f"a word of more than {_LONGEST_WORD >> 10} KiB", "this is no SQL: is it the right file?")
+            raise _Hopeless
+        self._refill()
 
-    def _take(self, kind: str, found: re.Match[bytes]) -> None:
+    def _pass_over(self, end: int) -> None:
+        """Go over white space and operators; remember whether the next string would continue an escape string.
+
+        The standard's rule: a string goes on in the next one when only white space with a line end lies between.
+        """
+        gap = self._buffer[self._position : end]
+        if self._after_escape is not None and gap:
+            blank = not gap.strip()
+            self._after_escape = (self._after_escape or b"\n" in gap) if blank else None
+        if self._start < 0 and gap.strip():
+            at = self._position + len(gap) - len(gap.lstrip())
+            self._begin_statement(at)
+        self._position = end
+
+    def _begin_statement(self, at: int) -> None:
+        self._start = self._position = at
+        self._start_line = self._count_lines()
+        self._nothing_before, self._nothing_yet = self._nothing_yet, False
+
+    def _take(self, kind: str, found: re.Match[bytes]) -> Part | None:
         match kind:
+            case "remark":
+                self._mode, self._remark = "a remark", b"--"
+            case "comment":
+                self._mode, self._depth = "a comment", 1
+            case "return":
+                self._fault(
+                    "a carriage return that is not followed by a line feed ends lines for some programs only",
+                    "save the file with line feeds at the ends of its lines",
+                )
+            case _:
+                return self._take_of_statement(kind, found)
+        return None
+
+    def _take_of_statement(self, kind: str, found: re.Match[bytes]) -> Part | None:
+        goes_on, self._after_escape = self._after_escape, None
+        if self._start < 0:
+            end = self._position
+            self._begin_statement(found.start())
+            self._position = end
+        match kind:
+            case "command":
+                self._mode = "a command"
+                self._command_offset = self._kept_bytes + found.start() - self._start
+            case "end" if self._judge.is_over():
+                return self._end_statement()
             case "word":
-                self._take_word(found.group().decode("utf-8", "replace").upper())
-                return
-            case "end" if not self._parentheses and not self._body_depth:
-                self._end_statement(self._offset + found.end())
+                self._judge.take_word(found.group().decode("utf-8", "replace").upper())
+            case "number":
+                self._take_number(found.group())
             case "parenthesis":
-                self._parentheses = max(0, self._parentheses + (1 if found.group() == b"(" else -1))
-            case "escape":
-                self._quote = "an escape string"
-            case "string":
-                self._quote = "a string"
-            case "identifier":
-                self._quote = "a quoted name"
-            case "dollar":
-                self._quote, self._dollar_tag = "a dollar-quoted text", found.group()
-        self._previous_word = ""
+                self._judge.take_parenthesis(opening=found.group() == b"(")
+            case _:
+                self._enter(_QUOTES["escape" if goes_on and kind == "string" else kind], found.group())
+        return None
 
-    def _take_word(self, word: str) -> None:
-        if len(self._head) < _HEAD_WORDS:
-            self._head.append(word)
-            self._is_function = bool(_FUNCTION.match(" ".join(self._head)))
-        if self._previous_word == "FROM" and word == "STDIN" and self._head[0] == "COPY":
-            self._reads_stdin = True
-        self._previous_word = word
-        # psql's own rule for `CREATE FUNCTION … BEGIN ATOMIC …; END`: semicolons inside do not end the statement.
-        if self._is_function and not self._parentheses:
-            if word == "BEGIN" or (word == "CASE" and self._body_depth):
-                self._body_depth += 1
-            elif word == "END" and self._body_depth:
-                self._body_depth -= 1
+    def _enter(self, mode: str, tag: bytes) -> None:
+        self._mode, self._tag = mode, tag
+        self._judge.take_other()
 
-    def _end_statement(self, end: int) -> None:
-        head = " ".join(self._head)
-        if _OWN_TRANSACTION.fullmatch(head):
-            self.left_out.append((self._statement_start, end))
-            self._own_begin = 1 if self._head[0] in {"BEGIN", "START"} else 0
-        elif _BREAKS_TRANSACTION.match(head) and not _HARMLESS.match(head):
-            self._fault(
-                f"'{head}' would break the one transaction of the restore",
-                "remove the statement, or dump again with plain pg_dump",
-            )
-        elif _WHOLE_DATABASE.match(head):
-            self._fault(
-                f"'{head}' is about whole databases", "dump again without --create (and with pg_dump, not pg_dumpall)"
-            )
-        self.statements += 1
-        self._copies += self._reads_stdin
+    def _take_number(self, text: bytes) -> None:
+        self._judge.take_other()
+        if text.endswith(b"'"):
+            self._fault("a number with a quote glued to it is read in two ways", "put a blank between them")
+            raise _Hopeless
+
+    # -- what is quoted -------------------------------------------------------------------------------------------------------
+
+    def _read_quoted(self) -> None:
+        buffer, tag = self._buffer, self._tag
+        at = buffer.find(tag, self._position)
+        if at < 0:
+            self._position = max(self._position, len(buffer) - len(tag) + 1)
+            self._refill_or_end()
+            return
+        self._position = at + len(tag)
+        self._mode = ""
+
+    def _read_escape(self) -> None:
+        buffer, end = self._buffer, self._position
+        for found in _IN_ESCAPE_STRING.finditer(buffer, end):
+            if found.group() == b"'":
+                if found.end() == len(buffer) and not self._at_end:  # it may be the first of two
+                    self._position = found.start()
+                    self._refill()
+                    return
+                self._position, self._mode, self._after_escape = found.end(), "", False
+                return
+            end = found.end()
+        self._position = len(buffer) - (buffer.endswith(b"\\") and end < len(buffer))
+        self._refill_or_end()
+
+    def _read_comment(self) -> None:
+        buffer = self._buffer
+        found = _IN_COMMENT.search(buffer, self._position)
+        if not found:
+            self._position = max(self._position, len(buffer) - buffer.endswith((b"/", b"*")))
+            self._refill_or_end()
+            return
+        self._position = found.end()
+        self._depth += 1 if found.group() == b"/*" else -1
+        if not self._depth:
+            self._mode = ""
+
+    def _read_remark(self) -> None:
+        found = _LINE_END.search(self._buffer, self._position)
+        end = found.start() if found else len(self._buffer)
+        if len(self._remark) < _LONGEST_MARK:
+            self._remark += self._buffer[self._position : end][:_LONGEST_MARK]
+        self._position = end
+        if found:
+            self._mode = ""
+            self._take_mark(self._remark.rstrip())
+        else:
+            self._refill_or_end()
+
+    def _refill_or_end(self) -> None:
+        """Read on inside something quoted; at the end of the file it stays open, which `_judge_end` tells."""
+        if not self._refill():
+            self._position = len(self._buffer)
+
+    # -- ends -----------------------------------------------------------------------------------------------------------------
+
+    def _statement_text(self) -> bytes:
+        self._keep()
+        return b"".join(self._kept)
+
+    def _end_statement(self) -> Part:
+        judge, text, line = self._judge, self._statement_text(), self._start_line
+        for message, hint in judge.faults(text, trusted=self._trusted):
+            self._fault(message, hint, line=line)
+        self._statements += 1
+        kind = PartKind.STATEMENT
+        if judge.is_own_transaction():
+            kind = PartKind.OWN_TRANSACTION
+            self._own_begin = judge.begins_transaction()
+        elif judge.copies_in():
+            kind = PartKind.COPY
         self._start_statement()
+        return Part(kind, line, text)
 
-    def _read_command(self, found: re.Match[bytes], end: int) -> int:
-        name = found.group().decode("utf-8", "replace")
-        starts_here = self._statement_start == self._offset + found.start()
-        if starts_here or self._trusted:  # a trusted `\\gexec` or `\\gset` ends the statement before it
-            self._start_statement()
-        if name in {"\\restrict", "\\unrestrict"} and starts_here:
-            self.left_out.append((self._offset + found.start(), self._offset + end - 1))
-        elif name in {"\\c", "\\connect"}:
+    def _read_command(self) -> Part | None:
+        found = _LINE_END.search(self._buffer, self._position)
+        if not found:
+            self._position = len(self._buffer)
+            self._refill_or_end()
+            return None
+        self._position = found.start()
+        self._mode = ""
+        text, line, judge = self._statement_text(), self._start_line, self._judge
+        name = text[self._command_offset :].split(None, 1)[0]
+        self._start_statement()
+        if name in {b"\\restrict", b"\\unrestrict"} and not self._command_offset:
+            self._nothing_yet = self._nothing_before
+            return Part(PartKind.RESTRICT, line, text)
+        self._judge_command(name.decode("utf-8", "replace"))
+        self.needs_psql = True
+        self._statements += bool(judge.head)
+        return Part(PartKind.COMMAND, line, text)
+
+    def _judge_command(self, name: str) -> None:
+        if name in {"\\c", "\\connect"}:
             self._fault(
                 f"the psql command '{name}' leaves the transaction of the restore",
-                "dump again without --create (with pg_dump)",
+                "dump again without --create (and with pg_dump, not pg_dumpall)",
             )
         elif not self._trusted:
             self._fault(
                 f"the psql command '{name}' (such a command may run programs on this machine)",
                 "if you trust whoever made the file: restore_trusted = true",
             )
-        return end
 
-    def _count_marks(self, remark: bytes) -> None:
-        if remark == _DUMP_HEADER:
-            self._headers += 1
+    def _data(self) -> Iterator[Part]:
+        """Yield the data of a COPY, which begins on the next line."""
+        self._rest_of_line()
+        at_line_start = True
+        while True:
+            buffer, position = self._buffer, self._position
+            if at_line_start and (found := _END_OF_DATA.match(buffer, position)):
+                self._position = found.end()
+                yield Part(PartKind.END_OF_DATA, self._count_lines())
+                return
+            next_end = _NEXT_END_OF_DATA.search(buffer, position)
+            end = next_end.start() + 1 if next_end else max(position, len(buffer) - _LONGEST_END_OF_DATA + 1)
+            if end > position:
+                line = self._count_lines()
+                self._position = end
+                at_line_start = buffer[end - 1 : end] == b"\n"
+                yield Part(PartKind.DATA, line, buffer[position:end])
+            elif not self._refill():
+                self._fault("it ends inside the data of a COPY", _AGAIN)
+                raise _Hopeless
+
+    def _rest_of_line(self) -> None:
+        end = 0
+        while not end:
+            end = self._buffer.find(b"\n", self._position) + 1
+            if self._buffer[self._position : end or len(self._buffer)].strip():
+                self._fault("something follows a COPY on its line", "put it on a line of its own, after the data")
+                raise _Hopeless
+            self._position = end or len(self._buffer)
+            if not end and not self._refill():
+                return
+
+    def _take_mark(self, remark: bytes) -> None:
+        """Remember what a dump of pg_dump begins and ends with; a header in the middle of other text promises nothing."""
+        if remark == _DUMP_HEADER and self._nothing_yet:
+            self._needs_trailer = True
         elif remark == _DUMP_TRAILER:
-            self._trailers += 1
+            self._needs_trailer, self._nothing_yet = False, True
+
+    def _judge_end(self) -> None:
+        if self._mode and self._mode not in {"a remark", "a command"}:
+            self._fault(f"it ends inside {self._mode} that began earlier", _AGAIN)
+        elif self._start >= 0:
+            self._fault(f"it ends in the middle of the statement of line {self._start_line}", _AGAIN)
+        elif self._own_begin:
+            self._fault("it ends inside its own transaction (BEGIN without COMMIT)", _AGAIN)
+        elif self._needs_trailer:
+            self._fault(
+                "the line '-- PostgreSQL database dump complete' is missing at its end",
+                f"{_AGAIN}; if it is whole, remove the line '-- PostgreSQL database dump' from its beginning",
+            )
+        elif not self._statements:
+            self._fault("it holds no SQL statement", "is database_to_restore the right file?")
+
+
+class _Hopeless(Exception):  # noqa: N818 - reading on could only mislead
+    """Where statements end cannot be told any more; `faults` says why."""

@@ -22,7 +22,7 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.work import PostgresWork, WorkConnection
 from migrate_graph.database.views.presence import view_presences
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, Stopped
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, RestoreError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
@@ -331,13 +331,9 @@ class PostgresBackend(Bookkeeping):
         return {name for (name,) in rows}
 
     def user_relations(self) -> list[str]:
-        rows = self._execute(
-            "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
-            "AND n.nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
-            "AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
-        )
-        return [name for (name,) in rows]
+        from migrate_graph.database.postgres.restore import USER_RELATIONS
+
+        return [name for (name,) in self._execute(USER_RELATIONS)]
 
     def _address(self) -> str:
         database = self._one(
@@ -346,18 +342,37 @@ class PostgresBackend(Bookkeeping):
         return f"{self._sessions.dsn.get('host', '')}\0{database}"
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
-        from migrate_graph.database.backup.restore import restore_postgres
+        from migrate_graph.database.postgres.restore import CommitUnknown, RestoreTarget, restore_through_driver
+        from migrate_graph.database.postgres.restore_psql import parameters_of, restore_through_psql
 
-        restore_postgres(
-            dump,
-            self._sessions.dsn,
-            schema=self._settings.schema,
-            table=self._settings.table,
-            observer=observer,
-            psql=psql,
-            lock=(_WORK_CLASS, self._key),
+        keys = (_WORK_CLASS, self._key)
+        target = RestoreTarget(
+            label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets
         )
+        connection = self._sessions.open("restore")
+        try:
+            if dump.needs_psql:
+                parameters = parameters_of(connection, self._sessions.dsn)
+                close_quietly(connection)
+                restore_through_psql(dump, parameters, target, observer=observer, psql=psql)
+            else:
+                with self._sessions.interruption.stopping(connection.cancel):
+                    restore_through_driver(dump, connection, target, observer=observer)
+        except CommitUnknown:
+            self._look_whether_restored(dump)
+        finally:
+            close_quietly(connection)
         self._resolve_schema()
+
+    def _look_whether_restored(self, dump: VerifiedDump) -> None:
+        """Look what became of a restore whose COMMIT was not answered, once the server has ended it."""
+        self._revive()
+        self._resolve_schema()
+        if not self.has_ledger():
+            raise RestoreError(
+                f"the connection was lost when {dump.path} was to be committed; nothing of it is in the database",
+                hint="look whether the server is up, then run again",
+            )
 
     def prepare(self) -> None:
         names = self._ledger.names

@@ -132,12 +132,14 @@ class SqliteBackend(Bookkeeping):
         self.label = redact_uri(settings.uri)
         self._keeper: sqlite3.Connection | None = None
         self._ledger = Ledger(TableNames.of(settings.table, SQLITE), self._execute)
+        self._interruption = Interruption()
         self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
 
     # -- connections ----------------------------------------------------------------------------------------------------------
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         """Open the file; a reader never creates it, and finds an empty history where it is missing."""
+        self._interruption = interruption
         if not self.path.parent.is_dir():
             raise DatabaseUnreachable(
                 f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}"
@@ -233,6 +235,7 @@ class SqliteBackend(Bookkeeping):
                 if _is_same(self._lock_path, handle):
                     break  # else somebody removed the file while we waited: another would lock its successor
             observer(LockAcquired(time.monotonic() - started if waited else 0.0))
+            self._remove_leftovers()
             handle.seek(0)
             handle.truncate()
             json.dump(
@@ -249,6 +252,11 @@ class SqliteBackend(Bookkeeping):
             finally:
                 handle.seek(0)
                 handle.truncate()
+
+    def _remove_leftovers(self) -> None:
+        from migrate_graph.database.sqlite.restore import remove_leftovers
+
+        remove_leftovers(self.path)
 
     def _open_lock_file(self) -> IO[str]:
         try:
@@ -292,15 +300,14 @@ class SqliteBackend(Bookkeeping):
         return str(self.path)
 
     def user_relations(self) -> list[str]:
-        rows = self._execute(
-            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-        )
-        return [name for (name,) in rows]
+        from migrate_graph.database.sqlite.restore import USER_RELATIONS
+
+        return [name for (name,) in self._execute(USER_RELATIONS)]
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
-        from migrate_graph.database.backup.restore import restore_sqlite
+        from migrate_graph.database.sqlite.restore import restore_sqlite
 
-        restore_sqlite(dump, self.path, table=self._settings.table, observer=observer)
+        restore_sqlite(dump, self.path, table=self._settings.table, observer=observer, interruption=self._interruption)
 
     def prepare(self) -> None:
         missing = set(self._ledger.names.all) - self._present()

@@ -1,0 +1,150 @@
+"""What one statement of a PostgreSQL dump is, judged by its words: where it ends, and what a restore refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_OWN_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END)( WORK| TRANSACTION)?")
+_HARMLESS = re.compile(r"ROLLBACK (WORK |TRANSACTION )?TO\b")
+_BREAKS_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|PREPARE TRANSACTION)\b")
+_WHOLE_DATABASE = re.compile(r"(CREATE|DROP) DATABASE\b")
+_FUNCTION = re.compile(r"CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
+_HEAD_WORDS = 6
+
+_SETS = re.compile(
+    rb"SET\s+(?:SESSION\s+|LOCAL\s+)?(?:(names)|(\w+)\s*(?:=|\bTO\b))\s*'?([^';]*?)'?\s*;", re.IGNORECASE
+)
+_AS_THE_STANDARD_SAYS = {"on", "true", "yes", "1"}
+# Of these a byte of a character may look like a quote or a backslash. A server cannot store them, and we would misread them.
+CLIENT_ONLY = {"BIG5", "GB18030", "GBK", "JOHAB", "SHIFTJIS2004", "SJIS", "SHIFTJIS", "MSKANJI", "WIN932", "WIN936",
+               "WIN949", "WIN950", "UHC", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TextFault:
+    """Something that forbids restoring a dump.
+
+    Attributes:
+        line: counted from 1.
+        message: what is wrong there.
+        hint: what to do about it.
+    """
+
+    line: int
+    message: str
+    hint: str
+
+
+class StatementJudge:
+    """Collects the words of one statement.
+
+    Attributes:
+        head: its first words, in capitals.
+    """
+
+    def __init__(self) -> None:
+        self.head = ""
+        self._words = 0
+        self._previous = ""
+        self._parentheses = 0
+        self._body_depth = 0
+        self._is_function = False
+        self._copy_partner = ""
+
+    def take_word(self, word: str) -> None:
+        """Read a word that is not quoted."""
+        if self._words < _HEAD_WORDS:
+            self.head = f"{self.head} {word}".lstrip()
+            self._words += 1
+            self._is_function = bool(_FUNCTION.match(self.head))
+        self._take_partner(word)
+        self._previous = word
+        # psql's own rule for `CREATE FUNCTION … BEGIN ATOMIC …; END`: semicolons inside do not end the statement.
+        if self._is_function and not self._parentheses:
+            if word == "BEGIN" or (word == "CASE" and self._body_depth):
+                self._body_depth += 1
+            elif word == "END" and self._body_depth:
+                self._body_depth -= 1
+
+    def take_parenthesis(self, *, opening: bool) -> None:
+        """Read a parenthesis: semicolons inside do not end the statement."""
+        self.take_other()
+        self._parentheses = max(0, self._parentheses + (1 if opening else -1))
+
+    def take_other(self) -> None:
+        """Read anything else: a string, a quoted name, a number."""
+        self._take_partner("anything else")
+        self._previous = ""
+
+    def _take_partner(self, word: str) -> None:
+        """Remember whom a COPY reads from or writes to: `FROM STDIN`, not the name of a table, nor of one in a query."""
+        if not self._copy_partner and not self._parentheses and self._previous in {"FROM", "TO"}:
+            self._copy_partner = f"{self._previous} {word}"
+
+    def is_over(self) -> bool:
+        """Return whether a semicolon here ends the statement."""
+        return not self._parentheses and not self._body_depth
+
+    def is_own_transaction(self) -> bool:
+        """Return whether it is a plain BEGIN or COMMIT."""
+        return bool(_OWN_TRANSACTION.fullmatch(self.head))
+
+    def begins_transaction(self) -> bool:
+        """Return whether it is a BEGIN."""
+        return self.head.startswith(("BEGIN", "START"))
+
+    def copies_in(self) -> bool:
+        """Return whether data follows it."""
+        return self.head.startswith("COPY") and self._copy_partner == "FROM STDIN"
+
+    def faults(self, text: bytes, *, trusted: bool) -> Iterator[tuple[str, str]]:
+        """Yield what forbids restoring it, each with what to do.
+
+        Args:
+            text: of the statement.
+            trusted: it may use files of the server.
+        """
+        head = self.head
+        if _BREAKS_TRANSACTION.match(head) and not self.is_own_transaction() and not _HARMLESS.match(head):
+            yield (
+                f"'{head}' would break the one transaction of the restore",
+                "remove the statement, or dump again with plain pg_dump",
+            )
+        elif _WHOLE_DATABASE.match(head):
+            yield (
+                f"'{head}' is about whole databases",
+                "dump again without --create (and with pg_dump, not pg_dumpall)",
+            )
+        elif head.startswith("COPY") and not self.copies_in() and not trusted:
+            yield (
+                "this COPY uses a file or a program of the server, or writes",
+                "if you trust whoever made the file: restore_trusted = true",
+            )
+        elif head.startswith("SET "):
+            yield from _setting_faults(text)
+
+
+def _setting_faults(text: bytes) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a SET: some change how the text after it is read."""
+    found = _SETS.match(text)
+    if not found:
+        return
+    name = "client_encoding" if found[1] else found[2].decode().lower()
+    value = found[3].decode("utf-8", "replace")
+    if name == "standard_conforming_strings" and value.lower() not in _AS_THE_STANDARD_SAYS:
+        yield (
+            "standard_conforming_strings is switched off: a backslash would hide a quote",
+            "dump again with it switched on: PGOPTIONS='-c standard_conforming_strings=on' pg_dump …",
+        )
+    elif name == "client_encoding" and is_client_only(value):
+        yield (
+            f"the encoding {value} has characters with a quote or a backslash inside",
+            "dump again with --encoding=UTF8",
+        )
+
+
+def is_client_only(encoding: str) -> bool:
+    """Return whether bytes of a character in this encoding may look like SQL."""
+    return "".join(char for char in encoding.upper() if char.isalnum()) in CLIENT_ONLY

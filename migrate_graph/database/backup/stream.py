@@ -1,0 +1,97 @@
+"""A verified dump, read once more while it is restored: told, judged again, and compared with what was verified."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import RestoreFinished, RestoreStarted
+from migrate_graph.database.backup.dump import ReadGauge, VerifiedDump, identity_of, open_sql, refusal
+from migrate_graph.database.backup.dump_text import DumpReader, Part
+from migrate_graph.errors import RestoreError
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Observer
+
+
+class DumpStream:
+    """The second reading. As a context it tells the beginning, and the end when no exception passes.
+
+    Args:
+        dump: what `verify` has judged.
+        observer: told how far it is.
+    """
+
+    def __init__(self, dump: VerifiedDump, observer: Observer) -> None:
+        self._dump = dump
+        self._observer = observer
+        self._started = time.monotonic()
+        self._gauge = ReadGauge(dump.size, observer, checking=False)
+
+    def __enter__(self) -> DumpStream:
+        self._observer(RestoreStarted(str(self._dump.path), self._dump.size))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self._observer(RestoreFinished(time.monotonic() - self._started))
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts of a PostgreSQL dump, each judged before it is handed out.
+
+        Raises:
+            RestoreError: the file is not the one that was verified.
+        """
+        reader = DumpReader(self.pieces(), trusted=self._dump.trusted)
+        for part in reader.parts():
+            if reader.faults:
+                break
+            yield part
+        if reader.faults:
+            raise refusal(self._dump.path, reader.faults)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the SQL.
+
+        Raises:
+            RestoreError: the file is not the one that was verified.
+        """
+        dump = self._dump
+        try:
+            same = identity_of(dump.path) == dump.identity
+        except OSError:
+            same = False
+        length = checksum = 0
+        if same:
+            with open_sql(dump.path, dump.cat_command) as source:
+                for piece in source.pieces():
+                    checksum = zlib.crc32(piece, checksum)
+                    length += len(piece)
+                    if length > dump.length:
+                        break
+                    yield piece
+                    self._gauge.tell(source)
+        if (length, checksum) != (dump.length, dump.checksum):
+            raise RestoreError(
+                f"the backup {dump.path} changed while it was being restored", hint="run again when nobody writes it"
+            )
+
+
+def no_ledger(path: Path, table: str) -> RestoreError:
+    """Return the error for a dump that does not hold the table which would say what it contains."""
+    return RestoreError(
+        f"the backup {path} holds no table {table}, which would say what it contains; it was not restored",
+        hint="is migrate_table (or schema) right, and the backup of the right database?",
+    )
+
+
+def not_empty(label: str, relations: list[str], table: str) -> RestoreError:
+    """Return the error for a database that is not empty, though the ledger table is missing."""
+    return RestoreError(
+        f"{label} is not empty ({len(relations)} relations, e.g. {', '.join(relations[:3])}), "
+        f"but the table {table} is missing",
+        hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
+    )

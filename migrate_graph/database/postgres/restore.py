@@ -1,0 +1,341 @@
+"""A dump, fed to PostgreSQL through the driver in one transaction that nothing in the dump can end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extensions as pg
+
+from migrate_graph.database.backup.dump_text import Part, PartKind
+from migrate_graph.database.backup.statements import is_client_only
+from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, search_path
+from migrate_graph.errors import DatabaseRefused, RestoreError
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Observer
+    from migrate_graph.database.backup.dump import VerifiedDump
+
+USER_RELATIONS = (
+    "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
+    "AND n.nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d "
+    "WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+)
+"""Name every relation that belongs neither to the server nor to an extension; to be asked with an empty search_path."""
+
+SETTINGS = {
+    "search_path": "",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+"""Of the restore's transaction: unpacking may be slow, statements may be long, whatever role and database are set to."""
+
+_TRANSACTION_TIMEOUT_SINCE = 170000
+_SETS_TRANSACTION_TIMEOUT = re.compile(rb"SET\s+transaction_timeout\s*=\s*0\s*;")
+
+_ENDED = (
+    "a statement of it would have ended the one transaction of the restore (COMMIT, or SET CONSTRAINTS ALL IMMEDIATE)"
+)
+
+
+def guarded(name: str) -> list[str]:
+    """Return what makes every COMMIT fail until our last word, which empties this temporary table.
+
+    Args:
+        name: of the table, that nobody else can know.
+    """
+    table, constraint = f"pg_temp.{quote_identifier(name)}", quote_identifier(f"{name}_key")
+    columns = f"x pg_catalog.int4, CONSTRAINT {constraint} UNIQUE (x) DEFERRABLE INITIALLY DEFERRED"
+    return [
+        f"CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DROP",
+        f"INSERT INTO {table} VALUES (1), (1)",
+    ]
+
+
+class CommitUnknown(Exception):  # noqa: N818 - the state of our knowledge
+    """The connection was lost while the restore was committed: whoever can must look what became of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreTarget:
+    """What a dump is restored into.
+
+    Attributes:
+        label: what to call the database in output.
+        schema: search_path (schemas with commas between) for what the dump does not qualify; None leaves it alone.
+        table: the ledger table that must exist afterwards, as configured.
+        lock: keys of an advisory lock that the transaction holds: when this process is killed, the server may live on for the
+            statement it is in, and the next runner must wait for that.
+        secrets: what no output may contain.
+    """
+
+    label: str
+    schema: str | None
+    table: str
+    lock: tuple[int, int]
+    secrets: tuple[str, ...] = ()
+
+
+def restore_through_driver(dump: VerifiedDump, connection: Any, target: RestoreTarget, *, observer: Observer) -> None:
+    """Restore a dump in one transaction, into a database that is proved empty inside it.
+
+    Args:
+        dump: what `verify(kind="postgres")` gave.
+        connection: of psycopg2, in autocommit.
+        target: what it is restored into.
+        observer: told how far it is.
+
+    Raises:
+        RestoreError: nothing was committed; the database is as it was.
+        CommitUnknown: the connection was lost during the COMMIT.
+    """
+    _Restore(dump, connection, target).run(observer)
+
+
+class _Restore:
+    """One restore. The dump's own statements go through `_send`, ours through `_ask`."""
+
+    def __init__(self, dump: VerifiedDump, connection: Any, target: RestoreTarget) -> None:
+        self._dump = dump
+        self._connection = connection
+        self._target = target
+        self._guard = f"migrate_graph_{secrets.token_hex(12)}"
+        self._transaction = 0
+        self._part = Part(PartKind.STATEMENT, 0)
+        self._committing = False
+
+    def run(self, observer: Observer) -> None:
+        try:
+            with DumpStream(self._dump, observer) as stream:
+                self._begin()
+                self._send_all(stream.parts())
+                self._end()
+        except psycopg2.Error as error:
+            raise self._explained(error) from None
+        finally:
+            with suppress(psycopg2.Error):
+                if not self._connection.closed:
+                    self._ask("ROLLBACK")
+
+    def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    # -- our first words and our last -----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._ask("BEGIN")
+        self._set(SETTINGS)
+        ((ours, self._transaction),) = self._ask(
+            "SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s), pg_catalog.txid_current()", self._target.lock
+        )
+        if not ours:
+            raise DatabaseRefused(f"another run is at work on {self._target.label}", hint="run again when it has ended")
+        relations = [name for (name,) in self._ask(USER_RELATIONS)]
+        if relations:
+            raise not_empty(self._target.label, relations, self._target.table)
+        for statement in guarded(self._guard):
+            self._ask(statement)
+        self._choose_schema()
+
+    def _set(self, settings: Mapping[str, str]) -> None:
+        known = self._connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE
+        for name, value in settings.items():
+            if known or name != "transaction_timeout":
+                self._ask("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+
+    def _choose_schema(self) -> None:
+        if self._target.schema is None:
+            self._ask("SET LOCAL search_path TO DEFAULT")
+        else:
+            self._set({"search_path": search_path(self._target.schema)})
+
+    def _end(self) -> None:
+        """Undo what the dump has set for the session, which may be another client's a moment later, then look and commit."""
+        self._part = Part(PartKind.STATEMENT, 0)
+        self._ask("RESET SESSION AUTHORIZATION")
+        self._ask("RESET ROLE")
+        self._ask("RESET ALL")
+        self._set(SETTINGS)
+        self._choose_schema()
+        names = TableNames.of(self._target.table, POSTGRES)
+        ((there, transaction),) = self._ask(
+            "SELECT pg_catalog.to_regclass(%s) IS NOT NULL, pg_catalog.txid_current()",
+            (names.quoted(names.ledger),),
+        )
+        if not there:
+            raise no_ledger(self._dump.path, self._target.table)
+        if transaction != self._transaction:
+            raise self._ended()
+        self._ask(f"DELETE FROM pg_temp.{quote_identifier(self._guard)}")
+        self._committing = True
+        self._ask("COMMIT")
+
+    # -- the dump's statements ------------------------------------------------------------------------------------------------
+
+    def _send_all(self, parts: Iterator[Part]) -> None:
+        for part in parts:
+            self._part = part
+            if part.kind is PartKind.COPY:
+                self._copy(part, parts)
+            elif part.kind is PartKind.STATEMENT and not self._is_of_newer_servers(part):
+                with self._connection.cursor() as cursor:
+                    cursor.execute(part.text)
+            self._look()
+
+    def _is_of_newer_servers(self, part: Part) -> bool:
+        """Return whether it is what pg_dump 17 and newer write for every server, also for those that do not know it."""
+        return (
+            self._connection.info.server_version < _TRANSACTION_TIMEOUT_SINCE
+            and _SETS_TRANSACTION_TIMEOUT.fullmatch(part.text) is not None
+        )
+
+    def _copy(self, part: Part, parts: Iterator[Part]) -> None:
+        data = _CopyData(parts)
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.copy_expert(part.text, data)
+        except psycopg2.Error:
+            if data.error is not None:
+                raise data.error from None
+            raise
+        if not data.ended:
+            raise RestoreError(
+                f"the backup {self._dump.path} could not be restored: line {part.line}: the server took no data here",
+                hint="make the dump again",
+            )
+
+    def _look(self) -> None:
+        """Look, without asking the server, whether we still read as it does, in our transaction."""
+        info = self._connection.info
+        if info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:
+            raise self._ended()
+        encoding = info.parameter_status("client_encoding") or ""
+        if info.parameter_status("standard_conforming_strings") != "on" or is_client_only(encoding):
+            raise RestoreError(
+                f"the backup {self._dump.path} cannot be restored: line {self._part.line} changes how text is read "
+                f"(standard_conforming_strings, or client_encoding to {encoding}); everything was rolled back",
+                hint="dump again with --encoding=UTF8, and standard_conforming_strings switched on",
+            )
+
+    # -- what went wrong ------------------------------------------------------------------------------------------------------
+
+    def _ended(self) -> RestoreError:
+        """Return the error for a dump that did end the transaction, after looking what it has left."""
+        with suppress(psycopg2.Error):
+            self._ask("ROLLBACK")
+        relations = []
+        with suppress(psycopg2.Error):
+            self._ask("SET search_path TO ''")
+            relations = [name for (name,) in self._ask(USER_RELATIONS)]
+        left = (
+            f"{len(relations)} relations of it are in the database" if relations else "nothing of it is in the database"
+        )
+        where = f" (near line {self._part.line})" if self._part.line else ""
+        return RestoreError(
+            f"the backup {self._dump.path} ended the transaction of the restore{where}; {left}",
+            hint="drop the database and create it anew; dump again with plain pg_dump" if relations
+            else "dump again with plain pg_dump",
+        )  # fmt: skip
+
+    def _explained(self, error: psycopg2.Error) -> Exception:
+        if self._connection.closed or (error.pgcode or "").startswith(("57P", "08")):
+            if self._committing:
+                return CommitUnknown()
+            return RestoreError(
+                f"the connection was lost while {self._dump.path} was restored; nothing was committed: "
+                f"{redact(first_line(error), *self._target.secrets)}",
+                hint="look whether the server is up, then run again",
+            )
+        if error.diag.constraint_name == f"{self._guard}_key":
+            return RestoreError(
+                f"the backup {self._dump.path} cannot be restored: line {self._part.line}: {_ENDED}; everything was rolled back",
+                hint="remove the statement, or dump again with plain pg_dump",
+            )
+        message = redact(self._message(error), *self._target.secrets)
+        return RestoreError(
+            f"the backup {self._dump.path} could not be restored; everything was rolled back: {message}",
+            hint=hint_for(error.pgcode or "", self._part),
+        )
+
+    def _message(self, error: psycopg2.Error) -> str:
+        diag, part = error.diag, self._part
+        line = part.line
+        if diag.statement_position and part.text:
+            before = part.text.decode("utf-8", "replace")[: int(diag.statement_position) - 1]
+            line += before.count("\n")
+        said = [diag.message_primary or first_line(error)]
+        said += [diag.message_detail] if diag.message_detail else []
+        said += [diag.context.partition("\n")[0]] if diag.context and part.kind is PartKind.COPY else []
+        where = f"line {line}: " if line else "" if self._committing else "before its first line: "
+        return f"{where}{'; '.join(said)}" + (f" [{error.pgcode}]" if error.pgcode else "")
+
+
+class _CopyData:
+    """The data of one COPY, as the file that the driver reads.
+
+    Attributes:
+        ended: the data was read to its end.
+        error: what went wrong while it was read; the driver would tell its name only.
+    """
+
+    def __init__(self, parts: Iterator[Part]) -> None:
+        self.ended = False
+        self.error: BaseException | None = None
+        self._parts = parts
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next piece of data; empty at the end."""
+        try:
+            part = Part(PartKind.END_OF_DATA, 0) if self.ended else next(self._parts)
+        except BaseException as error:
+            self.error = error
+            raise
+        self.ended = part.kind is PartKind.END_OF_DATA
+        return part.text
+
+
+# By SQLSTATE, never by words: a server speaks many languages. With the first words of the statement that failed.
+_HINTS: tuple[tuple[str, str, str], ...] = (
+    ("42501", r"COMMENT ON EXTENSION", "dump again with --no-comments"),
+    ("42501 58P01 0A000 22023", r"CREATE EXTENSION", "install the extension on the server, and create it as a superuser, first"),
+    ("42501 42704", r"(ALTER .*OWNER TO|GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION|SET ROLE)",
+     "dump again with --no-owner --no-privileges"),
+    ("42704 42602", r"SET\b", "the dump was made for a newer server: dump with the server's own pg_dump"),
+    ("42P01 42704 42883 3F000 42703", r"(DROP|ALTER TABLE .*DROP)\b",
+     "the dump drops first what an empty database does not have: dump again with --clean --if-exists, or without --clean"),
+    ("42501", "", "restore with a role that may create everything in the dump"),
+    ("42704", "", "the dump needs something that this server lacks: a role (dump again with --no-owner --no-privileges), or an extension"),
+    ("42P06 42P07 42710 42723", "", "the dump creates something that is there already: remove that statement"),
+    ("25001 2D000 0A000", "", "remove that statement from the dump: it cannot run inside a transaction"),
+    ("22021 22P05", "", "the database has another encoding: create it with that of the dump"),
+    ("53100", "", "the server's disk is full: make room, then run again"),
+    ("57014", "", "somebody cancelled it: run again"),
+)  # fmt: skip
+
+
+def hint_for(code: str, part: Part) -> str:
+    """Return what to do about an error.
+
+    Args:
+        code: SQLSTATE.
+        part: of the dump, that failed.
+    """
+    words = " ".join(part.text[:2000].decode("utf-8", "replace").split())
+    for codes, statement, hint in _HINTS:
+        if code in codes.split() and re.match(statement, words, re.IGNORECASE):
+            return hint
+    return "mend the dump, or make it again"

@@ -1,0 +1,239 @@
+"""A trusted dump with commands of psql, fed to psql in one transaction."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from migrate_graph.core.events import Warned
+from migrate_graph.database.backup.dump import last_words
+from migrate_graph.database.backup.dump_text import Part, PartKind
+from migrate_graph.database.backup.stream import DumpStream, no_ledger
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal, search_path
+from migrate_graph.database.postgres.restore import SETTINGS, USER_RELATIONS, RestoreTarget, guarded, hint_for
+from migrate_graph.errors import RestoreError
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Observer
+    from migrate_graph.database.backup.dump import VerifiedDump
+
+_SERVICE = "migrate_graph"
+
+_MISSING_LEDGER = "migrate_graph:missing-ledger"
+_NOT_EMPTY = "migrate_graph:not-empty"
+
+# The first psql of each major version whose `\restrict` holds (CVE-2026-18408). Older ones run what data tells them to.
+_SOUND_SINCE = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
+_NEWEST = max(_SOUND_SINCE)
+
+# Of libpq, for keywords that an older psql may not know.
+_DEFAULTS = {
+    "channel_binding": "prefer", "gssdelegation": "0", "gssencmode": "prefer", "krbsrvname": "postgres",
+    "load_balance_hosts": "disable", "max_protocol_version": "", "min_protocol_version": "", "require_auth": "",
+    "ssl_max_protocol_version": "", "ssl_min_protocol_version": "TLSv1.2", "sslcertmode": "allow", "sslcompression": "0",
+    "sslmode": "prefer", "sslnegotiation": "postgres", "sslsni": "1", "target_session_attrs": "any", "replication": "",
+}  # fmt: skip
+
+_ERROR = re.compile(r":(\d+): \w+: +([0-9A-Z]{5}): ")
+
+
+def restore_through_psql(
+    dump: VerifiedDump, parameters: Mapping[str, str], target: RestoreTarget, *, observer: Observer, psql: str | None
+) -> None:
+    r"""Restore a trusted dump through psql, in one transaction, into a database that is proved empty inside it.
+
+    Args:
+        dump: what `verify(kind="postgres", trusted=True)` gave.
+        parameters: of the connection, by libpq's keywords, with the password; none of them stands in argv.
+        target: what it is restored into.
+        observer: told how far it is, and that psql is too old to keep data from being read as its commands.
+        psql: path of the program; None looks for it on PATH.
+
+    Raises:
+        RestoreError: nothing was committed; the database is as it was.
+    """
+    program = _find_psql(psql)
+    version = _version(program)
+    if not _is_sound(version):
+        observer(
+            Warned(
+                f"psql {version or 'of an unknown version'} may run programs that the data of the backup names",
+                "it is run because of restore_trusted = true; update it (18.6, 17.11, 16.15, 15.19, 14.24)",
+            )
+        )
+    knows_restrict = _is_sound(version)
+    guard = f"migrate_graph_{secrets.token_hex(12)}"
+    prelude = [word for command in _first_words(target, guard) for word in ("-c", command)]
+    with (
+        DumpStream(dump, observer) as stream,
+        tempfile.TemporaryFile() as complaints,
+        _service_file(parameters) as (service, environment),
+    ):
+        process = subprocess.Popen(  # noqa: S603 - a fixed command line
+            [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment, pass_fds=(service,),
+        )  # fmt: skip
+        stdin = cast("IO[bytes]", process.stdin)
+        try:
+            for text in _texts(stream.parts(), restrict=knows_restrict):
+                stdin.write(text)
+            # Only now is it certain that the dump was unpacked to its end and is the one that was verified.
+            stdin.write(_last_words_of_ours(target, guard))
+            stdin.close()
+            code = process.wait()
+        except BrokenPipeError:
+            code = process.wait() or -1
+        finally:
+            process.kill()  # without a COMMIT the server forgets all of it
+            process.wait()
+            with suppress(OSError):
+                stdin.close()
+        if code:
+            raise _failed(dump, code, complaints, target)
+
+
+def _find_psql(psql: str | None) -> str:
+    found = shutil.which(psql or "psql")
+    if found:
+        return found
+    raise RestoreError(
+        f"the program '{psql or 'psql'}' was not found, and a backup with commands of psql can only be restored through it",
+        hint="install it (apt install postgresql-client, apk add postgresql-client), or add it to PATH",
+    )
+
+
+def _version(program: str) -> str:
+    try:
+        told = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=30).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"\d+\.\d+", told)
+    return found.group() if found else ""
+
+
+def _is_sound(version: str) -> bool:
+    """Return whether a psql of this version keeps data from being read as its commands, where the dump asks it to."""
+    if not version:
+        return False
+    major, minor = map(int, version.split("."))
+    return major > _NEWEST or minor >= _SOUND_SINCE.get(major, 1 << 30)
+
+
+def parameters_of(connection: Any, given: Mapping[str, str]) -> dict[str, str]:
+    """Return how a connection was made: what the URI says, and what libpq took from elsewhere where that is not its default.
+
+    A psql whose libpq is older does not know some keywords: it may refuse one that the URI asks for, never a mere default.
+    """
+    used = {name: value for name, value in connection.info.dsn_parameters.items() if _DEFAULTS.get(name) != value}
+    password = connection.info.password
+    return used | dict(given) | ({"password": password} if password else {})
+
+
+@contextmanager
+def _service_file(parameters: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield an environment that connects psql exactly as we are connected, by a service file without a name.
+
+    The environment's own variables know only some of libpq's keywords, so that `require_auth` or `sslcrl` would be lost.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}  # noqa: TID251 - as below
+    said = {
+        name: value for name, value in parameters.items() if name not in {"password", "service", "dbname"} and value
+    }
+    if any("\n" in value or value != value.strip() for value in said.values()):
+        raise RestoreError(
+            "a parameter of migrate_uri begins or ends with a blank, or has a line end in it: psql cannot be given it",
+            hint="change that parameter",
+        )
+    lines = [f"[{_SERVICE}]", *(f"{name}={value}" for name, value in said.items()), ""]
+    with tempfile.TemporaryFile() as file:
+        file.write("\n".join(lines).encode())
+        file.seek(0)
+        own = {
+            "PGSERVICEFILE": f"/dev/fd/{file.fileno()}",
+            "PGSERVICE": _SERVICE,
+            "PGDATABASE": parameters.get("dbname", ""),
+            "PGPASSWORD": parameters.get("password", ""),
+            "PGAPPNAME": "migrate_graph:restore",
+        }
+        yield file.fileno(), inherited | {name: value for name, value in own.items() if value}
+
+
+def _first_words(target: RestoreTarget, guard: str) -> list[str]:
+    """Return what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
+    values = ", ".join(f"({quote_literal(name)}, {quote_literal(value)})" for name, value in SETTINGS.items())
+    settings = (
+        "SELECT pg_catalog.set_config(v.name, v.value, true) FROM pg_catalog.pg_settings s "
+        f"JOIN (VALUES {values}) v(name, value) ON v.name OPERATOR(pg_catalog.=) s.name"
+    )
+    return [
+        "BEGIN",
+        settings,
+        f"SELECT pg_catalog.pg_advisory_xact_lock({target.lock[0]}, {target.lock[1]})",
+        _fail_if(f"EXISTS ({USER_RELATIONS})", _NOT_EMPTY),
+        *guarded(guard),
+        _search_path(target.schema),
+    ]
+
+
+def _texts(parts: Iterator[Part], *, restrict: bool) -> Iterator[bytes]:
+    """Yield what psql is given: every part on its own line of the dump, without the dump's own BEGIN and COMMIT."""
+    line = 1
+    for part in parts:
+        text = part.text
+        if part.kind is PartKind.END_OF_DATA:
+            text = b"\\.\n"
+        elif part.kind is PartKind.OWN_TRANSACTION or (part.kind is PartKind.RESTRICT and not restrict):
+            continue
+        elif part.kind in {PartKind.COPY, PartKind.RESTRICT, PartKind.COMMAND}:
+            text += b"\n"
+        missing = max(0, part.line - line)
+        line += missing + text.count(b"\n")
+        yield (b"\n" * missing or b" ") + text if part.kind not in {PartKind.DATA, PartKind.END_OF_DATA} else text
+
+
+def _last_words_of_ours(target: RestoreTarget, guard: str) -> bytes:
+    names = TableNames.of(target.table, POSTGRES)
+    there = f"pg_catalog.to_regclass({quote_literal(names.quoted(names.ledger))}) IS NULL"
+    words = ("\n", "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", _search_path(target.schema),
+             _fail_if(there, _MISSING_LEDGER), f"DELETE FROM pg_temp.{quote_identifier(guard)}", "COMMIT", "")  # fmt: skip
+    return ";\n".join(words).lstrip(";").encode()
+
+
+def _fail_if(condition: str, message: str) -> str:
+    # A stable function in the value keeps the planner from folding the failing cast away, or into every case.
+    return (
+        f"SELECT CASE WHEN {condition} "
+        f"THEN ('{message}' || pg_catalog.left(pg_catalog.version(), 0))::pg_catalog.int4 END"
+    )
+
+
+def _search_path(schema: str | None) -> str:
+    if schema is None:
+        return "SET LOCAL search_path TO DEFAULT"
+    return f"SELECT pg_catalog.set_config('search_path', {quote_literal(search_path(schema))}, true)"
+
+
+def _failed(dump: VerifiedDump, code: int, complaints: BinaryIO, target: RestoreTarget) -> RestoreError:
+    told = last_words(complaints, *target.secrets)
+    if _MISSING_LEDGER in told:
+        return no_ledger(dump.path, target.table)
+    if _NOT_EMPTY in told:
+        return RestoreError(
+            f"{target.label} is not empty, but the table {target.table} is missing",
+            hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
+        )
+    if code == 2:  # psql's own code for a connection that was lost or never made
+        return RestoreError(
+            f"psql lost its connection while restoring {dump.path}{told}",
+            hint="look whether the server is up, then run again",
+        )
+    found = _ERROR.search(told)
+    hint = hint_for(found[2], Part(PartKind.STATEMENT, 0)) if found else "mend the dump, or make it again"
+    return RestoreError(f"the backup {dump.path} could not be restored; everything was rolled back{told}", hint=hint)
