@@ -6,12 +6,13 @@ import gc
 import linecache
 import os
 import sys
+import traceback
 from collections.abc import MutableMapping, Sequence
 
-from migrate_graph.cli.argv import arranged
-from migrate_graph.cli.console import Console, let_go
+from migrate_graph.cli.argv import arranged, wants_json
+from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
-from migrate_graph.errors import ExitCode, MigrateGraphError, UsageError
+from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
 
 
@@ -31,44 +32,53 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
     surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
     session = Session(Console(environ=surroundings), surroundings)
     try:
-        code = run(session, typed)
+        code = run(session, typed, goes_on=words is not None)
         session.console.out.flush()
     except BrokenPipeError:  # the reader of stdout has gone (`migrate plan | head`)
         return ExitCode.SIGNAL + 13
     else:
         return code
     finally:
-        let_go(sys.stdout, sys.stderr)
+        flush_at_exit(session.console.out, sys.stdout, sys.stderr)
 
 
-def run(session: Session, typed: list[str]) -> int:
-    """Run one command in a session; every error becomes a message and an exit code."""
+def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
+    """Run one command in a session; every error becomes a message and an exit code.
+
+    Args:
+        session: the console and where it works.
+        typed: what follows the program's name.
+        goes_on: the process goes on after it; else stdout stays closed to what prints while the process ends.
+    """
     try:
         return _invoke(session, typed)
     except MigrateGraphError as error:
-        return _tell(session, error)
+        return _show_error(session, error)
     except KeyboardInterrupt:
-        session.console.tell("stopped")
-        return ExitCode.SIGNAL + 2
+        return _show_error(session, Stopped("stopped", signal=2))
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
-        return _tell_fault(session, error)
+        return _show_error(session, _fault(error), cause=error)
+    finally:
+        if goes_on:
+            session.console.return_stdout()
 
 
 def _invoke(session: Session, typed: list[str]) -> int:
-    from migrate_graph.cli.program import Exit, UsageFault
-    from migrate_graph.cli.program import program as get_program
+    from migrate_graph.cli.program import Exit, UsageFault, program
 
     session.debug = "--debug" in typed
-    session.console.json = "--json" in typed
-    program = get_program()
+    session.json = wants_json(typed)
+    group = program()
     if "_MIGRATE_COMPLETE" in session.environ:
-        program.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
+        group.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
+    words = arranged(typed, group.names())
+    session.streams = session.json and "apply" in words and "--dry-run" not in words
     try:
-        # Not `program.main`: it has its own ideas of interrupts, closed pipes and exit codes.
-        with program.make_context("migrate", arranged(typed, program.names()), obj=session) as context:
-            program.invoke(context)
+        # Not `group.main`: it has its own ideas of interrupts, closed pipes and exit codes.
+        with group.make_context("migrate", words, obj=session) as context:
+            group.invoke(context)
     except Exit as done:
         return int(done.exit_code)
     except UsageFault as fault:
@@ -88,41 +98,47 @@ def _usage_error(fault: Exception) -> UsageError:
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 
-def _tell(session: Session, error: MigrateGraphError) -> int:
-    from migrate_graph.errors import InvalidGraph
-
-    console = session.console
+def _show_error(session: Session, error: MigrateGraphError, *, cause: BaseException | None = None) -> int:
+    """Tell people what went wrong, and programs where they asked for JSON."""
+    console, code = session.console, int(error.exit_code)
     if session.debug:
-        _tell_traceback(session, error)
+        console.tell("".join(traceback.format_exception(cause or error)).rstrip())
     if isinstance(error, InvalidGraph):
-        from migrate_graph.reports.report import Report
-        from migrate_graph.reports.text import to_text
-
-        report = Report(findings=error.findings, line_of=lambda place: linecache.getline(place.path, place.line))
-        for line in to_text(report, console.paint_err).splitlines()[:-1]:
+        for line in _findings_text(error, console):
             console.tell(line)
     console.tell_error(error)
-    if console.json:
+    if session.json:
+        _show_json_error(session, error)
+    return code
+
+
+def _findings_text(error: InvalidGraph, console: Console) -> list[str]:
+    from migrate_graph.reports.report import Report
+    from migrate_graph.reports.text import to_text
+
+    report = Report(findings=error.findings, line_of=lambda place: linecache.getline(place.path, place.line))
+    return to_text(report, console.paint_err).splitlines()[:-1]
+
+
+def _show_json_error(session: Session, error: MigrateGraphError) -> None:
+    if session.streams:
+        from migrate_graph.cli.progress import JsonProgress
+
+        progress = session.progress or JsonProgress(session.console)
+        progress.fail(error)
+    else:
         from migrate_graph.cli.json_document import error_document
 
-        console.show_json(error_document(error, int(error.exit_code)))
-    return int(error.exit_code)
+        session.console.show_json(error_document(error, int(error.exit_code)))
 
 
-def _tell_fault(session: Session, error: Exception) -> int:
-    if session.debug:
-        _tell_traceback(session, error)
+def _fault(error: Exception) -> MigrateGraphError:
+    """Return a fault of ours as one clear line."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
     hint = "this is a fault of migrate_graph: run the command again with --debug and report what it says"
-    session.console.tell_error(MigrateGraphError(f"{type(error).__name__}: {error}{place}", hint=hint))
-    return ExitCode.FAULT
-
-
-def _tell_traceback(session: Session, error: BaseException) -> None:
-    import traceback
-
-    for line in "".join(traceback.format_exception(error)).rstrip().splitlines():
-        session.console.tell(line)
+    fault = MigrateGraphError(f"{type(error).__name__}: {error}{place}", hint=hint)
+    fault.exit_code = ExitCode.FAULT  # type: ignore[misc] # by instance: no class is raised for it on purpose
+    return fault

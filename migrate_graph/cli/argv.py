@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
@@ -39,6 +40,13 @@ def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
         f"there is no command '{rest[0]}', and no file or directory of that name",
         hint=did_you_mean(near, "migrate --help lists the commands"),
     )
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Return whether stdout is asked for as JSON, in any of the spellings; also where the rest of the line is wrong."""
+    options = list(takewhile(lambda word: word != "--", words))
+    pairs = {f"{option}={value}" for option, value in pairwise(options)}
+    return bool({"--json", "--format=json", "--output=json"} & {*options, *pairs})
 
 
 def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:

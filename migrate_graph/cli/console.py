@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
+from io import BytesIO
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
+from migrate_graph.cli.redacted import redacted
 from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
@@ -94,7 +96,6 @@ class Console:
 
     Attributes:
         secrets: passwords that no text may carry; set as soon as the settings are known.
-        json: the command was asked for JSON, so an error is told as JSON too.
     """
 
     def __init__(
@@ -106,11 +107,32 @@ class Console:
         err: TextIO | None = None,
     ) -> None:
         self.environ = environ
-        self.out = out if out is not None else sys.stdout
-        self.err = err if err is not None else sys.stderr
+        self.out: Any = out or sys.stdout or NullStream()  # Python has none where the descriptor was closed (`>&-`)
+        self.err: Any = err or sys.stderr or NullStream()
         self.secrets: tuple[str, ...] = ()
-        self.json = False
         self.recolor(color)
+
+    def take_stdout(self) -> None:
+        """Keep stdout for results: from here on descriptor 1 leads to stderr, where user code and its child processes print.
+
+        Where somebody captures `sys.stdout` there is nothing to protect, and nothing is changed.
+        """
+        with suppress(OSError, ValueError, AttributeError):
+            if self.out is sys.stdout and self.out.fileno() == 1:
+                self.out.flush()
+                _open_what_is_closed()
+                kept = os.dup(1)
+                self.out = open(kept, "w", encoding=self.out.encoding, errors=self.out.errors)  # noqa: PTH123, SIM115 - a descriptor
+                os.dup2(2, 1)
+
+    def return_stdout(self) -> None:
+        """Lead descriptor 1 back to stdout, for a program that goes on after a command."""
+        if self.out is not sys.stdout and sys.stdout is not None and not isinstance(self.out, NullStream):
+            flush_at_exit(sys.stdout, self.out)
+            with suppress(OSError, ValueError):
+                os.dup2(self.out.fileno(), 1)
+                self.out.close()
+                self.out = sys.stdout
 
     def recolor(self, color: Color) -> None:
         """Take another choice of colour, as soon as the command line has told it."""
@@ -144,8 +166,8 @@ class Console:
         """Print a result on stdout."""
         _write(self.out, redact(text, *self.secrets) + "\n")
 
-    def show_bytes(self, content: bytes) -> None:
-        """Print a result that is not text on stdout."""
+    def show_document(self, content: bytes) -> None:
+        """Print a finished document on stdout, byte by byte: its values were redacted before it was written."""
         self.out.flush()
         self.out.buffer.write(content)
         self.out.buffer.flush()
@@ -160,12 +182,12 @@ class Console:
         try:
             self.show_json(document, indent=None)
         except (OSError, ValueError):
-            forsake(self.out)
-            self.out = _Nowhere()
+            discard(self.out)
+            self.out = NullStream()
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
         """Return a JSON document as text, without secrets."""
-        return json.dumps(self._redacted(document), ensure_ascii=True, indent=indent, default=str)
+        return json.dumps(self.redacted(document), ensure_ascii=True, indent=indent, default=str)
 
     def tell(self, text: str = "") -> None:
         """Print progress or a remark on stderr, at once.
@@ -177,8 +199,8 @@ class Console:
             _write(self.err, redact(text, *self.secrets) + "\n")
             self.err.flush()
         except (OSError, ValueError):
-            forsake(self.err)
-            self.err = _Nowhere()
+            discard(self.err)
+            self.err = NullStream()
 
     def tell_error(self, error: MigrateGraphError) -> None:
         """Print what happened, where, and what to do about it."""
@@ -192,29 +214,37 @@ class Console:
         for line in error.hint.splitlines():
             self.tell(f"{self.paint_err('hint:', 'info')} {self.clean(line)}")
 
-    def _redacted(self, value: Any) -> Any:
-        # Value by value: redacting the finished text could eat a closing quote.
-        if isinstance(value, str):
-            return redact(value, *self.secrets)
-        if isinstance(value, Mapping):
-            return {str(key): self._redacted(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [self._redacted(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-        return value
+    def redact(self, text: str) -> str:
+        """Return a text without secrets."""
+        return redact(text, *self.secrets)
+
+    def redacted(self, value: Any) -> Any:
+        """Return a value whose texts carry no secrets: mappings, sequences and dataclasses are gone through.
+
+        Value by value, before a document is written: in the finished one a closing quote could go with the secret.
+        """
+        return redacted(value, self.redact)
 
 
-class _Nowhere:
-    """A stream whose reader has gone."""
+class NullStream:
+    """A stream that nobody reads: it was closed from the start, or its reader has gone."""
 
     encoding = "utf-8"
 
+    @property
+    def buffer(self) -> BinaryIO:
+        """The same for bytes."""
+        return BytesIO()
+
     def write(self, text: str) -> int:
+        """Drop a text."""
         return len(text)
 
     def flush(self) -> None:
         """Nothing is kept."""
 
     def isatty(self) -> bool:
+        """Return that nobody looks."""
         return False
 
 
@@ -227,16 +257,30 @@ def _write(stream: Any, text: str) -> None:
     stream.write(text)
 
 
-def forsake(stream: TextIO) -> None:
-    """Let what a stream still holds go nowhere: Python would write it at exit, fail, and end with 120."""
+def discard(stream: Any) -> None:
+    """Lead a stream to the null device, with what it still holds: Python would write that at exit, fail, and end with 120."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
-def let_go(*streams: TextIO) -> None:
-    """Write what streams still hold, at the end of the process; what nobody reads any more goes nowhere."""
+def flush_at_exit(*streams: Any) -> None:
+    """Write what streams still hold, at the end of the process; what nobody reads any more is dropped."""
     for stream in streams:
+        if stream is None:  # it was closed from the start
+            continue
         try:
             stream.flush()
         except (OSError, ValueError):
-            forsake(stream)
+            discard(stream)
+
+
+def _open_what_is_closed() -> None:
+    """Lead standard descriptors that are closed to the null device: else the next file that is opened becomes stderr."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one, as the lower ones are open
+            os.set_inheritable(null, True)  # noqa: FBT003 - the only argument it has

@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import listed
+from migrate_graph.errors import UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.scaffolding import Written
 
 
-def deliver_lines(session: Session, lines: Iterable[str], output: Path | None) -> None:
+def deliver_lines(session: Session, lines: Iterable[str], output: Path | None = None) -> None:
     """Write lines for people."""
-    from migrate_graph.workflow.plan import write_file
-
     if output is None:
         for line in lines:
             session.console.show(line)
     else:
-        write_file(output, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        text = "".join(f"{session.console.redact(line)}\n" for line in lines)
+        deliver_document(session, text.encode("utf-8", "replace"), output)
 
 
-def deliver_json(session: Session, document: dict[str, object], output: Path | None) -> None:
+def deliver_json(session: Session, document: dict[str, object], output: Path | None = None) -> None:
     """Write a JSON document."""
-    if output is None:
-        session.console.show_json(document)
+    deliver_document(session, f"{session.console.json_text(document)}\n".encode(), output)
+
+
+def deliver_document(session: Session, content: bytes, output: Path | None = None) -> None:
+    """Write a finished document; its values were redacted before.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    from migrate_graph.workflow.plan import write_file
+
+    if output is None or is_stdout(output):
+        session.console.show_document(content)
+    elif is_stream(output):
+        _write_stream(output, content)
     else:
-        deliver_lines(session, session.console.json_text(document).splitlines(), output)
+        write_file(output, content)
+
+
+def is_stdout(output: Path) -> bool:
+    """Return whether a file is another name of stdout; our own stream leads there, descriptor 1 does not."""
+    return str(output) in {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+
+
+def is_stream(output: Path) -> bool:
+    """Return whether a file is a pipe, a device or an open descriptor: written to as it is, never replaced."""
+    if is_stdout(output) or str(output).startswith(("/dev/", "/proc/self/fd/")):
+        return True
+    try:
+        mode = output.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write_stream(output: Path, content: bytes) -> None:
+    try:
+        with os.fdopen(os.open(output, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}", hint="name another place") from error
 
 
 def tell_written(session: Session, written: Written) -> None:

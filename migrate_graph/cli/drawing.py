@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream
 from migrate_graph.cli.options import Group, Renderer
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.render import FORMATS
+from migrate_graph.render import FORMATS, format_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -101,10 +101,10 @@ class Drawing:
         self, session: Session, project: Project, reading: Reading, file: Path, format_name: str | None = None
     ) -> None:
         """Draw it into a file."""
-        from migrate_graph.workflow.plan import picture_format, write_file
-
-        write_file(file, self.draw(session, project, reading, picture_format(file, format_name)))
-        session.console.tell(f"drawn: {session.console.clean(str(file))}")
+        chosen = format_name or format_of(file)
+        deliver_document(session, self.draw(session, project, reading, chosen), file)
+        if not is_stream(file):
+            session.console.tell(f"drawn: {session.console.clean(str(file))}")
 
     def show_lanes(self, session: Session, project: Project, reading: Reading, *, ascii_only: bool) -> None:
         """Draw it as lanes, as wide as the terminal and in its colours."""
@@ -125,17 +125,10 @@ class Drawing:
 
     def show(self, session: Session, project: Project, reading: Reading, format_name: str, output: Path | None) -> None:
         """Draw it to stdout, or into a file that need not have the format's suffix."""
-        from migrate_graph.workflow.plan import write_file
-
-        content = self.draw(session, project, reading, format_name)
-        if output is not None:
-            write_file(output, content)
-        elif FORMATS[format_name].text:
-            deliver_lines(session, content.decode().splitlines(), None)
-        elif session.console.out.isatty():
+        to_terminal = (output is None or is_stdout(output)) and session.console.out.isatty()
+        if to_terminal and not FORMATS[format_name].text:
             raise UsageError(f"a terminal cannot show {format_name}", hint=f"add -o graph.{format_name}")
-        else:
-            session.console.show_bytes(content)
+        deliver_document(session, self.draw(session, project, reading, format_name), output)
 
 
 def require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:
@@ -146,7 +139,6 @@ def require_format(chosen: str, own: set[str], graph: Path | None, output: Path 
         known = list(dict.fromkeys([*sorted(own), *FORMATS]))
         hint = did_you_mean(similar(chosen, known, most=1), f"known: {', '.join(known)}")
         raise UsageError(f"no format is called '{chosen}'", hint=hint)
-    if graph is not None:
-        picture_format(graph, None)
-    if output is not None:
-        picture_format(output, chosen)
+    for file, name in ((graph, None), (output, chosen)):
+        if file is not None and not is_stream(file):
+            picture_format(file, name)

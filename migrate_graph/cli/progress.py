@@ -39,6 +39,7 @@ from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Console
+    from migrate_graph.errors import MigrateGraphError
 
 HEARTBEAT = 30.0
 """Seconds of silence after which a line says that the work goes on: CI systems kill silent jobs."""
@@ -83,8 +84,19 @@ class JsonProgress:
         self._guard = threading.Lock()
 
     def __enter__(self) -> Self:
-        self.emit("version", "migrate_graph", ui=STREAM_VERSION, tool=__version__)
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        if not self._sequence:
+            self.emit("version", "migrate_graph", ui=STREAM_VERSION, tool=__version__)
+
+    def fail(self, error: MigrateGraphError) -> None:
+        """Write why nothing more comes: the error, and the exit code as the last line."""
+        self._begin()
+        code = int(error.exit_code)
+        self.emit("error", error.message, hint=error.hint, exit_code=code)
+        self.emit("exit", "not done", exit_code=code)
 
     def __exit__(self, *_: object) -> None:
         """Nothing to put back."""
@@ -212,13 +224,13 @@ class LiveProgress:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
-        from migrate_graph.cli.console import forsake
+        from migrate_graph.cli.console import discard
 
         class QuietConsole(RichConsole):
             def on_broken_pipe(self) -> None:
                 """Go on: rich would end the process, but a reader that went away must not stop a migration."""
                 self.quiet = True
-                forsake(console.err)
+                discard(console.err)
 
         self.console = console
         self._now = ""

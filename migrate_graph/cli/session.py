@@ -11,6 +11,7 @@ from migrate_graph.redaction import secrets_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Console
+    from migrate_graph.cli.progress import JsonProgress
     from migrate_graph.config import Config
     from migrate_graph.core.events import Event
     from migrate_graph.workflow.project import Project, Reading
@@ -24,6 +25,9 @@ class Session:
         environ: the environment; what .env sets is added to it.
         debug: show our own tracebacks.
         overrides: settings that the command line gives, by name.
+        json: stdout is for a program, so an error is told as JSON too.
+        streams: that program reads one JSON object a line.
+        progress: the open stream of JSON lines; None where there is none.
     """
 
     def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
@@ -32,6 +36,9 @@ class Session:
         self.debug = False
         self.overrides: dict[str, object] = {}
         self._remarked: set[str] = set()
+        self.json = False
+        self.streams = False
+        self.progress: JsonProgress | None = None
 
     @property
     def root(self) -> Path:
@@ -46,6 +53,7 @@ class Session:
         """
         from migrate_graph.config import load_config
 
+        self.console.take_stdout()  # from here on others write too: git, psql, the user's own files
         config = load_config(self.root, self.environ, self.overrides)
         config.share_dotenv(self.environ)
         self.guard(config)

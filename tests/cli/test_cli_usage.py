@@ -158,7 +158,7 @@ def test_an_interrupt_outside_of_a_run_is_130(shop, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("migrate_graph.workflow.plan.plan_project", stops)
     ran = shop("plan")
-    assert (ran.code, ran.err) == (130, "stopped\n")
+    assert (ran.code, ran.err) == (130, "error: stopped\n")
 
 
 def test_an_error_is_json_too_where_json_was_asked_for(broken) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.options import ExcludeOption, LockOption, Output, PathArgument, SelectOption, ToOption
-from migrate_graph.errors import MigrateGraphError, UsageError
+from migrate_graph.errors import UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -64,15 +64,10 @@ def _run(session: Session, path: Path | None, options: ApplyOptions, output: Out
     from migrate_graph.cli.progress import JsonProgress, progress_for
     from migrate_graph.workflow.apply import apply_project
 
-    project = session.project(path)
-    session.console.json = False
     with progress_for(output, session.console) as progress:
-        try:
-            code = apply_project(project, options, progress)
-        except MigrateGraphError as error:
-            if isinstance(progress, JsonProgress):
-                progress.emit("error", error.message, hint=error.hint, exit_code=int(error.exit_code))
-            raise
         if isinstance(progress, JsonProgress):
-            progress.emit("exit", "done" if code == 0 else "not done", exit_code=int(code))
-    return int(code)
+            session.progress = progress  # an error is its last word but one, whatever raises it
+        code = int(apply_project(session.project(path), options, progress))
+        if isinstance(progress, JsonProgress):
+            progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
+    return code

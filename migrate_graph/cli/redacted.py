@@ -1,0 +1,83 @@
+"""Values without secrets: what documents and pictures are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrate_graph.render.picture import Picture, PictureNode
+
+Redact = Callable[[str], str]
+
+
+def redacted(value: Any, redact: Redact) -> Any:
+    """Return a value with every text in it redacted.
+
+    Args:
+        value: texts, mappings, sequences, sets and dataclasses, in each other; anything else stays as it is.
+        redact: masks secrets in one text.
+    """
+    if type(value) is str:  # a member of an enumeration is no foreign text
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return [redacted(item, redact) for item in sorted(value)]
+    if isinstance(value, (list, tuple)):
+        return type(value)(redacted(item, redact) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _with_fields(value, redact)
+    return value
+
+
+def _with_fields(value: Any, redact: Redact) -> Any:
+    changed = {}
+    for each in fields(value):
+        before = getattr(value, each.name)
+        after = redacted(before, redact)
+        if each.init and after != before:
+            changed[each.name] = after
+    return replace(value, **changed) if changed else value
+
+
+def redacted_picture(picture: Picture, redact: Redact, keys: dict[str, str] | None = None) -> Picture:
+    """Return a picture with every text in it redacted.
+
+    Args:
+        picture: as it was composed.
+        redact: masks secrets in one text.
+        keys: new keys of nodes whose own name holds a secret, shared with the picture of everything.
+    """
+    renamed: dict[str, str] = {} if keys is None else keys
+    for node in picture.nodes:
+        if redact(node.name) != node.name:
+            renamed.setdefault(node.key, f"redacted-{len(renamed) + 1}")
+    rest = picture.rest
+    return replace(
+        picture,
+        title=redact(picture.title),
+        subtitle=redact(picture.subtitle),
+        nodes=tuple(_node(node, redact, renamed) for node in picture.nodes),
+        edges=tuple(_ends(edge, renamed) for edge in picture.edges),
+        links=tuple(_ends(link, renamed) for link in picture.links),
+        clusters=tuple(
+            replace(each, label=redact(each.label), keys=tuple(renamed.get(key, key) for key in each.keys))
+            for each in picture.clusters
+        ),
+        rest=None if rest is None else lambda: redacted_picture(rest(), redact, renamed),
+    )
+
+
+def _node(node: PictureNode, redact: Redact, renamed: dict[str, str]) -> PictureNode:
+    changed: PictureNode = redacted(node, redact)
+    if changed.name != node.name:
+        return replace(changed, key=renamed[node.key], label=(changed.name,))
+    return replace(changed, key=node.key, label=node.label)
+
+
+def _ends(edge: Any, renamed: dict[str, str]) -> Any:
+    if edge.before in renamed or edge.after in renamed:
+        return replace(edge, before=renamed.get(edge.before, edge.before), after=renamed.get(edge.after, edge.after))
+    return edge
