@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -195,3 +196,180 @@ def test_a_base_that_does_not_run_is_told(repo) -> None:
     ran = repo("check", "--base", "main")
     assert ran.code == 2
     assert "broken then" in ran.err
+
+
+# --- which commit, in which repository ------------------------------------------------------------------------------
+
+
+def append(shell, text: str) -> None:
+    file = shell.path / "migrations.py"
+    file.write_text(file.read_text() + text)
+
+
+def test_what_others_did_since_this_branch_began_is_not_its_fault(repo) -> None:
+    git(repo, "checkout", "-qb", "feature")
+    append(repo, NEW)
+    git(repo, "commit", "-qam", "feature")
+    git(repo, "checkout", "-q", "main")
+    append(repo, NEW.replace("add_country", "of_a_colleague").replace("return True", "db.commit()\n    return True"))
+    git(repo, "commit", "-qam", "colleague")
+    git(repo, "checkout", "-q", "feature")
+    began = git(repo, "rev-parse", "main~1").strip()
+    for revision in ("main", "main...", "main...HEAD", "main...feature"):
+        ran = repo("check", "--base", revision)
+        assert ran.code == 0, ran.err
+        assert f"compared with {began[:12]}, where this branch left main" in ran.err
+        assert "added since" in ran.err
+        assert "removed" not in ran.err
+    ran = repo("check", "--base", "main..")
+    assert ran.code == 3
+    assert "removed since main..: migration of_a_colleague" in ran.err
+
+
+def test_a_revision_that_shares_nothing_is_compared_as_it_is(repo) -> None:
+    git(repo, "checkout", "-q", "--orphan", "other")
+    git(repo, "commit", "-qam", "unrelated")
+    ran = repo("check", "--base", "main")
+    assert ran.code == 0
+    assert "no common commit of main and HEAD is known, so main itself is compared with" in ran.err
+
+
+def test_the_variables_of_a_hook_do_not_lead_elsewhere(repo, tmp_path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    environ = {"PATH": os.environ["PATH"], **IDENTITY}  # noqa: TID251 - tests are an edge too
+    subprocess.run(["git", "init", "-q", str(other)], check=True, env=environ)
+    append(repo, NEW)
+    hook = {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": "/nowhere",
+        "GIT_PREFIX": "x/",
+    }
+    ran = repo("check", "--base", "main", **hook)
+    assert ran.err == "added since main: migration add_country_20260401_001\n"
+
+
+def test_a_commit_hook_of_a_linked_worktree_judges_its_own_files(repo, tmp_path, monkeypatch) -> None:
+    """Git tells a hook there about the repository by variables: they made the hook pass in silence."""
+    hook = repo.path / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m migrate_graph check --base HEAD --select MG5\n")
+    hook.chmod(0o755)
+    git(repo, "worktree", "add", "-q", str(tmp_path / "linked"))
+    file = tmp_path / "linked" / "migrations.py"
+    file.write_text(file.read_text().replace("(id INTEGER PRIMARY KEY)", "(id INTEGER PRIMARY KEY, email TEXT)", 1))
+    environ = {"PATH": os.environ["PATH"], **IDENTITY}  # noqa: TID251 - tests are an edge too
+    done = subprocess.run(
+        ["git", "commit", "-qam", "an edit"],
+        cwd=tmp_path / "linked",
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "MG501" in done.stdout + done.stderr
+
+
+def test_in_a_submodule_and_above_it(repo, tmp_path, monkeypatch) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    environ = {"PATH": os.environ["PATH"], **IDENTITY}  # noqa: TID251 - tests are an edge too
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=library, check=True, env=environ)
+    (library / "names.py").write_text("TABLE = 'customer'\n")
+    subprocess.run(["git", "add", "names.py"], cwd=library, check=True, env=environ)
+    subprocess.run(["git", "commit", "-qm", "first"], cwd=library, check=True, env=environ)
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "shared")
+    change(repo, "from migrate_graph import", "import shared.names\nfrom migrate_graph import")
+    git(repo, "commit", "-qam", "with a library")
+    append(repo, NEW)
+    assert repo("check", "--base", "main").err == "added since main: migration add_country_20260401_001\n"
+    (repo.path / "shared" / "migrations.py").write_text("from migrate_graph import migration\n")
+    monkeypatch.chdir(repo.path / "shared")
+    ran = repo("check", "--base", "main")
+    assert ran.err == "nothing changed since main\n", "of the submodule, not of what it lies in"
+
+
+def test_only_what_migrations_are_made_of_is_fetched_into_a_partial_clone_and_in_one_go(
+    repo, tmp_path, monkeypatch
+) -> None:
+    origin = repo.path
+    (origin / "lib").mkdir()
+    for number in range(30):
+        (origin / "lib" / f"asset{number}.bin").write_text(f"{number}\n")
+        (origin / "lib" / f"sql{number}.sql").write_text(f"SELECT {number}\n")
+    (origin / "db").mkdir()
+    git(repo, "mv", "migrations.py", "db/migrations.py")
+    (origin / "db" / "notes.dat").write_text("notes\n")
+    git(repo, "add", "-A")
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    git(repo, "commit", "-qm", "many files")
+    git(repo, "checkout", "-qb", "feature")
+    (origin / "db" / "migrations.py").write_text((origin / "db" / "migrations.py").read_text() + NEW)
+    git(repo, "commit", "-qam", "feature")
+    clone = tmp_path / "clone"
+    git(repo, "clone", "-q", "--filter=blob:none", "--sparse", f"file://{origin}", str(clone))
+    monkeypatch.chdir(clone)
+    repo.path = clone
+    git(repo, "sparse-checkout", "set", "db")
+    before = _objects(repo)
+    trace = tmp_path / "trace"
+    ran = repo("check", "db", "--base", "origin/main", GIT_TRACE2_EVENT=str(trace))
+    assert ran.code == 0, ran.err
+    assert "added since origin/main: migration add_country_20260401_001" in ran.err
+    started = [json.loads(line) for line in trace.read_text().splitlines()]
+    packs = [each for each in started if each["event"] == "cmd_name" and each["name"] == "fetch"]
+    assert len(packs) == 1, "one fetch, not one for each file"
+    # sql0 to sql29 and the older migrations file; notes.dat has come with the checkout
+    assert _objects(repo) - before == 31
+
+
+def _objects(shell) -> int:
+    counted = dict(line.split(": ") for line in git(shell, "count-objects", "-v").splitlines())
+    return int(counted["count"]) + int(counted["in-pack"])
+
+
+def test_filters_are_not_run(repo) -> None:
+    git(repo, "config", "filter.lfs.smudge", "false")
+    git(repo, "config", "filter.lfs.required", "true")
+    (repo.path / ".gitattributes").write_text("*.bin filter=lfs\n")
+    (repo.path / "big.bin").write_text("pointer\n")
+    git(repo, "-c", "filter.lfs.clean=cat", "add", "-A")
+    git(repo, "-c", "filter.lfs.clean=cat", "commit", "-qm", "large")
+    append(repo, NEW)
+    ran = repo("check", "--base", "main")
+    assert (ran.code, ran.err) == (0, "added since main: migration add_country_20260401_001\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make repositories of other users")
+def test_a_repository_of_another_user_names_the_setting(repo) -> None:
+    for path in (repo.path, repo.path / ".git"):
+        os.chown(path, 12345, -1)
+    ran = repo("check", "--base", "main", **IDENTITY, HOME="/nowhere")
+    assert ran.code == 2
+    assert "repository of another user" in ran.err
+    assert f"git config --global --add safe.directory {repo.path}" in ran.err
+    safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(repo.path)}
+    assert repo("check", "--base", "main", HOME="/nowhere", **safe).code == 0
+
+
+def test_links_of_the_base_stay_inside(repo, tmp_path) -> None:
+    (tmp_path / "outside.py").write_text("raise SystemExit('run')\n")
+    (repo.path / "inside.py").symlink_to("names.py")
+    (repo.path / "names.py").write_text("TABLE = 'customer'\n")
+    (repo.path / "outside.py").symlink_to("../outside.py")
+    change(repo, "from migrate_graph import", "import inside\nfrom migrate_graph import")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "links")
+    assert repo("check", "--base", "main").code == 0
+
+
+def test_names_of_files_that_are_no_utf_8(repo) -> None:
+    os.mkdir(os.fsencode(repo.path) + b"/caf\xe9")  # noqa: PTH102 - bytes
+    for name in ("__init__.py", "names.py"):
+        with open(os.fsencode(repo.path) + b"/caf\xe9/" + name.encode(), "w") as file:  # noqa: PTH123 - bytes
+            file.write("")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "bytes")
+    assert repo("check", "--base", "main").code == 0

@@ -1,0 +1,253 @@
+"""What git knows: where its repository begins, what a revision means, and the files of a commit without touching the checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from migrate_graph.errors import UsageError
+from migrate_graph.redaction import redact
+
+_PATIENCE = 120.0
+"""Seconds that one git command may take."""
+
+# What git tells a hook about the repository that it runs for (`git rev-parse --local-env-vars`, with what it exports besides): it
+# would win over the directory that we ask about. GIT_CONFIG_* stays, by which a user may say that a directory is safe.
+_OF_A_HOOK = re.compile(
+    r"GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE|IMPLICIT_WORK_TREE"
+    r"|GRAFT_FILE|REPLACE_REF_BASE|NO_REPLACE_OBJECTS|SHALLOW_FILE|INTERNAL_SUPER_PREFIX|QUARANTINE_PATH|EXTERNAL_DIFF|\w+_PATHSPECS)"
+)
+
+# What migrations are made of, wherever it lies; of their own folder everything is read.
+_SOURCES = frozenset({".py", ".sql"})
+_TEXTS = _SOURCES | {
+    ".pyi",
+    ".json",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".ini",
+    ".cfg",
+    ".j2",
+    ".jinja",
+    ".mako",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that is compared with.
+
+    Attributes:
+        id: its hash.
+        note: what the reader should know about the choice; empty where it is what was named.
+    """
+
+    id: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file, link or submodule of a commit."""
+
+    mode: str
+    id: str
+    path: PurePosixPath
+
+
+class Git:
+    """Asks git about the repository that a directory is in.
+
+    Attributes:
+        top: the directory where the checkout begins.
+    """
+
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        """Find the repository.
+
+        Raises:
+            UsageError: there is no git, or no repository.
+        """
+        program = shutil.which("git", path=environ.get("PATH"))
+        if program is None:
+            raise UsageError(
+                "a base revision needs git, and git is not installed", hint="install git, or leave --base out"
+            )
+        self._program = program
+        self._directory = directory
+        quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        self._environ = {**{name: text for name, text in environ.items() if not _OF_A_HOOK.fullmatch(name)}, **quiet}
+        done = self._run("rev-parse", "--show-toplevel")
+        if done.returncode and "GIT_DIR" in environ:  # somebody keeps his repository elsewhere
+            self._environ = {**environ, **quiet}
+            done = self._run("rev-parse", "--show-toplevel")
+        if done.returncode:
+            raise _no_repository(directory, done)
+        self.top = Path(os.fsdecode(done.stdout.removesuffix(b"\n")))
+
+    def _run(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(  # noqa: S603 - git by its full path; a revision is never taken for an option, see _id_of()
+                [self._program, "-C", str(self._directory), *words],
+                env=self._environ,
+                capture_output=True,
+                input=given,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UsageError(
+                f"git {words[0]} took longer than {_PATIENCE:.0f} s", hint="run it by hand to see why"
+            ) from error
+
+    def _asked(self, *words: str, given: bytes = b"") -> bytes:
+        done = self._run(*words, given=given)
+        if done.returncode:
+            raise UsageError(
+                f"git {words[0]} failed: {_said(done)}", hint=f"run it by hand: git {words[0]}, or git fsck"
+            )
+        return done.stdout
+
+    def base(self, revision: str) -> Commit:
+        """Return where this branch left a revision, which is what it is compared with.
+
+        Args:
+            revision: `main`: the merge base with HEAD, or `main` itself where there is none. `A...B`: the merge base of these
+                two. `A..`: A itself.
+
+        Raises:
+            UsageError: git knows no such revision.
+        """
+        first, dots, second = revision.partition("...")
+        if not dots and revision.endswith(".."):
+            return Commit(self._id_of(revision.removesuffix("..")))
+        named = self._id_of(first or "HEAD")
+        head = self._id_of(second or "HEAD")
+        done = self._run("merge-base", named, head)
+        found = done.stdout.decode("ascii", "replace").strip()
+        if done.returncode or not found:
+            return Commit(
+                named,
+                f"no common commit of {first} and {second or 'HEAD'} is known, so {first} itself is compared with",
+            )
+        return Commit(found, "" if found == named else f"compared with {found[:12]}, where this branch left {first}")
+
+    def _id_of(self, revision: str) -> str:
+        done = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        found = done.stdout.decode("ascii", "replace").strip()
+        if done.returncode or not found:
+            remote, _, branch = revision.partition("/")
+            fetch = f"git fetch {remote} {branch}" if branch else f"git fetch origin {revision}"
+            raise UsageError(f"git knows no revision '{revision}'", hint=f"a shallow clone may lack it: {fetch}")
+        return found
+
+    @contextmanager
+    def files_of(self, commit: str, folder: Path) -> Iterator[Path]:
+        """Put the files that migrations are made of into a temporary directory, as they stand in a commit.
+
+        Read as objects: a checkout would run hooks and filters, and fetch the objects of a partial clone one by one.
+
+        Args:
+            commit: its hash.
+            folder: of the migrations, relative to the top.
+        """
+        wanted = [entry for entry in self._entries(commit) if _is_wanted(entry, PurePosixPath(folder))]
+        self._fetch_missing(commit, {entry.id for entry in wanted if entry.mode != "160000"})
+        with tempfile.TemporaryDirectory(prefix="migrate-base-") as name:
+            files = Path(name).resolve()
+            contents = self._contents([entry.id for entry in wanted if entry.mode != "160000"])
+            for entry in wanted:
+                _write(files, entry, contents, self.top)
+            yield files
+
+    def _entries(self, commit: str) -> Iterator[_Entry]:
+        done = self._asked("ls-tree", "-r", "-z", "--full-tree", commit)
+        for line in done.split(b"\0"):
+            facts, tab, path = line.partition(b"\t")
+            if tab:
+                mode, _, identity = facts.decode("ascii").split()
+                yield _Entry(mode, identity, PurePosixPath(os.fsdecode(path)))
+
+    def _fetch_missing(self, commit: str, ids: set[str]) -> None:
+        """Bring the objects that a partial clone lacks in one go; git itself would fetch them one by one."""
+        done = self._run("config", "--get-regexp", r"^remote\..*\.promisor$", "^(true|yes|on|1)$")
+        remote = re.match(rb"remote\.(.*)\.promisor ", done.stdout, re.IGNORECASE)
+        if remote is None:
+            return
+        listed = self._asked("rev-list", "--objects", "--missing=print", "--no-object-names", f"{commit}^{{tree}}")
+        missing = ids & {line[1:] for line in listed.decode("ascii", "replace").splitlines() if line.startswith("?")}
+        if not missing:
+            return
+        self._run(
+            *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+            *("--recurse-submodules=no", "--filter=blob:none", "--stdin", "--end-of-options", os.fsdecode(remote[1])),
+            given="".join(f"{identity}\n" for identity in sorted(missing)).encode(),
+        )  # what it could not bring is asked for once more below, and told there
+
+    def _contents(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Return the objects by their hashes."""
+        unique = list(dict.fromkeys(ids))
+        answer = self._asked("cat-file", "--batch", given="".join(f"{identity}\n" for identity in unique).encode())
+        contents: dict[str, bytes] = {}
+        start = 0
+        for identity in unique:
+            end = answer.index(b"\n", start)
+            words = answer[start:end].split()
+            if len(words) != 3:
+                raise UsageError(
+                    f"git does not find the object {identity} of the base", hint="git fetch, then try again"
+                )
+            size = int(words[2])
+            contents[identity] = answer[end + 1 : end + 1 + size]
+            start = end + 1 + size + 1
+        return contents
+
+
+def _is_wanted(entry: _Entry, folder: PurePosixPath) -> bool:
+    if entry.mode == "160000" or entry.path.suffix in _SOURCES:
+        return True
+    # A migrations file at the top has the whole repository for its folder.
+    return entry.path.is_relative_to(folder) and (folder != PurePosixPath() or entry.path.suffix in _TEXTS)
+
+
+def _write(files: Path, entry: _Entry, contents: Mapping[str, bytes], top: Path) -> None:
+    place = files / entry.path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if entry.mode == "160000":  # another repository: what is checked out now serves, as for packages that are installed
+        if (top / entry.path).is_dir():
+            place.symlink_to(top / entry.path)
+    elif entry.mode == "120000":
+        target = Path(os.fsdecode(contents[entry.id]))
+        if not target.is_absolute() and Path(os.path.normpath(place.parent / target)).is_relative_to(files):
+            place.symlink_to(target)
+    else:
+        place.write_bytes(contents[entry.id])
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return redact(lines[0]) if lines else "git does not say why"
+
+
+def _no_repository(directory: Path, done: subprocess.CompletedProcess[bytes]) -> UsageError:
+    said = done.stderr.decode(errors="replace")
+    if found := re.search(r"git config --global --add safe\.directory (.+)", said):
+        return UsageError(
+            f"{directory} is in a repository of another user, which git does not read: {_said(done)}",
+            hint=f"if you trust it: git config --global --add safe.directory {found[1].strip()}",
+        )
+    return UsageError(
+        f"{directory} is not in a git repository: {_said(done)}",
+        hint="--base compares with a revision of the repository that the migrations are in",
+    )
