@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import codecs
+import io
 import keyword
 import re
+import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -42,31 +45,81 @@ class Written:
     names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The text of somebody's file, and how it is written: what we add is written alike, and every other byte stays.
+
+    Attributes:
+        text: with the line ends that it has.
+        encoding: as Python or TOML knows it.
+        mark: the byte order mark at its beginning, which editors of some systems write.
+        newline: the end of its lines.
+    """
+
+    text: str
+    encoding: str
+    mark: bytes
+    newline: str
+
+    @classmethod
+    def of(cls, content: bytes, *, name: str, encoding: str) -> _Text:
+        """Decode a file.
+
+        Raises:
+            UsageError: it is not written in this encoding.
+        """
+        mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+        try:
+            text = content.removeprefix(mark).decode(encoding)
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{name} is not {encoding}: {error.reason} at byte {error.start}", hint="save it as UTF-8"
+            ) from error
+        return cls(text, encoding, mark, "\r\n" if "\r\n" in text else "\n")
+
+    def lines_of(self, text: str) -> str:
+        """Return a text of ours with the line ends of the file."""
+        return text.replace("\n", self.newline)
+
+    def encoded(self, text: str) -> bytes:
+        """Return the whole file with another text.
+
+        Raises:
+            UsageError: the encoding has no such character.
+        """
+        try:
+            return self.mark + text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            character = text[error.start : error.end]
+            raise UsageError(
+                f"the file is written in {self.encoding}, which has no {character!r}", hint="save it as UTF-8"
+            ) from error
+
+
 # -- init ------------------------------------------------------------------------------------------------------------
 
 
 def init(root: Path) -> tuple[Written, ...]:
-    """Write `[tool.migrate]` into pyproject.toml and a first migrations.py.
+    """Write `[tool.migrate]` into pyproject.toml and a first migrations.py; only the file where the settings are there.
 
     Raises:
-        UsageError: one of them is there already; nothing was written.
+        UsageError: the migrations file is there already; nothing was written.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     pyproject, migrations = root / "pyproject.toml", root / "migrations.py"
-    text = pyproject.read_text(encoding="utf-8") if pyproject.exists() else ""
+    again = "correct it, then run migrate init again"
+    written = _Text.of(pyproject.read_bytes() if pyproject.exists() else b"", name=pyproject.name, encoding="utf-8")
     try:
-        document = tomlkit.parse(text)
+        document = tomlkit.parse(written.text)
     except TOMLKitError as error:
-        raise UsageError(
-            f"{pyproject.name} is not valid TOML: {error}", hint="correct it, then run migrate init again"
-        ) from error
+        raise UsageError(f"{pyproject.name} is not valid TOML: {error}", hint=again) from error
     tool = document.get("tool", {})
     if not isinstance(tool, dict):
-        raise UsageError(f"'tool' in {pyproject.name} is not a table", hint="correct it, then run migrate init again")
+        raise UsageError(f"'tool' in {pyproject.name} is not a table", hint=again)
     if "migrate" in tool:
-        raise UsageError(f"{pyproject.name} has a [tool.migrate] already", hint="migrate config shows what it says")
+        return (_first_file(root, tool["migrate"]),)
     if migrations.exists():
         raise UsageError(f"{migrations.name} exists already", hint="migrate new NAME appends to it")
     section = (
@@ -75,15 +128,30 @@ def init(root: Path) -> tuple[Written, ...]:
         "# The database belongs into the environment or .env: MIGRATE_URI=postgres://user:password@host/database\n"
     )
     # Appended as text, so that every byte of what was there stays; then read back, because `tool` may be written inline.
-    joined = f"{text.rstrip()}\n\n{section}" if text.strip() else section
+    gap = "\n" * (2 - written.text.endswith("\n")) if written.text.strip() else ""
+    joined = written.text + written.lines_of(gap + section)
     try:
         tomlkit.parse(joined)
     except TOMLKitError as error:
         hint = f"add it by hand: {section.splitlines()[1]}"
         raise UsageError(f"[tool.migrate] cannot be appended to {pyproject.name}: {error}", hint=hint) from error
     write_file(migrations, _FIRST_FILE.encode())
-    write_file(pyproject, joined.encode())
+    write_file(pyproject, written.encoded(joined))
     return Written(pyproject, joined[: joined.index("[tool.migrate]")].count("\n") + 1), Written(migrations, 1)
+
+
+def _first_file(root: Path, section: object) -> Written:
+    """Write the migrations file that settings name and nobody has written yet."""
+    named = section.get("migrations_file", section.get("migrations-file")) if isinstance(section, dict) else None
+    file = root / str(named or "migrations.py")
+    file = file / "migrations.py" if file.is_dir() else file
+    if file.exists():
+        raise UsageError(
+            "there is a project here already", hint="migrate new NAME appends to it, migrate config shows its settings"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, _FIRST_FILE.encode())
+    return Written(file, 1)
 
 
 # -- new -------------------------------------------------------------------------------------------------------------
@@ -233,9 +301,11 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         content = path.read_bytes()
-        self._newline = "\r\n" if b"\r\n" in content else "\n"
-        self.text = content.decode("utf-8").replace("\r\n", "\n")
-        self.tree = ast.parse(self.text)
+        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[
+            0
+        ]  # as Python does: the mark, then `# coding:`
+        self._written = _Text.of(content, name=path.name, encoding=encoding.removesuffix("-sig"))
+        self.tree = ast.parse(content)
         self.added: list[str] = []
         self._wanted: dict[str, set[str]] = {}
         self._imports = [node for node in self.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -274,14 +344,18 @@ class _File:
 
     def save(self, names: tuple[str, ...]) -> Written:
         """Write the file, whole or not at all."""
-        lines = self.text.split("\n")
+        lines = io.StringIO(self._written.text, newline="").readlines()  # as Python counts them
+        if lines and not lines[-1].endswith(("\n", "\r")):
+            lines[-1] += self._written.newline
         missing = {module: wanted for module, wanted in self._wanted.items() if not self._extend(lines, module, wanted)}
         at = self._after_imports()
-        lines[at:at] = _import_lines(missing, alone=not self._imports, first=at == 0)
-        body = "\n".join(lines).rstrip()
-        line = body.count("\n") + 4 if body else 1
-        text = body + "\n\n\n" * bool(body) + "\n\n".join(self.added)
-        write_file(self.path, text.replace("\n", self._newline).encode())
+        fresh = _import_lines(missing, alone=not self._imports, first=at == 0)
+        lines[at:at] = [self._written.lines_of(f"{line}\n") for line in fresh]
+        while lines and not lines[-1].strip():
+            del lines[-1]
+        line = len(lines) + 3 if lines else 1
+        text = "".join(lines) + self._written.lines_of("\n\n" * bool(lines) + "\n\n".join(self.added))
+        write_file(self.path, self._written.encoded(text))
         return Written(self.path, line, names)
 
     def _bound(self) -> set[str]:
@@ -293,8 +367,10 @@ class _File:
         for node in self._imports:
             if isinstance(node, ast.ImportFrom) and node.module == module and not node.level:
                 plain = f"from {module} import {', '.join(alias.name for alias in node.names)}"
-                if lines[node.lineno - 1] == plain:
-                    lines[node.lineno - 1] = _import_line(module, names | {alias.name for alias in node.names})
+                line = lines[node.lineno - 1]
+                if line.rstrip("\r\n") == plain:
+                    whole = _import_line(module, names | {alias.name for alias in node.names})
+                    lines[node.lineno - 1] = whole + line[len(plain) :]
                     return True
         return False
 

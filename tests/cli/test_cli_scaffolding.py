@@ -80,7 +80,6 @@ def test_init_keeps_every_byte_of_pyproject(shell) -> None:
     ("name", "content", "message"),
     [
         ("migrations.py", "x = 1\n", "migrations.py exists already"),
-        ("pyproject.toml", '[tool.migrate]\nmigrations_file = "m.py"\n', "has a [tool.migrate] already"),
         ("pyproject.toml", "[tool\n", "not valid TOML"),
         ("pyproject.toml", "tool = {}\n", "cannot be appended"),
         ("pyproject.toml", "tool = 3\n", "is not a table"),
@@ -159,3 +158,93 @@ def test_new_view_imports_the_views_of_other_files(shell) -> None:
     assert shell("new", "Top", "--view", "--requires", "Base").code == 0
     assert "from views import Base\n" in (shell.path / "migrations.py").read_text()
     assert shell("check").code == 0
+
+
+BOM = b"\xef\xbb\xbf"
+WRITTEN = {
+    "plain": (b"", "utf-8", "\n"),
+    "byte order mark": (BOM, "utf-8", "\n"),
+    "windows": (BOM, "utf-8", "\r\n"),
+    "latin-1": (b"# coding: latin-1\n", "latin-1", "\n"),
+    "cp1252 of windows": (b"# -*- coding: cp1252 -*-\r\n", "cp1252", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+@pytest.mark.parametrize("words", [["two", "--requires", "leaves"], ["Totals", "--view"]])
+def test_new_keeps_mark_encoding_and_line_ends(shell, how: str, words: list[str]) -> None:
+    head, encoding, newline = WRITTEN[how]
+    text = 'from migrate_graph import migration\n\n\n@migration\ndef one_20260101_001(db):\n    """Café \x0c."""\n    return True\n'
+    before = head + text.replace("\n", newline).encode(encoding)
+    (shell.path / "migrations.py").write_bytes(before)
+    ran = shell("new", *words)
+    assert ran.code == 0, ran.err
+    after = (shell.path / "migrations.py").read_bytes()
+    if "--view" not in words:
+        assert after.startswith(before)
+    assert after.startswith(head)
+    assert after.count(BOM) == before.count(BOM)
+    assert "Café".encode(encoding) in after
+    assert (b"\r\n" in after) == (newline == "\r\n")
+    assert after.count(b"\n") == after.count(newline.encode())
+    assert shell("check").code == 0
+
+
+def test_new_keeps_line_ends_that_are_mixed(shell) -> None:
+    before = b"from migrate_graph import migration\r\n\n\n@migration\ndef one_20260101_001(db):\r\n    return True\n"
+    (shell.path / "migrations.py").write_bytes(before)
+    assert shell("new", "two").code == 0
+    assert (shell.path / "migrations.py").read_bytes().startswith(before)
+
+
+def test_new_refuses_a_name_that_the_encoding_lacks(shell) -> None:
+    before = "# coding: latin-1\nfrom migrate_graph import migration\n".encode("latin-1")
+    (shell.path / "migrations.py").write_bytes(before)
+    ran = shell("new", "überprüfe_κ")
+    assert ran.code == 2
+    assert "latin-1" in ran.err or "iso-8859-1" in ran.err
+    assert "save it as UTF-8" in ran.err
+    assert (shell.path / "migrations.py").read_bytes() == before
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"], ids=["no end", "end", "empty line"])
+@pytest.mark.parametrize(("mark", "newline"), [(b"", "\n"), (b"", "\r\n"), (BOM, "\n"), (BOM, "\r\n")])
+def test_init_keeps_mark_and_line_ends_of_pyproject(shell, mark: bytes, newline: str, end: str) -> None:
+    before = mark + f'[project]\nname = "x"  # ü\nversion = "1"{end}'.replace("\n", newline).encode()
+    (shell.path / "pyproject.toml").write_bytes(before)
+    assert shell("init").code == 0
+    after = (shell.path / "pyproject.toml").read_bytes()
+    assert after.startswith(before)
+    assert after.count(b"\n") == after.count(newline.encode())
+    assert shell("config").code == 0
+    assert "pyproject.toml" in shell("config").out
+
+
+def test_init_refuses_a_pyproject_that_is_not_utf_8(shell) -> None:
+    before = '[project]\nname = "caf\xe9"\n'.encode("latin-1")
+    (shell.path / "pyproject.toml").write_bytes(before)
+    ran = shell("init")
+    assert ran.code == 2
+    assert "pyproject.toml" in ran.err
+    assert (shell.path / "pyproject.toml").read_bytes() == before
+    assert not (shell.path / "migrations.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "file"),
+    [
+        ("", "migrations.py"),
+        ('migrations_file = "db/steps.py"\n', "db/steps.py"),
+        ('migrations-file = "db"\n', "db/migrations.py"),
+    ],
+)
+def test_init_writes_the_file_that_settings_name_already(shell, section: str, file: str) -> None:
+    if file == "db/migrations.py":
+        (shell.path / "db").mkdir()
+    before = f"[tool.migrate]\n{section}"
+    (shell.path / "pyproject.toml").write_text(before)
+    assert shell("init").code == 0
+    assert (shell.path / "pyproject.toml").read_text() == before
+    assert (shell.path / file).exists()
+    assert shell("new", "create_customers").code == 0
+    assert shell("init").code == 2
