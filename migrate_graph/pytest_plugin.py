@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import Result
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
-    from migrate_graph.workflow.plan import Selection
+    from migrate_graph.workflow.assessment import Selection
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed
 
@@ -47,7 +47,7 @@ class Target:
 
     def as_selection(self) -> Selection:
         """Return it as the command line would."""
-        from migrate_graph.workflow.plan import Selection
+        from migrate_graph.workflow.assessment import Selection
 
         if self.before is not None:
             return Selection(to=self.before, exclude=(self.before,))
@@ -213,10 +213,11 @@ def told(error: MigrateGraphError, project: Project | None = None) -> str:
 def told_findings(project: Project) -> str:
     """Return the findings as `migrate check` prints them; empty without an error among them."""
     from migrate_graph.reports.text import to_text
-    from migrate_graph.workflow.check import check_project, report_of
+    from migrate_graph.workflow.assessment import assess
+    from migrate_graph.workflow.check import report_of
 
-    found = check_project(project)
-    return to_text(report_of(project, found)).rstrip() if found.exit_code else ""
+    found = assess(project)
+    return to_text(report_of(found)).rstrip() if found.exit_code else ""
 
 
 def told_run(done: Rehearsed) -> str:

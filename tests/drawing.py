@@ -7,6 +7,11 @@ from typing import Any
 from migrate_graph.core.graph import MigrationGraph, build_graph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.model import BodyFacts, Migration, Registry, View
+from migrate_graph.core.plan import Plan
+from migrate_graph.core.rules import Finding
+from migrate_graph.core.states import states_of
+from migrate_graph.render.compose.graph import build_picture
+from migrate_graph.render.picture import Picture, PictureInput, PictureOptions, Question
 from migrate_graph.user_files import SourceLocation
 
 
@@ -99,3 +104,17 @@ def history_of(
             for index, (name, state, fingerprint) in enumerate(attempts)
         ),
     )
+
+
+def drawn(
+    question: Question | str,
+    graph: MigrationGraph,
+    plan: Plan | None = None,
+    history: History | None = None,
+    findings: Iterable[Finding] = (),
+    *,
+    options: PictureOptions | None = None,
+) -> Picture:
+    """Compose a picture as a command does: with the states of what is known."""
+    given = PictureInput(graph, states_of(graph, history, plan), plan=plan, findings=tuple(findings))
+    return build_picture(question, given, options)

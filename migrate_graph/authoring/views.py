@@ -21,7 +21,8 @@ from migrate_graph.user_files import SourceLocation
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from migrate_graph.core.graph import MigrationGraph, ViewBlock
+    from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.core.timeline import ViewBlock
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -239,9 +240,11 @@ def _related(manager: type[ViewMigrationManager]) -> Iterator[type[ViewMigration
 
 
 def _block_of(manager: ViewMigrationManager, graph: MigrationGraph) -> ViewBlock:
+    from migrate_graph.core.timeline import Timeline
+
     windowed = any(view.since or view.until for view in graph.views.values())
     applied = _applied(manager.db) if windowed else frozenset()
-    return graph.view_block(type(manager).__name__, applied=applied, running=_running_name())
+    return Timeline(graph).block(type(manager).__name__, applied=applied, running=_running_name())
 
 
 def _running_name() -> str:

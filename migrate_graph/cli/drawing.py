@@ -15,9 +15,7 @@ from migrate_graph.render import FORMATS, format_of
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.render.picture import Picture
-    from migrate_graph.workflow.plan import Selection
-    from migrate_graph.workflow.project import Project, Reading
-    from migrate_graph.workflow.revision import Base
+    from migrate_graph.workflow.assessment import Assessment
 
 
 PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}]
@@ -25,18 +23,6 @@ PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}
 
 _PIPE_WIDTH = 140
 """Columns of a drawing that goes into a pipe or a file."""
-
-
-_LANE_STYLES = {
-    "applied": "muted",
-    "retired": "muted",
-    "pending": "info",
-    "failed": "error",
-    "interrupted": "error",
-    "cycle": "error",
-    "blocked": "warning",
-    "orphan": "warning",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,84 +37,61 @@ class Drawing:
     group: Group = Group.AUTO
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    selection: Selection | None = None
-    history: bool = True
-    change: Base | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it is about a change that changes nothing."""
-        return self.change is not None and not self.change.comparison
-
-    def draw(self, session: Session, project: Project, reading: Reading, format_name: str) -> bytes:
+    def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
         """Draw it in a format."""
         from migrate_graph.render import render
 
-        return render(self.compose(session, project, reading), format_name, renderer=self.renderer)
+        return render(self.compose(session, found), format_name, renderer=self.renderer)
 
-    def compose(self, session: Session, project: Project, reading: Reading) -> Picture:
+    def compose(self, session: Session, found: Assessment) -> Picture:
         """Choose what is shown, in whatever format."""
-        title = session.console.clean(" · ".join(part for part in (project.name, reading.database) if part))
-        if self.change is not None:
-            from migrate_graph.render.compose.change import picture_of_change
-
-            found, before = self.change.comparison, self.change.graph
-            revision = self.change.revision
-            return picture_of_change(found, before=before, after=project.graph, title=title, revision=revision)
         from migrate_graph.render.picture import Grouping, PictureOptions
-        from migrate_graph.workflow.plan import Selection, picture_of, select_nodes
+        from migrate_graph.workflow.plan import picture_of
 
-        selected = select_nodes(project, reading, self.select, self.exclude) if self.select or self.exclude else None
+        project, database = found.project, found.reading.database
         options = PictureOptions(
-            title=title,
+            title=session.console.clean(" · ".join(part for part in (project.name, database) if part)),
             everything=self.everything,
             focus=self.focus,
             hops=self.hops,
-            selected=selected,
+            selected=found.drawn(self.select, self.exclude) if self.select or self.exclude else None,
             grouping=Grouping(self.group),
             link_template=project.config.link_template,
         )
-        return picture_of(
-            project,
-            reading,
-            question=self.question,
-            options=options,
-            selection=self.selection or Selection(),
-            stateless=not self.history,
-        )
+        return picture_of(found, question=self.question, options=options)
 
-    def write(
-        self, session: Session, project: Project, reading: Reading, file: Path, format_name: str | None = None
-    ) -> None:
+    def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:
         """Draw it into a file."""
         chosen = format_name or format_of(file)
-        deliver_document(session, self.draw(session, project, reading, chosen), file)
+        deliver_document(session, self.draw(session, found, chosen), file)
         if not is_stream(file):
             session.console.tell(f"drawn: {session.console.clean(str(file))}")
 
-    def show_lanes(self, session: Session, project: Project, reading: Reading, *, ascii_only: bool) -> None:
+    def show_lanes(self, session: Session, found: Assessment, *, ascii_only: bool) -> None:
         """Draw it as lanes, as wide as the terminal and in its colours."""
+        from migrate_graph.core.states import WORDINGS
         from migrate_graph.render.formats.lanes import to_lines
 
         console = session.console
         lines = to_lines(
-            self.compose(session, project, reading),
+            self.compose(session, found),
             width=console.width or _PIPE_WIDTH,
             ascii_only=ascii_only or not console.draws,
         )
         paint = console.paint_out
         deliver_lines(
             session,
-            (paint(line.text, _LANE_STYLES[line.state]) if line.state in _LANE_STYLES else line.text for line in lines),
+            (paint(line.text, WORDINGS[line.state].tone) if line.state else line.text for line in lines),
             None,
         )
 
-    def show(self, session: Session, project: Project, reading: Reading, format_name: str, output: Path | None) -> None:
+    def show(self, session: Session, found: Assessment, format_name: str, output: Path | None) -> None:
         """Draw it to stdout, or into a file that need not have the format's suffix."""
         to_terminal = (output is None or is_stdout(output)) and session.console.out.isatty()
         if to_terminal and not FORMATS[format_name].text:
             raise UsageError(f"a terminal cannot show {format_name}", hint=f"add -o graph.{format_name}")
-        deliver_document(session, self.draw(session, project, reading, format_name), output)
+        deliver_document(session, self.draw(session, found, format_name), output)
 
 
 def require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import networkx as nx
@@ -13,7 +14,6 @@ import networkx as nx
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, Registry, View
 from migrate_graph.core.reachability import ancestor_masks, knots, redundant_edges, rings
-from migrate_graph.core.windows import Moment
 
 Named = TypeVar("Named", Migration, View)
 
@@ -32,6 +32,8 @@ class NodeKind(StrEnum):
 
     MIGRATION = "migration"
     VIEW = "view"
+    FILE = "file"
+    """Never part of a graph: a finding may be about a file that nothing imports."""
 
 
 class Node(NamedTuple):
@@ -73,20 +75,6 @@ class Edge:
     kind: EdgeKind
 
 
-@dataclass(frozen=True, slots=True)
-class ViewBlock:
-    """What happens to views when one manager is opened inside a migration.
-
-    Attributes:
-        down: taken down on entering, in order: dependents first.
-        up: brought up on leaving, in order: dependencies first. A view that retires by hand-over is in `down` only;
-            its successor, created for the first time, in `up` only.
-    """
-
-    down: tuple[str, ...] = ()
-    up: tuple[str, ...] = ()
-
-
 class MigrationGraph:
     """Migrations and views, resolved against each other.
 
@@ -111,15 +99,6 @@ class MigrationGraph:
         replaced = {name: () if each.replaces is None else (each.replaces,) for name, each in self.views.items()}
         self.replaces: nx.DiGraph[str] = _digraph(replaced)
         self._orders: dict[Ordering, tuple[str, ...]] = {}
-        self._readers = {name: tuple(self.uses.successors(name)) for name in self.views}
-        self._successors = {name: tuple(self.replaces.successors(name)) for name in self.views}
-        self._relatives = {
-            name: (
-                *self._successors[name],
-                *(before for before in self.replaces.predecessors(name) if before in self.views),
-            )
-            for name in self.views
-        }
 
     def nodes(self) -> Iterator[Node]:
         """Yield every declared migration, then every declared view, in order of declaration."""
@@ -161,13 +140,8 @@ class MigrationGraph:
     @cached_property
     def unsortable(self) -> frozenset[str]:
         """Migrations on or behind a cycle of `requires`."""
-        reached = {name for knot in knots(self.requires) for name in knot}
-        fringe = list(reached)
-        while fringe:
-            fresh = [name for name in self.requires.successors(fringe.pop()) if name not in reached]
-            reached.update(fresh)
-            fringe += fresh
-        return frozenset(reached)
+        ringed = [name for knot in knots(self.requires) for name in knot]
+        return frozenset(chain.from_iterable(nx.bfs_layers(self.requires, ringed)))
 
     def cycles(self, kind: EdgeKind = EdgeKind.REQUIRES) -> tuple[tuple[str, ...], ...]:
         """Return minimal rings that share no edge, each from its first-declared member along `before → after`.
@@ -175,8 +149,23 @@ class MigrationGraph:
         Args:
             kind: REQUIRES, USES or REPLACES: the kinds that can hold a ring of one kind of node.
         """
-        digraph = {EdgeKind.REQUIRES: self.requires, EdgeKind.USES: self.uses, EdgeKind.REPLACES: self.replaces}[kind]
-        return rings(digraph, {name: rank for rank, name in enumerate(digraph)})
+        return self._rings[kind]
+
+    @cached_property
+    def _rings(self) -> dict[EdgeKind, tuple[tuple[str, ...], ...]]:
+        digraphs = {EdgeKind.REQUIRES: self.requires, EdgeKind.USES: self.uses, EdgeKind.REPLACES: self.replaces}
+        return {kind: rings(each, {name: rank for rank, name in enumerate(each)}) for kind, each in digraphs.items()}
+
+    @cached_property
+    def ring_edges(self) -> frozenset[tuple[Node, Node]]:
+        """Pairs of neighbours on the rings of the graph, along `before → after`."""
+        return frozenset(
+            (Node(kind, before), Node(kind, after))
+            for edge_kind, found in self._rings.items()
+            for kind in [NodeKind.MIGRATION if edge_kind is EdgeKind.REQUIRES else NodeKind.VIEW]
+            for ring in found
+            for before, after in zip(ring, (*ring[1:], ring[0]), strict=True)
+        )
 
     def ancestors(self, name: str) -> frozenset[str]:
         """Return every migration that a migration requires, directly or not, unknown names included."""
@@ -214,33 +203,6 @@ class MigrationGraph:
     def orphans(self, history: History) -> tuple[str, ...]:
         """Return the recorded names that nothing declares, sorted."""
         return tuple(sorted(name for name in history.records if name not in self.migrations))
-
-    def moment(self, *, applied: Container[str], running: str | None = None) -> Moment:
-        """Return the views as they are while `running` runs on top of `applied`, or between two migrations."""
-        return Moment(
-            self.views,
-            successors=self._successors,
-            relatives=self._relatives,
-            readers=self._readers,
-            applied=applied,
-            running=running,
-        )
-
-    def live_views(self, applied: Container[str]) -> frozenset[str]:
-        """Return the views that live when just these migrations are applied: window open, no successor in its own."""
-        moment = self.moment(applied=applied)
-        return frozenset(name for name in self.views if moment.active(name))
-
-    def view_block(self, *views: str, applied: Container[str], running: str) -> ViewBlock:
-        """Return what opening these managers inside a migration takes down and brings up.
-
-        Args:
-            views: the managers that are opened; names that nothing declares are passed over.
-            applied: migrations that are installed.
-            running: the migration that opens them.
-        """
-        down, up = self.moment(applied=applied, running=running).block(views)
-        return ViewBlock(down=down, up=up)
 
     def touched_by(self, view: str) -> tuple[str, ...]:
         """Return the migrations that open a view themselves, in order of declaration."""

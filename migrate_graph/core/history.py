@@ -1,4 +1,4 @@
-"""What the database remembers: the ledger's records, the journal's attempts, and the status they add up to."""
+"""What the database remembers: the ledger's records, the journal's attempts, and the views that are down."""
 
 from __future__ import annotations
 
@@ -7,23 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-
-
-class Status(StrEnum):
-    """What is known of one migration in one database."""
-
-    PENDING = "pending"
-    APPLIED = "applied"
-    FAILED = "failed"
-    """The last attempt failed; tried again next run. `Attempt.commits` says whether anything was kept."""
-    INTERRUPTED = "interrupted"
-    """The process died after own commits: never run again by itself."""
-    RUNNING = "running"
-    """Unfinished like an interrupted one, but the lock is held: somebody is at work on it; only a status says so."""
-    BLOCKED = "blocked"
-    """Pending, but something it requires cannot run; a plan or a run says so, never the history alone."""
-    ORPHAN = "orphan"
-    """Recorded, but declared nowhere."""
 
 
 class AttemptState(StrEnum):
@@ -87,6 +70,11 @@ class Attempt:
     fingerprint: str = ""
     error: str = ""
 
+    @property
+    def was_run(self) -> bool:
+        """Whether the migration ran: false for what somebody wrote by hand (`mark`, `resolve`, `apply --fake`)."""
+        return self.state not in {AttemptState.MARKED, AttemptState.RESOLVED}
+
 
 @dataclass(frozen=True, slots=True)
 class StoredView:
@@ -130,16 +118,7 @@ class History:
         """Return the newest attempt of every migration that has one."""
         return {attempt.name: attempt for attempt in self.attempts}
 
-    def statuses(self) -> dict[str, Status]:
-        """Return the status of every name that has a record or an attempt; every other name is PENDING."""
-        found = {name: Status.APPLIED if record.installed else Status.FAILED for name, record in self.records.items()}
-        for name, attempt in self.last_attempts().items():
-            if found.get(name) is Status.APPLIED:
-                continue
-            if attempt.state is AttemptState.RUNNING:
-                found[name] = Status.INTERRUPTED
-            elif attempt.state is AttemptState.FAILED:
-                found[name] = Status.FAILED
-            elif attempt.state in {AttemptState.RESOLVED, AttemptState.MARKED}:
-                found[name] = Status.PENDING
-        return found
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the newest attempt has no end: it was interrupted, or somebody is at work on it."""
+        return bool(self.attempts) and self.attempts[-1].state is AttemptState.RUNNING

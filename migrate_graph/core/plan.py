@@ -6,10 +6,15 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
-from migrate_graph.core.graph import MigrationGraph, Ordering
-from migrate_graph.core.history import History, Status
+import networkx as nx
+
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
+from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration
+from migrate_graph.core.states import NodeState, State, States, standing_of
+from migrate_graph.core.timeline import Course, Timeline, ViewChanges
 
 
 class ReasonKind(StrEnum):
@@ -34,7 +39,7 @@ class Reason:
 
     kind: ReasonKind
     after: tuple[str, ...] = ()
-    status: Status = Status.PENDING
+    status: State = State.PENDING
     late: bool = False
 
 
@@ -45,18 +50,12 @@ class Step:
     Attributes:
         migration: what runs.
         reason: why, and why here.
-        views_down: existing views it takes down, dependents first.
-        views_up: views it brings up, dependencies first.
-        creates: views among `views_up` that did not live before.
-        retires: views whose window it closes, or that it hands over to a successor.
+        views: what it does to views.
     """
 
     migration: Migration
     reason: Reason
-    views_down: tuple[str, ...] = ()
-    views_up: tuple[str, ...] = ()
-    creates: tuple[str, ...] = ()
-    retires: tuple[str, ...] = ()
+    views: ViewChanges = field(default_factory=ViewChanges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,15 @@ class Blocked:
 
     Attributes:
         migration: what cannot run.
-        by: what it waits for: names of interrupted, unknown or blocked requirements; its own name when it is itself
-            interrupted.
+        by: what it waits for: names of interrupted, running, unknown or blocked requirements; its own name when it is
+            itself interrupted or running.
     """
 
     migration: Migration
     by: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What one `apply` would do.
 
@@ -86,6 +85,7 @@ class Plan:
         orphans: recorded names that nothing declares, sorted.
         unselected: pending names that were not asked for, in that order.
         added: names that were not asked for but are required by what was.
+        standing: how every migration and every orphan stands before the plan runs.
     """
 
     steps: tuple[Step, ...] = ()
@@ -96,21 +96,27 @@ class Plan:
     orphans: tuple[str, ...] = ()
     unselected: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-    _steps: Mapping[str, Step] = field(init=False, repr=False, compare=False)
-    _blocked: Mapping[str, Blocked] = field(init=False, repr=False, compare=False)
+    standing: States = field(default_factory=dict, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_steps", {step.migration.name: step for step in self.steps})
-        object.__setattr__(self, "_blocked", {blocked.migration.name: blocked for blocked in self.blocked})
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each migration in the run, from 1."""
+        return {step.migration.name: place for place, step in enumerate(self.steps, 1)}
+
+    @cached_property
+    def not_asked(self) -> frozenset[str]:
+        """What is pending and was not asked for, as a set."""
+        return frozenset(self.unselected)
 
     def step_of(self, name: str) -> Step | None:
         """Return the step that runs a migration; None when this plan does not run it."""
-        return self._steps.get(name)
+        place = self.places.get(name)
+        return self.steps[place - 1] if place else None
 
-    def blocked_by(self, name: str) -> tuple[str, ...]:
-        """Return what a migration waits for; nothing when it is not blocked."""
-        blocked = self._blocked.get(name)
-        return blocked.by if blocked else ()
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of what was asked for and cannot run before a human has decided about it."""
+        return tuple(name for name in self.interrupted if name not in self.not_asked)
 
 
 def build_plan(
@@ -120,6 +126,7 @@ def build_plan(
     ordering: Ordering = Ordering.LEGACY,
     selection: AbstractSet[str] | None = None,
     stop_on_partial: bool = False,
+    standing: States | None = None,
 ) -> Plan:
     """Return what would run.
 
@@ -130,127 +137,58 @@ def build_plan(
         selection: names of the migrations asked for; None for all. Closed under ancestors here.
         stop_on_partial: a failed migration that kept own commits is not tried again: it needs a decision, like an
             interrupted one.
+        standing: how everything stands, where that is known already; see `standing_of`.
     """
+    if standing is None:
+        standing = standing_of(graph, history, ordering=ordering, stop_on_partial=stop_on_partial)
     order = graph.order(ordering)
-    applied = history.applied
+    known = {name: standing[Node(NodeKind.MIGRATION, name)] for name in order}
     asked = set(order) if selection is None else _with_requirements(graph, selection)
-    added = set() if selection is None else asked - selection
-    undecided = _needing_decision(graph, history, stop_on_partial=stop_on_partial)
-    runnable, blocked = _judge(
-        graph, [name for name in order if name in asked and name not in applied], applied, undecided
-    )
+    open_ones = [name for name in order if not known[name].applied]
     return Plan(
-        steps=_steps(graph, history, order, runnable),
+        steps=_steps(graph, history, known, [name for name in open_ones if name in asked]),
         order=order,
-        applied=tuple(name for name in order if name in applied),
-        blocked=blocked,
-        interrupted=tuple(name for name in order if name in undecided),
+        applied=tuple(name for name in order if known[name].applied),
+        blocked=tuple(
+            Blocked(graph.migrations[name], known[name].waits_for or (name,))
+            for name in open_ones
+            if name in asked and known[name].state not in _RUNNABLE
+        ),
+        interrupted=tuple(name for name in order if known[name].state is State.INTERRUPTED),
         orphans=graph.orphans(history),
-        unselected=tuple(name for name in order if name not in asked and name not in applied),
-        added=tuple(name for name in order if name in added and name not in applied),
+        unselected=tuple(name for name in open_ones if name not in asked),
+        added=tuple(name for name in open_ones if name in asked and selection is not None and name not in selection),
+        standing=standing,
     )
+
+
+_RUNNABLE = frozenset({State.PENDING, State.FAILED})
 
 
 def _with_requirements(graph: MigrationGraph, selection: AbstractSet[str]) -> set[str]:
     """Close a selection under what it requires."""
-    asked = set(selection)
-    fringe = [name for name in selection if name in graph.requires]
-    while fringe:
-        fresh = [before for before in graph.requires.predecessors(fringe.pop()) if before not in asked]
-        asked.update(fresh)
-        fringe += fresh
-    return asked
+    known = [name for name in selection if name in graph.requires]
+    layers = nx.bfs_layers(graph.requires.reverse(copy=False), known)
+    return {name for layer in layers for name in layer}.union(selection)
 
 
-def _needing_decision(graph: MigrationGraph, history: History, *, stop_on_partial: bool) -> frozenset[str]:
-    """Find the declared migrations that may not run again before a human has looked."""
-    attempts = history.last_attempts()
-    return frozenset(
-        name
-        for name, status in history.statuses().items()
-        if name in graph.migrations
-        and (
-            status is Status.INTERRUPTED
-            or (stop_on_partial and status is Status.FAILED and name in attempts and attempts[name].commits > 0)
-        )
-    )
-
-
-def _judge(
-    graph: MigrationGraph, pending: Iterable[str], applied: AbstractSet[str], undecided: AbstractSet[str]
-) -> tuple[list[str], tuple[Blocked, ...]]:
-    """Divide what is pending, in order, into what can run and what waits for something that cannot.
-
-    As in 2.1.0 a requirement is met when the ledger says so, whether or not it is still declared.
-    """
-    met = set(applied)
-    runnable: list[str] = []
-    blocked: list[Blocked] = []
-    for name in pending:
-        migration = graph.migrations[name]
-        # On or behind a cycle nothing runs, even where the ledger breaks the ring: the order there means nothing.
-        stuck = graph.unsortable if name in graph.unsortable else frozenset()
-        by = tuple(before for before in migration.requires if before not in met or before in stuck)
-        if name in undecided:
-            by = (name,)
-        if by:
-            blocked.append(Blocked(migration, by))
-        else:
-            met.add(name)
-            runnable.append(name)
-    return runnable, tuple(blocked)
-
-
-def _steps(graph: MigrationGraph, history: History, order: tuple[str, ...], runnable: list[str]) -> tuple[Step, ...]:
+def _steps(
+    graph: MigrationGraph, history: History, known: Mapping[str, NodeState], asked: Iterable[str]
+) -> tuple[Step, ...]:
     """Make the steps, following the views from what is applied to the end of the plan."""
-    statuses = history.statuses()
-    place = {name: index for index, name in enumerate(order)}
-    applied = history.applied
-    last_applied = max((place[name] for name in applied if name in place), default=-1)
-    views = _ViewsOverTime(graph, applied - place.keys())
-    for name in order:
-        if name in applied:
-            views.run(graph.migrations[name])
+    course = Course(Timeline(graph), history.applied - known.keys())
+    for name, state in known.items():
+        if state.applied:
+            course.run(graph.migrations[name])
     steps = []
-    for name in runnable:
-        migration = graph.migrations[name]
-        reason = Reason(
-            kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,
-            after=tuple(before for before in migration.requires if (before, name) not in graph.redundant_requires),
-            status=statuses.get(name, Status.PENDING),
-            late=place[name] < last_applied,
-        )
-        steps.append(Step(migration, reason, *views.run(migration)))
+    for name in asked:
+        if known[name].state in _RUNNABLE:
+            migration = graph.migrations[name]
+            reason = Reason(
+                kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,
+                after=tuple(before for before in migration.requires if (before, name) not in graph.redundant_requires),
+                status=known[name].state,
+                late=known[name].late,
+            )
+            steps.append(Step(migration, reason, course.run(migration)))
     return tuple(steps)
-
-
-class _ViewsOverTime:
-    """Which views exist, followed migration by migration as if all had run in the order of the graph."""
-
-    def __init__(self, graph: MigrationGraph, applied: AbstractSet[str]) -> None:
-        self._graph = graph
-        self._applied = set(applied)
-        self._built: set[str] = set()
-        self._closed_by: dict[str, list[str]] = {}
-        for view in graph.views.values():
-            if view.until is not None:
-                self._closed_by.setdefault(view.until, []).append(view.name)
-
-    def run(self, migration: Migration) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Run a migration on paper.
-
-        Returns:
-            What goes down, what comes up, what of that is new, and what retires.
-        """
-        block = self._graph.view_block(*migration.touches, applied=self._applied, running=migration.name)
-        # down() is called for what does not exist yet as well, as in 2.1.0; nothing goes down by that.
-        down = tuple(name for name in block.down if name in self._built)
-        created = tuple(name for name in block.up if name not in self._built)
-        up = set(block.up)
-        handed_over = [name for name in down if name not in up]
-        self._built |= up
-        closed = [name for name in self._closed_by.get(migration.name, ()) if name in self._built]
-        retired = tuple(dict.fromkeys(handed_over + closed))
-        self._built.difference_update(retired)
-        self._applied.add(migration.name)
-        return down, block.up, created, retired

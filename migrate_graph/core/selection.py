@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
+from itertools import islice
+
+import networkx as nx
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
-from migrate_graph.core.history import Status
-from migrate_graph.core.plan import Plan
+from migrate_graph.core.states import State, States
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
@@ -20,8 +23,17 @@ _GLOB = re.compile(r"[*?\[]")
 _NEEDED = frozenset({EdgeKind.REQUIRES, EdgeKind.SINCE, EdgeKind.USES, EdgeKind.REPLACES})
 
 
+_KINDS = frozenset({NodeKind.MIGRATION, NodeKind.VIEW})
+_ASKED_FOR = tuple(
+    state
+    for state in State
+    if state not in {State.DECLARED, State.DOWN, State.RETIRED, State.ADDED, State.CHANGED, State.REMOVED}
+)
+"""What can be known of a migration in a database."""
+
+
 def select(
-    expressions: str | Iterable[str], graph: MigrationGraph, plan: Plan, *, exclude: str | Iterable[str] = ()
+    expressions: str | Iterable[str], graph: MigrationGraph, states: States, *, exclude: str | Iterable[str] = ()
 ) -> frozenset[Node]:
     """Return the migrations and views that selectors mean.
 
@@ -34,13 +46,13 @@ def select(
     Args:
         expressions: one string, or several that add up; none for everything.
         graph: what is declared.
-        plan: of the whole graph: tells the states.
+        states: of its nodes, as far as anybody asks for them.
         exclude: what to leave out, in the same words.
 
     Raises:
         UsageError: words that mean nothing here; all of them are named. Only a `state:` may be empty.
     """
-    reader = _Reader(graph, plan)
+    reader = _Reader(graph, states)
     included = reader.union(expressions, otherwise=frozenset(graph.nodes()))
     left = included - reader.union(exclude, otherwise=frozenset())
     if included and not left and not reader.asked_states:
@@ -53,17 +65,15 @@ def select(
 _HINT = "`migrate status` lists the names; patterns are quoted: `--select 'billing_*'`"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Reader:
     """Reads selectors and keeps every fault instead of raising the first."""
 
     graph: MigrationGraph
-    plan: Plan
+    states: States
     faults: list[str] = field(default_factory=list)
     near: list[str] = field(default_factory=list)
     asked_states: bool = False
-    _before: dict[Node, list[Node]] = field(default_factory=dict)
-    _after: dict[Node, list[Node]] = field(default_factory=dict)
 
     def union(self, expressions: str | Iterable[str], *, otherwise: frozenset[Node]) -> frozenset[Node]:
         """Read selectors that add up."""
@@ -93,9 +103,8 @@ class _Reader:
             self.faults.append("a selector is empty")
             return frozenset()
         found = frozenset(self._means(match["what"]))
-        self._link(needed=match["up"] is not None or match["down"] is not None)
-        before = _reach(found, self._before, match["up"])
-        after = _reach(found, self._after, match["down"])
+        before = _reach(found, self.needs.reverse(copy=False), match["up"]) if match["up"] is not None else set()
+        after = _reach(found, self.needs, match["down"]) if match["down"] is not None else set()
         return found | before | after
 
     def _means(self, what: str) -> Iterator[Node]:
@@ -138,9 +147,15 @@ class _Reader:
 
     def _in_state(self, state: str) -> Iterable[Node]:
         self.asked_states = True
-        if state not in set(Status):
-            self._fault(f"no state is called '{state}'", state, Status, "state:")
-        return [Node(NodeKind.MIGRATION, name) for name, status in _states(self.plan).items() if status == state]
+        if state not in _ASKED_FOR:
+            self._fault(f"no state is called '{state}'", state, _ASKED_FOR, "state:")
+        return [
+            node
+            for node, known in self.states.items()
+            if known.state == state
+            and node.kind is NodeKind.MIGRATION
+            and (known.recorded or node.name in self.graph.migrations)
+        ]
 
     def _in_module(self, path: str) -> Iterable[Node]:
         modules = {Node(NodeKind.MIGRATION, each.name): each.module for each in self.graph.migrations.values()}
@@ -156,8 +171,8 @@ class _Reader:
         return found
 
     def _of_kind(self, kind: str) -> Iterable[Node]:
-        if kind not in set(NodeKind):
-            self._fault(f"no kind is called '{kind}'", kind, NodeKind, "kind:")
+        if kind not in _KINDS:
+            self._fault(f"no kind is called '{kind}'", kind, _KINDS, "kind:")
         return [node for node in self.graph.nodes() if node.kind == kind]
 
     def _fault(self, message: str, word: str, among: Iterable[str], prefix: str = "") -> None:
@@ -166,35 +181,21 @@ class _Reader:
         # A selector's own name is shown with its colon behind it, the words after one with the selector before them.
         self.near += [f"'{each}:'" if prefix == ":" else f"'{prefix}{each}'" for each in close]
 
-    def _link(self, *, needed: bool) -> None:
-        """Index the edges once somebody wants to walk them."""
-        if needed and not self._before:
-            declared = set(self.graph.nodes())
-            for edge in self.graph.edges():
-                if edge.kind in _NEEDED and {edge.before, edge.after} <= declared:
-                    self._before.setdefault(edge.after, []).append(edge.before)
-                    self._after.setdefault(edge.before, []).append(edge.after)
+    @cached_property
+    def needs(self) -> nx.DiGraph[Node]:
+        """What must be there first, as arrows between declared nodes."""
+        arrows: nx.DiGraph[Node] = nx.DiGraph()
+        arrows.add_nodes_from(self.graph.nodes())
+        declared = frozenset(arrows)
+        arrows.add_edges_from(
+            (edge.before, edge.after)
+            for edge in self.graph.edges()
+            if edge.kind in _NEEDED and {edge.before, edge.after} <= declared
+        )
+        return arrows
 
 
-def _reach(start: frozenset[Node], neighbours: dict[Node, list[Node]], hops: str | None) -> set[Node]:
-    """Walk so many steps: none for None, any number for an empty text."""
-    if hops is None:
-        return set()
-    reached = set(start)
-    fringe = set(start)
-    steps = int(hops) if hops else len(neighbours) + 1
-    while fringe and steps:
-        fringe = {other for node in fringe for other in neighbours.get(node, ())} - reached
-        reached |= fringe
-        steps -= 1
-    return reached
-
-
-def _states(plan: Plan) -> dict[str, Status]:
-    """Return the state of every migration as the plan of the whole graph has it."""
-    states = dict.fromkeys(plan.applied, Status.APPLIED)
-    states |= {step.migration.name: step.reason.status for step in plan.steps}
-    states |= {each.migration.name: Status.BLOCKED for each in plan.blocked}
-    states |= dict.fromkeys(plan.unselected, Status.PENDING)
-    states |= dict.fromkeys(plan.interrupted, Status.INTERRUPTED)
-    return states | dict.fromkeys(plan.orphans, Status.ORPHAN)
+def _reach(start: frozenset[Node], arrows: nx.DiGraph[Node], hops: str) -> set[Node]:
+    """Walk so many steps; any number for an empty text."""
+    layers = nx.bfs_layers(arrows, [node for node in start if node in arrows])
+    return {node for layer in islice(layers, int(hops) + 1 if hops else None) for node in layer}

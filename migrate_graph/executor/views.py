@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.authoring import ViewMigrationManager
 from migrate_graph.core.events import Observer
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
 
@@ -34,7 +35,7 @@ class RunViews:
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
-        block = self._graph.view_block(type(manager).__name__, applied=self._applied, running=self._name)
+        block = Timeline(self._graph).block(type(manager).__name__, applied=self._applied, running=self._name)
         instances: Mapping[str, ViewMigrationManager] = {
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
             for name in (*block.down, *block.up)

@@ -7,9 +7,10 @@ from textwrap import wrap
 from xml.etree import ElementTree as ET
 
 from migrate_graph.core.graph import EdgeKind
+from migrate_graph.core.states import WORDINGS, State
 from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture
-from migrate_graph.render.style import EDGES, LIGHT, STATES, EdgeState, State, edge_colour, edge_width
+from migrate_graph.render.style import EDGES, LIGHT, STATES, EdgeState, edge_colour, edge_width, glyph_of
 
 _SVG = "{http://www.w3.org/2000/svg}"
 # Points: of the 9 pt letters of sub-line and legend.
@@ -57,7 +58,7 @@ def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:
     yield from ((_box_of(kind), kind) for kind in ("migration", "view", "module") if kind in kinds and len(kinds) > 1)
     states = {node.state for node in picture.nodes}
     yield from (
-        (_state_of(state), STATES[state].legend) for state in State if state in states and state is not State.DECLARED
+        (_state_of(state), WORDINGS[state].legend) for state in State if state in states and state is not State.DECLARED
     )
     edges = {edge.kind for edge in picture.edges}
     yield from ((_line_of(kind), EDGES[kind].legend) for kind in EdgeKind if kind in edges)
@@ -102,7 +103,7 @@ def _state_of(state: State) -> _Draw:
             f"{_SVG}text",
             {"x": "13", "y": "12.5", "font-size": "9", "text-anchor": "middle", "fill": style.light.text},
         )
-        glyph.text = style.glyph
+        glyph.text = glyph_of(state)
 
     return draw
 

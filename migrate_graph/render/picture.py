@@ -6,12 +6,17 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, Ordering
-from migrate_graph.core.history import History
-from migrate_graph.core.plan import Plan
-from migrate_graph.core.rules import Finding
-from migrate_graph.render.style import EdgeState, State
+from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
+from migrate_graph.core.model import Migration, View
+from migrate_graph.core.rules.rule import Finding, Severity
+from migrate_graph.core.states import State, States
+from migrate_graph.render.style import EdgeState
+
+if TYPE_CHECKING:
+    from migrate_graph.core.plan import Plan
 
 
 class Question(StrEnum):
@@ -38,6 +43,68 @@ class Grouping(StrEnum):
     """Not at all."""
 
 
+@dataclass(frozen=True)
+class PictureInput:
+    """What a picture is made from: what a command has assessed; nothing is judged or planned here.
+
+    Attributes:
+        graph: what is declared.
+        states: what is known of each node.
+        plan: what would run; None when nothing was planned.
+        findings: what is wrong.
+        ordering: how ties are broken where no plan tells the order.
+    """
+
+    graph: MigrationGraph
+    states: States
+    plan: Plan | None = None
+    findings: tuple[Finding, ...] = ()
+    ordering: Ordering = Ordering.LEGACY
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Every declared migration in the order in which it runs."""
+        return self.plan.order if self.plan and self.plan.order else self.graph.order(self.ordering)
+
+    def declared(self, node: Node) -> Migration | View | None:
+        """Return the declaration of a node; None when there is none."""
+        if node.kind is NodeKind.MIGRATION:
+            return self.graph.migrations.get(node.name)
+        return self.graph.views.get(node.name)
+
+    @cached_property
+    def grave(self) -> tuple[Finding, ...]:
+        """The errors and warnings among the findings."""
+        return tuple(each for each in self.findings if each.severity in {Severity.ERROR, Severity.WARNING})
+
+    @cached_property
+    def codes(self) -> dict[Node, tuple[str, ...]]:
+        """Codes of what is wrong with each node: it is the subject, or a member of a ring, or the unknown name itself."""
+        found: dict[Node, dict[str, None]] = {}
+        for finding in self.grave:
+            ring = (each.subject for each in finding.related) if finding.code in _OF_RINGS else ()
+            for node in (finding.subject, *ring):
+                found.setdefault(node, {})[finding.code] = None
+        for edge in self.graph.edges():
+            for node, other in ((edge.before, edge.after), (edge.after, edge.before)):
+                code = _OF_UNKNOWN_NAMES[edge.kind]
+                if self.declared(node) is None and code in found.get(other, ()):
+                    found.setdefault(node, {})[code] = None
+        return {node: tuple(codes) for node, codes in found.items()}
+
+
+_OF_RINGS = frozenset({"MG101", "MG202"})
+_OF_UNKNOWN_NAMES = {
+    EdgeKind.REQUIRES: "MG102",
+    EdgeKind.USES: "MG201",
+    EdgeKind.REPLACES: "MG201",
+    EdgeKind.SINCE: "MG203",
+    EdgeKind.UNTIL: "MG204",
+    EdgeKind.TOUCHES: "MG208",
+}
+"""The rule that finds an unknown name at the end of an edge."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureOptions:
     """What the user asked for.
@@ -51,7 +118,6 @@ class PictureOptions:
         grouping: see `Grouping`.
         link_template: URL of a source line, with `{file}` and `{line}`; empty for no links.
         limit: how many migrations of a longer plan are drawn; 0 for all.
-        ordering: how ties are broken where no plan tells the order.
     """
 
     title: str = "migrate"
@@ -62,7 +128,6 @@ class PictureOptions:
     grouping: Grouping = Grouping.AUTO
     link_template: str = ""
     limit: int = 100
-    ordering: Ordering = Ordering.LEGACY
 
 
 HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by", "error"})
@@ -169,30 +234,6 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a picture was made from.
-
-    Attributes:
-        graph: what is declared.
-        plan: what would run; None when nothing was planned.
-        history: what the database remembers; None when none was asked.
-        findings: what is wrong.
-        ordering: how ties are broken where no plan tells the order.
-    """
-
-    graph: MigrationGraph
-    plan: Plan | None = None
-    history: History | None = None
-    findings: tuple[Finding, ...] = ()
-    ordering: Ordering = Ordering.LEGACY
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """Every declared migration in the order in which it runs."""
-        return self.plan.order if self.plan and self.plan.order else self.graph.order(self.ordering)
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     """What is drawn.
 
@@ -203,7 +244,6 @@ class Picture:
         nodes: in drawing order: order of the graph, then views, then orphans.
         edges: arrows, sorted.
         links: every edge between the nodes, also those that are not drawn, sorted.
-        about: what it was made from.
         clusters: frames; empty for none.
         left_to_right: direction of time; otherwise top to bottom.
         total: nodes there are, drawn or not.
@@ -217,7 +257,6 @@ class Picture:
     nodes: tuple[PictureNode, ...]
     edges: tuple[PictureEdge, ...]
     links: tuple[Link, ...]
-    about: About
     clusters: tuple[Cluster, ...] = ()
     left_to_right: bool = True
     total: int = 0

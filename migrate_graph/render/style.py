@@ -8,28 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from migrate_graph.core.graph import EdgeKind
-
-
-class State(StrEnum):
-    """What a picture says about a node."""
-
-    DECLARED = "declared"
-    """Nothing is known of it: no database was asked, or it is not asked for now."""
-    APPLIED = "applied"
-    PENDING = "pending"
-    """It will run; of a view: it will be created, rebuilt or retired."""
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    BLOCKED = "blocked"
-    ORPHAN = "orphan"
-    """Named by something and declared nowhere."""
-    CYCLE = "cycle"
-    RETIRED = "retired"
-    """A view whose window is closed, or that handed over to its successor."""
-    ADDED = "added"
-    """Of a change, as the two below: there now, and not in the revision that it is compared with."""
-    CHANGED = "changed"
-    REMOVED = "removed"
+from migrate_graph.core.states import WORDINGS, State
 
 
 class EdgeState(StrEnum):
@@ -52,13 +31,11 @@ class Colours:
 
 @dataclass(frozen=True, slots=True)
 class StateStyle:
-    """How nodes of one state look.
+    """How nodes of one state look; what is said of them stands in `core.states.WORDINGS`.
 
     Attributes:
         light: on a white page.
         dark: on a dark page.
-        glyph: stands before the name; a space when there is nothing to say.
-        legend: what the state means.
         line: of the border: solid, dashed or dotted.
         width: of the border, in points.
         bold: letters.
@@ -68,8 +45,6 @@ class StateStyle:
 
     light: Colours
     dark: Colours
-    glyph: str
-    legend: str
     line: str = "solid"
     width: float = 1.0
     bold: bool = False
@@ -122,58 +97,56 @@ LIGHT: Final = PageStyle("#FFFFFF", "#1F2937", "#5B6472", "#F8FAFC", "#C5CCD6", 
 DARK: Final = PageStyle("#0D1117", "#E6EDF3", "#9AA4B2", "#12171E", "#3A4350", "#6B7685", "#F47BD8")
 
 STATES: Final[dict[State, StateStyle]] = {
-    State.DECLARED: StateStyle(
-        Colours("#FFFFFF", "#5B6472", "#1F2937"), Colours("#0D1117", "#9AA4B2", "#E6EDF3"), " ", "declared"
-    ),
-    State.APPLIED: StateStyle(
-        Colours("#F1F3F5", "#7A8494", "#414B5A"), Colours("#1D232C", "#77818F", "#B6C0CC"), "✓", "applied"
-    ),
+    State.DECLARED: StateStyle(Colours("#FFFFFF", "#5B6472", "#1F2937"), Colours("#0D1117", "#9AA4B2", "#E6EDF3")),
+    State.APPLIED: StateStyle(Colours("#F1F3F5", "#7A8494", "#414B5A"), Colours("#1D232C", "#77818F", "#B6C0CC")),
     State.PENDING: StateStyle(
         Colours("#DCEBFF", "#0B57D0", "#0A3A86"),
         Colours("#0C2D5E", "#6CA8FF", "#CFE3FF"),
-        "▶",
-        "will change (#n = place in the run)",
         width=2.2,
         bold=True,
     ),
     State.FAILED: StateStyle(
         Colours("#B3261E", "#7A120C", "#FFFFFF"),
         Colours("#FF8A7A", "#FFD0C8", "#2B0603"),
-        "✗",
-        "failed",
         width=2.6,
         bold=True,
     ),
     State.INTERRUPTED: StateStyle(
         Colours("#FFFFFF", "#7A120C", "#7A120C"),
         Colours("#0D1117", "#FFD0C8", "#FFD0C8"),
-        "!",
-        "interrupted: a human must decide",
         line="dashed",
         width=2.6,
+        bold=True,
+    ),
+    State.RUNNING: StateStyle(
+        Colours("#E4E0FF", "#4B3FB0", "#2C2372"),
+        Colours("#221C57", "#A79BFF", "#DDD8FF"),
+        line="dashed",
+        width=2.2,
+        bold=True,
+    ),
+    State.DOWN: StateStyle(
+        Colours("#B3261E", "#7A120C", "#FFFFFF"),
+        Colours("#FF8A7A", "#FFD0C8", "#2B0603"),
+        line="dashed",
+        width=3.0,
         bold=True,
     ),
     State.BLOCKED: StateStyle(
         Colours("#FFF0C2", "#9A6700", "#573A00"),
         Colours("#3F2C00", "#E3A72F", "#FFE7B3"),
-        "⊘",
-        "blocked by another",
         line="dashed",
         width=1.8,
     ),
     State.ORPHAN: StateStyle(
         Colours("#FFFFFF", "#1F2937", "#1F2937"),
         Colours("#0D1117", "#E6EDF3", "#E6EDF3"),
-        "?",
-        "named, but not in the code",
         line="dotted",
         width=1.8,
     ),
     State.CYCLE: StateStyle(
         Colours("#FBE3F4", "#99147E", "#6B0B57"),
         Colours("#4A0F3D", "#F47BD8", "#FFD6F3"),
-        "↻",
-        "in a cycle",
         width=1.8,
         bold=True,
         double=True,
@@ -181,32 +154,32 @@ STATES: Final[dict[State, StateStyle]] = {
     State.RETIRED: StateStyle(
         Colours("#FFFFFF", "#8B95A5", "#5B6472"),
         Colours("#0D1117", "#6B7685", "#9AA4B2"),
-        "–",  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
-        "retired view",
         line="dashed",
         struck=True,
     ),
     State.ADDED: StateStyle(
         Colours("#DDF4E4", "#1A7F37", "#0B4F22"),
         Colours("#0B3A1C", "#57C27A", "#C9F2D6"),
-        "+",
-        "added",
         width=2.4,
         bold=True,
     ),
     State.CHANGED: StateStyle(
-        Colours("#FFF0C2", "#9A6700", "#573A00"), Colours("#3F2C00", "#E3A72F", "#FFE7B3"), "~", "changed", width=2.0
+        Colours("#FFF0C2", "#9A6700", "#573A00"), Colours("#3F2C00", "#E3A72F", "#FFE7B3"), width=2.0
     ),
     State.REMOVED: StateStyle(
         Colours("#FFFFFF", "#B3261E", "#7A120C"),
         Colours("#0D1117", "#FF8A7A", "#FFD0C8"),
-        "-",
-        "removed",
         line="dashed",
         width=2.4,
         struck=True,
     ),
 }
+
+
+def glyph_of(state: State) -> str:
+    """Return what stands before the name in a box; nothing in one that has nothing to say."""
+    return "" if state is State.DECLARED else WORDINGS[state].glyph
+
 
 EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
     EdgeKind.REQUIRES: EdgeStyle("#3F4957", "#AEB8C4", "solid", "normal", 1.4, 8, "requires (runs first → runs after)"),

@@ -28,12 +28,13 @@ def finding_document(finding: Finding) -> dict[str, object]:
         "code": finding.code,
         "rule": finding.rule,
         "severity": str(finding.severity),
-        "subject": finding.subject,
+        "subject": finding.subject.name,
+        "subject_kind": str(finding.subject.kind),
         "message": finding.message,
         "hint": finding.hint,
         **place_document(finding.source),
         "related": [
-            {"subject": related.subject, "message": related.message, **place_document(related.source)}
+            {"subject": related.subject.name, "message": related.message, **place_document(related.source)}
             for related in finding.related
         ],
         "fingerprint": fingerprint(finding),

@@ -39,14 +39,14 @@ def _cases(report: Report) -> list[tuple[Subject, list[Finding]]]:
     for case in cases:
         by_name.setdefault(case[0].name, []).append(case)
     for finding in report.findings:
-        namesakes = by_name.get(finding.subject, [])
+        namesakes = [case for case in by_name.get(finding.subject.name, []) if case[0].kind == finding.subject.kind]
         chosen = next((case for case in namesakes if case[0].source == finding.source), None)
         chosen = chosen or (namesakes[0] if namesakes else None)
         if chosen is None:  # a file, a ledger row: judged, but not declared
             place = finding.source or SourceLocation(report.path, 1)
-            chosen = (Subject("other", finding.subject, place.path, place), [])
+            chosen = (Subject(finding.subject.kind, finding.subject.name, place.path, place), [])
             cases.append(chosen)
-            by_name[finding.subject] = [chosen]
+            by_name.setdefault(finding.subject.name, []).append(chosen)
         chosen[1].append(finding)
     return cases
 

@@ -68,7 +68,12 @@ class Report:
 
 def fingerprint(finding: Finding) -> str:
     """Identify a finding by its code and names, so that it stays the same when lines move."""
-    names = [finding.code, finding.subject, finding.message, *(related.subject for related in finding.related)]
+    names = [
+        finding.code,
+        finding.subject.name,
+        finding.message,
+        *(related.subject.name for related in finding.related),
+    ]
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -56,15 +56,15 @@ def _sarif_result(finding: Finding, codes: list[str], report: Report) -> dict[st
         "ruleIndex": codes.index(finding.code),
         "level": _SARIF_LEVELS[finding.severity],
         "message": {"text": legible(finding.message + hint)},
-        "locations": [_sarif_location(finding.source, finding.subject, report)],
+        "locations": [_sarif_location(finding.source, finding.subject.name, report)],
         "partialFingerprints": {"migrateGraph/v1": fingerprint(finding)},
     }
     if finding.related:
         result["relatedLocations"] = [
             {
                 "id": number,
-                **_sarif_location(related.source, related.subject, report),
-                "message": {"text": legible(f"'{related.subject}' {related.message}")},
+                **_sarif_location(related.source, related.subject.name, report),
+                "message": {"text": legible(f"'{related.subject.name}' {related.message}")},
             }
             for number, related in enumerate(finding.related, start=1)
         ]

@@ -47,7 +47,7 @@ def text_of(finding: Finding, report: Report, paint: Paint) -> str:
 
 def _related_text(related: Related) -> str:
     where = f"{one_line(str(related.source))}  " if related.source else ""
-    return f"{where}'{one_line(related.subject)}' {one_line(related.message)}"
+    return f"{where}'{one_line(related.subject.name)}' {one_line(related.message)}"
 
 
 def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
@@ -69,10 +69,10 @@ def _pointed_at(
     finding: Finding, source: SourceLocation, text_at: Callable[[int], str]
 ) -> tuple[SourceLocation, tuple[int, int] | None]:
     """Find the name that the finding is about: first one that the declaration mentions, else the declared name itself."""
-    mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject]
+    mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject.name]
     around = [*_decorator_lines(source.line, text_at), source.line, *_class_lines(source.line, text_at)]
     searched = [(name, line) for name in dict.fromkeys(mentioned) for line in around]
-    for name, line in (*searched, (finding.subject, source.line)):
+    for name, line in (*searched, (finding.subject.name, source.line)):
         # A whole word: the migration `b` is not the end of the parameter `db`.
         if found := re.search(rf"(?<!\w){re.escape(one_line(name))}(?!\w)", text_at(line)):
             return SourceLocation(source.path, line), found.span()

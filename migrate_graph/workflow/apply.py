@@ -23,6 +23,7 @@ from migrate_graph.core.events import (
     Warned,
 )
 from migrate_graph.core.model import Migration
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import (
     DatabaseError,
@@ -36,9 +37,10 @@ from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted
 from migrate_graph.redis_cache import check_address, flush
+from migrate_graph.workflow.assessment import Selection, assess
 from migrate_graph.workflow.locked import locked
-from migrate_graph.workflow.plan import Selection, make_plan
-from migrate_graph.workflow.project import Project, Reading, refuse_errors
+from migrate_graph.workflow.plan import make_plan
+from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -79,7 +81,9 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
-    refuse_errors(project, doing="apply")  # told without a database, and the graph does not change under the lock
+    assess(project).refuse_errors(
+        doing="apply"
+    )  # told without a database, and the graph does not change under the lock
     flag = _flag(config)
     if config.redis_host:
         check_address(config.redis_host)
@@ -223,7 +227,7 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer, int
     if not history.views_down:
         return Reading(history=history, database=backend.label)
     graph = project.graph
-    living = graph.live_views(history.applied)
+    living = Timeline(graph).living(history.applied)
     work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
     try:
         with interruption.stopping(work.cancel), user_imports(project.imports):

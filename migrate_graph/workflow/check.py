@@ -1,75 +1,18 @@
-"""Judge: every finding at once, the page of a rule, and what a change does to the graph."""
+"""Judge: the findings as a report, and the page of a rule."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from migrate_graph.core.graph import MigrationGraph
-from migrate_graph.core.rules import RULES, Finding, Rule, check
-from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.core.rules import RULES, Rule
+from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.reports.report import Report, Subject
-from migrate_graph.workflow.plan import select_nodes
-from migrate_graph.workflow.project import Project, Reading, rule_settings
-
-_CODES = re.compile(r"\s*MG\d*\s*(,\s*MG\d*\s*)*,?\s*", re.IGNORECASE)
+from migrate_graph.workflow.assessment import Assessment
+from migrate_graph.workflow.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What the rules say.
-
-    Attributes:
-        findings: worst first.
-        exit_code: 3 when there are errors, else 0.
-    """
-
-    findings: tuple[Finding, ...]
-    exit_code: int
-
-
-def check_project(
-    project: Project,
-    reading: Reading | None = None,
-    *,
-    base: MigrationGraph | None = None,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    strict: bool = False,
-) -> Judged:
-    """Judge the graph, and with a reading its history too.
-
-    Args:
-        project: what is judged.
-        reading: what the database remembers; None leaves the history rules out.
-        base: the graph before a change; None leaves the rules that compare out.
-        select: only these codes (`MG101`, `MG1,MG2`), and only findings about these nodes (`+billing_*`, as `plan` takes them).
-        ignore: not these codes, on top of the configured ones.
-        strict: warnings count as errors.
-
-    Raises:
-        UsageError: a code is unknown, or a selector means nothing.
-    """
-    history = reading.history if reading is not None else None
-    codes = _codes_in(each for each in select if _CODES.fullmatch(each))
-    selectors = [each for each in select if not _CODES.fullmatch(each)]
-    settings = rule_settings(project, select=codes, ignore=_codes_in(ignore), strict=strict)
-    findings = check(project.graph, history, base=base, ordering=project.ordering, settings=settings)
-    if selectors:
-        meant = {node.name for node in select_nodes(project, reading or Reading(), selectors)}
-        findings = tuple(
-            each
-            for each in findings
-            if not meant.isdisjoint({each.subject, *(other.subject for other in each.related)})
-        )
-    errors = any(finding.severity == "error" for finding in findings)
-    return Judged(findings, ExitCode.INVALID_GRAPH if errors else ExitCode.OK)
-
-
-def report_of(project: Project, found: Judged, *, picture: str = "") -> Report:
+def report_of(found: Assessment, *, picture: str = "") -> Report:
     """Return the findings with everything that a format needs to know besides."""
+    project = found.project
     registry = project.registry
     return Report(
         findings=found.findings,
@@ -84,11 +27,6 @@ def report_of(project: Project, found: Judged, *, picture: str = "") -> Report:
         line_of=project.line_of,
         picture=picture,
     )
-
-
-def _codes_in(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the codes of rules in what was typed: `mg101,MG2` are two."""
-    return tuple(code.strip().upper() for each in words for code in each.split(",") if code.strip())
 
 
 def _shown(project: Project) -> str:

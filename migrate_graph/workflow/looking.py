@@ -12,13 +12,13 @@ import networkx as nx
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
-from migrate_graph.core.history import Attempt, Status
+from migrate_graph.core.history import Attempt
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.plan import Plan
+from migrate_graph.core.states import NodeState, State
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
-from migrate_graph.workflow.plan import make_plan
+from migrate_graph.workflow.assessment import Assessment, assess
 from migrate_graph.workflow.project import Project, Reading, require_name, unknown_name
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class MigrationState:
     """
 
     name: str
-    status: Status
+    status: State
     when: datetime | None = None
     duration: float | None = None
     commits: int = 0
@@ -96,80 +96,56 @@ class StatusReport:
         """Who is at work on the database just now."""
         return self.reading.lock_holder
 
-    def count(self, status: Status) -> int:
+    def count(self, status: State) -> int:
         """Return how many migrations have this status."""
         return sum(state.status is status for state in self.migrations)
 
 
 def read_status(project: Project, reading: Reading) -> StatusReport:
     """Return what is known of every migration and view."""
-    plan = make_plan(project, reading)
+    found = assess(project, reading)
     return StatusReport(
-        migrations=tuple(_migration_states(project, reading, plan)),
-        views=tuple(_view_states(project, reading)),
+        migrations=tuple(
+            _migration_state(project, node.name, known)
+            for node, known in found.states.items()
+            if node.kind is NodeKind.MIGRATION
+            and (known.recorded or known.attempt or node.name in found.graph.migrations)
+        ),
+        views=tuple(_view_state(found, view) for view in found.graph.views.values()),
         reading=reading,
     )
 
 
-def _migration_states(project: Project, reading: Reading, plan: Plan) -> Iterator[MigrationState]:
-    history = reading.history
-    statuses, attempts = history.statuses(), history.last_attempts()
-    if reading.lock_holder is not None and history.attempts:
-        newest = history.attempts[-1].name  # what a run that holds the lock is at work on, once it has committed
-        if statuses.get(newest) is Status.INTERRUPTED:
-            statuses[newest] = Status.RUNNING
-    blocked = {each.migration.name: each.by for each in plan.blocked}
-    late = {step.migration.name for step in plan.steps if step.reason.late}
-    for name in (*plan.order, *plan.orphans):
-        migration = project.graph.migrations.get(name)
-        status = statuses.get(name, Status.PENDING) if migration else Status.ORPHAN
-        waits_for = [other for other in blocked.get(name, ()) if other != name]
-        if waits_for and status in {Status.PENDING, Status.FAILED}:
-            status = Status.BLOCKED
-        record, attempt = history.records.get(name), attempts.get(name)
-        yield MigrationState(
-            name=name,
-            status=status,
-            when=_when(attempt) or (record.updated if record else None),
-            duration=attempt.duration if attempt else None,
-            commits=attempt.commits if attempt and status in {Status.FAILED, Status.INTERRUPTED, Status.RUNNING} else 0,
-            detail=f"waits for {', '.join(waits_for)}"
-            if status is Status.BLOCKED
-            else (attempt.error if attempt else ""),
-            late=name in late,
-            changed=status is Status.APPLIED and _changed(migration, attempt),
-            source=migration.source if migration else None,
-        )
+def _migration_state(project: Project, name: str, known: NodeState) -> MigrationState:
+    migration = project.graph.migrations.get(name)
+    waits_for = f"waits for {', '.join(known.waits_for)}" if known.waits_for else ""
+    return MigrationState(
+        name=name,
+        status=known.state,
+        when=known.when,
+        duration=known.duration,
+        commits=known.commits,
+        detail="; ".join(each for each in (waits_for, known.error or known.remark) if each),
+        late=known.late,
+        changed=known.changed,
+        source=migration.source if migration else None,
+    )
 
 
-def _when(attempt: Attempt | None) -> datetime | None:
-    return (attempt.finished or attempt.started) if attempt else None
-
-
-def _changed(migration: Migration | None, attempt: Attempt | None) -> bool:
-    if migration is None or attempt is None or not attempt.fingerprint or not migration.facts.fingerprint:
-        return False
-    return migration.facts.fingerprint != attempt.fingerprint
-
-
-def _view_states(project: Project, reading: Reading) -> Iterator[ViewState]:
-    applied = reading.history.applied
-    moment = project.graph.moment(applied=applied)
-    down = {stored.manager for stored in reading.history.views_down}
-    for name, view in project.graph.views.items():
-        made = reading.presences.get(name)
-        lives = moment.active(name)
-        successor = moment.active_version(name)
-        yield ViewState(
-            name=name,
-            lives=lives,
-            down=name in down,
-            view=view,
-            retired=view.until in applied,
-            replaced_by=successor if successor != name and moment.in_window(name) else None,
-            missing=made.missing if made and lives else (),  # what lives no longer is not missed
-            changed=made.changed if made and lives else (),
-        )
+def _view_state(found: Assessment, view: View) -> ViewState:
+    known = found.states[Node(NodeKind.VIEW, view.name)]
+    reading = found.reading
+    made = reading.presences.get(view.name) if known.applied else None  # what lives no longer is not missed
+    return ViewState(
+        name=view.name,
+        lives=known.applied,
+        down=any(stored.manager == view.name for stored in reading.history.views_down),
+        view=view,
+        retired=view.until in reading.history.applied,
+        replaced_by=known.replaced_by,
+        missing=made.missing if made else (),
+        changed=made.changed if made else (),
+    )
 
 
 # -- show and log ----------------------------------------------------------------------------------------------------

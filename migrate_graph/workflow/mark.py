@@ -5,10 +5,14 @@ from __future__ import annotations
 import uuid
 
 from migrate_graph.core.events import Observer
-from migrate_graph.core.history import Status
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.history import AttemptState
+from migrate_graph.core.states import NodeState, State, standing_of
 from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project, unknown_name
+
+_UNDECIDED = frozenset({AttemptState.RUNNING, AttemptState.FAILED})
 
 
 def mark(
@@ -41,12 +45,13 @@ def resolve(project: Project, name: str, *, applied: bool, reason: str, observer
     """
     with locked(project.config, observer) as (backend, _, _):
         history = backend.read_history()
-        attempt, status = history.last_attempts().get(name), history.statuses().get(name, Status.PENDING)
+        attempt = history.last_attempts().get(name)
         if attempt is None and name not in project.graph.migrations:
             raise unknown_name(project, name)
-        if attempt is None or status not in {Status.INTERRUPTED, Status.FAILED}:
+        if attempt is None or attempt.state not in _UNDECIDED or name in history.applied:
+            known = standing_of(project.graph, history).get(Node(NodeKind.MIGRATION, name), NodeState(State.ORPHAN))
             hint = "migrate mark writes a record whatever the state is"
-            raise UsageError(f"'{name}' is {status}: there is nothing to decide", hint=hint)
+            raise UsageError(f"'{name}' is {known.state}: there is nothing to decide", hint=hint)
         backend.prepare()
         done = backend.resolve(name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()))
         if not done:

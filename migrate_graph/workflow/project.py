@@ -11,10 +11,10 @@ from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Registry, View
-from migrate_graph.core.rules import Finding, RuleSettings, check
-from migrate_graph.errors import InvalidGraph, UsageError
+from migrate_graph.core.rules import RuleSettings
+from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
-from migrate_graph.messages import counted, did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class Reading:
     lock_holder: LockHolder | None = None
     presences: Mapping[str, ViewPresence] = field(default_factory=dict)
 
+    @property
+    def was_read(self) -> bool:
+        """Whether a database was read: the empty history of one that nothing was applied to counts, none at all does not."""
+        return bool(self.database) or not self.note
+
 
 def open_project(config: Config, path: Path | None = None, *, root: Path | None = None) -> Project:
     """Load the migrations and build their graph; nothing is judged and no database is asked.
@@ -129,30 +134,6 @@ def rule_settings(
     )
 
 
-def refuse_errors(project: Project, *, doing: str) -> tuple[Finding, ...]:
-    """Judge the graph before it is used; give the findings that do not stop it.
-
-    What the database remembers is not judged here: an orphan record must not stop a deployment (edwh-migrate runs on), and an
-    interrupted migration stops only what requires it.
-
-    Args:
-        project: what is judged.
-        doing: what is refused, for the message (`plan`, `apply`).
-
-    Raises:
-        InvalidGraph: there are errors.
-    """
-    findings = check(project.graph, ordering=project.ordering, settings=rule_settings(project))
-    errors = sum(finding.severity == "error" for finding in findings)
-    if errors:
-        raise InvalidGraph(
-            f"{doing} refused: the graph has {counted(errors, 'error')}",
-            findings=findings,
-            hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
-        )
-    return findings
-
-
 def database_settings(config: Config, *, connect_wait: float | None = None) -> Settings:
     """Return what the database room needs to know of the settings."""
     from migrate_graph.database import Settings
@@ -182,7 +163,7 @@ def read_history(
         config: the settings.
         offline: do not ask the database, even when one is configured.
         observer: told while the database is waited for.
-        closely: also ask who holds the lock, and what has become of these views.
+        closely: also ask, whatever the history, who holds the lock, and what has become of these views.
 
     Raises:
         DatabaseUnreachable: it is configured and does not answer.
@@ -197,10 +178,14 @@ def read_history(
     with open_backend(database_settings(config, connect_wait=wait), observer=observer) as backend:
         if not backend.has_ledger():
             return Reading(database=backend.label, note="nothing was ever applied to it")
+        history = backend.read_history()
+        holder = backend.lock_holder() if closely is not None or history.is_unfinished else None
+        if history.is_unfinished and holder is None:
+            history = backend.read_history()  # what was at work on it may have ended between the two
         return Reading(
-            history=backend.read_history(),
+            history=history,
             database=backend.label,
-            lock_holder=backend.lock_holder() if closely is not None else None,
+            lock_holder=holder,
             presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
         )
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph.core.events import Event, Outcome, Result, RunFinished, ignore_events
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.plan import Plan, Reason, ReasonKind, Step
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.database.scratch import same_definition, views_of
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
+from migrate_graph.workflow.assessment import Selection
 from migrate_graph.workflow.locked import locked
-from migrate_graph.workflow.plan import Selection
 from migrate_graph.workflow.project import Project
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
     """
     with locked(project.config, ignore_events) as (backend, lock, interruption):
         history = backend.read_history()
-        living = project.graph.live_views(history.applied)
+        living = Timeline(project.graph).living(history.applied)
         views = [view for name, view in project.graph.views.items() if name in living]
         rebuilds = [_Rebuild(view) for view in views]
         executor = Executor(

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 from migrate_graph.core.events import Observer
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import ConfigError, UsageError
 from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project, database_settings
@@ -38,7 +39,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
     if not project.config.has_database:
         raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
     with open_backend(database_settings(project.config), observer=observer) as backend:
-        living = project.graph.live_views(backend.read_history().applied)
+        living = Timeline(project.graph).living(backend.read_history().applied)
         # Of two versions of a view the living one is what others use: it comes last.
         views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)
         managers = {name: ManagerName(module_of(view.module), name, view.manager) for name, view in views}

@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable
 
-from drawing import graph_of, history_of
+from drawing import drawn, graph_of, history_of
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.plan import build_plan
 from migrate_graph.render import render
-from migrate_graph.render.compose.graph import build_picture
 from migrate_graph.render.picture import PictureOptions
 
 
@@ -35,12 +34,12 @@ def test_the_plan_of_two_thousand_migrations_costs_two_seconds() -> None:
     history = history_of(names[:-40])
 
     def draw() -> None:
-        render(build_picture("plan", graph, build_plan(graph, history), history), "svg")
+        render(drawn("plan", graph, build_plan(graph, history), history), "svg")
 
     assert spent(draw) < 2.0
 
 
 def test_all_of_a_thousand_migrations_cost_ten_seconds() -> None:
     graph, _ = braid(1000)
-    picture = build_picture("graph", graph, options=PictureOptions(everything=True))
+    picture = drawn("graph", graph, options=PictureOptions(everything=True))
     assert spent(lambda: render(picture, "svg")) < 10.0

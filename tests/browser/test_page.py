@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawing import graph_of, history_of, migration_of
+from drawing import drawn, graph_of, history_of, migration_of
 
 from migrate_graph.core.graph import MigrationGraph, build_graph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
 from migrate_graph.render import render
-from migrate_graph.render.compose.graph import build_picture
 from migrate_graph.render.picture import PictureOptions, Question
 from migrate_graph.user_files import SourceLocation
 
@@ -98,7 +97,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = Attempt(1, "m076_20260101_076", "run", AttemptState.FAILED, error='column "vat" already exists')
     history = History({**records, failed.name: Record(failed.name, installed=False)}, (failed,))
     options = PictureOptions(title="shop", link_template="https://code.example/{file}#L{line}")
-    picture = build_picture(Question.PLAN, graph, build_plan(graph, history), history, options=options)
+    picture = drawn(Question.PLAN, graph, build_plan(graph, history), history, options=options)
     path = tmp_path_factory.mktemp("page") / "plan.html"
     path.write_bytes(render(picture, "html"))
     return path
@@ -258,7 +257,7 @@ def test_hostile_names_are_only_text(chromium: Any, tmp_path: Path) -> None:
     )
     graph = build_graph(Registry(migrations))
     history = history_of()
-    picture = build_picture(
+    picture = drawn(
         Question.GRAPH, graph, build_plan(graph, history), history, options=PictureOptions(title=HOSTILE[1])
     )
     path = tmp_path / "page.html"
@@ -276,7 +275,7 @@ def test_hostile_names_are_only_text(chromium: Any, tmp_path: Path) -> None:
 def test_a_picture_by_itself_is_safe_and_dark_too(chromium: Any, tmp_path: Path) -> None:
     graph = graph_of("a < b")
     path = tmp_path / "plan.svg"
-    path.write_bytes(render(build_picture(Question.PLAN, graph, build_plan(graph, History()), History()), "svg"))
+    path.write_bytes(render(drawn(Question.PLAN, graph, build_plan(graph, History()), History()), "svg"))
     context = chromium.new_context(offline=True, color_scheme="dark")
     page = context.new_page()
     page.goto(path.as_uri())
@@ -286,7 +285,7 @@ def test_a_picture_by_itself_is_safe_and_dark_too(chromium: Any, tmp_path: Path)
 
 def test_a_thousand_nodes_are_ready_in_two_seconds(chromium: Any, tmp_path: Path) -> None:
     paths = [" < ".join(f"m{lane}_{number:03d}" for number in range(100)) for lane in range(10)]
-    picture = build_picture(Question.GRAPH, graph_of(*paths), options=PictureOptions(everything=True))
+    picture = drawn(Question.GRAPH, graph_of(*paths), options=PictureOptions(everything=True))
     path = tmp_path / "page.html"
     path.write_bytes(render(picture, "html"))
     visited = Visit(chromium, path)

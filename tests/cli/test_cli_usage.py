@@ -143,7 +143,7 @@ def test_a_fault_of_ours_is_one_line_and_exit_70(shop, monkeypatch: pytest.Monke
     def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError("sum of parts")
 
-    monkeypatch.setattr("migrate_graph.workflow.plan.plan_project", fails)
+    monkeypatch.setattr("migrate_graph.workflow.assessment.assess", fails)
     ran = shop("plan")
     assert ran.code == 70
     assert ran.err.startswith("error: ZeroDivisionError: sum of parts (")
@@ -156,7 +156,7 @@ def test_an_interrupt_outside_of_a_run_is_130(shop, monkeypatch: pytest.MonkeyPa
     def stops(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("migrate_graph.workflow.plan.plan_project", stops)
+    monkeypatch.setattr("migrate_graph.workflow.assessment.assess", stops)
     ran = shop("plan")
     assert (ran.code, ran.err) == (130, "error: stopped\n")
 

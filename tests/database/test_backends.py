@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from migrate_graph.core.events import LockAcquired, LockWaiting, ignore_events
-from migrate_graph.core.history import Status
+from migrate_graph.core.history import AttemptState
 from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.database import BACKENDS, Backend, Settings, Work, application, backend_class, open_backend
 from migrate_graph.database.books.ledger import AttemptKey
@@ -178,7 +178,7 @@ def test_own_commits_are_counted_and_survive(backend: Backend, begin: Any, uri: 
     assert {"first", "second"} <= tables_of(uri)
     assert "third" not in tables_of(uri)
     assert backend.own_commits(key) == 2
-    assert backend.read_history().statuses()["one_1"] is Status.INTERRUPTED
+    assert backend.read_history().last_attempts()["one_1"].state is AttemptState.RUNNING
     assert backend.record_failure(key, error="boom", seconds=1) == 2
     (attempt,) = backend.read_history().attempts
     assert (attempt.state.value, attempt.commits, attempt.error) == ("failed", 2, "boom")

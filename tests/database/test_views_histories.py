@@ -22,7 +22,7 @@ from migrate_graph.core.graph import Ordering, build_graph
 from migrate_graph.errors import ExitCode
 from migrate_graph.loader import build_registry
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
-from migrate_graph.workflow.plan import Selection
+from migrate_graph.workflow.assessment import Selection
 from migrate_graph.workflow.project import Project
 
 

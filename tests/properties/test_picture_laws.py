@@ -2,7 +2,7 @@
 
 import re
 
-from drawing import graph_of
+from drawing import drawn, graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from registries import digraphs, paths_of, registries
@@ -11,11 +11,10 @@ from test_plan_laws import histories
 from migrate_graph.core.graph import EdgeKind, build_graph
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
+from migrate_graph.core.states import State
 from migrate_graph.render import render
-from migrate_graph.render.compose.graph import build_picture
 from migrate_graph.render.formats.lanes import to_lines
 from migrate_graph.render.picture import Picture, PictureOptions, Question
-from migrate_graph.render.style import State
 
 QUICK = ("dot", "mermaid", "markdown", "json", "graphml", "text")
 
@@ -23,9 +22,9 @@ QUICK = ("dot", "mermaid", "markdown", "json", "graphml", "text")
 def picture_for(registry: Registry, data: st.DataObject, question: Question) -> Picture:
     graph = build_graph(registry)
     if question is Question.GRAPH and data.draw(st.booleans()):
-        return build_picture(question, graph)
+        return drawn(question, graph)
     history = data.draw(histories(list(graph.migrations)))
-    return build_picture(question, graph, build_plan(graph, history), history)
+    return drawn(question, graph, build_plan(graph, history), history)
 
 
 @given(registries(cyclic=True), st.data(), st.sampled_from(Question))
@@ -61,7 +60,7 @@ def test_every_changed_view_is_explained_by_an_arrow(registry: Registry, data: s
     graph = build_graph(registry)
     history = data.draw(histories(list(graph.migrations)))
     plan = build_plan(graph, history)
-    picture = build_picture(Question.PLAN, graph, plan, history)
+    picture = drawn(Question.PLAN, graph, plan, history)
     running = {f"m.{step.migration.name}" for step in plan.steps}
     related: dict[str, set[str]] = {}
     for edge in picture.edges:
@@ -78,7 +77,9 @@ def test_every_changed_view_is_explained_by_an_arrow(registry: Registry, data: s
         front += fresh
     changed = {node.key for node in picture.nodes if node.kind == "view" and node.state is State.PENDING}
     assert changed == {
-        f"v.{view}" for step in plan.steps for view in (*step.views_down, *step.views_up, *step.creates, *step.retires)
+        f"v.{view}"
+        for step in plan.steps
+        for view in (*step.views.down, *step.views.up, *step.views.new, *step.views.retired)
     } - {node.key for node in picture.nodes if node.state is State.CYCLE}
     assert changed <= explained
 
@@ -140,6 +141,6 @@ class Drawing:
 @given(digraphs(cyclic=False))
 def test_lanes_read_back_to_the_reduced_edges(requires: dict[str, list[str]]) -> None:
     graph = graph_of(*paths_of(requires), declared=list(requires))
-    picture = build_picture(Question.GRAPH, graph, options=PictureOptions(title="t"))
+    picture = drawn(Question.GRAPH, graph, options=PictureOptions(title="t"))
     lines = [line.text for line in to_lines(picture, width=200)]
     assert Drawing(lines[lines.index("") + 1 :]).edges() == set(graph.reduced_requires())

@@ -11,6 +11,7 @@ from migrate_graph.core.graph import MigrationGraph, build_graph
 from migrate_graph.core.history import History, Record
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import Step, build_plan
+from migrate_graph.core.timeline import Timeline
 
 
 class Described:
@@ -70,7 +71,7 @@ def test_a_block_is_what_the_description_says(registry: Registry, data: st.DataO
     opened = data.draw(st.lists(st.sampled_from([*graph.views, "Nowhere"]), max_size=2, unique=True))
     described = Described(graph, applied, running)
     affected = described.affected(name for name in opened if name in graph.views)
-    block = graph.view_block(*opened, applied=applied, running=running)
+    block = Timeline(graph).block(*opened, applied=applied, running=running)
     handed_over = {name for name in affected if not described.active(name)}
     assert sorted(block.up) == sorted(affected - handed_over)
     assert sorted(block.down) == sorted(name for name in affected if graph.views[name].replaces not in handed_over)
@@ -94,9 +95,9 @@ def run(existing: set[str], steps: Iterable[Step]) -> set[str]:
     """Do to a set of relations what steps do to a database."""
     existing = set(existing)
     for step in steps:
-        existing -= set(step.views_down)
-        existing |= set(step.views_up)
-        existing -= set(step.retires)
+        existing -= set(step.views.down)
+        existing |= set(step.views.up)
+        existing -= set(step.views.retired)
     return existing
 
 
@@ -106,7 +107,7 @@ def test_from_every_prefix_the_same_views_live_at_the_end(registry: Registry) ->
     whole = build_plan(graph, History())
     assert [step.migration.name for step in whole.steps] == list(graph.order())
     at_the_end = run(set(), whole.steps)
-    moment = graph.moment(applied=set(graph.migrations))
+    moment = Timeline(graph).moment(applied=set(graph.migrations))
     assert all(moment.in_window(name) for name in at_the_end)
     for length in range(len(whole.steps) + 1):
         done = {step.migration.name: Record(step.migration.name, installed=True) for step in whole.steps[:length]}
@@ -121,5 +122,5 @@ def test_living_is_the_window_without_a_living_successor(registry: Registry) -> 
     applied: set[str] = set()
     for name in graph.order():
         described = Described(graph, applied, running="")
-        assert graph.live_views(applied) == {view for view in graph.views if described.active(view)}
+        assert Timeline(graph).living(applied) == {view for view in graph.views if described.active(view)}
         applied.add(name)

@@ -182,7 +182,7 @@ graph = graph_of(
 )
 print(graph.order(), graph.cycles(), list(graph.edges()), graph.redundant_requires)
 plan = build_plan(graph, history_of("a gone"))
-print([(step.migration.name, step.views_down, step.views_up) for step in plan.steps], plan.blocked)
+print([(step.migration.name, step.views.down, step.views.up) for step in plan.steps], plan.blocked)
 print(check(graph, history_of("a gone")))
 """
 

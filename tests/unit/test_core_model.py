@@ -1,8 +1,8 @@
 import pytest
-from drawing import history_of, migration_of, view_of
+from drawing import migration_of, view_of
 
 from migrate_graph.core.events import Outcome, Result, RunFinished, Warned, ignore_events
-from migrate_graph.core.history import Attempt, AttemptState, History, Record, Status
+from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, sequence_of
 from migrate_graph.user_files import SourceLocation
 
@@ -59,37 +59,6 @@ def test_a_place_reads_as_editors_read_it() -> None:
 
 def test_the_empty_history_is_a_history() -> None:
     assert History().applied == frozenset()
-    assert History().statuses() == {}
-
-
-def test_states_add_up() -> None:
-    history = history_of("a b", failed="c d", interrupted="b e")
-    assert history.applied == {"a", "b"}
-    assert history.statuses() == {
-        "a": Status.APPLIED,
-        # A record wins over a journal row that nobody closed: 2.1.0 may have applied it since.
-        "b": Status.APPLIED,
-        "c": Status.FAILED,
-        "d": Status.FAILED,
-        "e": Status.INTERRUPTED,
-    }
-
-
-@pytest.mark.parametrize(
-    ("state", "status"),
-    [
-        (AttemptState.RUNNING, Status.INTERRUPTED),
-        (AttemptState.FAILED, Status.FAILED),
-        (AttemptState.RESOLVED, Status.PENDING),
-        (AttemptState.MARKED, Status.PENDING),
-        (AttemptState.APPLIED, Status.FAILED),
-    ],
-)
-def test_the_last_attempt_tells_what_the_record_does_not(state: AttemptState, status: Status) -> None:
-    attempts = (Attempt(1, "a", "run", AttemptState.RUNNING), Attempt(2, "a", "run", state))
-    history = History(records={"a": Record("a", installed=False)}, attempts=attempts)
-    assert history.last_attempts() == {"a": attempts[1]}
-    assert history.statuses() == {"a": status}
 
 
 def test_how_a_run_ended() -> None:

@@ -1,7 +1,8 @@
 from drawing import graph_of, history_of
 
-from migrate_graph.core.history import History, Status
+from migrate_graph.core.history import History
 from migrate_graph.core.plan import Plan, ReasonKind, build_plan
+from migrate_graph.core.states import State
 
 
 def steps(plan: Plan) -> list[str]:
@@ -22,7 +23,7 @@ def test_everything_runs_from_nothing() -> None:
 def test_applied_ones_do_not_run_and_failed_ones_run_again() -> None:
     plan = build_plan(graph_of("a < b"), history_of("a", failed="b"))
     assert plan.applied == ("a",)
-    assert [(step.migration.name, step.reason.status) for step in plan.steps] == [("b", Status.FAILED)]
+    assert [(step.migration.name, step.reason.status) for step in plan.steps] == [("b", State.FAILED)]
 
 
 def test_the_reason_names_the_requirements_that_others_do_not_imply() -> None:
@@ -45,8 +46,6 @@ def test_an_interrupted_migration_blocks_itself_and_what_is_behind_it() -> None:
     assert steps(plan) == ["x"]
     assert blocked(plan) == {"a": ("a",), "b": ("a",), "c": ("b",)}
     assert plan.interrupted == ("a",)
-    assert plan.blocked_by("c") == ("b",)
-    assert plan.blocked_by("x") == ()
 
 
 def test_own_commits_of_a_failed_migration_need_a_decision_only_when_asked() -> None:
@@ -109,7 +108,9 @@ def test_views_are_followed_step_by_step() -> None:
         },
     )
     plan = build_plan(graph, History())
-    told = {step.migration.name: (step.views_down, step.views_up, step.creates, step.retires) for step in plan.steps}
+    told = {
+        step.migration.name: (step.views.down, step.views.up, step.views.new, step.views.retired) for step in plan.steps
+    }
     assert told == {
         "create": ((), ("Totals", "Report"), ("Totals", "Report"), ()),
         "widen": (("Report", "Totals"), ("Totals", "Report"), (), ()),
@@ -122,13 +123,13 @@ def test_views_are_followed_step_by_step() -> None:
 
 def test_a_view_that_never_was_does_not_retire() -> None:
     plan = build_plan(graph_of("a", views={"V": {"until": "a"}}), History())
-    assert plan.steps[0].retires == ()
+    assert plan.steps[0].views.retired == ()
 
 
 def test_a_window_opened_by_a_recorded_name_that_nothing_declares_is_open() -> None:
     graph = graph_of("a", migrations={"a": {"touches": ["V"]}}, views={"V": {"since": "gone"}})
-    assert build_plan(graph, History()).steps[0].views_up == ()
-    assert build_plan(graph, history_of("gone")).steps[0].views_up == ("V",)
+    assert build_plan(graph, History()).steps[0].views.up == ()
+    assert build_plan(graph, history_of("gone")).steps[0].views.up == ("V",)
 
 
 def test_a_plan_finds_its_steps() -> None:

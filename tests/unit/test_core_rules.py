@@ -7,7 +7,7 @@ import pytest
 from drawing import graph_of, history_of, migration_of, registry_of, view_of
 
 from migrate_graph.core.comparison import compare
-from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import BodyKind, Registry, UnreachedFile
 from migrate_graph.core.rules import RULES, Context, Finding, Hit, Related, RuleSettings, Severity, check, rule
@@ -25,7 +25,7 @@ def judged(code: str, graph: MigrationGraph, history: History | None = None, **v
 
 
 def told(code: str, graph: MigrationGraph, history: History | None = None, **values: Any) -> list[tuple[str, str, str]]:
-    return [(each.subject, each.message, each.hint) for each in judged(code, graph, history, **values)]
+    return [(each.subject.name, each.message, each.hint) for each in judged(code, graph, history, **values)]
 
 
 def named(size: int) -> str:
@@ -461,8 +461,8 @@ def test_d27_a_cycle_is_told_edge_by_edge_and_names_nothing_behind_it() -> None:
     (finding,) = [each for each in check(graph) if each.severity is Severity.ERROR]
     assert finding.source == SourceLocation("migrations.py", 1)
     assert finding.related == (
-        Related("a", "requires 'b'", SourceLocation("migrations.py", 1)),
-        Related("b", "requires 'a'", SourceLocation("migrations.py", 11)),
+        Related(Node(NodeKind.MIGRATION, "a"), "requires 'b'", SourceLocation("migrations.py", 1)),
+        Related(Node(NodeKind.MIGRATION, "b"), "requires 'a'", SourceLocation("migrations.py", 11)),
     )
     assert "innocent" not in f"{finding}"
 
@@ -535,7 +535,7 @@ def test_a_window_that_only_the_tie_break_empties_is_empty_and_one_it_fills_is_u
     fields = {"V": {"since": "s", "until": "u"}}
     empty = graph_of(declared=["u", "s"], views=fields)
     filled = graph_of(declared=["s", "u"], views=fields)
-    assert [each.subject for each in judged("MG205", empty)] == ["V"]
+    assert [each.subject.name for each in judged("MG205", empty)] == ["V"]
     assert judged("MG209", empty) == []
     assert judged("MG205", filled) == []
     assert told("MG209", filled) == [
@@ -676,7 +676,7 @@ def test_an_unordered_end_is_told_with_every_migration_that_opens_the_view() -> 
     fields = dict.fromkeys(("m1", "m2"), OPENS)
     (finding,) = judged("MG209", graph_of("m1", "m2", "u", migrations=fields, views={"V": {"until": "u"}}))
     assert finding.message == "only the tie-break orders 'u', the `until` of view 'V', against 'm1' and 'm2'"
-    assert [each.subject for each in finding.related] == ["m1", "m2"]
+    assert [each.subject.name for each in finding.related] == ["m1", "m2"]
 
 
 # History -------------------------------------------------------------------------------------------------------------
@@ -705,7 +705,7 @@ def test_one_commit_is_one_commit() -> None:
 
 def test_findings_come_worst_first_then_by_code_and_place() -> None:
     graph = graph_of("(x) < b", "(x) < a", "c < d < e", "c < e", views={"V": {"until": "gone"}})
-    assert [(each.code, each.subject) for each in check(graph)] == [
+    assert [(each.code, each.subject.name) for each in check(graph)] == [
         ("MG102", "b"),
         ("MG102", "a"),
         ("MG204", "V"),
@@ -753,7 +753,7 @@ def test_a_declaration_ignores_a_rule_for_itself() -> None:
     graph = graph_of(
         "(x) < a", "(x) < b", migrations={"a": ignoring}, views={"V": {"until": "x", "ignore": frozenset({"MG2"})}}
     )
-    assert [(each.code, each.subject) for each in check(graph)] == [("MG102", "b")]
+    assert [(each.code, each.subject.name) for each in check(graph)] == [("MG102", "b")]
 
 
 def test_unknown_rules_are_refused_all_at_once() -> None:

@@ -22,7 +22,7 @@ def graph(*paths: str, views: Mapping[str, Mapping[str, Any]] | None = None, **b
 
 
 def found(before: MigrationGraph, after: MigrationGraph) -> list[tuple[str, str]]:
-    return [(each.code, each.subject) for each in check(after, base=before, settings=SETTINGS)]
+    return [(each.code, each.subject.name) for each in check(after, base=before, settings=SETTINGS)]
 
 
 def test_without_a_base_they_are_silent() -> None:

@@ -2,8 +2,8 @@ import pytest
 from drawing import graph_of, history_of
 
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.plan import build_plan
 from migrate_graph.core.selection import select
+from migrate_graph.core.states import states_of
 from migrate_graph.errors import UsageError
 
 GRAPH = graph_of(
@@ -25,11 +25,11 @@ GRAPH = graph_of(
         "shared": {"module": "app/views.py"},
     },
 )
-PLAN = build_plan(GRAPH, history_of("a b orphaned", failed="billing_one", interrupted="billing_two"))
+STATES = states_of(GRAPH, history_of("a b orphaned", failed="billing_one", interrupted="billing_two"))
 
 
 def names(*expressions: str, exclude: str | list[str] = ()) -> str:
-    return " ".join(sorted(node.name for node in select(expressions, GRAPH, PLAN, exclude=exclude)))
+    return " ".join(sorted(node.name for node in select(expressions, GRAPH, STATES, exclude=exclude)))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_selectors_mean(expression: str, expected: str) -> None:
 
 def test_no_selector_means_everything() -> None:
     assert names() == names("*") == names("")
-    assert select("a", GRAPH, PLAN) == {Node(NodeKind.MIGRATION, "a")}
+    assert select("a", GRAPH, STATES) == {Node(NodeKind.MIGRATION, "a")}
 
 
 def test_several_add_up_and_exclusions_go() -> None:
@@ -130,7 +130,7 @@ def test_excluding_everything_is_a_fault() -> None:
 @pytest.mark.parametrize("name", ["with space", "a,b", "+a", "tag:x", "sta*r", "", "x:y", "2+a+3"])
 def test_any_name_can_be_selected_as_it_is(name: str) -> None:
     graph = graph_of(migrations={name: {}, "other": {}})
-    plan = build_plan(graph, history_of())
+    states = states_of(graph, history_of())
     if name:
-        assert [node.name for node in select([name], graph, plan)] == [name]
-    assert len(select([], graph, plan)) == 2
+        assert [node.name for node in select([name], graph, states)] == [name]
+    assert len(select([], graph, states)) == 2

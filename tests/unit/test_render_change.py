@@ -7,9 +7,10 @@ from drawing import graph_of
 
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph
+from migrate_graph.core.states import states_of
 from migrate_graph.render import FORMATS, render
 from migrate_graph.render.compose.change import picture_of_change
-from migrate_graph.render.picture import Picture
+from migrate_graph.render.picture import Picture, PictureInput, PictureOptions
 
 
 def graph(path: str, *others: str, **bodies: str) -> MigrationGraph:
@@ -23,7 +24,11 @@ AFTER = graph("a < b < d", "x", a="1", b="9", d="5", x="4")
 
 def change(before: MigrationGraph, after: MigrationGraph) -> Picture:
     found = compare(before=before, after=after)
-    return picture_of_change(found, before=before, after=after, title="shop", revision="main\x1b[31m")
+    given = PictureInput(after, states_of(after))
+    options = PictureOptions(title="shop")
+    return picture_of_change(
+        found, given, before=PictureInput(before, states_of(before)), revision="main\x1b[31m", options=options
+    )
 
 
 def test_the_change_is_drawn_with_what_it_hangs_on() -> None:

@@ -3,22 +3,23 @@
 from typing import Any
 
 import pytest
-from drawing import graph_of, history_of
+from drawing import drawn, graph_of, history_of
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.core.history import History
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
+from migrate_graph.core.states import State
 from migrate_graph.errors import UsageError
-from migrate_graph.render.compose.graph import build_picture, check_link_template
+from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, NEWEST
 from migrate_graph.render.picture import Grouping, Picture, PictureNode, PictureOptions
-from migrate_graph.render.style import EdgeState, State
+from migrate_graph.render.style import EdgeState
 
 
 def picture_of(question: str, graph: MigrationGraph, history: History | None = None, **options: Any) -> Picture:
     plan = None if history is None else build_plan(graph, history)
-    return build_picture(question, graph, plan, history, check(graph, history), options=PictureOptions(**options))
+    return drawn(question, graph, plan, history, check(graph, history), options=PictureOptions(**options))
 
 
 def node_of(picture: Picture, name: str) -> PictureNode:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import networkx as nx
 import pytest
-from drawing import graph_of, history_of, migration_of
+from drawing import drawn, graph_of, history_of, migration_of
 
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.history import History, Record
@@ -24,7 +24,6 @@ from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import UsageError
 from migrate_graph.render import FORMATS, format_of, render
-from migrate_graph.render.compose.graph import build_picture
 from migrate_graph.render.formats.dot import to_dot
 from migrate_graph.render.formats.lanes import to_lines, to_text
 from migrate_graph.render.formats.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT
@@ -91,14 +90,12 @@ def shop() -> Picture:
         "create_orders_20260105_001 create_lines_20260105_002 gone_20200101_001", failed="add_status_20260126_002"
     )
     options = PictureOptions(title="shop · sqlite:///shop.db")
-    return build_picture(
-        Question.PLAN, graph, build_plan(graph, history), history, check(graph, history), options=options
-    )
+    return drawn(Question.PLAN, graph, build_plan(graph, history), history, check(graph, history), options=options)
 
 
 def broken() -> Picture:
     graph = graph_of("x < a < b < a", "(missing) < a", views={"V": {"uses": "W"}, "W": {"uses": "V"}})
-    return build_picture(Question.CHECK, graph, findings=check(graph))
+    return drawn(Question.CHECK, graph, findings=check(graph))
 
 
 def hostile() -> Picture:
@@ -122,9 +119,7 @@ def hostile() -> Picture:
     records = {name: Record(name, installed=True) for name in [HOSTILE[0], *(f"{name} gone" for name in HOSTILE[:3])]}
     history = History(records)
     options = PictureOptions(title="".join(HOSTILE), everything=True, link_template="https://x/{file}#L{line}")
-    return build_picture(
-        Question.GRAPH, graph, build_plan(graph, history), history, check(graph, history), options=options
-    )
+    return drawn(Question.GRAPH, graph, build_plan(graph, history), history, check(graph, history), options=options)
 
 
 @cache
@@ -265,7 +260,7 @@ def test_every_node_says_its_whole_name() -> None:
 
 def test_the_legend_holds_what_occurs_and_no_more() -> None:
     graph = graph_of("a < b")
-    plain = render(build_picture(Question.GRAPH, graph), "svg").decode()
+    plain = render(drawn(Question.GRAPH, graph), "svg").decode()
     assert "requires (runs first" in plain
     for absent in ("touches", "failed", "in a cycle", "octagon", ">view<"):
         assert absent not in plain
@@ -426,27 +421,23 @@ def test_mermaid_keeps_the_count_and_nothing_leaves_its_quotes(make: Any) -> Non
 def test_mermaid_folds_before_the_hosts_refuse() -> None:
     graph = graph_of(" < ".join(f"m{number:03d}" for number in range(200)))
     history = history_of([f"m{number:03d}" for number in range(180)])
-    picture = build_picture(
-        Question.GRAPH, graph, build_plan(graph, history), history, options=PictureOptions(everything=True)
-    )
+    picture = drawn(Question.GRAPH, graph, build_plan(graph, history), history, options=PictureOptions(everything=True))
     mermaid = render(picture, "mermaid").decode()
     assert mermaid.count(":::pending") == 20
     assert ":::applied" not in mermaid
-    large = build_picture(Question.GRAPH, graph, options=PictureOptions(everything=True))
+    large = drawn(Question.GRAPH, graph, options=PictureOptions(everything=True))
     assert "too many for Mermaid" in render(large, "mermaid").decode()
 
 
 def test_mermaid_and_markdown_stay_within_their_limits() -> None:
     names = [f"{'long_name_' * 25}{number:03d}" for number in range(110)]
     graph = graph_of(" < ".join(names))
-    picture = build_picture(Question.PLAN, graph, build_plan(graph, History()), History())
+    picture = drawn(Question.PLAN, graph, build_plan(graph, History()), History())
     assert len(render(picture, "mermaid")) <= MOST_CHARACTERS
     markdown = render(picture, "markdown").decode()
     assert len(markdown) <= MOST_OF_A_COMMENT
     many = graph_of(" < ".join(f"{'long_name_' * 50}{number:03d}" for number in range(400)))
-    picture = build_picture(
-        Question.PLAN, many, build_plan(many, History()), History(), options=PictureOptions(limit=0)
-    )
+    picture = drawn(Question.PLAN, many, build_plan(many, History()), History(), options=PictureOptions(limit=0))
     markdown = render(picture, "markdown").decode()
     assert len(markdown) <= MOST_OF_A_COMMENT
     assert re.search(r"… and \d+ more", markdown)
@@ -465,7 +456,7 @@ def test_markdown_of_hostile_names_is_only_text() -> None:
 def test_json_is_node_link_and_never_cut() -> None:
     graph = graph_of(" < ".join(f"m{number:03d}" for number in range(300)), "m000 < m002")
     history = history_of([f"m{number:03d}" for number in range(290)])
-    document = json.loads(render(build_picture(Question.PLAN, graph, build_plan(graph, history), history), "json"))
+    document = json.loads(render(drawn(Question.PLAN, graph, build_plan(graph, history), history), "json"))
     assert document["schema_version"] == 1
     read = nx.node_link_graph(document, edges="links")
     assert read.number_of_nodes() == 300
@@ -521,20 +512,20 @@ def test_more_lanes_than_help_are_said_in_words() -> None:
         *(f"root < leaf{number:02d} < end{number:02d}" for number in range(20)),
         *(f"mid < end{n:02d}" for n in range(20)),
     )
-    text = to_text(build_picture(Question.GRAPH, wide, options=PictureOptions(everything=True)))
+    text = to_text(drawn(Question.GRAPH, wide, options=PictureOptions(everything=True)))
     assert "after #1" in text
     assert "│" not in text
 
 
 def test_strangers_never_look_like_a_chain() -> None:
-    lines = [line.text for line in to_lines(build_picture(Question.GRAPH, graph_of("a", "b", "c")))]
+    lines = [line.text for line in to_lines(drawn(Question.GRAPH, graph_of("a", "b", "c")))]
     columns = [line.index("○") for line in lines if "○" in line]
     assert all(one != other for one, other in pairwise(columns))
 
 
 def test_two_thousand_nodes_are_written_as_text_in_no_time() -> None:
     wide = graph_of(*(f"root < m{number:04d} < end{number // 50:04d}" for number in range(2000)))
-    picture = build_picture(Question.GRAPH, wide, options=PictureOptions(everything=True))
+    picture = drawn(Question.GRAPH, wide, options=PictureOptions(everything=True))
     started = time.process_time()
     to_text(picture)
     assert time.process_time() - started < 2, "it took 10 s when cutting a note was quadratic"
@@ -543,6 +534,6 @@ def test_two_thousand_nodes_are_written_as_text_in_no_time() -> None:
 def test_the_plan_of_two_thousand_draws_what_runs() -> None:
     graph = graph_of(" < ".join(f"m{number:04d}" for number in range(2000)))
     history = history_of([f"m{number:04d}" for number in range(1960)])
-    picture = build_picture(Question.PLAN, graph, build_plan(graph, history), history)
+    picture = drawn(Question.PLAN, graph, build_plan(graph, history), history)
     assert len(picture.nodes) == 41, "so it takes no longer than a small one"
     assert render(picture, "svg").count(b'class="node migration') == 41

@@ -5,7 +5,8 @@ from itertools import combinations
 import pytest
 
 from migrate_graph.core.graph import EdgeKind
-from migrate_graph.render.style import DARK, EDGES, LIGHT, STATES, EdgeState, PageStyle, State, dark_mode, edge_colour
+from migrate_graph.core.states import WORDINGS, State
+from migrate_graph.render.style import DARK, EDGES, LIGHT, STATES, EdgeState, PageStyle, dark_mode, edge_colour
 
 PAGES = [pytest.param("light", LIGHT, id="light"), pytest.param("dark", DARK, id="dark")]
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
@@ -97,7 +98,7 @@ def test_states_differ_without_any_colour() -> None:
     def cues(state: State) -> dict[str, object]:
         style = STATES[state]
         return {
-            "glyph": style.glyph,
+            "glyph": WORDINGS[state].glyph,
             "line": style.line,
             "width": style.width,
             "bold": style.bold,

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from migrate_graph import reports
+from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.rules import Finding, Related, Severity
 from migrate_graph.errors import UsageError
 from migrate_graph.reports import REPORTS, write_report
@@ -27,21 +28,39 @@ def place(line: int, path: str = "app/billing.py") -> SourceLocation:
     return SourceLocation(path, line)
 
 
+A, B = Node(NodeKind.MIGRATION, "a"), Node(NodeKind.MIGRATION, "b")
 RING = Finding(
-    "MG101", "dependency-cycle", Severity.ERROR, "a", "'a' requires 'b' requires 'a'", "cut it", place(4),
-    (Related("a", "requires 'b'", place(4)), Related("b", "requires 'a'", place(9, "app/other.py"))),
+    "MG101", "dependency-cycle", Severity.ERROR, A, "'a' requires 'b' requires 'a'", "cut it", place(4),
+    (Related(A, "requires 'b'", place(4)), Related(B, "requires 'a'", place(9, "app/other.py"))),
 )  # fmt: skip
 WARNING = Finding(
-    "MG204", "unknown-until", Severity.WARNING, "V", "'V' lives until 'x', which nothing declares", "", place(20)
+    "MG204",
+    "unknown-until",
+    Severity.WARNING,
+    Node(NodeKind.VIEW, "V"),
+    "'V' lives until 'x', which nothing declares",
+    "",
+    place(20),
 )
 REMARK = Finding(
-    "MG105", "redundant-requirement", Severity.INFO, "b", "'b' requires 'a' twice over", "remove it", place(9)
+    "MG105", "redundant-requirement", Severity.INFO, B, "'b' requires 'a' twice over", "remove it", place(9)
 )
 NOWHERE = Finding(
-    "MG401", "orphan-record", Severity.ERROR, "gone", "'gone' is recorded, and nothing declares it", "bring it back"
+    "MG401",
+    "orphan-record",
+    Severity.ERROR,
+    Node(NodeKind.MIGRATION, "gone"),
+    "'gone' is recorded, and nothing declares it",
+    "bring it back",
 )
 HOSTILE_ONE = Finding(
-    "MG103", "duplicate-name", Severity.ERROR, HOSTILE, f"'{HOSTILE}' twice", HOSTILE, place(1, "d ir/ü[1],:%.py")
+    "MG103",
+    "duplicate-name",
+    Severity.ERROR,
+    Node(NodeKind.MIGRATION, HOSTILE),
+    f"'{HOSTILE}' twice",
+    HOSTILE,
+    place(1, "d ir/ü[1],:%.py"),
 )
 
 SUBJECTS = (
@@ -84,7 +103,7 @@ def test_text_underlines_the_name_that_is_wrong() -> None:
         "MG102",
         "unknown-requirement",
         Severity.ERROR,
-        "b",
+        B,
         "'b' requires 'nope', which nothing declares",
         "declare it",
         place(3),
@@ -167,7 +186,7 @@ def test_junit_has_a_case_for_each_subject_and_fails_only_errors() -> None:
     assert cases["view a"].find("failure") is None, "a view of the same name is another case"
     assert cases["view V"].find("failure") is None
     assert "MG204" in (cases["view V"].findtext("system-out") or "")
-    assert "other gone" in cases
+    assert "migration gone" in cases
 
 
 def test_gitlab_fingerprints_are_unique_and_do_not_move_with_lines() -> None:

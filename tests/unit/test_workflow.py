@@ -12,10 +12,12 @@ from drawing import graph_of
 from migrate_graph.config import Config
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Ordering
-from migrate_graph.core.history import Attempt, AttemptState, History, Status
+from migrate_graph.core.history import Attempt, AttemptState, History
+from migrate_graph.core.states import State
 from migrate_graph.errors import InvalidGraph, UsageError
+from migrate_graph.workflow.assessment import Selection, assess
 from migrate_graph.workflow.looking import read_status, why
-from migrate_graph.workflow.plan import Selection, picture_format, plan_project, write_file
+from migrate_graph.workflow.plan import picture_format, write_file
 from migrate_graph.workflow.project import Project, Reading, read_history
 from migrate_graph.workflow.scaffolding import numbered
 
@@ -93,15 +95,15 @@ def test_why_on_a_ring_says_something() -> None:
 
 def test_a_selection_is_the_intersection_of_to_and_select() -> None:
     project = project_of("a < b < c", "x")
-    planned = plan_project(project, Reading(), selection=Selection(to="c", select=("b", "x")))
-    assert [step.migration.name for step in planned.plan.steps] == ["a", "b"]
+    planned = assess(project, Reading(), selection=Selection(to="c", select=("b", "x"))).planned
+    assert [step.migration.name for step in planned.steps] == ["a", "b"]
     with pytest.raises(UsageError, match="nothing is called 'cc'"):
-        plan_project(project, Reading(), selection=Selection(to="cc"))
+        assess(project, Reading(), selection=Selection(to="cc"))
 
 
 def test_plan_refuses_errors_with_all_findings() -> None:
     with pytest.raises(InvalidGraph, match="plan refused: the graph has 2 errors") as caught:
-        plan_project(project_of("a < b < a", "(nope) < c"), Reading())
+        assess(project_of("a < b < a", "(nope) < c"), Reading()).refuse_errors(doing="plan")
     assert {finding.code for finding in caught.value.findings} >= {"MG101", "MG102"}
 
 
@@ -163,9 +165,9 @@ def test_an_unfinished_attempt_is_running_while_somebody_holds_the_lock() -> Non
     )
     held = read_status(project, Reading(history, "the database", lock_holder=LockHolder(4242)))
     assert {state.name: state.status for state in held.migrations} == {
-        "old": Status.INTERRUPTED,  # of an earlier run: nobody is at work on it
-        "busy": Status.RUNNING,
-        "next": Status.BLOCKED,
+        "old": State.INTERRUPTED,  # of an earlier run: nobody is at work on it
+        "busy": State.RUNNING,
+        "next": State.BLOCKED,
     }
     free = read_status(project, Reading(history, "the database"))
-    assert {state.status for state in free.migrations} == {Status.INTERRUPTED, Status.BLOCKED}
+    assert {state.status for state in free.migrations} == {State.INTERRUPTED, State.BLOCKED}

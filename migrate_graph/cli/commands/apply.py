@@ -48,7 +48,7 @@ def apply(
 
         plan(context, path, to=to, select=select, exclude=exclude, json=json)
     from migrate_graph.workflow.apply import ApplyOptions
-    from migrate_graph.workflow.plan import Selection
+    from migrate_graph.workflow.assessment import Selection
 
     session_of(context).overrides["lock_timeout_wait"] = lock_timeout
     options = ApplyOptions(

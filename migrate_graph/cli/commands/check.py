@@ -23,8 +23,8 @@ from migrate_graph.reports import REPORTS, require_report, write_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
-    from migrate_graph.workflow.check import Judged
-    from migrate_graph.workflow.project import Project, Reading
+    from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.revision import Base
 
 
@@ -64,23 +64,23 @@ def check(
     renderer: RendererOption = Renderer.AUTO,
 ) -> None:
     """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job."""
-    from migrate_graph.workflow.check import check_project
-    from migrate_graph.workflow.project import Reading
+    from migrate_graph.workflow.assessment import Judging, assess
 
     session = session_of(context)
     if graph is not None:
         require_format("text", {"text"}, graph, None)
     project = session.project(path)
-    reading = session.asked_history(project) if history else Reading()
-    change = _base(session, project, base) if base is not None else None
-    before = change.graph if change else None
-    history_too = reading if history else None
-    found = check_project(project, history_too, base=before, strict=strict, select=select, ignore=ignore)
-    drawn = Drawing(question="check", renderer=renderer, change=change)
+    found = assess(
+        project,
+        session.asked_history(project) if history else None,
+        judging=Judging(tuple(select), tuple(ignore), strict),
+        base=_base(session, project, base) if base is not None else None,
+    )
+    drawn = Drawing(question="check" if base is None else "change", renderer=renderer)
     chosen = require_report("json" if json else format_name)
-    _show_findings(session, project, reading, found, chosen, drawn=drawn, output=output)
+    _show_findings(session, found, chosen, drawn=drawn, output=output)
     if graph is not None:
-        drawn.write(session, project, reading, graph)
+        drawn.write(session, found, graph)
     raise typer.Exit(found.exit_code)
 
 
@@ -93,23 +93,15 @@ def _base(session: Session, project: Project, revision: str) -> Base:
     return base
 
 
-def _show_findings(
-    session: Session,
-    project: Project,
-    reading: Reading,
-    found: Judged,
-    chosen: str,
-    *,
-    drawn: Drawing,
-    output: Path | None,
-) -> None:
+def _show_findings(session: Session, found: Assessment, chosen: str, *, drawn: Drawing, output: Path | None) -> None:
     from migrate_graph.reports.text import to_text
     from migrate_graph.workflow.check import report_of
 
     picture = ""
-    if chosen == "markdown" and not drawn.is_empty:
-        picture = drawn.draw(session, project, reading, "mermaid").decode()
-    report = report_of(project, found, picture=picture)
+    changes_nothing = found.base is not None and not found.base.comparison
+    if chosen == "markdown" and not changes_nothing:
+        picture = drawn.draw(session, found, "mermaid").decode()
+    report = report_of(found, picture=picture)
     colored = chosen == "text" and output is None
     text = to_text(report, session.console.paint_out) if colored else write_report(report, chosen)
     deliver_lines(session, text.splitlines(), output)

@@ -60,7 +60,7 @@ def graph(
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Lanes of plain characters only.")] = False,
 ) -> None:
     """Draw how the graph is built. Valid or not; to the terminal when no file is named."""
-    from migrate_graph.workflow.project import Reading
+    from migrate_graph.workflow.assessment import assess
 
     session = session_of(context)
     chosen = format_name or (None if output else "text")
@@ -69,7 +69,7 @@ def graph(
         raise UsageError("without a database nothing has a state", hint="add --history")
     session.overrides["link_template"] = link_template
     project = session.project(path)
-    reading = session.asked_history(project) if history else Reading()
+    found = assess(project, session.asked_history(project) if history else None)
     drawn = Drawing(
         question="graph",
         renderer=renderer,
@@ -79,11 +79,10 @@ def graph(
         group=group,
         select=tuple(select),
         exclude=tuple(exclude),
-        history=history,
     )
     if output is not None:
-        drawn.write(session, project, reading, output, chosen)
+        drawn.write(session, found, output, chosen)
     elif chosen == "text":
-        drawn.show_lanes(session, project, reading, ascii_only=ascii_only)
+        drawn.show_lanes(session, found, ascii_only=ascii_only)
     else:
-        drawn.show(session, project, reading, chosen or "text", None)
+        drawn.show(session, found, chosen or "text", None)

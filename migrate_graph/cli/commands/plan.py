@@ -29,8 +29,6 @@ from migrate_graph.cli.options import (
     ToOption,
 )
 from migrate_graph.cli.text import hanging, listed
-from migrate_graph.core.history import Status
-from migrate_graph.errors import ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, finding_document, place_document
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
-    from migrate_graph.workflow.plan import Planned
+    from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project, Reading
 
 
@@ -74,43 +72,36 @@ def plan(
     link_template: LinkOption = None,
 ) -> None:
     """Show what would run, in which order and why. Nothing is changed."""
-    from migrate_graph.workflow.plan import Selection, plan_project
+    from migrate_graph.workflow.assessment import Selection, assess
+    from migrate_graph.workflow.plan import exit_code_of
 
     session = session_of(context)
     chosen = "json" if json else format_name
     require_format(chosen, {"text", "json", "markdown"}, graph, output)
     session.overrides["link_template"] = link_template
     project = session.project(path)
-    reading = session.reading(project, offline=offline)
     selection = Selection(to, tuple(select), tuple(exclude))
-    planned = plan_project(project, reading, selection=selection)
-    code = ExitCode.PENDING if check and (planned.plan.steps or planned.plan.blocked) else ExitCode.OK
-    drawn = Drawing(question="plan", renderer=renderer, everything=all_nodes, selection=selection)
+    planned = assess(project, session.reading(project, offline=offline), selection=selection)
+    drawn = Drawing(question="plan", renderer=renderer, everything=all_nodes)
     if graph is not None:
-        drawn.write(session, project, reading, graph)
-    _show_plan(session, project, planned, chosen, output=output, drawn=drawn, code=code)
+        drawn.write(session, planned, graph)  # what is refused is drawn as well: the picture shows why
+    planned.refuse_errors(doing="plan")
+    code = exit_code_of(planned.planned, asks=check)
+    _show_plan(session, planned, chosen, output=output, drawn=drawn, code=code)
     raise typer.Exit(code)
 
 
 def _show_plan(
-    session: Session,
-    project: Project,
-    planned: Planned,
-    chosen: str,
-    *,
-    output: Path | None,
-    drawn: Drawing,
-    code: int,
+    session: Session, planned: Assessment, chosen: str, *, output: Path | None, drawn: Drawing, code: int
 ) -> None:
-
     if chosen == "json":
-        deliver_json(session, plan_document(project, planned, exit_code=code), output)
+        deliver_json(session, plan_document(planned, exit_code=code), output)
     elif chosen == "text":
         paint = session.console.paint_out if output is None else plain
         width = session.console.width if output is None else None
-        deliver_lines(session, plan_text(project, planned, paint, width), output)
+        deliver_lines(session, plan_text(planned, paint, width), output)
     else:
-        drawn.show(session, project, planned.reading, chosen, output)
+        drawn.show(session, planned, chosen, output)
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -120,10 +111,10 @@ _INDENT = 7
 """Where the lines under a step begin."""
 
 
-def plan_text(project: Project, planned: Planned, paint: Paint, width: int | None = None) -> Iterator[str]:
+def plan_text(planned: Assessment, paint: Paint, width: int | None = None) -> Iterator[str]:
     """Yield what would run, in which order and why."""
-    plan, reading = planned.plan, planned.reading
-    yield paint(_plan_heading(project, plan, reading), "bold")
+    plan, reading = planned.planned, planned.reading
+    yield paint(_plan_heading(planned.project, plan, reading), "bold")
     if reading.note:
         yield paint(f"({reading.note})", "muted")
     yield ""
@@ -152,11 +143,12 @@ def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
 
 def _reason(step: Step, numbers: dict[str, int]) -> str:
     from migrate_graph.core.plan import ReasonKind
+    from migrate_graph.core.states import State
 
     parts = []
     if step.reason.kind is ReasonKind.AFTER and step.reason.after:
         parts.append("after " + ", ".join(str(numbers.get(name, one_line(name))) for name in step.reason.after))
-    if step.reason.status is Status.FAILED:
+    if step.reason.status is State.FAILED:
         parts.append("tried again")
     if step.reason.late:
         parts.append("late")
@@ -175,12 +167,13 @@ def _beside(head: str, text: str, *, column: int, width: int | None) -> Iterator
 
 
 def _view_lines(step: Step, paint: Paint, width: int | None) -> Iterator[str]:
-    rebuilt = step.views_up if set(step.views_up) - set(step.creates) else ()
+    views = step.views
+    rebuilt = views.up if set(views.up) - set(views.new) else ()
     for word, style, names in (
-        ("down", "warning", step.views_down),
+        ("down", "warning", views.down),
         ("up", "good", rebuilt),
-        ("new", "good", step.creates),
-        ("gone", "muted", step.retires),
+        ("new", "good", views.new),
+        ("gone", "muted", views.retired),
     ):
         if names:
             column = _INDENT + 6
@@ -204,7 +197,11 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding]) -> str:
     if not plan.steps and not plan.blocked:
         head = "nothing to do"
     else:
-        waiting = [f"{one_line(each.migration.name)} (waits for {listed(each.by)})" for each in plan.blocked]
+        waiting = [
+            f"{one_line(each.migration.name)} (waits for {listed(each.by)})"
+            for each in plan.blocked
+            if each.by != (each.migration.name,)
+        ]
         head = f"blocked: {', '.join(waiting) or 'nothing'}"
     return f"{head}   ·   findings: {_counts_of(findings)}"
 
@@ -221,9 +218,9 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 # -- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def plan_document(project: Project, planned: Planned, *, exit_code: int) -> dict[str, Any]:
+def plan_document(planned: Assessment, *, exit_code: int) -> dict[str, Any]:
     """Return a plan."""
-    plan = planned.plan
+    plan, project = planned.planned, planned.project
     body = {
         "project": project.name,
         **reading_document(planned.reading),
@@ -254,8 +251,8 @@ def _step(step: Step, number: int) -> dict[str, Any]:
         "status": str(step.reason.status),
         "late": step.reason.late,
         "transaction": str(step.migration.transaction),
-        "views_down": list(step.views_down),
-        "views_up": list(step.views_up),
-        "creates": list(step.creates),
-        "retires": list(step.retires),
+        "views_down": list(step.views.down),
+        "views_up": list(step.views.up),
+        "creates": list(step.views.new),
+        "retires": list(step.views.retired),
     }

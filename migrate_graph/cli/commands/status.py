@@ -12,7 +12,6 @@ from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
 from migrate_graph.cli.text import aligned, lasting, listed, moment
-from migrate_graph.core.history import Status
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, place_document
@@ -48,17 +47,6 @@ def status(
 # -- text ------------------------------------------------------------------------------------------------------------
 
 
-_MARKS = {
-    Status.APPLIED: ("✓", "good"),
-    Status.PENDING: ("▶", "info"),
-    Status.FAILED: ("✗", "error"),
-    Status.INTERRUPTED: ("!", "error"),
-    Status.RUNNING: ("»", "info"),
-    Status.BLOCKED: ("⊘", "warning"),
-    Status.ORPHAN: ("?", "warning"),
-}
-
-
 def status_text(project: Project, report: StatusReport, paint: Paint, *, only_views: bool = False) -> Iterator[str]:
     """Yield what is known of every migration and view."""
     yield paint(_status_heading(project, report), "bold")
@@ -73,18 +61,22 @@ def status_text(project: Project, report: StatusReport, paint: Paint, *, only_vi
 
 
 def _states_text(migrations: Sequence[MigrationState], paint: Paint) -> Iterator[str]:
+    from migrate_graph.core.states import WORDINGS
+
     yield ""
     rows = [(one_line(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
     for state, line in zip(migrations, aligned(rows, indent=""), strict=True):
-        mark, style = _MARKS[state.status]
-        yield f"  {paint(mark, style)} {line}{_remark(state, paint)}"
+        wording = WORDINGS[state.status]
+        yield f"  {paint(wording.glyph, wording.tone)} {line}{_remark(state, paint)}"
         if state.detail:
             yield paint(f"      {one_line(state.detail)}", "muted")
 
 
 def _status_heading(project: Project, report: StatusReport) -> str:
-    counts = [f"{report.count(status)} {status}" for status in Status if report.count(status)]
-    total = sum(state.status is not Status.ORPHAN for state in report.migrations)
+    from migrate_graph.core.states import State
+
+    counts = [f"{report.count(status)} {status}" for status in State if report.count(status)]
+    total = sum(state.status is not State.ORPHAN for state in report.migrations)
     migrations = f"{counted(total, 'migration')}{': ' if counts else ''}{', '.join(counts)}"
     return " · ".join(part for part in (one_line(project.name), one_line(report.reading.database), migrations) if part)
 
@@ -94,6 +86,8 @@ def _lasted(state: MigrationState) -> str:
 
 
 def _remark(state: MigrationState, paint: Paint) -> str:
+    from migrate_graph.core.states import State
+
     parts = []
     if state.commits:
         parts.append(f"{counted(state.commits, 'own commit')} kept")
@@ -101,7 +95,7 @@ def _remark(state: MigrationState, paint: Paint) -> str:
         parts.append("late: stands before something applied")
     if state.changed:
         parts.append("changed since it was applied")
-    if state.status is Status.ORPHAN:
+    if state.status is State.ORPHAN:
         parts.append("recorded, but not in the code")
     return f"  {paint('; '.join(parts), 'muted')}" if parts else ""
 
@@ -145,9 +139,11 @@ def _view_sentence(state: ViewState) -> str:
 
 
 def _next_of(report: StatusReport, paint: Paint) -> Iterator[str]:
-    interrupted = [state.name for state in report.migrations if state.status is Status.INTERRUPTED]
+    from migrate_graph.core.states import State
+
+    interrupted = [state.name for state in report.migrations if state.status is State.INTERRUPTED]
     lines = [f"migrate resolve {one_line(name)} --applied | --retry" for name in interrupted]
-    if not lines and any(state.status in {Status.PENDING, Status.FAILED} for state in report.migrations):
+    if not lines and any(state.status in {State.PENDING, State.FAILED} for state in report.migrations):
         lines = ["migrate plan"]
     if lines:
         yield ""

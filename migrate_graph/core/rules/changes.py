@@ -76,7 +76,7 @@ def removed_migration(context: Context) -> Iterator[Hit]:
     for node in context.comparison.removed:
         if node.kind is NodeKind.MIGRATION:
             hint = "bring it back; a new migration can undo what it did"
-            yield Hit(node.name, f"{quoted(node.name)} was removed", hint)
+            yield Hit(node, f"{quoted(node.name)} was removed", hint)
 
 
 @rule("MG503", Severity.ERROR, needs_base=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Rule, Severity
+from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Rule, Severity, node_of
+from migrate_graph.core.states import States
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
@@ -56,6 +57,7 @@ def check(
     base: MigrationGraph | None = None,
     ordering: Ordering = Ordering.LEGACY,
     settings: RuleSettings | None = None,
+    standing: States | None = None,
 ) -> tuple[Finding, ...]:
     """Judge a graph by every rule.
 
@@ -65,6 +67,7 @@ def check(
         base: the graph before a change; without it the rules that compare (MG5xx) are silent.
         ordering: how ties are broken.
         settings: which rules count, and how much; the catalogue's own severities when not given.
+        standing: how each migration stands, where that is known already; else what the history says.
 
     Returns:
         All findings, the worst first, then by code, place and subject.
@@ -80,6 +83,7 @@ def check(
         ordering=ordering,
         ledger_name_length=settings.ledger_name_length,
         base=base,
+        standing=standing,
     )
     findings = []
     for rule in RULES.values():
@@ -92,16 +96,17 @@ def check(
 
 def _judged(rule: Rule, severity: Severity, hit: Hit) -> Iterator[Finding]:
     """Make the finding of a hit, unless its declaration ignores the rule."""
-    if isinstance(hit.subject, str):
-        yield Finding(rule.code, rule.name, severity, hit.subject, hit.message, hit.hint, hit.source, hit.related)
-    elif not _names(hit.subject.ignore, rule):
-        source = hit.source or hit.subject.source
-        yield Finding(rule.code, rule.name, severity, hit.subject.name, hit.message, hit.hint, source, hit.related)
+    source = hit.source
+    if not isinstance(hit.subject, Node):
+        if _names(hit.subject.ignore, rule):
+            return
+        source = source or hit.subject.source
+    yield Finding(rule.code, rule.name, severity, node_of(hit.subject), hit.message, hit.hint, source, hit.related)
 
 
 def _reading_order(finding: Finding) -> tuple[object, ...]:
     place = (finding.source.path, finding.source.line) if finding.source else ("", 0)
-    return _WORST_FIRST.index(finding.severity), finding.code, place, finding.subject, finding.message
+    return _WORST_FIRST.index(finding.severity), finding.code, place, finding.subject.name, finding.message
 
 
 def _names(codes: Iterable[str], rule: Rule) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrate_graph.core.history import AttemptState, Status
-from migrate_graph.core.model import same_fingerprint
-from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.rules.rule import Context, Hit, Severity, node_of, quoted, rule
+from migrate_graph.core.states import State
 from migrate_graph.messages import counted
 
 
@@ -42,7 +42,8 @@ def orphan_record(context: Context) -> Iterator[Hit]:
         if name in applied:
             otherwise = f"declare it again, or forget it: `migrate mark {name} --pending`"
             hint = context.where_is(name, pending, otherwise)
-            yield Hit(name, f"{quoted(name)} is recorded as installed, and nothing declares it", hint)
+            message = f"{quoted(name)} is recorded as installed, and nothing declares it"
+            yield Hit(Node(NodeKind.MIGRATION, name), message, hint)
 
 
 @rule("MG402", Severity.ERROR, needs_history=True)
@@ -114,16 +115,11 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
         return True
     ```
     """
-    ran = {
-        attempt.name: attempt.fingerprint
-        for attempt in context.history.attempts
-        if attempt.state is AttemptState.APPLIED
-    }
-    applied = context.history.applied
-    for name, migration in context.graph.migrations.items():
-        then, now = ran.get(name, ""), migration.facts.fingerprint
-        if name in applied and not same_fingerprint(then, now):
-            message = f"{quoted(name)} was edited after it was applied{_in_what_it_uses(then, now)}"
+    for migration in context.graph.migrations.values():
+        known = context.standing[node_of(migration)]
+        if known.changed:
+            where = _in_what_it_uses(known.fingerprint, migration.facts.fingerprint)
+            message = f"{quoted(migration.name)} was edited after it was applied{where}"
             yield Hit(migration, message, "undo the edit, and write a new migration for the difference")
 
 
@@ -159,15 +155,13 @@ def late_migration(context: Context) -> Iterator[Hit]:
     def add_email_20260402_001(db): ...
     ```
     """
-    applied = context.history.applied
-    installed = [name for name in context.order if name in applied]
+    last = next((name for name in reversed(context.order) if name in context.history.applied), "")
     for name in context.order:
-        if installed and name == installed[-1]:
-            return
-        if installed and name not in applied:
-            message = f"{quoted(name)} is pending, and stands before {quoted(installed[-1])}, which is applied"
+        migration = context.graph.migrations[name]
+        if context.standing[node_of(migration)].late:
+            message = f"{quoted(name)} is pending, and stands before {quoted(last)}, which is applied"
             hint = "if it builds on what is applied, let it require that; otherwise `migrate apply` runs it now"
-            yield Hit(context.graph.migrations[name], message, hint)
+            yield Hit(migration, message, hint)
 
 
 @rule("MG405", Severity.ERROR, needs_history=True)
@@ -195,9 +189,8 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
     $ migrate resolve backfill_totals --applied      # good: everything is there
     ```
     """
-    attempts = context.history.last_attempts()
-    for name, status in context.history.statuses().items():
-        if status is Status.INTERRUPTED:
-            message = f"{quoted(name)} was interrupted after {counted(attempts[name].commits, 'own commit')}"
-            hint = f"look, then `migrate resolve {name} --applied` or `migrate resolve {name} --retry`"
-            yield Hit(context.graph.migrations.get(name, name), message, hint)
+    for node, known in context.standing.items():
+        if known.state is State.INTERRUPTED:
+            message = f"{quoted(node.name)} was interrupted after {counted(known.commits, 'own commit')}"
+            hint = f"look, then `migrate resolve {node.name} --applied` or `migrate resolve {node.name} --retry`"
+            yield Hit(context.graph.migrations.get(node.name, node), message, hint)

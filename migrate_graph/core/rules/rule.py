@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
-from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, UnreachedFile, View
-from migrate_graph.core.rules.timeline import Timeline
+from migrate_graph.core.states import States, standing_of
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
@@ -39,12 +40,12 @@ class Related:
     """Another place that a finding is about: a member of a cycle, the other of two duplicates.
 
     Attributes:
-        subject: name of the migration or view.
+        subject: the migration or view.
         message: what it does there (`requires b`).
         source: where.
     """
 
-    subject: str
+    subject: Node
     message: str
     source: SourceLocation | None = None
 
@@ -57,7 +58,7 @@ class Finding:
         code: `MG101`.
         rule: `dependency-cycle`.
         severity: after the user's configuration.
-        subject: name of the migration or view it is about.
+        subject: what it is about: a migration or view, declared or only named somewhere, or a file.
         message: what is wrong (lower case, no full stop).
         hint: something to do or type.
         source: where.
@@ -67,7 +68,7 @@ class Finding:
     code: str
     rule: str
     severity: Severity
-    subject: str
+    subject: Node
     message: str
     hint: str
     source: SourceLocation | None = None
@@ -79,18 +80,25 @@ class Hit:
     """What a rule says of one place; `check` makes a finding of it.
 
     Attributes:
-        subject: what it is about: a declaration, or a name without one (a file, a recorded name).
+        subject: what it is about: a declaration, or a node without one (a file, a recorded name).
         message: as in `Finding`.
         hint: as in `Finding`.
         source: where; the declaration's own place when not given.
         related: as in `Finding`.
     """
 
-    subject: Migration | View | str
+    subject: Migration | View | Node
     message: str
     hint: str
     source: SourceLocation | None = None
     related: tuple[Related, ...] = ()
+
+
+def node_of(subject: Migration | View | Node) -> Node:
+    """Return the node of a declaration."""
+    if isinstance(subject, Migration):
+        return Node(NodeKind.MIGRATION, subject.name)
+    return Node(NodeKind.VIEW, subject.name) if isinstance(subject, View) else subject
 
 
 Find: TypeAlias = Callable[["Context"], Iterator[Hit]]
@@ -170,18 +178,27 @@ class Context:
         ordering: Ordering,
         ledger_name_length: int,
         base: MigrationGraph | None = None,
+        standing: States | None = None,
     ) -> None:
         self.graph = graph
         self.history = history
         self.ordering = ordering
         self.ledger_name_length = ledger_name_length
         self.base = graph if base is None else base
+        self._standing = standing
         self._suggestions_left = _SUGGESTIONS
 
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The migrations in the order in which they run; those on or behind a cycle last."""
         return self.graph.order(self.ordering)
+
+    @cached_property
+    def standing(self) -> States:
+        """How each migration stands, and each name that the database has and nothing declares."""
+        if self._standing is None:
+            return standing_of(self.graph, self.history, ordering=self.ordering)
+        return self._standing
 
     @cached_property
     def comparison(self) -> Comparison:

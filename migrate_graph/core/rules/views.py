@@ -10,8 +10,8 @@ from migrate_graph.core.graph import EdgeKind, MigrationGraph
 from migrate_graph.core.model import View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.migrations import ring_hit
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, quoted, rule
-from migrate_graph.core.rules.timeline import Timeline
+from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, node_of, quoted, rule
+from migrate_graph.core.timeline import Timeline
 
 _VERSION = re.compile(r"_[vV]\d+$")
 
@@ -250,7 +250,9 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
         if (reader.name, used) not in told:
             told.add((reader.name, used))
             message = f"view {quoted(reader.name)} uses {quoted(used)}, which does not live {when}"
-            related = (Related(used, f"is used by {quoted(reader.name)}", graph.views[used].source),)
+            related = (
+                Related(node_of(graph.views[used]), f"is used by {quoted(reader.name)}", graph.views[used].source),
+            )
             hint = f"give {quoted(reader.name)} a window inside that of {quoted(used)}, or {quoted(used)} a successor"
             yield Hit(reader, message, hint, related=related)
 
@@ -355,7 +357,7 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
                     break
                 pair = (older.name, newer.name)
                 chained = bits[older.name] & predecessors[newer.name] or bits[newer.name] & predecessors[older.name]
-                if pair not in told and not chained and (when := _live_together(timeline, graph, older, newer)):
+                if pair not in told and not chained and (when := _live_together(timeline, older, newer)):
                     told.add(pair)
                     yield _overlap(older, newer, when)
 
@@ -370,10 +372,10 @@ def _version_groups(views: Iterable[View]) -> Iterator[list[View]]:
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _live_together(timeline: Timeline, graph: MigrationGraph, older: View, newer: View) -> str:
+def _live_together(timeline: Timeline, older: View, newer: View) -> str:
     """Return when both live, once the newer one's window has opened; empty when they do not."""
     if newer.since is None:
-        moment, when = graph.moment(applied=frozenset()), "from the start"
+        moment, when = timeline.moment(applied=frozenset()), "from the start"
     elif newer.since == older.until:
         # Both windows are open in that one migration; it matters when it brings both up.
         both = {older.name, newer.name} <= set(timeline.brought_up.get(newer.since, ()))
@@ -389,7 +391,7 @@ def _overlap(older: View, newer: View, when: str) -> Hit:
         hint = f"let {quoted(newer.name)} replace {quoted(older.name)} instead of {quoted(older.replaces)}"
     else:
         hint = f"add `replaces = {older.name}` to {quoted(newer.name)}, or end {quoted(older.name)} with `until`"
-    return Hit(newer, message, hint, related=(Related(older.name, "lives at the same time", older.source),))
+    return Hit(newer, message, hint, related=(Related(node_of(older), "lives at the same time", older.source),))
 
 
 @rule("MG208", Severity.ERROR)
@@ -439,7 +441,7 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
                 continue
             if not timeline.during(name).affected([touched]):
                 message = f"{quoted(name)} opens view {quoted(touched)}, but {why}"
-                related = (Related(touched, "does not live there", view.source),)
+                related = (Related(node_of(view), "does not live there", view.source),)
                 yield Hit(
                     migration, message, f"remove the block from {quoted(name)}, or correct the window", related=related
                 )
@@ -491,7 +493,11 @@ def unordered_window(context: Context) -> Iterator[Hit]:
             if loose:
                 first, second = sorted((bound, loose[0]), key=places.__getitem__)
                 related = tuple(
-                    Related(name, f"is not ordered against {quoted(bound)}", graph.migrations[name].source)
+                    Related(
+                        node_of(graph.migrations[name]),
+                        f"is not ordered against {quoted(bound)}",
+                        graph.migrations[name].source,
+                    )
                     for name in loose
                 )
                 whose = f"the `{kind}` of view {quoted(view.name)}"

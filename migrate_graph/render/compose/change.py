@@ -3,50 +3,59 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 from migrate_graph.core.comparison import Comparison
-from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeKind
+from migrate_graph.core.graph import Edge, Node, NodeKind
+from migrate_graph.core.states import State
 from migrate_graph.redaction import one_line
-from migrate_graph.render.compose.details import Details
-from migrate_graph.render.compose.graph import STRENGTH
-from migrate_graph.render.labels import key_of, wrapped
-from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, Question
-from migrate_graph.render.style import EdgeState, State
+from migrate_graph.render.compose.boxes import arrows, box, is_implied, links
+from migrate_graph.render.compose.graph import check_link_template
+from migrate_graph.render.compose.notes import Details
+from migrate_graph.render.picture import Picture, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.style import EdgeState
 
 _STATES = (State.ADDED, State.CHANGED, State.REMOVED)
 
 
 def picture_of_change(
-    comparison: Comparison, *, before: MigrationGraph, after: MigrationGraph, title: str, revision: str
+    comparison: Comparison, given: PictureInput, *, before: PictureInput, revision: str, options: PictureOptions
 ) -> Picture:
     """Compose the picture of a change; unchanged neighbours are drawn, the rest of the graph is not.
 
     Args:
         comparison: of these two graphs.
+        given: the graph as it is.
         before: the graph of the revision.
-        after: the graph as it is.
-        title: one line.
         revision: what is compared with, as it was named.
+        options: title and links.
+
+    Raises:
+        UsageError: the link template is no URL that may be drawn.
     """
+    check_link_template(options.link_template)
     notes = _notes(comparison)
     removed = {node for node, (state, _) in notes.items() if state is State.REMOVED}
-    edges = [*_edges(after), *(edge for edge in _edges(before) if {edge.before, edge.after} & removed)]
-    edges = sorted({edge for edge in edges if edge.before in notes or edge.after in notes})
-    shown = _in_order({*notes, *(node for edge in edges for node in (edge.before, edge.after))}, before, after)
-    gone, here = Details(About(before)), Details(About(after))
-    nodes = [_node(node, notes, before, gone) if node in removed else _node(node, notes, after, here) for node in shown]
-    links = tuple(Link(key_of(edge.before), key_of(edge.after), edge.kind) for edge in edges)
+    old, new = (
+        [edge for edge in graph.edges() if not is_implied(edge, graph)] for graph in (before.graph, given.graph)
+    )
+    told = {*new, *(edge for edge in old if {edge.before, edge.after} & removed)}
+    edges = sorted(edge for edge in told if edge.before in notes or edge.after in notes)
+    shown = _in_order({*notes, *(node for edge in edges for node in (edge.before, edge.after))}, before, given)
+    boxes = [_box(node, notes, before if node in removed else given, options) for node in shown]
+
+    def state_of(_before: Node, _after: Node, found: Sequence[Edge]) -> EdgeState:
+        return EdgeState.OLD if set(old).issuperset(found) else EdgeState.LIVE
+
     return Picture(
         question=Question.CHANGE,
-        title=one_line(title),
+        title=one_line(options.title),
         subtitle=_subtitle(notes, one_line(revision)),
-        nodes=tuple(nodes),
-        edges=tuple(_arrows(edges, known={*_edges(before)})),
-        links=links,
-        about=About(after),
-        total=len(nodes),
-        shown=len(nodes),
+        nodes=tuple(boxes),
+        edges=tuple(arrows(edges, state_of)),
+        links=tuple(links(edges, given.graph)),
+        total=len(boxes),
+        shown=len(boxes),
     )
 
 
@@ -69,12 +78,12 @@ def _notes(comparison: Comparison) -> dict[Node, tuple[State, tuple[str, ...]]]:
     return notes | {node: (State.CHANGED, tuple(words)) for node, words in changes.items()}
 
 
-def _in_order(shown: set[Node], before: MigrationGraph, after: MigrationGraph) -> list[Node]:
+def _in_order(shown: set[Node], was: PictureInput, given: PictureInput) -> list[Node]:
     """Sort as migrations run, what is removed behind what ran before it; then views and unknown names."""
-    order = list(About(after).order)
+    order = list(given.order)
     place = 0
-    for name in About(before).order:
-        if name in after.migrations:
+    for name in was.order:
+        if name in given.graph.migrations:
             place = order.index(name) + 1
         else:
             order.insert(place, name)
@@ -83,47 +92,21 @@ def _in_order(shown: set[Node], before: MigrationGraph, after: MigrationGraph) -
     return sorted(shown, key=lambda node: (places.get(node, len(places)), node))
 
 
-def _edges(graph: MigrationGraph) -> Iterator[Edge]:
-    """Yield the edges that other requirements do not imply."""
-    for edge in graph.edges():
-        implied = (edge.before.name, edge.after.name) in graph.redundant_requires
-        if edge.kind is not EdgeKind.REQUIRES or not implied:
-            yield edge
-
-
-def _node(
+def _box(
     node: Node,
     notes: Mapping[Node, tuple[State, tuple[str, ...]]],
-    graph: MigrationGraph,
-    details: Details,
+    side: PictureInput,
+    options: PictureOptions,
 ) -> PictureNode:
     state, words = notes.get(node, (State.DECLARED, ()))
-    is_view = node.kind is NodeKind.VIEW
-    declared = graph.views.get(node.name) if is_view else graph.migrations.get(node.name)
-    name = one_line(node.name)
-    return PictureNode(
-        key=key_of(node),
-        name=name,
-        kind=str(node.kind),
+    return box(
+        node,
+        side.declared(node),
         state=state,
-        label=wrapped(name, capitals=is_view),
-        notes=("view", *words) if is_view else words,
-        module=one_line(declared.module) if declared else "",
-        source=one_line(str(declared.source)) if declared else "",
-        description=one_line(declared.description.partition("\n")[0]) if declared else "",
-        details=details.of(node),
+        notes=("view", *words) if node.kind is NodeKind.VIEW else words,
+        details=Details(side).of(node),
+        link_template=options.link_template,
     )
-
-
-def _arrows(edges: list[Edge], *, known: set[Edge]) -> Iterator[PictureEdge]:
-    """Yield one arrow for each pair; what was there before is drawn thin."""
-    kinds: dict[tuple[Node, Node], list[Edge]] = defaultdict(list)
-    for edge in edges:
-        kinds[edge.before, edge.after].append(edge)
-    for (before, after), found in kinds.items():
-        reasons = tuple(sorted((edge.kind for edge in found), key=STRENGTH.index))
-        state = EdgeState.OLD if known.issuperset(found) else EdgeState.LIVE
-        yield PictureEdge(key_of(before), key_of(after), reasons[0], state, reasons)
 
 
 def _subtitle(notes: Mapping[Node, tuple[State, tuple[str, ...]]], revision: str) -> str:

@@ -6,66 +6,53 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
+from migrate_graph.core.states import GRAVITY, NodeState, State
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
-from migrate_graph.render.compose.node_facts import Fact
 from migrate_graph.render.labels import safe, wrapped
-from migrate_graph.render.picture import About, Link, Picture, PictureEdge, PictureNode, PictureOptions, Question
-from migrate_graph.render.style import EdgeState, State
+from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.style import EdgeState
 
-# The state of a module is the gravest of its members'.
-_GRAVITY = (
-    State.FAILED,
-    State.INTERRUPTED,
-    State.CYCLE,
-    State.ORPHAN,
-    State.BLOCKED,
-    State.PENDING,
-    State.DECLARED,
-    State.APPLIED,
-    State.RETIRED,
-)
 UNDECLARED = "not in the code"
 """Where names live that nothing declares."""
 
 
-def overview(about: About, facts: Mapping[Node, Fact], options: PictureOptions) -> Picture:
+def overview(given: PictureInput, options: PictureOptions) -> Picture:
     """Compose the picture of modules."""
-    modules = {node: _module_of(node, about) for node in facts}
-    members: dict[str, list[tuple[Node, Fact]]] = defaultdict(list)
+    modules = {node: _module_of(node, given) for node in given.states}
+    members: dict[str, list[tuple[Node, NodeState]]] = defaultdict(list)
     for node, module in modules.items():
-        members[module].append((node, facts[node]))
+        members[module].append((node, given.states[node]))
     nodes = tuple(_box(module, members[module]) for module in sorted(members))
-    edges = _edges(about, modules)
+    edges = _edges(given, modules)
     return Picture(
         question=Question.GRAPH,
         title=one_line(options.title),
-        subtitle=f"{len(nodes)} modules, {len(facts)} migrations and views; each arrow says how many edges it stands for",
+        subtitle=f"{len(nodes)} modules, {len(given.states)} migrations and views; each arrow says how many edges it stands for",
         nodes=nodes,
         edges=edges,
         links=tuple(Link(edge.before, edge.after, edge.kind, count=edge.count) for edge in edges),
-        about=about,
         left_to_right=True,
         total=len(nodes),
         shown=len(nodes),
     )
 
 
-def _module_of(node: Node, about: About) -> str:
-    declared = (about.graph.migrations if node.kind is NodeKind.MIGRATION else about.graph.views).get(node.name)
+def _module_of(node: Node, given: PictureInput) -> str:
+    declared = given.declared(node)
     return declared.module or "<no file>" if declared else UNDECLARED
 
 
-def _box(module: str, members: list[tuple[Node, Fact]]) -> PictureNode:
-    counts = Counter((node.kind, fact.state) for node, fact in members)
-    gravest = min((fact.state for _, fact in members), key=_GRAVITY.index)
+def _box(module: str, members: list[tuple[Node, NodeState]]) -> PictureNode:
+    counts = Counter((node.kind, known.state) for node, known in members)
+    gravest = min((known.state for _, known in members), key=GRAVITY.index)
     notes = []
-    for kind in NodeKind:
+    for kind in (NodeKind.MIGRATION, NodeKind.VIEW):
         total = sum(number for (of_kind, _), number in counts.items() if of_kind is kind)
         notes += [counted(total, str(kind))] if total else []
     notes += [
         f"{number} {state}"
-        for state in _GRAVITY
+        for state in GRAVITY
         if state is not State.DECLARED and (number := sum(counts[kind, state] for kind in NodeKind))
     ]
     name = one_line(module)
@@ -81,10 +68,10 @@ def _box(module: str, members: list[tuple[Node, Fact]]) -> PictureNode:
     )
 
 
-def _edges(about: About, modules: Mapping[Node, str]) -> tuple[PictureEdge, ...]:
+def _edges(given: PictureInput, modules: Mapping[Node, str]) -> tuple[PictureEdge, ...]:
     """Count the edges between modules, requirements and what concerns views apart."""
     counts: Counter[tuple[str, str, EdgeKind]] = Counter()
-    for edge in about.graph.edges():
+    for edge in given.graph.edges():
         before, after = modules.get(edge.before, UNDECLARED), modules.get(edge.after, UNDECLARED)
         if before != after and edge.kind is not EdgeKind.TOUCHES:
             counts[f"f.{safe(before)}", f"f.{safe(after)}", edge.kind] += 1

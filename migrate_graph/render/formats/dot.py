@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.render.labels import columns
 from migrate_graph.render.layout.folding import bands
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import EDGES, LIGHT, STATES, TIMES, EdgeState, edge_colour, edge_width
+from migrate_graph.render.style import EDGES, LIGHT, STATES, TIMES, EdgeState, edge_colour, edge_width, glyph_of
 
 if TYPE_CHECKING:
     import graphviz
@@ -57,8 +57,8 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
 
 def text_of(node: PictureNode) -> tuple[str, ...]:
     """Return the lines inside a node: glyph and name, then the notes, aligned."""
-    glyph = STATES[node.state].glyph
-    if glyph.isspace():
+    glyph = glyph_of(node.state)
+    if not glyph:
         return (*node.label, *node.notes)
     return (f"{glyph} {node.label[0]}", *(f"  {line}" for line in (*node.label[1:], *node.notes)))
 

@@ -12,10 +12,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from migrate_graph.core.states import State
 from migrate_graph.render.formats.svg import style_of, to_svg
 from migrate_graph.render.layout.engine import LayoutTimeout, Renderer
 from migrate_graph.render.picture import Picture, PictureNode
-from migrate_graph.render.style import DARK, LIGHT, PageStyle, State
+from migrate_graph.render.style import DARK, LIGHT, PageStyle
 
 MOST_OF_ALL = 1000
 """Nodes up to which the picture of everything comes along in a second tab."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 from textwrap import wrap
 
+from migrate_graph.core.states import WORDINGS, State
 from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture, PictureNode
-from migrate_graph.render.style import STATES, TIMES, State
+from migrate_graph.render.style import TIMES
 
 WIDEST = 12
 """More lanes than this are no picture any more: words instead (`after #3, #5`)."""
@@ -18,18 +19,6 @@ WIDEST = 12
 _LEAST_NOTE = 26
 """Columns of a note that stand behind a name also where the name alone fills the line: it may say FAILED."""
 
-_GLYPHS = {state: style.glyph for state, style in STATES.items()} | {State.DECLARED: "○"}
-_ASCII_GLYPHS = {
-    State.DECLARED: "o",
-    State.APPLIED: "*",
-    State.PENDING: ">",
-    State.FAILED: "x",
-    State.INTERRUPTED: "!",
-    State.BLOCKED: "%",
-    State.ORPHAN: "?",
-    State.CYCLE: "@",
-    State.RETIRED: "-",
-} | {state: STATES[state].glyph for state in (State.ADDED, State.CHANGED, State.REMOVED)}
 _ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└" + TIMES, "|-++|..''.->`x")
 
 
@@ -73,7 +62,7 @@ def to_text(picture: Picture, *, width: int = 80, ascii_only: bool = False) -> s
 def _to_ascii(line: Line) -> str:
     text = line.text
     if line.state is not None:
-        text = text.replace(_GLYPHS[line.state], _ASCII_GLYPHS[line.state], 1)
+        text = text.replace(WORDINGS[line.state].glyph, WORDINGS[line.state].ascii, 1)
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
 
@@ -95,7 +84,7 @@ def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
     for node, (above, line) in zip(rows, drawn, strict=True):
         lines += [Line(f"{'':{digits}}  {connector}") for connector in above]
         number = str(node.place or "")
-        mark = line.replace("*", _GLYPHS[node.state])
+        mark = line.replace("*", WORDINGS[node.state].glyph)
         head = f"{number:>{digits}}  {mark:<{lanes}}  {node.name}"
         lines.append(Line(_with_note(head, digits + lanes + 4 + longest, _told(node, backwards), width), node.state))
     return lines
@@ -140,7 +129,7 @@ def _in_words(
         after = ", ".join(labels[parent] for parent in parents[node.key])
         told = _told(node, backwards)
         note = "; ".join(each for each in (f"after {after}" if after else "", told) if each)
-        head = f"{number:>{digits}}  {_GLYPHS[node.state]}  {node.name}"
+        head = f"{number:>{digits}}  {WORDINGS[node.state].glyph}  {node.name}"
         lines.append(Line(_with_note(head, columns(head), note, width), node.state))
     return lines
 
@@ -245,7 +234,7 @@ def _tree(views: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
             again = key in seen
             seen.add(key)
             node = nodes[key]
-            head = f"{first}{_GLYPHS[node.state]} {node.name}" + (" (*)" if again else "")
+            head = f"{first}{WORDINGS[node.state].glyph} {node.name}" + (" (*)" if again else "")
             lines.append(Line(_with_note(head, 0, ", ".join(_view_notes(node)), width), node.state))
             if not again:
                 below = readers[key]

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 
 from migrate_graph.core.graph import EdgeKind
+from migrate_graph.core.states import State
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, State
+from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, glyph_of
 
 # Mermaid refuses 50,000 characters and 500 edges, and no diagram can raise that; above 120 nodes nobody reads it.
 MOST_NODES, MOST_EDGES, MOST_CHARACTERS = 120, 400, 45_000
@@ -82,7 +83,7 @@ def _flowchart(picture: Picture) -> str:
 
 def _box(name: str, node: PictureNode) -> str:
     left, right = _SHAPES.get(node.kind, ('["', '"]'))
-    words = [STATES[node.state].glyph] if node.state in {State.APPLIED, State.RETIRED} else []
+    words = [glyph_of(node.state)] if node.state in {State.APPLIED, State.RETIRED} else []
     label = "<br/>".join(_quoted(line) for line in (*node.label, *node.notes, *words))
     return f"  {name}{left}{label}{right}:::{node.state}"
 

@@ -3,11 +3,12 @@ from typing import Any
 import pytest
 from drawing import graph_of
 
-from migrate_graph.core.graph import MigrationGraph, ViewBlock
+from migrate_graph.core.graph import MigrationGraph
+from migrate_graph.core.timeline import Timeline, ViewBlock
 
 
 def block(graph: MigrationGraph, *views: str, applied: str = "", running: str = "now") -> ViewBlock:
-    return graph.view_block(*views, applied=set(applied.split()), running=running)
+    return Timeline(graph).block(*views, applied=set(applied.split()), running=running)
 
 
 def views(**fields: dict[str, Any]) -> MigrationGraph:
@@ -88,18 +89,18 @@ def test_a_reader_of_the_successor_goes_down_before_the_predecessor() -> None:
 
 def test_a_closed_successor_counts_through_its_own_successor() -> None:
     graph = views(A={}, B={"replaces": "A", "until": "gone"}, C={"replaces": "B", "since": "gone"})
-    assert graph.live_views(set()) == {"B"}
-    assert graph.live_views({"gone"}) == {"C"}
+    assert Timeline(graph).living(set()) == {"B"}
+    assert Timeline(graph).living({"gone"}) == {"C"}
     assert block(graph, "A", applied="gone").up == ("C",)
 
 
 def test_the_predecessor_lives_again_when_its_successor_closes() -> None:
     graph = views(A={}, B={"replaces": "A", "until": "gone"})
-    assert graph.live_views({"gone"}) == {"A"}
+    assert Timeline(graph).living({"gone"}) == {"A"}
 
 
 def test_nothing_retires_between_two_migrations() -> None:
-    moment = views(A={}, B={"replaces": "A"}).moment(applied=set())
+    moment = Timeline(views(A={}, B={"replaces": "A"})).moment(applied=set())
     assert not moment.retiring("A")
 
 

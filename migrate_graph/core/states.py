@@ -1,0 +1,356 @@
+"""The judge of states: what is known of each migration and view, and the one table of words and signs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
+from migrate_graph.core.history import Attempt, AttemptState, History
+from migrate_graph.core.model import Migration, View, same_fingerprint
+from migrate_graph.core.timeline import Moment, Timeline
+
+if TYPE_CHECKING:
+    from migrate_graph.core.plan import Plan
+
+
+class State(StrEnum):
+    """What is known of a migration or a view."""
+
+    DECLARED = "declared"
+    """Nothing more than that: no database was asked, or the plan was not asked for it."""
+    APPLIED = "applied"
+    """The ledger has it as installed; a view: it lives."""
+    PENDING = "pending"
+    """It has not run; a view: the plan creates, rebuilds or retires it."""
+    FAILED = "failed"
+    """The last attempt failed; the next run tries it again."""
+    INTERRUPTED = "interrupted"
+    """Some of its work is durable and it does not run again before a human has decided."""
+    RUNNING = "running"
+    """Somebody who holds the lock is at work on it."""
+    BLOCKED = "blocked"
+    """Something that it requires cannot run; a view: nor can what opens its window."""
+    DOWN = "down"
+    """A view that was taken down and did not come back."""
+    ORPHAN = "orphan"
+    """Named by something, or recorded, and declared nowhere."""
+    CYCLE = "cycle"
+    """On a ring, so that nothing of it can be first."""
+    RETIRED = "retired"
+    """A view whose window has closed, or whose successor lives in its place."""
+    ADDED = "added"
+    """Of a change, as the two below: there now, and not in the revision that it is compared with."""
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a state is told, in a terminal and in pictures.
+
+    Attributes:
+        glyph: stands before the name; each state has its own.
+        ascii: stands there where nothing else can be shown; each state has its own.
+        tone: `good`, `info`, `warning`, `error` or `muted`: how loud it is in a terminal.
+        legend: what it means.
+    """
+
+    glyph: str
+    ascii: str
+    tone: str
+    legend: str
+
+
+WORDINGS: Final[Mapping[State, Wording]] = {
+    # The gravest first: of several nodes in one box, the first of these is told.
+    State.FAILED: Wording("✗", "x", "error", "failed"),
+    State.INTERRUPTED: Wording("!", "!", "error", "interrupted: a human must decide"),
+    State.DOWN: Wording("↓", "v", "error", "taken down, and not brought back"),
+    State.CYCLE: Wording("↻", "@", "error", "in a cycle"),
+    State.ORPHAN: Wording("?", "?", "warning", "named, but not in the code"),
+    State.BLOCKED: Wording("⊘", "%", "warning", "blocked by another"),
+    State.RUNNING: Wording("»", "=", "info", "running now"),
+    State.PENDING: Wording("▶", ">", "info", "will change (#n = place in the run)"),
+    State.DECLARED: Wording("○", "o", "info", "declared"),
+    State.APPLIED: Wording("✓", "*", "good", "applied"),
+    State.RETIRED: Wording("–", ".", "muted", "retired view"),  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
+    State.ADDED: Wording("+", "+", "good", "added"),
+    State.CHANGED: Wording("~", "~", "warning", "changed"),
+    State.REMOVED: Wording("-", "-", "error", "removed"),
+}
+GRAVITY: Final = tuple(WORDINGS)
+"""The states, the gravest first."""
+STUCK: Final = frozenset({State.FAILED, State.INTERRUPTED, State.DOWN, State.CYCLE, State.ORPHAN, State.BLOCKED})
+"""What does not go on by itself."""
+
+
+class ViewChange(StrEnum):
+    """What a plan does to a view."""
+
+    NEW = "new"
+    REBUILT = "rebuild"
+    RETIRED = "retire"
+    PASSING = "new, then retired"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What is known of one migration or view.
+
+    Attributes:
+        state: see `State`.
+        applied: the ledger has it as installed; a view: it lives.
+        place: in the run, from 1; 0 when it does not run.
+        asked: false when it is pending and the plan was not asked for it.
+        waits_for: what keeps it from running: requirements that cannot run; of a view, the migration that opens it.
+        late: not applied, and ordered before something that is.
+        changed: its code is not the code that was applied.
+        commits: commits of its own that failed or interrupted attempts left in the database.
+        attempt: the last one, or what was written by hand after it.
+        when: it was applied, or last tried; None when never.
+        recorded: the ledger has a row for it.
+        fingerprint: of the code that it was last accepted with, by a run or by hand; empty when unknown.
+        replaced_by: of a view: the successor that lives in its place.
+        change: of a view: what the plan does to it.
+        taken_down: of a view: places of the steps that take it down.
+        brought_up: of a view: places of the steps that bring it up.
+    """
+
+    state: State
+    applied: bool = False
+    place: int = 0
+    asked: bool = True
+    waits_for: tuple[str, ...] = ()
+    late: bool = False
+    changed: bool = False
+    commits: int = 0
+    attempt: Attempt | None = None
+    when: datetime | None = None
+    recorded: bool = False
+    fingerprint: str = ""
+    replaced_by: str | None = None
+    change: ViewChange | None = None
+    taken_down: tuple[int, ...] = ()
+    brought_up: tuple[int, ...] = ()
+
+    @property
+    def error(self) -> str:
+        """What went wrong in the last attempt; empty when it went well, or when somebody has decided since."""
+        return self.attempt.error if self.attempt and self.attempt.was_run and not self.applied else ""
+
+    @property
+    def remark(self) -> str:
+        """Who wrote the record by hand, and why; empty when it ran."""
+        return self.attempt.error if self.attempt and not self.attempt.was_run else ""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of the last attempt; None when unknown."""
+        return self.attempt.duration if self.attempt else None
+
+
+States = Mapping[Node, NodeState]
+
+
+def states_of(graph: MigrationGraph, history: History | None = None, plan: Plan | None = None) -> dict[Node, NodeState]:
+    """Return what is known of every declared node, every unknown name that something refers to, and every orphan.
+
+    Args:
+        graph: what is declared.
+        history: what the database remembers; None when none was asked: then nothing is said but what the graph says.
+        plan: what would run; None when nothing is planned.
+    """
+    standing = standing_of(graph, history) if plan is None else plan.standing
+    states = {node: _planned(node, known, plan) for node, known in standing.items()} if plan else dict(standing)
+    if history is None and plan is None:
+        views: Iterator[tuple[str, NodeState]] = ((name, NodeState(State.DECLARED)) for name in graph.views)
+    else:
+        views = _views(graph, history or History(), plan, states)
+    states |= {Node(NodeKind.VIEW, name): known for name, known in views}
+    for node in {node for pair in graph.ring_edges for node in pair}:
+        states[node] = replace(states[node], state=State.CYCLE)
+    unknown = (node for edge in graph.edges() for node in (edge.before, edge.after) if node not in states)
+    return states | dict.fromkeys(unknown, NodeState(State.ORPHAN))
+
+
+def standing_of(
+    graph: MigrationGraph,
+    history: History | None,
+    *,
+    ordering: Ordering = Ordering.LEGACY,
+    stop_on_partial: bool = False,
+    at_work: bool = False,
+) -> dict[Node, NodeState]:
+    """Return how every migration and every orphan stands before anything is planned; this is what plans are made of.
+
+    Args:
+        graph: what is declared.
+        history: what the database remembers; None when none was asked.
+        ordering: how ties are broken: what is late depends on it.
+        stop_on_partial: a failed migration that kept own commits needs a decision, like an interrupted one.
+        at_work: somebody else holds the lock: the newest attempt that is not finished is running.
+    """
+    if history is None:
+        return {Node(NodeKind.MIGRATION, name): NodeState(State.DECLARED) for name in graph.migrations}
+    return dict(_Judge(graph, history, stop_on_partial=stop_on_partial, at_work=at_work).migrations(ordering))
+
+
+class _Judge:
+    """Judges migrations by what the database remembers."""
+
+    def __init__(self, graph: MigrationGraph, history: History, *, stop_on_partial: bool, at_work: bool) -> None:
+        self._graph = graph
+        self._history = history
+        self._applied = history.applied
+        self._attempts = history.last_attempts()
+        self._kept = dict(_kept_commits(history))
+        self._fingerprints = dict(_settled_fingerprints(history))
+        self._stop_on_partial = stop_on_partial
+        self._busy_with = history.attempts[-1].name if at_work and history.attempts else None
+
+    def migrations(self, ordering: Ordering) -> Iterator[tuple[Node, NodeState]]:
+        """Judge all declared ones in their order, then the orphans."""
+        order = self._graph.order(ordering)
+        last_applied = max((place for place, name in enumerate(order) if name in self._applied), default=-1)
+        met = set(self._applied)
+        for place, name in enumerate(order):
+            known = self._of(self._graph.migrations[name], met, late=place < last_applied)
+            if known.state in {State.PENDING, State.FAILED}:
+                met.add(name)
+            yield Node(NodeKind.MIGRATION, name), known
+        unfinished = {name for name, attempt in self._attempts.items() if attempt.state is AttemptState.RUNNING}
+        for name in sorted(unfinished.union(self._graph.orphans(self._history)).difference(order)):
+            state = State.INTERRUPTED if name in unfinished - self._applied else State.ORPHAN
+            yield Node(NodeKind.MIGRATION, name), self._known(name, state)
+
+    def _of(self, migration: Migration, met: AbstractSet[str], *, late: bool) -> NodeState:
+        """Judge one migration, given what is applied or can run before it.
+
+        As in 2.1.0 a requirement is met when the ledger says so, whether or not it is still declared.
+        """
+        name = migration.name
+        if name in self._applied:
+            known = self._known(name, State.APPLIED)
+            return replace(known, changed=not same_fingerprint(known.fingerprint, migration.facts.fingerprint))
+        known = replace(self._known(name, self._remembered(name)), late=late)
+        if known.state in {State.INTERRUPTED, State.RUNNING}:
+            return known
+        # On or behind a cycle nothing runs, even where the ledger breaks the ring: the order there means nothing.
+        stuck = self._graph.unsortable if name in self._graph.unsortable else frozenset()
+        waits_for = tuple(before for before in migration.requires if before not in met or before in stuck)
+        return replace(known, state=State.BLOCKED, waits_for=waits_for) if waits_for else known
+
+    def _remembered(self, name: str) -> State:
+        """Return what record and last attempt of a migration that is not applied add up to."""
+        attempt = self._attempts.get(name)
+        state = attempt.state if attempt else None
+        if state is AttemptState.RUNNING:
+            return State.RUNNING if name == self._busy_with else State.INTERRUPTED
+        if attempt and not attempt.was_run:
+            return State.PENDING
+        if state is AttemptState.FAILED or name in self._history.records:
+            return State.INTERRUPTED if self._stop_on_partial and self._kept.get(name) else State.FAILED
+        return State.PENDING
+
+    def _known(self, name: str, state: State) -> NodeState:
+        record, attempt = self._history.records.get(name), self._attempts.get(name)
+        tried = (attempt.finished or attempt.started) if attempt else None
+        return NodeState(
+            state,
+            applied=name in self._applied,
+            commits=0 if name in self._applied else self._kept.get(name, 0),
+            attempt=attempt,
+            when=tried or (record.updated if record else None),
+            recorded=record is not None,
+            fingerprint=self._fingerprints.get(name, ""),
+        )
+
+
+def _kept_commits(history: History) -> Iterator[tuple[str, int]]:
+    """Yield how many own commits each migration has left in the database since it was last settled, attempt by attempt."""
+    kept: dict[str, int] = {}
+    for attempt in history.attempts:
+        unsettled = attempt.state in {AttemptState.FAILED, AttemptState.RUNNING}
+        kept[attempt.name] = kept.get(attempt.name, 0) + attempt.commits if unsettled else 0
+    yield from kept.items()
+
+
+def _settled_fingerprints(history: History) -> Iterator[tuple[str, str]]:
+    """Yield the code that each migration was last applied with; a record written by hand accepts what is there then."""
+    for attempt in history.attempts:
+        if attempt.state is AttemptState.APPLIED or not attempt.was_run:
+            yield attempt.name, attempt.fingerprint
+
+
+def _planned(node: Node, known: NodeState, plan: Plan) -> NodeState:
+    """Add what a plan does with a migration."""
+    asked = node.name not in plan.not_asked
+    if not asked and known.state in {State.PENDING, State.BLOCKED}:
+        return replace(known, state=State.DECLARED, asked=False)
+    return replace(known, place=plan.places.get(node.name, 0), asked=asked)
+
+
+def _views(
+    graph: MigrationGraph, history: History, plan: Plan | None, migrations: States
+) -> Iterator[tuple[str, NodeState]]:
+    """Judge every view: what the plan does to it first, then whether it lives now."""
+    moment = Timeline(graph).moment(applied=history.applied)
+    down = {stored.manager for stored in history.views_down}
+    verbs = _Verbs(plan)
+    for name, view in graph.views.items():
+        known = replace(
+            _now(view, moment, history.applied, migrations),
+            change=verbs.change_of(name),
+            taken_down=verbs.taken_down.get(name, ()),
+            brought_up=verbs.brought_up.get(name, ()),
+        )
+        if name in down:
+            known = replace(known, state=State.DOWN)
+        elif known.change:
+            known = replace(known, state=State.PENDING)
+        yield name, known
+
+
+def _now(view: View, moment: Moment, applied: AbstractSet[str], migrations: States) -> NodeState:
+    """Judge whether a view lives, and if not, why."""
+    successor = moment.active_version(view.name)
+    if moment.in_window(view.name):
+        if successor == view.name:
+            return NodeState(State.APPLIED, applied=True)
+        return NodeState(State.RETIRED, replaced_by=successor)
+    if view.until is not None and view.until in applied:
+        return NodeState(State.RETIRED)
+    opener = migrations.get(Node(NodeKind.MIGRATION, view.since or ""))
+    if opener is None or opener.state in STUCK:
+        return NodeState(State.BLOCKED, waits_for=(view.since or "",))
+    return NodeState(State.DECLARED, waits_for=(view.since or "",))
+
+
+class _Verbs:
+    """What the steps of a plan do to each view, and at which places."""
+
+    def __init__(self, plan: Plan | None) -> None:
+        self.taken_down: dict[str, tuple[int, ...]] = {}
+        self.brought_up: dict[str, tuple[int, ...]] = {}
+        self._new: set[str] = set()
+        self._retired: set[str] = set()
+        for place, step in enumerate(plan.steps if plan else (), 1):
+            for name in dict.fromkeys((*step.views.down, *step.views.retired)):
+                self.taken_down[name] = (*self.taken_down.get(name, ()), place)
+            for name in step.views.up:
+                self.brought_up[name] = (*self.brought_up.get(name, ()), place)
+            self._new.update(step.views.new)
+            self._retired.update(step.views.retired)
+
+    def change_of(self, name: str) -> ViewChange | None:
+        """Return what the plan as a whole does to a view."""
+        if name in self._new:
+            return ViewChange.PASSING if name in self._retired else ViewChange.NEW
+        if name in self._retired:
+            return ViewChange.RETIRED
+        return ViewChange.REBUILT if name in self.taken_down or name in self.brought_up else None

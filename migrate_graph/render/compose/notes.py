@@ -1,0 +1,103 @@
+"""The few words under a box, and more for a reader who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.model import Migration, TransactionMode, View
+from migrate_graph.core.states import NodeState, State
+from migrate_graph.redaction import one_line
+from migrate_graph.render.labels import COLUMNS
+from migrate_graph.render.picture import PictureInput
+
+_SHOUTED = {State.CYCLE: "CYCLE", State.FAILED: "FAILED"}
+_QUIET = frozenset({State.DECLARED, State.APPLIED})
+
+
+def notes_of(node: Node, known: NodeState, codes: Sequence[str]) -> tuple[str, ...]:
+    """Return the words under a box, the codes of what is wrong with it behind them."""
+    words = _words_of_view(known) if node.kind is NodeKind.VIEW and known.state is not State.ORPHAN else _words(known)
+    if not codes:
+        return words
+    together = " · ".join((*words, *codes))
+    return (together,) if len(together) <= COLUMNS else (*words, " ".join(codes))
+
+
+def _words(known: NodeState) -> tuple[str, ...]:
+    place = f"#{known.place}" if known.place else ""
+    if known.state is State.ORPHAN:
+        return ("not in code",) if known.recorded else ("unknown",)
+    if known.state is State.FAILED:
+        return (f"FAILED, again as {place}",) if place else ("FAILED",)
+    if not known.asked:
+        return ("not asked for",)
+    if known.state in _QUIET:
+        return ()
+    word = _SHOUTED.get(known.state, str(known.state))
+    return (f"{place} {word}",) if place else (word,)
+
+
+def _words_of_view(known: NodeState) -> tuple[str, ...]:
+    word = str(known.change) if known.change and known.state is State.PENDING else _state_of_view(known)
+    return (f"view · {word}",) if word else ("view",)
+
+
+def _state_of_view(known: NodeState) -> str:
+    if known.state is State.DECLARED:
+        return "not yet" if known.waits_for else ""
+    return "" if known.state is State.APPLIED else _SHOUTED.get(known.state, str(known.state))
+
+
+class Details:
+    """Looks things up for all nodes of one picture."""
+
+    def __init__(self, given: PictureInput) -> None:
+        self._given = given
+        self._findings: dict[Node, list[tuple[str, str]]] = {}
+        for finding in given.findings:
+            text = f"{finding.message} ({finding.hint})" if finding.hint else finding.message
+            self._findings.setdefault(finding.subject, []).append((finding.code, text))
+
+    def of(self, node: Node) -> tuple[tuple[str, str], ...]:
+        """Return pairs of a word and a text, made printable."""
+        declared = self._given.declared(node)
+        known = self._given.states.get(node, NodeState(State.DECLARED))
+        pairs: Iterator[tuple[str, str]] = iter(())
+        if isinstance(declared, View):
+            pairs = _of_view(declared, known)
+        elif node.kind is NodeKind.MIGRATION:
+            pairs = self._of_migration(declared, known)
+        return tuple((word, one_line(text)) for word, text in (*pairs, *self._findings.get(node, ())) if text)
+
+    def _of_migration(self, declared: Migration | View | None, known: NodeState) -> Iterator[tuple[str, str]]:
+        if isinstance(declared, Migration):
+            yield from _declaration(declared)
+        step = self._given.plan.step_of(declared.name) if self._given.plan and declared else None
+        if step:
+            yield "creates", ", ".join(step.views.new)
+            yield "rebuilds", ", ".join(step.views.rebuilt)
+            yield "retires", ", ".join(step.views.retired)
+        attempt = known.attempt
+        if attempt:
+            started = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else ""
+            yield "last attempt", f"{attempt.state} {started}".strip()
+        yield "error", known.error
+        yield "by hand", known.remark
+        yield "own commits kept", str(known.commits or "")
+        yield "blocked by", ", ".join(known.waits_for)
+
+
+def _declaration(migration: Migration) -> Iterator[tuple[str, str]]:
+    yield "description", " ".join(migration.description.split())
+    yield "tags", ", ".join(sorted(migration.tags))
+    if migration.transaction is not TransactionMode.OWN:
+        yield "transaction", str(migration.transaction)
+
+
+def _of_view(view: View, known: NodeState) -> Iterator[tuple[str, str]]:
+    yield "description", " ".join(view.description.split())
+    yield "since", view.since or ""
+    yield "until", view.until or ""
+    yield "replaces", view.replaces or ""
+    yield "replaced by", known.replaced_by or ""

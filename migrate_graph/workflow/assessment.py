@@ -1,0 +1,218 @@
+"""Assess a project once per command: text, JSON, picture, report and executor all read this one value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
+from migrate_graph.core.plan import Plan, build_plan
+from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
+from migrate_graph.core.selection import select as select_nodes
+from migrate_graph.core.states import States, standing_of, states_of
+from migrate_graph.errors import ExitCode, InvalidGraph
+from migrate_graph.messages import counted
+from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name
+
+if TYPE_CHECKING:
+    from migrate_graph.workflow.revision import Base
+
+_CODES = re.compile(r"\s*MG\d*\s*(,\s*MG\d*\s*)*,?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of the project is meant; everything when all three are empty.
+
+    Attributes:
+        to: up to and including this migration.
+        select: selectors, their union.
+        exclude: selectors, taken away again.
+    """
+
+    to: str | None = None
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.to or self.select or self.exclude)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How the rules judge in one command, on top of the project's settings.
+
+    Attributes:
+        select: only these codes (`MG101`, `MG1,MG2`), and only findings about these nodes (`+billing_*`).
+        ignore: not these codes.
+        strict: warnings count as errors.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    strict: bool = False
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes among `select`: `mg101,MG2` are two."""
+        return _split(each for each in self.select if _CODES.fullmatch(each))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The selectors among `select`."""
+        return tuple(each for each in self.select if not _CODES.fullmatch(each))
+
+    def settings(self, project: Project) -> RuleSettings:
+        """Return the settings of the rules."""
+        return rule_settings(project, select=self.codes, ignore=_split(self.ignore), strict=self.strict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Assessment:
+    """What one command knows: what is declared and remembered, what is wrong, what would run, how everything stands.
+
+    Attributes:
+        project: what is assessed.
+        reading: what the database remembers; nothing when none was asked.
+        plan: what would run; None when no database was asked.
+        states: what is known of each node.
+        base: the graph before a change, and what changed since; None without one.
+        judging: how the rules judge.
+    """
+
+    project: Project
+    reading: Reading
+    plan: Plan | None
+    states: States
+    base: Base | None = None
+    judging: Judging = field(default_factory=Judging)
+
+    @property
+    def graph(self) -> MigrationGraph:
+        """What is declared."""
+        return self.project.graph
+
+    @property
+    def planned(self) -> Plan:
+        """The plan of a command that asked a database for it."""
+        assert self.plan is not None  # noqa: S101 - a fault of ours
+        return self.plan
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the rules found, the worst first; those about the history only where one was read.
+
+        Raises:
+            UsageError: a code is unknown, or a selector means nothing.
+        """
+        found = check(
+            self.graph,
+            self.reading.history if self.plan and self.reading.was_read else None,
+            base=self.base.graph if self.base else None,
+            ordering=self.project.ordering,
+            settings=self.judging.settings(self.project),
+            standing=self.plan.standing if self.plan else None,
+        )
+        if not self.judging.subjects:
+            return found
+        meant = select_nodes(self.judging.subjects, self.graph, self.states)
+        return tuple(each for each in found if meant & {each.subject, *(other.subject for other in each.related)})
+
+    @property
+    def exit_code(self) -> int:
+        """What `check` ends with: 3 when there are errors, else 0."""
+        errors = any(finding.severity is Severity.ERROR for finding in self.findings)
+        return ExitCode.INVALID_GRAPH if errors else ExitCode.OK
+
+    def refuse_errors(self, *, doing: str) -> None:
+        """Raise when the graph must not be used.
+
+        What the database remembers stops nothing: an orphan record must not stop a deployment (edwh-migrate runs on), and an
+        interrupted migration stops only what requires it.
+
+        Args:
+            doing: what is refused, for the message (`plan`, `apply`).
+
+        Raises:
+            InvalidGraph: the rules found errors in the graph.
+        """
+        grave = [each for each in self.findings if each.severity is Severity.ERROR]
+        errors = sum(not RULES[each.code].needs_history for each in grave)
+        if errors:
+            raise InvalidGraph(
+                f"{doing} refused: the graph has {counted(errors, 'error')}",
+                findings=self.findings,
+                hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
+            )
+
+    def drawn(self, include: Sequence[str], exclude: Sequence[str] = ()) -> frozenset[Node]:
+        """Return the nodes that selectors mean.
+
+        Raises:
+            UsageError: a selector means nothing.
+        """
+        return select_nodes(include, self.graph, self.states, exclude=exclude)
+
+
+def assess(
+    project: Project,
+    reading: Reading | None = None,
+    *,
+    selection: Selection | None = None,
+    judging: Judging | None = None,
+    base: Base | None = None,
+) -> Assessment:
+    """Assess a project.
+
+    Args:
+        project: what is assessed; its graph may be invalid.
+        reading: what the database remembers; None when none is asked: then nothing is planned and nothing has a state.
+        selection: which part a plan is made of.
+        judging: how the rules judge.
+        base: the graph before a change; None leaves the rules that compare out.
+
+    Raises:
+        UsageError: a name or a selector means nothing.
+    """
+    plan = _plan(project, reading, selection) if reading is not None else None
+    return Assessment(
+        project=project,
+        reading=reading or Reading(),
+        plan=plan,
+        states=states_of(project.graph, reading.history if reading is not None else None, plan),
+        base=base,
+        judging=judging or Judging(),
+    )
+
+
+def _plan(project: Project, reading: Reading, selection: Selection | None) -> Plan:
+    graph, history = project.graph, reading.history
+    standing = standing_of(
+        graph,
+        history,
+        ordering=project.ordering,
+        stop_on_partial=project.config.on_partial == "stop",
+        at_work=reading.lock_holder is not None,
+    )
+    chosen = _chosen(project, standing, selection) if selection else None
+    return build_plan(graph, history, ordering=project.ordering, selection=chosen, standing=standing)
+
+
+def _chosen(project: Project, standing: States, selection: Selection) -> frozenset[str]:
+    """Return the names of the migrations that are meant."""
+    chosen = frozenset(project.graph.migrations)
+    if selection.to is not None:
+        if selection.to not in project.graph.migrations:
+            raise unknown_name(project, selection.to)
+        chosen = project.graph.ancestors(selection.to) | {selection.to}
+    if selection.select or selection.exclude:
+        nodes = select_nodes(selection.select, project.graph, standing, exclude=selection.exclude)
+        chosen &= {node.name for node in nodes if node.kind is NodeKind.MIGRATION}
+    return chosen
+
+
+def _split(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(code.strip().upper() for each in words for code in each.split(",") if code.strip())
