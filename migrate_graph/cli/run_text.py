@@ -47,6 +47,15 @@ _WORDS = {
 }
 
 
+def _restore_progress(event: RestoreProgress) -> str:
+    done = "checked" if event.checking else "restored"
+    doing = f", at {one_line(event.doing)}" if event.doing else ""
+    if not event.size:
+        return f"{done} {sized(event.read)} of SQL{doing}"
+    percentage = 100 * event.read // event.size
+    return f"{done} {sized(event.read)} of {sized(event.size)} ({percentage}%){doing}"
+
+
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each event; a table would hide the missing one
     """Return one line about an event, without secrets or control characters."""
     match event:
@@ -61,8 +70,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case RestoreStarted():
             return f"restoring {one_line(event.path)} ({sized(event.size)})"
         case RestoreProgress():
-            done = "checked" if event.checking else "restored"
-            return f"{done} {sized(event.read)} of {sized(event.size)}"
+            return _restore_progress(event)
         case RestoreFinished():
             return f"restored in {lasting(event.seconds)}"
         case RunStarted():

@@ -134,17 +134,19 @@ class RestoreStarted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """How far the restore is, or the check of the whole backup that comes before it.
+    """How far the restore is, or the check of the whole backup that comes before it; comes every few seconds whatever happens.
 
     Attributes:
-        read: bytes of the file read.
-        size: bytes of the file as it is on disk.
+        read: bytes of the file read; bytes of SQL where the size is 0.
+        size: bytes of the file as it is on disk; 0 where a command unpacks it.
         checking: nothing is written yet.
+        doing: line and first words of the statement that is being executed; empty while checking.
     """
 
     read: int
     size: int
     checking: bool = False
+    doing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

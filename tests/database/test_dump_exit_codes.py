@@ -143,6 +143,46 @@ def test_d09_a_bad_backup_of_sqlite(refused: Refused, sqlite_uri: str, tmp_path:
     refused(sqlite_uri, make(tmp_path), said)
 
 
+TRAILER = "--\n-- PostgreSQL database dump complete\n--\n"
+HINTS = {
+    "the comment of an extension": (
+        HEADER
+        + "CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog;\nCOMMENT ON EXTENSION plpgsql IS 'PL';\n"
+        + WHOLE
+        + TRAILER,
+        "dump again with --no-comments",
+    ),
+    "--clean alone": (
+        HEADER + "ALTER TABLE ONLY public.item DROP CONSTRAINT item_pkey;\nDROP TABLE public.item;\n" + WHOLE + TRAILER,
+        "--clean --if-exists",
+    ),
+    "a trailer that somebody removed": (HEADER + WHOLE, "remove the line '-- PostgreSQL database dump'"),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", HINTS)
+def test_a_refusal_tells_the_next_command(project: Project, postgres_uri: str, tmp_path: Path, name: str) -> None:
+    text, hint = HINTS[name]
+    (tmp_path / "b.sql").write_text(text)
+    prepare(project, postgres_uri, database_to_restore=tmp_path / "b.sql")
+    done = project.migrate("apply")
+    assert done.returncode == ExitCode.RESTORE
+    assert hint in done.stderr
+    assert relations(postgres_uri) == []
+
+
+@pytest.mark.postgres
+def test_a_dump_with_a_pasted_header_is_restored(project: Project, postgres_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "b.sql").write_text(
+        f"-- Towns, by hand.\nBEGIN;\nCREATE TABLE town (id int);\n{HEADER}{WHOLE}COMMIT;\n"
+    )
+    prepare(project, postgres_uri, database_to_restore=tmp_path / "b.sql")
+    done = project.migrate("apply")
+    assert done.returncode == 0, done.stderr
+    assert {"town", "customer", "first"} <= set(relations(postgres_uri))
+
+
 def test_d26_a_stale_sibling_is_not_restored(project: Project, database_uri: str, tmp_path: Path) -> None:
     (tmp_path / "b.sql").write_text("this is stale and no SQL at all")
     (tmp_path / "b.sql.gz").write_bytes(gzip.compress((WHOLE + "CREATE TABLE newest (id int);").encode()))
@@ -199,7 +239,7 @@ def test_a_signal_during_the_restore_leaves_nothing_behind(
 
 
 @pytest.mark.postgres
-def test_after_a_kill_the_next_runner_waits_for_what_psql_still_does(
+def test_after_a_kill_the_next_runner_waits_for_what_the_server_still_does(
     project: Project, postgres_uri: str, tmp_path: Path
 ) -> None:
     (tmp_path / "b.sql").write_text(WHOLE + "SELECT pg_sleep(4);\nINSERT INTO customer VALUES (77);\n")

@@ -6,10 +6,13 @@ import gzip
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from migrate_graph.core.events import Event, RestoreProgress
 from migrate_graph.database.backup.dump import find_dump, verify
 from migrate_graph.errors import ExitCode, RestoreError
 
@@ -186,3 +189,69 @@ def test_the_hint_quotes_paths_for_the_shell(tmp_path: Path) -> None:
     path = tmp_path / "a b; rm.dump"
     path.write_bytes(SQL)
     assert f"'{path}'" in refused(path, "exit code 1", cat_command="false").hint
+
+
+def test_a_command_that_is_silent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate_graph.database.backup.dump._BEAT_EVERY", 0.05)
+    path = tmp_path / "b.dump"
+    path.write_bytes(SQL)
+    told: list[Event] = []
+    verify(path, kind="postgres", cat_command="sh -c 'sleep 0.5; cat \"$0\"'", observer=told.append)
+    assert [event for event in told if isinstance(event, RestoreProgress) and event.checking and event.size]
+
+
+def test_a_command_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MIGRATE_URI", "PGPASSWORD", "REDIS_HOST", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "PYTHONPATH"):
+        monkeypatch.setenv(name, "hunter2hunter2")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    path = tmp_path / "b.dump"
+    path.write_bytes(SQL)
+    witness = tmp_path / "witness"
+    verify(path, kind="postgres", cat_command=f"sh -c 'env > {witness}; cat \"$0\"'")
+    seen = witness.read_text()
+    assert "hunter2" not in seen
+    assert "LC_ALL=C.UTF-8" in seen
+    assert "PATH=" in seen
+
+
+@pytest.mark.parametrize("name", ["-rf.zst", "--output=x.zst", "-.zst"])
+def test_a_name_is_never_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(SQL)
+    assert verify(Path(name), kind="postgres", cat_command="cat").length == len(SQL)
+    assert verify(Path(f"./{name}"), kind="postgres", cat_command="cat").length == len(SQL)
+
+
+@pytest.mark.parametrize(("ratio", "refusal"), [(250, False), (2, True)])
+def test_what_a_backup_may_unpack_to_goes_by_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: int, refusal: bool
+) -> None:
+    monkeypatch.setattr("migrate_graph.database.backup.dump._ALWAYS_ALLOWED", 1000)
+    monkeypatch.setattr("migrate_graph.database.backup.dump._ALLOWED_RATIO", ratio)
+    path = tmp_path / "b.sql.gz"
+    path.write_bytes(gzip.compress(SQL * 100))
+    if refusal:
+        error = refused(path, "unpacks to more than")
+        assert "restore_size_limit" in error.hint
+    assert verify(path, kind="postgres", size_limit=len(SQL) * 100).length == len(SQL) * 100
+
+
+@pytest.mark.parametrize("line", [b"-- ", b"SELECT '", b"SELECT /*", b"x", b"COPY t FROM stdin;\n", b"SELECT 1;\n"])
+def test_a_bomb_costs_little_memory(tmp_path: Path, line: bytes) -> None:
+    """Two hundred megabytes without a line end, in a file of two hundred kilobytes: refused, or read, within its limits."""
+    path = tmp_path / "b.sql.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(line)
+        for _ in range(200):
+            file.write(b"x" * (1 << 20))
+    program = (
+        "import resource, sys; from pathlib import Path; from migrate_graph.database.backup.dump import verify\n"
+        "from migrate_graph.errors import RestoreError\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: verify(Path(sys.argv[1]), kind='postgres')\n"
+        "except RestoreError as error: print(error, file=sys.stderr)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 400_000, done.stderr  # kilobytes: a statement may be held twice
+    assert "line" in done.stderr

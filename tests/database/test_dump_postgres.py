@@ -228,6 +228,22 @@ def test_progress_tells_bytes_of_the_file(tmp_path: Path, dsn: dict[str, str], m
     assert read[-1] <= size
 
 
+def test_a_long_statement_is_told_with_its_line(
+    tmp_path: Path, dsn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read meanwhile, so only the clock can tell that the restore goes on; no value is told, it may be secret."""
+    monkeypatch.setattr("migrate_graph.database.backup.dump._BEAT_EVERY", 0.05)
+    told: list[str] = []
+
+    def observer(event: Event) -> None:
+        if isinstance(event, RestoreProgress):
+            told.append(event.doing)
+
+    restore(checked(tmp_path / "b.sql", BODY + "SELECT 'secret', pg_sleep(0.5);\n"), dsn, observer=observer)
+    assert told.count("line 4: SELECT") >= 2
+    assert "secret" not in "".join(told)
+
+
 def test_a_killed_restore_leaves_nothing_behind(tmp_path: Path, dsn: dict[str, str]) -> None:
     class StopNow(BaseException):
         pass

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from user_project import Project
 
 from migrate_graph.core.events import Event, RestoreFinished, RestoreStarted
+from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.backup.dump import verify
+from migrate_graph.database.sqlite import restore as restore_module
 from migrate_graph.database.sqlite.restore import restore_sqlite
-from migrate_graph.errors import RestoreError
+from migrate_graph.errors import ExitCode, RestoreError
 
 LEDGER = "CREATE TABLE ewh_implemented_features (id INTEGER PRIMARY KEY, name CHAR(512) UNIQUE, installed CHAR(1));\n"
 BODY = (
@@ -141,3 +149,168 @@ def test_code_stored_as_text_is_read_in_linear_time(tmp_path: Path) -> None:
     )
     restore(tmp_path, text, tmp_path / "db.sqlite")
     assert ask(tmp_path / "db.sqlite", "SELECT length(t) FROM code") == [(21 * 200_000,)]
+
+
+# -- an untrusted dump may only fill its database -----------------------------------------------------------------------------
+
+HOSTILE = {
+    "load_extension": "SELECT load_extension('/tmp/evil');",
+    "fts3_tokenizer": "SELECT fts3_tokenizer('simple');",
+    "fts3_tokenizer in a view that is read": "CREATE VIEW v AS SELECT fts3_tokenizer('x');\nINSERT INTO customer (name) SELECT * FROM v;",
+    "the schema itself": "PRAGMA writable_schema = ON;",
+    "a file": "ATTACH 'other.db' AS o;",
+    "a copy": "VACUUM INTO 'other.db';",
+    "another journal": "PRAGMA journal_mode = WAL;",
+    "another page size": "PRAGMA page_size = 512;",
+    "a directory": "PRAGMA temp_store_directory = '/tmp';",
+    "memory mapping": "PRAGMA mmap_size = 1000000;",
+    "more pages": "PRAGMA max_page_count = 1000000000;",
+    "trust": "PRAGMA trusted_schema = ON;",
+    "a temporary trigger": "CREATE TEMP TRIGGER x AFTER INSERT ON customer BEGIN SELECT 1; END;",
+    "a module": "CREATE VIRTUAL TABLE x USING dbstat(main);",
+    "the schema by a statement": "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, 'CREATE TABLE x (a)');",
+    "a value that is too large": "INSERT INTO customer (name) VALUES (zeroblob(1000000000));",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_dump_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RestoreError, match=r"line (10[34]|53|54)") as caught:
+        restore(tmp_path, BODY + HOSTILE[name], tmp_path / "db")
+    assert caught.value.hint
+    assert not (tmp_path / "db").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.sql"]
+
+
+def test_a_dump_that_outgrows_its_text_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate_graph.database.sqlite.restore._ALWAYS_ALLOWED", 1 << 20)
+    endless = (
+        "INSERT INTO customer (name) WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c;"
+    )
+    with pytest.raises(RestoreError, match="full"):
+        restore(tmp_path, BODY + endless, tmp_path / "db")
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python older than 3.12 cannot set SQLITE_DBCONFIG_DEFENSIVE")
+def test_the_database_is_defensive(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        dump = tmp_path / "b.sql"
+        dump.write_text(BODY)
+        restore_module._harden(database, verify(dump, kind="sqlite"), [])
+        assert database.getconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+
+
+def test_what_dumps_do_is_allowed(tmp_path: Path) -> None:
+    text = BODY + (
+        "PRAGMA foreign_keys=OFF;\nPRAGMA encoding = 'UTF-8';\nPRAGMA user_version = 7;\nPRAGMA application_id = 9;\n"
+        "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT DEFAULT (datetime('now')), j TEXT CHECK (json_valid(j)));\n"
+        "DELETE FROM sqlite_sequence;\nINSERT INTO sqlite_sequence VALUES ('a', 41);\nINSERT INTO a (j) VALUES ('{}');\n"
+        "ANALYZE sqlite_schema;\nCREATE INDEX i ON a (lower(at)) WHERE id > 0;\nALTER TABLE a ADD COLUMN z;\n"
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM customer WHERE id = random(); END;\n"
+        "CREATE VIEW v AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 9) SELECT n FROM c;\n"
+        "CREATE VIRTUAL TABLE f USING fts5(x);\nINSERT INTO f VALUES ('some words');\n"
+        "CREATE VIRTUAL TABLE g USING fts4(x);\nINSERT INTO g VALUES ('some words');\n"
+        "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1);\nDROP TABLE IF EXISTS no_such_table;\nREINDEX;\nSAVEPOINT s;\nRELEASE s;\n"
+    )
+    restore(tmp_path, text, tmp_path / "db")
+    assert ask(tmp_path / "db", "PRAGMA user_version") == [(7,)]
+    assert ask(tmp_path / "db", "SELECT id FROM a") == [(42,)]
+    assert ask(tmp_path / "db", "SELECT count(*) FROM f WHERE f MATCH 'words'") == [(1,)]
+
+
+def test_a_database_that_is_filled_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = restore_module._judge
+
+    def judge_and_fill(*arguments: Any) -> None:
+        original(*arguments)
+        with closing(sqlite3.connect(tmp_path / "db")) as other:
+            other.execute("CREATE TABLE of_somebody_else (x)")
+
+    monkeypatch.setattr(restore_module, "_judge", judge_and_fill)
+    with pytest.raises(RestoreError, match="is not empty"):
+        restore(tmp_path, BODY, tmp_path / "db")
+    assert ask(tmp_path / "db", "SELECT name FROM sqlite_master") == [("of_somebody_else",)]
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_database_that_changes_between_the_proof_and_the_copy_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "db")) as other:
+        other.execute(f"PRAGMA journal_mode = {mode}")
+        original = restore_module._state
+        filled: list[Path] = []
+
+        def state_and_fill(path: Path) -> bytes:
+            state = original(path)
+            if not filled:
+                filled.append(path)
+                other.execute("CREATE TABLE of_somebody_else (x)")
+                other.commit()
+            return state
+
+        monkeypatch.setattr(restore_module, "_state", state_and_fill)
+        monkeypatch.setattr(restore_module, "USER_RELATIONS", "SELECT 'x' WHERE false")
+        with pytest.raises(RestoreError, match="was changed by another program"):
+            restore(tmp_path, BODY, tmp_path / "db")
+    assert ask(tmp_path / "db", "SELECT name FROM sqlite_master") == [("of_somebody_else",)]
+
+
+def test_what_killed_restores_left_is_removed_by_the_next_run_under_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom migrate_graph.database.backup.dump import verify\n"
+        "from migrate_graph.database.sqlite import restore\n"
+        "restore._judge = lambda *_: os._exit(9)\n"
+        "restore.restore_sqlite(verify(Path(sys.argv[1]), kind='sqlite'), Path(sys.argv[2]), table='t', observer=lambda _: None)\n"
+    )
+    (tmp_path / "b.sql").write_text(BODY)
+    for database in (path, tmp_path / "other.db"):
+        done = subprocess.run([sys.executable, "-c", program, tmp_path / "b.sql", database], check=False)
+        assert done.returncode == 9
+    assert [name.partition("-restore-")[0] for name in left_behind(tmp_path)] == [
+        ".app.db.migrate",
+        ".other.db.migrate",
+    ]
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    (tmp_path / ".app.db.migrate-restore-link").symlink_to(outside)
+    with open_backend(Settings(f"sqlite://{path}"), writing=True) as backend:
+        assert len(left_behind(tmp_path)) == 3  # without the lock another may be at work
+        with backend.lock(5, lambda _: None):
+            assert [name.partition("-2")[0] for name in left_behind(tmp_path)] == [
+                ".app.db.migrate-restore-link",
+                ".other.db.migrate-restore",
+            ]
+    assert outside.is_dir()
+
+
+def test_an_endless_statement_hears_a_signal(tmp_path: Path, project: Project) -> None:
+    (tmp_path / "b.sql").write_text(
+        LEDGER
+        + "SELECT count(*) FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c);\n"
+    )
+    project.env |= {"MIGRATE_URI": f"sqlite://{tmp_path / 'db'}", "DATABASE_TO_RESTORE": str(tmp_path / "b.sql")}
+    project.write("migrations.py", "")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrate_graph", "restore"],
+        cwd=project.path,
+        env=project.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not left_behind(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # into the statement; a signal before it is heard as well
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=10)[1]
+    finally:
+        process.kill()
+    assert process.returncode == ExitCode.SIGNAL + signal.SIGTERM, said
+    assert "Traceback" not in said
+    assert left_behind(tmp_path) == []
+    assert not (tmp_path / "db").exists() or ask(tmp_path / "db", "SELECT name FROM sqlite_master") == []

@@ -77,12 +77,21 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert len(lines) == len(SCRIPT) - 1
     assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)
     assert lines[1].endswith("held by pid 4242, migrate_graph:lock, 10.0.0.7, since 09:00")
-    assert lines[3].endswith("checked 3.0 MB of 12.3 MB")
+    assert lines[3].endswith("checked 3.0 MB of 12.3 MB (24%)")
     assert lines[4].endswith("restoring /data/x.sql.gz (12.3 MB)")
     assert lines[13].endswith("a: 500 of 2,000 rows (25%)")
     assert "[bold]y" in lines[14], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
+
+
+def test_a_restore_tells_how_far_and_at_what_it_is() -> None:
+    at = "line 312: CREATE INDEX odd\x1b"
+    assert (
+        sentence(events.RestoreProgress(500, 1000, doing=at))
+        == "restored 500 bytes of 1.0 kB (50%), at line 312: CREATE INDEX odd\\x1b"
+    )
+    assert sentence(events.RestoreProgress(5_000_000, 0, checking=True)) == "checked 5.0 MB of SQL"
 
 
 def test_the_summary_says_what_stayed_and_what_to_type() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -43,6 +44,8 @@ _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _PIECE = 1 << 20
 _SILENCE_LIMIT = 600.0
 _PROGRESS_EVERY = 0.5
+_BEAT_EVERY = 5.0
+_PLAIN_WORDS = re.compile(r"[A-Za-z_]\w*(?:\s+[A-Za-z_]\w*){0,3}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # What a backup may unpack to where `restore_size_limit` says nothing: dumps shrink to a tenth, a bomb to a thousandth.
@@ -147,7 +150,7 @@ def verify(
     command = _command_for(path, cat_command)
     _check_name(path, command)
     gauge = ReadGauge(status.st_size, observer, checking=True)
-    with open_sql(path, command) as source:
+    with gauge, open_sql(path, command) as source:
         first = _Check(path, source, gauge, limit=size_limit or max(_ALWAYS_ALLOWED, _ALLOWED_RATIO * status.st_size))
         needs_psql = _judge_text(path, first.pieces(), trusted=trusted) if kind == "postgres" else False
         for _ in first.pieces():  # what the reader left, where the judgement is the database's
@@ -312,7 +315,7 @@ class SqlSource:
 
 
 class ReadGauge:
-    """Tells, twice a second, how far the reading of a dump is.
+    """Tells twice a second how far the reading of a dump is, and as a context every five seconds that it still goes on.
 
     Args:
         size: bytes of the file.
@@ -325,17 +328,48 @@ class ReadGauge:
         self._observer = observer
         self._checking = checking
         self._told_at = time.monotonic()
+        self._progress = RestoreProgress(0, size, checking=checking)
+        self._statement: tuple[int, str | bytes] | None = None
+        self._ended = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name="migrate_graph restore", daemon=True)
+
+    def __enter__(self) -> ReadGauge:
+        self._pulse.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._pulse.join()
 
     def tell(self, source: SqlSource) -> None:
         """Look how much of the file was read, and tell it if it is time to."""
-        if time.monotonic() - self._told_at < _PROGRESS_EVERY:
-            return
-        self._told_at = time.monotonic()
         consumed = source.consumed()
         if consumed is None:
-            self._observer(RestoreProgress(source.length, 0, checking=self._checking))
+            self._progress = RestoreProgress(source.length, 0, checking=self._checking)
         else:
-            self._observer(RestoreProgress(consumed, self._size, checking=self._checking))
+            self._progress = RestoreProgress(consumed, self._size, checking=self._checking)
+        if time.monotonic() - self._told_at >= _PROGRESS_EVERY:
+            self._tell()
+
+    def begins(self, line: int, statement: str | bytes) -> None:
+        """Remember the statement that is about to be executed."""
+        self._statement = (line, statement)
+
+    def _tell(self) -> None:
+        self._told_at = time.monotonic()
+        self._observer(replace(self._progress, doing=_first_words(*self._statement) if self._statement else ""))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_BEAT_EVERY):
+            if time.monotonic() - self._told_at >= _BEAT_EVERY:
+                self._tell()
+
+
+def _first_words(line: int, statement: str | bytes) -> str:
+    """Return the line and the first words of a statement; none of its values, which may be secret."""
+    text = statement[:200]
+    found = _PLAIN_WORDS.match(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+    return f"line {line}: {' '.join(found.group().split())}" if found else f"line {line}"
 
 
 class _CommandSource(SqlSource):

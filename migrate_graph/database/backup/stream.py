@@ -33,9 +33,11 @@ class DumpStream:
 
     def __enter__(self) -> DumpStream:
         self._observer(RestoreStarted(str(self._dump.path), self._dump.size))
+        self._gauge.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        self._gauge.__exit__()
         if kind is None:
             self._observer(RestoreFinished(time.monotonic() - self._started))
 
@@ -49,9 +51,15 @@ class DumpStream:
         for part in reader.parts():
             if reader.faults:
                 break
+            if part.text:
+                self.begins(part.line, part.text)
             yield part
         if reader.faults:
             raise refusal(self._dump.path, reader.faults)
+
+    def begins(self, line: int, statement: str | bytes) -> None:
+        """Remember the statement that is about to be executed, to tell it should it take long."""
+        self._gauge.begins(line, statement)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the SQL.

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ _ALLOWED_PRAGMAS = {
     "application_id", "cache_size", "defer_foreign_keys", "encoding", "foreign_keys", "integrity_check",
     "legacy_alter_table", "quick_check", "recursive_triggers", "synchronous", "temp_store", "user_version",
 }  # fmt: skip
+_ALLOWED_QUESTIONS = {"data_version", "page_size", "schema_version"}  # modules of SQLite ask them
 _ALLOWED_MODULES = {"fts3", "fts4", "fts5", "rtree", "rtree_i32", "geopoly"}
 _DIRECT_ONLY = 0x80000  # SQLITE_DIRECTONLY: never from a schema, and not from a dump
 _REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer", "sqlite_log", "edit", "readfile", "writefile"}
@@ -77,7 +78,7 @@ def restore_sqlite(
             closing(sqlite3.connect(work / "restored.sqlite", isolation_level=None)) as fresh,
             _interruptible(interruption, fresh),
         ):
-            _fill(fresh, dump, stream.pieces())
+            _fill(fresh, dump, stream)
             _judge(fresh, dump.path, table)
             _copy(fresh, path, table)
     except OSError as error:
@@ -140,15 +141,16 @@ def remove_leftovers(path: Path) -> list[str]:
 # -- the temporary database ---------------------------------------------------------------------------------------------------
 
 
-def _fill(database: sqlite3.Connection, dump: VerifiedDump, pieces: Iterable[bytes]) -> None:
+def _fill(database: sqlite3.Connection, dump: VerifiedDump, stream: DumpStream) -> None:
     # A temporary file of ours alone: a crash loses nothing that anybody has.
     for pragma in ("synchronous = OFF", "journal_mode = MEMORY", "locking_mode = EXCLUSIVE"):
         database.execute(f"PRAGMA {pragma}").close()
     refused: list[str] = []
     if not dump.trusted:
         _harden(database, dump, refused)
-    for line, statement in sqlite_statements(pieces):
+    for line, statement in sqlite_statements(stream.pieces()):
         refused.clear()
+        stream.begins(line, statement)
         if statement.startswith("."):
             raise RestoreError(
                 f"the backup {dump.path} cannot be restored: line {line}: {statement.split()[0]!r} is a command of sqlite3",
@@ -167,7 +169,6 @@ def _fill(database: sqlite3.Connection, dump: VerifiedDump, pieces: Iterable[byt
 
 def _harden(database: sqlite3.Connection, dump: VerifiedDump, refused: list[str]) -> None:
     """Let an untrusted dump do what a dump needs, in a database that cannot outgrow it; nothing else."""
-    database.execute("PRAGMA trusted_schema = OFF").close()
     (size,) = database.execute("PRAGMA page_size").fetchone()
     limit = max(_ALWAYS_ALLOWED, _GROWTH * dump.length) // int(size)
     database.execute(f"PRAGMA max_page_count = {limit}").close()
@@ -192,7 +193,8 @@ def _authorizer(functions: set[str], refused: list[str]) -> Callable[..., int]:
             allowed = (second or "").lower() in functions
         elif action == sqlite3.SQLITE_PRAGMA:
             what = f"PRAGMA {first}"
-            allowed = (first or "").lower() in _ALLOWED_PRAGMAS
+            name = (first or "").lower()
+            allowed = name in _ALLOWED_PRAGMAS or (second is None and name in _ALLOWED_QUESTIONS)
         elif action in {sqlite3.SQLITE_CREATE_VTABLE, sqlite3.SQLITE_DROP_VTABLE}:
             what = f"the module {second} of a virtual table"
             allowed = (second or "").lower() in _ALLOWED_MODULES
