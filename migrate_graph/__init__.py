@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
     from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
-    from migrate_graph.config import Config as Config
     from migrate_graph.loader.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
 
 __version__ = "0.1.0"
@@ -25,7 +24,6 @@ _OURS = {
     "ViewMigrationManager": "authoring",
     "classproperty": "authoring",
     "progress": "authoring",
-    "Config": "config",
     "install_as_edwh_migrate": "loader.edwh_names",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -49,12 +50,16 @@ _running: ContextVar[Running | None] = ContextVar("migrate_graph_running", defau
 
 @contextmanager
 def running(run: Running) -> Iterator[None]:
-    """Say which migration runs in this context."""
-    token = _running.set(run)
+    """Say which migration runs in this context, and in the environment, where bodies written for edwh-migrate look."""
+    token, before = _running.set(run), os.environ.get(CURRENT_MIGRATION)  # noqa: TID251 - as above
+    os.environ[CURRENT_MIGRATION] = run.name  # noqa: TID251 - as above
     try:
         yield
     finally:
         _running.reset(token)
+        os.environ.pop(CURRENT_MIGRATION, None)  # noqa: TID251 - as above
+        if before is not None:
+            os.environ[CURRENT_MIGRATION] = before  # noqa: TID251 - as above
 
 
 def current() -> Running | None:

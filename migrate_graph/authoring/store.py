@@ -58,6 +58,8 @@ class MigrationStore:
     def __init__(self) -> None:
         self._declared = Collector()
         self._deferred = False
+        self.resets = 0
+        """How often it was told to forget: who keeps what was loaded into it must forget as well."""
 
     @property
     def migrations(self) -> list[Migration]:
@@ -78,8 +80,10 @@ class MigrationStore:
         return OrderedDict(iter(self))
 
     def reset(self) -> None:
-        """Forget the declared migrations."""
+        """Forget the declared migrations, also those that were loaded from a file."""
         self.migrations.clear()
+        if not is_collecting():
+            self.resets += 1
 
     @contextmanager
     def defer_dependency_validation(self) -> Iterator[None]:

@@ -209,9 +209,20 @@ class _ByItself:
 
 
 def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, dict[str, type[ViewMigrationManager]]]:
-    """Build the graph of a manager and everything connected with it through `uses` and `replaces`."""
+    """Build the graph of a manager and its relatives."""
     from migrate_graph.core.graph import build_graph
 
+    # Of classes of one name the latest counts, and the one that was asked for in any case.
+    classes = {kind.__name__: kind for kind in relatives_of(manager)} | {manager.__name__: manager}
+    views = tuple(kind.as_view(position=position) for position, kind in enumerate(classes.values()))
+    return build_graph(Registry(views=views)), classes
+
+
+def relatives_of(manager: type[ViewMigrationManager]) -> list[type[ViewMigrationManager]]:
+    """Return the concrete managers of this process that are connected with one through `uses` and `replaces`, itself too.
+
+    Whether they were declared while a file was loaded makes no difference; they come in order of declaration.
+    """
     links: dict[type[ViewMigrationManager], set[type[ViewMigrationManager]]] = {kind: set() for kind in _declared_at}
     for kind in list(links):
         for related in _related(kind):
@@ -222,10 +233,12 @@ def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, 
         fresh = links[waiting.pop()] - reached
         reached |= fresh
         waiting += fresh
-    # Of classes of one name the latest counts, and the one that was asked for in any case.
-    classes = {kind.__name__: kind for kind in links if kind in reached} | {manager.__name__: manager}
-    views = tuple(kind.as_view(position=position) for position, kind in enumerate(classes.values()))
-    return build_graph(Registry(views=views)), classes
+    return [kind for kind in links if kind in reached]
+
+
+def all_managers() -> list[type[ViewMigrationManager]]:
+    """Return every concrete manager of this process, in order of declaration."""
+    return [*_declared_at]
 
 
 def _related(manager: type[ViewMigrationManager]) -> Iterator[type[ViewMigrationManager]]:

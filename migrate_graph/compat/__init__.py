@@ -44,6 +44,7 @@ from migrate_graph.compat.runs import (
     print_migrations_status_table,
 )
 from migrate_graph.compat.settings import (
+    Config,
     get_config,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "VALID_MIGRATION_ORDERING_MODES",
     "BackupNotFound",
     "BaseEDWHMigrateException",
+    "Config",
     "DatabaseNotYetInitialized",
     "EDWHMigrateException",
     "FlagLocationMissing",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from migrate_graph.authoring import migrations
 from migrate_graph.compat.console import say
@@ -14,42 +14,52 @@ from migrate_graph.core.model import Migration, Registry
 from migrate_graph.errors import LoadError
 
 if TYPE_CHECKING:
-    from migrate_graph.loader import ProjectImports
+    from migrate_graph.loader import Loaded
 
 
-@dataclass
 class Imported:
-    """What the default store holds from a file, as opposed to what this process declared itself.
+    """What the default store holds from a file, as opposed to what this process declared itself."""
 
-    Attributes:
-        registry: what was loaded; None when nothing was.
-        path: the file.
-        named: it was named by an argument, and so belongs to no settings.
-        imports: lets bodies import what lies beside the file.
-    """
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+        self._path: Path | None = None
+        self._named = False
+        self._resets = 0
 
-    registry: Registry | None = None
-    path: Path | None = None
-    named: bool = False
-    imports: ProjectImports | None = None
+    @property
+    def loaded(self) -> Loaded | None:
+        """What was loaded; None when nothing was, or `migrations.reset()` was called since."""
+        return self._loaded if self._resets == migrations.resets else None
+
+    @property
+    def path(self) -> Path | None:
+        """The file it was loaded from."""
+        return self._path if self.loaded else None
 
     def is_for(self, config: Config) -> bool:
         """Return whether what was loaded is what these settings name."""
-        return self.named or self.path == _configured_file(config)
+        return self._named or self._path == _configured_file(config)
+
+    def keep(self, loaded: Loaded, path: Path, *, named: bool) -> None:
+        """Take what was loaded instead of what was before.
+
+        Args:
+            loaded: of the file.
+            path: of the file.
+            named: it was named by an argument, and so belongs to no settings.
+        """
+        self.forget()
+        self._loaded, self._path, self._named, self._resets = loaded, path, named, migrations.resets
 
     def forget(self) -> None:
         """Take out of the default store what was loaded."""
-        loaded = self._bodies()
-        migrations.migrations[:] = [each for each in migrations.migrations if each.function not in loaded]
-        self.registry = self.path = self.imports = None
+        migrations.migrations[:] = self.own()
+        self._loaded = None
 
     def own(self) -> list[Migration]:
         """Return what this process declared itself, in order of rank."""
-        loaded = self._bodies()
-        return [each for each in migrations.migrations if each.function not in loaded]
-
-    def _bodies(self) -> set[Any]:
-        return {each.function for each in self.registry.migrations} if self.registry else set()
+        bodies = {each.function for each in self._loaded.registry.migrations} if self._loaded else set()
+        return [each for each in migrations.migrations if each.function not in bodies]
 
 
 imported = Imported()
@@ -80,9 +90,7 @@ def import_migrations(args: list[str], config: Config) -> bool:
         say(f"no migrations found at {path}")
         return False
     loaded = load_project(path, root=Path.cwd())
-    imported.forget()
-    imported.registry, imported.imports = loaded.registry, loaded.imports
-    imported.path, imported.named = path, bool(args)
+    imported.keep(loaded, path, named=bool(args))
     try:
         with migrations.defer_dependency_validation():
             for declared in loaded.registry.migrations:
@@ -101,7 +109,7 @@ def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDic
         config: the settings.
         args: as for `import_migrations`.
     """
-    if args or not (imported.own() or (imported.registry and imported.is_for(config))):
+    if args or not (imported.own() or (imported.loaded and imported.is_for(config))):
         imported.forget()
         import_migrations(args or [], config)
     return migrations.list()
@@ -109,11 +117,11 @@ def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDic
 
 def registry_for(config: Config) -> Registry:
     """Return what the default store holds as a registry; what was loaded for other settings is loaded anew for these."""
-    if imported.registry and not imported.is_for(config) and not import_migrations([], config):
+    if imported.loaded and not imported.is_for(config) and not import_migrations([], config):
         raise LoadError(
             f"no migrations found at {config.migrations_file}", hint="set migrations_file, or register migrations first"
         )
-    return with_own(imported.registry)
+    return with_own(imported.loaded.registry if imported.loaded else None)
 
 
 def with_own(loaded: Registry | None) -> Registry:

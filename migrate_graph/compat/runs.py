@@ -94,7 +94,7 @@ def _project(config: Config, registry: Registry) -> Any:
         root=root,
         name=(imported.path.parent if imported.path else root).name or "project",
         ordering=Ordering(config.migration_ordering_mode),
-        imports=imported.imports,
+        imports=imported.loaded.imports if imported.loaded else None,
     )
 
 

@@ -21,13 +21,20 @@ FALLBACK = "DATABASE_URL"
 _FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite)[a-z0-9+:_]*://", re.IGNORECASE)
 
 
-def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
+def load_config(
+    root: Path,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    kind: type[Config] = Config,
+) -> Config:
     """Read the settings of a project: defaults, pyproject.toml, .env, environment, command line; the later win.
 
     Args:
         root: the directory of pyproject.toml; .env is searched from here upwards, to the top of the project.
         environ: the environment; it is not changed.
         overrides: what the command line says, by the name of the setting; None means not given.
+        kind: class of what is returned.
 
     Raises:
         ConfigError: naming every fault at once.
@@ -49,7 +56,7 @@ def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, 
     ]
     problems += contradictions(given)
     remarks += _crossed(given)
-    config = Config(environ=environ)
+    config = kind(environ=environ)
     config.take([*_fallback(given, dotenv, environ), *given], problems)
     config.remember(dotenv, remarks)
     return config

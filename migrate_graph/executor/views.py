@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from migrate_graph.authoring import ViewMigrationManager
-from migrate_graph.core.events import Observer
+from migrate_graph.authoring import ViewMigrationManager, declared_at
+from migrate_graph.authoring.views import all_managers, relatives_of
+from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.graph import build_graph
 from migrate_graph.core.timeline import Timeline
+from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
 
@@ -35,6 +39,7 @@ class RunViews:
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
+        self._add_undeclared(type(manager))
         block = Timeline(self._graph).block(type(manager).__name__, applied=self._applied, running=self._name)
         instances: Mapping[str, ViewMigrationManager] = {
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
@@ -48,6 +53,37 @@ class RunViews:
             observer=self._observer,
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def _add_undeclared(self, kind: type[ViewMigrationManager]) -> None:
+        """Let managers take part that were not declared when the files were loaded: from a late import, or made by the body.
+
+        Raises:
+            UsageError: another manager has the name of this one; neither may be passed over.
+        """
+        declared = self._graph.views
+        managers = {view.manager for view in declared.values()}
+        if managers.issuperset(all_managers()):  # the common case, and no class is asked what it uses
+            return
+        strangers = [each for each in relatives_of(kind) if each not in managers]
+        for each in strangers[:]:
+            known = declared.get(each.__name__)
+            if known is not None and declared_at(known.manager) == declared_at(each):  # its file was executed again
+                strangers.remove(each)
+            elif known is not None:
+                raise UsageError(
+                    f"two view managers are called {each.__name__}: {declared_at(known.manager)} and {declared_at(each)}",
+                    hint="rename one of them",
+                )
+        if strangers:
+            names = ", ".join(f"{each.__name__} ({declared_at(each)})" for each in strangers)
+            self._observer(
+                Warned(
+                    f"not declared while the files were loaded, so nothing could be checked about: {names}",
+                    "import them at the top of the migrations file",
+                )
+            )
+            views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
+            self._graph = build_graph(replace(self._graph.registry, views=(*self._graph.registry.views, *views)))
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
         """Bring up what this block took down, unless it failed."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
@@ -17,6 +19,9 @@ from migrate_graph.loader.imports import ProjectImports, run_file
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
 from migrate_graph.loader.unreachable import unreached_files
+from migrate_graph.user_files import SourceLocation
+
+T = TypeVar("T")
 
 __all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports"]
 
@@ -68,20 +73,35 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
 
 
 @contextlib.contextmanager
-def user_imports(imports: ProjectImports | None) -> Iterator[None]:
+def user_imports(imports: ProjectImports | None, registry: Registry) -> Iterator[None]:
     """Make the modules of a loaded project importable again: bodies may import while they run.
 
-    They find the very modules that were loaded; what they import for the first time is cleared away after.
+    They find the very modules that were loaded; what they import for the first time is cleared away after. `migrations`
+    shows them what was loaded.
 
     Args:
         imports: given by `load_project`; None for declarations of the process: nothing happens.
+        registry: given with it.
     """
     if imports is None:
         yield
         return
     # A module imported this late may declare something; it is no part of the run, and must not reach the default store.
     with collecting() as collector, imports.opened(collector):
+        collector.migrations += registry.migrations
+        collector.managers += [view.manager for view in registry.views]
         yield
+        _warn_of_late(collector.migrations[len(registry.migrations) :])
+
+
+def _warn_of_late(declared: Sequence[Migration]) -> None:
+    for late in declared:
+        warnings.warn_explicit(
+            f"{late.name} was declared while migrations ran, and is no part of this run: import its file when migrations load",
+            UserWarning,
+            late.source.path,
+            late.source.line,
+        )
 
 
 def build_registry(
@@ -107,11 +127,23 @@ def build_registry(
     places = Places(root.absolute(), (directory or root).absolute())
     sources = Sources(places.shown)
     return Registry(
-        migrations=tuple(_described(declared, at, places, sources) for at, declared in enumerate(migrations)),
-        views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(managers)),
+        migrations=tuple(
+            _described(declared, at, places, sources) for at, declared in enumerate(_each_once(migrations))
+        ),
+        views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))),
         unreached=tuple(unreached),
         root=str(places.root),
     )
+
+
+def _each_once(declared: Iterable[T]) -> Iterator[T]:
+    """Leave out what a file declared that was executed before under another name, as a module of its own package."""
+    first: dict[tuple[str, SourceLocation], str] = {}
+    for each in declared:
+        source = each.source if isinstance(each, Migration) else declared_at(each)  # type: ignore[arg-type] # a manager
+        module = str(getattr(each.function if isinstance(each, Migration) else each, "__module__", None))
+        if first.setdefault((each.__name__, source), module) == module:  # type: ignore[attr-defined] # both have one
+            yield each
 
 
 def _described(declared: Migration, position: int, places: Places, sources: Sources) -> Migration:

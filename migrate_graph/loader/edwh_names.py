@@ -21,7 +21,7 @@ _EXPORTED = {
     "recover_database_from_backup": "compat",
     "InvalidConfigException": "compat",
     "UnknownConfigException": "compat",
-    "Config": "config",
+    "Config": "compat",
     "get_config": "compat",
     "console_hook": "compat",
     "list_migrations": "compat",

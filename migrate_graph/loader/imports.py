@@ -117,13 +117,15 @@ class ProjectImports:
             hidden = {name: before[name] for name in self._in_the_way(before)}
             _take(hidden)
             _put({**self._modules, **edwh_migrate_modules()})
-            sys.path += [entry for entry in self._path if entry not in path]
+            # The finder comes first; the entries at the end are for child processes, and for the package of this directory.
+            own = [*self._path, str(self.directory), *_parent_of_package(self.directory)]
+            sys.path += [entry for entry in dict.fromkeys(own) if entry not in path]
             sys.meta_path.insert(0, finder)
             try:
                 yield
             finally:
                 sys.meta_path.remove(finder)
-                self._path = [entry for entry in sys.path if entry not in path]
+                self._path = [entry for entry in sys.path if entry not in path and entry not in own[len(self._path) :]]
                 sys.path[:] = path
                 fresh = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
                 self._modules = {name: fresh[name] for name in self._own(fresh, collector)}
@@ -170,6 +172,14 @@ class ProjectImports:
     def _is_file_of_project(self, module: ModuleType) -> bool:
         file = _file_of(module)
         return file is not None and is_user_file(file) and is_below(Path(file), self.directory)
+
+
+def _parent_of_package(directory: Path) -> list[str]:
+    """Return where the package that a directory is, or is in, is imported from; nothing when it is in none."""
+    top = directory
+    while (top / "__init__.py").exists() and top.parent != top:
+        top = top.parent
+    return [] if top == directory else [str(top)]
 
 
 def _root(name: str) -> str:

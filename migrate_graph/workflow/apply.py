@@ -146,7 +146,9 @@ class _Run:
             options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast),
             root=str(self._project.root),
         )
-        with user_imports(self._project.imports):  # bodies may import what lies beside their file
+        with user_imports(
+            self._project.imports, self._project.registry
+        ):  # bodies may import what lies beside their file
             return executor.run(self._plan, self._project.graph, self._reading.history)
 
     def fake(self) -> RunFinished:
@@ -230,7 +232,7 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer, int
     living = Timeline(graph).living(history.applied)
     work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
     try:
-        with interruption.stopping(work.cancel), user_imports(project.imports):
+        with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
             managers = [graph.views[name].manager(work.db) for name in order]
             missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)

@@ -125,7 +125,7 @@ def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
             interruption=interruption, options=RunOptions(keep_going=True), root=str(project.root),
         )  # fmt: skip
         plan = Plan(steps=tuple(Step(rebuild.as_migration(), Reason(ReasonKind.ROOT)) for rebuild in rebuilds))
-        with user_imports(project.imports):
+        with user_imports(project.imports, project.registry):
             finished = executor.run(plan, project.graph, history)
     return tuple(
         Rebuilt(rebuild.view, result, tuple(rebuild.differences))

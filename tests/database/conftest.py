@@ -19,7 +19,7 @@ def new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     fresh = declared.Imported()
     monkeypatch.setattr(declared, "imported", fresh)
     monkeypatch.setattr(runs, "imported", fresh)
-    monkeypatch.setattr(settings, "_process", settings._ProcessConfig())
+    monkeypatch.setattr(settings, "_process", settings.ProcessConfig())
     before = dict(os.environ)  # noqa: TID251 - a program's environment is what is tested here
     for name in [*before]:
         if name.upper() in {variable for each in Config.settings() for variable in each.variables}:

@@ -436,12 +436,12 @@ def test_bodies_find_the_modules_they_were_loaded_with(project: Project) -> None
     with pytest.raises(ModuleNotFoundError):
         m("db")
     for _ in range(2):
-        with user_imports(loaded.imports):
+        with user_imports(loaded.imports, registry):
             state = m("db")
     assert state.seen == ["late", "late"]
     assert registry.unreached != ()
     sys.modules.pop("far", None)
-    with user_imports(None):
+    with user_imports(None, Registry()):
         pass
 
 
