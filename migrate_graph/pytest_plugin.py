@@ -106,7 +106,7 @@ class Bench:
         )
         settings = self.project.config
         return open_scratch(
-            str(chosen), directory=self._directory, schema=settings.schema or None, table=settings.migrate_table
+            str(chosen), directory=self._directory, schema=settings.search_path, table=settings.migrate_table
         )
 
     @contextlib.contextmanager

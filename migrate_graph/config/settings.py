@@ -162,7 +162,9 @@ class Config:
     migrate_table: str = setting(
         "ewh_implemented_features", "the table in which installed migrations are recorded", check=_checked_table
     )
-    schema: Schema = setting("public", "the search_path of PostgreSQL; `false` leaves it alone")
+    schema: Schema = setting(
+        "public", "the search_path of PostgreSQL, where it is set; `false`, or no setting at all, leaves it alone"
+    )
     database_to_restore: FilePath = setting(
         "/data/database_to_restore.sql", "the backup that an empty database is made from; empty for none", empty=True
     )
@@ -234,6 +236,15 @@ class Config:
     def has_database(self) -> bool:
         """Whether a database is configured."""
         return "migrate_uri" in self.__dict__
+
+    @property
+    def search_path(self) -> str | None:
+        """The search_path that sessions are given; None leaves them theirs: `schema` is not set, or `false`.
+
+        edwh-migrate's default of `public` was used after a restore only, in a session that ended at once.
+        """
+        is_set = self.sources["schema"].kind is not SourceKind.DEFAULT
+        return self.schema or None if is_set else None
 
     @property
     def db_uri(self) -> str:

@@ -141,7 +141,7 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
     return Settings(
         uri=config.migrate_uri,
         table=config.migrate_table,
-        schema=config.schema or None,
+        schema=config.search_path,
         folder=Path(config.db_folder) if config.db_folder else None,
         typedal=config.use_typedal,
         connect_wait=config.connect_wait if connect_wait is None else connect_wait,

@@ -40,13 +40,14 @@ def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | No
     config.update(
         _skip_none=False,
         migrate_uri=database.uri,
-        schema=config.schema if database.schema is None else database.schema,
         db_folder=str(database.folder),
         connect_wait=min(config.connect_wait, _CONNECT_WAIT),
         database_to_restore=str(backup) if backup else None,
         redis_host=None,
         schema_version=None,
     )
+    if database.schema is not None:
+        config.update(schema=database.schema)
     return replace(project, config=config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -163,3 +164,43 @@ def test_intertwined_and_cascading_order_across_files(config: Config, tmp_path: 
         "main_20260103_001",
         "cascades_20260104_001",
     ]
+
+
+def test_reset_forgets_what_was_loaded_as_well(config: Config, tmp_path: Path) -> None:
+    write(tmp_path / "migrations.py", three())
+    assert len(migrate_graph.list_migrations(config)) == 3
+    migrations.reset()
+    assert (len(migrations), list(migrations)) == (0, [])
+    assert not migrate_graph.activate_migrations(config)
+
+    @migration
+    def only(db: object) -> bool:
+        return True
+
+    assert migrate_graph.activate_migrations(config)
+    assert installed(config) == {"only": True}
+    migrations.reset()
+    assert list(migrate_graph.list_migrations(config)) == ["m_1", "m_2", "m_3"]  # and can be loaded again
+
+
+def test_a_body_sees_what_was_loaded_and_its_own_name(config: Config, tmp_path: Path) -> None:
+    write(
+        tmp_path / "migrations.py",
+        """
+        import os
+        from edwh_migrate import migration, migrations
+        from edwh_migrate.constants import CURRENT_MIGRATION
+
+        @migration
+        def looks(db):
+            return [name for name, _ in migrations] == ["looks", "other"] and os.environ[CURRENT_MIGRATION] == "looks"
+
+        @migration
+        def other(db):
+            return migrations.has("looks") and os.environ[CURRENT_MIGRATION] == "other"
+        """,
+    )
+    before = os.environ.get("CURRENT_MIGRATION")  # noqa: TID251 - a program's environment
+    assert migrate_graph.console_hook([], config=config) == 0
+    assert installed(config) == {"looks": True, "other": True}
+    assert os.environ.get("CURRENT_MIGRATION") == before  # noqa: TID251 - a program's environment

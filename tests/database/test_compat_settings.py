@@ -54,3 +54,48 @@ def test_d08b_a_bad_value_is_told_and_does_not_drop_the_file(tmp_path: Path) -> 
 def test_no_database_is_an_invalid_config() -> None:
     with pytest.raises(compat.InvalidConfigException, match="MIGRATE_URI not found"):
         migrate_graph.setup_db()
+
+
+def test_what_a_program_loads_are_the_settings_of_the_process(tmp_path: Path) -> None:
+    """A program that loads a test URI must not write to the one of pyproject.toml."""
+    write(tmp_path / "pyproject.toml", '[tool.migrate]\nmigrate_uri = "sqlite://production.db"\n')
+    loaded = migrate_graph.Config.load({"migrate_uri": "sqlite://test.db", "migrate-table": "features"})
+    assert migrate_graph.get_config() is loaded
+    assert isinstance(loaded, migrate_graph.Config)
+    db = migrate_graph.setup_db(migrate=True, migrate_enabled=True)
+
+    @migrate_graph.migration
+    def first(db: object) -> bool:
+        return True
+
+    assert migrate_graph.activate_migrations()
+    assert db(db.ewh_implemented_features.name == "first").count() == 1
+    db.close()
+    assert (tmp_path / "test.db").exists()
+    assert not (tmp_path / "production.db").exists()
+    # The one that was loaded last counts, also after the project's own were asked for.
+    second = migrate_graph.Config.load({"migrate_uri": "sqlite://second.db"})
+    assert migrate_graph.get_config() is second
+    assert loaded.migrate_uri == "sqlite://test.db"
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_the_environment_wins_over_what_is_loaded_and_says_so(tmp_path: Path, where: str) -> None:
+    """As in 2.1.0, where get_config() put the environment on top of whatever the program had loaded."""
+    if where == ".env":
+        write(tmp_path / ".env", "MIGRATE_URI=sqlite://env.db\n")
+    else:
+        os.environ["MIGRATE_URI"] = "sqlite://env.db"
+    migrate_graph.Config.load({"migrate_uri": "sqlite://test.db", "migrate_table": "mine"})
+    with pytest.warns(UserWarning, match="names another database than Config.load"):
+        config = migrate_graph.get_config()
+    assert (config.migrate_uri, config.migrate_table) == ("sqlite://env.db", "mine")
+    config.migrate_uri = "sqlite://set.db"
+    assert migrate_graph.get_config().migrate_uri == "sqlite://set.db"
+
+
+def test_settings_of_programs_are_spelled_as_they_were() -> None:
+    config = migrate_graph.Config.load({"migrate_uri": "postgres://u:s3cret@h/d", "migrations_file": ""})
+    assert config.migrations_file == "migrations.py"
+    assert repr(config).startswith("<Config{'migrate_uri': ")
+    assert "s3cret" not in repr(config)

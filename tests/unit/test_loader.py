@@ -614,3 +614,61 @@ def test_two_thousand_migrations_load_in_seconds(project: Project) -> None:
     start = time.process_time()
     assert len(load(root).migrations) == 2000
     assert time.process_time() - start < 6
+
+
+# --- a migrations file inside a package --------------------------------------------------------------------------
+
+
+def test_a_package_imports_itself_and_its_migrations(project: Project) -> None:
+    root = project(
+        {
+            "app/__init__.py": "from .migrations import noop\n",
+            "app/models.py": "TABLES = ['a']\n",
+            "app/migrations.py": """
+                from migrate_graph import migration, ViewMigrationManager
+                from app.models import TABLES
+                class V(ViewMigrationManager):
+                    uses = ()
+                    def up(self): ...
+                    def down(self): ...
+                @migration(views=V)
+                def m(db):
+                    import app
+                    return TABLES, V
+                def noop(): ...
+                """,
+        }
+    )
+    loaded = load_project(root / "app")
+    (m,), (view,) = loaded.registry.migrations, loaded.registry.views
+    with user_imports(loaded.imports, loaded.registry):
+        assert m("db") == (["a"], view.manager)
+    assert str(root) not in sys.path
+    assert "app" not in sys.modules
+
+
+def test_two_declarations_of_one_name_stay_two(project: Project) -> None:
+    root = project(
+        {"migrations.py": "from migrate_graph import migration\nfor _ in (1, 2):\n    @migration\n    def m(db): ...\n"}
+    )
+    assert names(load(root)) == ["m", "m"]
+
+
+def test_child_processes_find_the_modules_of_the_project(project: Project) -> None:
+    root = project(
+        {
+            "work.py": "def double(n): return 2 * n\n",
+            "migrations.py": """
+                import multiprocessing, work
+                from migrate_graph import migration
+                @migration
+                def m(db):
+                    with multiprocessing.get_context("spawn").Pool(1) as pool:
+                        return pool.map(work.double, [1, 2])
+                """,
+        }
+    )
+    loaded = load_project(root)
+    (m,) = loaded.registry.migrations
+    with user_imports(loaded.imports, loaded.registry):
+        assert m("db") == [2, 4]
