@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from io import BytesIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
@@ -38,11 +39,6 @@ _ASCII = str.maketrans(
         "…": "...",
         "→": "->",
         "←": "<-",
-        "✓": "+",
-        "✗": "x",
-        "▶": ">",
-        "⊘": "o",
-        "↻": "@",
         "│": "|",
         "─": "-",
         "├": "|",
@@ -56,6 +52,14 @@ _ASCII = str.maketrans(
         "━": "=",
     }
 )
+
+
+@cache
+def _signs() -> dict[int, str]:
+    """Return what stands for what: the signs of states are those of the one table that pictures use too."""
+    from migrate_graph.core.states import WORDINGS
+
+    return _ASCII | {ord(each.glyph): each.ascii for each in WORDINGS.values()}
 
 
 class Color(StrEnum):
@@ -253,7 +257,7 @@ def _write(stream: Any, text: str) -> None:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+        text = text.translate(_signs()).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(text)
 
 

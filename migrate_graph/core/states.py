@@ -116,6 +116,7 @@ class NodeState:
         recorded: the ledger has a row for it.
         fingerprint: of the code that it was last accepted with, by a run or by hand; empty when unknown.
         replaced_by: of a view: the successor that lives in its place.
+        before: of a view that the plan changes: the state until then.
         change: of a view: what the plan does to it.
         taken_down: of a view: places of the steps that take it down.
         brought_up: of a view: places of the steps that bring it up.
@@ -134,9 +135,15 @@ class NodeState:
     recorded: bool = False
     fingerprint: str = ""
     replaced_by: str | None = None
+    before: State | None = None
     change: ViewChange | None = None
     taken_down: tuple[int, ...] = ()
     brought_up: tuple[int, ...] = ()
+
+    @property
+    def now(self) -> State:
+        """What it is before the plan runs: of a view, the state that its change hides."""
+        return self.before if self.before is not None else self.state
 
     @property
     def error(self) -> str:
@@ -312,7 +319,7 @@ def _views(
         if name in down:
             known = replace(known, state=State.DOWN)
         elif known.change:
-            known = replace(known, state=State.PENDING)
+            known = replace(known, state=State.PENDING, before=known.state)
         yield name, known
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from migrate_graph.errors import ConfigError
@@ -160,10 +161,18 @@ class Backend(Protocol):
     def explain(self, error: BaseException) -> Trouble:
         """Return what an exception of a migration means."""
 
-    def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
-        """Write records without running anything; who and why go into the journal."""
+    def mark(
+        self,
+        names: Sequence[str],
+        *,
+        installed: bool,
+        reason: str,
+        run: str,
+        fingerprints: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write records without running anything; who, why and of which code go into the journal."""
 
-    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
+    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
         """Decide about an interrupted attempt, if it is still the one with this id; False when it is not."""
 
     def add_task(self, task: str, *, run: str) -> None:

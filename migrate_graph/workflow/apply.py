@@ -156,7 +156,8 @@ class _Run:
         names = [step.migration.name for step in self._plan.steps]
         self._observer(RunStarted(self._run, self._plan))
         started = time.monotonic()
-        self._backend.mark(names, installed=True, reason="apply --fake", run=self._run)
+        codes = {step.migration.name: step.migration.facts.fingerprint for step in self._plan.steps}
+        self._backend.mark(names, installed=True, reason="apply --fake", run=self._run, fingerprints=codes)
         results = tuple(Result(name, Outcome.APPLIED, hint="recorded, not run") for name in names)
         for index, result in enumerate(results, 1):
             self._observer(StepFinished(index, len(names), result))

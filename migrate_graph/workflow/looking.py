@@ -58,6 +58,7 @@ class ViewState:
 
     Attributes:
         name: of its manager.
+        state: what is known of it; a view that the plan will change is what it is now.
         lives: its window is open now and no successor has taken over.
         down: it was taken down and not brought back.
         view: what is declared.
@@ -68,6 +69,7 @@ class ViewState:
     """
 
     name: str
+    state: State
     lives: bool
     down: bool
     view: View
@@ -138,6 +140,7 @@ def _view_state(found: Assessment, view: View) -> ViewState:
     made = reading.presences.get(view.name) if known.applied else None  # what lives no longer is not missed
     return ViewState(
         name=view.name,
+        state=known.now,
         lives=known.applied,
         down=any(stored.manager == view.name for stored in reading.history.views_down),
         view=view,

@@ -32,7 +32,8 @@ def mark(
             if name not in known:
                 raise unknown_name(project, name)
         backend.preflight(names)
-        backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()))
+        codes = {name: each.facts.fingerprint for name, each in project.graph.migrations.items()}
+        backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()), fingerprints=codes)
     return names
 
 
@@ -53,7 +54,15 @@ def resolve(project: Project, name: str, *, applied: bool, reason: str, observer
             hint = "migrate mark writes a record whatever the state is"
             raise UsageError(f"'{name}' is {known.state}: there is nothing to decide", hint=hint)
         backend.prepare()
-        done = backend.resolve(name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()))
+        declared = project.graph.migrations.get(name)
+        done = backend.resolve(
+            name,
+            attempt=attempt.id,
+            applied=applied,
+            reason=reason,
+            run=str(uuid.uuid4()),
+            fingerprint=declared.facts.fingerprint if declared else "",
+        )
         if not done:
             raise DecisionNeeded(
                 f"'{name}' changed while it was resolved", hint=f"migrate log {name}, then decide again"

@@ -209,10 +209,13 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding]) -> str:
 def _counts_of(findings: Sequence[Finding]) -> str:
     if not findings:
         return "none"
+    from migrate_graph.core.rules import RULES
+
     by_severity = groupby(sorted(finding.severity for finding in findings))
     nouns = {"info": "remark"}
     counts = ", ".join(counted(len(list(group)), nouns.get(severity, severity)) for severity, group in by_severity)
-    return f"{counts} (migrate check)"
+    of_history = any(RULES[finding.code].needs_history for finding in findings)
+    return f"{counts} (migrate check{' --history' if of_history else ''})"
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------

@@ -103,14 +103,14 @@ def _remark(state: MigrationState, paint: Paint) -> str:
 def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
     if not views:
         return
+    from migrate_graph.core.states import WORDINGS, State
+
     yield ""
     yield paint("views", "bold")
     rows = [(one_line(state.name), _view_sentence(state)) for state in views]
     for state, line in zip(views, aligned(rows, indent=""), strict=True):
-        mark, style = (
-            ("!", "error") if state.down or state.missing else ("✓", "good") if state.lives else ("-", "muted")
-        )
-        yield f"  {paint(mark, style)} {line}"
+        wording = WORDINGS[State.DOWN if state.missing else state.state]
+        yield f"  {paint(wording.glyph, wording.tone)} {line}"
         if state.missing and not state.down:
             yield paint(f"      not in the database: {listed(state.missing)}", "error")
         if state.changed:

@@ -7,9 +7,10 @@ import math
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
@@ -87,18 +88,30 @@ class Bookkeeping(ABC):
         state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
         return state is AttemptState.APPLIED, commits
 
-    def mark(self, names: Sequence[str], *, installed: bool, reason: str, run: str) -> None:
+    def mark(
+        self,
+        names: Sequence[str],
+        *,
+        installed: bool,
+        reason: str,
+        run: str,
+        fingerprints: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         with self._together():
             for name in names:
                 self._ledger.write_record(name, installed=installed)
-                self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.MARKED, reason)
+                self._ledger.write_note(
+                    AttemptKey.now(name, run=run, fingerprint=fingerprints.get(name, "")), AttemptState.MARKED, reason
+                )
 
-    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str) -> bool:
+    def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
         with self._together():
             if not self._ledger.resolve(attempt, name=name):
                 return False
             self._ledger.write_record(name, installed=applied)
-            self._ledger.write_note(AttemptKey.now(name, run=run), AttemptState.RESOLVED, reason)
+            self._ledger.write_note(
+                AttemptKey.now(name, run=run, fingerprint=fingerprint), AttemptState.RESOLVED, reason
+            )
         return True
 
     def add_task(self, task: str, *, run: str) -> None:
