@@ -109,7 +109,9 @@ FocusOption = Annotated[
         "--focus", metavar="NAME", help="Only what is around it.", autocompletion=complete_name, show_default=False
     ),
 ]
-HopsOption = Annotated[int, typer.Option("--hops", min=0, help="How far around --focus.")]
+HopsOption = Annotated[
+    int | None, typer.Option("--hops", min=0, help="How far around --focus; 2 edges by default.", show_default=False)
+]
 GroupOption = Annotated[Group, typer.Option("--group", help="module: one node per file.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Draw everything, however large.")]
 LinkOption = Annotated[

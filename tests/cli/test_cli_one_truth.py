@@ -301,3 +301,58 @@ def test_the_picture_of_a_change_has_links(shop) -> None:
     shop.write("pyproject.toml", '[tool.migrate]\nlink_template = "https://code.example/{file}#L{line}"\n')
     assert shop("check", "--base", "HEAD", "--graph", "change.dot").code == 0
     assert "https://code.example/migrations.py#L" in (shop.path / "change.dot").read_text()
+
+
+TWO_MODULES = {
+    "migrations.py": "import billing\nimport orders\n",
+    "billing.py": HEADER
+    + "@migration\ndef bill(db): return True\n\n@migration(requires='bill')\ndef bill_more(db): return True\n",
+    "orders.py": HEADER
+    + "@migration(requires='bill')\ndef order(db): return True\n\n@migration\ndef alone(db): return True\n",
+}
+
+
+@pytest.fixture
+def modules(shell: Any) -> Any:
+    for name, text in TWO_MODULES.items():
+        shell.write(name, text)
+    return shell
+
+
+def members(shell: Any, *words: str) -> dict[str, str]:
+    ran = shell("graph", "--group", "module", *words, "--format", "json")
+    assert ran.code == 0, ran.err
+    return {node["name"]: node["details"]["members"] for node in ran.json["nodes"]}
+
+
+def test_an_overview_of_modules_is_of_what_was_asked_for(modules) -> None:
+    assert members(modules) == {"billing.py": "bill, bill_more", "orders.py": "order, alone"}
+    assert members(modules, "--select", "order alone") == {"orders.py": "order, alone"}
+    assert members(modules, "--exclude", "module:orders.py") == {"billing.py": "bill, bill_more"}
+    assert members(modules, "--focus", "order", "--hops", "1") == {"billing.py": "bill", "orders.py": "order"}
+    assert modules("graph", "--group", "module", "--focus", "nosuch").code == 2
+
+
+def test_focus_and_selection_both_count(modules) -> None:
+    ran = modules("graph", "--select", "kind:migration", "--exclude", "order", "--focus", "bill", "--format", "json")
+    assert [node["name"] for node in ran.json["nodes"] if node["drawn"]] == ["bill", "bill_more"]
+    far = modules("graph", "--select", "alone", "--focus", "bill")
+    assert (far.code, "nothing that is selected is within 2 of bill" in far.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--all", "--select", "bill"],
+        ["--all", "--focus", "bill"],
+        ["--hops", "3"],
+        ["--ascii", "-o", "graph.svg"],
+        ["--ascii", "--format", "mermaid"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_would_do_nothing_is_refused(modules, words: list[str]) -> None:
+    ran = modules("graph", *words)
+    assert ran.code == 2
+    assert "hint:" in ran.err
+    assert not (modules.path / "graph.svg").exists()

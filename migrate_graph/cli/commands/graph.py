@@ -49,7 +49,7 @@ def graph(
         typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.", show_default=False),
     ] = None,
     focus: FocusOption = [],  # noqa: B006 - typer copies it
-    hops: HopsOption = 2,
+    hops: HopsOption = None,
     select: SelectOption = [],  # noqa: B006 - typer copies it
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
     group: GroupOption = Group.AUTO,
@@ -67,6 +67,12 @@ def graph(
     require_format(chosen or "text", {"text"}, output if chosen is None else None, output)
     if not history and any("state:" in each for each in (*select, *exclude)):
         raise UsageError("without a database nothing has a state", hint="add --history")
+    if all_nodes and (focus or select or exclude):
+        raise UsageError("--all shows everything, and --focus, --select and --exclude a part", hint="give one of them")
+    if hops is not None and not focus:
+        raise UsageError("--hops says how far from --focus, and there is no --focus", hint="add --focus NAME")
+    if ascii_only and (output is not None or chosen != "text"):
+        raise UsageError("--ascii is for lanes in the terminal", hint="leave -o and --format out, or --ascii")
     session.overrides["link_template"] = link_template
     project = session.project(path)
     found = assess(project, session.asked_history(project) if history else None)
@@ -75,7 +81,7 @@ def graph(
         renderer=renderer,
         everything=all_nodes,
         focus=tuple(focus),
-        hops=hops,
+        hops=2 if hops is None else hops,
         group=group,
         select=tuple(select),
         exclude=tuple(exclude),

@@ -15,7 +15,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, is_ring, links
-from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, choose, touches_shown
+from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, asked_for, choose, touches_shown
 from migrate_graph.render.compose.notes import Details, notes_of
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
@@ -51,7 +51,7 @@ def build_picture(question: Question | str, given: PictureInput, options: Pictur
     options = options or PictureOptions()
     check_link_template(options.link_template)
     if options.grouping is Grouping.MODULE:
-        return overview(given, options)
+        return overview(given, options, asked_for(given, options))
     question = Question(question)
     shown = choose(question, given, options)
     composer = _Composer(given, options, Details(given))

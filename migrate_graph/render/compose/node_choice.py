@@ -49,12 +49,9 @@ def choose(question: Question, given: PictureInput, options: PictureOptions) -> 
         UsageError: `options.focus` names nothing that exists.
     """
     everything = frozenset(given.states)
-    if options.selected is not None:
-        return Shown(everything & options.selected, "selected")
-    if options.focus:
-        return Shown(
-            _around(options.focus, options.hops, given), f"within {options.hops} of {', '.join(options.focus)}"
-        )
+    asked = asked_for(given, options)
+    if asked is not None:
+        return asked
     if options.everything or (question is Question.GRAPH and len(everything) <= EVERYTHING_UP_TO):
         return Shown(everything, whole=True)
     changing = _Changes(question, given, options).choose()
@@ -63,6 +60,31 @@ def choose(question: Question, given: PictureInput, options: PictureOptions) -> 
     if len(everything) <= EVERYTHING_UP_TO:
         return Shown(everything, whole=True)
     return _newest(given)
+
+
+def asked_for(given: PictureInput, options: PictureOptions) -> Shown | None:
+    """Return the nodes that were asked for by name: selected, near the focus, or both; None when nobody asked.
+
+    Raises:
+        UsageError: `options.focus` names nothing that exists, or nothing selected is near it.
+    """
+    if options.selected is None and not options.focus:
+        return None
+    nodes = frozenset(given.states)
+    how = []
+    if options.selected is not None:
+        nodes &= options.selected
+        how.append("selected")
+    if options.focus:
+        near = f"within {options.hops} of {', '.join(options.focus)}"
+        around = _around(options.focus, options.hops, given)
+        if nodes and not nodes & around:
+            raise UsageError(
+                f"nothing that is selected is {near}", hint="raise --hops, or leave --select or --focus out"
+            )
+        nodes &= around
+        how.append(near)
+    return Shown(nodes, ", ".join(how))
 
 
 def touches_shown(given: PictureInput, question: Question, *, count: int) -> AbstractSet[str]:

@@ -9,6 +9,7 @@ from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.states import GRAVITY, NodeState, State
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
+from migrate_graph.render.compose.node_choice import Shown
 from migrate_graph.render.labels import safe, wrapped
 from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInput, PictureNode, PictureOptions, Question
 from migrate_graph.render.style import EdgeState
@@ -17,18 +18,28 @@ UNDECLARED = "not in the code"
 """Where names live that nothing declares."""
 
 
-def overview(given: PictureInput, options: PictureOptions) -> Picture:
-    """Compose the picture of modules."""
-    modules = {node: _module_of(node, given) for node in given.states}
+def overview(given: PictureInput, options: PictureOptions, asked: Shown | None = None) -> Picture:
+    """Compose the picture of modules.
+
+    Args:
+        given: what is drawn.
+        options: title.
+        asked: the nodes that count; None for all.
+    """
+    nodes_of = asked.nodes if asked else frozenset(given.states)
+    modules = {node: _module_of(node, given) for node in given.states if node in nodes_of}
     members: dict[str, list[tuple[Node, NodeState]]] = defaultdict(list)
     for node, module in modules.items():
         members[module].append((node, given.states[node]))
     nodes = tuple(_box(module, members[module]) for module in sorted(members))
     edges = _edges(given, modules)
+    total = f"{len(modules)} of {len(given.states)}" if asked else str(len(modules))
+    of = f": {one_line(asked.how)}" if asked else ""
+    arrows = "; each arrow says how many edges it stands for" if edges else ""
     return Picture(
         question=Question.GRAPH,
         title=one_line(options.title),
-        subtitle=f"{len(nodes)} modules, {len(given.states)} migrations and views; each arrow says how many edges it stands for",
+        subtitle=f"{counted(len(nodes), 'module')}, {total} migrations and views{of}{arrows}",
         nodes=nodes,
         edges=edges,
         links=tuple(Link(edge.before, edge.after, edge.kind, count=edge.count) for edge in edges),
@@ -72,8 +83,8 @@ def _edges(given: PictureInput, modules: Mapping[Node, str]) -> tuple[PictureEdg
     """Count the edges between modules, requirements and what concerns views apart."""
     counts: Counter[tuple[str, str, EdgeKind]] = Counter()
     for edge in given.graph.edges():
-        before, after = modules.get(edge.before, UNDECLARED), modules.get(edge.after, UNDECLARED)
-        if before != after and edge.kind is not EdgeKind.TOUCHES:
+        before, after = modules.get(edge.before), modules.get(edge.after)
+        if before and after and before != after and edge.kind is not EdgeKind.TOUCHES:
             counts[f"f.{safe(before)}", f"f.{safe(after)}", edge.kind] += 1
     return tuple(
         PictureEdge(before, after, kind, EdgeState.LIVE, (kind,), count)
