@@ -1,16 +1,18 @@
-"""How a command is declared: its section of the help and its examples."""
+"""How a command is declared: its section of the help, its examples, and which of its options go together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import typer
+from typer.core import TyperCommand
 from typer.models import CommandInfo
 
 from migrate_graph.cli.session import Session
+from migrate_graph.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,6 +26,94 @@ class Section(StrEnum):
     FILES = "Write files"
 
 
+Typed: TypeAlias = Mapping[str, Sequence[str]]
+"""The options that were typed, in each of their spellings, with their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something about the options that were typed.
+
+    Attributes:
+        words: what it is called in a message, as it can be typed.
+        holds: whether it is so.
+    """
+
+    words: str
+    holds: Callable[[Typed], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """An option that does something only beside others, or nothing beside others.
+
+    Options and conditions are told as they are typed: `--hops`, `--group=module`.
+
+    Attributes:
+        option: the one it is about.
+        needs: without one of these it does nothing.
+        excludes: beside any of these it does nothing.
+    """
+
+    option: str
+    needs: tuple[str | Condition, ...] = ()
+    excludes: tuple[str | Condition, ...] = ()
+
+    def require(self, typed: Typed) -> None:
+        """Raise when the option does nothing.
+
+        Raises:
+            UsageError: with what to add or to leave out.
+        """
+        if not _condition(self.option).holds(typed):
+            return
+        needs, excludes = map(_condition, self.needs), map(_condition, self.excludes)
+        option = self.option.replace("=", " ")
+        for other in excludes:
+            if other.holds(typed):
+                raise UsageError(
+                    f"{option} does nothing beside {other.words}", hint=f"leave out {option} or {other.words}"
+                )
+        wanted = list(needs)
+        if wanted and not any(each.holds(typed) for each in wanted):
+            words = " or ".join(each.words for each in wanted)
+            raise UsageError(f"{option} does nothing without {words}", hint=f"add {words}, or leave out {option}")
+
+
+def _condition(told: str | Condition) -> Condition:
+    if isinstance(told, Condition):
+        return told
+    option, _, value = told.partition("=")
+    return Condition(told.replace("=", " "), lambda typed: option in typed and (not value or value in typed[option]))
+
+
+class CheckedCommand(TyperCommand):
+    """A command that refuses options which do nothing beside each other."""
+
+    together: tuple[Together, ...] = ()
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, when every option that was typed does something."""
+        typed = {
+            option: _values(ctx.params[parameter.name])
+            for parameter in self.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+            if parameter.name in ctx.params and _is_typed(ctx, parameter.name)
+        }
+        for rule in self.together:
+            rule.require(typed)
+        return super().invoke(ctx)
+
+
+def _is_typed(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _values(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """A command as its file declares it.
@@ -31,28 +121,32 @@ class Declaration:
     Attributes:
         section: of the help.
         info: what typer makes a command of.
+        together: which options need or exclude which.
     """
 
     section: Section
     info: CommandInfo
+    together: tuple[Together, ...]
 
 
 DECLARED: dict[str, Declaration] = {}
 """The command of each file in `cli/commands/`, by the file's module name."""
 
 
-def command(section: Section, *examples: str) -> Callable[[Function], Function]:
+def command(section: Section, *examples: str, together: tuple[Together, ...] = ()) -> Callable[[Function], Function]:
     """Declare the command of a file; its name is the file's.
 
     Args:
         section: where the help lists it.
         examples: what the end of its help shows.
+        together: which of its options need or exclude which.
     """
 
     def declare(function: Function) -> Function:
         name = function.__module__.rpartition(".")[2].replace("_", "-")
         epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-        DECLARED[function.__module__] = Declaration(section, CommandInfo(name, callback=function, epilog=epilog))
+        info = CommandInfo(name, cls=CheckedCommand, callback=function, epilog=epilog)
+        DECLARED[function.__module__] = Declaration(section, info, together)
         return function
 
     return declare

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrate_graph.cli.command import Condition, Typed
 from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream
 from migrate_graph.cli.options import Group, Renderer
 from migrate_graph.errors import UsageError
@@ -19,6 +21,25 @@ if TYPE_CHECKING:
 
 
 PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}]
+
+
+def _drawn_as(words: str, formats: Iterable[str]) -> Condition:
+    """Return whether what was typed draws a picture in one of these formats."""
+    wanted = frozenset(formats)
+
+    def holds(typed: Typed) -> bool:
+        named = typed.get("--format", ())
+        files = (*typed.get("--graph", ()), *(() if named else typed.get("-o", ())))
+        suffixes = {suffix: name for name in FORMATS for suffix in FORMATS[name].suffixes}
+        return not wanted.isdisjoint({*named, *(suffixes.get(Path(file).suffix.lower(), "") for file in files)})
+
+    return Condition(words, holds)
+
+
+PICTURE = _drawn_as("a picture (--graph plan.svg)", [*PICTURES, "json", "markdown"])
+LAID_OUT = _drawn_as("a picture that is laid out (.svg, .png, .pdf, .html)", ("svg", "png", "pdf", "html"))
+LINKED = _drawn_as("a picture with links (.svg, .pdf, .html, .dot)", ("svg", "pdf", "html", "dot"))
+NO_LANES = _drawn_as("another format than text", [name for name in FORMATS if name != "text"])
 
 
 _PIPE_WIDTH = 140

@@ -81,7 +81,10 @@ def _command_of(name: str, module: str) -> Any:
     if hasattr(imported, "__path__"):
         group = type("Group", (CommandFolder,), {"folder": module})
         return group(name=name, help=imported.__doc__, rich_markup_mode=None)
-    return typer.main.get_command_from_info(DECLARED[module].info, pretty_exceptions_short=False, rich_markup_mode=None)
+    declared = DECLARED[module]
+    found: Any = typer.main.get_command_from_info(declared.info, pretty_exceptions_short=False, rich_markup_mode=None)
+    found.together = declared.together
+    return found
 
 
 _program = typer.Typer(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import ExcludeOption, LockOption, Output, PathArgument, SelectOption, ToOption
-from migrate_graph.errors import UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -22,6 +21,12 @@ if TYPE_CHECKING:
     "migrate apply --to add_total_20260402_001",
     "migrate apply --dry-run",
     "migrate apply --json > run.jsonl",
+    together=(
+        Together("--dry-run", excludes=("--keep-going", "--fail-fast", "--fake", "--lock-timeout", "--output")),
+        Together("--fake", excludes=("--keep-going", "--fail-fast")),
+        Together("--keep-going", excludes=("--fail-fast",)),
+        Together("--output", excludes=("--json",)),
+    ),
 )
 def apply(
     context: typer.Context,
@@ -41,8 +46,6 @@ def apply(
     json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
 ) -> None:
     """Run what is pending, under the lock. Bare `migrate [PATH]` does the same."""
-    if keep_going and fail_fast:
-        raise UsageError("--keep-going and --fail-fast contradict each other", hint="give one of them, or none")
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.drawing import Drawing, require_format
+from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
     GraphOption,
     HistoryOption,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "migrate check --format github",
     "migrate check --select MG1 --strict",
     "migrate check --base origin/main --graph change.svg",
+    together=(Together("--format", excludes=("--json",)), Together("--renderer", needs=(LAID_OUT,))),
 )
 def check(
     context: typer.Context,

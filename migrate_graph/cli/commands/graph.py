@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
-from migrate_graph.cli.drawing import Drawing, require_format
+from migrate_graph.cli.command import Section, Together, command, session_of
+from migrate_graph.cli.drawing import LAID_OUT, LINKED, NO_LANES, Drawing, require_format
 from migrate_graph.cli.options import (
     AllOption,
     ExcludeOption,
@@ -33,6 +33,15 @@ from migrate_graph.render import FORMATS
     "migrate graph -o graph.svg",
     "migrate graph --focus add_total_20260402_001 --hops 1",
     "migrate graph --group module -o overview.png",
+    together=(
+        Together("--hops", needs=("--focus",)),
+        Together("--focus", excludes=("--select", "--exclude")),
+        Together("--group=module", excludes=("--focus", "--select", "--exclude", "--all")),
+        Together("--all", excludes=("--focus", "--select", "--exclude")),
+        Together("--ascii", excludes=(NO_LANES,)),
+        Together("--renderer", needs=(LAID_OUT,)),
+        Together("--link-template", needs=(LINKED,)),
+    ),
 )
 def graph(
     context: typer.Context,

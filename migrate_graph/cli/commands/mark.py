@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import FileOption, NamesArgument, ReasonOption
 from migrate_graph.cli.text import listed
 from migrate_graph.errors import UsageError
@@ -16,21 +16,21 @@ from migrate_graph.errors import UsageError
     Section.DATABASE,
     "migrate mark add_total_20260402_001 --installed --reason 'done by hand'",
     "migrate mark add_total_20260402_001 --pending",
+    together=(Together("--installed", excludes=("--pending",)),),
 )
 def mark(
     context: typer.Context,
     names: NamesArgument,
     *,
-    installed: Annotated[
-        bool | None, typer.Option("--installed/--pending", help="What the record will say.", show_default=False)
-    ] = None,
+    installed: Annotated[bool, typer.Option("--installed", help="The record will say: installed.")] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="The record will say: not installed.")] = False,
     reason: ReasonOption = "",
     file: FileOption = None,
 ) -> None:
     """Write the record of a migration without running it."""
     from migrate_graph.workflow.mark import mark as write_marks
 
-    if installed is None:
+    if not installed and not pending:
         raise UsageError("say what the record will be", hint=f"migrate mark {names[0]} --installed, or --pending")
     session = session_of(context)
     project = session.project(file)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import plain
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
-from migrate_graph.cli.drawing import PICTURES, Drawing, require_format
+from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, require_format
 from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.options import (
     AllOption,
@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     "migrate plan --graph plan.svg",
     "migrate plan --to add_total_20260402_001",
     "migrate plan --check",
+    together=(
+        Together("--format", excludes=("--json",)),
+        Together("--renderer", needs=(LAID_OUT,)),
+        Together("--link-template", needs=(LINKED,)),
+        Together("--all", needs=(PICTURE,)),
+    ),
 )
 def plan(
     context: typer.Context,

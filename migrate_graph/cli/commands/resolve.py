@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import FileOption, ReasonOption
 from migrate_graph.cli.text import listed
 from migrate_graph.errors import UsageError
@@ -16,21 +16,21 @@ from migrate_graph.errors import UsageError
     Section.DATABASE,
     "migrate resolve add_total_20260402_001 --applied",
     "migrate resolve add_total_20260402_001 --retry",
+    together=(Together("--applied", excludes=("--retry",)),),
 )
 def resolve(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The interrupted migration.", show_default=False)],
     *,
-    applied: Annotated[
-        bool | None, typer.Option("--applied/--retry", help="Its work is there / run it again.", show_default=False)
-    ] = None,
+    applied: Annotated[bool, typer.Option("--applied", help="Its work is there.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run it again.")] = False,
     reason: ReasonOption = "",
     file: FileOption = None,
 ) -> None:
     """Decide about an interrupted migration. One that died after commits of its own."""
     from migrate_graph.workflow.mark import resolve as decide
 
-    if applied is None:
+    if not applied and not retry:
         raise UsageError("say how it is resolved", hint=f"migrate resolve {name} --applied, or --retry")
     session = session_of(context)
     project = session.project(file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 
-@command(Section.DAILY, "migrate status", "migrate status --views", "migrate status --json", "migrate -l")
+@command(
+    Section.DAILY,
+    "migrate status",
+    "migrate status --views",
+    "migrate status --json",
+    "migrate -l",
+    together=(Together("--views", excludes=("--json",)),),
+)
 def status(
     context: typer.Context,
     path: PathArgument = None,
