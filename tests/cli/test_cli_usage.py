@@ -54,7 +54,7 @@ def test_an_existing_file_needs_no_suffix_to_be_a_path(tmp_path: Path, monkeypat
         (["views", "adpot"], "no such command 'adpot'", "did you mean 'adopt'?"),
         (["check", "--format", "sarrif"], "no format is called 'sarrif'", "did you mean sarif?"),
         (["why"], "missing argument 'NAME'", "migrate why --help"),
-        (["apply", "--keep-going", "--fail-fast"], "contradict each other", "give one of them"),
+        (["apply", "--keep-going", "--fail-fast"], "--keep-going does nothing beside --fail-fast", "leave out"),
         (["-C", "/nowhere/at/all", "plan"], "cannot work in /nowhere/at/all", "-C takes a directory"),
         (["mark", "a"], "say what the record will be", "migrate mark a --installed, or --pending"),
         (["resolve", "a"], "say how it is resolved", "migrate resolve a --applied, or --retry"),
