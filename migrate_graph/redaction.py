@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
@@ -15,7 +18,7 @@ _TOKEN = re.compile(r"""[^\s"'<>`]+""")
 _WEB_PORT = re.compile(r"https?://[^/:@]*:\d+(?:/|$)", re.IGNORECASE)
 
 _PAIR = re.compile(
-    r"""(?P<key>(?:password|passwd|passphrase|pwd)\w*["']?\s*[:=]\s*)
+    r"""(?P<key>(?:(?:password|passwd|passphrase|pwd)\w*["']?\s*[:=]|(?:token|secret|api_?key|access_?key)["']?=)\s*)
         (?P<value>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | ["']\S+ | [^\s,;&"'()\[\]{}<>]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -28,6 +31,8 @@ _UNPRINTABLE = re.compile(
 )
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|cred|sig", re.IGNORECASE)
 
+_SECRET_PARAMETER = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
+
 _HIDDEN = re.compile(f"{_UNPRINTABLE.pattern}|[\t\n]")
 
 
@@ -38,8 +43,8 @@ def redact(text: str, *secrets: str) -> str:
         text: anything on its way out.
         secrets: known passwords, as they are or percent-encoded.
     """
-    if known := _spellings(secrets):
-        text = re.sub("|".join(known), MASK, text)
+    if known := _pattern(secrets):
+        text = known.sub(MASK, text)
     return _PAIR.sub(_mask_pair, _TOKEN.sub(lambda token: redact_uri(token[0]), text))
 
 
@@ -70,10 +75,12 @@ def _mask_parameter(pair: str) -> str:
 
 
 def secrets_of(uri: str) -> tuple[str, ...]:
-    """Return the password of a URI, to mask it also where it stands alone; empty when there is none."""
+    """Return the passwords of an address, to mask them also where they stand alone: before `@`, and in parameters."""
     start = uri.find("://")
-    colon, end = uri.find(":", start + 3), uri.rfind("@")
-    return (uri[colon + 1 : end],) if 0 <= start < colon < end - 1 else ()
+    colon, end = uri.find(":", start + 3 if start >= 0 else 0), uri.rfind("@")
+    found = [uri[colon + 1 : end]] if 0 <= colon < end - 1 else []
+    pairs = (pair.partition("=") for pair in uri.partition("?")[2].split("&"))
+    return (*found, *(text for name, _, text in pairs if text and _SECRET_PARAMETER.search(name)))
 
 
 def printable(text: str) -> str:
@@ -109,14 +116,38 @@ def _mask_pair(match: re.Match[str]) -> str:
     return f"{match['key']}{mark}{MASK}{mark}" if mark in "\"'" else f"{match['key']}{MASK}"
 
 
-def _spellings(secrets: tuple[str, ...]) -> list[str]:
-    """Return patterns for each secret, decoded and encoded; the longest first, so that none is left in halves."""
+@lru_cache(maxsize=64)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return a pattern of every spelling of each secret; the longest first, so that none is left in halves."""
     known = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret))}
     known |= {spelling for form in known for spelling in _encoded(form)}
+    for _ in range(2):  # JSON in the repr of an exception
+        known |= {spelling for form in known for spelling in _quoted(form)}
     ordered = sorted((form for form in known if form.strip("*")), key=len, reverse=True)
-    return [re.escape(form) if len(form) >= _SHORT else rf"(?<!\w){re.escape(form)}(?!\w)" for form in ordered]
+    plain = [re.escape(form) if len(form) >= _SHORT else rf"(?<!\w){re.escape(form)}(?!\w)" for form in ordered]
+    return re.compile("|".join(plain)) if plain else None
 
 
-def _encoded(secret: str) -> tuple[str, ...]:
+def _encoded(secret: str) -> Iterator[str]:
+    """Yield the spellings of a URL; some write the digits of an escape small."""
     # Half of a surrogate pair cannot be encoded, and must not keep the rest from being masked.
-    return tuple(encode(secret, safe=safe, errors="replace") for encode in (quote, quote_plus) for safe in ("", "/"))
+    for encode in (quote, quote_plus):
+        for safe in ("", "/", "~!*'()"):
+            spelled = encode(secret, safe=safe, errors="replace")
+            yield spelled
+            yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), spelled)
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """Yield the spellings inside of quotes: of Python, JSON, SQL, a shell, HTML."""
+    yield repr(text)[1:-1]
+    yield ascii(text)[1:-1]
+    yield repr(text.encode(errors="replace"))[2:-1]
+    for quoted in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+        yield from (quoted, quoted.replace("/", "\\/"))
+    backslashed = text.replace("\\", "\\\\")
+    yield from (backslashed, backslashed.replace("'", "\\'"), backslashed.replace('"', '\\"'))
+    yield from (text.replace("'", "''"), text.replace("'", "'\"'\"'"))
+    html = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield from (html, html.replace('"', "&quot;"), html.replace('"', "&quot;").replace("'", "&#x27;"))
+    yield html.replace('"', "&quot;").replace("'", "&#39;")

@@ -63,6 +63,7 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
     finally:
         if goes_on:
             session.console.return_stdout()
+            session.console.return_stderr()
 
 
 def _invoke(session: Session, typed: list[str]) -> int:

@@ -13,6 +13,7 @@ from io import BytesIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
+from migrate_graph.cli.masked_stream import MaskedStream
 from migrate_graph.cli.redacted import redacted
 from migrate_graph.redaction import one_line, redact
 
@@ -137,6 +138,17 @@ class Console:
                 os.dup2(self.out.fileno(), 1)
                 self.out.close()
                 self.out = sys.stdout
+
+    def take_stderr(self) -> None:
+        """Mask secrets in what user code writes to `sys.stderr` too: warnings, logging, prints while a file is loaded."""
+        if sys.stderr is self.err:
+            sys.stderr = MaskedStream(self.err, lambda text: redact(text, *self.secrets))
+
+    def return_stderr(self) -> None:
+        """Give `sys.stderr` back as it was."""
+        if isinstance(sys.stderr, MaskedStream):
+            sys.stderr.flush()
+            sys.stderr = self.err
 
     def recolor(self, color: Color) -> None:
         """Take another choice of colour, as soon as the command line has told it."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.errors import UsageError
-from migrate_graph.redaction import secrets_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Console
@@ -65,7 +64,8 @@ class Session:
 
     def guard(self, config: Config) -> None:
         """Let no text carry the secrets of these settings."""
-        self.console.secrets = (*self.console.secrets, *secrets_of(config.migrate_uri if config.has_database else ""))
+        self.console.secrets = tuple(dict.fromkeys((*self.console.secrets, *config.secrets)))
+        self.console.take_stderr()
 
     def project(self, path: Path | None) -> Project:
         """Load the project.

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, get_origin, get_type_hints
 
 from migrate_graph.config.dotenv import Dotenv
+from migrate_graph.config.secrets import secrets_in
 from migrate_graph.config.uris import checked_uri
 from migrate_graph.config.values import (
     Bytes,
@@ -287,14 +288,22 @@ class Config:
         """
         from migrate_graph.config.sources import in_environment
 
-        if environ is None:
-            environ = os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
-        self.take(*in_environment(environ))
+        self.take(*in_environment(self._surroundings if environ is None else environ))
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the owner of the settings should know, although nothing is wrong."""
         return self._remarks
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every password that these settings, or libpq's own places, hold: what no text may carry."""
+        addresses = {"database": self.__dict__.get("migrate_uri"), "cache": self.redis_host}
+        return secrets_in(addresses, self._surroundings)
+
+    @property
+    def _surroundings(self) -> Mapping[str, str]:
+        return os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
 
     def remember(self, dotenv: Dotenv, remarks: Iterable[str]) -> None:
         """Keep the .env that the settings were read with, and what there is to say about them."""

@@ -41,6 +41,7 @@ class Settings:
         connect_wait: seconds to wait for a server that does not answer yet.
         lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
         statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
+        secrets: what no output may contain, besides the password of the URI.
     """
 
     uri: str
@@ -51,6 +52,7 @@ class Settings:
     connect_wait: float = 600.0
     lock_timeout: float = 10.0
     statement_timeout: float = 0.0
+    secrets: tuple[str, ...] = ()
 
 
 class Work(Protocol):

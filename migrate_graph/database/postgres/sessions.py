@@ -62,7 +62,7 @@ class Sessions:
         self._settings = settings
         self.label = redact_uri(settings.uri)
         self.dsn = parse_uri(settings.uri)
-        self.secrets = tuple(filter(None, [self.dsn.get("password")]))
+        self.secrets = tuple(filter(None, [*settings.secrets, self.dsn.get("password")]))
         self.pooled = False
         self.observer: Observer = ignore_events
         self.interruption = Interruption()

@@ -98,7 +98,6 @@ class SqliteBackend(Bookkeeping):
     kind = "sqlite"
     dialect = SQLITE
     _longest_pause = 0.1
-    secrets: tuple[str, ...] = ()
 
     @staticmethod
     def dal_source(settings: Settings, application: str) -> DalSource:  # noqa: ARG004 - of BackendClass
@@ -130,6 +129,7 @@ class SqliteBackend(Bookkeeping):
         self._writing = writing
         self.path = resolve_path(settings.uri, settings.folder)
         self.label = redact_uri(settings.uri)
+        self.secrets = settings.secrets
         self._keeper: sqlite3.Connection | None = None
         self._ledger = Ledger(TableNames.of(settings.table, SQLITE), self._execute)
         self._interruption = Interruption()

@@ -1,0 +1,73 @@
+"""A stream that masks secrets in every line that is written to it: `sys.stderr`, while user code runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_LONGEST = 1 << 16
+
+
+class MaskedStream(io.TextIOWrapper):
+    """A text stream over another one; also what is written to its `buffer` is masked.
+
+    Args:
+        inner: the stream that gets the lines.
+        mask: returns a text without secrets.
+    """
+
+    def __init__(self, inner: Any, mask: Callable[[str], str]) -> None:
+        encoding, errors = getattr(inner, "encoding", None) or "utf-8", getattr(inner, "errors", None)
+        self._bytes = _MaskedBytes(inner, mask, encoding)
+        super().__init__(
+            self._bytes, encoding=encoding, errors=errors or "backslashreplace", newline="", write_through=True
+        )
+
+    def flush(self) -> None:
+        """Write what stands in an unfinished line too."""
+        super().flush()
+        self._bytes.flush()
+
+
+class _MaskedBytes(io.BufferedIOBase):
+    name = "<stderr>"
+
+    def __init__(self, inner: Any, mask: Callable[[str], str], encoding: str) -> None:
+        self._inner = inner
+        self._mask = mask
+        self._encoding = encoding
+        self._rest = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor for child processes; what they write cannot be masked."""
+        return int(self._inner.fileno())
+
+    def isatty(self) -> bool:
+        return bool(self._inner.isatty())
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        content = bytes(data)
+        whole, newline, rest = (self._rest + content).rpartition(b"\n")
+        self._rest = rest
+        if newline:
+            self._pass_on(whole + newline)
+        if len(self._rest) > _LONGEST:
+            self.flush()
+        return len(content)
+
+    def flush(self) -> None:
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._pass_on(rest)
+        self._inner.flush()
+
+    def _pass_on(self, content: bytes) -> None:
+        self._inner.write(self._mask(content.decode(self._encoding, "backslashreplace")))
+        self._inner.flush()
