@@ -1,10 +1,12 @@
-"""A view as the database knows it: its definition, and everything that dropping it would lose."""
+"""A view, or what else belongs to its manager, as the database knows it: its definition, and everything that dropping it would lose."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +16,20 @@ class Item:
     Attributes:
         aspect: what kind of thing (`index`, `column comment`).
         name: which one; empty where there can be only one.
-        sql: the statement that makes it so; `<kind>` in it stands for VIEW or MATERIALIZED VIEW.
+        sql: the statement that makes it so, or the end of it, when `head` is its beginning.
         columns: names of the relation's columns without which it makes no sense.
+        head: the words before the relation's kind, where the statement names that (`COMMENT ON`).
     """
 
     aspect: str
     name: str
     sql: str
     columns: tuple[str, ...] = ()
+    head: str = ""
+
+    def statement(self, kind: str) -> str:
+        """Return the statement for a relation of this kind: VIEW, MATERIALIZED VIEW."""
+        return f"{self.head} {kind} {self.sql}" if self.head else self.sql
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,18 +53,20 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A view, materialized view or table as it is in the database.
+    """A view, or another object that a view's manager makes, as it is in the database.
 
     Attributes:
-        identity: its name with its schema, quoted, as a statement needs it.
+        identity: its name with its schema, quoted, as a statement needs it (`public.net(public.staff)`, `known ON public.note`).
         name: its bare name.
-        kind: VIEW, MATERIALIZED VIEW or TABLE.
-        definition: the statement that creates it; empty for a table.
-        fingerprint: `version:hash` of the definition, comparable within one version; empty for a table.
+        kind: VIEW, MATERIALIZED VIEW, TABLE, FUNCTION, POLICY, RULE …
+        definition: the statement that creates it; empty where nobody knows one (a table, a domain).
+        fingerprint: `version:hash` of a view's definition, comparable within one version; empty for everything else.
         owner: name of the role that owns it; empty where the database has none.
         columns: names of its columns.
         items: what the definition does not say.
         grants: every privilege, the owner's own included.
+        certain: its manager is known to drop it on purpose; else it must be there again after `up()`.
+        stamp: changes whenever somebody replaces the view; empty where the database has none.
     """
 
     identity: str
@@ -68,6 +78,18 @@ class Relation:
     columns: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
     grants: tuple[Grant, ...] = ()
+    certain: bool = True
+    stamp: str = ""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is a view, materialized or not."""
+        return self.kind in VIEW_KINDS
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message."""
+        return f"{self.kind.lower()} {self.identity}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -15,6 +15,9 @@ from migrate_graph.database.books.ledger import Execute, Rows
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.relation import Relation
 
+_TOGETHER = 150
+"""Rows of one statement; old versions of SQLite take 999 parameters."""
+
 
 class ViewState(StrEnum):
     """Where a manager's relations are."""
@@ -32,12 +35,26 @@ class LedgerRow:
         state: UP with the relations it made last, DOWN with the relations it took down.
         migration: in which migration; empty after a repair.
         relations: everything captured; an UP row's stand without items and grants.
+        text: fingerprint of the manager's `up()` and `down()` when it last came up; empty when it is not known.
     """
 
     manager: str
     state: ViewState
     migration: str
     relations: tuple[Relation, ...] = ()
+    text: str = ""
+
+    def to_json(self) -> str:
+        """Return what is stored of it besides its columns; ASCII, whatever bytes the database holds."""
+        return json.dumps({"text": self.text, "relations": [relation.to_json() for relation in self.relations]})
+
+    @classmethod
+    def from_json(cls, manager: str, state: str, migration: str, stored: str) -> LedgerRow:
+        """Read back what `to_json` gave, and the bare list of relations that stood there before."""
+        value = json.loads(stored)
+        value = {"relations": value} if isinstance(value, list) else value
+        relations = tuple(Relation.from_json(each) for each in value["relations"])
+        return cls(manager, ViewState(state), migration, relations, value.get("text", ""))
 
 
 class ViewLedger:
@@ -67,18 +84,26 @@ class ViewLedger:
             f'"migration" TEXT NOT NULL, "relations" TEXT NOT NULL, "changed" {moment} NOT NULL)'
         )
 
-    def read(self) -> dict[str, LedgerRow]:
-        """Return every row by manager."""
-        rows = self._run(f"SELECT manager, state, migration, relations FROM {self._table} ORDER BY manager")
-        return {
-            manager: LedgerRow(
-                manager,
-                ViewState(state),
-                migration,
-                tuple(Relation.from_json(value) for value in json.loads(relations)),
-            )
-            for manager, state, migration, relations in rows
-        }
+    def read(self, managers: Iterable[str] | None = None, *, down: bool = False) -> dict[str, LedgerRow]:
+        """Return rows by manager: those of some managers, or of those that are down, or every one."""
+        statement = f"SELECT manager, state, migration, relations FROM {self._table}"
+        wanted = None if managers is None else sorted(managers)
+        if wanted is not None:
+            if not wanted:
+                return {}
+            statement += f" WHERE {self._named(len(wanted))}"
+        elif down:
+            equals = "OPERATOR(pg_catalog.=)" if self._dialect.folds_case else "="
+            statement += f" WHERE state {equals} '{ViewState.DOWN}'"
+        rows = self._run(f"{statement} ORDER BY manager", wanted or ())
+        return {row[0]: LedgerRow.from_json(*row) for row in rows}
+
+    def _named(self, count: int) -> str:
+        places = ", ".join("?" * count)
+        if self._dialect.folds_case:
+            # Whatever operators stand in the migration's search_path.
+            return f"manager OPERATOR(pg_catalog.=) ANY (ARRAY[{places}]::pg_catalog.text[])"
+        return f"manager IN ({places})"
 
     def read_down(self) -> tuple[StoredView, ...]:
         """Return what is down: one value per relation, or one without a relation for a view that never came up."""
@@ -86,26 +111,27 @@ class ViewLedger:
             StoredView(relation.identity, row.manager, row.migration, json.dumps(relation.to_json()))
             if relation
             else StoredView("", row.manager, row.migration)
-            for row in self.read().values()
-            if row.state is ViewState.DOWN
+            for row in self.read(down=True).values()
             for relation in (row.relations or (None,))
         )
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""
-        statement = (
-            f'INSERT INTO {self._table} ("manager", "state", "migration", "relations", "changed") '
-            "VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (manager) DO UPDATE SET state = excluded.state, migration = excluded.migration, "
-            "relations = excluded.relations, changed = excluded.changed"
-        )
         now: Any = datetime.now(UTC)
         changed = now if self._dialect.folds_case else now.isoformat(sep=" ")
-        for row in rows:
-            relations = json.dumps([relation.to_json() for relation in row.relations])
-            self._run(statement, (row.manager, row.state.value, row.migration, relations, changed))
+        values = [(row.manager, row.state.value, row.migration, row.to_json(), changed) for row in rows]
+        for start in range(0, len(values), _TOGETHER):
+            some = values[start : start + _TOGETHER]
+            self._run(
+                f'INSERT INTO {self._table} ("manager", "state", "migration", "relations", "changed") '
+                f"VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(some))} "
+                "ON CONFLICT (manager) DO UPDATE SET state = excluded.state, migration = excluded.migration, "
+                "relations = excluded.relations, changed = excluded.changed",
+                [value for row in some for value in row],
+            )
 
     def forget(self, managers: Iterable[str]) -> None:
         """Delete rows: of views that have retired."""
-        for manager in managers:
-            self._run(f"DELETE FROM {self._table} WHERE manager = ?", (manager,))
+        names = sorted(managers)
+        if names:
+            self._run(f"DELETE FROM {self._table} WHERE {self._named(len(names))}", names)

@@ -4,89 +4,100 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
 
 from migrate_graph.database.relation import Grant, Item, Relation
 
-Query: TypeAlias = Callable[[str], list[tuple[Any, ...]]]
-"""Runs a statement without parameters and gives its rows."""
+Read: TypeAlias = Callable[[str], list[list[Any]]]
+"""Runs a query without parameters, whose columns have names, and gives its rows."""
 
-# Everything below reads pg_catalog only and leaves the quoting to the server's format(). `$oids` is put in by _read().
+# Everything below is asked with `pg_catalog, pg_temp` as search_path, and leaves the quoting to the server. `$oids` is put in by
+# `array_of()`. Scalar subqueries look each row up by its OID: a join would let the planner read a whole catalog.
+_PRIVILEGES = """(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.part,
+        CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee) END,
+        x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor), x.is_grantable)) FROM ({source}) x)"""
+
+OWN_PRIVILEGES = _PRIVILEGES.format(
+    source="""SELECT '' AS part, item.* FROM pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) item
+        UNION ALL SELECT a.attname, item.* FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) item
+        WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped"""
+)
+
+
+def fresh_privileges(kind: str, schema: str) -> str:
+    """Return the SQL of what an object that this session's role creates would get by itself.
+
+    Args:
+        kind: `r` for relations, `f` for functions.
+        schema: the SQL of its schema's OID.
+    """
+    return _PRIVILEGES.format(
+        source=f"""SELECT '' AS part, item.* FROM pg_catalog.pg_roles role, pg_catalog.aclexplode(coalesce(
+            (SELECT d.defaclacl FROM pg_catalog.pg_default_acl d
+                WHERE d.defaclrole = role.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = '{kind}'),
+            pg_catalog.acldefault('{kind}', role.oid))) item WHERE role.rolname = current_user
+        UNION SELECT '', item.* FROM pg_catalog.pg_roles role JOIN pg_catalog.pg_default_acl d ON d.defaclrole = role.oid
+            AND d.defaclnamespace = {schema} AND d.defaclobjtype = '{kind}', pg_catalog.aclexplode(d.defaclacl) item
+            WHERE role.rolname = current_user"""
+    )
+
+
+# `stamp`: a rule is written anew by every CREATE OR REPLACE VIEW and by nothing else but the renaming of a column.
+_RELATIONS = f"""
+SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relname::text AS name,
+    CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
+    CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') END AS definition,
+    pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
+    ARRAY (SELECT a.attname::text FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns,
+    $stamp AS stamp,
+    {OWN_PRIVILEGES} AS grants,
+    {fresh_privileges("r", "c.relnamespace")} AS fresh,
+    c.relkind = 'm' OR c.reloptions IS NOT NULL OR c.relhastriggers
+        OR 1 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
+        OR EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = c.oid AND l.classoid = 'pg_catalog.pg_class'::regclass)
+        OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid) AS dressed,
+    current_user::text AS creator, pg_catalog.current_setting('server_version_num')::int / 10000 AS version
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($oids) ORDER BY c.oid
+"""
+
+_STAMP = """(SELECT r.oid || '.' || r.xmin || '.' || (SELECT pg_catalog.hashtext(pg_catalog.string_agg(a.attname, ',' ORDER BY a.attnum))
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
+    FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN')"""
+
+# Which views are as they were made; no view and no table is locked by asking.
+_STAMPS = "SELECT c.oid::int8 AS oid, $stamp AS stamp FROM pg_catalog.pg_class c WHERE c.oid = ANY ($oids)"
+
 _VIEWS = """
 WITH view AS MATERIALIZED (
-    SELECT c.*, format('%I.%I', n.nspname, c.relname) AS identity, n.nspname
+    SELECT c.*, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, n.nspname
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = ANY ($oids)
 )
 """
-
-_RELATIONS = (
-    _VIEWS
-    + """
-SELECT view.oid::int8, view.identity, view.relname::text, CASE view.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
-    CASE WHEN view.relkind IN ('v', 'm') THEN pg_catalog.rtrim(pg_catalog.pg_get_viewdef(view.oid), ';') END,
-    pg_catalog.pg_get_userbyid(view.relowner)::text,
-    ARRAY (SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = view.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
-FROM view ORDER BY view.oid
-"""
-)
-
-_GRANTS = (
-    _VIEWS
-    + """
-, acl AS (
-    SELECT view.oid, '' AS column, pg_catalog.aclexplode(coalesce(view.relacl, pg_catalog.acldefault('r', view.relowner))) AS item FROM view
-    UNION ALL
-    SELECT view.oid, a.attname::text, pg_catalog.aclexplode(a.attacl)
-    FROM view JOIN pg_catalog.pg_attribute a ON a.attrelid = view.oid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
-)
-SELECT oid::int8, "column", CASE (item).grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid((item).grantee)::text END,
-    (item).privilege_type, pg_catalog.pg_get_userbyid((item).grantor)::text, (item).is_grantable
-FROM acl ORDER BY 1, 2, 3, 4, 5
-"""
-)
-
-# What a relation that this session's role creates in each view's schema would get by itself.
-_FRESH_GRANTS = (
-    _VIEWS
-    + """
-, role AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)
-, item AS (
-    SELECT view.oid, pg_catalog.aclexplode(coalesce(
-        (SELECT d.defaclacl FROM pg_catalog.pg_default_acl d WHERE d.defaclrole = role.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = 'r'),
-        pg_catalog.acldefault('r', role.oid))) AS item
-    FROM view, role
-    UNION
-    SELECT view.oid, pg_catalog.aclexplode(d.defaclacl)
-    FROM view, role, pg_catalog.pg_default_acl d
-    WHERE d.defaclrole = role.oid AND d.defaclnamespace = view.relnamespace AND d.defaclobjtype = 'r'
-)
-SELECT oid::int8, '', CASE (item).grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid((item).grantee)::text END,
-    (item).privilege_type, pg_catalog.pg_get_userbyid((item).grantor)::text, (item).is_grantable
-FROM item
-"""
-)
 
 # In the order in which they are restored: emptying a materialized view comes before its indexes, ANALYZE last.
 _ITEMS = (
     _VIEWS
     + """
 , part AS (  -- the columns that an index or a statistics object reads
-    SELECT d.classid, d.objid, array_agg(a.attname::text ORDER BY a.attnum) AS columns
+    SELECT d.classid, d.objid, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) AS columns
     FROM view JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = view.oid AND d.refobjsubid > 0
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE view.relkind = 'm' AND d.classid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_statistic_ext'::regclass)
     GROUP BY d.classid, d.objid
 )
 , index AS (
-    SELECT view.oid, view.identity, i.*, c.relname, c.reltablespace, format('%I.%I', view.nspname, c.relname) AS name,
+    SELECT view.oid, view.identity, i.*, c.relname, c.reltablespace, pg_catalog.format('%I.%I', view.nspname, c.relname) AS name,
         coalesce((SELECT columns FROM part WHERE part.objid = i.indexrelid), '{}') AS columns
     FROM view JOIN pg_catalog.pg_index i ON i.indrelid = view.oid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 )
 , statistics AS (
     SELECT view.oid, view.relowner, s.stxname, s.stxowner, pg_catalog.to_jsonb(s) ->> 'stxstattarget' AS target, s.oid AS stxoid,
-        format('%I.%I', n.nspname, s.stxname) AS name,
+        pg_catalog.format('%I.%I', n.nspname, s.stxname) AS name,
         coalesce((SELECT columns FROM part WHERE part.objid = s.oid AND part.classid = 'pg_catalog.pg_statistic_ext'::regclass), '{}') AS columns
     FROM view JOIN pg_catalog.pg_statistic_ext s ON s.stxrelid = view.oid JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
 )
@@ -111,146 +122,175 @@ _ITEMS = (
         OR d.classoid = 'pg_catalog.pg_rewrite'::regclass AND d.objoid IN (SELECT ruleoid FROM rule)
         OR d.classoid = 'pg_catalog.pg_statistic_ext'::regclass AND d.objoid IN (SELECT stxoid FROM statistics))
 )
-, item (oid, place, aspect, name, sql, columns) AS (
-    SELECT oid, 1, 'not populated', '', format('REFRESH MATERIALIZED VIEW %s WITH NO DATA', identity), '{}'::text[]
+, item (oid, place, aspect, name, head, sql, columns) AS (
+    SELECT oid, 1, 'not populated', '', '', pg_catalog.format('REFRESH MATERIALIZED VIEW %s WITH NO DATA', identity), '{}'::text[]
     FROM view WHERE relkind = 'm' AND NOT relispopulated
     UNION ALL
-    SELECT view.oid, 2, 'access method', '', format('ALTER <kind> %s SET ACCESS METHOD %I', identity, a.amname), '{}'
-    FROM view JOIN pg_catalog.pg_am a ON a.oid = view.relam WHERE a.amname <> current_setting('default_table_access_method')
+    SELECT view.oid, 2, 'access method', '', 'ALTER', pg_catalog.format('%s SET ACCESS METHOD %I', identity, a.amname), '{}'
+    FROM view JOIN pg_catalog.pg_am a ON a.oid = view.relam WHERE a.amname <> pg_catalog.current_setting('default_table_access_method')
     UNION ALL
-    SELECT view.oid, 3, 'tablespace', '', format('ALTER <kind> %s SET TABLESPACE %I', identity, t.spcname), '{}'
+    SELECT view.oid, 3, 'tablespace', '', 'ALTER', pg_catalog.format('%s SET TABLESPACE %I', identity, t.spcname), '{}'
     FROM view JOIN pg_catalog.pg_tablespace t ON t.oid = view.reltablespace
     UNION ALL
-    SELECT view.oid, 4, 'option', option_name, format('ALTER <kind> %s SET (%I = %L)', identity, option_name, option_value), '{}'
+    SELECT view.oid, 4, 'option', option_name, 'ALTER', pg_catalog.format('%s SET (%I = %L)', identity, option_name, option_value), '{}'
     FROM view CROSS JOIN pg_catalog.pg_options_to_table(view.reloptions)
     UNION ALL
-    SELECT view.oid, 4, 'option', 'toast.' || option_name, format('ALTER <kind> %s SET (toast.%I = %L)', identity, option_name, option_value), '{}'
+    SELECT view.oid, 4, 'option', 'toast.' || option_name, 'ALTER', pg_catalog.format('%s SET (toast.%I = %L)', identity, option_name, option_value), '{}'
     FROM view JOIN pg_catalog.pg_class toast ON toast.oid = view.reltoastrelid CROSS JOIN pg_catalog.pg_options_to_table(toast.reloptions)
     UNION ALL
-    SELECT view.oid, 5, 'comment', '', format('COMMENT ON <kind> %s IS %L', identity, d.description), '{}'
+    SELECT view.oid, 5, 'comment', '', 'COMMENT ON', pg_catalog.format('%s IS %L', identity, d.description), '{}'
     FROM view JOIN pg_catalog.pg_description d ON d.objoid = view.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
     UNION ALL
-    SELECT a.oid, 5, 'column comment', a.attname, format('COMMENT ON COLUMN %s.%I IS %L', identity, a.attname, d.description), ARRAY[a.attname::text]
+    SELECT a.oid, 5, 'column comment', a.attname, '', pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', identity, a.attname, d.description), ARRAY[a.attname::text]
     FROM attribute a JOIN pg_catalog.pg_description d ON d.objoid = a.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = a.attnum
     UNION ALL
     SELECT a.oid, 6, 'column default', a.attname,
-        format('ALTER <kind> %s ALTER COLUMN %I SET DEFAULT %s', identity, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)),
+        'ALTER', pg_catalog.format('%s ALTER COLUMN %I SET DEFAULT %s', identity, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)),
         ARRAY[a.attname::text]
     FROM attribute a JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.oid AND d.adnum = a.attnum
     UNION ALL
     SELECT oid, 7, 'column statistics target', attname,
-        format('ALTER <kind> %s ALTER COLUMN %I SET STATISTICS %s', identity, attname, attstattarget), ARRAY[attname::text]
+        'ALTER', pg_catalog.format('%s ALTER COLUMN %I SET STATISTICS %s', identity, attname, attstattarget), ARRAY[attname::text]
     FROM attribute WHERE attstattarget >= 0
     UNION ALL
     SELECT oid, 7, 'column option', attname || ' ' || option_name,
-        format('ALTER <kind> %s ALTER COLUMN %I SET (%I = %L)', identity, attname, option_name, option_value), ARRAY[attname::text]
+        'ALTER', pg_catalog.format('%s ALTER COLUMN %I SET (%I = %L)', identity, attname, option_name, option_value), ARRAY[attname::text]
     FROM attribute CROSS JOIN pg_catalog.pg_options_to_table(attoptions)
     UNION ALL
-    SELECT oid, 7, 'column storage', attname, format('ALTER <kind> %s ALTER COLUMN %I SET STORAGE %s', identity, attname,
+    SELECT oid, 7, 'column storage', attname, 'ALTER', pg_catalog.format('%s ALTER COLUMN %I SET STORAGE %s', identity, attname,
         CASE attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END), ARRAY[attname::text]
     FROM attribute WHERE relkind = 'm' AND attstorage <> typstorage
     UNION ALL
-    SELECT oid, 7, 'column compression', attname, format('ALTER <kind> %s ALTER COLUMN %I SET COMPRESSION %s', identity, attname,
+    SELECT oid, 7, 'column compression', attname, 'ALTER', pg_catalog.format('%s ALTER COLUMN %I SET COMPRESSION %s', identity, attname,
         CASE compression WHEN 'l' THEN 'lz4' ELSE 'pglz' END), ARRAY[attname::text]
     FROM attribute WHERE relkind = 'm' AND compression IS NOT NULL
     UNION ALL
-    SELECT oid, 8, 'rule', rulename, definition, '{}' FROM rule
+    SELECT oid, 8, 'rule', rulename, '', definition, '{}' FROM rule
     UNION ALL
-    SELECT rule.oid, 9, 'rule comment', rulename, format('COMMENT ON RULE %I ON %s IS %L', rulename, identity, c.description), '{}'
+    SELECT rule.oid, 9, 'rule comment', rulename, '', pg_catalog.format('COMMENT ON RULE %I ON %s IS %L', rulename, identity, c.description), '{}'
     FROM rule JOIN comment c ON c.objoid = ruleoid AND c.classoid = 'pg_catalog.pg_rewrite'::regclass
     UNION ALL
-    SELECT oid, 8, 'trigger', tgname, definition, '{}' FROM trigger
+    SELECT oid, 8, 'trigger', tgname, '', definition, '{}' FROM trigger
     UNION ALL
-    SELECT trigger.oid, 9, 'trigger comment', tgname, format('COMMENT ON TRIGGER %I ON %s IS %L', tgname, identity, c.description), '{}'
+    SELECT trigger.oid, 9, 'trigger comment', tgname, '', pg_catalog.format('COMMENT ON TRIGGER %I ON %s IS %L', tgname, identity, c.description), '{}'
     FROM trigger JOIN comment c ON c.objoid = tgoid AND c.classoid = 'pg_catalog.pg_trigger'::regclass
     UNION ALL
-    SELECT oid, 10, 'index', relname, pg_catalog.pg_get_indexdef(indexrelid), columns FROM index
+    SELECT oid, 10, 'index', relname, '', pg_catalog.pg_get_indexdef(indexrelid), columns FROM index
     UNION ALL
-    SELECT index.oid, 11, 'index tablespace', relname, format('ALTER INDEX %s SET TABLESPACE %I', name, t.spcname), columns
+    SELECT index.oid, 11, 'index tablespace', relname, '', pg_catalog.format('ALTER INDEX %s SET TABLESPACE %I', name, t.spcname), columns
     FROM index JOIN pg_catalog.pg_tablespace t ON t.oid = index.reltablespace
     UNION ALL
-    SELECT index.oid, 11, 'index comment', relname, format('COMMENT ON INDEX %s IS %L', name, c.description), columns
+    SELECT index.oid, 11, 'index comment', relname, '', pg_catalog.format('COMMENT ON INDEX %s IS %L', name, c.description), columns
     FROM index JOIN comment c ON c.objoid = indexrelid AND c.classoid = 'pg_catalog.pg_class'::regclass
     UNION ALL
-    SELECT index.oid, 11, 'index statistics target', relname || ' ' || a.attnum,
-        format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', name, a.attnum, a.attstattarget), columns
+    SELECT index.oid, 11, 'index statistics target', relname || ' ' || a.attnum, '',
+        pg_catalog.format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', name, a.attnum, a.attstattarget), columns
     FROM index JOIN pg_catalog.pg_attribute a ON a.attrelid = indexrelid WHERE a.attstattarget >= 0
     UNION ALL
-    SELECT oid, 12, 'cluster', '', format('ALTER <kind> %s CLUSTER ON %I', identity, relname), columns FROM index WHERE indisclustered
+    SELECT oid, 12, 'cluster', '', 'ALTER', pg_catalog.format('%s CLUSTER ON %I', identity, relname), columns FROM index WHERE indisclustered
     UNION ALL
-    SELECT oid, 12, 'statistics', name, pg_catalog.pg_get_statisticsobjdef(stxoid), columns FROM statistics
+    SELECT oid, 12, 'statistics', name, '', pg_catalog.pg_get_statisticsobjdef(stxoid), columns FROM statistics
     UNION ALL
-    SELECT oid, 13, 'statistics target', name, format('ALTER STATISTICS %s SET STATISTICS %s', name, target), columns
+    SELECT oid, 13, 'statistics target', name, '', pg_catalog.format('ALTER STATISTICS %s SET STATISTICS %s', name, target), columns
     FROM statistics WHERE target::int >= 0
     UNION ALL
-    SELECT oid, 13, 'statistics comment', name, format('COMMENT ON STATISTICS %s IS %L', name, c.description), columns
+    SELECT oid, 13, 'statistics comment', name, '', pg_catalog.format('COMMENT ON STATISTICS %s IS %L', name, c.description), columns
     FROM statistics JOIN comment c ON c.objoid = stxoid AND c.classoid = 'pg_catalog.pg_statistic_ext'::regclass
     UNION ALL
-    SELECT oid, 14, 'statistics owner', name, format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
+    SELECT oid, 14, 'statistics owner', name, '', pg_catalog.format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
     FROM statistics WHERE pg_catalog.pg_get_userbyid(stxowner) <> current_user  -- whose they would be anyway
     UNION ALL
-    SELECT view.oid, 15, 'security label', l.provider, format('SECURITY LABEL FOR %I ON <kind> %s IS %L', l.provider, identity, l.label), '{}'
+    SELECT view.oid, 15, 'security label', l.provider, pg_catalog.format('SECURITY LABEL FOR %I ON', l.provider), pg_catalog.format('%s IS %L', identity, l.label), '{}'
     FROM view JOIN pg_catalog.pg_seclabel l ON l.objoid = view.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = 0
     UNION ALL
-    SELECT a.oid, 15, 'column security label', a.attname || ' ' || l.provider,
-        format('SECURITY LABEL FOR %I ON COLUMN %s.%I IS %L', l.provider, identity, a.attname, l.label), ARRAY[a.attname::text]
+    SELECT a.oid, 15, 'column security label', a.attname || ' ' || l.provider, '',
+        pg_catalog.format('SECURITY LABEL FOR %I ON COLUMN %s.%I IS %L', l.provider, identity, a.attname, l.label), ARRAY[a.attname::text]
     FROM attribute a JOIN pg_catalog.pg_seclabel l ON l.objoid = a.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = a.attnum
     UNION ALL
-    SELECT oid, 16, 'planner statistics', '', format('ANALYZE %s', identity), '{}'
+    SELECT oid, 16, 'planner statistics', '', '', pg_catalog.format('ANALYZE %s', identity), '{}'
     FROM view WHERE relkind = 'm' AND relispopulated
         AND EXISTS (SELECT FROM pg_catalog.pg_stats s WHERE s.schemaname = view.nspname AND s.tablename = view.relname)
 )
-SELECT oid::int8, aspect, name::text, sql, columns::text[] FROM item ORDER BY oid, place, name
+SELECT oid::int8, aspect, name::text AS name, sql, columns::text[] AS columns, head FROM item ORDER BY oid, place, name
 """
 )
 
 
-def capture(query: Query, oids: Iterable[int]) -> dict[int, Relation]:
-    """Read relations completely; the search_path must be empty, so that every name comes with its schema.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is needed, besides what it is, to make a new object what an older one was.
+
+    Attributes:
+        creator: the role that creates things in this session.
+        fresh: the privileges that its creation alone would give it.
+    """
+
+    creator: str = ""
+    fresh: frozenset[Grant] = frozenset()
+
+
+@dataclass(slots=True)
+class Captured:
+    """Relations read completely, by OID."""
+
+    relations: dict[int, Relation] = field(default_factory=dict)
+    made: dict[int, Made] = field(default_factory=dict)
+
+
+def capture(read: Read, oids: Iterable[int]) -> Captured:
+    """Read relations completely; every name comes with its schema.
 
     Args:
-        query: runs a statement.
+        read: runs a query, with the search_path that this file speaks of.
         oids: of views, materialized views or tables.
     """
+    captured = Captured()
     wanted = sorted(oids)
     if not wanted:
-        return {}
-    # Two versions of the server may write one definition in two ways.
-    [(version,)] = query("SELECT pg_catalog.current_setting('server_version_num')::int / 10000")
+        return captured
+    rows = read(_RELATIONS.replace("$stamp", _STAMP).replace("$oids", array_of(wanted)))
     items: dict[int, list[Item]] = defaultdict(list)
-    for oid, aspect, name, sql, columns in _read(query, _ITEMS, wanted):
-        items[oid].append(Item(aspect, name, sql, tuple(columns)))
-    grants: dict[int, list[Grant]] = defaultdict(list)
-    for oid, *grant in _read(query, _GRANTS, wanted):
-        grants[oid].append(Grant(*grant))
-    return {
-        oid: Relation(
+    dressed = [row[0] for row in rows if row[10]]
+    if dressed:
+        for oid, aspect, name, sql, columns, head in read(_ITEMS.replace("$oids", array_of(dressed))):
+            items[oid].append(Item(aspect, name or "", sql, tuple(columns), head))
+    for oid, identity, name, kind, definition, owner, columns, stamp, grants, fresh, _, creator, version in rows:
+        captured.relations[oid] = Relation(
             identity,
             name,
             kind,
             definition=f"CREATE {kind} {identity} AS {definition}" if definition else "",
-            fingerprint=f"{version}:{sha256(definition.encode()).hexdigest()[:16]}" if definition else "",
+            # Two versions of the server may write one definition in two ways.
+            fingerprint=fingerprint_of(version, definition),
             owner=owner,
             columns=tuple(columns),
             items=tuple(items[oid]),
-            grants=tuple(grants[oid]),
+            grants=grants_of(grants),
+            stamp=stamp or "",
         )
-        for oid, identity, name, kind, definition, owner, columns in _read(query, _RELATIONS, wanted)
-    }
+        captured.made[oid] = Made(creator, frozenset(grants_of(fresh)))
+    return captured
 
 
-def read_grants(query: Query, oid: int) -> tuple[str, list[Grant]]:
-    """Return the owner of a relation and every privilege on it."""
-    [(owner,)] = query(
-        f"SELECT pg_catalog.pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = {int(oid)}"
-    )
-    return owner, [Grant(*grant) for _, *grant in _read(query, _GRANTS, [oid])]
+def read_stamps(read: Read, oids: Iterable[int]) -> dict[int, str]:
+    """Return what changes whenever somebody replaces a view; nothing is locked by this."""
+    wanted = sorted(oids)
+    statement = _STAMPS.replace("$stamp", _STAMP).replace("$oids", array_of(wanted))
+    return {oid: stamp or "" for oid, stamp in read(statement)} if wanted else {}
 
 
-def fresh_grants(query: Query, oid: int) -> frozenset[Grant]:
-    """Return the privileges that a relation would have if the current role had just created it beside this one."""
-    return frozenset(Grant(*grant) for _, *grant in _read(query, _FRESH_GRANTS, [oid]))
+def fingerprint_of(version: int, definition: str | None) -> str:
+    """Return the hash of a definition as this version of the server writes it; empty for none."""
+    if not definition:
+        return ""
+    return f"{version}:{sha256(definition.encode(errors='surrogateescape')).hexdigest()[:16]}"
 
 
-def _read(query: Query, statement: str, oids: Iterable[int]) -> list[tuple[Any, ...]]:
-    return query(statement.replace("$oids", "'{" + ",".join(str(int(oid)) for oid in oids) + "}'::oid[]"))
+def grants_of(rows: Iterable[Iterable[Any]] | None) -> tuple[Grant, ...]:
+    """Return privileges in order."""
+    return tuple(sorted(Grant(*row) for row in rows or ()))
+
+
+def array_of(oids: Iterable[int]) -> str:
+    """Return the SQL of an array of OIDs."""
+    return "'{" + ",".join(str(int(oid)) for oid in oids) + "}'::oid[]"

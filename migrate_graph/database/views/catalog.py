@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.manager_text import ManagerText
 
-Key: TypeAlias = "int | str"
-"""What tells a relation from one that later takes its name: the OID in PostgreSQL; SQLite has only the name."""
+Key: TypeAlias = "tuple[int, int, int] | str"
+"""What tells an object from one that later takes its name: its address in PostgreSQL's catalogs; SQLite has only the name."""
 
 
 class Manager(Protocol):
@@ -24,39 +25,88 @@ class Manager(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Dependent:
-    """Something that reads a view.
+class Concern:
+    """What a block concerns, as far as it is known before it begins.
 
     Attributes:
-        on: the view.
-        relation: the relation it is, or is part of; None for what stands by itself (a function).
-        description: what to call it (`policy p on table t`).
-        name: its bare name.
-        token: what the catalog needs to look it up again.
-        is_relation: it is `relation` itself, not a part of it.
+        views: names of views, as SQL writes them.
+        functions: bare names of functions.
+        parts: names of policies, rules and triggers.
+        tables: bare names of the tables that those belong to.
+        keys: what went without being expected.
     """
 
-    on: Key
-    relation: Key | None
-    description: str
-    name: str
-    token: Any = None
-    is_relation: bool = False
+    views: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    keys: frozenset[Key] = frozenset()
+
+    def and_also(self, keys: Iterable[Key]) -> Concern:
+        """Return the same, and something more."""
+        return replace(self, keys=self.keys | frozenset(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Something that would go with a `DROP … CASCADE` of what a block concerns.
+
+    Attributes:
+        thing: what it is; a view by name only.
+        whole: the relation that it is a part of, and goes with.
+        reasons: what it depends on.
+    """
+
+    thing: Relation
+    whole: Key | None = None
+    reasons: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The relations of a database at one moment.
+    """What concerns a block, at one moment.
 
     Attributes:
-        relations: by key; views with everything there is to know of them.
-        dependents: what reads views.
+        relations: by key, everything that there is to know of views, functions, policies …
+        reached: by key, all that depends on them, themselves included; empty where the database does not tell.
+        moment: what this session has made and unmade before.
         token: what else the catalog wants to compare with later.
     """
 
-    relations: Mapping[Key, Relation]
-    dependents: tuple[Dependent, ...]
+    relations: Mapping[Key, Relation] = field(default_factory=dict)
+    reached: Mapping[Key, Reached] = field(default_factory=dict)
+    moment: Any = None
     token: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What this session has done since a moment; nothing of what others do.
+
+    Attributes:
+        gone: what it has unmade.
+        made: the views that it has created, in this order.
+    """
+
+    gone: frozenset[Key] = frozenset()
+    made: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """Something that came up again.
+
+    Attributes:
+        key: of the new one.
+        made: what its creation made of it.
+        stored: what it was.
+        text: what its manager says of it.
+    """
+
+    key: Key
+    made: Relation
+    stored: Relation
+    text: ManagerText
 
 
 class ViewCatalog(Protocol):
@@ -78,33 +128,37 @@ class ViewCatalog(Protocol):
     def standing_at(self, place: str) -> AbstractContextManager[None]:
         """Let names without a schema belong where they did then; empty for where they do now."""
 
-    def observe(self) -> Observation:
-        """Read everything about every view."""
+    def observe(self, concern: Concern) -> Observation:
+        """Read everything about what a block concerns, and name what depends on it; nothing else is read or locked."""
 
-    def present(self) -> set[Key]:
-        """Return the keys of all relations there are now."""
+    def moment(self) -> Any:
+        """Return what this session has made and unmade so far."""
 
-    def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
-        """Read everything about some relations."""
+    def changes(self, since: Any, before: Observation) -> Changes:
+        """Return what this session has made and unmade since a moment; columns that `before` reached count."""
 
-    def find(self, identities: Iterable[str]) -> dict[str, Key]:
-        """Return the keys of those of these relations that exist."""
+    def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
+        """Read everything about some views."""
 
-    def lost(self, before: Observation) -> list[Dependent]:
-        """Return the dependents that are gone now, or (where the database allows that) broken."""
+    def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
+        """Return those of these relations that exist, by identity, each as it is now; a view by name only."""
 
-    def broken(self, before: Observation) -> list[Dependent]:
-        """Return what worked at that moment, is still there and works no more; for a database that allows it."""
+    def broken(self, before: Observation) -> list[tuple[str, str]]:
+        """Return what worked at that moment, is still there and works no more: what it is, and which gone relation it names."""
 
-    def restore(self, stored: Relation, made: Relation) -> list[str]:
-        """Make a recreated relation what it was, where its creation did not itself say otherwise; give warnings.
+    def restore(self, things: Iterable[Restorable]) -> list[str]:
+        """Make what was recreated what it was, where its creation did not itself say otherwise; give warnings.
 
         Raises:
             ViewError: something cannot be restored.
         """
 
     def recreate(self, stored: Relation) -> None:
-        """Create a relation from its stored definition, and restore everything."""
+        """Create a relation from its stored definition, and restore everything.
+
+        Raises:
+            ViewError: the definition must not be run, or is not known.
+        """
 
     def refusal(self, error: BaseException) -> str | None:
         """Return what the database says when it refused to drop something others depend on; None for another error."""

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import CommittedInside, Key, Manager, Observation, ViewCatalog
-from migrate_graph.database.views.manager_text import speaks_of
+from migrate_graph.database.views.catalog import (
+    Changes,
+    CommittedInside,
+    Concern,
+    Key,
+    Manager,
+    Observation,
+    Reached,
+    Restorable,
+    ViewCatalog,
+)
+from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
-from migrate_graph.messages import first_line
+
+_PASSES = 4
+"""How often a block is begun anew at most, because something went that nobody had announced."""
 
 
 @dataclass(slots=True)
-class _Block:
+class Block:
     """One open `with V(db)`: what this block itself took down and brings up."""
 
     down: list[Manager]
     up: list[Manager]
-    migration: str
-    observer: Observer
-    before: Observation = field(default_factory=lambda: Observation({}, ()))
+    migration: str = ""
+    observer: Observer = ignore_events
+    texts: Mapping[str, str] = field(default_factory=dict)
+    before: Observation = field(default_factory=Observation)
     place: str = ""
 
     @property
@@ -32,24 +43,27 @@ class _Block:
         return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
 
 
-@dataclass(frozen=True, slots=True)
-class Unrepaired:
-    """A manager whose views are still down after a repair pass.
+@dataclass(slots=True)
+class _Gone:
+    """What went in one pass, sorted by whose it is.
 
     Attributes:
-        manager: its name.
-        relations: what is missing.
-        error: why it could not be brought back.
+        captured: what is a manager's, by its name, in order of creation.
+        lost: what is nobody's.
+        unread: what must be read before it goes: the pass is undone.
     """
 
-    manager: str
-    relations: tuple[str, ...]
-    error: str
+    captured: dict[str, list[Relation]] = field(default_factory=dict)
+    lost: list[Relation] = field(default_factory=list)
+    unread: set[Key] = field(default_factory=set)
 
 
-def name_of(manager: Manager) -> str:
-    """Return a manager's name."""
-    return type(manager).__name__
+class _Again(Exception):  # noqa: N818 - names what is to be done
+    """Undo a pass, read this as well, and go again."""
+
+    def __init__(self, keys: Collection[Key]) -> None:
+        super().__init__()
+        self.keys = keys
 
 
 class ViewKeeper:
@@ -62,33 +76,42 @@ class ViewKeeper:
     def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
         self._catalog = catalog
         self._ledger = ledger
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
         self._rolled_back: list[str] = []
 
     # -- a block ----------------------------------------------------------------------------------------------------
 
     def take_down(
-        self, down: Sequence[Manager], up: Sequence[Manager], *, migration: str, observer: Observer = ignore_events
+        self,
+        down: Sequence[Manager],
+        up: Sequence[Manager],
+        *,
+        migration: str,
+        observer: Observer = ignore_events,
+        texts: Mapping[str, str] | None = None,
     ) -> None:
         """Open a block: run every `down()` once and write the view ledger.
 
-        What an outer block has taken down already is left to it. Nothing stays dropped when this raises.
+        What an outer block has taken down already is left to it. Nothing stays dropped when this raises. When something goes that
+        neither the view ledger nor the text of a manager announced, everything is undone, that is read, and every `down()` runs again.
 
         Args:
             down: instances, dependents first.
             up: instances that come up when the block is left, dependencies first.
             migration: the running migration.
             observer: told what goes down and, later, what comes up.
+            texts: fingerprints of the managers' texts, by name, to be remembered.
 
         Raises:
             ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
         """
         taken = {name for block in self._blocks for name in block.names}
-        block = _Block(
+        block = Block(
             [manager for manager in down if name_of(manager) not in taken],
             [manager for manager in up if name_of(manager) not in taken],
             migration,
             observer,
+            texts or {},
         )
         if block.names:
             self._run_down(block)
@@ -103,14 +126,13 @@ class ViewKeeper:
         block = self._blocks.pop()
         if not block.names:
             return
-        rows = self._ledger.read()
+        rows = self._ledger.read(block.names)
         if any(name not in rows or rows[name].state is not ViewState.DOWN for name in block.names):
             # The migration rolled back inside the block, so the views are as they were; judged by `check_complete`.
             self._rolled_back += block.names
             return
         try:
-            with self._catalog.atomic():
-                self._run_up(block, rows)
+            self.run_up(block, rows)
         except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
             raise _committed("up", block.names) from error
 
@@ -138,33 +160,66 @@ class ViewKeeper:
 
     # -- down -------------------------------------------------------------------------------------------------------
 
-    def _run_down(self, block: _Block) -> None:
-        rows = self._ledger.read()
-        before = block.before = self._catalog.observe()
+    def _run_down(self, block: Block) -> None:
+        rows = self._ledger.read(block.names)
+        claims = Claims(block.down, rows)
+        concern = claims.concern()
         block.place = self._catalog.place()
-        dropped: dict[Key, str] = {}
+        for _ in range(_PASSES):
+            try:
+                captured = self._pass_down(block, claims, rows, concern)
+            except _Again as again:
+                concern = concern.and_also(again.keys)
+                continue
+            for manager in block.down:
+                if captured.get(name_of(manager)):  # down() is called before a first creation too
+                    block.observer(ViewDropped(block.migration, name_of(manager)))
+            return
+        raise ViewError(
+            f"taking down {', '.join(map(name_of, block.down))} drops something else each time it is tried",
+            hint="let down() drop what up() creates, by name",
+        )
+
+    def _pass_down(
+        self, block: Block, claims: Claims, rows: Mapping[str, LedgerRow], concern: Concern
+    ) -> dict[str, list[Relation]]:
+        before = Observation()
         try:
             with self._catalog.atomic():
-                self._drop(block, before, dropped)
-                self._refuse_losses(block, before, dropped, rows)
-                self._ledger.write(_rows_down(block, before, dropped, rows))
+                before = block.before = self._catalog.observe(concern)
+                steps = self._drop(block, before, claims, careful=bool(concern.keys))
+                gone = _sort(steps, before, claims, known=concern.keys)
+                if gone.unread:
+                    raise _Again(gone.unread)
+                self._refuse_losses(block, before, gone.lost)
+                self._ledger.write(_rows_down(block, gone.captured, rows))
         except CommittedInside as error:
             # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
-            self._ledger.write(_rows_down(block, before, dropped, rows))
+            there = self._catalog.find(before.relations.values())
+            away = {key: "" for key, relation in before.relations.items() if relation.identity not in there}
+            captured = _sort(away, before, claims, known=frozenset()).captured
+            self._ledger.write(_rows_down(block, captured, rows))
             self._catalog.commit()
-            raise _committed("down", dropped.values()) from error
+            raise _committed("down", captured or map(name_of, block.down)) from error
+        return gone.captured
 
-    def _drop(self, block: _Block, before: Observation, dropped: dict[Key, str]) -> None:
-        remaining = set(before.relations)
+    def _drop(self, block: Block, before: Observation, claims: Claims, *, careful: bool) -> dict[Key, str]:
+        """Run every `down()`; give what went, each with the manager whose `down()` it went in where that had to be looked up."""
+        steps: dict[Key, str] = {}
+        looked = False
         for manager in block.down:
-            self._call(manager.down, f"{name_of(manager)}.down()", block)
-            gone = remaining - self._catalog.present()
-            dropped.update(dict.fromkeys(gone, name_of(manager)))
-            remaining -= gone
-            if gone:  # down() is called before a first creation too
-                block.observer(ViewDropped(block.migration, name_of(manager)))
+            name = name_of(manager)
+            self._call(manager.down, f"{name}.down()", block)
+            looked = careful or not claims.is_predictable(name)
+            if looked:
+                gone = self._catalog.changes(before.moment, before).gone
+                steps |= dict.fromkeys(gone - steps.keys(), name)
+        if not looked:
+            gone = self._catalog.changes(before.moment, before).gone
+            steps |= dict.fromkeys(gone - steps.keys(), "")
+        return steps
 
-    def _call(self, method: Callable[[], None], what: str, block: _Block) -> None:
+    def _call(self, method: Callable[[], None], what: str, block: Block) -> None:
         """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error."""
         try:
             with self._catalog.commits_held():
@@ -180,181 +235,237 @@ class ViewKeeper:
         if self._catalog.is_aborted():
             raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
 
-    def _refuse_losses(
-        self, block: _Block, before: Observation, dropped: Mapping[Key, str], rows: Mapping[str, LedgerRow]
-    ) -> None:
-        """Find what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
-        managers = {name_of(manager): manager for manager in block.down}
-        owners = {relation.identity: row.manager for row in rows.values() for relation in row.relations}
-        reads = {(each.relation, each.on) for each in before.dependents if each.is_relation}
-        losses: dict[str, str] = {}
-        for key, name in dropped.items():
-            relation = before.relations[key]
-            owner = owners.get(relation.identity)
-            along = (
-                any((key, other) in reads for other, by in dropped.items() if by == name) if owner is None else False
-            )
-            if (owner is not None and owner not in managers) or (
-                along and not speaks_of(type(managers[name]), relation.name)
-            ):
-                losses[f"{relation.kind.lower()} {relation.identity}"] = owner or ""
-        for each in self._catalog.lost(before):
-            by = dropped.get(each.on)
-            if by and each.relation not in dropped and not (each.name and speaks_of(type(managers[by]), each.name)):
-                losses[each.description] = ""
-        if losses:
-            raise _losses(block, losses)
+    def _refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
+        """Refuse what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
+        losses = {relation.label: relation.identity for relation in lost}
+        losses |= {description: "" for description, _ in self._catalog.broken(before)}
+        if not losses:
+            return
+        owners = {
+            relation.identity: row.manager for row in self._ledger.read().values() for relation in row.relations
+        }
+        raise _losses(block, {label: owners.get(identity, "") for label, identity in losses.items()})
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
-    def _run_up(self, block: _Block, rows: Mapping[str, LedgerRow]) -> None:
-        made: dict[Key, str] = {}
-        known = self._catalog.present()
-        with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
+    def run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
+        """Run every `up()` of a block and restore what its rows remember, as a whole or not at all."""
+        seen: Observation | None = None
+        for _ in range(2):
+            try:
+                with self._catalog.atomic():
+                    self._pass_up(block, rows, seen)
+            except _Again as again:
+                with self._catalog.atomic():
+                    seen = self._catalog.observe(Concern(keys=frozenset(again.keys)))
+                continue
             for manager in block.up:
-                self._call(manager.up, f"{name_of(manager)}.up()", block)
-                now = self._catalog.present()
-                made.update(dict.fromkeys(now - known, name_of(manager)))
-                known = now
                 block.observer(ViewCreated(block.migration, name_of(manager)))
-        stored = {relation.identity: relation for name in block.names for relation in rows[name].relations}
-        relations = self._catalog.describe(made)
-        for relation in relations.values():
-            if relation.identity in stored:
-                for warning in self._catalog.restore(stored[relation.identity], relation):
-                    block.observer(Warned(warning))
-        broken = [each.description for each in self._catalog.broken(block.before)]
+            return
+
+    def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None) -> None:
+        claims = Claims(block.up, rows)
+        stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
+        with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
+            changes, steps = self._create(block, claims)
+            if changes.gone:  # up() drops something first: it is kept as if down() had done it
+                stored += self._dropped_by_up(block, changes.gone, claims, seen)
+            made = self._made(changes, claims, steps)
+            there = self._catalog.find([each for each in stored if not each.is_view])
+            self._restore(block, claims, stored, made, there)
+            self._refuse_broken(block)
+            self._refuse_missing(block, rows, made, there)
+            self._settle(block, made, there, claims)
+
+    def _create(self, block: Block, claims: Claims) -> tuple[Changes, dict[Key, str]]:
+        moment = self._catalog.moment()
+        changes, steps = Changes(), dict[Key, str]()
+        looked = not block.up
+        for manager in block.up:
+            name = name_of(manager)
+            self._call(manager.up, f"{name}.up()", block)
+            looked = not claims.is_predictable(name)
+            if looked:
+                changes = self._catalog.changes(moment, block.before)
+                steps |= dict.fromkeys([key for key in changes.made if key not in steps], name)
+        if not looked:
+            changes = self._catalog.changes(moment, block.before)
+        return changes, steps
+
+    def _dropped_by_up(
+        self, block: Block, gone: Collection[Key], claims: Claims, seen: Observation | None
+    ) -> list[Relation]:
+        if seen is None:
+            raise _Again(gone)
+        sorted_out = _sort(dict.fromkeys(gone, name_of(block.up[-1])), seen, claims, known=frozenset(gone))
+        if sorted_out.lost:
+            self._refuse_losses(block, Observation(), sorted_out.lost)
+        return [relation for relations in sorted_out.captured.values() for relation in relations]
+
+    def _made(
+        self, changes: Changes, claims: Claims, steps: Mapping[Key, str]
+    ) -> dict[Key, tuple[str, Relation]]:
+        """Return each new view with its manager; one that nobody announced is of the manager that made the view before it."""
+        relations = self._catalog.describe(changes.made)
+        made: dict[Key, tuple[str, Relation]] = {}
+        last = next(iter(claims.texts), "")
+        for key in changes.made:
+            last = steps.get(key) or claims.owner(relations[key]) or last
+            made[key] = (last, relations[key])
+        return made
+
+    def _restore(
+        self,
+        block: Block,
+        claims: Claims,
+        stored: Iterable[Relation],
+        made: Mapping[Key, tuple[str, Relation]],
+        there: Mapping[str, tuple[Key, Relation]],
+    ) -> None:
+        new = {relation.identity: (key, relation, name) for key, (name, relation) in made.items()}
+        new |= {identity: (key, thing, claims.owner(thing)) for identity, (key, thing) in there.items()}
+        again = [
+            Restorable(key, relation, each, claims.texts.get(name) or next(iter(claims.texts.values())))
+            for each in stored
+            if each.identity in new
+            for key, relation, name in [new[each.identity]]
+        ]
+        for warning in self._catalog.restore(again):
+            block.observer(Warned(warning))
+
+    def _refuse_broken(self, block: Block) -> None:
+        broken = [description for description, _ in self._catalog.broken(block.before)]
         if broken:
             raise ViewError(
                 f"after {block.migration} this works no longer: {'; '.join(broken)}",
                 hint="give it a manager, or drop it",
             )
-        created: dict[str, list[Relation]] = {name_of(manager): [] for manager in block.up}
-        for key, relation in relations.items():
-            created[made[key]].append(relation)
-        self._refuse_missing(block, rows, created)
-        self._settle(block, created)
 
     def _refuse_missing(
-        self, block: _Block, rows: Mapping[str, LedgerRow], created: Mapping[str, list[Relation]]
+        self,
+        block: Block,
+        rows: Mapping[str, LedgerRow],
+        made: Mapping[Key, tuple[str, Relation]],
+        there: Mapping[str, tuple[Key, Relation]],
     ) -> None:
-        wanted = {relation.identity: name for name in created for relation in rows[name].relations}
-        for identity in sorted(wanted.keys() - self._catalog.find(wanted).keys()):
-            name = wanted[identity]
-            if not created[name]:
+        """Ask for everything again that a `down()` of a manager that lives has dropped."""
+        new = {relation.identity for _, relation in made.values()} | there.keys()
+        wanted = [
+            (name, relation)
+            for name in map(name_of, block.up)
+            for relation in rows[name].relations
+            if relation.identity not in new
+        ]
+        found = self._catalog.find([relation for _, relation in wanted])
+        creators = {name for name, _ in made.values()}
+        for name, relation in sorted(wanted, key=lambda each: each[1].identity):
+            if relation.identity in found:
+                continue
+            if relation.is_view and relation.certain and name in creators:
+                block.observer(
+                    Warned(
+                        f"{name}.up() no longer creates {relation.identity}", hint="drop it from down() if that is meant"
+                    )
+                )
+            elif not relation.certain:
+                raise _losses(block, {relation.label: ""})
+            else:
+                created = "did not create it again" if name in creators else "created nothing"
+                what = relation.identity if relation.is_view else relation.label
                 raise ViewError(
-                    f"{name}.down() dropped {identity}, and {name}.up() created nothing",
+                    f"{name}.down() dropped {what}, and {name}.up() {created}",
                     hint=f"let {name}.up() create what {name}.down() drops",
                 )
-            block.observer(
-                Warned(f"{name}.up() no longer creates {identity}", hint="drop it from down() if that is meant")
-            )
 
-    def _settle(self, block: _Block, made: Mapping[str, list[Relation]]) -> None:
+    def _settle(
+        self,
+        block: Block,
+        made: Mapping[Key, tuple[str, Relation]],
+        there: Mapping[str, tuple[Key, Relation]],
+        claims: Claims,
+    ) -> None:
         """Turn the rows of a block from down to up; views that retired are forgotten."""
+        relations: dict[str, list[Relation]] = {name_of(manager): [] for manager in block.up}
+        for name, relation in [*made.values(), *((claims.owner(thing), thing) for _, thing in there.values())]:
+            if name in relations:
+                relations[name].append(relation)
         self._ledger.write(
-            LedgerRow(name, ViewState.UP, block.migration, tuple(_outline(relation) for relation in relations))
-            for name, relations in made.items()
+            LedgerRow(name, ViewState.UP, block.migration, tuple(map(outline, each)), block.texts.get(name, ""))
+            for name, each in relations.items()
         )
-        self._ledger.forget(name for name in block.names if name not in made)
+        self._ledger.forget(name for name in block.names if name not in relations)
 
-    # -- repair -----------------------------------------------------------------------------------------------------
 
-    def repair(
-        self, living: Sequence[Manager], *, declared: AbstractSet[str], observer: Observer = ignore_events
-    ) -> tuple[Unrepaired, ...]:
-        """Bring back what the view ledger says is down: by its manager, or else from the stored definition.
+def _sort(
+    steps: Mapping[Key, str], before: Observation, claims: Claims, *, known: Collection[Key]
+) -> _Gone:
+    """Find out whose everything is that went.
 
-        Runs outside of a migration; the caller commits.
-
-        Args:
-            living: instances of every manager that lives with the applied migrations, dependencies first.
-            declared: names of all declared managers: a row of one that does not live is settled, its window is closed.
-            observer: told what comes up.
-
-        Returns:
-            What could not be brought back.
-        """
-        down = {name: row for name, row in self._ledger.read().items() if row.state is ViewState.DOWN}
-        managers = {name_of(manager): manager for manager in living}
-        retired = [name for name in down if name in declared and name not in managers]
-        self._ledger.forget(retired)
-        place = {name: at for at, name in enumerate(managers)}
-        waiting = sorted(down.keys() - set(retired), key=lambda name: (place.get(name, len(place)), name))
-        errors: dict[str, str] = {}
-        progress = True
-        while waiting and progress:
-            # Stored definitions have no order of their own: whatever works now may be what the next one reads.
-            failed = [
-                name for name in waiting if not self._repair_one(down[name], managers.get(name), errors, observer)
-            ]
-            progress = len(failed) < len(waiting)
-            waiting = failed
-        return tuple(
-            Unrepaired(name, tuple(relation.identity for relation in down[name].relations), errors[name])
-            for name in waiting
-        )
-
-    def _repair_one(self, row: LedgerRow, manager: Manager | None, errors: dict[str, str], observer: Observer) -> bool:
-        ways: list[Callable[[], None]] = [partial(self._recreate, row)]
-        if manager is not None:
-            ways.insert(0, partial(self._bring_back, row, manager))
-        for way in ways:
-            try:
-                with self._catalog.atomic():
-                    way()
-            except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
-                errors.setdefault(row.manager, first_line(error))
-            else:
-                observer(ViewCreated("", row.manager))
-                return True
-        return False
-
-    def _bring_back(self, row: LedgerRow, manager: Manager) -> None:
-        block = _Block([], [manager], "", ignore_events)
-        there = self._catalog.find(relation.identity for relation in row.relations)
-        if row.relations and len(there) == len(row.relations):  # somebody was faster; what they left out is restored
-            relations = self._catalog.describe(there.values())
-            for stored in row.relations:
-                self._catalog.restore(stored, relations[there[stored.identity]])
-            self._settle(block, {row.manager: list(relations.values())})
+    Args:
+        steps: what went, with the manager whose `down()` it went in, where that is known.
+        before: what was there.
+        claims: of the managers of the block.
+        known: what was looked for already: when it was not there before, it came and went.
+    """
+    gone = _Gone()
+    reached = before.reached
+    tops = {key: _top(key, reached, steps) for key in reached}
+    along = {tops[key] for key, each in reached.items() if any(tops.get(on, on) in steps for on in each.reasons if tops.get(on, on) != tops[key])}
+    for key in sorted(steps, key=_by_age):
+        thing = before.relations.get(key) or (reached[key].thing if key in reached else None)
+        if thing is None:
+            if key not in known:
+                gone.unread.add(key)
+            continue
+        if tops.get(key, key) != key:
+            continue  # it is a part of something that went too
+        owner = claims.owner(thing) or (steps[key] if key not in along else "")
+        suspect = "" if owner else claims.suspect(thing, steps[key])
+        if not owner and key not in along and not steps[key]:
+            gone.unread.add(key)  # somebody dropped it by itself: the next pass looks who
+        elif not owner and not suspect:
+            gone.lost.append(thing)
+        elif thing.is_view and key not in before.relations:
+            gone.unread.add(key)
         else:
-            self._run_up(block, {row.manager: row})
+            gone.captured.setdefault(owner or suspect, []).append(replace(thing, certain=bool(owner)))
+    return gone
 
-    def _recreate(self, row: LedgerRow) -> None:
-        if not row.relations:
-            raise ViewError(f"{row.manager} never came up and has no stored definition")
-        there = self._catalog.find(relation.identity for relation in row.relations)
-        for relation in row.relations:
-            if relation.identity not in there:
-                self._catalog.recreate(relation)
-        keys = self._catalog.find(relation.identity for relation in row.relations)
-        relations = self._catalog.describe(keys.values())
-        self._settle(_Block([], [], "", ignore_events), {row.manager: list(relations.values())})
+
+def _by_age(key: Key) -> tuple[int, str]:
+    return (0, key) if isinstance(key, str) else (key[1], "")
+
+
+def _top(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
+    """Return the outermost thing that something is a part of, as far as that is gone as well."""
+    seen = {key}
+    while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
+        seen.add(whole)
+        key = whole
+    return key
 
 
 def _rows_down(
-    block: _Block, before: Observation, dropped: Mapping[Key, str], rows: Mapping[str, LedgerRow]
+    block: Block, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
 ) -> Iterator[LedgerRow]:
-    captured: dict[str, list[Relation]] = {name: [] for name in block.names}
-    for key, relation in before.relations.items():
-        if key in dropped:
-            captured[dropped[key]].append(relation)
-    for name, relations in captured.items():
+    for name in block.names:
+        relations = captured.get(name, ())
         identities = {relation.identity for relation in relations}
         # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
         earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
         kept = [relation for relation in earlier if relation.identity not in identities]
-        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations))
+        text = rows[name].text if name in rows else ""
+        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations), text)
 
 
-def _outline(relation: Relation) -> Relation:
+def outline(relation: Relation) -> Relation:
     """Leave out what only a restore needs."""
-    return replace(relation, items=(), grants=(), columns=())
+    definition = relation.definition if relation.is_view else ""
+    return replace(relation, definition=definition, items=(), grants=(), columns=())
 
 
-def _losses(block: _Block, losses: Mapping[str, str]) -> ViewError:
-    names = ", ".join(name_of(manager) for manager in block.down)
+def _losses(block: Block, losses: Mapping[str, str]) -> ViewError:
+    names = ", ".join(map(name_of, block.down or block.up))
     what = "; ".join(
         f"{description} (managed by {owner})" if owner else description for description, owner in losses.items()
     )

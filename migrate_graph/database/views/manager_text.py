@@ -1,48 +1,187 @@
-"""Tells from the text of a view manager which relations it speaks of: what its database cannot know."""
+"""Tells from the text of a view manager what it creates and drops, and what it says of it: what its database cannot know."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
-_NAME = r'(?:(?!IF\b)[^\W\d]\w*|"(?:[^"\0]|"")+")'
-_STATEMENT = re.compile(
-    r"\b(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:RECURSIVE\s+)?(?:MATERIALIZED\s+)?VIEW\s+"
-    r"(?:IF\s+NOT\s+EXISTS\s+)?)"
-    rf"(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)(?![\w.{{%]|\s*\.)",
-    re.IGNORECASE,
+_NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
+_DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
+_ANY_NAME = r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"'
+# A name that goes on (`v_{year}`, `v%s`) is none that is known.
+_END = r"(?![\w$.{%]|\s*\.)"
+_KIND = (
+    r"(?:(?:TEMP(?:ORARY)?|UNLOGGED|RECURSIVE|CONSTRAINT|UNIQUE|MATERIALIZED)\s+)*"
+    r"(?P<kind>VIEW|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|POLICY|RULE|TRIGGER|DOMAIN|TYPE|TABLE|SEQUENCE|INDEX)\b"
 )
+_VERB = re.compile(rf"\b(?P<verb>CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?{_KIND}", re.IGNORECASE)
+_ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
+_MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{_DOTTED}){_END}")
+# What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
+_OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
+_EVENTS = {"select", "insert", "update", "delete"}
+_GRANT = re.compile(r"\b(?:GRANT|REVOKE)\b[^;]*", re.IGNORECASE)
 
 
-def speaks_of(kind: type, name: str) -> bool:
-    """Return whether `up()` of a manager's class, or a text or function it refers to, names something: then it owns it."""
-    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-    return any(pattern.search(text) for text in _texts(kind))
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Something that a CREATE or DROP names.
+
+    Attributes:
+        verb: CREATE or DROP.
+        kind: VIEW (a materialized one too), FUNCTION (every routine), POLICY …
+        name: the bare name, folded.
+        schema: folded; empty when it has none.
+        table: bare name of the table that a policy, rule or trigger belongs to.
+        written: the name as the SQL writes it.
+    """
+
+    verb: str
+    kind: str
+    name: str
+    schema: str = ""
+    table: str = ""
+    written: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerText:
+    """What the text of a manager's `up()` and `down()` says.
+
+    Attributes:
+        named: what it creates and drops.
+        put_together: some of its SQL is put together when it runs, so that it may make and drop what its text does not name.
+        words: every text that stands by itself, folded: where names are put together, one of them may be a name.
+        texts: all of them.
+    """
+
+    named: frozenset[Named] = frozenset()
+    put_together: bool = False
+    words: frozenset[str] = frozenset()
+    texts: tuple[str, ...] = field(default=(), repr=False)
+
+    def names(self, *, kind: str, name: str, schema: str = "", table: str = "") -> bool:
+        """Return whether it creates or drops something of this kind and name."""
+        return any(
+            each.kind == kind
+            and each.name == name
+            and each.schema in {"", schema}
+            and (not table or each.table in {"", table})
+            for each in self.named
+        )
+
+    def says(self, word: str) -> bool:
+        """Return whether a keyword stands in its SQL."""
+        pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
+        return any(pattern.search(text) for text in self.texts)
+
+    def grants_to(self, role: str) -> bool:
+        """Return whether it says itself what a role (empty for PUBLIC) may do."""
+        statements = [match[0] for text in self.texts for match in _GRANT.finditer(text)]
+        wanted = (role or "public").lower()
+        if any(re.search(rf"(?<![\w$]){re.escape(wanted)}(?![\w$])", each.lower()) for each in statements):
+            return True
+        return bool(statements) and wanted in self.words
+
+
+def text_of(kind: type) -> ManagerText:
+    """Read a manager's class."""
+    texts = tuple(dict.fromkeys(text.replace("%%", "%") for text in _texts(kind)))
+    return _text(texts)
+
+
+@cache
+def _text(texts: tuple[str, ...]) -> ManagerText:
+    named: set[Named] = set()
+    verbs = complete = 0
+    for text in texts:
+        for verb in _VERB.finditer(text):
+            verbs += 1
+            found = list(_named(verb, text))
+            complete += bool(found)
+            named.update(found)
+    words = frozenset(bare(text.rpartition(".")[2]) for text in texts if re.fullmatch(rf"\s*{_DOTTED}\s*", text))
+    return ManagerText(frozenset(named), complete < verbs or not verbs, words, texts)
+
+
+def _named(verb: re.Match[str], text: str) -> Iterator[Named]:
+    kind = verb["kind"].upper()
+    kind = "FUNCTION" if kind in {"PROCEDURE", "ROUTINE", "AGGREGATE"} else kind
+    match = _ONE.match(text, verb.end())
+    while match:
+        written = match["name"]
+        schema, name = parted(written)
+        table = _table_after(text, match.end()) if kind in {"POLICY", "RULE", "TRIGGER"} else ""
+        yield Named(verb["verb"].upper(), kind, bare(name), bare(schema), table, written)
+        match = _MORE.match(text, match.end()) if verb["verb"].upper() == "DROP" else None
+
+
+def _table_after(text: str, place: int) -> str:
+    match = _OF_TABLE.match(text, place)
+    while match and match["name"].lower() in _EVENTS:  # the event of a rule: `ON INSERT TO person`
+        match = _OF_TABLE.match(text, match.end())
+    return bare(parted(match["name"])[1]) if match else ""
+
+
+def parted(written: str) -> tuple[str, str]:
+    """Return schema and name of an identifier as SQL writes them; a schema that is not written is empty."""
+    parts = re.findall(_ANY_NAME, written)
+    return (parts[-2] if len(parts) > 1 else "", parts[-1]) if parts else ("", written)
+
+
+def bare(name: str) -> str:
+    """Return the name that an identifier stands for, folded when it is not quoted."""
+    name = name.strip()
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def names_created(kind: type) -> tuple[str, ...]:
     """Return the views that `up()` of a manager's class creates, as the SQL writes them; empty when it puts them together."""
-    texts = (text.replace("%%", "%") for text in _texts(kind))
-    return tuple(sorted({match["name"] for text in texts for match in _STATEMENT.finditer(text)}))
+    named = text_of(kind).named
+    return tuple(sorted({each.written for each in named if each.verb == "CREATE" and each.kind == "VIEW"}))
 
 
-def _texts(kind: type) -> Iterator[str]:
+def speaks_of(kind: type, name: str) -> bool:
+    """Return whether `up()` of a manager's class, or a text or function it refers to, names something."""
+    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+    return any(pattern.search(text) for text in _texts(kind, "up"))
+
+
+def _texts(kind: type, *methods: str) -> Iterator[str]:
     for base in kind.__mro__:
         # Not its docstring or module: what is told about it is not what it does.
-        yield from (value for name, value in vars(base).items() if isinstance(value, str) and not name.startswith("__"))
-    waiting: list[tuple[Any, dict[str, Any]]] = [(getattr(kind, "up", None), {})]
+        values = (value for name, value in vars(base).items() if not name.startswith("__"))
+        yield from _strings([value for value in values if isinstance(value, str | tuple | list | dict)])
+    waiting: list[tuple[Any, dict[str, Any]]] = [
+        (getattr(kind, method, None), {}) for method in methods or ("up", "down")
+    ]
     seen: set[int] = set()
     while waiting:
         value, scope = waiting.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, FunctionType):
-            waiting.append((value.__code__, value.__globals__))
+        if isinstance(value, FunctionType):
+            # Not its docstring either.
+            consts = [const for const in value.__code__.co_consts if const is not value.__doc__]
+            waiting += [(const, value.__globals__) for const in consts if isinstance(const, str | tuple | CodeType)]
+            waiting += [(value.__globals__.get(name), {}) for name in value.__code__.co_names]
         elif isinstance(value, CodeType):
-            waiting += [(const, scope) for const in value.co_consts if isinstance(const, str | CodeType)]
+            waiting += [(const, scope) for const in value.co_consts if isinstance(const, str | tuple | CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
+        else:
+            yield from _strings(value)
+
+
+def _strings(value: Any, depth: int = 3) -> Iterator[str]:
+    """Yield the texts in a constant."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, tuple | list | set | frozenset | dict):
+        each: Any
+        for each in value.items() if isinstance(value, dict) else value:
+            yield from _strings(each, depth - 1)

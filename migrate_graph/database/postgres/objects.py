@@ -1,0 +1,260 @@
+"""Tells what depends on some objects of PostgreSQL, what this transaction has made and unmade, and how functions and policies are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from migrate_graph.database.postgres.snapshot import Made, fresh_privileges, grants_of
+from migrate_graph.database.relation import Item, Relation
+
+Address: TypeAlias = tuple[int, int, int]
+"""An object as `pg_depend` names it: its catalog, its OID, and the number of a column or 0."""
+
+PG_CLASS = 1259
+"""OID of `pg_class`, the same in every database."""
+
+_LISTS = {
+    "search_path",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+}
+
+# Whatever a DROP … CASCADE of the seeds would take along, each row with one reason for it. A rule's relation goes when that goes.
+# LATERAL looks up one object at a time: the cost follows what is reached, not the size of the catalog.
+_REACH = """
+WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS (
+    SELECT seed.classid, seed.objid, seed.objsubid, 0::oid, 0::oid, 0
+    FROM pg_catalog.unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS seed (classid, objid, objsubid)
+    UNION
+    SELECT next.classid, next.objid, next.objsubid, reach.classid, reach.objid, reach.objsubid
+    FROM reach CROSS JOIN LATERAL (
+        SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d
+        WHERE d.refclassid = reach.classid AND d.refobjid = reach.objid AND (reach.objsubid = 0 OR d.refobjsubid = reach.objsubid)
+        UNION ALL
+        SELECT 'pg_catalog.pg_class'::regclass::oid, r.ev_class, 0 FROM pg_catalog.pg_rewrite r
+        WHERE reach.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = reach.objid AND r.rulename = '_RETURN'
+    ) next
+)
+, object AS MATERIALIZED (
+    SELECT classid, objid, objsubid, pg_catalog.json_agg(pg_catalog.json_build_array(onclass::int8, onobject::int8, oncolumn)) AS reasons
+    FROM reach GROUP BY 1, 2, 3
+)
+"""
+
+# The relation that an object is a part of: it goes with it, and is restored with it.
+_WHOLE = """CASE o.classid
+    WHEN 'pg_catalog.pg_rewrite'::regclass THEN (SELECT x.ev_class FROM pg_catalog.pg_rewrite x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_trigger'::regclass THEN (SELECT x.tgrelid FROM pg_catalog.pg_trigger x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_policy'::regclass THEN (SELECT x.polrelid FROM pg_catalog.pg_policy x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_attrdef'::regclass THEN (SELECT x.adrelid FROM pg_catalog.pg_attrdef x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_constraint'::regclass THEN (SELECT x.conrelid FROM pg_catalog.pg_constraint x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_statistic_ext'::regclass THEN (SELECT x.stxrelid FROM pg_catalog.pg_statistic_ext x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT coalesce(nullif(x.typrelid, 0),
+        (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid = x.typelem AND x.typcategory = 'A'))
+        FROM pg_catalog.pg_type x WHERE x.oid = o.objid)
+    WHEN 'pg_catalog.pg_class'::regclass THEN CASE WHEN o.objsubid = 0 THEN
+        (SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid AND x.refclassid = o.classid
+            AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
+    END"""
+
+# Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
+_DETAILS = f"""
+, o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
+SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons, coalesce(o.whole, 0)::int8 AS whole,
+    thing.kind AS kind, thing.identity AS identity, thing.name AS name, thing.definition AS definition, thing.owner AS owner,
+    thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh, current_user::text AS creator
+FROM o CROSS JOIN LATERAL ($thing) thing
+"""
+
+_COMMENT = "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = 0)"
+_ON = "(SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relation})"
+_NOTHING = (
+    "NULL::text AS owner, {comment} AS comment, NULL::text[] AS settings, NULL::json AS grants, NULL::json AS fresh"
+)
+
+_FUNCTION_PRIVILEGES = """(SELECT pg_catalog.json_agg(pg_catalog.json_build_array('',
+        CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee) END,
+        x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor), x.is_grantable))
+        FROM pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x)"""
+
+_POLICY = """pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', x.polname, {on},
+        CASE WHEN x.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+        CASE x.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+        (SELECT pg_catalog.string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ')
+            FROM pg_catalog.unnest(x.polroles) r))
+        || coalesce(' USING (' || pg_catalog.pg_get_expr(x.polqual, x.polrelid) || ')', '')
+        || coalesce(' WITH CHECK (' || pg_catalog.pg_get_expr(x.polwithcheck, x.polrelid) || ')', '')"""
+
+_THING = f"""
+    SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX'
+            WHEN 'I' THEN 'INDEX' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
+        pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relname::text AS name, NULL::text AS definition,
+        {_NOTHING.format(comment="NULL::text")}
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0 AND c.oid = o.objid
+    UNION ALL
+    SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
+        pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)), p.proname::text,
+        CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END,
+        pg_catalog.pg_get_userbyid(p.proowner)::text, {_COMMENT}, p.proconfig, {_FUNCTION_PRIVILEGES},
+        {fresh_privileges("f", "p.pronamespace")}
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE o.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = o.objid
+    UNION ALL
+    SELECT 'POLICY', pg_catalog.format('%I ON %s', x.polname, {_ON.format(relation="x.polrelid")}), x.polname::text,
+        {_POLICY.format(on=_ON.format(relation="x.polrelid"))}, {_NOTHING.format(comment=_COMMENT)}
+    FROM pg_catalog.pg_policy x WHERE o.classid = 'pg_catalog.pg_policy'::regclass AND x.oid = o.objid
+    UNION ALL
+    SELECT 'RULE', pg_catalog.format('%I ON %s', x.rulename, {_ON.format(relation="x.ev_class")}), x.rulename::text,
+        CASE WHEN x.rulename <> '_RETURN' THEN pg_catalog.pg_get_ruledef(x.oid) END, {_NOTHING.format(comment=_COMMENT)}
+    FROM pg_catalog.pg_rewrite x WHERE o.classid = 'pg_catalog.pg_rewrite'::regclass AND x.oid = o.objid
+    UNION ALL
+    SELECT 'TRIGGER', pg_catalog.format('%I ON %s', x.tgname, {_ON.format(relation="x.tgrelid")}), x.tgname::text,
+        CASE WHEN NOT x.tgisinternal THEN pg_catalog.pg_get_triggerdef(x.oid) END, {_NOTHING.format(comment=_COMMENT)}
+    FROM pg_catalog.pg_trigger x WHERE o.classid = 'pg_catalog.pg_trigger'::regclass AND x.oid = o.objid
+    UNION ALL
+    SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, {_NOTHING.format(comment="NULL")}
+    FROM pg_catalog.pg_identify_object(o.classid, o.objid, o.objsubid) x
+    WHERE NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0) AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass,
+        'pg_catalog.pg_policy'::regclass, 'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
+"""
+
+# Whoever drops something holds an exclusive lock on it until his transaction ends, so its own locks tell what this one has unmade,
+# and never what others do. `age`: of the transaction that created a relation, which is this one (or a part of it) when it goes on.
+_LOOK = """
+WITH mine AS MATERIALIZED (
+    SELECT CASE l.locktype WHEN 'relation' THEN 'pg_catalog.pg_class'::regclass::oid ELSE l.classid END AS classid,
+        CASE l.locktype WHEN 'relation' THEN l.relation ELSE l.objid END AS objid
+    FROM pg_catalog.pg_locks l
+    WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND l.granted AND l.locktype IN ('relation', 'object')
+        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+)
+, now (xmax) AS (SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()))
+, born AS (
+    SELECT mine.objid, d.cmin::text::int8 AS command,
+        xmax + ((d.xmin::text::int8 - xmax + 4293918720) & 4294967295) - 4293918720 AS creator
+    FROM mine JOIN pg_catalog.pg_class c ON mine.classid = 'pg_catalog.pg_class'::regclass AND c.oid = mine.objid AND c.relkind IN ('v', 'm')
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = c.reltype
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'i', now
+)
+SELECT mine.classid::int8 AS classid, mine.objid::int8 AS objid, 0 AS objsubid, CASE
+    WHEN NOT CASE mine.classid WHEN 'pg_catalog.pg_class'::regclass
+        THEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = mine.objid)
+        ELSE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = mine.classid AND d.objid = mine.objid) END THEN -1
+    ELSE (SELECT born.command FROM born WHERE born.objid = mine.objid AND mine.classid = 'pg_catalog.pg_class'::regclass
+        AND born.creator > 2 AND pg_catalog.txid_status(born.creator) = 'in progress') END AS fate
+FROM mine
+UNION ALL
+SELECT o.classid::int8, o.objid::int8, o.objsubid, -1
+FROM pg_catalog.unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
+WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o.objid)
+    AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.objid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that was reached from a seed.
+
+    Attributes:
+        thing: what it is; a view only by name.
+        whole: the relation that it is a part of.
+        reasons: what it depends on among what was reached.
+        made: what a new one would get by itself.
+    """
+
+    thing: Relation
+    whole: Address | None
+    reasons: frozenset[Address]
+    made: Made
+
+
+def reached_from(seeds: Collection[Address]) -> str:
+    """Return the query for everything that would go if some objects went, themselves included; `found_in` reads its rows."""
+    return _placed(_REACH, seeds) + _DETAILS.replace("$thing", _THING)
+
+
+def known_as(*, functions: Collection[str], parts: Collection[str], tables: Collection[str]) -> str:
+    """Return the query for functions by name, and policies, rules and triggers by name and table; `found_in` reads its rows."""
+    of_tables = f"(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname = ANY ({_texts(tables)}))"
+    return f"""
+WITH object AS MATERIALIZED (
+    SELECT 'pg_catalog.pg_proc'::regclass::oid AS classid, p.oid AS objid, 0 AS objsubid, NULL::json AS reasons
+    FROM pg_catalog.pg_proc p WHERE p.proname = ANY ({_texts(functions)})
+    UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_policy x
+        WHERE x.polname = ANY ({_texts(parts)}) AND x.polrelid IN {of_tables}
+    UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_rewrite x
+        WHERE x.rulename = ANY ({_texts(parts)}) AND x.ev_class IN {of_tables}
+    UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_trigger x
+        WHERE x.tgname = ANY ({_texts(parts)}) AND x.tgrelid IN {of_tables}
+)
+{_DETAILS.replace("$thing", _THING)}"""
+
+
+def found_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
+    """Read the rows of `reached_from` and `known_as`."""
+    return {(row[0], row[1], row[2]): _found(row[3:]) for row in rows}
+
+
+def _found(row: list[Any]) -> Found:
+    reasons, whole, kind, identity, name, definition, owner, comment, settings, grants, fresh, creator = row
+    items = [Item("setting", each.partition("=")[0], _setting(kind, identity, each)) for each in settings or ()]
+    if comment is not None:
+        items.append(Item("comment", "", f"{identity} IS {literal(comment)}", head="COMMENT ON"))
+    thing = Relation(
+        identity,
+        name,
+        kind,
+        definition=(definition or "").rstrip().rstrip(";"),
+        owner=owner or "",
+        items=tuple(items),
+        grants=grants_of(grants),
+    )
+    return Found(
+        thing,
+        (PG_CLASS, whole, 0) if whole else None,
+        frozenset((each[0], each[1], each[2]) for each in reasons or () if each[0]),
+        Made(creator, frozenset(grants_of(fresh))),
+    )
+
+
+def _setting(kind: str, identity: str, setting: str) -> str:
+    name, _, value = setting.partition("=")
+    # The server has quoted the elements of a list, and must not take them for one.
+    return f"ALTER {kind} {identity} SET {name} TO {value if name in _LISTS and value else literal(value)}"
+
+
+def looked_at(columns: Iterable[Address] = ()) -> str:
+    """Return the query for what this transaction has made and unmade; `look_in` reads its rows.
+
+    Args:
+        columns: of tables, to be looked for as well.
+    """
+    return _placed(_LOOK, columns)
+
+
+def look_in(rows: Iterable[list[Any]]) -> dict[Address, int | None]:
+    """Read the rows of `looked_at`: -1 for what is gone, the command that made it for a new view, None for the rest."""
+    return {(classid, objid, column): fate for classid, objid, column, fate in rows}
+
+
+def literal(text: str) -> str:
+    """Quote a text for a statement without parameters, whatever `standard_conforming_strings` says."""
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
+
+
+def _texts(values: Iterable[str]) -> str:
+    return f"ARRAY[{', '.join(map(literal, sorted(values)))}]::text[]"
+
+
+def _placed(statement: str, addresses: Iterable[Address]) -> str:
+    chosen = sorted(addresses)
+    for position, name in enumerate(("$classes", "$objects", "$columns")):
+        statement = statement.replace(name, "'{" + ",".join(str(int(each[position])) for each in chosen) + "}'")
+    return statement

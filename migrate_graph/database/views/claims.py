@@ -1,0 +1,88 @@
+"""Decides whose something is that went while the managers of a block went down, or came while they came up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from migrate_graph.database.books.view_ledger import LedgerRow
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.catalog import Concern, Manager
+from migrate_graph.database.views.manager_text import ManagerText, bare, parted, text_of
+
+_ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
+_OF_TABLES = {"POLICY", "RULE", "TRIGGER"}
+
+
+def name_of(manager: Manager) -> str:
+    """Return a manager's name."""
+    return type(manager).__name__
+
+
+class Claims:
+    """What each manager of a block is known to make and drop: by its row in the view ledger, and by its text.
+
+    Args:
+        managers: of the block, in the order in which they go down or come up.
+        rows: of the view ledger, by manager.
+    """
+
+    def __init__(self, managers: Sequence[Manager], rows: Mapping[str, LedgerRow]) -> None:
+        self.texts: dict[str, ManagerText] = {name_of(manager): text_of(type(manager)) for manager in managers}
+        self._rows = rows
+        self._known = {
+            relation.identity: name for name in self.texts if name in rows for relation in rows[name].relations
+        }
+
+    def concern(self) -> Concern:
+        """Return what is known before anything has gone."""
+        named = [each for text in self.texts.values() for each in text.named]
+        parts = [each for each in named if each.kind in _OF_TABLES]
+        return Concern(
+            views=frozenset(each.written for each in named if each.kind == "VIEW")
+            | {relation.identity for row in self._rows.values() for relation in row.relations if relation.is_view},
+            functions=frozenset(each.name for each in named if each.kind == "FUNCTION"),
+            parts=frozenset(each.name for each in parts),
+            tables=frozenset(each.table for each in parts),
+        )
+
+    def is_predictable(self, name: str) -> bool:
+        """Return whether all that a manager makes and drops is known without looking."""
+        return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
+
+    def owner(self, thing: Relation) -> str:
+        """Return the manager that is known to make or drop something; empty when none is."""
+        if thing.identity in self._known:
+            return self._known[thing.identity]
+        kind, schema, name, table = _names(thing)
+        claiming = (
+            who for who, text in self.texts.items() if text.names(kind=kind, name=name, schema=schema, table=table)
+        )
+        mentioning = (
+            who for who, text in self.texts.items() if text.put_together and thing.name.lower() in text.words
+        )
+        return next(claiming, None) or next(mentioning, "")
+
+    def suspect(self, thing: Relation, step: str) -> str:
+        """Return a manager that may have dropped something on purpose, since its SQL is put together when it runs.
+
+        Args:
+            thing: what went.
+            step: whose `down()` it went in; empty when that is not known.
+        """
+        for name in [step] if step else self.texts:
+            known_views = thing.is_view and bool(name in self._rows and self._rows[name].relations)
+            if self.texts[name].put_together and not known_views:
+                return name
+        return ""
+
+
+def _names(thing: Relation) -> tuple[str, str, str, str]:
+    """Return kind, schema, name and table of something, as a manager's text names them."""
+    if thing.is_view:
+        return "VIEW", bare(parted(thing.identity)[0]), thing.name, ""
+    if thing.kind in _ROUTINES:
+        return "FUNCTION", bare(parted(thing.identity.partition("(")[0])[0]), thing.name, ""
+    if thing.kind in _OF_TABLES:
+        return thing.kind, "", thing.name, bare(parted(thing.identity.rpartition(" ON ")[2])[1])
+    schema, name = parted(thing.identity)
+    return thing.kind, bare(schema), bare(name), ""
