@@ -72,14 +72,14 @@ class PostgresStand(Stand):
         if create:
             ViewLedger(names, self._run).create()
             self.connection.commit()
-        self._uri = uri
-        catalog = PostgresCatalog(self.connection.cursor)
-        self._keeper = ViewKeeper(catalog, ViewLedger(names, catalog.run, locate=catalog.locate))
+        self.uri = uri
+        self.catalog: Any = PostgresCatalog(self.connection.cursor)
+        self._keeper = ViewKeeper(self.catalog, ViewLedger(names, self._run, locate=self.catalog.locate))
 
     def reconnect(self) -> None:
         """Go on as the next process does: what was not committed is gone."""
         self.connection.close()
-        self.__dict__.update(PostgresStand(self._uri, create=False).__dict__, calls=self.calls, events=self.events)
+        self.__dict__.update(PostgresStand(self.uri, create=False).__dict__, calls=self.calls, events=self.events)
 
     def _run(self, statement: str, parameters: Any) -> list[Any]:
         with self.connection.cursor() as cursor:
@@ -137,7 +137,7 @@ COMMENT ON TRIGGER base_insert ON base IS 'rings';
 CREATE RULE base_delete AS ON DELETE TO base DO INSTEAD NOTHING;
 COMMENT ON RULE base_delete ON base IS 'never';
 ALTER VIEW lefty OWNER TO keeper;
-GRANT SELECT ON righty TO clerk;
+GRANT SELECT ON righty TO clerk, keeper;
 CREATE UNIQUE INDEX top_id ON top (id) WITH (fillfactor = 70);
 CREATE INDEX top_low ON top (lower(customer)) WHERE total > 3;
 COMMENT ON INDEX top_id IS 'unique';

@@ -65,8 +65,8 @@ def views_of(db: Any) -> dict[str, Relation]:
     place = catalog.place()
     return {
         each.identity: each
-        for each in catalog.observe().relations.values()
-        if each.kind != "TABLE" and (not each.identity.startswith(PREFIX) or each.identity.partition(".")[0] in place)
+        for each in catalog.every_view().values()
+        if not each.identity.startswith(PREFIX) or each.identity.partition(".")[0] in place
     }
 
 

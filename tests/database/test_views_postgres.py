@@ -166,8 +166,9 @@ def test_a_manager_may_own_several_things(stand: PostgresStand) -> None:
     kept(stand, [v], [v])
     assert difference(before, probe(stand.connection.cursor())) == []
     assert stand(
-        "SELECT manager, relations::json->0->>'identity', relations::json->1->>'identity' FROM ewh_implemented_features_views"
-    ) == [("V", "public.v", "public.v_sum")]
+        "SELECT manager, json_agg(each->>'identity') FROM ewh_implemented_features_views, "
+        "json_array_elements(relations::json->'relations') each GROUP BY 1"
+    ) == [("V", ["public.v", "public.v_sum", "public.f(public.v)"])]
 
 
 def test_the_first_creation_has_nothing_to_restore(stand: PostgresStand) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,56 +17,63 @@ from psycopg2.errorcodes import (
 )
 
 from migrate_graph.database.names import TableNames
-from migrate_graph.database.postgres.restoration import Restoration, differs
-from migrate_graph.database.postgres.snapshot import capture
+from migrate_graph.database.postgres.objects import (
+    PG_CLASS,
+    Address,
+    found_in,
+    known_as,
+    look_in,
+    looked_at,
+    names_of,
+    reached_from,
+    texts,
+)
+from migrate_graph.database.postgres.restoration import Restoration, create, differs
+from migrate_graph.database.postgres.snapshot import Made, capture, read_stamps
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
-from migrate_graph.database.views.catalog import CommittedInside, Dependent, Key, Observation
+from migrate_graph.database.views.catalog import (
+    Changes,
+    CommittedInside,
+    Concern,
+    Key,
+    Observation,
+    Reached,
+    Restorable,
+)
+from migrate_graph.database.views.manager_text import ManagerText
+from migrate_graph.errors import ViewError
+
+_JUST_MADE = 2**20
 
 _SAVEPOINT = "migrate_graph_views"
 
-# 16384 is FirstNormalObjectId: every relation below it belongs to the server. Toast tables and indexes follow theirs.
-_PRESENT = "SELECT oid::int8 FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'f', 'v', 'm') AND oid >= 16384"
+# Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
+_SAFE_PATH = "pg_catalog, pg_temp"
 
-_RELATIONS = """
-SELECT c.oid::int8, format('%I.%I', n.nspname, c.relname), c.relname::text, c.relkind IN ('v', 'm')
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.oid >= 16384 ORDER BY c.oid
+# Asked with the session's search_path, in which a manager's names mean what they mean; so not even an operator of ours is in it.
+_MEANT = """SELECT pg_catalog.to_regclass(meant.name)::pg_catalog.oid::pg_catalog.int8 AS oid, meant.name AS name
+FROM pg_catalog.unnest({names}) AS meant (name)"""
+
+_SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas"
+
+
+# 16384 is FirstNormalObjectId: every relation below it belongs to the server. Those of extensions and other sessions are not ours.
+_EVERY_VIEW = """
+SELECT c.oid::int8 AS oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384 AND c.relpersistence <> 't'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# What reads a view, or its row type, or the array of that; each with the relation that it is a part of.
-_DEPENDENTS = """
-WITH target AS (
-    SELECT c.oid AS view, 'pg_catalog.pg_class'::regclass AS classid, c.oid AS objid
-    FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
-    UNION ALL
-    SELECT c.oid, 'pg_catalog.pg_type'::regclass, t.oid
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reltype OR t.typelem = c.reltype AND t.typcategory = 'A'
-    WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
-), found AS (
-    SELECT DISTINCT target.view, d.classid, d.objid, d.objsubid, rule.rulename, rule.ev_class,
-        coalesce(rule.ev_class, trigger.tgrelid, policy.polrelid, def.adrelid, index.indrelid, statistic.stxrelid,
-            nullif(type.typrelid, 0), element.typrelid, CASE d.classid WHEN 'pg_catalog.pg_class'::regclass THEN d.objid END) AS relation
-    FROM target JOIN pg_catalog.pg_depend d ON d.refclassid = target.classid AND d.refobjid = target.objid AND d.deptype IN ('n', 'a')
-    LEFT JOIN pg_catalog.pg_rewrite rule ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND rule.oid = d.objid
-    LEFT JOIN pg_catalog.pg_trigger trigger ON d.classid = 'pg_catalog.pg_trigger'::regclass AND trigger.oid = d.objid
-    LEFT JOIN pg_catalog.pg_policy policy ON d.classid = 'pg_catalog.pg_policy'::regclass AND policy.oid = d.objid
-    LEFT JOIN pg_catalog.pg_attrdef def ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND def.oid = d.objid
-    LEFT JOIN pg_catalog.pg_index index ON d.classid = 'pg_catalog.pg_class'::regclass AND index.indexrelid = d.objid
-    LEFT JOIN pg_catalog.pg_statistic_ext statistic ON d.classid = 'pg_catalog.pg_statistic_ext'::regclass AND statistic.oid = d.objid
-    LEFT JOIN pg_catalog.pg_type type ON d.classid = 'pg_catalog.pg_type'::regclass AND type.oid = d.objid
-    LEFT JOIN pg_catalog.pg_type element ON element.oid = type.typelem AND type.typcategory = 'A'
-)
-SELECT view::int8, relation::int8, classid::int8, objid::int8, objsubid, coalesce(rulename = '_RETURN', false),
-    CASE WHEN rulename = '_RETURN' THEN '' ELSE pg_catalog.pg_describe_object(classid, objid, objsubid) END,
-    CASE WHEN rulename = '_RETURN' THEN '' ELSE (SELECT coalesce(o.name, o.identity) FROM pg_catalog.pg_identify_object(classid, objid, objsubid) o) END
-FROM found WHERE relation IS DISTINCT FROM view
-"""
-
-# A dropped column is still described, by the name the server gives it.
-_LOST = """
-SELECT place::int8 FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) WITH ORDINALITY AS o (classid, objid, objsubid, place)
-WHERE coalesce(pg_catalog.pg_describe_object(classid, objid, objsubid) LIKE '%........pg.dropped.%', true)
+# Which views read which, by their query or by a rule (that writes to the other one).
+_READS = """
+SELECT DISTINCT r.ev_class::int8 AS reader, c.oid::int8 AS read
+FROM pg_catalog.pg_rewrite r
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'n'
+JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('v', 'm')
+WHERE r.ev_class >= 16384 AND c.oid <> r.ev_class
+ORDER BY 1, 2
 """
 
 
@@ -74,11 +82,15 @@ class PostgresCatalog:
 
     def __init__(self, cursor: Callable[[], Any]) -> None:
         self._cursor = cursor
+        self._made: dict[Key, Made] = {}
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement; without parameters a `%` in it is a `%`."""
         with self._cursor() as cursor:
-            cursor.execute(statement, parameters)
+            # Some bytes of the database are no text in the connection's encoding; they stand in ours as surrogates.
+            cursor.execute(
+                statement if statement.isascii() else statement.encode("utf-8", "surrogateescape"), parameters
+            )
             return list(cursor.fetchall()) if cursor.description else []
 
     def locate(self, names: TableNames) -> TableNames:
@@ -86,8 +98,10 @@ class PostgresCatalog:
         if names.schema:
             return names
         rows = self.run(
-            "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE c.relname = %s AND c.relkind = 'r' ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC, c.oid LIMIT 1",
+            "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE c.relname OPERATOR(pg_catalog.=) %s AND c.relkind OPERATOR(pg_catalog.=) 'r' "
+            "ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC, c.oid LIMIT 1",
             (names.views,),
         )
         return replace(names, schema=rows[0][0]) if rows else names
@@ -137,13 +151,20 @@ class PostgresCatalog:
         return bool(self._connection.info.transaction_status == pg.TRANSACTION_STATUS_INERROR)
 
     @contextmanager
-    def _qualified_names(self) -> Iterator[None]:
-        """Empty the search_path for a moment, so that the server writes every name with its schema."""
-        with self.atomic():
-            [(search_path,)] = self.run("SELECT pg_catalog.current_setting('search_path')")
-            self.run("SELECT pg_catalog.set_config('search_path', '', true)")
+    def safely(self) -> Iterator[None]:
+        """Let only the server's own objects be meant by names without a schema, so that it writes all others with theirs."""
+        with self._in_transaction():
+            statement = (
+                "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', %s, true)"
+            )
+            [(search_path, _)] = self.run(statement, (_SAFE_PATH,))
             yield
             self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (search_path,))
+
+    def _in_transaction(self) -> AbstractContextManager[None]:
+        """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
+        idle = self._connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
+        return self.atomic() if idle else nullcontext()
 
     def place(self) -> str:
         """See `views.ViewCatalog`: the search_path."""
@@ -163,46 +184,102 @@ class PostgresCatalog:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def observe(self) -> Observation:
-        """See `views.ViewCatalog`."""
-        with self._qualified_names():
-            light = self.run(_RELATIONS)
-            views = capture(self.run, [oid for oid, _, _, is_view in light if is_view])
-            dependents = tuple(_dependent(row, views) for row in self.run(_DEPENDENTS))
-        relations: dict[Key, Relation] = {oid: Relation(identity, name, "TABLE") for oid, identity, name, _ in light}
-        relations.update(views.items())
-        return Observation(relations, dependents)
+    def read(self, query: str) -> list[list[Any]]:
+        """Run a query without parameters, whose columns have names; what is no text in the connection's encoding comes as surrogates."""
+        return self.read_all(query)[0]
 
-    def present(self) -> set[Key]:
-        """See `views.ViewCatalog`."""
-        return {oid for (oid,) in self.run(_PRESENT)}
+    def read_all(self, *queries: str) -> list[list[list[Any]]]:
+        """Run several queries as one statement."""
+        parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
+        [(found,)] = self.run(f"SELECT pg_catalog.textsend(pg_catalog.json_build_array({parts})::pg_catalog.text)")
+        text = bytes(found).decode("utf-8", "surrogateescape")
+        return [[list(row.values()) for row in rows or ()] for rows in json.loads(text, strict=False)]
 
-    def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
+    def observe(self, concern: Concern) -> Observation:
         """See `views.ViewCatalog`."""
-        with self._qualified_names():
-            relations: dict[Key, Relation] = {}
-            relations.update(capture(self.run, cast("Iterable[int]", keys)).items())
-            return relations
-
-    def find(self, identities: Iterable[str]) -> dict[str, Key]:
-        """See `views.ViewCatalog`."""
-        rows = self.run(
-            "SELECT i, pg_catalog.to_regclass(i)::oid::int8 FROM pg_catalog.unnest(%s::text[]) i "
-            "WHERE pg_catalog.to_regclass(i) IS NOT NULL",
-            (list(identities),),
+        meant, schemas = self._meant(concern.views)
+        keys = [cast("Address", key) for key in concern.keys]
+        known = {key[1] for key in keys if key[0] == PG_CLASS} | set(meant.values())
+        with self.safely():
+            views = capture(self.read, known)
+            seeds = {(PG_CLASS, oid, 0) for oid in views.relations} | set(keys)
+            named = known_as(functions=concern.functions, parts=concern.parts, tables=concern.tables)
+            rows, more, look = self.read_all(reached_from(seeds), named, looked_at())
+        self._made = {(PG_CLASS, oid, 0): made for oid, made in views.made.items()}
+        found = {**found_in(more), **found_in(rows)}
+        relations: dict[Key, Relation] = {key: each.thing for key, each in found.items() if not each.thing.is_view}
+        relations |= {(PG_CLASS, oid, 0): relation for oid, relation in views.relations.items()}
+        reached: dict[Key, Reached] = {
+            key: Reached(each.thing, each.whole, frozenset(each.reasons)) for key, each in found.items()
+        }
+        return Observation(
+            relations, reached, look_in(look), {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}, schemas
         )
-        return dict(rows)
 
-    def lost(self, before: Observation) -> list[Dependent]:
+    def _meant(self, names: Collection[str]) -> tuple[dict[str, int], frozenset[str]]:
+        """Return the OIDs of relations that names mean in this session, and the schemas that it looks through."""
+        rows, [[schemas]] = self.read_all(_MEANT.format(names=texts(names)), _SCHEMAS)
+        return {name: oid for oid, name in rows if oid is not None}, frozenset(schemas)
+
+    def moment(self) -> Any:
         """See `views.ViewCatalog`."""
-        watched = [each for each in before.dependents if not each.is_relation]
-        statement = _LOST
-        for position, name in enumerate(("$classes", "$objects", "$columns")):
-            values = ",".join(str(int(each.token[position])) for each in watched)
-            statement = statement.replace(name, "'{" + values + "}'")
-        return [watched[place - 1] for (place,) in self.run(statement)] if watched else []
+        with self.safely():
+            return look_in(self.read(looked_at()))
 
-    def broken(self, before: Observation) -> list[Dependent]:  # noqa: ARG002 - of ViewCatalog
+    def changes(self, since: Any, before: Observation) -> Changes:
+        """See `views.ViewCatalog`."""
+        columns = [key for key in before.reached if not isinstance(key, str) and key[2]]
+        with self.safely():
+            now = look_in(self.read(looked_at(columns)))
+        new = {key: fate for key, fate in now.items() if fate is not None and since.get(key) != fate}
+        made = sorted((fate, key) for key, fate in new.items() if fate >= 0)
+        first = min((key[1] for _, key in made), default=None)
+        # REFRESH fills a table that is gone when it ends. OIDs are given in order, so what came after a view of ours is such a thing.
+        gone = (key for key, fate in new.items() if fate < 0 and not (first and 0 < key[1] - first < _JUST_MADE))
+        return Changes(frozenset(gone), tuple(key for _, key in made))
+
+    def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
+        """See `views.ViewCatalog`."""
+        with self.safely():
+            captured = capture(self.read, [cast("Address", key)[1] for key in keys])
+        self._made |= {(PG_CLASS, oid, 0): made for oid, made in captured.made.items()}
+        return {(PG_CLASS, oid, 0): relation for oid, relation in captured.relations.items()}
+
+    def every_view(self) -> dict[Key, Relation]:
+        """See `views.ViewCatalog`."""
+        with self.safely():
+            oids = [oid for (oid,) in self.read(_EVERY_VIEW)]
+            return {(PG_CLASS, oid, 0): relation for oid, relation in capture(self.read, oids).relations.items()}
+
+    def reads(self) -> list[tuple[Key, Key]]:
+        """Return which views read which, or write to them: the reader first."""
+        with self.safely():
+            return [((PG_CLASS, reader, 0), (PG_CLASS, read, 0)) for reader, read in self.read(_READS)]
+
+    def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
+        """See `views.ViewCatalog`."""
+        views = {each.identity: each for each in relations if each.is_view}
+        oids, _ = self._meant(views) if views else ({}, None)
+        there: dict[str, tuple[Key, Relation]] = {
+            identity: ((PG_CLASS, oid, 0), views[identity]) for identity, oid in oids.items()
+        }
+        others = {each.identity for each in relations if not each.is_view}
+        if others:
+            with self.safely():
+                found = found_in(self.read(known_as(**names_of([each for each in relations if not each.is_view]))))
+            self._made |= {key: each.made for key, each in found.items()}
+            there |= {
+                each.thing.identity: (key, each.thing) for key, each in found.items() if each.thing.identity in others
+            }
+        return there
+
+    def stamps(self, keys: Collection[Key]) -> dict[Key, str]:
+        """See `views.ViewCatalog`."""
+        with self.safely():
+            stamps = read_stamps(self.read, [cast("Address", key)[1] for key in keys])
+        return {(PG_CLASS, oid, 0): stamp for oid, stamp in stamps.items()}
+
+    def broken(self, before: Observation) -> list[tuple[str, str]]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
         return []
 
@@ -214,27 +291,34 @@ class PostgresCatalog:
 
     # -- restoring --------------------------------------------------------------------------------------------------
 
-    def restore(self, stored: Relation, made: Relation) -> list[str]:
+    def restore(self, things: Iterable[Restorable]) -> list[str]:
         """See `views.ViewCatalog`."""
-        if not differs(stored, made):
+        changed = [each for each in things if differs(each.stored, each.made)]
+        if not changed:
             return []
-        with self._qualified_names():
-            [(oid, creator)] = self.run("SELECT %s::regclass::oid::int8, current_user::text", (made.identity,))
-            return Restoration(self.run, oid=oid, stored=stored, made=made, creator=creator).run()
+        place = self.place()
+        with self.safely():
+            return [
+                warning
+                for each in changed
+                for warning in Restoration(self.send, each, self._made[each.key], place=place).run()
+            ]
 
     def recreate(self, stored: Relation) -> None:
         """See `views.ViewCatalog`."""
-        with self._qualified_names():
-            self.run(stored.definition)
-        keys = self.find([stored.identity])
-        for made in self.describe(keys.values()).values():
-            self.restore(stored, made)
+        place = self.place()
+        with self.safely():
+            create(self.send, stored)
+            found = self.find([stored])
+            if stored.identity not in found:
+                raise ViewError(f"the stored definition of {stored.label} creates something else")
+            key, made = found[stored.identity]
+            if stored.is_view:
+                made = self.describe([key])[key]
+            again = Restorable(key, made, stored, ManagerText())
+            Restoration(self.send, again, self._made[key], place=place, fills=True).run()
 
-
-def _dependent(row: tuple[Any, ...], views: dict[int, Relation]) -> Dependent:
-    view, relation, classid, objid, column, is_view, description, name = row
-    if is_view:
-        reader = views[relation]
-        return Dependent(view, relation, f"{reader.kind.lower()} {reader.identity}", reader.name, is_relation=True)
-    bare = str(name).partition("(")[0].rpartition(".")[2].strip('"')
-    return Dependent(view, relation, description, bare, token=(classid, objid, column))
+    def send(self, statement: str) -> None:
+        """Run a statement, surrogates in it as the bytes that they stand for."""
+        with self._cursor() as cursor:
+            cursor.execute(statement.encode("utf-8", "surrogateescape"))

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from migrate_graph.database.postgres.snapshot import Made, fresh_privileges, grants_of
 from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.views.manager_text import bare, parted
 
 Address: TypeAlias = tuple[int, int, int]
 """An object as `pg_depend` names it: its catalog, its OID, and the number of a column or 0."""
@@ -28,7 +29,7 @@ _LISTS = {
 _REACH = """
 WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS (
     SELECT seed.classid, seed.objid, seed.objsubid, 0::oid, 0::oid, 0
-    FROM pg_catalog.unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS seed (classid, objid, objsubid)
+    FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS seed (classid, objid, objsubid)
     UNION
     SELECT next.classid, next.objid, next.objsubid, reach.classid, reach.objid, reach.objsubid
     FROM reach CROSS JOIN LATERAL (
@@ -64,14 +65,19 @@ _WHOLE = """CASE o.classid
 # Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
 _DETAILS = f"""
 , o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
-SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons, coalesce(o.whole, 0)::int8 AS whole,
+SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons,
+    coalesce(o.whole, 0)::int8 AS whole,
     thing.kind AS kind, thing.identity AS identity, thing.name AS name, thing.definition AS definition, thing.owner AS owner,
-    thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh, current_user::text AS creator
+    thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh,
+    current_user::text AS creator, pg_catalog.current_setting('role') AS role
 FROM o CROSS JOIN LATERAL ($thing) thing
 """
 
 _COMMENT = "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = 0)"
-_ON = "(SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relation})"
+_ON = (
+    "(SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relation})"
+)
 _NOTHING = (
     "NULL::text AS owner, {comment} AS comment, NULL::text[] AS settings, NULL::json AS grants, NULL::json AS fresh"
 )
@@ -118,8 +124,9 @@ _THING = f"""
     FROM pg_catalog.pg_trigger x WHERE o.classid = 'pg_catalog.pg_trigger'::regclass AND x.oid = o.objid
     UNION ALL
     SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, {_NOTHING.format(comment="NULL")}
-    FROM pg_catalog.pg_identify_object(o.classid, o.objid, o.objsubid) x
-    WHERE NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0) AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass,
+    FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (  -- of what is not there, old servers raise an error
+        SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) THEN o.classid END, o.objid, o.objsubid) x
+    WHERE x.type IS NOT NULL AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0) AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass,
         'pg_catalog.pg_policy'::regclass, 'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
 """
 
@@ -150,7 +157,7 @@ SELECT mine.classid::int8 AS classid, mine.objid::int8 AS objid, 0 AS objsubid, 
 FROM mine
 UNION ALL
 SELECT o.classid::int8, o.objid::int8, o.objsubid, -1
-FROM pg_catalog.unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
+FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
 WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o.objid)
     AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.objid)
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
@@ -181,17 +188,17 @@ def reached_from(seeds: Collection[Address]) -> str:
 
 def known_as(*, functions: Collection[str], parts: Collection[str], tables: Collection[str]) -> str:
     """Return the query for functions by name, and policies, rules and triggers by name and table; `found_in` reads its rows."""
-    of_tables = f"(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname = ANY ({_texts(tables)}))"
+    of_tables = f"(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname = ANY ({texts(tables)}))"
     return f"""
 WITH object AS MATERIALIZED (
     SELECT 'pg_catalog.pg_proc'::regclass::oid AS classid, p.oid AS objid, 0 AS objsubid, NULL::json AS reasons
-    FROM pg_catalog.pg_proc p WHERE p.proname = ANY ({_texts(functions)})
+    FROM pg_catalog.pg_proc p WHERE p.proname = ANY ({texts(functions)})
     UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_policy x
-        WHERE x.polname = ANY ({_texts(parts)}) AND x.polrelid IN {of_tables}
+        WHERE x.polname = ANY ({texts(parts)}) AND x.polrelid IN {of_tables}
     UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_rewrite x
-        WHERE x.rulename = ANY ({_texts(parts)}) AND x.ev_class IN {of_tables}
+        WHERE x.rulename = ANY ({texts(parts)}) AND x.ev_class IN {of_tables}
     UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass::oid, x.oid, 0, NULL FROM pg_catalog.pg_trigger x
-        WHERE x.tgname = ANY ({_texts(parts)}) AND x.tgrelid IN {of_tables}
+        WHERE x.tgname = ANY ({texts(parts)}) AND x.tgrelid IN {of_tables}
 )
 {_DETAILS.replace("$thing", _THING)}"""
 
@@ -202,7 +209,7 @@ def found_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
 
 
 def _found(row: list[Any]) -> Found:
-    reasons, whole, kind, identity, name, definition, owner, comment, settings, grants, fresh, creator = row
+    reasons, whole, kind, identity, name, definition, owner, comment, settings, grants, fresh, creator, role = row
     items = [Item("setting", each.partition("=")[0], _setting(kind, identity, each)) for each in settings or ()]
     if comment is not None:
         items.append(Item("comment", "", f"{identity} IS {literal(comment)}", head="COMMENT ON"))
@@ -219,7 +226,7 @@ def _found(row: list[Any]) -> Found:
         thing,
         (PG_CLASS, whole, 0) if whole else None,
         frozenset((each[0], each[1], each[2]) for each in reasons or () if each[0]),
-        Made(creator, frozenset(grants_of(fresh))),
+        Made(creator, frozenset(grants_of(fresh)), role),
     )
 
 
@@ -249,8 +256,9 @@ def literal(text: str) -> str:
     return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
 
 
-def _texts(values: Iterable[str]) -> str:
-    return f"ARRAY[{', '.join(map(literal, sorted(values)))}]::text[]"
+def texts(values: Iterable[str]) -> str:
+    """Return the SQL of an array of texts."""
+    return f"ARRAY[{', '.join(map(literal, sorted(values)))}]::pg_catalog.text[]"
 
 
 def _placed(statement: str, addresses: Iterable[Address]) -> str:
@@ -258,3 +266,15 @@ def _placed(statement: str, addresses: Iterable[Address]) -> str:
     for position, name in enumerate(("$classes", "$objects", "$columns")):
         statement = statement.replace(name, "'{" + ",".join(str(int(each[position])) for each in chosen) + "}'")
     return statement
+
+
+def names_of(things: Iterable[Relation]) -> dict[str, set[str]]:
+    """Return how to look for functions, policies, rules and triggers; the arguments of `known_as`."""
+    functions, parts, tables = set[str](), set[str](), set[str]()
+    for each in things:
+        if each.kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"}:
+            functions.add(each.name)
+        elif each.kind in {"POLICY", "RULE", "TRIGGER"}:
+            parts.add(each.name)
+            tables.add(bare(parted(each.identity.rpartition(" ON ")[2])[1]))
+    return {"functions": functions, "parts": parts, "tables": tables}

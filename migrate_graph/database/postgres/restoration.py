@@ -1,4 +1,4 @@
-"""Makes a recreated PostgreSQL view what it was before, where its creation did not itself say otherwise."""
+"""Makes a recreated PostgreSQL view, function or policy what it was before, where its creation did not itself say otherwise."""
 
 from __future__ import annotations
 
@@ -7,32 +7,46 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import psycopg2
 
 from migrate_graph.database.names import quote_identifier
-from migrate_graph.database.postgres.snapshot import Query, fresh_grants, read_grants
+from migrate_graph.database.postgres.snapshot import Made
 from migrate_graph.database.relation import Grant, Item, Relation
+from migrate_graph.database.views.catalog import Restorable
+from migrate_graph.database.views.stored_sql import check_item, check_stored
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
 # What a view and a materialized view have both; the rest of one means nothing to the other.
 _OF_EVERY_KIND = {"comment", "column comment", "security label", "column security label"}
 
+# These call functions of users, which rely on the session's search_path; the others only name things.
+_CALLING = {"index", "planner statistics", "statistics"}
+
+_ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
+
 
 class Restoration:
-    """Restores one relation.
+    """Restores one thing.
 
     Args:
-        query: runs a statement, with an empty search_path.
-        oid: of the recreated relation.
-        stored: what it was.
-        made: what its creation made of it.
-        creator: the role that created it: the owner, unless the creation itself says otherwise.
+        send: runs a statement, with a search_path in which every name needs its schema.
+        thing: what came up again.
+        made: what its creation alone gave it, and who created it.
+        place: the session's own search_path.
+        fills: a materialized view was created empty, and is filled here, as its owner.
     """
 
-    def __init__(self, query: Query, *, oid: int, stored: Relation, made: Relation, creator: str) -> None:
-        self._query = query
-        self._oid = oid
-        self._stored = stored
-        self._made = made
-        self._creator = creator
+    def __init__(
+        self, send: Callable[[str], object], thing: Restorable, made: Made, *, place: str, fills: bool = False
+    ) -> None:
+        self._send = send
+        self._stored = thing.stored
+        self._made = thing.made
+        self._text = thing.text
+        self._creator = made.creator
+        self._fresh = made.fresh
+        self._role = made.role
+        self._place = place
+        self._fills = fills
+        self._owner = thing.made.owner
         self._warnings: list[str] = []
 
     def run(self) -> list[str]:
@@ -44,12 +58,14 @@ class Restoration:
         given = self._given()
         self._restore_owner()
         self._restore_grants(given)
+        if self._fills and self._made.kind == "MATERIALIZED VIEW":
+            self._fill()
         self._restore_items()
         return self._warnings
 
     def _run(self, what: str, statement: str) -> None:
         try:
-            self._query(statement)
+            self._send(statement)
         except psycopg2.Error as error:
             reason = first_line(error)
             raise ViewError(
@@ -57,22 +73,56 @@ class Restoration:
                 hint="run as a role that may, or say it in the manager's up(): what up() sets is left alone",
             ) from error
 
+    # -- owner ------------------------------------------------------------------------------------------------------
+
     def _restore_owner(self) -> None:
-        if self._made.owner == self._creator != self._stored.owner:
-            kind, identity = self._made.kind, self._made.identity
+        """Give it its owner back, unless `up()` chose another: whoever else did that on its creation did not mean it."""
+        chosen = self._made.owner != self._creator and (self._text.says("OWNER") or self._text.says("ROLE"))
+        if self._stored.owner and self._made.owner != self._stored.owner and not chosen:
             self._run(
                 f"owner ({self._stored.owner})",
-                f"ALTER {kind} {identity} OWNER TO {quote_identifier(self._stored.owner)}",
+                f"ALTER {self._made.kind} {self._made.identity} OWNER TO {quote_identifier(self._stored.owner)}",
             )
+            self._owner = self._stored.owner
+
+    def _fill(self) -> None:
+        if any(item.aspect == "not populated" for item in self._stored.items):
+            return
+        # As pg_dump has it restored: what the query calls runs as the owner, not as whoever repairs it.
+        self._as_role(self._owner, "content", f"REFRESH MATERIALIZED VIEW {self._made.identity}")
+
+    def _as_role(self, role: str, what: str, statement: str) -> None:
+        if role == self._creator:
+            self._run(what, statement)
+            return
+        self._run(what, f"SET LOCAL ROLE {quote_identifier(role)}")
+        self._run(what, statement)
+        self._run(what, f"SET LOCAL ROLE {'NONE' if self._role == 'none' else quote_identifier(self._role)}")
 
     # -- items ------------------------------------------------------------------------------------------------------
 
     def _restore_items(self) -> None:
-        there = {(item.aspect, item.name) for item in self._made.items}
+        there = {(item.aspect, item.name): item for item in self._made.items}
         for item in self._stored.items:
-            if (item.aspect, item.name) not in there and self._applies(item):
-                what = f"{item.aspect} {item.name}".strip()
-                self._run(what, item.sql.replace("<kind>", self._made.kind, 1))
+            new = there.get((item.aspect, item.name))
+            if new == item or (new is not None and not self._was_added(item)) or not self._applies(item):
+                continue
+            statement = item.statement(self._made.kind)
+            check_item(item, statement, self._made)
+            what = f"{item.aspect} {item.name}".strip()
+            if item.aspect not in _CALLING:
+                self._run(what, statement)
+                continue
+            # What the server itself has comes first, and temporary things last: nobody's `lower()` is called instead of its own.
+            self._run(
+                what, f"SET LOCAL search_path = {', '.join(filter(None, ['pg_catalog', self._place, 'pg_temp']))}"
+            )
+            self._run(what, statement)
+            self._run(what, "SET LOCAL search_path = pg_catalog, pg_temp")
+
+    def _was_added(self, item: Item) -> bool:
+        """Whether somebody else, an event trigger for example, said this when it was created: `up()` says nothing of the kind."""
+        return item.aspect.endswith("comment") and bool(self._text.texts) and not self._text.says("COMMENT")
 
     def _applies(self, item: Item) -> bool:
         if self._made.kind != self._stored.kind and item.aspect not in _OF_EVERY_KIND:
@@ -91,15 +141,20 @@ class Restoration:
     # -- privileges -------------------------------------------------------------------------------------------------
 
     def _given(self) -> set[tuple[str, str]]:
-        """Find the (column, grantee)s whose privileges the creation itself decided, before the owner changes."""
-        fresh = fresh_grants(self._query, self._oid)
+        """Find the (column, grantee)s whose privileges `up()` itself decided, before the owner changes.
+
+        Others may add privileges on creation as well: default privileges, which are known, and event triggers, which are told by what
+        `up()` does not say.
+        """
+        fresh = self._fresh
         if self._made.owner != self._creator:  # changing the owner carries the old one's privileges over
             fresh = frozenset(_carried(fresh, self._creator, self._made.owner))
         made = frozenset(self._made.grants)
-        return {(grant.column, grant.grantee) for grant in made ^ fresh}
+        return {(grant.column, grant.grantee) for grant in made ^ fresh if self._text.grants_to(grant.grantee)}
 
     def _restore_grants(self, given: set[tuple[str, str]]) -> None:
-        owner, grants = read_grants(self._query, self._oid)
+        owner = self._owner
+        grants = _carried(self._made.grants, self._made.owner, owner)
         given = {(column, owner if grantee == self._made.owner else grantee) for column, grantee in given}
         stored = set(_carried(self._stored.grants, self._stored.owner, owner))
         current = {grant for grant in grants if (grant.column, grant.grantee) not in given}
@@ -121,32 +176,51 @@ class Restoration:
         return has
 
     def _on(self, grant: Grant) -> str:
+        if not grant.privilege.replace(" ", "").isalpha():
+            raise ViewError(f"the stored privilege {grant.privilege!r} of {self._made.identity} is none")
         column = f" ({quote_identifier(grant.column)})" if grant.column else ""
-        return f"{grant.privilege}{column} ON TABLE {self._made.identity}"
+        kind = self._made.kind if self._made.kind in _ROUTINES - {"AGGREGATE"} else "TABLE"
+        kind = "FUNCTION" if self._made.kind == "AGGREGATE" else kind
+        return f"{grant.privilege}{column} ON {kind} {self._made.identity}"
 
     def _as_grantor(self, grant: Grant, owner: str, statement: str) -> None:
         """Run GRANT or REVOKE as who gave the privilege: PostgreSQL remembers that, and it decides who may take it back."""
         what = f"privilege {grant.privilege} for {grant.grantee or 'PUBLIC'}"
         if grant.grantor == owner:
             self._run(what, statement)
-            return
-        [(role,)] = self._query("SELECT pg_catalog.current_setting('role')")
-        self._run(f"{what}, given by {grant.grantor}", f"SET LOCAL ROLE {quote_identifier(grant.grantor)}")
-        self._run(what, statement)
-        self._query("SET LOCAL ROLE " + ("NONE" if role == "none" else quote_identifier(role)))
+        else:
+            self._as_role(grant.grantor, f"{what}, given by {grant.grantor}", statement)
+
+
+def create(send: Callable[[str], object], stored: Relation) -> None:
+    """Create something from its stored definition; a materialized view without its rows.
+
+    Raises:
+        ViewError: the definition is not known, or is not one statement that creates just this.
+    """
+    check_stored(stored)
+    suffix = " WITH NO DATA" if stored.kind == "MATERIALIZED VIEW" else ""
+    send(stored.definition + suffix)
 
 
 def differs(stored: Relation, made: Relation) -> bool:
     """Return whether anything has to be restored."""
-    items = {(item.aspect, item.name) for item in stored.items} - {(item.aspect, item.name) for item in made.items}
-    return bool(items) or stored.owner != made.owner or stored.grants != made.grants
+    return bool(set(stored.items) - set(made.items)) or stored.owner != made.owner or stored.grants != made.grants
 
 
 def _carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:
-    """Yield privileges as they are after a change of owner."""
+    """Yield privileges as they are after a change of owner, who then has everything that either of the two had."""
     swap: Callable[[str], str] = lambda role: after if role == before else role  # noqa: E731 - used twice, here only
-    for grant in grants:
-        yield Grant(grant.column, swap(grant.grantee), grant.privilege, swap(grant.grantor), grant.grantable)
+    moved = {
+        Grant(grant.column, swap(grant.grantee), grant.privilege, swap(grant.grantor), grant.grantable)
+        for grant in grants
+    }
+    for grant in sorted(moved):
+        if (
+            grant.grantable
+            or Grant(grant.column, grant.grantee, grant.privilege, grant.grantor, grantable=True) not in moved
+        ):
+            yield grant
 
 
 def _grantors_first(grants: Collection[Grant], owner: str) -> list[Grant]:

@@ -47,8 +47,8 @@ def fresh_privileges(kind: str, schema: str) -> str:
 # `stamp`: a rule is written anew by every CREATE OR REPLACE VIEW and by nothing else but the renaming of a column.
 _RELATIONS = f"""
 SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relname::text AS name,
-    CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
-    CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') END AS definition,
+    CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END AS kind,
+    pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') AS definition,
     pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
     ARRAY (SELECT a.attname::text FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns,
@@ -60,8 +60,9 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
         OR EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = c.oid AND l.classoid = 'pg_catalog.pg_class'::regclass)
         OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid) AS dressed,
-    current_user::text AS creator, pg_catalog.current_setting('server_version_num')::int / 10000 AS version
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($oids) ORDER BY c.oid
+    current_user::text AS creator, pg_catalog.current_setting('role') AS role,
+    pg_catalog.current_setting('server_version_num')::int / 10000 AS version
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($oids) AND c.relkind IN ('v', 'm') ORDER BY c.oid
 """
 
 _STAMP = """(SELECT r.oid || '.' || r.xmin || '.' || (SELECT pg_catalog.hashtext(pg_catalog.string_agg(a.attname, ',' ORDER BY a.attnum))
@@ -135,13 +136,15 @@ _ITEMS = (
     SELECT view.oid, 4, 'option', option_name, 'ALTER', pg_catalog.format('%s SET (%I = %L)', identity, option_name, option_value), '{}'
     FROM view CROSS JOIN pg_catalog.pg_options_to_table(view.reloptions)
     UNION ALL
-    SELECT view.oid, 4, 'option', 'toast.' || option_name, 'ALTER', pg_catalog.format('%s SET (toast.%I = %L)', identity, option_name, option_value), '{}'
+    SELECT view.oid, 4, 'option', 'toast.' || option_name, 'ALTER',
+        pg_catalog.format('%s SET (toast.%I = %L)', identity, option_name, option_value), '{}'
     FROM view JOIN pg_catalog.pg_class toast ON toast.oid = view.reltoastrelid CROSS JOIN pg_catalog.pg_options_to_table(toast.reloptions)
     UNION ALL
     SELECT view.oid, 5, 'comment', '', 'COMMENT ON', pg_catalog.format('%s IS %L', identity, d.description), '{}'
     FROM view JOIN pg_catalog.pg_description d ON d.objoid = view.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
     UNION ALL
-    SELECT a.oid, 5, 'column comment', a.attname, '', pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', identity, a.attname, d.description), ARRAY[a.attname::text]
+    SELECT a.oid, 5, 'column comment', a.attname, '',
+        pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', identity, a.attname, d.description), ARRAY[a.attname::text]
     FROM attribute a JOIN pg_catalog.pg_description d ON d.objoid = a.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = a.attnum
     UNION ALL
     SELECT a.oid, 6, 'column default', a.attname,
@@ -197,10 +200,12 @@ _ITEMS = (
     SELECT oid, 13, 'statistics comment', name, '', pg_catalog.format('COMMENT ON STATISTICS %s IS %L', name, c.description), columns
     FROM statistics JOIN comment c ON c.objoid = stxoid AND c.classoid = 'pg_catalog.pg_statistic_ext'::regclass
     UNION ALL
-    SELECT oid, 14, 'statistics owner', name, '', pg_catalog.format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
+    SELECT oid, 14, 'statistics owner', name, '',
+        pg_catalog.format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
     FROM statistics WHERE pg_catalog.pg_get_userbyid(stxowner) <> current_user  -- whose they would be anyway
     UNION ALL
-    SELECT view.oid, 15, 'security label', l.provider, pg_catalog.format('SECURITY LABEL FOR %I ON', l.provider), pg_catalog.format('%s IS %L', identity, l.label), '{}'
+    SELECT view.oid, 15, 'security label', l.provider,
+        pg_catalog.format('SECURITY LABEL FOR %I ON', l.provider), pg_catalog.format('%s IS %L', identity, l.label), '{}'
     FROM view JOIN pg_catalog.pg_seclabel l ON l.objoid = view.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = 0
     UNION ALL
     SELECT a.oid, 15, 'column security label', a.attname || ' ' || l.provider, '',
@@ -223,10 +228,12 @@ class Made:
     Attributes:
         creator: the role that creates things in this session.
         fresh: the privileges that its creation alone would give it.
+        role: what SET ROLE has made of the session, `none` for nothing.
     """
 
     creator: str = ""
     fresh: frozenset[Grant] = frozenset()
+    role: str = "none"
 
 
 @dataclass(slots=True)
@@ -238,11 +245,11 @@ class Captured:
 
 
 def capture(read: Read, oids: Iterable[int]) -> Captured:
-    """Read relations completely; every name comes with its schema.
+    """Read views completely, and leave out other relations; every name comes with its schema.
 
     Args:
         read: runs a query, with the search_path that this file speaks of.
-        oids: of views, materialized views or tables.
+        oids: of relations.
     """
     captured = Captured()
     wanted = sorted(oids)
@@ -254,12 +261,12 @@ def capture(read: Read, oids: Iterable[int]) -> Captured:
     if dressed:
         for oid, aspect, name, sql, columns, head in read(_ITEMS.replace("$oids", array_of(dressed))):
             items[oid].append(Item(aspect, name or "", sql, tuple(columns), head))
-    for oid, identity, name, kind, definition, owner, columns, stamp, grants, fresh, _, creator, version in rows:
+    for oid, identity, name, kind, definition, owner, columns, stamp, grants, fresh, _, creator, role, version in rows:
         captured.relations[oid] = Relation(
             identity,
             name,
             kind,
-            definition=f"CREATE {kind} {identity} AS {definition}" if definition else "",
+            definition=f"CREATE {kind} {identity} AS {definition}",
             # Two versions of the server may write one definition in two ways.
             fingerprint=fingerprint_of(version, definition),
             owner=owner,
@@ -268,7 +275,7 @@ def capture(read: Read, oids: Iterable[int]) -> Captured:
             grants=grants_of(grants),
             stamp=stamp or "",
         )
-        captured.made[oid] = Made(creator, frozenset(grants_of(fresh)))
+        captured.made[oid] = Made(creator, frozenset(grants_of(fresh)), role)
     return captured
 
 

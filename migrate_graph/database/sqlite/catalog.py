@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,7 +14,8 @@ from typing import Any, cast
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
-from migrate_graph.database.views.catalog import CommittedInside, Dependent, Key, Observation
+from migrate_graph.database.views.catalog import Changes, CommittedInside, Concern, Key, Observation, Restorable
+from migrate_graph.errors import ViewError
 
 _SAVEPOINT = "migrate_graph_views"
 
@@ -39,6 +40,12 @@ class _Part:
     sql: str
     probe: str
     relation: str
+
+    @property
+    def words(self) -> set[str]:
+        """The words of its text, and every name in quotes."""
+        quoted = re.findall(r"""["'`\[]((?:[^"'`\]]|"")+)["'`\]]""", self.sql)
+        return {word.lower() for word in [*re.findall(r"\w+", self.sql), *quoted]}
 
 
 class SqliteCatalog:
@@ -94,37 +101,68 @@ class SqliteCatalog:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def observe(self) -> Observation:
+    def observe(self, concern: Concern) -> Observation:
         """See `views.ViewCatalog`; the token holds the parts that work."""
-        working = tuple(part for part in self._parts() if not self._error(part))
-        return Observation(self._relations(), (), token=working)
+        parts = self._concerned(list(self._parts()), {_unquoted(name).lower() for name in concern.views})
+        working = tuple(part for part in parts if not self._error(part))
+        there = {cast("str", name).lower(): name for name in self.present()}
+        meant = {name: there[_unquoted(name).lower()] for name in concern.views if _unquoted(name).lower() in there}
+        return Observation(self._relations(), moment=self.moment(), meant=meant, token=working)
+
+    def _concerned(self, parts: list[_Part], names: set[str]) -> list[_Part]:
+        """Leave out what has nothing to do with some views: it reads neither them nor anything that they read, however deep."""
+        if not names:
+            return parts
+        texts: dict[str, list[set[str]]] = {}
+        for part in parts:
+            texts.setdefault(part.relation.lower(), []).append(part.words)
+        everything = {cast("str", name).lower() for name in self.present()}
+        below = _closure(names, lambda name: set().union(*texts.get(name, [])) & everything)
+        readers: dict[str, set[str]] = {}
+        for name, each in texts.items():
+            for word in set().union(*each) & everything:
+                readers.setdefault(word, set()).add(name)
+        above = _closure(below, lambda name: readers.get(name, set()))
+        return [part for part in parts if part.relation.lower() in above or part.words & above]
+
+    def moment(self) -> Any:
+        """See `views.ViewCatalog`; nobody else can write meanwhile."""
+        return self.present()
+
+    def changes(self, since: Any, before: Observation) -> Changes:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`."""
+        now = self.run("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid")
+        made = tuple(name for name, kind in now if kind == "view" and name not in since)
+        return Changes(frozenset(since - {name for name, _ in now}), made)
 
     def present(self) -> set[Key]:
-        """See `views.ViewCatalog`."""
+        """Return the names of all relations there are now."""
         return {name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
 
-    def describe(self, keys: Iterable[Key]) -> dict[Key, Relation]:
+    def every_view(self) -> dict[Key, Relation]:
+        """See `views.ViewCatalog`."""
+        return {key: relation for key, relation in self._relations().items() if relation.is_view}
+
+    def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
         wanted = set(keys)
-        return {key: relation for key, relation in self._relations().items() if key in wanted}
+        return {key: relation for key, relation in self._relations().items() if key in wanted} if wanted else {}
 
-    def find(self, identities: Iterable[str]) -> dict[str, Key]:
+    def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
         """See `views.ViewCatalog`."""
-        there = {cast("str", name).lower(): name for name in self.present()}
-        bare = {identity: _unquoted(identity).lower() for identity in identities}
-        return {identity: there[name] for identity, name in bare.items() if name in there}
+        there = {cast("str", name).lower(): name for name in self.present()} if relations else {}
+        bare = {each.identity: (_unquoted(each.identity).lower(), each) for each in relations}
+        return {identity: (there[name], each) for identity, (name, each) in bare.items() if name in there}
 
-    def lost(self, before: Observation) -> list[Dependent]:
+    def broken(self, before: Observation) -> list[tuple[str, str]]:
         """See `views.ViewCatalog`."""
         present = self.present()
         gone = [cast("str", name) for name in before.relations if name not in present]
         return [
-            Dependent(self._cause(part, gone), None, f"{part.description} ({error})", "")
+            (f"{part.description} ({error})", self._cause(part, gone))
             for part in before.token or ()
             if part.relation in present and (error := self._error(part))
         ]
-
-    broken = lost
 
     def refusal(self, error: BaseException) -> str | None:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; SQLite drops whatever it is told to."""
@@ -190,19 +228,39 @@ class SqliteCatalog:
 
     # -- restoring --------------------------------------------------------------------------------------------------
 
-    def restore(self, stored: Relation, made: Relation) -> list[str]:
+    def restore(self, things: Iterable[Restorable]) -> list[str]:
         """See `views.ViewCatalog`: SQLite has triggers only."""
-        there = {item.name for item in made.items}
-        for item in stored.items:
-            if item.name not in there:
-                self.run(item.sql)
+        for each in things:
+            there = {item.name for item in each.made.items}
+            for item in each.stored.items:
+                if item.name not in there:
+                    self._create("TRIGGER", item.sql, each.stored)
         return []
 
     def recreate(self, stored: Relation) -> None:
         """See `views.ViewCatalog`."""
-        self.run(stored.definition)
+        self._create("VIEW", stored.definition, stored)
+        if stored.identity not in self.find([stored]):
+            raise ViewError(f"the stored definition of {stored.label} creates something else")
         for item in stored.items:
-            self.run(item.sql)
+            self._create("TRIGGER", item.sql, stored)
+
+    def _create(self, kind: str, sql: str, stored: Relation) -> None:
+        if not re.match(rf"\s*CREATE\s+{kind}\s", sql, re.IGNORECASE):  # the driver refuses a second statement
+            raise ViewError(
+                f"what the view ledger holds of {stored.label} is not run: it does not create a {kind.lower()}",
+                hint="look at its row in the view ledger, and create the view by hand",
+            )
+        self.run(sql)
+
+
+def _closure(names: Iterable[str], following: Callable[[str], set[str]]) -> set[str]:
+    found, waiting = set(names), list(names)
+    while waiting:
+        new = following(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _unquoted(identity: str) -> str:

@@ -30,10 +30,6 @@ _OF_THE_INSTALLATION = {
     "column security label",
 }
 
-_FOREIGN = (
-    "SELECT objid::int8 FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'e'"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class AdoptableView:
@@ -78,8 +74,9 @@ def owners(
     """
     new = {name: manager.kind for name, manager in managers.items() if name not in rows and manager.kind}
     written = {name: names_created(kind) for name, kind in new.items()}
-    there = catalog.find({each for names in written.values() for each in names})
-    views = {key: each for key, each in catalog.observe().relations.items() if each.definition} if new else {}
+    found = catalog.find([Relation(each, each, "VIEW") for names in written.values() for each in names])
+    there = {name: key for name, (key, _) in found.items()}
+    views = catalog.every_view() if new else {}
     owned: dict[str, ManagerName] = {}
     for name, kind in sorted(
         new.items(), key=lambda item: bool(written[item[0]])
@@ -108,13 +105,11 @@ def describe_unmanaged(
     Raises:
         UsageError: a name is no unmanaged view.
     """
-    observation = catalog.observe()
-    foreign = {oid for (oid,) in catalog.run(_FOREIGN)}
-    views = {key: each for key, each in observation.relations.items() if each.definition and key not in foreign}
+    views = catalog.every_view()
     reads: dict[str, list[str]] = {each.identity: [] for each in views.values()}
-    for each in observation.dependents:
-        if each.is_relation and each.relation in views and each.on in views:
-            reads[views[each.relation].identity].append(views[each.on].identity)
+    for reader, read in catalog.reads():
+        if reader in views and read in views:
+            reads[views[reader].identity].append(views[read].identity)
     free = {
         each.identity: each
         for each in views.values()
@@ -194,7 +189,7 @@ def _class(name: str, relation: Relation, uses: list[str]) -> str:
     statements = [relation.definition]
     for item in relation.items:
         if item.aspect not in _OF_THE_INSTALLATION:
-            statements.append(item.sql.replace("<kind>", relation.kind, 1))
+            statements.append(item.statement(relation.kind))
     up = "".join(_statement(each) for each in statements)
     down = _statement(f"DROP {relation.kind} IF EXISTS {relation.identity}")
     kind = relation.kind.lower()

@@ -70,12 +70,16 @@ class Observation:
         relations: by key, everything that there is to know of views, functions, policies …
         reached: by key, all that depends on them, themselves included; empty where the database does not tell.
         moment: what this session has made and unmade before.
+        meant: what the names of views, as SQL writes them, meant in this session.
+        schemas: those whose objects a name without a schema may mean.
         token: what else the catalog wants to compare with later.
     """
 
     relations: Mapping[Key, Relation] = field(default_factory=dict)
     reached: Mapping[Key, Reached] = field(default_factory=dict)
     moment: Any = None
+    meant: Mapping[str, Key] = field(default_factory=dict)
+    schemas: frozenset[str] = frozenset()
     token: Any = None
 
 
@@ -136,6 +140,9 @@ class ViewCatalog(Protocol):
 
     def changes(self, since: Any, before: Observation) -> Changes:
         """Return what this session has made and unmade since a moment; columns that `before` reached count."""
+
+    def every_view(self) -> dict[Key, Relation]:
+        """Read everything about all views of the database."""
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """Read everything about some views."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from migrate_graph.database.books.view_ledger import LedgerRow
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import Concern, Manager
+from migrate_graph.database.views.catalog import Concern, Key, Manager, Observation
 from migrate_graph.database.views.manager_text import ManagerText, bare, parted, text_of
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
@@ -49,18 +49,33 @@ class Claims:
         """Return whether all that a manager makes and drops is known without looking."""
         return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
 
-    def owner(self, thing: Relation) -> str:
-        """Return the manager that is known to make or drop something; empty when none is."""
+    def owner(self, thing: Relation, *, before: Observation | None = None, key: Key | None = None) -> str:
+        """Return the manager that is known to make or drop something; empty when none is.
+
+        Args:
+            thing: what went or came.
+            before: what the names of the managers' texts meant before it went; None for what they have just made.
+            key: of what went.
+        """
         if thing.identity in self._known:
             return self._known[thing.identity]
         kind, schema, name, table = _names(thing)
-        claiming = (
-            who for who, text in self.texts.items() if text.names(kind=kind, name=name, schema=schema, table=table)
-        )
-        mentioning = (
-            who for who, text in self.texts.items() if text.put_together and thing.name.lower() in text.words
-        )
+        if thing.is_view and before is not None:
+            claiming: Iterator[str] = (who for who, text in self.texts.items() if key in self._meant(text, before))
+        else:
+            visible = before is None or schema in before.schemas
+            claiming = (
+                who
+                for who, text in self.texts.items()
+                if text.names(kind=kind, name=name, schema=schema, table=table, visible=visible)
+            )
+        mentioning = (who for who, text in self.texts.items() if text.put_together and thing.name.lower() in text.words)
         return next(claiming, None) or next(mentioning, "")
+
+    @staticmethod
+    def _meant(text: ManagerText, before: Observation) -> set[Key]:
+        named = (each for each in text.named if each.kind == "VIEW")
+        return {before.meant[each.written] for each in named if each.written in before.meant}
 
     def suspect(self, thing: Relation, step: str) -> str:
         """Return a manager that may have dropped something on purpose, since its SQL is put together when it runs.
@@ -83,6 +98,7 @@ def _names(thing: Relation) -> tuple[str, str, str, str]:
     if thing.kind in _ROUTINES:
         return "FUNCTION", bare(parted(thing.identity.partition("(")[0])[0]), thing.name, ""
     if thing.kind in _OF_TABLES:
-        return thing.kind, "", thing.name, bare(parted(thing.identity.rpartition(" ON ")[2])[1])
+        schema, table = parted(thing.identity.rpartition(" ON ")[2])
+        return thing.kind, bare(schema), thing.name, bare(table)
     schema, name = parted(thing.identity)
     return thing.kind, bare(schema), bare(name), ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.block import Block, committed_error, losses_error, outline, rows_down, sort_gone
 from migrate_graph.database.views.catalog import (
     Changes,
     CommittedInside,
@@ -15,47 +18,30 @@ from migrate_graph.database.views.catalog import (
     Key,
     Manager,
     Observation,
-    Reached,
     Restorable,
     ViewCatalog,
 )
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
 
 _PASSES = 4
 """How often a block is begun anew at most, because something went that nobody had announced."""
 
 
-@dataclass(slots=True)
-class Block:
-    """One open `with V(db)`: what this block itself took down and brings up."""
-
-    down: list[Manager]
-    up: list[Manager]
-    migration: str = ""
-    observer: Observer = ignore_events
-    texts: Mapping[str, str] = field(default_factory=dict)
-    before: Observation = field(default_factory=Observation)
-    place: str = ""
-
-    @property
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
-
-
-@dataclass(slots=True)
-class _Gone:
-    """What went in one pass, sorted by whose it is.
+@dataclass(frozen=True, slots=True)
+class Unrepaired:
+    """A manager whose views are still down after a repair pass.
 
     Attributes:
-        captured: what is a manager's, by its name, in order of creation.
-        lost: what is nobody's.
-        unread: what must be read before it goes: the pass is undone.
+        manager: its name.
+        relations: what is missing.
+        error: why it could not be brought back.
     """
 
-    captured: dict[str, list[Relation]] = field(default_factory=dict)
-    lost: list[Relation] = field(default_factory=list)
-    unread: set[Key] = field(default_factory=set)
+    manager: str
+    relations: tuple[str, ...]
+    error: str
 
 
 class _Again(Exception):  # noqa: N818 - names what is to be done
@@ -132,9 +118,9 @@ class ViewKeeper:
             self._rolled_back += block.names
             return
         try:
-            self.run_up(block, rows)
+            self._run_up(block, rows)
         except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
-            raise _committed("up", block.names) from error
+            raise committed_error("up", block.names) from error
 
     def abandon(self) -> None:
         """Leave the innermost block without bringing anything up: it failed."""
@@ -164,12 +150,14 @@ class ViewKeeper:
         rows = self._ledger.read(block.names)
         claims = Claims(block.down, rows)
         concern = claims.concern()
+        unread: Collection[Key] = ()
         block.place = self._catalog.place()
         for _ in range(_PASSES):
             try:
-                captured = self._pass_down(block, claims, rows, concern)
+                captured = self._pass_down(block, claims, rows, concern, unread)
             except _Again as again:
-                concern = concern.and_also(again.keys)
+                unread = again.keys
+                concern = concern.and_also(unread)
                 continue
             for manager in block.down:
                 if captured.get(name_of(manager)):  # down() is called before a first creation too
@@ -181,26 +169,32 @@ class ViewKeeper:
         )
 
     def _pass_down(
-        self, block: Block, claims: Claims, rows: Mapping[str, LedgerRow], concern: Concern
+        self,
+        block: Block,
+        claims: Claims,
+        rows: Mapping[str, LedgerRow],
+        concern: Concern,
+        unread: Collection[Key],
     ) -> dict[str, list[Relation]]:
         before = Observation()
         try:
             with self._catalog.atomic():
                 before = block.before = self._catalog.observe(concern)
                 steps = self._drop(block, before, claims, careful=bool(concern.keys))
-                gone = _sort(steps, before, claims, known=concern.keys)
+                # Nothing of what went unread was there before: it came and went in down(), a temporary table for example.
+                ignored = bool(unread) and not any(key in before.reached or key in before.relations for key in unread)
+                gone = sort_gone(steps, before, claims, ignored=ignored)
                 if gone.unread:
                     raise _Again(gone.unread)
                 self._refuse_losses(block, before, gone.lost)
-                self._ledger.write(_rows_down(block, gone.captured, rows))
+                self._ledger.write(rows_down(block, gone.captured, rows))
         except CommittedInside as error:
             # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
-            there = self._catalog.find(before.relations.values())
-            away = {key: "" for key, relation in before.relations.items() if relation.identity not in there}
-            captured = _sort(away, before, claims, known=frozenset()).captured
-            self._ledger.write(_rows_down(block, captured, rows))
+            # What of it came after the COMMIT is there again; a repair finds that out.
+            captured = sort_gone(dict.fromkeys(before.relations, ""), before, claims, ignored=True).captured
+            self._ledger.write(rows_down(block, captured, rows))
             self._catalog.commit()
-            raise _committed("down", captured or map(name_of, block.down)) from error
+            raise committed_error("down", captured or map(name_of, block.down)) from error
         return gone.captured
 
     def _drop(self, block: Block, before: Observation, claims: Claims, *, careful: bool) -> dict[Key, str]:
@@ -241,14 +235,12 @@ class ViewKeeper:
         losses |= {description: "" for description, _ in self._catalog.broken(before)}
         if not losses:
             return
-        owners = {
-            relation.identity: row.manager for row in self._ledger.read().values() for relation in row.relations
-        }
-        raise _losses(block, {label: owners.get(identity, "") for label, identity in losses.items()})
+        owners = {relation.identity: row.manager for row in self._ledger.read().values() for relation in row.relations}
+        raise losses_error(block, {label: owners.get(identity, "") for label, identity in losses.items()})
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
-    def run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
+    def _run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
         """Run every `up()` of a block and restore what its rows remember, as a whole or not at all."""
         seen: Observation | None = None
         for _ in range(2):
@@ -297,14 +289,12 @@ class ViewKeeper:
     ) -> list[Relation]:
         if seen is None:
             raise _Again(gone)
-        sorted_out = _sort(dict.fromkeys(gone, name_of(block.up[-1])), seen, claims, known=frozenset(gone))
+        sorted_out = sort_gone(dict.fromkeys(gone, name_of(block.up[-1])), seen, claims, ignored=True)
         if sorted_out.lost:
             self._refuse_losses(block, Observation(), sorted_out.lost)
         return [relation for relations in sorted_out.captured.values() for relation in relations]
 
-    def _made(
-        self, changes: Changes, claims: Claims, steps: Mapping[Key, str]
-    ) -> dict[Key, tuple[str, Relation]]:
+    def _made(self, changes: Changes, claims: Claims, steps: Mapping[Key, str]) -> dict[Key, tuple[str, Relation]]:
         """Return each new view with its manager; one that nobody announced is of the manager that made the view before it."""
         relations = self._catalog.describe(changes.made)
         made: dict[Key, tuple[str, Relation]] = {}
@@ -364,11 +354,12 @@ class ViewKeeper:
             if relation.is_view and relation.certain and name in creators:
                 block.observer(
                     Warned(
-                        f"{name}.up() no longer creates {relation.identity}", hint="drop it from down() if that is meant"
+                        f"{name}.up() no longer creates {relation.identity}",
+                        hint="drop it from down() if that is meant",
                     )
                 )
             elif not relation.certain:
-                raise _losses(block, {relation.label: ""})
+                raise losses_error(block, {relation.label: ""})
             else:
                 created = "did not create it again" if name in creators else "created nothing"
                 what = relation.identity if relation.is_view else relation.label
@@ -395,94 +386,95 @@ class ViewKeeper:
         )
         self._ledger.forget(name for name in block.names if name not in relations)
 
+    # -- repair -----------------------------------------------------------------------------------------------------
 
-def _sort(
-    steps: Mapping[Key, str], before: Observation, claims: Claims, *, known: Collection[Key]
-) -> _Gone:
-    """Find out whose everything is that went.
+    def repair(
+        self,
+        living: Sequence[Manager],
+        *,
+        declared: AbstractSet[str],
+        observer: Observer = ignore_events,
+        texts: Mapping[str, str] | None = None,
+    ) -> tuple[Unrepaired, ...]:
+        """Bring back what the view ledger says is down: by its manager, or else from the stored definition.
 
-    Args:
-        steps: what went, with the manager whose `down()` it went in, where that is known.
-        before: what was there.
-        claims: of the managers of the block.
-        known: what was looked for already: when it was not there before, it came and went.
-    """
-    gone = _Gone()
-    reached = before.reached
-    tops = {key: _top(key, reached, steps) for key in reached}
-    along = {tops[key] for key, each in reached.items() if any(tops.get(on, on) in steps for on in each.reasons if tops.get(on, on) != tops[key])}
-    for key in sorted(steps, key=_by_age):
-        thing = before.relations.get(key) or (reached[key].thing if key in reached else None)
-        if thing is None:
-            if key not in known:
-                gone.unread.add(key)
-            continue
-        if tops.get(key, key) != key:
-            continue  # it is a part of something that went too
-        owner = claims.owner(thing) or (steps[key] if key not in along else "")
-        suspect = "" if owner else claims.suspect(thing, steps[key])
-        if not owner and key not in along and not steps[key]:
-            gone.unread.add(key)  # somebody dropped it by itself: the next pass looks who
-        elif not owner and not suspect:
-            gone.lost.append(thing)
-        elif thing.is_view and key not in before.relations:
-            gone.unread.add(key)
-        else:
-            gone.captured.setdefault(owner or suspect, []).append(replace(thing, certain=bool(owner)))
-    return gone
+        Runs outside of a migration; the caller commits.
 
+        Args:
+            living: instances of every manager that lives with the applied migrations, dependencies first.
+            declared: names of all declared managers: a row of one that does not live is settled, its window is closed.
+            observer: told what comes up.
+            texts: fingerprints of the managers' texts, by name, to be remembered.
 
-def _by_age(key: Key) -> tuple[int, str]:
-    return (0, key) if isinstance(key, str) else (key[1], "")
+        Returns:
+            What could not be brought back.
+        """
+        down = self._ledger.read(down=True)
+        managers = {name_of(manager): manager for manager in living}
+        retired = [name for name in down if name in declared and name not in managers]
+        self._ledger.forget(retired)
+        place = {name: at for at, name in enumerate(managers)}
+        waiting = sorted(down.keys() - set(retired), key=lambda name: (place.get(name, len(place)), name))
+        errors: dict[str, str] = {}
+        progress = True
+        while waiting and progress:
+            # Stored definitions have no order of their own: whatever works now may be what the next one reads.
+            failed = [
+                name
+                for name in waiting
+                if not self._repair_one(down[name], managers.get(name), errors, observer, texts or {})
+            ]
+            progress = len(failed) < len(waiting)
+            waiting = failed
+        return tuple(
+            Unrepaired(name, tuple(relation.identity for relation in down[name].relations), errors[name])
+            for name in waiting
+        )
 
+    def _repair_one(
+        self,
+        row: LedgerRow,
+        manager: Manager | None,
+        errors: dict[str, str],
+        observer: Observer,
+        texts: Mapping[str, str],
+    ) -> bool:
+        ways: list[Callable[[], None]] = [partial(self._recreate, row)]
+        if manager is not None:
+            ways.insert(0, partial(self._bring_back, row, manager, texts))
+        for way in ways:
+            try:
+                with self._catalog.atomic():
+                    way()
+            except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
+                errors.setdefault(row.manager, first_line(error))
+            else:
+                observer(ViewCreated("", row.manager))
+                return True
+        return False
 
-def _top(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
-    """Return the outermost thing that something is a part of, as far as that is gone as well."""
-    seen = {key}
-    while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
-        seen.add(whole)
-        key = whole
-    return key
+    def _bring_back(self, row: LedgerRow, manager: Manager, texts: Mapping[str, str]) -> None:
+        block = Block([], [manager], texts=texts, place=self._catalog.place())
+        there = self._catalog.find(row.relations)
+        if not row.relations or len(there) < len(row.relations):
+            self._run_up(block, {row.manager: row})
+            return
+        # Somebody was faster; what he left out is restored.
+        views = self._catalog.describe([key for key, each in there.values() if each.is_view])
+        made = {key: (row.manager, relation) for key, relation in views.items()}
+        others = {identity: each for identity, each in there.items() if not each[1].is_view}
+        claims = Claims(block.up, {row.manager: row})
+        self._restore(block, claims, row.relations, made, others)
+        self._settle(block, made, others, claims)
 
-
-def _rows_down(
-    block: Block, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
-) -> Iterator[LedgerRow]:
-    for name in block.names:
-        relations = captured.get(name, ())
-        identities = {relation.identity for relation in relations}
-        # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
-        earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
-        kept = [relation for relation in earlier if relation.identity not in identities]
-        text = rows[name].text if name in rows else ""
-        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations), text)
-
-
-def outline(relation: Relation) -> Relation:
-    """Leave out what only a restore needs."""
-    definition = relation.definition if relation.is_view else ""
-    return replace(relation, definition=definition, items=(), grants=(), columns=())
-
-
-def _losses(block: Block, losses: Mapping[str, str]) -> ViewError:
-    names = ", ".join(map(name_of, block.down or block.up))
-    what = "; ".join(
-        f"{description} (managed by {owner})" if owner else description for description, owner in losses.items()
-    )
-    owner = next((owner for owner in losses.values() if owner), "")
-    hint = (
-        "give it a manager with `uses` (`migrate views adopt` writes one), drop it first, or do without CASCADE in "
-        "down(); what a manager itself creates must be named in its up()"
-    )
-    if owner:
-        hint = f"add what it reads to {owner}.uses"
-    return ViewError(
-        f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
-    )
-
-
-def _committed(method: str, names: Iterable[str]) -> ViewError:
-    return ViewError(
-        f"{method}() of {', '.join(dict.fromkeys(names)) or 'a view manager'} commits by itself",
-        hint=f"no COMMIT in {method}(): the drop and its record must be one transaction",
-    )
+    def _recreate(self, row: LedgerRow) -> None:
+        if not row.relations:
+            raise ViewError(f"{row.manager} never came up and has no stored definition")
+        there = self._catalog.find(row.relations)
+        for relation in row.relations:
+            if relation.identity not in there:
+                self._catalog.recreate(relation)
+        found = self._catalog.find(row.relations)
+        views = self._catalog.describe([key for key, each in found.values() if each.is_view])
+        relations = [views.get(key, each) for key, each in found.values()]
+        self._ledger.write([LedgerRow(row.manager, ViewState.UP, "", tuple(map(outline, relations)), row.text)])

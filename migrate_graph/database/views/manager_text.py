@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ _ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<na
 _MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{_DOTTED}){_END}")
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
 _OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
+# The steps of a function by which it puts texts together.
+_BUILDING = {"BUILD_STRING", "FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "BINARY_OP"}
 _EVENTS = {"select", "insert", "update", "delete"}
 _GRANT = re.compile(r"\b(?:GRANT|REVOKE)\b[^;]*", re.IGNORECASE)
 
@@ -35,7 +38,7 @@ class Named:
         verb: CREATE or DROP.
         kind: VIEW (a materialized one too), FUNCTION (every routine), POLICY …
         name: the bare name, folded.
-        schema: folded; empty when it has none.
+        schema: folded, of the table where it belongs to one; empty when it is not written.
         table: bare name of the table that a policy, rule or trigger belongs to.
         written: the name as the SQL writes it.
     """
@@ -64,12 +67,12 @@ class ManagerText:
     words: frozenset[str] = frozenset()
     texts: tuple[str, ...] = field(default=(), repr=False)
 
-    def names(self, *, kind: str, name: str, schema: str = "", table: str = "") -> bool:
-        """Return whether it creates or drops something of this kind and name."""
+    def names(self, *, kind: str, name: str, schema: str, table: str = "", visible: bool = True) -> bool:
+        """Return whether it creates or drops something of this kind and name; a name alone means what is visible."""
         return any(
             each.kind == kind
             and each.name == name
-            and each.schema in {"", schema}
+            and (each.schema == schema or (visible and not each.schema))
             and (not table or each.table in {"", table})
             for each in self.named
         )
@@ -90,18 +93,18 @@ class ManagerText:
 
 def text_of(kind: type) -> ManagerText:
     """Read a manager's class."""
-    texts = tuple(dict.fromkeys(text.replace("%%", "%") for text in _texts(kind)))
-    return _text(texts)
+    return _text(tuple(dict.fromkeys((text.replace("%%", "%"), goes_on) for text, goes_on in _texts(kind))))
 
 
 @cache
-def _text(texts: tuple[str, ...]) -> ManagerText:
+def _text(found_texts: tuple[tuple[str, bool], ...]) -> ManagerText:
     named: set[Named] = set()
     verbs = complete = 0
-    for text in texts:
+    texts = tuple(text for text, _ in found_texts)
+    for text, goes_on in found_texts:
         for verb in _VERB.finditer(text):
             verbs += 1
-            found = list(_named(verb, text))
+            found = [each for each in _named(verb, text) if not (goes_on and text.endswith(each.written))]
             complete += bool(found)
             named.update(found)
     words = frozenset(bare(text.rpartition(".")[2]) for text in texts if re.fullmatch(rf"\s*{_DOTTED}\s*", text))
@@ -115,16 +118,19 @@ def _named(verb: re.Match[str], text: str) -> Iterator[Named]:
     while match:
         written = match["name"]
         schema, name = parted(written)
-        table = _table_after(text, match.end()) if kind in {"POLICY", "RULE", "TRIGGER"} else ""
+        table = ""
+        if kind in {"POLICY", "RULE", "TRIGGER"}:
+            schema, table = _table_after(text, match.end())
         yield Named(verb["verb"].upper(), kind, bare(name), bare(schema), table, written)
         match = _MORE.match(text, match.end()) if verb["verb"].upper() == "DROP" else None
 
 
-def _table_after(text: str, place: int) -> str:
+def _table_after(text: str, place: int) -> tuple[str, str]:
     match = _OF_TABLE.match(text, place)
     while match and match["name"].lower() in _EVENTS:  # the event of a rule: `ON INSERT TO person`
         match = _OF_TABLE.match(text, match.end())
-    return bare(parted(match["name"])[1]) if match else ""
+    schema, table = parted(match["name"]) if match else ("", "")
+    return schema, bare(table)
 
 
 def parted(written: str) -> tuple[str, str]:
@@ -148,14 +154,15 @@ def names_created(kind: type) -> tuple[str, ...]:
 def speaks_of(kind: type, name: str) -> bool:
     """Return whether `up()` of a manager's class, or a text or function it refers to, names something."""
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-    return any(pattern.search(text) for text in _texts(kind, "up"))
+    return any(pattern.search(text) for text, _ in _texts(kind, "up"))
 
 
-def _texts(kind: type, *methods: str) -> Iterator[str]:
+def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
+    """Yield every text that a manager's class uses, and whether it may be the beginning of a longer one."""
     for base in kind.__mro__:
         # Not its docstring or module: what is told about it is not what it does.
-        values = (value for name, value in vars(base).items() if not name.startswith("__"))
-        yield from _strings([value for value in values if isinstance(value, str | tuple | list | dict)])
+        values = [value for name, value in vars(base).items() if not name.startswith("__")]
+        yield from ((text, False) for value in values for text in _strings(value))
     waiting: list[tuple[Any, dict[str, Any]]] = [
         (getattr(kind, method, None), {}) for method in methods or ("up", "down")
     ]
@@ -166,15 +173,23 @@ def _texts(kind: type, *methods: str) -> Iterator[str]:
             continue
         seen.add(id(value))
         if isinstance(value, FunctionType):
-            # Not its docstring either.
-            consts = [const for const in value.__code__.co_consts if const is not value.__doc__]
-            waiting += [(const, value.__globals__) for const in consts if isinstance(const, str | tuple | CodeType)]
-            waiting += [(value.__globals__.get(name), {}) for name in value.__code__.co_names]
+            waiting.append((value.__code__, value.__globals__))
         elif isinstance(value, CodeType):
-            waiting += [(const, scope) for const in value.co_consts if isinstance(const, str | tuple | CodeType)]
+            goes_on = any(step.opname in _BUILDING for step in dis.get_instructions(value))
+            yield from ((text, goes_on) for const in _consts(value) for text in _strings(const))
+            waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
         else:
-            yield from _strings(value)
+            yield from ((text, False) for text in _strings(value))
+
+
+def _consts(code: CodeType) -> Iterator[Any]:
+    """Yield the constants of a function, without its docstring."""
+    has_docstring = code.co_consts and isinstance(code.co_consts[0], str) and code.co_name != "<lambda>"
+    loaded = {step.argval for step in dis.get_instructions(code) if isinstance(step.argval, str)}
+    for place, const in enumerate(code.co_consts):
+        if not (place == 0 and has_docstring and const not in loaded):
+            yield const
 
 
 def _strings(value: Any, depth: int = 3) -> Iterator[str]:

@@ -40,9 +40,9 @@ def view_presences(
     """
     known = {name: row for name, row in rows.items() if name in managers}
     written = {name: names_created(kind) for name, kind in managers.items() if name not in rows}
-    there = catalog.find([relation.identity for row in known.values() for relation in row.relations])
-    now = {relation.identity: relation for relation in catalog.describe(there.values()).values()}
-    found = catalog.find([each for names in written.values() for each in names])
+    there = catalog.find([relation for row in known.values() for relation in row.relations])
+    now = {relation.identity: relation for relation in catalog.describe([key for key, _ in there.values()]).values()}
+    found = catalog.find([Relation(each, each, "VIEW") for names in written.values() for each in names])
     return {name: _presence(row, now) for name, row in known.items()} | {
         name: ViewPresence(names, missing=tuple(each for each in names if each not in found))
         for name, names in written.items()

@@ -1,0 +1,143 @@
+"""One open block of views: what is in it, whose is what went, and what the view ledger is told of that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from migrate_graph.core.events import Observer, ignore_events
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.catalog import Key, Manager, Observation, Reached
+from migrate_graph.database.views.claims import Claims, name_of
+from migrate_graph.errors import ViewError
+
+
+@dataclass(slots=True)
+class Block:
+    """One open `with V(db)`: what this block itself took down and brings up."""
+
+    down: list[Manager]
+    up: list[Manager]
+    migration: str = ""
+    observer: Observer = ignore_events
+    texts: Mapping[str, str] = field(default_factory=dict)
+    before: Observation = field(default_factory=Observation)
+    place: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its managers."""
+        return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
+
+
+@dataclass(slots=True)
+class Gone:
+    """What went in one pass, sorted by whose it is.
+
+    Attributes:
+        captured: what is a manager's, by its name, in order of creation.
+        lost: what is nobody's.
+        unread: what must be read before it goes: the pass is undone.
+    """
+
+    captured: dict[str, list[Relation]] = field(default_factory=dict)
+    lost: list[Relation] = field(default_factory=list)
+    unread: set[Key] = field(default_factory=set)
+
+
+def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, ignored: bool) -> Gone:
+    """Find out whose everything is that went.
+
+    Args:
+        steps: what went, with the manager whose `down()` it went in, where that is known.
+        before: what was there.
+        claims: of the managers of the block.
+        ignored: what was not there before came and went, and is nobody's loss.
+    """
+    gone = Gone()
+    reached = before.reached
+    tops = {key: _top(key, reached, steps) for key in reached}
+    along = {
+        tops[key]
+        for key, each in reached.items()
+        if any(tops.get(on, on) in steps for on in each.reasons if tops.get(on, on) != tops[key])
+    }
+    for key in sorted(steps, key=_by_age):
+        thing = before.relations.get(key) or (reached[key].thing if key in reached else None)
+        if thing is None:
+            if not ignored:
+                gone.unread.add(key)
+            continue
+        if tops.get(key, key) != key:
+            continue  # it is a part of something that went too
+        owner = claims.owner(thing, before=before, key=key) or (steps[key] if key not in along else "")
+        suspect = "" if owner else claims.suspect(thing, steps[key])
+        if not owner and key not in along and not steps[key]:
+            gone.unread.add(key)  # somebody dropped it by itself: the next pass looks who
+        elif not owner and not suspect:
+            gone.lost.append(thing)
+        elif thing.is_view and key not in before.relations:
+            gone.unread.add(key)
+        else:
+            gone.captured.setdefault(owner or suspect, []).append(replace(thing, certain=bool(owner)))
+    return gone
+
+
+def _by_age(key: Key) -> tuple[int, str]:
+    return (0, key) if isinstance(key, str) else (key[1], "")
+
+
+def _top(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
+    """Return the outermost thing that something is a part of, as far as that is gone as well."""
+    seen = {key}
+    while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
+        seen.add(whole)
+        key = whole
+    return key
+
+
+def rows_down(
+    block: Block, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
+) -> Iterator[LedgerRow]:
+    """Yield the rows of a block that is down."""
+    for name in block.names:
+        relations = captured.get(name, ())
+        identities = {relation.identity for relation in relations}
+        # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
+        earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
+        kept = [relation for relation in earlier if relation.identity not in identities]
+        text = rows[name].text if name in rows else ""
+        yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations), text)
+
+
+def outline(relation: Relation) -> Relation:
+    """Leave out what only a restore needs."""
+    definition = relation.definition if relation.is_view else ""
+    return replace(relation, definition=definition, items=(), grants=(), columns=())
+
+
+def losses_error(block: Block, losses: Mapping[str, str]) -> ViewError:
+    """Return the refusal that names what would be lost, with the manager of each where there is one."""
+    names = ", ".join(map(name_of, block.down or block.up))
+    what = "; ".join(
+        f"{description} (managed by {owner})" if owner else description for description, owner in losses.items()
+    )
+    owner = next((owner for owner in losses.values() if owner), "")
+    hint = (
+        "give it a manager with `uses` (`migrate views adopt` writes one), drop it first, or do without CASCADE in "
+        "down(); what a manager itself creates must be named in its up()"
+    )
+    if owner:
+        hint = f"add what it reads to {owner}.uses"
+    return ViewError(
+        f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
+    )
+
+
+def committed_error(method: str, names: Iterable[str]) -> ViewError:
+    """Return the refusal of an `up()` or `down()` with a COMMIT in it."""
+    return ViewError(
+        f"{method}() of {', '.join(dict.fromkeys(names)) or 'a view manager'} commits by itself",
+        hint=f"no COMMIT in {method}(): the drop and its record must be one transaction",
+    )

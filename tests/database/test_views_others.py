@@ -1,0 +1,436 @@
+"""Views in a database that others use: a block reads, locks and changes only what is its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import pytest
+from catalog_probe import difference, probe
+from view_stand import SHOP, PostgresStand, kept
+
+from migrate_graph.core.events import Warned
+from migrate_graph.errors import ViewError
+
+pytestmark = pytest.mark.postgres
+
+BYSTANDERS = 2_000
+MANY = """
+CREATE TABLE crowd (id int, note text);
+DO $$ BEGIN FOR i IN 1..{count} LOOP EXECUTE format('CREATE VIEW crowd_%s AS SELECT id, note FROM crowd WHERE id > %s', i, i); END LOOP; END $$;
+"""
+
+
+@pytest.fixture
+def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
+    stand = PostgresStand(postgres_admin_uri)
+    yield stand
+    stand.connection.close()
+
+
+class Other:
+    """Another session."""
+
+    def __init__(self, uri: str) -> None:
+        self.connection = psycopg2.connect(uri, options="-c lock_timeout=5000")
+
+    def __call__(self, *statements: str) -> list[Any]:
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def other(postgres_admin_uri: str) -> Iterator[Other]:
+    other = Other(postgres_admin_uri)
+    yield other
+    other.connection.close()
+
+
+def catalog_queries(stand: PostgresStand) -> list[str]:
+    """Count from now on the statements of the keeper that ask the catalogs."""
+    asked: list[str] = []
+    catalog = stand.catalog
+    plain = catalog.run
+
+    def counted(statement: str, parameters: Any = None) -> Any:
+        if "pg_catalog.pg_" in statement:
+            asked.append(statement)
+        return plain(statement, parameters)
+
+    catalog.run = counted
+    return asked
+
+
+def layers(stand: PostgresStand, count: int, *, dressed: bool) -> list[Any]:
+    """Make a chain of views with something to restore, and their managers."""
+    stand(SHOP)
+    managers, below = [], "orders"
+    for number in range(count):
+        name = f"chain_{number}"
+        managers.append(
+            stand.manager(name.title(), up=f"CREATE VIEW {name} AS SELECT id FROM {below}", down=f"DROP VIEW {name}")
+        )
+        stand(managers[-1].statement_up)
+        if dressed:
+            stand(f"COMMENT ON VIEW {name} IS 'number {number}'", f"GRANT SELECT ON {name} TO reader")
+        below = name
+    stand.connection.commit()
+    return managers
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_block_asks_the_catalogs_ten_times_at_most(stand: PostgresStand, roles: tuple[str, ...], count: int) -> None:
+    managers = layers(stand, count, dressed=True)
+    stand("CREATE FUNCTION of_last(chain_0) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    managers[0].__class__.statement_up += "; CREATE FUNCTION of_last(chain_0) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    managers[0].__class__.statement_down = "DROP FUNCTION of_last(chain_0); DROP VIEW chain_0"
+    before = probe(stand.connection.cursor())
+    for _ in range(2):  # the second time the view ledger knows them
+        asked = catalog_queries(stand)
+        kept(stand, managers[::-1], managers)
+        assert 4 <= len(asked) <= 10
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def locks(other: Other, stand: PostgresStand) -> set[str]:
+    """Return the relations of users that the migration's session has locked, however lightly."""
+    pid = stand.connection.info.backend_pid
+    rows = other(
+        "SELECT DISTINCT c.relname::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+        f"WHERE l.pid = {pid} AND c.oid >= 16384 AND c.relnamespace = 'public'::regnamespace"
+    )
+    other.connection.rollback()
+    return {name for (name,) in rows}
+
+
+def test_two_thousand_bystanders_are_neither_read_nor_locked(stand: PostgresStand, other: Other) -> None:
+    [base] = layers(stand, 1, dressed=False)
+    stand(MANY.format(count=BYSTANDERS), "CREATE MATERIALIZED VIEW crowd_held AS SELECT id FROM crowd")
+    stand("CREATE TABLE crowd_table (id int)", "CREATE VIEW crowd_reader AS SELECT id FROM crowd_table")
+    stand.connection.commit()
+    # Others hold what they hold: a REFRESH of one view, an ALTER of another's table.
+    other("REFRESH MATERIALIZED VIEW crowd_held", "ALTER TABLE crowd_table ADD COLUMN more int")
+    asked = catalog_queries(stand)
+    stand.keeper.take_down([base], [base], migration="m")
+    reading = Other(stand.uri)
+    assert {name for name in locks(reading, stand) if name.startswith("crowd")} == set()
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    assert {name for name in locks(reading, stand) if name.startswith("crowd")} == set()
+    reading.connection.close()
+    assert len(asked) <= 10
+    stand.connection.commit()
+    other.connection.rollback()
+
+
+def test_many_blocks_of_one_migration_each_cost_the_same(stand: PostgresStand) -> None:
+    stand(SHOP)
+    managers = [
+        stand.manager(f"Each{number}", up=f"CREATE VIEW each{number} AS SELECT id FROM orders") for number in range(20)
+    ]
+    stand(*(manager.statement_up for manager in managers))
+    stand.connection.commit()
+    kept(stand, managers[:1], managers[:1])  # finds the view ledger, once
+    asked = catalog_queries(stand)
+    costs = []
+    for manager in managers:
+        asked.clear()
+        stand.keeper.take_down([manager], [manager], migration="m")
+        costs.append(len(asked))
+    assert len(set(costs)) == 1
+    costs.clear()
+    for _ in managers:
+        asked.clear()
+        stand.keeper.bring_up()
+        costs.append(len(asked))
+    assert len(set(costs)) == 1
+    stand.keeper.check_complete()
+
+
+def test_what_others_create_and_drop_meanwhile_is_theirs(stand: PostgresStand, other: Other) -> None:
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders", "CREATE VIEW theirs AS SELECT 1 AS one")
+    stand(
+        "CREATE TABLE their_table (id int)", "CREATE FUNCTION their_function() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    stand.connection.commit()
+    other.connection.autocommit = True
+    v = stand.manager("V", up="CREATE VIEW v AS SELECT id FROM orders")
+    plain_down, plain_up = type(v).down, type(v).up
+
+    def down(self: Any) -> None:
+        other("CREATE TEMP TABLE work_1 AS SELECT 1 AS one", "DROP VIEW theirs", "DROP TABLE their_table")
+        plain_down(self)
+        other(
+            "DROP FUNCTION their_function()", "CREATE TABLE their_other (id int)", "CREATE VIEW their_view AS SELECT 1"
+        )
+
+    def up(self: Any) -> None:
+        other("DROP TABLE work_1", "CREATE TEMP TABLE work_2 AS SELECT 1 AS one", "CREATE VIEW their_late AS SELECT 1")
+        plain_up(self)
+        other("DROP TABLE their_other", "DROP VIEW their_view", "CREATE MATERIALIZED VIEW their_last AS SELECT 1")
+
+    type(v).down, type(v).up = down, up
+    stand.keeper.take_down([v], [v], migration="m")
+    recorded = "SELECT manager, state, relations::json->'relations' FROM ewh_implemented_features_views"
+    [(_, state, relations)] = stand(recorded)
+    assert (state, [each["identity"] for each in relations]) == ("down", ["public.v"])
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    [(_, state, relations)] = stand(recorded)
+    assert (state, [each["identity"] for each in relations]) == ("up", ["public.v"])
+    assert not [event for event in stand.events if isinstance(event, Warned)]
+
+
+def test_temporary_tables_of_the_manager_itself_are_nobodys_loss(stand: PostgresStand) -> None:
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders")
+    stand.connection.commit()
+    v = stand.manager(
+        "V",
+        up="CREATE TEMP TABLE work AS SELECT 1 AS one; CREATE VIEW v AS SELECT id FROM orders; DROP TABLE work",
+        down="CREATE TEMP TABLE work AS SELECT 1 AS one; DROP TABLE work; DROP VIEW v",
+    )
+    before = probe(stand.connection.cursor())
+    kept(stand, [v], [v])
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def test_a_row_that_cannot_be_repaired_keeps_no_other_from_it(stand: PostgresStand) -> None:
+    stand(SHOP, "CREATE VIEW a AS SELECT id FROM orders", "CREATE VIEW b AS SELECT id FROM a")
+    a = stand.manager("A", up="CREATE VIEW a AS SELECT id FROM orders")
+    b = stand.manager("B", up="CREATE VIEW b AS SELECT id FROM a")
+    stand.keeper.take_down([b, a], [a, b], migration="m")
+    stand(
+        "INSERT INTO ewh_implemented_features_views SELECT 'Empty', 'down', 'm', '{\"relations\": []}', now()",
+        'UPDATE ewh_implemented_features_views SET relations = replace(relations, \'"definition": "CREATE\', \'"definition": "\') '
+        "WHERE manager = 'A' AND false",
+    )
+    stand.connection.commit()
+    stand.reconnect()
+    left = stand.keeper.repair([], declared=set())
+    assert [each.manager for each in left] == ["Empty"]
+    assert stand("SELECT count(*) FROM b") == [(50,)]
+
+
+# -- losses -----------------------------------------------------------------------------------------------------------
+
+# What a DROP … CASCADE of `my_teams` takes along; each with what the refusal names.
+LOSSES = {
+    "restrictive policy": (
+        "CREATE POLICY my_team_only ON member AS RESTRICTIVE USING (team IN (SELECT team FROM my_teams))",
+        "policy my_team_only ON public.member",
+    ),
+    "rule on a table": (
+        "CREATE RULE also AS ON DELETE TO member DO ALSO SELECT * FROM my_teams",
+        "rule also ON public.member",
+    ),
+    "function of the row type": (
+        "CREATE FUNCTION stranger(my_teams) RETURNS int LANGUAGE sql AS $$ SELECT 1 $$",
+        "function public.stranger(public.my_teams)",
+    ),
+    "procedure": (
+        "CREATE PROCEDURE stranger(my_teams) LANGUAGE sql AS $$ SELECT 1 $$",
+        "procedure public.stranger(public.my_teams)",
+    ),
+    "domain": ("CREATE DOMAIN several AS my_teams[]", "public.several"),
+    "column": ("ALTER TABLE vault ADD COLUMN chosen my_teams", "public.vault.chosen"),
+    "view named like a column": ('CREATE VIEW "login" AS SELECT team FROM my_teams', "view public.login"),
+    "view of another schema": (
+        "CREATE SCHEMA elsewhere; CREATE VIEW elsewhere.my_teams AS SELECT team FROM my_teams",
+        "view elsewhere.my_teams",
+    ),
+    "what reads a function of it": (
+        ("CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
+        "CREATE POLICY by_function ON vault USING (stranger(NULL::my_teams) = 'x')"),
+        "policy by_function ON public.vault",
+    ),
+    "default of a column": (
+        ("CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
+        "ALTER TABLE vault ADD COLUMN team text DEFAULT stranger(NULL)"),
+        "public.vault.team",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_a_cascade_takes_nothing_that_is_nobodys(stand: PostgresStand, what: str) -> None:
+    statement, named = LOSSES[what]
+    up = "CREATE VIEW my_teams AS SELECT team FROM member WHERE login = current_user"
+    stand(SHOP, "CREATE TABLE member (login name, team varchar(20))", up, statement)
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    teams = stand.manager("MyTeams", up=up, down="DROP VIEW IF EXISTS my_teams CASCADE")
+    for _ in range(2):
+        with pytest.raises(ViewError) as caught:
+            stand.keeper.take_down([teams], [teams], migration="widen")
+        assert named in caught.value.message
+        assert "MyTeams" in caught.value.message
+        assert difference(before, probe(stand.connection.cursor())) == []
+        assert stand.down_now() == []
+
+
+def test_a_cascade_in_up_takes_nothing_either(stand: PostgresStand) -> None:
+    up = "DROP VIEW IF EXISTS v CASCADE; CREATE VIEW v AS SELECT id FROM orders"
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders", "CREATE POLICY p ON vault USING (id IN (SELECT id FROM v))")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    v = stand.manager("V", up=up, down="SELECT 1")
+    stand.keeper.take_down([v], [v], migration="m")
+    with pytest.raises(ViewError, match=r"policy p ON public\.vault"):
+        stand.keeper.bring_up()
+    stand.connection.rollback()
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def test_a_manager_that_drops_in_up_loses_nothing(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    up = "DROP VIEW IF EXISTS v; CREATE VIEW v AS SELECT id FROM orders"
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders", "GRANT SELECT ON v TO reader", "COMMENT ON VIEW v IS 'kept'")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    v = stand.manager("V", up=up, down="SELECT 1")
+    kept(stand, [v], [v])
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+# -- managers of functions, policies and rules --------------------------------------------------------------------------
+
+CARDS = "CREATE VIEW cards AS SELECT id, note AS name FROM orders"
+INITIALS = "CREATE FUNCTION initials(c cards) RETURNS text LANGUAGE sql AS $$ SELECT left(c.name, 1) $$"
+KNOWN = "CREATE POLICY known ON vault USING (id IN (SELECT id FROM cards))"
+HEARD = "CREATE RULE heard AS ON DELETE TO vault DO ALSO SELECT * FROM cards"
+
+
+def over_cards(stand: PostgresStand) -> list[Any]:
+    stand(SHOP, CARDS, INITIALS, KNOWN, HEARD)
+    stand(
+        "REVOKE EXECUTE ON FUNCTION initials(cards) FROM PUBLIC",
+        "GRANT EXECUTE ON FUNCTION initials(cards) TO clerk WITH GRANT OPTION",
+        "GRANT CREATE ON SCHEMA public TO keeper",
+        "ALTER FUNCTION initials(cards) OWNER TO keeper",
+        "ALTER FUNCTION initials(cards) SET search_path = public, pg_temp",
+        "COMMENT ON FUNCTION initials(cards) IS 'as <kind> says'",
+        "COMMENT ON POLICY known ON vault IS 'whom we know'",
+        "COMMENT ON RULE heard ON vault IS 'listen'",
+    )
+    stand.connection.commit()
+    return [
+        stand.manager("Cards", up=CARDS),
+        stand.manager("Initials", up=INITIALS, down="DROP FUNCTION IF EXISTS initials(cards)"),
+        stand.manager("Known", up=KNOWN, down="DROP POLICY IF EXISTS known ON vault"),
+        stand.manager("Heard", up=HEARD, down="DROP RULE IF EXISTS heard ON vault"),
+    ]
+
+
+def function_privileges(stand: PostgresStand) -> list[Any]:
+    return stand(
+        "SELECT proname::text, proacl::text, proowner::regrole::text, proconfig FROM pg_proc WHERE oid >= 16384 ORDER BY 1"
+    )
+
+
+def test_functions_policies_and_rules_over_a_view_come_back_as_they_were(
+    stand: PostgresStand, roles: tuple[str, ...]
+) -> None:
+    managers = over_cards(stand)
+    before, privileges = probe(stand.connection.cursor()), function_privileges(stand)
+    for _ in range(2):
+        kept(stand, managers[::-1], managers)
+        assert difference(before, probe(stand.connection.cursor())) == []
+        assert function_privileges(stand) == privileges
+    assert not [event for event in stand.events if isinstance(event, Warned)]
+
+
+@pytest.mark.parametrize("alone", [1, 2, 3])
+def test_each_of_them_alone_comes_back_too(stand: PostgresStand, roles: tuple[str, ...], alone: int) -> None:
+    manager = over_cards(stand)[alone]
+    before, privileges = probe(stand.connection.cursor()), function_privileges(stand)
+    kept(stand, [manager], [manager])
+    assert difference(before, probe(stand.connection.cursor())) == []
+    assert function_privileges(stand) == privileges
+    assert len(stand.calls) == 2
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_what_a_manager_drops_must_be_there_again(stand: PostgresStand, roles: tuple[str, ...], lost: int) -> None:
+    managers = over_cards(stand)
+    before = probe(stand.connection.cursor())
+    managers[lost].__class__.statement_up = "SELECT 1"
+    stand.keeper.take_down(managers[::-1], managers, migration="m")
+    named = [
+        "",
+        r"function public\.initials\(public\.cards\)",
+        r"policy known ON public\.vault",
+        r"rule heard ON public\.vault",
+    ]
+    with pytest.raises(ViewError, match=named[lost]):
+        stand.keeper.bring_up()
+    stand.connection.rollback()
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def test_after_a_crash_they_come_back_as_well(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    managers = over_cards(stand)
+    before, privileges = probe(stand.connection.cursor()), function_privileges(stand)
+    for living in (managers, []):  # by their managers, and from what is stored
+        stand.keeper.take_down(managers[::-1], managers, migration="m")
+        stand.connection.commit()
+        stand.reconnect()
+        assert stand.down_now() == ["Cards", "Heard", "Initials", "Known"]
+        assert stand.keeper.repair(living, declared={type(each).__name__ for each in living}) == ()
+        stand.connection.commit()
+        assert difference(before, probe(stand.connection.cursor())) == []
+        assert function_privileges(stand) == privileges
+
+
+def test_a_manager_whose_sql_is_put_together_loses_nothing(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    stand(SHOP, "CREATE VIEW part_0 AS SELECT id FROM orders", "CREATE VIEW part_1 AS SELECT id FROM part_0")
+    stand("CREATE VIEW stranger AS SELECT id FROM part_1", "GRANT SELECT ON part_1 TO reader")
+    stand.connection.commit()
+
+    class Parts:
+        def up(self) -> None:
+            for number in range(2):
+                below = f"part_{number - 1}" if number else "orders"
+                stand(f"CREATE VIEW part_{number} AS SELECT id FROM {below}")
+
+        def down(self) -> None:
+            for number in (1, 0):
+                stand(f"DROP VIEW IF EXISTS part_{number}" + " CASCADE" * cascade)
+
+    before = probe(stand.connection.cursor())
+    cascade = True
+    manager: Any = Parts()
+    with pytest.raises(ViewError, match=r"view public\.stranger"):
+        kept(stand, [manager], [manager])
+    stand.connection.rollback()
+    assert difference(before, probe(stand.connection.cursor())) == []
+    stand("DROP VIEW stranger")
+    stand.connection.commit()
+    stand.keeper._blocks.clear()
+    before = probe(stand.connection.cursor())
+    cascade = False
+    for _ in range(2):
+        kept(stand, [manager], [manager])
+        assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def test_a_waiting_session_is_not_waited_for(stand: PostgresStand, other: Other) -> None:
+    """Somebody drops a function of the row type while we look: then nothing of ours is lost."""
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders", "CREATE FUNCTION f(v) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    stand.connection.commit()
+    v = stand.manager("V", up="CREATE VIEW v AS SELECT id FROM orders")
+    plain = type(v).down
+    done = threading.Event()
+
+    def down(self: Any) -> None:
+        other("DROP FUNCTION f(v)")
+        other.connection.commit()
+        done.set()
+        plain(self)
+
+    type(v).down = down
+    kept(stand, [v], [v])
+    assert done.is_set()
