@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
@@ -98,6 +98,13 @@ class Relation:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Relation:
         """Read back what `to_json` gave."""
-        items = tuple(Item(**{**item, "columns": tuple(item["columns"])}) for item in value["items"])
+        items = tuple(_item(item) for item in value["items"])
         grants = tuple(Grant(**grant) for grant in value["grants"])
         return cls(**{**value, "columns": tuple(value["columns"]), "items": items, "grants": grants})
+
+
+def _item(value: Mapping[str, Any]) -> Item:
+    item = Item(**{**value, "columns": tuple(value["columns"])})
+    # As 0.1.0 stored it: a mark stood for the kind, always before whatever others have written.
+    head, mark, rest = item.sql.partition(" <kind> ")
+    return replace(item, head=head, sql=rest) if mark and "head" not in value and "'" not in head else item

@@ -244,13 +244,17 @@ LOSSES = {
         "view elsewhere.my_teams",
     ),
     "what reads a function of it": (
-        ("CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
-        "CREATE POLICY by_function ON vault USING (stranger(NULL::my_teams) = 'x')"),
+        (
+            "CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
+            "CREATE POLICY by_function ON vault USING (stranger(NULL::my_teams) = 'x')"
+        ),
         "policy by_function ON public.vault",
     ),
     "default of a column": (
-        ("CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
-        "ALTER TABLE vault ADD COLUMN team text DEFAULT stranger(NULL)"),
+        (
+            "CREATE FUNCTION stranger(my_teams) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$; "
+            "ALTER TABLE vault ADD COLUMN team text DEFAULT stranger(NULL)"
+        ),
         "public.vault.team",
     ),
 }
