@@ -127,7 +127,8 @@ _THING = f"""
     FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (  -- of what is not there, old servers raise an error
         SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) THEN o.classid END, o.objid, o.objsubid) x
     WHERE x.type IS NOT NULL AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0)
-        AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_policy'::regclass, 'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
+        AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_policy'::regclass,
+            'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
 """
 
 # Whoever drops something holds an exclusive lock on it until his transaction ends, so its own locks tell what this one has unmade,
