@@ -39,6 +39,7 @@ from migrate_graph.messages import counted
 from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Selection, assess
 from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.plan import make_plan
 from migrate_graph.workflow.project import Project, Reading
 
@@ -307,11 +308,8 @@ def _restore(
 
     relations = backend.user_relations()
     if relations:
-        raise RestoreError(
-            f"{backend.label} is not empty ({len(relations)} relations, e.g. {', '.join(relations[:3])}), "
-            f"but the table {config.migrate_table} is missing",
-            hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
-        )
+        message, hint = refusal(backend.label, relations, config.migrate_table)
+        raise RestoreError(message, hint=hint)
     found = backup or _configured_backup(config)
     if found is None:
         return None

@@ -34,13 +34,16 @@ def make_plan(project: Project, reading: Reading, *, selection: Selection | None
     return assess(project, reading, selection=selection).planned
 
 
-def exit_code_of(plan: Plan, *, asks: bool = False) -> int:
+def exit_code_of(found: Assessment, *, asks: bool = False) -> int:
     """Return what `plan` ends with.
 
     Args:
-        plan: what would run.
+        found: what would run.
         asks: `--check` was given: anything that is pending has a code of its own.
     """
+    if found.reading.lived_before:
+        return ExitCode.RESTORE  # as `apply` will
+    plan = found.planned
     if plan.undecided:
         return ExitCode.DECISION_NEEDED
     return ExitCode.PENDING if asks and (plan.steps or plan.blocked) else ExitCode.OK

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migrate_graph.config import Config
-    from migrate_graph.database import Settings
+    from migrate_graph.database import Backend, Settings
     from migrate_graph.database.views.presence import ViewPresence
 
 READING_WAIT = 10.0
@@ -68,6 +68,7 @@ class Reading:
         database: its label, redacted; empty without one.
         note: why the history is empty although one may have expected more; empty when it was read.
         lock_holder: who is at work on it just now.
+        lived_before: it holds relations and no ledger, so that `apply` refuses it.
         presences: what has become of the relations of each view manager, where that is known.
     """
 
@@ -75,6 +76,7 @@ class Reading:
     database: str = ""
     note: str = ""
     lock_holder: LockHolder | None = None
+    lived_before: bool = False
     presences: Mapping[str, ViewPresence] = field(default_factory=dict)
 
     @property
@@ -178,7 +180,7 @@ def read_history(
     wait = min(config.connect_wait, READING_WAIT)
     with open_backend(database_settings(config, connect_wait=wait), observer=observer) as backend:
         if not backend.has_ledger():
-            return Reading(database=backend.label, note="nothing was ever applied to it")
+            return _without_ledger(backend, config)
         history = backend.read_history()
         holder = backend.lock_holder() if closely is not None or history.is_unfinished else None
         if history.is_unfinished and holder is None:
@@ -189,6 +191,17 @@ def read_history(
             lock_holder=holder,
             presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
         )
+
+
+def _without_ledger(backend: Backend, config: Config) -> Reading:
+    """Return what a database without a ledger says: new, or alive and refused until its ledger is begun."""
+    relations = backend.user_relations()
+    if not relations:
+        return Reading(database=backend.label, note="nothing was ever applied to it")
+    from migrate_graph.workflow.no_ledger import refusal
+
+    message, hint = refusal(backend.label, relations, config.migrate_table)
+    return Reading(database=backend.label, note=f"migrate apply would refuse: {message}; {hint}", lived_before=True)
 
 
 def require_name(project: Project, name: str) -> str:

@@ -28,6 +28,7 @@ RUN = {
     "README.md": None,
     "docs/index.md": None,
     "docs/writing-migrations.md": None,
+    "docs/existing-database.md": None,
     "docs/graph.md": SHOP,
     "docs/views.md": None,
     "docs/moving-from-edwh-migrate.md": None,

@@ -92,7 +92,7 @@ def plan(
     if graph is not None:
         drawn.write(session, planned, graph)  # what is refused is drawn as well: the picture shows why
     planned.refuse_errors(doing="plan")
-    code = exit_code_of(planned.planned, asks=check)
+    code = exit_code_of(planned, asks=check)
     _show_plan(session, planned, chosen, output=output, drawn=drawn, code=code)
     raise typer.Exit(code)
 

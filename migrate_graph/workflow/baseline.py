@@ -1,0 +1,144 @@
+"""Baseline: begin the ledger of a database that lived before, with what is there already recorded as applied."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Observer
+from migrate_graph.database import open_backend
+from migrate_graph.errors import ConfigError, UsageError
+from migrate_graph.loader.created import relations_created
+from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.no_ledger import ledgers_among, without_schema
+from migrate_graph.workflow.project import READING_WAIT, Project, database_settings, unknown_name
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Backend
+
+
+class Evidence(StrEnum):
+    """What the database tells of a migration that nobody recorded."""
+
+    THERE = "there"
+    """Everything that it creates exists."""
+    MISSING = "missing"
+    """Something that it creates does not exist."""
+    UNKNOWN = "unknown"
+    """It creates nothing that its text names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One migration, before it is recorded.
+
+    Attributes:
+        name: of the migration.
+        evidence: what the database tells.
+        exists: what it creates and is there.
+        missing: what it creates and is not there.
+        recorded: it will be recorded as applied.
+        asked: it was asked for, or is proposed; one that is recorded and was not, is required by one that was.
+    """
+
+    name: str
+    evidence: Evidence
+    exists: tuple[str, ...]
+    missing: tuple[str, ...]
+    recorded: bool
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a baseline would record.
+
+    Attributes:
+        entries: every declared migration, in the order of the run.
+        database: its label, without secrets.
+        relations: what the database holds.
+        proposed: nobody said what to record; it is what the names of tables tell.
+    """
+
+    entries: tuple[Entry, ...]
+    database: str
+    relations: tuple[str, ...]
+    proposed: bool
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names that will be recorded as applied, in order."""
+        return tuple(entry.name for entry in self.entries if entry.recorded)
+
+    @property
+    def elsewhere(self) -> tuple[tuple[str, str], ...]:
+        """Tables in which a tool remembers migrations already, each with the tool."""
+        return ledgers_among(self.relations)
+
+
+def survey(project: Project, asked: frozenset[str] | None, observer: Observer) -> Baseline:
+    """Return what a baseline would record; nothing is written.
+
+    Args:
+        project: what is declared.
+        asked: names of the migrations that are there already; none of them only begins the ledger; None asks for a proposal.
+        observer: told while the database is waited for.
+
+    Raises:
+        UsageError: the database has a ledger, or nothing is called so.
+    """
+    config = project.config
+    if not config.has_database:
+        hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+        raise ConfigError("no database is configured", hint=hint)
+    settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
+    with open_backend(settings, observer=observer) as backend:
+        return _baseline(project, backend, asked)
+
+
+def record(project: Project, asked: frozenset[str], reason: str, observer: Observer) -> Baseline:
+    """Begin the ledger, and record what is there already.
+
+    Raises:
+        UsageError: the database got a ledger meanwhile.
+    """
+    with locked(project.config, observer) as (backend, _, _):
+        baseline = _baseline(project, backend, asked)
+        backend.prepare()
+        backend.preflight(baseline.recorded)
+        if baseline.recorded:
+            backend.mark(baseline.recorded, installed=True, reason=reason, run=str(uuid.uuid4()))
+        return baseline
+
+
+def _baseline(project: Project, backend: Backend, asked: frozenset[str] | None) -> Baseline:
+    if backend.has_ledger():
+        raise UsageError(
+            f"{backend.label} has its ledger already: {project.config.migrate_table}",
+            hint="migrate mark NAME --installed records one more; migrate status shows what is recorded",
+        )
+    relations = tuple(backend.user_relations())
+    known = {without_schema(relation).casefold() for relation in relations}
+    graph = project.graph
+    order = graph.order(project.ordering)
+    seen = {name: _evidence(project, name, known) for name in order}
+    for name in sorted(asked or ()):
+        if name not in graph.migrations:
+            raise unknown_name(project, name)
+    proposed = asked is None
+    if asked is None:
+        asked = frozenset(name for name, (evidence, _, _) in seen.items() if evidence is Evidence.THERE)
+    recorded = asked.union(*(graph.ancestors(name) for name in asked))
+    entries = (Entry(name, *seen[name], recorded=name in recorded, asked=name in asked) for name in order)
+    return Baseline(tuple(entries), backend.label, relations, proposed)
+
+
+def _evidence(project: Project, name: str, known: set[str]) -> tuple[Evidence, tuple[str, ...], tuple[str, ...]]:
+    """Compare what a migration creates with what there is; capitals are not compared, SQLite does not either."""
+    created = relations_created(project.graph.migrations[name].function)
+    exists = tuple(sorted(each for each in created if each.casefold() in known))
+    missing = tuple(sorted(created.difference(exists)))
+    evidence = Evidence.MISSING if missing else Evidence.THERE if exists else Evidence.UNKNOWN
+    return evidence, exists, missing

@@ -1,0 +1,75 @@
+"""A database that holds relations and no ledger of ours: which tool remembers its migrations, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from migrate_graph.messages import counted
+
+DEFAULT_LEDGER = "ewh_implemented_features"
+"""What the ledger is called unless `migrate_table` says otherwise."""
+LEDGERS_OF_OTHERS = {
+    "alembic_version": "Alembic",
+    "django_migrations": "Django",
+    "typedal_implemented_features": "TypeDAL",
+    "_yoyo_migration": "yoyo",
+    "flyway_schema_history": "Flyway",
+    "databasechangelog": "Liquibase",
+    "schema_migrations": "Rails, dbmate or golang-migrate",
+    "goose_db_version": "goose",
+    "_sqlx_migrations": "sqlx",
+    "_prisma_migrations": "Prisma",
+    "knex_migrations": "Knex",
+    "atlas_schema_revisions": "Atlas",
+    DEFAULT_LEDGER: "edwh-migrate",
+}
+"""The tables in which tools remember their migrations: in a database without a ledger of ours one of them tells a lot."""
+_OWN_SHAPE = frozenset({"TypeDAL", "edwh-migrate"})
+
+
+def ledgers_among(relations: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the relations in which a tool keeps its migrations, each with the name of the tool."""
+    found = ((relation, LEDGERS_OF_OTHERS.get(without_schema(relation))) for relation in relations)
+    return tuple((relation, tool) for relation, tool in found if tool)
+
+
+def advice(elsewhere: Sequence[tuple[str, str]]) -> str:
+    """Return what to do about ledgers that stand elsewhere; empty without any."""
+    told = []
+    for relation, tool in elsewhere:
+        if tool in _OWN_SHAPE:
+            told.append(f"{relation} is a ledger of {tool}: to go on with it, set {_settings_for(relation)}")
+        else:
+            told.append(f"{relation} is the ledger of {tool}: what it lists is there already")
+    return "; ".join(told)
+
+
+def without_schema(relation: str) -> str:
+    """Return the name of a relation as a catalog lists it, without its schema."""
+    return relation.rpartition(".")[2]
+
+
+def refusal(database: str, relations: Sequence[str], table: str) -> tuple[str, str]:
+    """Return why nothing is applied to a database that holds relations and no ledger, and what to do.
+
+    Args:
+        database: its label.
+        relations: what it holds.
+        table: the ledger that is missing.
+    """
+    message = (
+        f"{database} is not empty ({counted(len(relations), 'relation')}, e.g. {', '.join(relations[:3])}), "
+        f"but the table {table} is missing"
+    )
+    told = advice(ledgers_among(relations))
+    hint = "if migrate_table and schema are right, this database lived before: migrate baseline shows what of it is there already"
+    return message, f"{told}\n{hint}" if told else hint
+
+
+def _settings_for(relation: str) -> str:
+    """Return the settings under which a relation is found as the ledger."""
+    schema, _, name = relation.rpartition(".")
+    settings = [f'schema = "{schema}"'] if schema and (schema != "public" or name == DEFAULT_LEDGER) else []
+    if name != DEFAULT_LEDGER:
+        settings.append(f'migrate_table = "{name}"')
+    return " and ".join(settings)
