@@ -57,7 +57,8 @@ def rules() -> str:
     from migrate_graph.core.rules import RULES
 
     table = [
-        f"| [{rule.code}](#{rule.code.lower()}-{rule.name}) | {rule.name} | {rule.severity} | {rule.summary} |"
+        f"| [{rule.code}](#{rule.code.lower()}-{rule.name}) | {rule.name} | {rule.severity} | {rule.running or ''} "
+        f"| {rule.applied or ''} | {_in_a_bare_migrate(rule)} | {rule.summary} |"
         for rule in RULES.values()
     ]
     # As headings of their own the three parts would fill the table of contents with the same words, over and over.
@@ -65,7 +66,22 @@ def rules() -> str:
         f"## {rule.code} {rule.name}\n\n" + re.sub(r"^## (.+)$", r"**\1**", rule.page, flags=re.MULTILINE)
         for rule in RULES.values()
     ]
-    return "\n".join(["| code | name | severity | finds |", "|---|---|---|---|", *table, "", "\n\n".join(pages), ""])
+    return "\n".join(
+        [
+            "| code | name | severity | plan, apply | applied | bare `migrate` | finds |",
+            "|---|---|---|---|---|---|---|",
+            *table,
+            "",
+            "\n\n".join(pages),
+            "",
+        ]
+    )
+
+
+def _in_a_bare_migrate(rule: Any) -> str:
+    """Return how bad a rule's finding is where projects of edwh-migrate run, if that is another thing than in `apply`."""
+    words = {"opened": ", unless a pending migration opens it", "affected": ", unless something pending affects it"}
+    return "".join(f"{severity} ({kind}s){words.get(rule.unless, '')}" for kind, severity in rule.compatible.items())
 
 
 def parameters(command: Any, context: Any) -> Iterator[str]:

@@ -75,6 +75,7 @@ def _invoke(session: Session, typed: list[str]) -> int:
     if "_MIGRATE_COMPLETE" in session.environ:
         group.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
     words = arranged(typed, group.names())
+    session.is_bare = words.count("apply") > typed.count("apply")
     session.streams = session.json and "apply" in words and "--dry-run" not in words
     try:
         # Not `group.main`: it has its own ideas of interrupts, closed pipes and exit codes.

@@ -27,6 +27,7 @@ class Session:
         json: stdout is for a program, so an error is told as JSON too.
         streams: that program reads one JSON object a line.
         progress: the open stream of JSON lines; None where there is none.
+        is_bare: no command was named, as with edwh-migrate.
     """
 
     def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
@@ -38,6 +39,7 @@ class Session:
         self.json = False
         self.streams = False
         self.progress: JsonProgress | None = None
+        self.is_bare = False
 
     @property
     def root(self) -> Path:

@@ -39,13 +39,13 @@ def activate_migrations(
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.core.events import Event, StepFinished
+    from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions, apply_project
 
     config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
     project = _project(config, registry_for(config))
     config.connect_wait = max_time
     config.schema_version = None  # the flag is `console_hook`'s
-    config.warn = (*config.warn, *_new_errors())
     with PlainProgress(session_of(config).console) as progress:
 
         def observer(event: Event) -> None:
@@ -53,32 +53,10 @@ def activate_migrations(
                 failed_migrations.append(event.result.name)
             progress(event)
 
-        _warn_of(project, observer)
-        code = apply_project(project, ApplyOptions(), observer)
+        code = apply_project(project, ApplyOptions(doing=Doing.COMPATIBLE), observer)
     if code > ExitCode.SIGNAL:
         signal.raise_signal(code - ExitCode.SIGNAL)  # the run is rolled back; the program's own answer to it comes now
     return code == ExitCode.OK and bool(project.registry.migrations)
-
-
-def _new_errors() -> list[str]:
-    """List the rules that edwh-migrate did not have: programs that ran with it must not be refused by them.
-
-    What stays an error is what it refused as well, or recorded as installed without running it.
-    """
-    from migrate_graph.core.rules import RULES, Severity
-
-    stay = {"MG101", "MG102", "MG103", "MG301"}
-    return [code for code, rule in RULES.items() if rule.severity is Severity.ERROR and code not in stay]
-
-
-def _warn_of(project: Any, observer: Any) -> None:
-    from migrate_graph.core.events import Warned
-    from migrate_graph.core.rules import Severity, check
-    from migrate_graph.workflow.project import rule_settings
-
-    for finding in check(project.graph, ordering=project.ordering, settings=rule_settings(project)):
-        if finding.severity is Severity.WARNING:
-            observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 
 
 def _project(config: Config, registry: Registry) -> Any:

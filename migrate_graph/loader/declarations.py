@@ -164,10 +164,32 @@ def _direct_declarations(node: ast.stmt, words: Mapping[str, str]) -> list[tuple
 # A migrations file may lie in somebody's home directory: looking around must stay cheap.
 _MOST_FILES = 2_000
 _MOST_DIRECTORIES = 2_000
-_SKIPPED_DIRECTORIES = frozenset({"node_modules", "__pycache__", "site-packages", "dist-packages", "test", "tests"})
+_SKIPPED_DIRECTORIES = frozenset(
+    {
+        *("node_modules", "__pycache__", "site-packages", "dist-packages", "build", "dist"),
+        *(
+            "test",
+            "tests",
+            "testing",
+            "bench",
+            "benchmarks",
+            "example",
+            "examples",
+            "sample",
+            "samples",
+            "demo",
+            "docs",
+        ),
+    }
+)
 _SKIPPED_FILES = re.compile(r"(test_.*|.*_test|conftest|setup)\.py")
 # What makes a directory another project, or an environment.
-_ROOT_MARKS = frozenset({"pyvenv.cfg", "pyproject.toml", "setup.py", ".git", "conda-meta"})
+_ROOT_MARKS = frozenset(
+    {
+        *("pyvenv.cfg", "conda-meta", ".git", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile"),
+        *("poetry.lock", "uv.lock", ".env", "Dockerfile", "package.json", "manage.py", "alembic.ini"),
+    }
+)
 
 
 def python_files(directory: Path) -> Iterator[Path]:

@@ -22,7 +22,9 @@ from migrate_graph.core.events import (
     StepFinished,
     Warned,
 )
+from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration
+from migrate_graph.core.rules import RULES, Doing, Severity
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import (
@@ -37,10 +39,9 @@ from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted
 from migrate_graph.redis_cache import check_address, flush
-from migrate_graph.workflow.assessment import Selection, assess
+from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
-from migrate_graph.workflow.plan import make_plan
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ApplyOptions:
         fail_fast: stop at the first falsy return too.
         lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
         fake: record the planned migrations as installed without running them.
+        doing: what the graph is judged for.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -70,6 +72,7 @@ class ApplyOptions:
     fail_fast: bool = False
     lock_wait: float | None = None
     fake: bool = False
+    doing: Doing = Doing.RUN
 
 
 def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
@@ -82,9 +85,9 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
-    assess(project).refuse_errors(
-        doing="apply"
-    )  # told without a database, and the graph does not change under the lock
+    judging = Judging(doing=options.doing)
+    early = assess(project, judging=judging)
+    early.refuse_what_no_history_excuses(doing="apply")
     flag = _flag(config)
     if config.redis_host:
         check_address(config.redis_host)
@@ -93,15 +96,30 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
         if flag and flag.is_set(backend.fingerprint(), observer):
             return _already_complete(flag, observer)
-        restored = None if backend.has_ledger() else _restore(backend, config, observer, interruption)
+        has_ledger = backend.has_ledger()
+        if early.exit_code and (has_ledger or _configured_backup(config) is None):
+            history = backend.read_history() if has_ledger else History()
+            known = Reading(history=history, database=backend.label)
+            assess(project, known, judging=judging).refuse_errors(doing="apply")  # before anything is written
+        restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer, interruption)
-        plan = make_plan(project, reading, selection=options.selection)
+        found = assess(project, reading, selection=options.selection, judging=judging)
+        found.refuse_errors(doing="apply")
+        _tell_warnings(found, observer)
+        plan = found.planned
         backend.preflight([step.migration.name for step in plan.steps])
         run = _Run(project, backend, plan, reading, observer)
         run.remember_flush(changed=restored is not None)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag, interruption)
+
+
+def _tell_warnings(found: Assessment, observer: Observer) -> None:
+    """Tell what is wrong and stops nothing here, although `check` calls it an error."""
+    for finding in found.findings:
+        if finding.severity is Severity.WARNING and RULES[finding.code].severity is Severity.ERROR:
+            observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 
 
 def _flag(config: Config) -> CompletionFlag | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
 from migrate_graph.core.plan import Plan, build_plan
-from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
+from migrate_graph.core.rules import RULES, Doing, Finding, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
 from migrate_graph.errors import ExitCode, InvalidGraph
@@ -49,11 +49,13 @@ class Judging:
         select: only these codes (`MG101`, `MG1,MG2`), and only findings about these nodes (`+billing_*`).
         ignore: not these codes.
         strict: warnings count as errors.
+        doing: what it is judged for.
     """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     strict: bool = False
+    doing: Doing = Doing.CHECK
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ class Assessment:
             ordering=self.project.ordering,
             settings=self.judging.settings(self.project),
             standing=self.plan.standing if self.plan else None,
+            doing=self.judging.doing,
         )
         if not self.judging.subjects:
             return found
@@ -147,6 +150,18 @@ class Assessment:
                 findings=self.findings,
                 hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
             )
+
+    def refuse_what_no_history_excuses(self, *, doing: str) -> None:
+        """Raise for what is wrong whatever the database remembers; it is told before anything is connected.
+
+        Args:
+            doing: as in `refuse_errors`.
+
+        Raises:
+            InvalidGraph: the rules found such errors in the graph.
+        """
+        if any(each.severity is Severity.ERROR and RULES[each.code].applied is None for each in self.findings):
+            self.refuse_errors(doing=doing)
 
     def drawn(self, include: Sequence[str], exclude: Sequence[str] = ()) -> frozenset[Node]:
         """Return the nodes that selectors mean.

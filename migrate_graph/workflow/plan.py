@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.atomic_write import write_whole
+from migrate_graph.core.rules import Doing
 from migrate_graph.core.states import states_of
 from migrate_graph.errors import ExitCode, UsageError
-from migrate_graph.workflow.assessment import Assessment, Selection, assess
+from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -24,14 +25,9 @@ def plan_project(project: Project, reading: Reading, *, selection: Selection | N
         InvalidGraph: the rules found errors.
         UsageError: the selection names something that does not exist.
     """
-    found = assess(project, reading, selection=selection)
+    found = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
     found.refuse_errors(doing="plan")
     return found
-
-
-def make_plan(project: Project, reading: Reading, *, selection: Selection | None = None) -> Plan:
-    """Plan without judging."""
-    return assess(project, reading, selection=selection).planned
 
 
 def exit_code_of(found: Assessment, *, asks: bool = False) -> int:

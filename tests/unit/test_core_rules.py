@@ -25,7 +25,8 @@ def judged(code: str, graph: MigrationGraph, history: History | None = None, **v
 
 
 def told(code: str, graph: MigrationGraph, history: History | None = None, **values: Any) -> list[tuple[str, str, str]]:
-    return [(each.subject.name, each.message, each.hint) for each in judged(code, graph, history, **values)]
+    found = judged(code, graph, history, **values)
+    return [(each.subject.name, each.message, each.hint.removesuffix(", if it is not applied yet")) for each in found]
 
 
 def named(size: int) -> str:

@@ -50,11 +50,13 @@ def apply(
         from migrate_graph.cli.commands.plan import plan
 
         plan(context, path, to=to, select=select, exclude=exclude, json=json)
+    from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.assessment import Selection
 
     session_of(context).overrides["lock_timeout_wait"] = lock_timeout
     options = ApplyOptions(
+        doing=Doing.COMPATIBLE if session_of(context).is_bare else Doing.RUN,
         selection=Selection(to, tuple(select), tuple(exclude)),
         keep_going=keep_going,
         fail_fast=fail_fast,

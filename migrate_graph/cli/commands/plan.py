@@ -78,7 +78,8 @@ def plan(
     link_template: LinkOption = None,
 ) -> None:
     """Show what would run, in which order and why. Nothing is changed."""
-    from migrate_graph.workflow.assessment import Selection, assess
+    from migrate_graph.core.rules import Doing
+    from migrate_graph.workflow.assessment import Judging, Selection, assess
     from migrate_graph.workflow.plan import exit_code_of
 
     session = session_of(context)
@@ -87,7 +88,8 @@ def plan(
     session.overrides["link_template"] = link_template
     project = session.project(path)
     selection = Selection(to, tuple(select), tuple(exclude))
-    planned = assess(project, session.reading(project, offline=offline), selection=selection)
+    reading = session.reading(project, offline=offline)
+    planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
     drawn = Drawing(question="plan", renderer=renderer, everything=all_nodes)
     if graph is not None:
         drawn.write(session, planned, graph)  # what is refused is drawn as well: the picture shows why

@@ -5,9 +5,21 @@ from __future__ import annotations
 # Importing a module of rules fills RULES.
 from migrate_graph.core.rules import bodies, changes, history, migrations, views
 from migrate_graph.core.rules.check import RuleSettings, check
-from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Related, Rule, Severity, rule
+from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Related, Rule, Severity, rule
 
-__all__ = ["RULES", "Context", "Finding", "Hit", "Related", "Rule", "RuleSettings", "Severity", "check", "rule"]
+__all__ = [
+    "RULES",
+    "Context",
+    "Doing",
+    "Finding",
+    "Hit",
+    "Related",
+    "Rule",
+    "RuleSettings",
+    "Severity",
+    "check",
+    "rule",
+]
 
 _CATALOGUE = (migrations, views, bodies, history, changes)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migrate_graph.core.graph import NodeKind
 from migrate_graph.core.model import BodyKind
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
 
 
-@rule("MG301", Severity.ERROR)
+@rule("MG301", Severity.ERROR, applied=Severity.WARNING)
 def async_migration(context: Context) -> Iterator[Hit]:
     """A migration that does nothing when it is called.
 
@@ -46,7 +47,7 @@ def async_migration(context: Context) -> Iterator[Hit]:
             yield Hit(migration, message, f"turn {fix}, and return True at the end")
 
 
-@rule("MG302", Severity.ERROR)
+@rule("MG302", Severity.ERROR, applied=Severity.INFO, compatible={NodeKind.MIGRATION: Severity.WARNING})
 def no_success_value(context: Context) -> Iterator[Hit]:
     """A migration that can only fail.
 
@@ -82,7 +83,7 @@ def no_success_value(context: Context) -> Iterator[Hit]:
             yield Hit(migration, message, "end it with `return True`")
 
 
-@rule("MG303", Severity.ERROR)
+@rule("MG303", Severity.ERROR, applied=Severity.INFO)
 def name_too_long(context: Context) -> Iterator[Hit]:
     """A name that does not fit the ledger.
 
@@ -116,7 +117,7 @@ def name_too_long(context: Context) -> Iterator[Hit]:
             yield Hit(migration, message, f"shorten the name to at most {limit} characters")
 
 
-@rule("MG304", Severity.INFO)
+@rule("MG304", Severity.INFO, applied=Severity.OFF)
 def commit_before_return(context: Context) -> Iterator[Hit]:
     """A commit of one's own just before success.
 

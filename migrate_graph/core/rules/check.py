@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.rules.rule import RULES, Context, Finding, Hit, Rule, Severity, node_of
+from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Rule, Severity, Unless, node_of
 from migrate_graph.core.states import States
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -36,12 +36,17 @@ class RuleSettings:
     strict: bool = False
     ledger_name_length: int = 512
 
-    def severity_of(self, rule: Rule) -> Severity:
-        """Return the severity of a rule under these settings; OFF when it does not count."""
+    def severity_of(self, rule: Rule, milder: Severity | None = None) -> Severity:
+        """Return the severity of a rule under these settings; OFF when it does not count.
+
+        Args:
+            rule: which.
+            milder: its severity for one place; None for its own.
+        """
         if _names(self.ignore, rule) or (self.select and not _names(self.select, rule)):
             return Severity.OFF
-        severity = rule.severity
-        if severity is Severity.OFF and rule.code in self.select:
+        severity = rule.severity if milder is None else milder
+        if rule.severity is Severity.OFF and rule.code in self.select:
             severity = Severity.WARNING
         if _names(self.warn, rule):
             severity = Severity.WARNING
@@ -58,6 +63,7 @@ def check(
     ordering: Ordering = Ordering.LEGACY,
     settings: RuleSettings | None = None,
     standing: States | None = None,
+    doing: Doing = Doing.CHECK,
 ) -> tuple[Finding, ...]:
     """Judge a graph by every rule.
 
@@ -68,6 +74,7 @@ def check(
         ordering: how ties are broken.
         settings: which rules count, and how much; the catalogue's own severities when not given.
         standing: how each migration stands, where that is known already; else what the history says.
+        doing: what it is judged for.
 
     Returns:
         All findings, the worst first, then by code, place and subject.
@@ -85,23 +92,53 @@ def check(
         base=base,
         standing=standing,
     )
+    judge = _Judge(context, settings, doing, asked=history is not None)
     findings = []
     for rule in RULES.values():
-        severity = settings.severity_of(rule)
         silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
-        if severity is not Severity.OFF and not silent:
-            findings += [finding for hit in rule.find(context) for finding in _judged(rule, severity, hit)]
+        if settings.severity_of(rule) is not Severity.OFF and not silent:
+            findings += [finding for hit in rule.find(context) for finding in judge.judged(rule, hit)]
     return tuple(sorted(findings, key=_reading_order))
 
 
-def _judged(rule: Rule, severity: Severity, hit: Hit) -> Iterator[Finding]:
-    """Make the finding of a hit, unless its declaration ignores the rule."""
-    source = hit.source
-    if not isinstance(hit.subject, Node):
-        if _names(hit.subject.ignore, rule):
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Makes findings of hits: how bad each is depends on what is done, and on whether it is history."""
+
+    context: Context
+    settings: RuleSettings
+    doing: Doing
+    asked: bool
+
+    def judged(self, rule: Rule, hit: Hit) -> Iterator[Finding]:
+        """Make the finding of a hit, unless its declaration ignores the rule or it does not count here."""
+        source, hint = hit.source, hit.hint
+        if not isinstance(hit.subject, Node):
+            if _names(hit.subject.ignore, rule):
+                return
+            source = source or hit.subject.source
+        severity = self.settings.severity_of(rule, self._milder(rule, hit))
+        if severity is Severity.OFF:
             return
-        source = source or hit.subject.source
-    yield Finding(rule.code, rule.name, severity, node_of(hit.subject), hit.message, hit.hint, source, hit.related)
+        if rule.applied is not None and not self.asked and isinstance(hit.subject, Migration):
+            hint = f"{hint}, if it is not applied yet"
+        yield Finding(rule.code, rule.name, severity, node_of(hit.subject), hit.message, hint, source, hit.related)
+
+    def _milder(self, rule: Rule, hit: Hit) -> Severity:
+        chosen = [rule.severity]
+        if self.doing is not Doing.CHECK and rule.running:
+            chosen.append(rule.running)
+        if self.doing is Doing.COMPATIBLE and not self._is_kept(rule, hit):
+            chosen += [severity for kind, severity in rule.compatible.items() if kind is node_of(hit.subject).kind]
+        if self.asked and rule.applied and self.context.is_history(hit.subject):
+            chosen.append(rule.applied)
+        return max(chosen, key=_WORST_FIRST.index)
+
+    def _is_kept(self, rule: Rule, hit: Hit) -> bool:
+        name = node_of(hit.subject).name
+        if rule.unless is Unless.OPENED:
+            return name in self.context.opened
+        return rule.unless is Unless.AFFECTED and name in self.context.affected
 
 
 def _reading_order(finding: Finding) -> tuple[object, ...]:

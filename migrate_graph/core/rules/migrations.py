@@ -117,7 +117,7 @@ def unknown_requirement(context: Context) -> Iterator[Hit]:
                 yield Hit(migration, message, hint)
 
 
-@rule("MG103", Severity.ERROR)
+@rule("MG103", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING})
 def duplicate_name(context: Context) -> Iterator[Hit]:
     """Two migrations, or two views, of one name.
 
@@ -167,7 +167,7 @@ def _repeated(declared: Iterable[Migration] | Iterable[View], noun: str) -> Iter
             )
 
 
-@rule("MG104", Severity.ERROR)
+@rule("MG104", Severity.ERROR, running=Severity.WARNING)
 def forgotten_import(context: Context) -> Iterator[Hit]:
     """A file with migrations that nobody imports.
 
@@ -186,8 +186,11 @@ def forgotten_import(context: Context) -> Iterator[Hit]:
 
     Its migrations do not exist for `plan` and `apply`: they are never run, and nobody is told.
 
-    Where another file than the configured one is named (`migrate apply billing/steps.py`), this is a warning: files that
-    stand side by side, each run by its own command, do not import each other.
+    In `plan` and `apply` this is a warning: a stray file must not stop a deployment. It is one in `check` as well where
+    another file than the configured one is named (`migrate check billing/steps.py`): files that stand side by side, each run
+    by its own command, do not import each other.
+
+    A directory with settings or a git repository of its own, and tests and examples, belong to somebody else.
 
     ## How to fix it
 
@@ -278,7 +281,7 @@ def isolated_migration(context: Context) -> Iterator[Hit]:
             yield Hit(migration, message, f"say what {quoted(name)} builds on: `@migration(requires=…)`")
 
 
-@rule("MG107", Severity.WARNING)
+@rule("MG107", Severity.WARNING, applied=Severity.OFF)
 def missing_sequence(context: Context) -> Iterator[Hit]:
     """A name without a number where numbers decide.
 
@@ -312,7 +315,7 @@ def missing_sequence(context: Context) -> Iterator[Hit]:
                 yield Hit(migration, message, "if it was never applied, end its name in `_YYYYMMDD_NNN`")
 
 
-@rule("MG108", Severity.INFO)
+@rule("MG108", Severity.INFO, applied=Severity.OFF)
 def duplicate_sequence(context: Context) -> Iterator[Hit]:
     """Two migrations that share date and number.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
+
+import networkx as nx
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
@@ -33,6 +35,20 @@ class Severity(StrEnum):
     WARNING = "warning"
     INFO = "info"
     OFF = "off"
+
+
+class Doing(StrEnum):
+    """What the graph is judged for.
+
+    CHECK: to tell everything.
+    RUN: `plan` and `apply`.
+    COMPATIBLE: a bare `migrate`, and the functions that programs of edwh-migrate call: only what would lose something, or skip it
+        in silence, may stop what ran there.
+    """
+
+    CHECK = "check"
+    RUN = "run"
+    COMPATIBLE = "compatible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,18 @@ def node_of(subject: Migration | View | Node) -> Node:
 Find: TypeAlias = Callable[["Context"], Iterator[Hit]]
 
 
+class Unless(StrEnum):
+    """What keeps a rule about a view from being milder in a bare `migrate`.
+
+    OPENED: a pending migration opens the view: it would be skipped in silence.
+    AFFECTED: a pending migration opens the view or one that it depends on, or moves its window: it would be lost.
+    """
+
+    NOTHING = "nothing"
+    OPENED = "opened"
+    AFFECTED = "affected"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of `check`.
@@ -116,6 +144,10 @@ class Rule:
         page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
         needs_history: it says nothing without a database's history.
         needs_base: it says nothing without an earlier graph to compare with.
+        applied: severity of what is history in the database that was asked; None: no other.
+        running: severity in `plan` and `apply`; None: no other.
+        compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
+        unless: of views, what keeps it from being milder there.
     """
 
     code: str
@@ -125,6 +157,10 @@ class Rule:
     page: str
     needs_history: bool = False
     needs_base: bool = False
+    applied: Severity | None = None
+    running: Severity | None = None
+    compatible: Mapping[NodeKind, Severity] = field(default_factory=dict)
+    unless: Unless = Unless.NOTHING
 
     @property
     def summary(self) -> str:
@@ -137,23 +173,46 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, severity: Severity, *, needs_history: bool = False, needs_base: bool = False
+    code: str,
+    severity: Severity,
+    *,
+    needs_history: bool = False,
+    needs_base: bool = False,
+    applied: Severity | None = None,
+    running: Severity | None = None,
+    compatible: Mapping[NodeKind, Severity] | None = None,
+    unless: Unless = Unless.NOTHING,
 ) -> Callable[[Find], Find]:
     """Enter a function into the catalogue; its name is the rule's name, its docstring the rule's page.
 
     Args:
         code: not yet taken.
-        severity: unless configured otherwise.
+        severity: unless configured otherwise; the other severities are never worse.
         needs_history: call it only when there is a history.
         needs_base: call it only when there is an earlier graph.
+        applied: as in `Rule`.
+        running: as in `Rule`.
+        compatible: as in `Rule`.
+        unless: as in `Rule`.
     """
 
     def enter(find: Find) -> Find:
         if code in RULES:
             message = f"{code} is taken by {RULES[code].name}"
             raise AssertionError(message)
-        name = find.__name__.replace("_", "-")
-        RULES[code] = Rule(code, name, severity, find, inspect.cleandoc(find.__doc__ or ""), needs_history, needs_base)
+        RULES[code] = Rule(
+            code,
+            find.__name__.replace("_", "-"),
+            severity,
+            find,
+            inspect.cleandoc(find.__doc__ or ""),
+            needs_history,
+            needs_base,
+            applied,
+            running,
+            compatible or {},
+            unless,
+        )
         return find
 
     return enter
@@ -199,6 +258,28 @@ class Context:
         if self._standing is None:
             return standing_of(self.graph, self.history, ordering=self.ordering)
         return self._standing
+
+    @cached_property
+    def opened(self) -> frozenset[str]:
+        """The views that pending migrations open themselves."""
+        return frozenset(view for name in self._pending for view in self.graph.migrations[name].touches)
+
+    @cached_property
+    def affected(self) -> frozenset[str]:
+        """The views that pending migrations open, or whose windows they move, and all views that use one of these."""
+        moved = {name for name, view in self.graph.views.items() if {view.since, view.until} & self._pending}
+        below = {name for name in (self.opened | moved) if name in self.graph.uses}
+        return frozenset(below.union(*(nx.descendants(self.graph.uses, name) for name in below)))
+
+    @cached_property
+    def _pending(self) -> frozenset[str]:
+        return frozenset(self.graph.migrations) - self.history.applied
+
+    def is_history(self, subject: Migration | View | Node) -> bool:
+        """Return whether nothing pending concerns a declaration; a file is never history."""
+        if isinstance(subject, Migration):
+            return subject.name in self.history.applied
+        return isinstance(subject, View) and subject.name not in self.affected
 
     @cached_property
     def comparison(self) -> Comparison:

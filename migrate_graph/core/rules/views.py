@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from migrate_graph.core.graph import EdgeKind, MigrationGraph
+from migrate_graph.core.graph import EdgeKind, MigrationGraph, NodeKind
 from migrate_graph.core.model import View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.migrations import ring_hit
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, node_of, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, node_of, quoted, rule
 from migrate_graph.core.timeline import Timeline
 
 _VERSION = re.compile(r"_[vV]\d+$")
 
 
-@rule("MG201", Severity.ERROR)
+@rule("MG201", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING})
 def unknown_view(context: Context) -> Iterator[Hit]:
     """A view manager that no file declares.
 
@@ -62,7 +62,12 @@ def unknown_view(context: Context) -> Iterator[Hit]:
                 )
 
 
-@rule("MG202", Severity.ERROR)
+@rule(
+    "MG202",
+    Severity.ERROR,
+    compatible={NodeKind.VIEW: Severity.WARNING},
+    unless=Unless.AFFECTED,
+)
 def view_cycle(context: Context) -> Iterator[Hit]:
     """Views that use, or replace, each other in a ring.
 
@@ -96,7 +101,12 @@ def view_cycle(context: Context) -> Iterator[Hit]:
             yield ring_hit(ring, context.graph.views, verb=kind.value)
 
 
-@rule("MG203", Severity.ERROR)
+@rule(
+    "MG203",
+    Severity.ERROR,
+    compatible={NodeKind.VIEW: Severity.WARNING},
+    unless=Unless.OPENED,
+)
 def unknown_since(context: Context) -> Iterator[Hit]:
     """A window that never opens.
 
@@ -169,7 +179,13 @@ def unknown_until(context: Context) -> Iterator[Hit]:
             yield Hit(view, message, hint)
 
 
-@rule("MG205", Severity.ERROR)
+@rule(
+    "MG205",
+    Severity.ERROR,
+    applied=Severity.WARNING,
+    compatible={NodeKind.VIEW: Severity.WARNING},
+    unless=Unless.OPENED,
+)
 def empty_window(context: Context) -> Iterator[Hit]:
     """A window that closes before it opens.
 
@@ -208,7 +224,13 @@ def empty_window(context: Context) -> Iterator[Hit]:
         yield Hit(view, message, f"name a migration for `until` that requires {quoted(view.since)}")
 
 
-@rule("MG206", Severity.ERROR)
+@rule(
+    "MG206",
+    Severity.ERROR,
+    applied=Severity.WARNING,
+    compatible={NodeKind.VIEW: Severity.WARNING},
+    unless=Unless.AFFECTED,
+)
 def outlived_dependency(context: Context) -> Iterator[Hit]:
     """A view that lives while a view it uses does not.
 
@@ -305,7 +327,7 @@ def _and_predecessors(view: View, graph: MigrationGraph) -> list[str]:
     return list(family)
 
 
-@rule("MG207", Severity.ERROR)
+@rule("MG207", Severity.ERROR, applied=Severity.WARNING, compatible={NodeKind.VIEW: Severity.WARNING})
 def overlapping_versions(context: Context) -> Iterator[Hit]:
     """Two managers of one view that live at the same time.
 
@@ -394,7 +416,7 @@ def _overlap(older: View, newer: View, when: str) -> Hit:
     return Hit(newer, message, hint, related=(Related(node_of(older), "lives at the same time", older.source),))
 
 
-@rule("MG208", Severity.ERROR)
+@rule("MG208", Severity.ERROR, applied=Severity.INFO, compatible={NodeKind.MIGRATION: Severity.WARNING})
 def touched_outside_window(context: Context) -> Iterator[Hit]:
     """A migration that opens a view where that view cannot live.
 
