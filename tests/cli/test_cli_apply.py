@@ -105,8 +105,8 @@ def test_json_lines_tell_everything_with_a_version_first(failing) -> None:
 def test_json_lines_end_with_the_error(broken) -> None:
     ran = broken("apply", "--json", MIGRATE_URI=f"sqlite://{broken.path / 'x.db'}")
     assert ran.code == 3
-    assert ran.lines[-1]["type"] == "error"
-    assert ran.lines[-1]["exit_code"] == 3
+    assert [line["type"] for line in ran.lines[-2:]] == ["error", "exit"]
+    assert [line["exit_code"] for line in ran.lines[-2:]] == [3, 3]
 
 
 def test_apply_without_a_database_is_exit_2(shop) -> None:
