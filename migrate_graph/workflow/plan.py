@@ -14,7 +14,6 @@ from migrate_graph.workflow.assessment import Assessment, Judging, Selection, as
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
-    from migrate_graph.core.plan import Plan
     from migrate_graph.render.picture import Picture, PictureOptions
 
 
