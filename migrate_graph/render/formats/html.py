@@ -36,9 +36,9 @@ def to_html(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
         views["all"] = picture.whole
     drawings = _drawn(views, renderer)
     views = {name: views[name] for name in drawings}
-    style = _colours() + (_ASSETS / "page.css").read_text()
-    panzoom = (_ASSETS / "panzoom.min.js").read_text()
-    script = (_ASSETS / "page.js").read_text()
+    style = _colours() + (_ASSETS / "page.css").read_text(encoding="utf-8")
+    panzoom = (_ASSETS / "panzoom.min.js").read_text(encoding="utf-8")
+    script = (_ASSETS / "page.js").read_text(encoding="utf-8")
     styles = [style, *dict.fromkeys(style_of(view) for view in views.values())]
     return _page(
         picture=picture,
