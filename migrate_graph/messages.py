@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from migrate_graph.foreign_text import kind_of, text_of
+
 
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: `1 view`, `2,000 views`."""
@@ -32,4 +34,4 @@ def did_you_mean(names: Iterable[str], otherwise: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what an exception says; the name of its type when it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return text_of(error).strip().partition("\n")[0] or kind_of(error)

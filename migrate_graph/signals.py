@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
-from migrate_graph.errors import Stopped
+from migrate_graph import forks
+from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.waits import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # A cancel request that reaches the server just before the statement does is lost, so it is repeated.
 _CANCEL_EVERY = 0.2
+
+# Seconds after which a server that does not even answer to a cancel request is hung up on.
+_HANG_UP_AFTER = 1.2
+
+# `timeout` and service managers signal a process and its group at once: that is one signal, not two.
+_SAME = 0.1
+
+# Seconds until it is said what is waited for, and between two times.
+_SAY_AFTER = 1.5
+_SAY_EVERY = 10.0
+
+_STOP, _END = 0, 1  # what the threads that end waits are told
 
 
 class StopNow(BaseException):
@@ -27,61 +45,159 @@ class Interruption:
 
     Attributes:
         signal: number of the signal that asked the run to stop; 0 while none did.
+        watch: looks at what is waited for.
     """
 
     def __init__(self) -> None:
         self.signal = 0
+        self.watch = Watch()
+        self.tell_waiting: Callable[[float, str], None] = lambda _seconds, _what: None
+        self._heard = 0.0
+        self._raises = False
         self._cancel: Callable[[], None] | None = None
-        self._arrived = threading.Event()
+        self._hang_up: Callable[[], None] | None = None
+        # Not an Event: its lock is held for a moment by whoever waits, and a handler that runs just then would wait for itself.
+        self._arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._to_cancel: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._to_hang_up: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._handlers: dict[int, Any] = {}
+        self._writer = -1
+
+    # -- listening ----------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Take SIGTERM, SIGINT and SIGHUP; outside the main thread Python allows none, and nothing is done.
 
         The handlers of Python run only between bytecodes, so while a driver waits in C they come late (5.5 s were measured). A
-        thread that reads the wakeup file descriptor cancels the running statement at once. A second signal ends the process.
+        thread that reads the wakeup file descriptor has the running statement cancelled at once. A second signal ends the process.
+
+        Raises:
+            MigrateGraphError: there is no memory for a thread.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS if _is_ours_to_take(number)}
-        previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=(reader,), name="migrate_graph signals", daemon=True)
-        watcher.start()
+        reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        # Started before any signal can arrive: to start one then could need a lock that the interrupted code holds.
+        _start(self._listen, reader, name="signals")
+        _start(self._cancel_when_heard, name="cancel")
+        _start(self._hang_up_when_heard, name="hang up")
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
+        previous = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        forget = forks.on_fork(lambda: self._put_aside(reader))
         try:
+            self._take_handlers()
             yield
         finally:
+            forget()
             signal.set_wakeup_fd(previous)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            os.close(writer)
-            watcher.join(timeout=2)
+            self._give_handlers_back()
+            self._to_cancel.put(_STOP)
+            self._to_hang_up.put(_STOP)
+            with contextlib.suppress(OSError):  # a body may have closed whatever is open
+                os.close(self._writer)
+
+    def listen_again(self) -> None:
+        """Take the signals back from a body that has given them to somebody else (an event loop does)."""
+        if self._handlers and threading.current_thread() is threading.main_thread():
+            self._take_handlers()
+            with contextlib.suppress(OSError, ValueError):  # a body may have closed whatever is open
+                signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+
+    def _take_handlers(self) -> None:
+        for number in self._handlers:
+            signal.signal(number, self._on_signal)
+
+    def _give_handlers_back(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _put_aside(self, reader: int) -> None:
+        """Give a forked child the signals of before, and no pipe to us: what is sent to it is not meant for us."""
+        signal.set_wakeup_fd(-1)
+        self._give_handlers_back()
+        self.signal, self._cancel, self._hang_up, self._raises = 0, None, None, False
+        os.close(reader)
+        os.close(self._writer)
+
+    # -- blocks that a signal ends ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def interruptible(self, cancel: Callable[[], None]) -> Iterator[None]:
-        """While inside, a signal raises `StopNow` here, and calls `cancel` from another thread to end a blocking statement."""
-        self._cancel = cancel
-        try:
-            self.check()  # a signal between the check and the line above would be slept over
+    def interruptible(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
+        """While inside, a signal raises `StopNow` here, and calls `cancel` from another thread to end a blocking statement.
+
+        Args:
+            cancel: called again and again until the block ends.
+            hang_up: called when that does not help.
+        """
+        with self._ending(cancel, hang_up, raises=True):
+            self.check()  # a signal that came before the line above would be slept over
             yield
-        finally:
-            self._cancel = None
 
     @contextlib.contextmanager
-    def stopping(self, cancel: Callable[[], None]) -> Iterator[None]:
+    def stopping(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
         """The same for work of our own: whatever a signal cuts short is left as `Stopped`.
 
         Raises:
             Stopped: a signal arrived.
         """
         try:
-            with self.interruptible(cancel):
+            with self.interruptible(cancel, hang_up):
                 yield
         except BaseException:
             self.check()
             raise
+
+    @contextlib.contextmanager
+    def waiting(
+        self,
+        what: str,
+        *,
+        ask: Callable[[], str] = lambda: "",
+        cancel: Callable[[], None] = lambda: None,
+        hang_up: Callable[[], None] | None = None,
+        limit: float | None = None,
+    ) -> Iterator[None]:
+        """Wait for the world: it is said within two seconds, a signal ends it within two, and so does the limit.
+
+        Nothing is raised in the middle: what is waited for is made to fail, and what it raises then passes.
+
+        Args:
+            what: what is waited for, in words (`the server to commit one_1`).
+            ask: returns more about it; empty when there is nothing to add.
+            cancel: makes the wait fail; called from another thread, again and again.
+            hang_up: makes it fail when that does not help.
+            limit: seconds after which it is made to fail without a signal.
+        """
+
+        def look(seconds: float) -> None:
+            if limit is not None and seconds >= limit:
+                (hang_up or cancel)()
+            elif seconds >= _SAY_AFTER:
+                more = ask()
+                self.tell_waiting(seconds, f"{what} ({more})" if more else what)
+
+        with (
+            self._ending(cancel, hang_up, raises=False),
+            self.watch.on(look, first=_SAY_AFTER, every=_SAY_EVERY if limit is None else min(_SAY_EVERY, limit)),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def _ending(
+        self, cancel: Callable[[], None], hang_up: Callable[[], None] | None, *, raises: bool
+    ) -> Iterator[None]:
+        before = (self._raises, self._hang_up, self._cancel)
+        self._hang_up, self._cancel, self._raises = hang_up, cancel, raises
+        if self.signal:
+            self._end_soon()
+        try:
+            yield
+        finally:
+            self._raises, self._hang_up, self._cancel = before
 
     def check(self) -> None:
         """Stop here if a signal has arrived.
@@ -98,33 +214,63 @@ class Interruption:
         Raises:
             Stopped: a signal arrived.
         """
-        self._arrived.wait(seconds)
+        self.check()
+        with contextlib.suppress(queue.Empty):
+            self._arrived.get(timeout=seconds)
         self.check()
 
+    # -- what happens when one arrives --------------------------------------------------------------------------------------
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and time.monotonic() - self._heard > _SAME:
             _leave(number)
-        self.signal = number
-        self._arrived.set()
-        if self._cancel is not None:
+        if self.signal:
+            return
+        self._heard, self.signal = time.monotonic(), number
+        self._arrived.put(number)
+        if self._raises:
             raise StopNow(number)
 
-    def _watch(self, reader: int) -> None:
-        asked = 0
-        with os.fdopen(reader, "rb", buffering=0) as pipe:
+    def _listen(self, reader: int) -> None:
+        asked = 0.0
+        with contextlib.suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
             while received := pipe.read(1):
                 if received[0] not in SIGNALS or signal.getsignal(received[0]) != self._on_signal:
                     continue
-                if asked:
+                if asked and time.monotonic() - asked > _SAME:
                     _leave(received[0])
-                asked = received[0]
-                threading.Thread(target=self._cancel_until_quiet, name="migrate_graph cancel", daemon=True).start()
+                asked = asked or time.monotonic()
+                self._end_soon()
 
-    def _cancel_until_quiet(self) -> None:
-        while (cancel := self._cancel) is not None:
-            with contextlib.suppress(Exception):  # the connection may be gone, which is what was wanted
-                cancel()
-            threading.Event().wait(_CANCEL_EVERY)
+    def _end_soon(self) -> None:
+        self._to_cancel.put(_END)
+        self._to_hang_up.put(_END)
+
+    def _cancel_when_heard(self) -> None:
+        while self._to_cancel.get():
+            while (cancel := self._cancel) is not None:
+                with contextlib.suppress(Exception):  # the connection may be gone, which is what was wanted
+                    cancel()
+                time.sleep(_CANCEL_EVERY)
+
+    def _hang_up_when_heard(self) -> None:
+        """Hang up, from a thread of its own: a cancel request may wait for the same server."""
+        while self._to_hang_up.get():
+            hang_up = self._hang_up
+            time.sleep(_HANG_UP_AFTER)
+            if hang_up is not None and hang_up is self._hang_up:
+                with contextlib.suppress(Exception):  # as above
+                    hang_up()
+
+
+def _start(target: Callable[..., None], *arguments: Any, name: str) -> None:
+    try:
+        threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True).start()
+    except RuntimeError as error:
+        raise MigrateGraphError(
+            f"no thread can be started: {error}",
+            hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)",
+        ) from None
 
 
 def _is_ours_to_take(number: int) -> bool:
@@ -137,13 +283,17 @@ def _leave(number: int) -> None:
 
     What was printed is flushed, unless the stream is what everything hangs on.
     """
-    flusher = threading.Thread(target=_flush, name="migrate_graph last words", daemon=True)
-    flusher.start()
-    flusher.join(timeout=0.5)
+    flushed = _thread.allocate_lock()
+    flushed.acquire()
+    # Not `threading.Thread`, whose start needs a lock that the interrupted code may hold.
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(_flush, (flushed,))
+        flushed.acquire(timeout=0.5)
     os._exit(128 + number)
 
 
-def _flush() -> None:
+def _flush(flushed: _thread.LockType) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+    flushed.release()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from migrate_graph.foreign_text import bounded, kind_of
 from migrate_graph.user_files import SourceLocation, is_user_file
 
 # More frames of the user's than this tell nothing new: it is a recursion.
 _MOST_FRAMES = 20
+
+_LONGEST = 100_000
 
 
 def user_location(error: BaseException, *, root: str = "") -> SourceLocation | None:
@@ -31,7 +34,14 @@ def user_location(error: BaseException, *, root: str = "") -> SourceLocation | N
 
 
 def user_traceback(error: BaseException) -> str:
-    """Write an exception as Python does, without our frames and those of the import system; chained ones included."""
+    """Write an exception as Python does, without our frames and those of the import system; chained ones included.
+
+    Whatever its classes do when they are asked what they say: it ends, and gives a text.
+    """
+    return bounded(lambda: _written(error)[:_LONGEST], f"{kind_of(error)} (its traceback cannot be written)")
+
+
+def _written(error: BaseException) -> str:
     told = traceback.TracebackException.from_exception(error)
     waiting: list[traceback.TracebackException | None] = [told]
     seen = set()

@@ -8,12 +8,14 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 
 from migrate_graph.cli.argv import arranged, wants_json
 from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
 from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
+from migrate_graph.process_end import Guard
 
 
 def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str] | None = None) -> int:
@@ -31,9 +33,21 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
     typed = list(sys.argv[1:] if words is None else words)
     surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
     session = Session(Console(environ=surroundings), surroundings)
+    if words is not None:
+        return _run_whole(session, typed, goes_on=True)
+    guard = Guard(session.console.tell)
+    with guard.standing():
+        code = _run_whole(session, typed, goes_on=False)
+        guard.finish(code)
+    return code
+
+
+def _run_whole(session: Session, typed: list[str], *, goes_on: bool) -> int:
+    """Run one command, and write what the streams still hold."""
     try:
-        code = run(session, typed, goes_on=words is not None)
-        session.console.out.flush()
+        code = run(session, typed, goes_on=goes_on)
+        with suppress(ValueError):  # user code has closed it
+            session.console.out.flush()
     except BrokenPipeError:  # the reader of stdout has gone (`migrate plan | head`)
         return ExitCode.SIGNAL + 13
     else:

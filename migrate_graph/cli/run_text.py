@@ -184,13 +184,14 @@ def _committed(finished: RunFinished) -> str:
     whole = (
         [f"{len(names)} migrations, the last is {one_line(names[-1])}"] if many else [one_line(name) for name in names]
     )
+    partly += [f"of {one_line(result.name)} it is not known" for result in finished.results if result.commits is None]
     text = ", ".join([*whole, *partly])
     return text or "nothing, the database is as it was"
 
 
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
-    if interrupted and not finished.signal:
+    if interrupted and interrupted[0].commits != 0:
         return f"migrate resolve {one_line(interrupted[0].name)} --applied | --retry"
     if finished.signal:
         return "migrate apply (goes on where this run stopped)"

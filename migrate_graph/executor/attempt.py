@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from migrate_graph import errors
+from migrate_graph import errors, process_end
 from migrate_graph.authoring import Running, running
 from migrate_graph.core.events import Observer, Outcome, Printed, Result, StepProgress, Warned
 from migrate_graph.core.model import TransactionMode
@@ -19,9 +19,13 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
-from migrate_graph.executor.output import BodyOutput
+from migrate_graph.executor.forked import ended_in_children
+from migrate_graph.executor.output import BodyOutput, KeptOpen
+from migrate_graph.executor.process_state import kept
 from migrate_graph.executor.views import RunViews
-from migrate_graph.messages import counted
+from migrate_graph.executor.watch import StepWatch
+from migrate_graph.foreign_text import kind_of, shown
+from migrate_graph.messages import counted, first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption, StopNow
 from migrate_graph.tracebacks import user_location, user_traceback
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Backend, Lock, Work
-    from migrate_graph.executor.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Surroundings:
     lock: Lock
     observer: Observer
     interruption: Interruption
-    watch: Watch
+    watch_every: float
     root: str
 
 
@@ -171,17 +174,20 @@ class Attempt:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
         if not self._holds_lock():
             return NotBegun(self._lock_lost())
-        with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
-            try:
+        watch = StepWatch(
+            self._migration.name, lambda: self._backend.waiting_for(work), self._observer, self._around.watch_every
+        )
+        try:
+            with watch.on(self._around.interruption.watch):
                 value = self._call(work)
-            finally:
-                self._waited_for = watched.reason
+        finally:
+            self._waited_for = watch.reason
         checkpoints.reached(Checkpoint.BODY_RETURNED)
         refused = _refusal(value)
         if refused is not None:
             return refused
         if value is not True:
-            self._warn(f"{self._migration.name} returned {_short(value)}; return True when it succeeded")
+            self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
         work.check()
         if self._views.were_opened:
             work.views.check_complete()
@@ -202,12 +208,17 @@ class Attempt:
             report=lambda done, total, unit: self._observer(StepProgress(name, done, total, unit)),
         )
         printed = BodyOutput(lambda line: self._observer(Printed(name, self._redacted(line))), sys.stdout)
+        interruption = self._around.interruption
         try:
             with (
-                self._around.interruption.interruptible(work.cancel),
+                kept(interruption.listen_again),
+                process_end.in_body(),
+                ended_in_children(),
                 running(run),
-                contextlib.redirect_stdout(printed),
+                interruption.interruptible(work.cancel),
             ):
+                sys.stdout = sys.__stdout__ = printed  # type: ignore[misc] # only its type stub calls it final
+                sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
                 return self._migration.function(work.db)
         finally:
             printed.close_line()
@@ -224,9 +235,13 @@ class Attempt:
 
     def _judged(self, error: BaseException) -> Failed:
         """Return what an exception means, wherever it came from."""
+        error = _tame(error)
         if self._around.interruption.signal or isinstance(error, StopNow | errors.Stopped | KeyboardInterrupt):
             return Stopped(error)
-        trouble = self._backend.explain(error)
+        try:
+            trouble = self._backend.explain(error)
+        except Exception:  # noqa: BLE001 - an exception of the user's may answer every question with another one
+            trouble = Trouble(TroubleKind.OTHER, first_line(error))
         return Lost(trouble.message, trouble.hint) if trouble.kind is TroubleKind.LOST else Raised(error, trouble)
 
     # -- the settlement -----------------------------------------------------------------------------------------------------
@@ -324,7 +339,7 @@ class Attempt:
             return f"the connection to the database was lost: {self._redacted(end.message)}", end.hint
         if isinstance(end.error, MigrateGraphError | AttemptFailed):
             return self._redacted(end.error.message), end.error.hint
-        message = f"{type(end.error).__name__}: {end.trouble.message}"
+        message = f"{kind_of(end.error)}: {end.trouble.message}"
         if end.trouble.kind is TroubleKind.RETRY and self._waited_for:
             message = f"{message}; it was {self._waited_for}"
         return self._redacted(message), end.trouble.hint
@@ -374,27 +389,30 @@ class Attempt:
         )
 
 
+def _tame(error: BaseException) -> BaseException:
+    """Return an exception that can be asked; one of the user's may answer every question with another one."""
+    if type(error).__getattribute__ is BaseException.__getattribute__:
+        return error
+    trace = BaseException.__dict__["__traceback__"].__get__(error)
+    return RuntimeError(f"a {kind_of(error)} that cannot be asked").with_traceback(trace)
+
+
 def _refusal(value: object) -> Refused | None:
     """Return why a return value is no success; None when it is one."""
     if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
         if inspect.iscoroutine(value):
             value.close()
         return Refused(
-            f"returned {_short(value)}, which nobody runs",
+            f"returned {shown(value)}, which nobody runs",
             "write it as a plain function that does its work and returns True",
         )
     if isinstance(value, str):
         return Refused(
-            f"returned {_short(value)}, which could mean anything",
+            f"returned {shown(value)}, which could mean anything",
             "return True when it succeeded, False when it did not",
         )
     if value is None:
         return Refused("returned None", "return True when it succeeded")
     if not value:
-        return Refused(f"returned {_short(value)}", "it says that it did not succeed; return True when it did")
+        return Refused(f"returned {shown(value)}", "it says that it did not succeed; return True when it did")
     return None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -8,8 +8,8 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -77,6 +77,28 @@ class _Lines(io.BufferedIOBase):
         if self._rest:
             rest, self._rest = self._rest, ""
             self._tell(rest)
+
+
+class KeptOpen:
+    """A stream of the process, lent to a body: whatever is asked is asked of the stream, but it is not closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Do nothing: the run still has something to say."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing, as `close` does."""
 
 
 def kept_apart(observer: Observer) -> Observer:

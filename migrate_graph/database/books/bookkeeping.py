@@ -18,6 +18,7 @@ from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.errors import LockTimeout
+from migrate_graph.foreign_text import storable
 from migrate_graph.signals import Interruption
 
 _TELL_EVERY = 10.0
@@ -45,6 +46,10 @@ class Bookkeeping(ABC):
     @abstractmethod
     def _together(self) -> AbstractContextManager[None]:
         """Make several statements one transaction."""
+
+    def _encoding(self) -> str:
+        """Return what the database can store text in, as Python calls it."""
+        return "utf-8"
 
     @abstractmethod
     def _present(self) -> set[str]:
@@ -81,7 +86,7 @@ class Bookkeeping(ABC):
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
         self._revive()
         with self._together():
-            self._ledger.write_failure(key, error=error, seconds=seconds)
+            self._ledger.write_failure(key, error=storable(error, self._encoding()), seconds=seconds)
 
     def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
         self._revive()
@@ -101,7 +106,7 @@ class Bookkeeping(ABC):
             for name in names:
                 self._ledger.write_record(name, installed=installed)
                 self._ledger.write_note(
-                    AttemptKey.now(name, run=run, fingerprint=fingerprints.get(name, "")), AttemptState.MARKED, reason
+                    AttemptKey.now(name, run=run, fingerprint=fingerprints.get(name, "")), AttemptState.MARKED, storable(reason, self._encoding())
                 )
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
@@ -110,7 +115,7 @@ class Bookkeeping(ABC):
                 return False
             self._ledger.write_record(name, installed=applied)
             self._ledger.write_note(
-                AttemptKey.now(name, run=run, fingerprint=fingerprint), AttemptState.RESOLVED, reason
+                AttemptKey.now(name, run=run, fingerprint=fingerprint), AttemptState.RESOLVED, storable(reason, self._encoding())
             )
         return True
 

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.extensions as pg
 
 from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
 from migrate_graph.core.model import TransactionMode
@@ -205,6 +206,10 @@ class PostgresBackend(Bookkeeping):
         """Make several statements of the keeper one transaction."""
         with self._explained(), self._transaction():
             yield
+
+    def _encoding(self) -> str:
+        server = self._alive_keeper().info.parameter_status("server_encoding") or ""
+        return pg.encodings.get(server.replace("_", "").replace("-", ""), "ascii")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions as pg
 
+from migrate_graph import forks
 from migrate_graph.core.events import Connecting, Observer, ignore_events
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.names import search_path
@@ -154,6 +155,7 @@ class Sessions:
             self.interruption.check()
         if isinstance(opened[0], BaseException):
             raise opened[0]
+        forks.hide(opened[0])
         return opened[0]
 
     def settings(self, connection: Any, role: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.sessions import pydal_uri
 from migrate_graph.database.savepoints import Savepoint
@@ -64,6 +65,7 @@ class WorkConnection(pg.connection):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.write_marker: Callable[[], None] | None = None
+        self.owner: Owner | None = None
         self.got_lock = False
         self.single = False
         self.lost_work = False
@@ -82,6 +84,8 @@ class WorkConnection(pg.connection):
 
     def before_statement(self) -> None:
         """Send the marker if the next statement opens a transaction (or, in autocommit, if none is durable yet)."""
+        if self.owner is not None:
+            self.owner.check_process()
         if self.write_marker is None or self._marking or self.status != pg.STATUS_READY:
             return
         if self.autocommit and self._marked_durably:
@@ -157,6 +161,7 @@ class PostgresWork:
         self._mode = migration.transaction
         self._key = key
         self._connect = connect
+        self._owner = Owner()
         self._prologue = prologue
         self._connection = connect()
         self._fresh: WorkConnection | None = self._connection
@@ -173,7 +178,11 @@ class PostgresWork:
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
-        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
+        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
+
+        pyDAL asks for one in every thread and process that uses the `DAL`.
+        """
+        self._owner.check()
         self._lost_work = self._lost_work or self._connection.has_lost_work()
         self._broke = self._broke or self._connection.is_broken()
         connection, self._fresh = self._fresh or self._connect(), None
@@ -186,6 +195,7 @@ class PostgresWork:
     def _arm(self, connection: WorkConnection) -> None:
         connection.single = self._mode is TransactionMode.SINGLE
         connection.write_marker = self._write_marker
+        connection.owner = self._owner
 
     def _write_marker(self) -> None:
         try:
@@ -241,6 +251,10 @@ class PostgresWork:
 
     def check(self) -> None:
         connection = self._connection
+        if self._owner.refused:
+            raise AttemptFailed(
+                f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
+            )
         if self._lost_work or connection.has_lost_work():
             raise AttemptFailed(
                 "its connection was closed, or lost, with uncommitted work, which is rolled back",

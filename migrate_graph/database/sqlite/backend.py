@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from migrate_graph import forks
 from migrate_graph.core.events import LockAcquired, LockHolder, Observer
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
@@ -230,7 +231,8 @@ class SqliteBackend(Bookkeeping):
         started = time.monotonic()
         with ExitStack() as files:
             while True:
-                handle = files.enter_context(self._open_lock_file())
+                handle = self._open_lock_file()
+                files.callback(_close_quietly, handle)
                 waited = self._wait(partial(_take_from_lookers, handle), wait, observer, interruption)
                 if _is_same(self._lock_path, handle):
                     break  # else somebody removed the file while we waited: another would lock its successor
@@ -250,8 +252,11 @@ class SqliteBackend(Bookkeeping):
             try:
                 yield _HeldLock(self._lock_path, handle)
             finally:
-                handle.seek(0)
-                handle.truncate()
+                with suppress(
+                    OSError
+                ):  # a body has closed whatever was open: the lock is gone, and the run has said so
+                    handle.seek(0)
+                    handle.truncate()
 
     def _remove_leftovers(self) -> None:
         from migrate_graph.database.sqlite.restore import remove_leftovers
@@ -260,12 +265,14 @@ class SqliteBackend(Bookkeeping):
 
     def _open_lock_file(self) -> IO[str]:
         try:
-            return os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
+            handle = os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
         except OSError as error:
             raise DatabaseRefused(
                 f"cannot create the lock file {self._lock_path}: {error.strerror}",
                 hint="check the rights on its directory",
             ) from None
+        forks.hide(handle)  # a child that outlives the run would hold the lock on
+        return handle
 
     def lock_holder(self) -> LockHolder | None:
         try:
@@ -347,9 +354,14 @@ class SqliteBackend(Bookkeeping):
         return ""
 
 
+def _close_quietly(handle: IO[str]) -> None:
+    with suppress(OSError):  # a body has closed whatever was open
+        handle.close()
+
+
 def _is_same(path: Path, handle: IO[str]) -> bool:
     """Return whether a path still means the file that is open."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # it is gone, or a body has closed whatever was open
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     return False
 

@@ -14,6 +14,7 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -78,6 +79,7 @@ class WorkConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.write_marker: Callable[[], None] | None = None
+        self.owner: Owner | None = None
         self.mode = TransactionMode.OWN
         self.patience = 0.0
         self.lost_work = False
@@ -136,6 +138,7 @@ class WorkConnection(sqlite3.Connection):
 
     def before_statement(self, sql: str) -> None:
         """Open the transaction and send the marker, unless one is open or the statement wants none."""
+        self._check_process()
         if self.write_marker is None or self._marking:
             return
         if self.in_transaction:
@@ -188,6 +191,7 @@ class WorkConnection(sqlite3.Connection):
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
+        self._check_process()
         if self._open and not self.in_transaction:
             self.lost_work = True
         self.patiently(super().commit)
@@ -195,14 +199,20 @@ class WorkConnection(sqlite3.Connection):
 
     def really_rollback(self) -> None:
         """Roll the transaction back, whatever `transaction=` says."""
+        self._check_process()
         super().rollback()
         self._open = False
 
     def close(self) -> None:
+        self._check_process()  # SQLite would undo in the file, from there, what its parent is in the middle of
         if self.write_marker is not None and not self.is_closed and self.in_transaction:
             self.lost_work = True
         self.is_closed = True
         super().close()
+
+    def _check_process(self) -> None:
+        if self.owner is not None:
+            self.owner.check_process()
 
     def has_lost_work(self) -> bool:
         """Whether something the body did was rolled back without its knowing."""
@@ -240,6 +250,7 @@ class SqliteWork:
         self._mode = migration.transaction
         self._key = key
         self._connect = connect
+        self._owner = Owner()
         self._started = False
         self._lost_work = False
         self._connection: WorkConnection
@@ -252,6 +263,7 @@ class SqliteWork:
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run))
 
     def _connector(self) -> WorkConnection:
+        self._owner.check()  # pyDAL asks for a connection in every thread and process that uses the `DAL`
         if self._started:
             self._lost_work = self._lost_work or self._connection.has_lost_work()
         self._connection = self._connect()
@@ -262,6 +274,7 @@ class SqliteWork:
     def _arm(self) -> None:
         self._connection.mode = self._mode
         self._connection.write_marker = lambda: self._ledger.write_marker(self._key)
+        self._connection.owner = self._owner
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._connection.cursor().execute(statement, tuple(parameters)).fetchall()
@@ -275,6 +288,10 @@ class SqliteWork:
 
     def check(self) -> None:
         connection = self._connection
+        if self._owner.refused:
+            raise AttemptFailed(
+                f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
+            )
         if self._lost_work or connection.has_lost_work():
             raise AttemptFailed(
                 "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)",

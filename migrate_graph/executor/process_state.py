@@ -1,0 +1,157 @@
+"""What of the process belongs to everybody in it: noted before a body, put back after it."""
+
+from __future__ import annotations
+
+import contextlib
+import locale
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+from migrate_graph import forks
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "excepthook")
+_DESCRIPTORS = (0, 1, 2)
+
+# A handler that a body has left may raise while things are put back; each time one thing more is in order.
+_TRIES = 20
+
+
+@contextlib.contextmanager
+def kept(listen_again: Callable[[], None]) -> Iterator[None]:
+    """Put back at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
+
+    An alarm that the body has set goes off in it, or never: it does not interrupt what is recorded about the body.
+
+    Args:
+        listen_again: takes the run's own signals back.
+    """
+    state = _State(listen_again)
+    try:
+        yield
+    finally:
+        state.put_back()
+
+
+class _State:
+    """What was there before."""
+
+    def __init__(self, listen_again: Callable[[], None]) -> None:
+        self._listen_again = listen_again
+        self._main = threading.current_thread() is threading.main_thread()
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._timers = {timer: signal.getitimer(timer) for timer in _TIMERS}
+        self._streams = {name: getattr(sys, name) for name in _STREAMS}
+        self._descriptors = {number: copy for number in _DESCRIPTORS if (copy := _copy(number)) is not None}
+        self._forget = forks.on_fork(self._close_copies)
+        self._directory = _directory()
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._locale = locale.setlocale(locale.LC_ALL)
+        self._path, self._paths = sys.path, list(sys.path)
+        self._arguments = list(sys.argv)
+        self._recursion = sys.getrecursionlimit()
+        self._timeout = socket.getdefaulttimeout()
+        self._thread_hook = threading.excepthook
+
+    def put_back(self) -> None:
+        """Put everything back, whatever a handler of the body's raises meanwhile.
+
+        Raises:
+            KeyboardInterrupt: somebody pressed Ctrl-C, and no handler of ours is in place.
+        """
+        steps = [
+            self._put_timers_back, self._put_handlers_back, self._listen_again, self._put_streams_back, self._put_descriptors_back,
+            self._put_directory_back, self._put_rest_back,
+        ]  # fmt: skip
+        pressed: KeyboardInterrupt | None = None
+        for _ in range(_TRIES):
+            try:
+                while steps:
+                    steps[0]()
+                    del steps[0]
+                break
+            except KeyboardInterrupt as error:
+                pressed = error
+            except BaseException:  # noqa: BLE001, S112 - the body is over, and so is what it wanted to interrupt
+                continue
+        if pressed is not None:
+            raise pressed
+
+    def _put_timers_back(self) -> None:
+        for timer, before in self._timers.items():
+            if signal.getitimer(timer) != before:
+                signal.setitimer(timer, *before)
+
+    def _put_handlers_back(self) -> None:
+        if not self._main:
+            return
+        for number, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _put_streams_back(self) -> None:
+        for name, stream in self._streams.items():
+            if getattr(sys, name, None) is not stream:
+                setattr(sys, name, stream)
+
+    def _put_descriptors_back(self) -> None:
+        self._forget()
+        while self._descriptors:
+            number, copy = next(iter(self._descriptors.items()))
+            with contextlib.suppress(OSError):  # the body may have closed the copy, too
+                if not _is_same(number, copy):
+                    os.dup2(copy, number)
+                os.close(copy)
+            self._descriptors.pop(number)
+
+    def _close_copies(self) -> None:
+        """Keep a forked child from holding open what it has closed: who reads our output waits for all who can write it."""
+        for copy in self._descriptors.values():
+            with contextlib.suppress(OSError):
+                os.close(copy)
+        self._descriptors = {}
+
+    def _put_directory_back(self) -> None:
+        if self._directory is not None and _directory() != self._directory:
+            with contextlib.suppress(OSError):  # it may be gone
+                os.chdir(self._directory)
+
+    def _put_rest_back(self) -> None:
+        os.umask(self._umask)
+        if locale.setlocale(locale.LC_ALL) != self._locale:
+            locale.setlocale(locale.LC_ALL, self._locale)
+        sys.path = self._path
+        sys.path[:] = self._paths
+        sys.argv[:] = self._arguments
+        sys.setrecursionlimit(self._recursion)
+        socket.setdefaulttimeout(self._timeout)
+        threading.excepthook = self._thread_hook
+
+
+def _copy(number: int) -> int | None:
+    """Return a copy of a descriptor that no child inherits; None where nothing is open."""
+    try:
+        return os.dup(number)
+    except OSError:
+        return None
+
+
+def _is_same(number: int, copy: int) -> bool:
+    try:
+        return os.path.sameopenfile(number, copy)
+    except OSError:
+        return False
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text, as chdir takes it
+    except OSError:
+        return None
