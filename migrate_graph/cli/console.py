@@ -13,6 +13,7 @@ from io import BytesIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
+from migrate_graph import forks
 from migrate_graph.cli.masked_stream import MaskedStream
 from migrate_graph.cli.redacted import redacted
 from migrate_graph.redaction import one_line, redact
@@ -128,6 +129,7 @@ class Console:
                 _open_what_is_closed()
                 kept = os.dup(1)
                 self.out = open(kept, "w", encoding=self.out.encoding, errors=self.out.errors)  # noqa: PTH123, SIM115 - a descriptor
+                forks.hide(self.out)  # who reads our results waits for all who could write them, a forked child too
                 os.dup2(2, 1)
 
     def return_stdout(self) -> None:

@@ -106,7 +106,9 @@ class Bookkeeping(ABC):
             for name in names:
                 self._ledger.write_record(name, installed=installed)
                 self._ledger.write_note(
-                    AttemptKey.now(name, run=run, fingerprint=fingerprints.get(name, "")), AttemptState.MARKED, storable(reason, self._encoding())
+                    AttemptKey.now(name, run=run, fingerprint=fingerprints.get(name, "")),
+                    AttemptState.MARKED,
+                    storable(reason, self._encoding()),
                 )
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
@@ -115,7 +117,9 @@ class Bookkeeping(ABC):
                 return False
             self._ledger.write_record(name, installed=applied)
             self._ledger.write_note(
-                AttemptKey.now(name, run=run, fingerprint=fingerprint), AttemptState.RESOLVED, storable(reason, self._encoding())
+                AttemptKey.now(name, run=run, fingerprint=fingerprint),
+                AttemptState.RESOLVED,
+                storable(reason, self._encoding()),
             )
         return True
 
