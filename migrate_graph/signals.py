@@ -16,6 +16,7 @@ from typing import Any
 
 from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.process_end import really_exit
 from migrate_graph.waits import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -27,7 +28,7 @@ _CANCEL_EVERY = 0.2
 _HANG_UP_AFTER = 1.2
 
 # `timeout` and service managers signal a process and its group at once: that is one signal, not two.
-_SAME = 0.1
+_SAME = 0.0002
 
 # Seconds until it is said what is waited for, and between two times.
 _SAY_AFTER = 1.5
@@ -234,11 +235,14 @@ class Interruption:
     def _listen(self, reader: int) -> None:
         asked = 0.0
         with contextlib.suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
-            while received := pipe.read(1):
-                if received[0] not in SIGNALS or signal.getsignal(received[0]) != self._on_signal:
+            while received := pipe.read(4096):
+                ours = [
+                    number for number in received if number in SIGNALS and signal.getsignal(number) == self._on_signal
+                ]
+                if not ours:
                     continue
                 if asked and time.monotonic() - asked > _SAME:
-                    _leave(received[0])
+                    _leave(ours[0])
                 asked = asked or time.monotonic()
                 self._end_soon()
 
@@ -289,7 +293,7 @@ def _leave(number: int) -> None:
     with contextlib.suppress(RuntimeError):
         _thread.start_new_thread(_flush, (flushed,))
         flushed.acquire(timeout=0.5)
-    os._exit(128 + number)
+    really_exit(128 + number)
 
 
 def _flush(flushed: _thread.LockType) -> None:
