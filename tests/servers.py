@@ -72,8 +72,8 @@ def postgres_binaries() -> Path:
 class PostgresServer:
     """One PostgreSQL cluster on 127.0.0.1 with password authentication: superuser `postgres`, ordinary role `app`."""
 
-    def __init__(self) -> None:
-        self.binaries = postgres_binaries()
+    def __init__(self, binaries: Path | None = None) -> None:
+        self.binaries = binaries or postgres_binaries()
         self._user = _unprivileged_user()
         self.directory = Path(tempfile.mkdtemp(prefix="mg-pg-"))
         self.data = self.directory / "data"

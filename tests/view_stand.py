@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,12 @@ ALTER MATERIALIZED VIEW top OWNER TO keeper;
 """
 
 
-def dressed(stand: PostgresStand) -> list[Any]:
+def dressed(stand: PostgresStand, *, instead: Mapping[str, str] | None = None) -> list[Any]:
     """Make the stack of views, dressed with everything that DROP and CREATE lose; give its managers, dependencies first."""
-    stand(SHOP, "GRANT CREATE ON SCHEMA public TO keeper", BASE, LEFT, RIGHT, TOP, DRESS.replace("%%", "%"))
+    dress = DRESS.replace("%%", "%")
+    for text, other in (instead or {}).items():  # what an old server does not know
+        dress = dress.replace(text, other)
+    stand(SHOP, "GRANT CREATE ON SCHEMA public TO keeper", BASE, LEFT, RIGHT, TOP, dress)
     stand.connection.commit()
     return [
         stand.manager(name, up=up) for name, up in (("Base", BASE), ("Lefty", LEFT), ("Righty", RIGHT), ("Top", TOP))

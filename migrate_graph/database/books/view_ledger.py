@@ -76,6 +76,12 @@ class ViewLedger:
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
         return self._execute(self._dialect.sql(statement), parameters)
 
+    @property
+    def table(self) -> str:
+        """Its name with its schema, quoted."""
+        names = self._locate(self._names)
+        return names.quoted(names.views)
+
     def create(self) -> None:
         """Create the table, which must be missing."""
         moment = self._dialect.moment

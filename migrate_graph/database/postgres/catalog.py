@@ -30,6 +30,7 @@ from migrate_graph.database.postgres.objects import (
 )
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.snapshot import Made, capture, read_stamps
+from migrate_graph.database.postgres.trust import distrust
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import (
@@ -50,6 +51,13 @@ _SAVEPOINT = "migrate_graph_views"
 
 # Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
 _SAFE_PATH = "pg_catalog, pg_temp"
+
+# A text is written, and read again, as the standard has it.
+_SET = "SELECT pg_catalog.set_config('search_path', %s, true), pg_catalog.set_config('standard_conforming_strings', %s, true)"
+_READ_AND_SET = (
+    "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('standard_conforming_strings'), "
+    + _SET.removeprefix("SELECT ")
+)
 
 # Asked with the session's search_path, in which a manager's names mean what they mean; so not even an operator of ours is in it.
 _MEANT = """SELECT pg_catalog.to_regclass(meant.name)::pg_catalog.oid::pg_catalog.int8 AS oid, meant.name AS name
@@ -154,12 +162,9 @@ class PostgresCatalog:
     def safely(self) -> Iterator[None]:
         """Let only the server's own objects be meant by names without a schema, so that it writes all others with theirs."""
         with self._in_transaction():
-            statement = (
-                "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', %s, true)"
-            )
-            [(search_path, _)] = self.run(statement, (_SAFE_PATH,))
+            search_path, conforming, *_ = self.run(_READ_AND_SET, (_SAFE_PATH, "on"))[0]
             yield
-            self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (search_path,))
+            self.run(_SET, (search_path, conforming))
 
     def _in_transaction(self) -> AbstractContextManager[None]:
         """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
@@ -303,6 +308,11 @@ class PostgresCatalog:
                 for each in changed
                 for warning in Restoration(self.send, each, self._made[each.key], place=place).run()
             ]
+
+    def distrust(self, table: str) -> str:
+        """See `views.ViewCatalog`."""
+        with self.safely():
+            return distrust(self.read, table)
 
     def recreate(self, stored: Relation) -> None:
         """See `views.ViewCatalog`."""

@@ -160,6 +160,9 @@ class ViewCatalog(Protocol):
             ViewError: something cannot be restored.
         """
 
+    def distrust(self, table: str) -> str:
+        """Return why the rows of the view ledger may have been written by others; empty when they cannot."""
+
     def recreate(self, stored: Relation) -> None:
         """Create a relation from its stored definition, and restore everything.
 

@@ -44,6 +44,10 @@ class Unrepaired:
     error: str
 
 
+def _unrepaired(row: LedgerRow, error: str) -> Unrepaired:
+    return Unrepaired(row.manager, tuple(relation.identity for relation in row.relations), error)
+
+
 class _Again(Exception):  # noqa: N818 - names what is to be done
     """Undo a pass, read this as well, and go again."""
 
@@ -416,6 +420,9 @@ class ViewKeeper:
         place = {name: at for at, name in enumerate(managers)}
         waiting = sorted(down.keys() - set(retired), key=lambda name: (place.get(name, len(place)), name))
         errors: dict[str, str] = {}
+        doubt = self._catalog.distrust(self._ledger.table) if waiting else ""
+        if doubt:  # what is stored would be run as the role of this session
+            return tuple(_unrepaired(down[name], f"nothing stored is run: {doubt}") for name in waiting)
         progress = True
         while waiting and progress:
             # Stored definitions have no order of their own: whatever works now may be what the next one reads.
@@ -426,10 +433,7 @@ class ViewKeeper:
             ]
             progress = len(failed) < len(waiting)
             waiting = failed
-        return tuple(
-            Unrepaired(name, tuple(relation.identity for relation in down[name].relations), errors[name])
-            for name in waiting
-        )
+        return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
 
     def _repair_one(
         self,

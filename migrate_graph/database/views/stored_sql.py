@@ -7,10 +7,13 @@ import re
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.errors import ViewError
 
-# What stands between quotes in one piece; a quote in it is doubled. The server reads backslashes in a text as they are, or as escapes.
-_PLAIN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-_ESCAPED = re.compile(r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"", re.DOTALL)
-_DOLLAR = re.compile(r"(?<![\w$])\$(?:[^\W\d]\w*)?\$")
+# One piece of SQL as the server reads it with standard_conforming_strings, which is on when this is run: only texts that begin with E
+# know backslashes. Whatever could be read in two ways is no piece at all.
+_PIECES = re.compile(
+    r"""(?P<escaped>\b[eE]'(?:[^'\\]|''|\\.)*')|(?P<plain>(?:\b[bBxXnN])?'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")"""
+    r"""|(?P<word>[^\W\d][\w$]*(?!['\w$]))|(?P<number>\d+(?!['\w$]))|(?P<nothing>--|/\*|[$\r\0'"])|(?P<other>[^\w'"$\r\0])""",
+    re.DOTALL,
+)
 
 _BEGINNINGS = {
     "FUNCTION": r"CREATE OR REPLACE FUNCTION ",
@@ -19,29 +22,30 @@ _BEGINNINGS = {
     "RULE": r"CREATE RULE ",
     "TRIGGER": r"CREATE (?:CONSTRAINT )?TRIGGER ",
 }
+# `$it`: what it stands with. Indexes and statistics have names of their own.
 _OF_ITEMS = (
-    r"(?:ALTER|COMMENT ON|SECURITY LABEL FOR|REFRESH MATERIALIZED VIEW|ANALYZE|CREATE (?:UNIQUE )?INDEX|CREATE STATISTICS"
-    r"|CREATE RULE|CREATE (?:CONSTRAINT )?TRIGGER)\s"
+    r"(?:ALTER (?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE) $it |ALTER (?:INDEX|STATISTICS) "
+    r"|COMMENT ON (?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|POLICY|RULE|TRIGGER) $it IS |COMMENT ON COLUMN $it\."
+    r"|COMMENT ON (?:RULE|TRIGGER) .+ ON $it IS |COMMENT ON (?:INDEX|STATISTICS) |SECURITY LABEL FOR .+ ON [A-Z ]+ $it"
+    r"|REFRESH MATERIALIZED VIEW $it |ANALYZE $it$|CREATE (?:UNIQUE )?INDEX .+ ON $it\s|CREATE STATISTICS .+ FROM $it$"
+    r"|CREATE RULE .+ TO $it\s|CREATE (?:CONSTRAINT )?TRIGGER .+ ON $it\s)"
 )
 
 
 def is_one_statement(text: str) -> bool:
     """Return whether a text is one statement however it is read; what cannot be told is not.
 
-    The server itself writes what is stored: without comments, with every quote doubled, and with backslashes in pairs.
+    The server itself writes what is stored: without comments, and with every quote doubled.
     """
-    outside = {pattern.sub(lambda match: '""' if match[0][0] == '"' else "''", text) for pattern in (_PLAIN, _ESCAPED)}
-    if len(outside) != 1:
-        return False
-    rest = outside.pop().rstrip().removesuffix(";")
-    if "--" in rest or "/*" in rest or "\r" in rest or "\0" in text or _DOLLAR.search(rest):
-        return False
-    if re.search(r"['\"]", rest.replace("''", "").replace('""', "")):
-        return False  # something is open at its end
-    depth = 0
-    for each in re.findall(r"[();]", rest):
-        depth += {"(": 1, ")": -1, ";": 0}[each]
-        if depth < 0 or (each == ";" and not depth):
+    text = text.rstrip().removesuffix(";")
+    depth = place = 0
+    while place < len(text):
+        piece = _PIECES.match(text, place)
+        if piece is None or piece["nothing"]:
+            return False
+        place = piece.end()
+        depth += {"(": 1, ")": -1}.get(piece[0], 0)
+        if depth < 0 or (piece[0] == ";" and not depth):
             return False  # in parentheses several statements may stand: a rule's
     return depth == 0
 
@@ -71,7 +75,8 @@ def check_item(item: Item, statement: str, relation: Relation) -> None:
     Raises:
         ViewError: it is not.
     """
-    if not re.match(_OF_ITEMS, statement) or not is_one_statement(statement):
+    beginning = _OF_ITEMS.replace("$it", re.escape(relation.identity))
+    if not re.match(beginning, statement, re.DOTALL) or not is_one_statement(statement):
         raise _refused(relation.label, f"what is stored as its {item.aspect} is not one statement that restores it")
 
 
