@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from migrate_graph.core.events import Observer, Warned, ignore_events
 from migrate_graph.errors import ConfigError, PendingTaskFailed
 from migrate_graph.redaction import redact, redact_uri, secrets_of
+from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -17,6 +21,11 @@ _ADDRESS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _BATCH = 1000
+
+_GLANCE = 0.2
+"""Seconds between two looks for a signal."""
+_FIRST_WORD = 1.5
+_EVERY = 10.0
 
 
 def check_address(host: str) -> str:
@@ -40,19 +49,31 @@ def check_address(host: str) -> str:
     return url
 
 
-def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
+def flush(
+    host: str,
+    *,
+    observer: Observer = ignore_events,
+    interruption: Interruption | None = None,
+    timeout: float = 5.0,
+    tries: int = 3,
+    limit: float = 120.0,
+) -> str:
     """Remove every key of the database that the address names (0 when it names none).
 
     Args:
         host: the setting `redis_host`.
+        observer: told while the server does not answer.
+        interruption: ends the waiting when a signal arrives.
         timeout: seconds for connecting and for each answer.
         tries: how often to try when the server does not answer.
+        limit: seconds for everything together, for a server that answers just often enough.
 
     Returns:
         What was done, in one line without secrets.
 
     Raises:
         PendingTaskFailed: it was not done.
+        Stopped: a signal arrived.
     """
     try:
         url = check_address(host)
@@ -62,12 +83,44 @@ def flush(host: str, *, timeout: float = 5.0, tries: int = 3) -> str:
 
     label, secrets = redact_uri(url), secrets_of(url)
     try:
-        return f"flushed the cache {label} ({_stubbornly(url, timeout=timeout, tries=tries)})"
+        done = _aside(
+            lambda: _stubbornly(url, timeout=timeout, tries=tries),
+            what=f"the cache {label}", observer=observer, interruption=interruption or Interruption(), limit=limit,
+        )  # fmt: skip
+        return f"flushed the cache {label} ({done})"
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
         raise PendingTaskFailed(
             f"the cache {label} could not be flushed: {told}", hint=f"{_hint(error)}; the next `migrate` tries again"
         ) from None
+
+
+def _aside(work: Callable[[], str], *, what: str, observer: Observer, interruption: Interruption, limit: float) -> str:
+    """Do work in a thread: sockets and name servers wait in C, where no handler of a signal runs, and say nothing."""
+    done = threading.Event()
+    answer: list[str | BaseException] = []
+
+    def run() -> None:
+        try:
+            answer.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            answer.append(error)
+        done.set()
+
+    threading.Thread(target=run, name="migrate_graph cache", daemon=True).start()
+    started = time.monotonic()
+    next_word = _FIRST_WORD
+    while not done.wait(_GLANCE):
+        interruption.check()
+        waited = time.monotonic() - started
+        if waited >= limit:
+            raise TimeoutError(f"it was not done within {limit:.0f} s")
+        if waited >= next_word:
+            observer(Warned(f"waiting for {what}: no answer for {waited:.0f} s, at most {limit:.0f} s"))
+            next_word = waited + _EVERY
+    if isinstance(answer[0], BaseException):
+        raise answer[0]
+    return answer[0]
 
 
 def _stubbornly(url: str, *, timeout: float, tries: int) -> str:

@@ -188,7 +188,7 @@ class _Run:
         """Bring back views that a failure left down, flush the cache, set the flag; give the exit code."""
         if finished.signal:
             return ExitCode.SIGNAL + finished.signal
-        trouble = self._flush(changed=finished.changed)
+        trouble = self._flush(interruption, changed=finished.changed)
         if not finished.succeeded:
             _read_and_repair(self._project, self._backend, self._observer, interruption)
             if trouble:
@@ -201,13 +201,15 @@ class _Run:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
 
-    def _flush(self, *, changed: bool) -> PendingTaskFailed | None:
+    def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
         """Flush the cache if anything durable was done, now or by a run that could not; give the failure."""
         if not self._config.redis_host:
             return None
         if changed or self._flush_is_pending:
             try:
-                self._observer(Warned(flush(self._config.redis_host)))
+                self._observer(
+                    Warned(flush(self._config.redis_host, observer=self._observer, interruption=interruption))
+                )
             except PendingTaskFailed as error:
                 return error
         else:
