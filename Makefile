@@ -79,10 +79,17 @@ docs: install ## write the generated pages and pictures, then build the site, st
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
 
+.PHONY: audit
+audit: ## known advisories about what we depend on: the lowest versions that we allow, and those of today
+	@test -x .audit/bin/pip-audit || ("$${PYTHON:-python3}" -m venv .audit && .audit/bin/pip install --quiet pip-audit)
+	.audit/bin/python .ci/lowest_versions.py > .audit/lowest.txt
+	.audit/bin/pip-audit --progress-spinner off --no-deps --disable-pip --requirement .audit/lowest.txt
+	.audit/bin/pip-audit --progress-spinner off .
+
 .PHONY: check
 check: lint types house test core docs ## what CI runs
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf $(VENV) $(DEMO) .bench build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks htmlcov .coverage .coverage.*
+	rm -rf $(VENV) .audit $(DEMO) .bench build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks htmlcov .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -87,12 +87,12 @@ def flush(
             lambda: _stubbornly(url, timeout=timeout, tries=tries),
             what=f"the cache {label}", observer=observer, interruption=interruption or Interruption(), limit=limit,
         )  # fmt: skip
-        return f"flushed the cache {label} ({done})"
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
         raise PendingTaskFailed(
             f"the cache {label} could not be flushed: {told}", hint=f"{_hint(error)}; the next `migrate` tries again"
         ) from None
+    return f"flushed the cache {label} ({done})"
 
 
 def _aside(work: Callable[[], str], *, what: str, observer: Observer, interruption: Interruption, limit: float) -> str:

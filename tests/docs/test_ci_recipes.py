@@ -141,8 +141,48 @@ def test_the_gitlab_recipe(tmp_path: Path, project: Path) -> None:
 
 
 def test_the_github_recipe_gives_only_inputs_that_exist() -> None:
-    steps = workflow("GitHub")["jobs"]["migrations"]["steps"]
-    assert set(steps[-1]["with"]) <= set(ACTION["inputs"])
+    (ours,) = [step for step in workflow("GitHub")["jobs"]["migrations"]["steps"] if "migrate_graph" in step["uses"]]
+    assert set(ours["with"]) <= set(ACTION["inputs"])
+
+
+def test_no_token_that_may_write_is_where_the_code_of_a_pull_request_runs() -> None:
+    whole = workflow("GitHub")
+    assert whole[True] == "pull_request"  # `on:` is a boolean for YAML 1.1
+    assert whole["permissions"] == {}
+    checking, uploading = whole["jobs"]["migrations"], whole["jobs"]["code-scanning"]
+    assert checking["permissions"] == {"contents": "read"}
+    checkout = next(step for step in checking["steps"] if step["uses"].startswith("actions/checkout"))
+    assert checkout["with"]["persist-credentials"] is False
+    assert uploading["needs"] == "migrations"
+    assert not any("checkout" in step["uses"] or "run" in step for step in uploading["steps"])
+    assert "pull_request_target" not in (ROOT / "docs" / "ci.md").read_text().split("```yaml")[1]
+
+
+def test_what_others_made_is_named_by_commit() -> None:
+    steps = [step for job in workflow("GitHub")["jobs"].values() for step in job["steps"]]
+    for step in steps:
+        name, _, version = step["uses"].partition("@")
+        assert name.startswith("OWNER/") or re.fullmatch("[0-9a-f]{40}", version), step
+    assert not any("uses" in step for step in ACTION["runs"]["steps"]), "the action brings nobody else's code"
+
+
+@pytest.mark.parametrize("hostile", ["*", "$(touch pwned)", "x; touch pwned", "`touch pwned`"])
+def test_what_is_to_be_installed_is_words_and_no_pattern(tmp_path: Path, project: Path, hostile: str) -> None:
+    step = next(step for step in ACTION["runs"]["steps"] if step["name"] == "Install")
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    done = run(tmp_path, step["run"], cwd=project, WHAT=f"migrate-graph -r requirements.txt {hostile}")
+    expected = ["-m", "pip", "install", "--quiet", "migrate-graph", "-r", "requirements.txt", *hostile.split()]
+    assert done.stdout.splitlines() == expected
+    assert not (project / "pwned").exists()
+
+
+def test_the_page_names_the_commands_that_run_nothing_of_the_project() -> None:
+    text = PAGE.split("## Whose code runs\n", 1)[1]
+    named = set(re.findall(r"`(\w+)`", text.partition("All commands do but ")[2].partition(";")[0]))
+    folder = ROOT / "migrate_graph" / "cli" / "commands"
+    files = [file for file in folder.rglob("*.py") if file.name != "__init__.py"]
+    assert named == {file.stem for file in files if ".project(" not in file.read_text()}
 
 
 @needs_git

@@ -64,7 +64,11 @@ def check(
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
 ) -> None:
-    """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job."""
+    """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job.
+
+    Runs the project's files (with --base also those of that revision), though no migration: give a job that checks
+    strangers' changes no secrets.
+    """
     from migrate_graph.workflow.assessment import Judging, assess
 
     session = session_of(context)
