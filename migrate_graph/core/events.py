@@ -81,15 +81,18 @@ class LockHolder:
         application: its application_name or host.
         client: address of the client; empty when unknown.
         since: when it connected or took the lock, as text; empty when unknown.
+        role: who is logged in (PostgreSQL); empty when unknown.
     """
 
     pid: int
     application: str = ""
     client: str = ""
     since: str = ""
+    role: str = ""
 
     def __str__(self) -> str:
-        known = (f"pid {self.pid}", self.application, self.client, f"since {self.since}" if self.since else "")
+        role, since = f"role {self.role}" if self.role else "", f"since {self.since}" if self.since else ""
+        known = (f"pid {self.pid}", role, self.application, self.client, since)
         return ", ".join(filter(None, known))
 
 

@@ -53,6 +53,18 @@ class Dialect:
     name_type: str
     moment: str
 
+    def op(self, operator: str) -> str:
+        """Write an operator so that no other one of its name, in some schema of the search_path, is taken for it."""
+        return f"OPERATOR(pg_catalog.{operator})" if self.folds_case else operator
+
+    def function(self, name: str) -> str:
+        """Write a function's name, likewise."""
+        return f"pg_catalog.{name}" if self.folds_case else name
+
+    def text(self, column: str) -> str:
+        """Write a column to be read as text: what a driver cannot read as a date, for example, can still be named then."""
+        return f"CAST({column} AS pg_catalog.text)" if self.folds_case else column
+
     def sql(self, statement: str) -> str:
         """Write a statement for the driver: `?` outside of quotes is a parameter, everything else means itself."""
         if self.placeholder == "?":

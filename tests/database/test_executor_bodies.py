@@ -102,7 +102,7 @@ POSTGRES: dict[str, tuple[Callable[[Any], object], int]] = {
     "savepoint": (_savepoint, 0),
     "several statements": (lambda db: db.executesql(f"{INSERT}; COMMIT; SELECT 1"), 1),
     "way out of the transaction": (_escape, 1),
-    "commit and begin": (lambda db: (db.executesql(INSERT), db.executesql("COMMIT"), db.executesql("BEGIN"), db.executesql("SELECT 1")), 0),
+    "commit and begin": (lambda db: (db.executesql(INSERT), db.executesql("COMMIT"), db.executesql("BEGIN"), db.executesql("SELECT 1")), 1),
     "values": (lambda db: psycopg2.extras.execute_values(_driver(db).cursor(), "INSERT INTO t (id) VALUES %s", [(1,)]), 0),
     "copy": (lambda db: _driver(db).cursor().copy_expert("COPY t (id) FROM STDIN", io.StringIO("1\n")), 0),
     "copy_from": (lambda db: _driver(db).cursor().copy_from(io.StringIO("1\n"), "t", columns=("id",)), 0),

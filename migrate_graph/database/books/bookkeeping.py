@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 import time
 from abc import ABC, abstractmethod
@@ -58,6 +57,10 @@ class Bookkeeping(ABC):
     @abstractmethod
     def lock_holder(self) -> LockHolder | None:
         """Return who holds the lock, None when it is free."""
+
+    @abstractmethod
+    def how_to_end(self, holder: LockHolder) -> str:
+        """Return what ends whoever holds the lock, as it can be typed."""
 
     @abstractmethod
     def _address(self) -> str:
@@ -130,7 +133,16 @@ class Bookkeeping(ABC):
     def finish_task(self, task: str) -> None:
         self._ledger.finish_task(task)
 
-    def _wait(self, taken: Callable[[], bool], limit: float, observer: Observer, interruption: Interruption) -> float:
+    def _wait(
+        self,
+        taken: Callable[[], bool],
+        limit: float,
+        observer: Observer,
+        interruption: Interruption,
+        holder_of: Callable[[], LockHolder | None],
+        *,
+        quiet_for: float = 0.0,
+    ) -> float:
         """Ask again and again, telling who is in the way; give the seconds waited, 0.0 when nobody was.
 
         A call that blocks instead would, on PostgreSQL, hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner.
@@ -139,19 +151,21 @@ class Bookkeeping(ABC):
             LockTimeout: after `limit` seconds; 0 asks once.
         """
         started = time.monotonic()
-        told, pause = -math.inf, _FIRST_PAUSE
+        told, pause = quiet_for - _TELL_EVERY, _FIRST_PAUSE
+        was_told = False
         while not taken():
             waited = time.monotonic() - started
-            holder = self.lock_holder()
+            holder = holder_of()
             if waited >= limit:
                 held_by = f"; it is held by {holder}" if holder else ""
                 raise LockTimeout(
                     f"gave up waiting for the lock on {self.label} after {waited:.0f} s{held_by}",
-                    hint="wait for the other run to end, or raise --lock-timeout",
+                    hint="wait for the other run to end, or raise --lock-timeout"
+                    + (f"; to end it: {self.how_to_end(holder)}" if holder else ""),
                 )
             if waited - told >= _TELL_EVERY:
-                told = waited
+                told, was_told = waited, True
                 observer(LockWaiting(waited, limit, holder))
             interruption.sleep(min(pause * random.uniform(0.5, 1.0), max(0.05, limit - waited)))  # noqa: S311 - jitter, no secret
             pause = min(2 * pause, self._longest_pause)
-        return 0.0 if told == -math.inf else time.monotonic() - started
+        return time.monotonic() - started if was_told else 0.0

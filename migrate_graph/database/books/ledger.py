@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -13,6 +15,8 @@ from typing import Any, TypeAlias
 from migrate_graph import __version__
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.database.names import TableNames
+from migrate_graph.errors import DatabaseRefused
+from migrate_graph.messages import first_line
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
@@ -64,6 +68,7 @@ class Ledger:
         self._execute = execute
         self._ledger = names.quoted(names.ledger)
         self._journal = names.quoted(names.journal)
+        self._is = names.dialect.op("=")
 
     def on(self, execute: Execute) -> Ledger:
         """Return the same tables through another connection."""
@@ -94,28 +99,43 @@ class Ledger:
 
     def read(self, present: Iterable[str]) -> History:
         """Read what those tables that exist hold; the view ledger is read by its own room."""
-        present = set(present)
-        records, attempts, pending_tasks = {}, [], set()
+        present, text = set(present), self._dialect.text
+        records: dict[str, Record] = {}
+        attempts: list[Attempt] = []
+        pending_tasks: set[str] = set()
+        faults: list[str] = []
         if self.names.ledger in present:
-            for name, installed, updated in self._run(f"SELECT name, installed, last_update_dttm FROM {self._ledger}"):
+            for name, installed, updated in self._run(
+                f"SELECT name, {text('installed')}, {text('last_update_dttm')} FROM {self._ledger}"
+            ):
                 if name is not None:
-                    records[name] = Record(name, installed in {"T", "1", 1}, _moment(updated))
+                    with _naming(faults, f"the row {name!r} of {self._ledger}"):
+                        records[name] = Record(str(name), installed in {"T", "1", 1}, _moment(updated))
         if self.names.journal in present:
             for row in self._run(
-                "SELECT id, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error "
-                f"FROM {self._journal} ORDER BY id"
+                f"SELECT id, name, run, state, {text('commits')}, {text('started')}, {text('finished')}, {text('duration')}, host, "
+                f"{text('pid')}, version, fingerprint, error FROM {self._journal} ORDER BY id"
             ):
                 if row[3] == _PENDING_TASK:
                     pending_tasks.add(row[1])
                 else:
-                    attempts.append(_attempt(row))
+                    with _naming(faults, f"the row with id {row[0]} of {self._journal}"):
+                        attempts.append(_attempt(row))
+        if faults:
+            raise DatabaseRefused(
+                "what others wrote into the tool's tables cannot be read: " + "; ".join(faults),
+                hint="mend or delete these rows; nothing was changed",
+            )
         return History(records=records, attempts=tuple(attempts), pending_tasks=frozenset(pending_tasks))
 
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""
         return [
             name
-            for (name,) in self._run(f"SELECT name FROM {self._ledger} GROUP BY name HAVING count(*) > 1 ORDER BY name")
+            for (name,) in self._run(
+                f"SELECT name FROM {self._ledger} GROUP BY name HAVING {self._dialect.function('count')}(*) {self._dialect.op('>')} 1 "
+                "ORDER BY name"
+            )
         ]
 
     def first_attempt(self) -> str:
@@ -125,7 +145,7 @@ class Ledger:
 
     def state_of(self, attempt: str) -> tuple[AttemptState, int] | None:
         """Return an attempt's state and durable own commits; None when nothing of it is durable."""
-        rows = self._run(f"SELECT state, commits FROM {self._journal} WHERE attempt = ?", (attempt,))
+        rows = self._run(f"SELECT state, commits FROM {self._journal} WHERE attempt {self._is} ?", (attempt,))
         return (AttemptState(rows[0][0]), int(rows[0][1])) if rows else None
 
     # -- writing --------------------------------------------------------------------------------------------------------------
@@ -138,7 +158,7 @@ class Ledger:
         self._run(
             f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
             '"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) '
-            "ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits + 1",
+            f"ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits {self._dialect.op('+')} 1",
             (
                 key.attempt, key.run, key.name, AttemptState.RUNNING.value, self._store(key.started), key.host, key.pid,
                 key.version, key.fingerprint,
@@ -148,8 +168,8 @@ class Ledger:
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
         finished = self._run(
-            f"UPDATE {self._journal} SET state = ?, commits = commits - 1, finished = ?, duration = ? "
-            "WHERE attempt = ? AND state = ? RETURNING id",
+            f"UPDATE {self._journal} SET state = ?, commits = commits {self._dialect.op('-')} 1, finished = ?, duration = ? "
+            f"WHERE attempt {self._is} ? AND state {self._is} ? RETURNING id",
             (AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value),
         )
         self.write_record(key.name, installed=True)
@@ -161,7 +181,7 @@ class Ledger:
             f'INSERT INTO {self._journal} AS failed ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
             '"pid", "version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE '
             "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error "
-            "WHERE failed.state <> ?",
+            f"WHERE failed.state {self._dialect.op('<>')} ?",
             (
                 key.attempt, key.run, key.name, AttemptState.FAILED.value, self._store(key.started), self._now(), seconds, key.host,
                 key.pid, key.version, key.fingerprint, error, AttemptState.APPLIED.value,
@@ -169,13 +189,14 @@ class Ledger:
         )  # fmt: skip
         # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.
         if not self._run(
-            f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name = ? AND coalesce(installed, 'F') <> 'T' "
+            f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name {self._is} ? "
+            f"AND coalesce(installed, 'F') {self._dialect.op('<>')} 'T' "
             "RETURNING name",
             (self._local_now(), key.name),
         ):
             self._run(
                 f'INSERT INTO {self._ledger} ("name", "installed", "last_update_dttm") '
-                f"SELECT ?, 'F', ? WHERE NOT EXISTS (SELECT 1 FROM {self._ledger} WHERE name = ?)",
+                f"SELECT ?, 'F', ? WHERE NOT EXISTS (SELECT 1 FROM {self._ledger} WHERE name {self._is} ?)",
                 (key.name, self._local_now(), key.name),
             )
 
@@ -194,7 +215,7 @@ class Ledger:
         """Write a ledger row; update first, since a table made by hand may have no unique name to conflict on."""
         values = ("T" if installed else "F", self._local_now())
         if not self._run(
-            f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name = ? RETURNING name",
+            f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name {self._is} ? RETURNING name",
             (*values, name),
         ):
             self._run(
@@ -207,8 +228,9 @@ class Ledger:
         decidable = (AttemptState.RUNNING.value, AttemptState.FAILED.value)
         return bool(
             self._run(
-                f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id = ? AND state IN (?, ?) "
-                f"AND id = (SELECT max(id) FROM {self._journal} WHERE name = ?) RETURNING id",
+                f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id {self._is} ? "
+                f"AND (state {self._is} ? OR state {self._is} ?) "
+                f"AND id {self._is} (SELECT {self._dialect.function('max')}(id) FROM {self._journal} WHERE name {self._is} ?) RETURNING id",
                 (AttemptState.RESOLVED.value, self._now(), attempt, *decidable, name),
             )
         )
@@ -224,32 +246,40 @@ class Ledger:
 
     def finish_task(self, task: str) -> None:
         """Forget a pending task."""
-        self._run(f"DELETE FROM {self._journal} WHERE state = ? AND name = ?", (_PENDING_TASK, task))
+        self._run(f"DELETE FROM {self._journal} WHERE state {self._is} ? AND name {self._is} ?", (_PENDING_TASK, task))
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 
-    def _store(self, moment: datetime) -> datetime | str:
-        return moment if self._dialect.folds_case else moment.isoformat(sep=" ")
+    # As texts, which the server turns into what the column is: a driver would write the name of a type.
 
-    def _now(self) -> datetime | str:
+    @staticmethod
+    def _store(moment: datetime) -> str:
+        return moment.isoformat(sep=" ")
+
+    def _now(self) -> str:
         return self._store(datetime.now(UTC))
 
-    def _local_now(self) -> datetime | str:
+    def _local_now(self) -> str:
         # edwh-migrate writes local time without a zone here, and reads it back with pyDAL, which wants whole seconds.
-        now = datetime.now().replace(microsecond=0)  # noqa: DTZ005
-        return now if self._dialect.folds_case else now.isoformat(sep=" ")
+        return self._store(datetime.now().replace(microsecond=0))  # noqa: DTZ005
+
+
+@contextmanager
+def _naming(faults: list[str], what: str) -> Iterator[None]:
+    """Put what makes a row unreadable into words, with the row."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        faults.append(f"{what}: {first_line(error)}")
 
 
 def _moment(value: object) -> datetime | None:
-    """Read a timestamp that a driver gave: PostgreSQL a datetime, SQLite a text."""
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    return None
+    """Read a timestamp.
+
+    Raises:
+        ValueError: it is none that Python knows (`infinity`, a year BC, the year 20000).
+    """
+    return datetime.fromisoformat(str(value)) if value is not None else None
 
 
 def _utc(value: object) -> datetime | None:
@@ -257,9 +287,21 @@ def _utc(value: object) -> datetime | None:
     return moment.astimezone(UTC) if moment else None
 
 
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    seconds = float(str(value))
+    if not math.isfinite(seconds):
+        raise ValueError(f"duration is {value}")
+    return seconds
+
+
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     identity, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error = row
+    if state not in set(AttemptState):
+        raise ValueError(f"its state is {state!r}")
     return Attempt(
-        id=identity, name=name, run=run, state=AttemptState(state), commits=commits, started=_utc(started), finished=_utc(finished),
-        duration=duration, host=host or "", pid=pid or 0, version=version or "", fingerprint=fingerprint or "", error=error or "",
+        id=int(identity), name=str(name), run=str(run), state=AttemptState(state), commits=int(commits), started=_utc(started),
+        finished=_utc(finished), duration=_seconds(duration), host=host or "", pid=int(pid or 0), version=version or "",
+        fingerprint=fingerprint or "", error=error or "",
     )  # fmt: skip

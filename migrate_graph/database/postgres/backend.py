@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -18,12 +20,15 @@ from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
-from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier
 from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
-from migrate_graph.database.postgres.work import PostgresWork, WorkConnection
+from migrate_graph.database.postgres.connection import NOW, WorkConnection
+from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
+from migrate_graph.database.postgres.patience import Patience
+from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
+from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.views.presence import view_presences
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, RestoreError, Stopped
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
@@ -31,6 +36,7 @@ from migrate_graph.signals import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
@@ -44,8 +50,8 @@ _RUN_CLASS = 0x6D67
 _WORK_CLASS = 0x6D68
 
 _ADVISORY = (
-    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
-    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
@@ -69,19 +75,42 @@ _HINTS = {
 }
 
 
+_READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
+
+# What is tested with servers of every version; transaction_timeout and other novelties are used where they are known.
+_OLDEST, _NEWEST = 120000, 180000
+
+# Seconds in which an earlier session of the same run usually ends, so that nothing is said of it.
+_QUIET = 1.5
+
+_Value = TypeVar("_Value")
+
+
 @dataclass
 class _HeldLock:
-    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another."""
+    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another.
+
+    The server is asked, not the driver: somebody may have reset the session, or a pooler given us another one.
+    """
 
     connection: Any
+    key: int
+    patience: Patience
 
     def is_held(self) -> bool:
         try:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT true")
-        except psycopg2.Error:
+            return self.patience.run(self.connection, "asking whether the lock is still ours", self._ask)
+        except (psycopg2.Error, DatabaseUnreachable):
             return False
-        return True
+
+    def _ask(self) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() AND {_ADVISORY} "
+                "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid))",
+                (str(_RUN_CLASS), str(self.key % 2**32)),
+            )
+            return bool(cursor.fetchone()[0])
 
 
 class PostgresBackend(Bookkeeping):
@@ -115,34 +144,46 @@ class PostgresBackend(Bookkeeping):
         self._keeper: Any = None
         self._in_transaction = False
         self._ledger = Ledger(TableNames.of(settings.table, POSTGRES), self._execute)
-        self._key = 0
 
     # -- connections ----------------------------------------------------------------------------------------------------------
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
-        self._sessions.observer, self._sessions.interruption = observer, interruption
+        self._sessions.listen(observer, interruption)
         self._keeper = self._sessions.open("keeper")
-        self._resolve_schema()
-        self._key = self._lock_key()
+        self._require_supported()
+        self._find_ledger()
 
-    def _lock_key(self) -> int:
-        """Return the second half of the locks' keys: the same for every spelling of one ledger table."""
-        configured = (self._settings.schema or "").partition(",")[0].strip()
-        names = TableNames.of(self._settings.table, POSTGRES)
-        schema = names.schema or configured or self._ledger.names.schema
-        digest = hashlib.sha256(f"{schema}\0{names.ledger}".encode()).digest()
-        return int.from_bytes(digest[:4], "big", signed=True)
+    def _require_supported(self) -> None:
+        version = self._keeper.info.server_version
+        if version < _OLDEST:
+            raise DatabaseRefused(
+                f"{self.label} is PostgreSQL {version // 10000}, and {_OLDEST // 10000} to {_NEWEST // 10000} are supported",
+                hint="upgrade the server first",
+            )
 
-    def _resolve_schema(self) -> None:
-        """Find where the tables are, or would be made, so that no later change of search_path can hide them."""
+    def _find_ledger(self) -> None:
+        """Find where the tables are, or would be made: so no later change of search_path can hide them, and so all who mean one ledger meet.
+
+        Where the settings name no schema, names are looked up as they are in an application's session of this role.
+        """
         names = TableNames.of(self._settings.table, POSTGRES)
         if not names.schema:
-            found = self._one(
-                "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                "WHERE c.oid = to_regclass(%s)), current_schema())",
-                (names.quoted(names.ledger),),
-            )
-            self._ledger = Ledger(replace(names, schema=found or ""), self._execute)
+            with self._together():
+                self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
+                ((found, current),) = self._ask(
+                    "SELECT (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+                    "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
+                    "CAST(pg_catalog.to_regclass(%s) AS pg_catalog.oid)), pg_catalog.current_schema()",
+                    (names.quoted(names.ledger),),
+                )
+            names = replace(names, schema=found or current or "")
+        self._ledger = Ledger(names, self._execute)
+
+    def _lock_key(self) -> int:
+        """Return the second half of the locks' keys: the same for everybody whose ledger is this table."""
+        names = self._ledger.names
+        digest = hashlib.sha256(f"{names.schema}\0{names.ledger}".encode()).digest()
+        return int.from_bytes(digest[:4], "big", signed=True)
 
     def _revive(self) -> None:
         """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
@@ -155,9 +196,9 @@ class PostgresBackend(Bookkeeping):
         except psycopg2.Error:
             self._reconnect()
         try:
-            self._wait(self._work_is_over, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+            self._wait_for_work(_LEFTOVER_WAIT, self._sessions.observer, self._sessions.interruption)
         except Stopped:  # also then: what is said last should be true
-            self._wait(self._work_is_over, _LAST_WORDS, ignore_events, Interruption())
+            self._wait_for_work(_LAST_WORDS, ignore_events, Interruption())
 
     def _reconnect(self) -> None:
         close_quietly(self._keeper)
@@ -174,22 +215,29 @@ class PostgresBackend(Bookkeeping):
         if self._sessions.pooled and not self._in_transaction:
             with self._transaction():
                 return self._ask(statement, parameters)
-        with self._alive_keeper().cursor() as cursor:
+        return self._patiently(self._send, statement, parameters)
+
+    def _patiently(self, call: Callable[..., _Value], *arguments: Any) -> _Value:
+        """Run a call on the keeper, alive, so that a wait is told, hears signals and ends."""
+        keeper = self._alive_keeper()
+        return self._sessions.patience.run(keeper, "reading or writing the tool's tables", call, keeper, *arguments)
+
+    @staticmethod
+    def _send(keeper: Any, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with keeper.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        keeper = self._alive_keeper()
-        self._sessions.begin(keeper, "keeper")
+        self._patiently(self._sessions.begin)
         self._in_transaction = True
         try:
             yield
-            with keeper.cursor() as cursor:
-                cursor.execute("COMMIT")
+            self._patiently(self._send, "COMMIT", ())
         except BaseException:
-            with suppress(psycopg2.Error), keeper.cursor() as cursor:
-                cursor.execute("ROLLBACK")
+            with suppress(psycopg2.Error, MigrateGraphError):
+                self._patiently(self._send, "ROLLBACK", ())
             raise
         finally:
             self._in_transaction = False
@@ -229,17 +277,26 @@ class PostgresBackend(Bookkeeping):
     def close(self) -> None:
         close_quietly(self._keeper)
         self._keeper = None
+        self._sessions.patience.close()
 
     # -- the lock -------------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
         interruption = interruption or self._sessions.interruption
-        holding: list[Any] = []
+        holding: list[_HeldLock] = []
+        started = time.monotonic()
         try:
-            waited = self._wait(lambda: self._take(holding), wait, observer, interruption)
+            waited = 0.0
+            while True:
+                left = max(0.0, wait - (time.monotonic() - started))
+                waited += self._wait(partial(self._take, holding), left, observer, interruption, self.lock_holder)
+                self._find_ledger()
+                if self._lock_key() == holding[0].key:
+                    break
+                self._release(holding, observer)  # while we waited it was made in another schema of the search_path
             # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
-            waited += self._wait(self._work_is_over, max(wait, _LAST_MOMENT), observer, interruption)
+            waited += self._wait_for_work(max(wait, _LAST_MOMENT), observer, interruption)
             observer(LockAcquired(waited))
             if self._sessions.pooled:
                 observer(
@@ -248,45 +305,49 @@ class PostgresBackend(Bookkeeping):
                         "connect to the server's own port in migrate_uri",
                     )
                 )
-            yield _HeldLock(holding[0])
+            yield holding[0]
         finally:
             self._release(holding, observer)
 
-    def _take(self, holding: list[Any]) -> bool:
+    def _take(self, holding: list[_HeldLock]) -> bool:
         """Try for the lock once; what holds it is put into `holding`.
 
         Behind a pooler a session's lock belongs to whoever gets the server connection next (two clients both got it); there one
         open transaction holds it, on a connection of its own.
         """
-        pooled = self._sessions.pooled
+        pooled, key = self._sessions.pooled, self._lock_key()
         try:
             connection = self._sessions.open("lock") if pooled else self._alive_keeper()
-            if pooled:
-                self._sessions.begin(connection, "lock")
-            with connection.cursor() as cursor:
-                kind = "xact_" if pooled else ""
-                cursor.execute(f"SELECT pg_try_advisory_{kind}lock(%s, %s)", (_RUN_CLASS, self._key))
-                (taken,) = cursor.fetchone()
+            taken = self._sessions.patience.run(connection, "asking for the lock", self._try_lock, connection, key)
         except psycopg2.Error as error:
             if self.explain(error).kind is not TroubleKind.LOST:
                 raise
             self._reconnect()  # the server went while we waited: go on waiting when it is back
             return False
         if taken:
-            holding.append(connection)
+            holding.append(_HeldLock(connection, key, self._sessions.patience))
         elif pooled:
             close_quietly(connection)
-        return bool(taken)
+        return taken
 
-    def _release(self, holding: list[Any], observer: Observer) -> None:
+    def _try_lock(self, connection: Any, key: int) -> bool:
+        if self._sessions.pooled:
+            self._sessions.begin(connection)
+        kind = "xact_" if self._sessions.pooled else ""
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_catalog.pg_try_advisory_{kind}lock(%s, %s)", (_RUN_CLASS, key))
+            return bool(cursor.fetchone()[0])
+
+    def _release(self, holding: list[_HeldLock], observer: Observer) -> None:
         if not holding:
             return
+        lock = holding.pop()
         if self._sessions.pooled:
-            close_quietly(holding[0])
+            close_quietly(lock.connection)
             return
-        with suppress(psycopg2.Error), holding[0].cursor() as cursor:  # with a lost connection the lock is gone, too
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (_RUN_CLASS, self._key))
-            if not cursor.fetchone()[0]:
+        with suppress(psycopg2.Error, MigrateGraphError):  # with a lost connection the lock is gone, too
+            unlocked = self._sessions.patience.run(lock.connection, "giving the lock back", self._unlock, lock)
+            if not unlocked:
                 observer(
                     Warned(
                         "the lock was not ours any more when it was released",
@@ -294,21 +355,41 @@ class PostgresBackend(Bookkeeping):
                     )
                 )
 
+    @staticmethod
+    def _unlock(lock: _HeldLock) -> bool:
+        with lock.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (_RUN_CLASS, lock.key))
+            return bool(cursor.fetchone()[0])
+
+    def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
+        """Wait until no session of a run, ours or a dead one's, is at work on the server."""
+        holder = partial(self._holder, _WORK_CLASS)
+        return self._wait(self._work_is_over, limit, observer, interruption, holder, quiet_for=_QUIET)
+
     def _work_is_over(self) -> bool:
         # Taken and given back by one statement, since in autocommit its transaction is over with it.
-        return bool(self._one("SELECT pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._key)))
+        return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._lock_key())))
 
     def lock_holder(self) -> LockHolder | None:
+        return self._holder(_RUN_CLASS) or self._holder(_WORK_CLASS)
+
+    def _holder(self, kind: int) -> LockHolder | None:
+        """Return who holds a lock; never a session of our own."""
         rows = self._execute(
-            "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), ''), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-            f"FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE {_ADVISORY} "
-            "AND l.classid IN (%s::bigint::oid, %s::bigint::oid) AND l.objid = %s::bigint::oid ORDER BY l.classid LIMIT 1",
-            (_RUN_CLASS, _WORK_CLASS, self._key % 2**32),
+            "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
+            "pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
+            f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {_ADVISORY} "
+            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) "
+            "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) LIMIT 1",
+            (str(kind), str(self._lock_key() % 2**32), list(self._sessions.pids)),
         )
         if not rows or rows[0][0] is None:
             return None
-        pid, application, client, since = rows[0]
-        return LockHolder(pid, redact(application or "", *self.secrets), client, since or "")
+        pid, role, application, client, since = rows[0]
+        return LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
+
+    def how_to_end(self, holder: LockHolder) -> str:
+        return f"SELECT pg_terminate_backend({holder.pid})"
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
@@ -327,13 +408,16 @@ class PostgresBackend(Bookkeeping):
         return write_managers(views, owned, taken=managers)
 
     def _present(self) -> set[str]:
-        names = self._ledger.names
-        rows = self._execute(
-            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'f')",
-            (names.schema, list(names.all)),
-        )
-        return {name for (name,) in rows}
+        return require_ordinary(self._execute, self._ledger.names)
+
+    def read_history(self) -> History:
+        """Read under a lock that lets others read: so what was looked at is what is read, and not a view that took its name."""
+        with self._together():
+            present = self._present()
+            if present:
+                tables = ", ".join(map(self._ledger.names.quoted, sorted(present)))
+                self._ask(POSTGRES.sql(f"LOCK TABLE {tables} IN ACCESS SHARE MODE"))
+            return super().read_history()
 
     def user_relations(self) -> list[str]:
         from migrate_graph.database.postgres.restore import USER_RELATIONS
@@ -342,7 +426,8 @@ class PostgresBackend(Bookkeeping):
 
     def _address(self) -> str:
         database = self._one(
-            "SELECT current_database() || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())"
+            "SELECT pg_catalog.current_database() || '/' || (SELECT oid FROM pg_catalog.pg_database "
+            "WHERE datname = pg_catalog.current_database())"
         )
         return f"{self._sessions.dsn.get('host', '')}\0{database}"
 
@@ -350,11 +435,11 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.restore import CommitUnknown, RestoreTarget, restore_through_driver
         from migrate_graph.database.postgres.restore_psql import parameters_of, restore_through_psql
 
-        keys = (_WORK_CLASS, self._key)
+        keys = (_WORK_CLASS, self._lock_key())
         target = RestoreTarget(
             label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets
         )
-        connection = self._sessions.open("restore")
+        connection = self._sessions.open("restore", ours=False)
         try:
             if dump.needs_psql:
                 parameters = parameters_of(connection, self._sessions.dsn)
@@ -367,12 +452,12 @@ class PostgresBackend(Bookkeeping):
             self._look_whether_restored(dump)
         finally:
             close_quietly(connection)
-        self._resolve_schema()
+        self._find_ledger()
 
     def _look_whether_restored(self, dump: VerifiedDump) -> None:
         """Look what became of a restore whose COMMIT was not answered, once the server has ended it."""
         self._revive()
-        self._resolve_schema()
+        self._find_ledger()
         if not self.has_ledger():
             raise RestoreError(
                 f"the connection was lost when {dump.path} was to be committed; nothing of it is in the database",
@@ -382,31 +467,42 @@ class PostgresBackend(Bookkeeping):
     def prepare(self) -> None:
         names = self._ledger.names
         missing = set(names.all) - self._present()
-        if not missing:
-            return
-        if not names.schema:
-            raise DatabaseRefused(
-                f"schema {self._settings.schema!r} does not exist in {self.label}",
-                hint=f"CREATE SCHEMA {self._settings.schema}; or set `schema`",
-            )
-        with self._together():
-            self._ledger.create(missing)
-            if names.views in missing:
-                ViewLedger(names, self._execute).create()
+        if missing:
+            if not names.schema:
+                raise DatabaseRefused(
+                    f"schema {self._settings.schema!r} does not exist in {self.label}",
+                    hint=f"CREATE SCHEMA {quote_identifier(self._settings.schema or 'public')}; or set `schema`",
+                )
+            self._require_writable()
+            with self._together():
+                self._ledger.create(missing)
+                if names.views in missing:
+                    ViewLedger(names, self._execute).create()
+                keep_to_ourselves(self._execute, names, missing)
+        require_trusted(self._execute, names)
+
+    def _require_writable(self) -> None:
+        if self._one(
+            "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on'"
+        ):
+            raise DatabaseRefused(f"{self.label} cannot record migrations: {_READ_ONLY}", hint=_HINTS["25006"])
 
     def preflight(self, names: Sequence[str]) -> None:
         tables = self._ledger.names
         ledger, journal, views = map(tables.quoted, tables.all)
         facts = self._execute(
-            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, "
-            "(SELECT bool_and(has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE')) "
-            "FROM unnest(%s::text[]) t) AND (SELECT bool_and(has_table_privilege(t, 'DELETE')) FROM unnest(%s::text[]) t) "
-            "AND (SELECT coalesce(bool_and(has_sequence_privilege(s, 'USAGE')), true) FROM (SELECT pg_get_serial_sequence(t, 'id') s "
-            "FROM unnest(%s::text[]) t) q WHERE s IS NOT NULL), "
-            "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_attribute a "
-            "WHERE a.attrelid = to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
-            "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_roles r, pg_database d "
-            "WHERE r.rolname = session_user AND d.datname = current_database())",
+            "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
+            "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
+            "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+            "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
+            "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+            "AND (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_sequence_privilege(s, 'USAGE')), true) FROM "
+            "(SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
+            "WHERE s IS NOT NULL), "
+            "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
+            "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
+            "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+            "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())",
             ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
         )[0]
         faults = _preflight_faults(*facts, names=names, duplicates=self._ledger.duplicates(), table=tables.ledger)
@@ -424,35 +520,43 @@ class PostgresBackend(Bookkeeping):
                 "transaction='none' needs a session of its own, and a pooler stands between us and the server",
                 hint="connect to the server's own port in migrate_uri",
             )
-        return PostgresWork(
-            self._settings, migration, key, self._ledger,
-            connect=lambda: self._open_work(migration.name), prologue=self._prologue(),
-        )  # fmt: skip
+        sessions = WorkSessions(
+            open=lambda: self._open_work(migration.name),
+            prologue=self._prologue(),
+            pooled=self._sessions.pooled,
+            patiently=self._sessions.patience.run,
+        )
+        return PostgresWork(self._settings, migration, key, self._ledger, sessions=sessions)
 
     def _open_work(self, name: str) -> WorkConnection:
-        keys = (_WORK_CLASS, self._key)
-        connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys)
-        if not self._sessions.pooled:
+        keys = (_WORK_CLASS, self._lock_key())
+        connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys, ours=False)
+        if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
             def is_ours() -> bool:
                 with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", keys)
+                    cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", keys)
                     return bool(cursor.fetchone()[0])
 
-            if not connection.got_lock:
-                self._wait(is_ours, _LEFTOVER_WAIT, ignore_events, self._sessions.interruption)
+            observer, interruption = self._sessions.observer, self._sessions.interruption
+            holder = partial(self._holder, _WORK_CLASS)
+            self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
         return connection
 
     def _prologue(self) -> tuple[str, list[Any]]:
         """Return what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
 
-        Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction.
+        Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction. Nothing
+        here is found by way of the search_path, which is the body's.
         """
-        parts = "pg_try_advisory_xact_lock(%s, %s)"
-        parameters: list[Any] = [_WORK_CLASS, self._key]
+        parts = (
+            "pg_catalog.pg_try_advisory_xact_lock(%s, %s), pg_catalog.current_setting('transaction_read_only'), "
+            f"pg_catalog.pg_backend_pid(), {NOW.format('pg_catalog.now()')}"
+        )
+        parameters: list[Any] = [_WORK_CLASS, self._lock_key()]
         if self._sessions.pooled:
-            settings = self._sessions.settings(self._alive_keeper(), "work")
-            parts += ", set_config(%s, %s, true)" * len(settings)
+            settings = self._sessions.settings(self._alive_keeper(), ours=False)
+            parts += ", pg_catalog.set_config(%s, %s, true)" * len(settings)
             parameters += chain.from_iterable(settings)
         return f"SELECT {parts}", parameters
 
@@ -482,17 +586,11 @@ class PostgresBackend(Bookkeeping):
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""
         rows = self._execute(
-            "SELECT b.pid, b.application_name, coalesce(b.state, ''), left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120) "
-            f"FROM pg_locks l, unnest(pg_blocking_pids(l.pid)) p JOIN pg_stat_activity b ON b.pid = p WHERE {_ADVISORY} "
-            "AND l.classid = %s::bigint::oid AND l.objid = %s::bigint::oid ORDER BY b.xact_start NULLS LAST LIMIT 1",
-            (_WORK_CLASS, self._key % 2**32),
+            f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {_ADVISORY} "
+            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY b.xact_start NULLS LAST LIMIT 1",
+            (str(_WORK_CLASS), str(self._lock_key() % 2**32)),
         )
-        if not rows:
-            return ""
-        pid, application, state, query = rows[0]
-        return redact(
-            f"waiting for a lock held by pid {pid} ({application or 'no name'}, {state}): {query}", *self.secrets
-        )
+        return blocked_by(rows[0], self.secrets) if rows else ""
 
 
 def _preflight_faults(
@@ -508,7 +606,7 @@ def _preflight_faults(
     """Put what preflight found into words."""
     faults = []
     if read_only:
-        faults.append("the server is read-only (a standby, or default_transaction_read_only)")
+        faults.append(_READ_ONLY)
     if permitted is False:
         faults.append(
             f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "

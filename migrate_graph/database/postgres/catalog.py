@@ -128,7 +128,7 @@ class PostgresCatalog:
         idle = connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
         if idle and not connection.autocommit:
             # After a raw COMMIT psycopg2 still believes in a transaction, and would not open one.
-            pg.connection.rollback(connection)
+            type(connection).rollback(connection)
         kind = Transaction if idle and connection.autocommit else Savepoint
         try:
             with kind(_SAVEPOINT, self.run).block():
@@ -137,7 +137,7 @@ class PostgresCatalog:
             cause = error.__cause__
             if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
                 raise cause or error from None
-            pg.connection.rollback(connection)
+            type(connection).rollback(connection)
             raise CommittedInside from cause
 
     @contextmanager
@@ -152,7 +152,7 @@ class PostgresCatalog:
 
     def commit(self) -> None:
         """See `views.ViewCatalog`."""
-        pg.connection.commit(self._connection)
+        type(self._connection).commit(self._connection)
 
     def is_aborted(self) -> bool:
         """See `views.ViewCatalog`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph import forks
-from migrate_graph.core.events import Connecting, Observer, ignore_events
+from migrate_graph.core.events import Connecting, Observer
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.names import search_path
+from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.errors import ConfigError, DatabaseUnreachable
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact, redact_uri
@@ -26,25 +28,29 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
 _TELL_EVERY = 10.0
+_FIRST_WORD = 1.5
+_CONNECT_TIMEOUT = 10
 
 # What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
 _PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
 
-# libpq gives no SQLSTATE for a failed connection. The first are never worth waiting for (edwh-migrate retried a wrong password
-# for ten minutes) and are looked for first, since a name in the message may hold any word; the second are; the rest is not.
+# libpq gives no SQLSTATE for a failed connection, and the server says why in its own language. These are never worth waiting
+# for, where they are understood (edwh-migrate retried a wrong password for ten minutes); everything else is waited for.
 _PERMANENT = re.compile(
-    r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database",
+    r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database|"
+    r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate",
     re.IGNORECASE,
 )
-_TRANSIENT = re.compile(
-    r"refused|timeout|timed out|could not translate|name or service|name resolution|starting up|shutting down|recovery mode|"
-    r"not yet accepting|too many|remaining connection slots|closed the connection|closed unexpectedly|EOF detected|"
-    r"reset by peer|no such file|unreachable|administrator command|no route|broken pipe",
-    re.IGNORECASE,
-)
+_TRANSIENT = ("08", "53", "55006", "57P")  # connection, resources, object in use, shutdown and startup
+_PASSING = re.compile(r"too many|remaining connection slots|connection limit", re.IGNORECASE)
 
 # What a statement of ours, outside any migration, may wait for a lock when `lock_timeout` is off: every wait has a limit.
 _KEEPER_LOCK_TIMEOUT = 60.0
+
+# Seconds to find out whether a second client of a pooler gets the first one's server.
+_POOLER_LOOK = 5.0
+
+_WAITS = {"SyncRep": "the commit waits for a synchronous standby (synchronous_standby_names)"}
 
 
 class Sessions:
@@ -55,8 +61,9 @@ class Sessions:
         dsn: the parsed URI.
         secrets: what no output may contain.
         pooled: a pooler in transaction mode stands in between, so that a session's settings belong to whoever comes next.
-        observer: told while the server does not answer.
-        interruption: ends the waiting.
+        pids: of the server processes of all sessions that were opened.
+        place: the search_path that the settings, or else the role, ask for, as the server writes it.
+        patience: waits where a call may block.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,11 +72,33 @@ class Sessions:
         self.dsn = parse_uri(settings.uri)
         self.secrets = tuple(filter(None, [*settings.secrets, self.dsn.get("password")]))
         self.pooled = False
-        self.observer: Observer = ignore_events
-        self.interruption = Interruption()
+        self.pids: set[int] = set()
+        self.place = ""
+        self.patience = Patience(limit=max(settings.connect_wait, 5.0), look=self._what_for)
+        self._is_direct: bool | None = None
+        self._checks_clients: bool | None = None
+
+    @property
+    def observer(self) -> Observer:
+        """Told while the server does not answer."""
+        return self.patience.observer
+
+    @property
+    def interruption(self) -> Interruption:
+        """Ends the waiting."""
+        return self.patience.interruption
+
+    def listen(self, observer: Observer, interruption: Interruption) -> None:
+        """Tell an observer of all waiting, and end it when a signal arrives."""
+        self.patience.observer, self.patience.interruption = observer, interruption
 
     def open(
-        self, role: str, factory: Callable[..., Any] = pg.connection, *, lock: tuple[int, int] | None = None
+        self,
+        role: str,
+        factory: Callable[..., Any] = OurConnection,
+        *,
+        lock: tuple[int, int] | None = None,
+        ours: bool = True,
     ) -> Any:
         """Open a session in autocommit, waiting up to `connect_wait` for a server that does not answer.
 
@@ -77,6 +106,7 @@ class Sessions:
             role: what it is for, shown in `pg_stat_activity`: `keeper`, or the name of a migration.
             factory: class of the connection.
             lock: keys of an advisory lock to try for; `got_lock` of the connection says whether it was had.
+            ours: no code of the project runs in it.
 
         Raises:
             DatabaseUnreachable: no connection, at once for what waiting cannot mend.
@@ -86,7 +116,9 @@ class Sessions:
         told = started - _TELL_EVERY
         while True:
             try:
-                return self._try(role, factory, lock)
+                connection = self._within(
+                    lambda: self._try(role, factory, lock, ours=ours), started, f"opening a session for {role}"
+                )
             except psycopg2.Error as error:
                 waited = time.monotonic() - started
                 reason = redact(first_line(error), *self.secrets)
@@ -94,11 +126,16 @@ class Sessions:
                 if time.monotonic() - told >= _TELL_EVERY:
                     told = time.monotonic()
                     self.observer(Connecting(waited, reason))
+            else:
+                self.pids.add(connection.server_pid)
+                return connection
             self.interruption.sleep(min(1.0, max(0.05, self._settings.connect_wait - waited)))
 
     def _give_up(self, error: psycopg2.Error, reason: str, waited: float) -> None:
         text = str(error)
-        if _PERMANENT.search(text) or not _TRANSIENT.search(text):
+        code = error.pgcode or ""
+        permanent = _PERMANENT.search(text) and not _PASSING.search(text)
+        if (code and not code.startswith(_TRANSIENT)) or (not code and permanent):
             raise DatabaseUnreachable(f"cannot connect to {self.label}: {reason}", hint=_connect_hint(text)) from None
         if waited >= self._settings.connect_wait:
             raise DatabaseUnreachable(
@@ -106,85 +143,223 @@ class Sessions:
                 hint=_waited_hint(text),
             ) from None
 
-    def _try(self, role: str, factory: Callable[..., Any], lock: tuple[int, int] | None) -> Any:
-        connection = self._dial(
-            connection_factory=factory,
-            **{
-                "connect_timeout": 10,
-                "keepalives": 1,
-                "keepalives_idle": 30,
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
-                **self.dsn,
-                "client_encoding": "UTF8",
-                "application_name": application_name(f"migrate_graph:{role}"),
-            },
-        )
-        connection.autocommit = True
-        settings = self.settings(connection, role)
-        # Behind a pooler `pg_backend_pid()` is not the number that was given when we connected. What is set for a session there
-        # would stay behind for other programs, so the server is asked to do nothing then.
-        chosen = ["set_config(%s, %s, false)"] * len(settings)
-        if lock:
-            chosen.append("pg_try_advisory_lock(%s, %s)")
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {', '.join(chosen)} WHERE pg_backend_pid() = %s",
-                [*chain.from_iterable(settings), *(lock or ()), connection.info.backend_pid],
-            )
-            row = cursor.fetchone()
-        self.pooled = row is None
-        if lock:
-            connection.got_lock = row is not None and row[-1]
-        return connection
+    def _within(self, call: Callable[[], Any], started: float, doing: str) -> Any:
+        """Connect in a thread: the driver waits in C, where no signal handler of Python runs.
 
-    def _dial(self, **arguments: Any) -> Any:
-        """Connect in a thread: the driver waits in C, where no signal handler of Python runs."""
+        Also the first statement belongs to it: a pooler without a free connection lets us in, and then does not answer.
+        """
         done = threading.Event()
         opened: list[Any] = []
 
         def dial() -> None:
             try:
-                opened.append(psycopg2.connect(**arguments))
+                opened.append(call())
             except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
                 opened.append(error)
             done.set()
 
         threading.Thread(target=dial, name="migrate_graph connect", daemon=True).start()
-        while not done.wait(0.5):
+        next_word, begun = _FIRST_WORD, time.monotonic()
+        while not done.wait(0.2):
             self.interruption.check()
+            if time.monotonic() - begun >= next_word:
+                next_word += _TELL_EVERY
+                self.observer(Connecting(time.monotonic() - started, f"{doing}: no answer so far"))
+            if time.monotonic() - started >= max(self._settings.connect_wait, _CONNECT_TIMEOUT):
+                raise DatabaseUnreachable(
+                    f"{self.label} did not answer within {time.monotonic() - started:.0f} s ({doing})",
+                    hint="is the server stopped, or has a pooler in between no free connection (a run needs two at once)?",
+                )
         if isinstance(opened[0], BaseException):
             raise opened[0]
-        forks.hide(opened[0])
         return opened[0]
 
-    def settings(self, connection: Any, role: str) -> list[tuple[str, str]]:
-        """List the settings of a session of ours, as (name, value)."""
+    def _dial(self, role: str, factory: Callable[..., Any]) -> Any:
+        arguments: dict[str, Any] = {
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "keepalives": 1,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **self.dsn,
+            "client_encoding": "UTF8",
+            "application_name": application_name(f"migrate_graph:{role}"),
+        }
+        connection = psycopg2.connect(connection_factory=factory, **arguments)
+        forks.hide(connection)
+        connection.autocommit = True
+        return connection
+
+    def _try(self, role: str, factory: Callable[..., Any], lock: tuple[int, int] | None, *, ours: bool) -> Any:
+        connection = self._dial(role, factory)
+        try:
+            self._set_up(connection, lock, ours=ours)
+        except BaseException:
+            close_quietly(connection)
+            raise
+        return connection
+
+    def _set_up(self, connection: Any, lock: tuple[int, int] | None, *, ours: bool) -> None:
+        """Give a session its settings, and try for its lock, in one statement where nothing stands in between.
+
+        Behind a pooler `pg_backend_pid()` is not the number that was given when we connected. What is set for a session there may
+        stay behind for other programs, so the server is asked to do nothing until it is known which kind of pooler it is.
+        """
+        if self.pooled:
+            connection.server_pid = _server_pid(connection)
+            return
+        if self._checks_clients is None and self._is_direct is not None:
+            self._checks_clients = _takes_client_checks(connection)
+        settings = self.settings(connection, ours=ours)
+        chosen = ["pg_catalog.pg_backend_pid()", "pg_catalog.current_setting('search_path')"]
+        chosen += ["pg_catalog.set_config(%s, %s, false)"] * len(settings)
+        if lock:
+            chosen.append("pg_catalog.pg_try_advisory_lock(%s, %s)")
+        condition = (
+            "" if self._is_direct is not None else " WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %s"
+        )
+        row = _row(
+            connection,
+            f"SELECT {', '.join(chosen)}{condition}",
+            [*chain.from_iterable(settings), *(lock or ()), *([connection.info.backend_pid] if condition else [])],
+        )
+        if row is None:
+            self.pooled = self._is_transaction_pooler(connection)
+            self._is_direct = False
+            self.place = self.place or self._place(_row(connection, _SEARCH_PATH)[0])
+            self._set_up(connection, lock, ours=ours)
+            return
+        self._is_direct = True if condition else self._is_direct
+        self.place = self.place or self._place(row[1])
+        connection.server_pid = row[0]
+        connection.got_lock = bool(lock and row[-1])
+
+    def _place(self, of_the_role: str) -> str:
+        return search_path(self._settings.schema) if self._settings.schema else of_the_role
+
+    def _is_transaction_pooler(self, connection: Any) -> bool:
+        """Return whether a pooler gives a server to each transaction, not to each client.
+
+        The same client may get the same server twice by chance, so a second client holds one meanwhile: if that is the first
+        client's, or leaves it another one, servers change hands. One that gets none shows that the first keeps its own.
+        """
+        first = _server_pid(connection)
+        if any(_server_pid(connection) != first for _ in range(2)):
+            return True
+        found: list[bool] = []
+
+        def ask() -> None:
+            with suppress(psycopg2.Error):
+                other = self._dial("look", OurConnection)
+                try:
+                    other.autocommit = False
+                    found.append(_server_pid(other) == first or _server_pid(connection) != first)
+                finally:
+                    close_quietly(other)
+
+        asking = threading.Thread(target=ask, name="migrate_graph look", daemon=True)
+        asking.start()
+        asking.join(_POOLER_LOOK)
+        return bool(found and found[0])
+
+    def settings(self, connection: Any, *, ours: bool) -> list[tuple[str, str]]:
+        """List the settings of a session of ours, as (name, value): also those that are off, or a role's own would hold.
+
+        Sessions in which only we write find nothing by its bare name but what is the server's own.
+        """
         version = connection.info.server_version
         settings = [("idle_in_transaction_session_timeout", "0")]
         if version >= 140000:
             settings.append(("idle_session_timeout", "0"))
+        if version >= 170000:
+            settings.append(("transaction_timeout", "0"))
+        patience = self._settings.lock_timeout
+        if ours:
+            settings.append(("search_path", ""))
+            settings.append(("lock_timeout", _milliseconds(patience or _KEEPER_LOCK_TIMEOUT)))
+            settings.append(("statement_timeout", "0"))
+            return settings
         if self._settings.schema:
             settings.append(("search_path", search_path(self._settings.schema)))
-        patience = self._settings.lock_timeout
-        if role == "keeper":
-            settings.append(("lock_timeout", _milliseconds(patience or _KEEPER_LOCK_TIMEOUT)))
-            return settings
         settings.append(("lock_timeout", _milliseconds(patience)))
-        if self._settings.statement_timeout:
-            settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))
-        if version >= 140000:
+        settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))
+        if self._checks_clients:
             settings.append(("client_connection_check_interval", "1000"))
         return settings
 
-    def begin(self, connection: Any, role: str) -> None:
+    def begin(self, connection: Any) -> None:
         """Open a transaction with our settings on a connection in autocommit; behind a pooler they hold only so long."""
         with connection.cursor() as cursor:
             cursor.execute("BEGIN")
             if self.pooled:
-                settings = self.settings(connection, role)
-                chosen = ", ".join(["set_config(%s, %s, true)"] * len(settings))
-                cursor.execute(f"SELECT {chosen}", list(chain.from_iterable(settings)))
+                settings = self.settings(connection, ours=True)
+                chosen = ", ".join(["pg_catalog.set_config(%s, %s, true)"] * len(settings))
+                cursor.execute(f"SELECT {chosen}, pg_catalog.pg_backend_pid()", list(chain.from_iterable(settings)))
+                connection.server_pid = cursor.fetchone()[-1]
+                self.pids.add(connection.server_pid)
+
+    def _what_for(self, pid: int) -> str:
+        """Look through a new connection what a server process waits for."""
+        connection = self._dial("look", OurConnection)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute(
+                    "SELECT pg_catalog.set_config('search_path', '', true), pg_catalog.set_config('statement_timeout', '2000', true)"
+                )
+                cursor.execute(
+                    "SELECT wait_event_type, wait_event FROM pg_catalog.pg_stat_activity WHERE pid = %s", (pid,)
+                )
+                row = cursor.fetchone()
+                cursor.execute(f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1", (pid,))
+                blocker = cursor.fetchone()
+        finally:
+            close_quietly(connection)
+        if blocker:
+            return blocked_by(blocker, self.secrets)
+        if row is None:
+            return "its session on the server has ended"
+        return _WAITS.get(
+            row[1], f"the server waits for {row[1]}" if row[0] and row[0] != "Client" else "the server does not go on"
+        )
+
+
+BLOCKERS = (
+    "SELECT b.pid, b.usename, b.application_name, coalesce(b.state, ''), pg_catalog.to_char(coalesce(b.xact_start, b.backend_start), "
+    "'YYYY-MM-DD HH24:MI:SS TZ') FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) p "
+    "JOIN pg_catalog.pg_stat_activity b ON b.pid = p"
+)
+"""Who stands in the way of sessions `w`, whom a condition must follow; never what they run: that is theirs alone."""
+
+_SEARCH_PATH = "SELECT pg_catalog.current_setting('search_path')"
+
+
+def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
+    """Return in words who stands in the way, by a row of `BLOCKERS`."""
+    pid, role, application, state, since = row
+    known = ", ".join(filter(None, (f"role {role}" if role else "", application, state, f"since {since}")))
+    return redact(f"waiting for a lock held by pid {pid} ({known})", *secrets)
+
+
+def _row(connection: Any, statement: str, parameters: Sequence[Any] | None = None) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def _server_pid(connection: Any) -> int:
+    return int(_row(connection, "SELECT pg_catalog.pg_backend_pid()")[0])
+
+
+def _takes_client_checks(connection: Any) -> bool:
+    """Return whether the server can notice that a client is gone: from version 14 on, and not on every system."""
+    if connection.info.server_version < 140000:
+        return False
+    try:
+        _row(connection, "SELECT pg_catalog.set_config('client_connection_check_interval', '1000', false)")
+    except psycopg2.Error:
+        return False
+    return True
 
 
 def close_quietly(connection: Any) -> None:
@@ -236,7 +411,9 @@ def dal_source(settings: Settings, application: str) -> DalSource:
         connection = psycopg2.connect(**dsn)
         if settings.schema:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('search_path', %s, false)", (search_path(settings.schema),))
+                cursor.execute(
+                    "SELECT pg_catalog.set_config('search_path', %s, false)", (search_path(settings.schema),)
+                )
             connection.commit()
         return connection
 

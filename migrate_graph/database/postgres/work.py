@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import psycopg2.extensions as pg
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
+<<<<<<< HEAD
 from migrate_graph.database.owner import Owner
+=======
+from migrate_graph.database.names import quote_identifier
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
 from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
 from migrate_graph.database.postgres.sessions import pydal_uri
-from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.errors import MigrateGraphError
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -25,43 +31,32 @@ if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
 
 
-class WorkCursor(pg.cursor):
-    """A cursor that lets its connection open the transaction with the marker."""
+_AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
-    connection: WorkConnection
+# A pooler remembers the client's encoding, and so does the driver; the others are the transaction's own.
+_RESET_SETTINGS = (
+    "SELECT pg_catalog.set_config(name, reset_val, false) FROM pg_catalog.pg_settings "
+    "WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL "
+    "(ARRAY['client_encoding', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])"
+)
+_PREPARED = "SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql"
 
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
-        self.connection.before_statement()
-        super().execute(query, vars)
-
-    def executemany(self, query: Any, vars_list: Any) -> None:
-        self.connection.before_statement()
-        super().executemany(query, vars_list)
-
-    def callproc(self, *arguments: Any) -> None:
-        self.connection.before_statement()
-        super().callproc(*arguments)
-
-    def copy_expert(self, *arguments: Any, **options: Any) -> None:
-        self.connection.before_statement()
-        super().copy_expert(*arguments, **options)
-
-    def copy_from(self, *arguments: Any, **options: Any) -> None:
-        self.connection.before_statement()
-        super().copy_from(*arguments, **options)
-
-    def copy_to(self, *arguments: Any, **options: Any) -> None:
-        self.connection.before_statement()
-        super().copy_to(*arguments, **options)
+_INVALID_INDEXES = "SELECT CAST(CAST(indexrelid AS pg_catalog.regclass) AS pg_catalog.text) FROM pg_catalog.pg_index WHERE NOT indisvalid"
 
 
-class WorkConnection(pg.connection):
-    """The driver connection of an attempt.
+@dataclass(frozen=True, slots=True)
+class WorkSessions:
+    """What an attempt needs to know of the run's sessions.
 
-    The marker is sent lazily, before the first statement of a transaction, not right after a commit: between the two a migration
-    may change autocommit or the isolation level, which PostgreSQL refuses inside a transaction.
+    Attributes:
+        open: opens a session for the attempt.
+        prologue: the statement before every marker, with its parameters: whether the work's lock is ours, whether the transaction
+            is read-only, the server's process, and when the transaction began.
+        pooled: a session belongs to another client after each commit.
+        patiently: runs a call on a connection that may have to wait, telling what for.
     """
 
+<<<<<<< HEAD
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.write_marker: Callable[[], None] | None = None
@@ -143,6 +138,12 @@ class WorkConnection(pg.connection):
     def _say(self, statement: str) -> None:
         with super().cursor() as cursor:
             cursor.execute(statement)
+=======
+    open: Callable[[], WorkConnection]
+    prologue: tuple[str, list[Any]]
+    pooled: bool
+    patiently: Callable[..., Any]
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
 
 
 class PostgresWork:
@@ -155,18 +156,23 @@ class PostgresWork:
         key: AttemptKey,
         ledger: Ledger,
         *,
-        connect: Callable[[], WorkConnection],
-        prologue: tuple[str, list[Any]],
+        sessions: WorkSessions,
     ) -> None:
         self._mode = migration.transaction
         self._key = key
+<<<<<<< HEAD
         self._connect = connect
         self._owner = Owner()
         self._prologue = prologue
         self._connection = connect()
+=======
+        self._sessions = sessions
+        self._thread = threading.get_ident()
+        self._connection = sessions.open()
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
         self._fresh: WorkConnection | None = self._connection
         self._started = False
-        self._lost_work = False
+        self._lost_work = ""
         self._broke = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
@@ -178,14 +184,24 @@ class PostgresWork:
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
+<<<<<<< HEAD
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
 
         pyDAL asks for one in every thread and process that uses the `DAL`.
         """
         self._owner.check()
         self._lost_work = self._lost_work or self._connection.has_lost_work()
+=======
+        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
+        if threading.get_ident() != self._thread:
+            raise AttemptFailed(
+                "`db` is used in another thread than the one that the migration was called in",
+                hint="use it in the migration's own thread only, and let threads compute",
+            )
+        self._lost_work = self._lost_work or self._connection.why_work_was_lost()
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
         self._broke = self._broke or self._connection.is_broken()
-        connection, self._fresh = self._fresh or self._connect(), None
+        connection, self._fresh = self._fresh or self._sessions.open(), None
         if self._started:
             connection.autocommit = self._mode is TransactionMode.NONE
             self._arm(connection)
@@ -195,31 +211,49 @@ class PostgresWork:
     def _arm(self, connection: WorkConnection) -> None:
         connection.single = self._mode is TransactionMode.SINGLE
         connection.write_marker = self._write_marker
+<<<<<<< HEAD
         connection.owner = self._owner
+=======
+        connection.reset_session = self._reset_session if self._sessions.pooled else None
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
 
-    def _write_marker(self) -> None:
+    def _write_marker(self) -> str:
         try:
-            self._mark()
+            return self._mark()
         except psycopg2.errors.InsufficientPrivilege:
-            self._write_marker_as_ourselves()
-        except psycopg2.errors.ReadOnlySqlTransaction:
-            self._connection.really_rollback()  # nothing of a read-only transaction can become durable
+            return self._write_marker_as_ourselves()
 
-    def _mark(self) -> None:
-        ((is_ours, *_),) = self._execute(*self._prologue)
+    def _mark(self) -> str:
+        """Write the marker; return when its transaction began."""
+        ((is_ours, read_only, pid, began, *_),) = self._execute(*self._sessions.prologue)
         if not is_ours:
             raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
-        self._ledger.write_marker(self._key)
+        self._connection.server_pid = pid
+        if read_only == "off":  # nothing of a read-only transaction can become durable
+            self._ledger.write_marker(self._key)
+        return str(began)
 
-    def _write_marker_as_ourselves(self) -> None:
+    def _write_marker_as_ourselves(self) -> str:
         """Write the marker in a session whose role the body has changed, and give the role back."""
         self._connection.really_rollback()
-        ((role, user),) = self._execute("SELECT current_setting('role'), session_user::text", ())
-        self._execute("RESET SESSION AUTHORIZATION; RESET ROLE", ())
-        self._mark()
-        self._execute(
-            "SELECT set_config('session_authorization', %s, false), set_config('role', %s, false)", (user, role)
+        ((role, user),) = self._execute(
+            "SELECT pg_catalog.current_setting('role'), CAST(session_user AS pg_catalog.text)", ()
         )
+        self._execute(_AS_OURSELVES, ())
+        began = self._mark()
+        self._execute(
+            "SELECT pg_catalog.set_config('session_authorization', %s, false), pg_catalog.set_config('role', %s, false)",
+            (user, role),
+        )
+        return began
+
+    def _reset_session(self) -> None:
+        """Take back what the body set, where the server's session is another client's after the commit."""
+        self._execute(_AS_OURSELVES, ())
+        self._execute(_RESET_SETTINGS, ())
+        self._execute("UNLISTEN *; CLOSE ALL; DISCARD TEMP", ())
+        for (name,) in self._execute(_PREPARED, ()):
+            self._execute(f"DEALLOCATE {quote_identifier(name)}", ())
 
     def _cursor(self) -> Any:
         return self._connection.cursor()
@@ -239,26 +273,52 @@ class PostgresWork:
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
         connection = self._connection
-        connection.single = False
-        self._execute(
-            "RESET SESSION AUTHORIZATION; RESET ROLE", ()
-        )  # the record is written as who we are, not as who the body became
-        if not self._ledger.write_success(self._key, seconds=seconds):
-            connection.really_rollback()
-            raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+        self._sessions.patiently(
+            self._connection, f"recording the success of {self._key.name}", self._write_success, seconds
+        )
         guard()
-        connection.really_commit()
+        self._sessions.patiently(connection, f"committing {self._key.name}", self._commit)
+
+    def _write_success(self, seconds: float) -> None:
+        connection = self._connection
+        connection.single = False
+        self._execute(_AS_OURSELVES, ())  # the record is written as who we are, not as who the body became
+        if self._ledger.write_success(self._key, seconds=seconds):
+            return
+        unseen = connection.settle() or connection.ended_unseen
+        connection.really_rollback()
+        if unseen:
+            raise AttemptFailed(
+                "a cursor that it made by hand has ended its transaction, so what of its work stayed is not known",
+                hint="use db.executesql(), or a cursor of db._adapter.connection.cursor()",
+            )
+        raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+
+    def _commit(self) -> None:
+        if self._sessions.pooled:
+            self._reset_session()
+        self._connection.really_commit()
 
     def check(self) -> None:
         connection = self._connection
+<<<<<<< HEAD
         if self._owner.refused:
             raise AttemptFailed(
                 f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
             )
         if self._lost_work or connection.has_lost_work():
+=======
+        lost = self._lost_work or connection.why_work_was_lost()
+        if lost:
+>>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
             raise AttemptFailed(
-                "its connection was closed, or lost, with uncommitted work, which is rolled back",
+                f"{lost}, which is rolled back",
                 hint="let exceptions pass, and call db.commit() before closing the connection",
+            )
+        if connection.single and connection.ended_unseen:
+            raise AttemptFailed(
+                "a cursor that it made by hand has ended its transaction, and transaction='single' promises one",
+                hint="use db.commit() and db.rollback()",
             )
         if connection.closed:
             if self._mode is TransactionMode.SINGLE:
@@ -269,15 +329,15 @@ class PostgresWork:
             self._connector()
             connection = self._connection
         status = connection.info.transaction_status
-        if status == pg.TRANSACTION_STATUS_INERROR:
+        if status == INERROR:
             raise AttemptFailed(
                 "it swallowed an SQL error: the transaction is aborted, so nothing of it was kept",
                 hint="let the exception pass, or wrap the statement in a savepoint",
             )
-        if connection.autocommit:
+        connection.settle()
+        if status == IDLE:
+            connection.really_rollback()  # after a raw COMMIT the driver still believes in a transaction, and would not open one
             connection.autocommit = False
-        elif status == pg.TRANSACTION_STATUS_IDLE:
-            connection.really_rollback()  # after a raw COMMIT psycopg2 still believes in a transaction, and would not open one
 
     def leftovers(self) -> list[str]:
         """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
@@ -289,22 +349,24 @@ class PostgresWork:
         ]
 
     def _invalid_indexes(self) -> set[str]:
-        return {
-            name
-            for (name,) in self._execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid", ())
-        }
+        return {name for (name,) in self._execute(_INVALID_INDEXES, ())}
 
     def is_lost(self) -> bool:
         return self._broke or self._connection.is_broken()
 
     def close(self) -> None:
-        self._connection.write_marker = None
-        with contextlib.suppress(psycopg2.Error):
-            if not self._connection.closed:
-                self._connection.really_rollback()
+        connection = self._connection
+        if not connection.closed:
+            with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
+                self._sessions.patiently(connection, f"rolling back {self._key.name}", self._roll_back)
+        connection.write_marker = None
         discard(self.db)
         with contextlib.suppress(psycopg2.Error):
-            self._connection.close()
+            connection.close()
+
+    def _roll_back(self) -> None:
+        self._connection.settle()
+        self._connection.really_rollback()
 
     def cancel(self) -> None:
         self._connection.cancel()

@@ -233,7 +233,7 @@ class SqliteBackend(Bookkeeping):
             while True:
                 handle = self._open_lock_file()
                 files.callback(_close_quietly, handle)
-                waited = self._wait(partial(_take_from_lookers, handle), wait, observer, interruption)
+                waited = self._wait(partial(_take_from_lookers, handle), wait, observer, interruption, self.lock_holder)
                 if _is_same(self._lock_path, handle):
                     break  # else somebody removed the file while we waited: another would lock its successor
             observer(LockAcquired(time.monotonic() - started if waited else 0.0))
@@ -283,6 +283,9 @@ class SqliteBackend(Bookkeeping):
         except (OSError, ValueError):
             return None
         return LockHolder(int(said.get("pid", 0)), str(said.get("host", "")), "", str(said.get("since", "")))
+
+    def how_to_end(self, holder: LockHolder) -> str:
+        return f"kill {holder.pid}"
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,399 @@
+"""The driver connection of an attempt: every transaction on it begins with the marker, whoever began it and however the last one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions as pg
+from psycopg2.sql import Composable
+
+from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, statements
+from migrate_graph.database.savepoints import Savepoint
+
+IDLE, ACTIVE, INTRANS, INERROR = (
+    pg.TRANSACTION_STATUS_IDLE,
+    pg.TRANSACTION_STATUS_ACTIVE,
+    pg.TRANSACTION_STATUS_INTRANS,
+    pg.TRANSACTION_STATUS_INERROR,
+)
+
+_PLAIN = [Statement("", Kind.PLAIN)]
+_COMMITTED_NOTHING = "an SQL error had aborted the transaction that it committed"
+
+NOW = "pg_catalog.to_char(pg_catalog.timezone('UTC', {}), 'YYYY-MM-DD HH24:MI:SS.US')"
+"""When a transaction began, as a text that no setting changes: it tells one transaction of a session from the next."""
+
+
+class WorkCursor(pg.cursor):
+    """A cursor that lets its connection open the transaction with the marker.
+
+    A text of several statements is sent one by one where one of them ends a transaction: what comes after it would be committed
+    by the server at once, before a marker could stand there.
+    """
+
+    connection: WorkConnection
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        found = self.connection.read(self, query, vars)
+        if len(found) == 1:
+            self.connection.send(found[0].kind, partial(super().execute, query, vars))
+            return
+        for each in found:
+            self.connection.send(each.kind, partial(super().execute, each.text))
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        found = self.connection.read(self, query, None)
+        if len(found) > 1:
+            for each in vars_list:
+                self.execute(query, each)
+        else:
+            self.connection.send(found[0].kind, partial(super().executemany, query, vars_list))
+
+    def callproc(self, procname: Any, *arguments: Any) -> Any:
+        self.connection.send_one(self, procname, partial(super().callproc, procname, *arguments))
+
+    def copy_expert(self, sql: Any, *arguments: Any, **options: Any) -> None:
+        self.connection.send_one(self, sql, partial(super().copy_expert, sql, *arguments, **options))
+
+    def copy_from(self, *arguments: Any, **options: Any) -> None:
+        self.connection.send(Kind.PLAIN, partial(super().copy_from, *arguments, **options))
+
+    def copy_to(self, *arguments: Any, **options: Any) -> None:
+        self.connection.send(Kind.PLAIN, partial(super().copy_to, *arguments, **options))
+
+
+class OurConnection(pg.connection):
+    """A connection of ours.
+
+    Attributes:
+        server_pid: of the server's process; behind a pooler libpq is told another number.
+        got_lock: the advisory lock that was asked for while the session was opened was had.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.server_pid = 0
+        self.got_lock = False
+
+
+class WorkConnection(OurConnection):
+    """The driver connection of an attempt.
+
+    Whether a transaction is open is asked of libpq (`info.transaction_status`, no round trip), which hears it from the server;
+    what the driver believes is wrong after a raw COMMIT or ROLLBACK. The marker is sent lazily, before the first statement of a
+    transaction, not right after a commit: between the two a migration may change autocommit or the isolation level, which
+    PostgreSQL refuses inside a transaction.
+
+    Attributes:
+        write_marker: writes the marker, and gives when its transaction began; None while the connection is not at work.
+        reset_session: takes back what the body set for the session, where the session is another client's after the commit.
+        single: commits of the body are savepoints.
+        lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
+        ended_unseen: a transaction ended in a way that was only noticed later.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.write_marker: Callable[[], str] | None = None
+        self.reset_session: Callable[[], None] | None = None
+        self.single = False
+        self.lost_work = ""
+        self.ended_unseen = False
+        self._savepoint = Savepoint("migrate_graph", self._say)
+        self._broke = False
+        self._marking = False
+        self._was_ended = False  # a statement of the body has ended the transaction that the driver believes in
+        self._durable = False  # a marker of this attempt is durable, so that a crash always asks
+        self._began = (
+            ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
+        )
+
+    # -- cursors --------------------------------------------------------------------------------------------------------------
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        name, factory, *rest = (*arguments, None, None)[: max(2, len(arguments))]
+        default: Any = self.cursor_factory
+        chosen: Any = options.pop("cursor_factory", factory) or default or WorkCursor
+        if not isinstance(chosen, type):  # a function that makes one
+            return super().cursor(options.pop("name", name), chosen, *rest, **options)
+        if not issubclass(chosen, WorkCursor):
+            chosen = type(chosen.__name__, (WorkCursor, chosen), {})
+        return super().cursor(options.pop("name", name), chosen, *rest, **options)
+
+    def read(self, cursor: pg.cursor, query: Any, values: Any) -> list[Statement]:
+        """Return the statements of a query, with its parameters put in where there is more than one.
+
+        Raises:
+            ProgrammingError: a named cursor would send more than its query.
+        """
+        if self.write_marker is None or self._marking:
+            return _PLAIN
+        found = statements(self._text(query), backslashes=self._backslashes)
+        if cursor.name is not None and found != _PLAIN and (len(found) > 1 or found[0].kind is not Kind.PLAIN):
+            raise psycopg2.ProgrammingError("a named cursor takes one query, and nothing that ends a transaction")
+        if len(found) > 1 and not any(each.kind is not Kind.PLAIN for each in found):
+            return _PLAIN
+        if len(found) > 1 and values is not None:
+            found = statements(self._text(cursor.mogrify(query, values)), backslashes=self._backslashes)
+        return found
+
+    def _text(self, query: Any) -> str:
+        if isinstance(query, Composable):
+            return query.as_string(self)
+        if isinstance(query, bytes):
+            return query.decode(pg.encodings[self.encoding], "replace")
+        return str(query)
+
+    @property
+    def _backslashes(self) -> bool:
+        return self.info.parameter_status("standard_conforming_strings") == "off"
+
+    # -- statements -----------------------------------------------------------------------------------------------------------
+
+    def send_one(self, cursor: pg.cursor, query: Any, call: Callable[[], object]) -> None:
+        """Send something that must be one statement.
+
+        Raises:
+            ProgrammingError: it is more.
+        """
+        found = self.read(cursor, query, None)
+        if len(found) > 1:
+            raise psycopg2.ProgrammingError("this takes one statement: send the others by themselves")
+        self.send(found[0].kind, call)
+
+    def send(self, kind: Kind, call: Callable[[], object]) -> None:
+        """Send a statement, with the marker before it where it opens a transaction; notice what it ended."""
+        if self.write_marker is None or self._marking:
+            call()
+            return
+        self.before_statement(kind)
+        was_aborted = self.info.transaction_status == INERROR
+        try:
+            call()
+        except BaseException:
+            if (
+                self._open and not self.closed and self.info.transaction_status == IDLE
+            ):  # a COMMIT that failed, or a hidden end
+                self._forget_transaction() if kind in ENDS else self._account()
+            raise
+        if kind in ENDS:
+            if was_aborted and kind is Kind.COMMITS:
+                self.lost_work = _COMMITTED_NOTHING
+            self._forget_transaction(durable=kind is Kind.COMMITS and not was_aborted)
+        elif self._open and self.info.transaction_status == IDLE:
+            self._account()
+
+    def before_statement(self, kind: Kind = Kind.PLAIN) -> None:
+        """Send the marker if none stands in the transaction of the next statement (or, in autocommit, if none is durable yet)."""
+        if self.write_marker is None or self._marking or self.closed:
+            return
+        self._refuse(kind)
+        # A cursor that somebody made by hand has ended it.
+        if (self._open and self.info.transaction_status == IDLE) or self._was_begun_and_ended_by_hand:
+            self._account()
+        if self.reset_session:
+            self._believe_the_server()
+        status = self.info.transaction_status
+        if status in {ACTIVE, INERROR}:
+            return
+        if not self._open:
+            if kind is Kind.BEGINS or (kind in ENDS and status == IDLE):
+                return  # it must come before any query, and so before the marker; or there is nothing that it could end
+            if status == IDLE and self._durable and self._sends_alone:
+                return
+            self._mark()
+        if kind in ENDS and self.reset_session:
+            self.reset_session()
+
+    def _refuse(self, kind: Kind) -> None:
+        if kind is Kind.TWO_PHASE:
+            raise AttemptFailed(
+                "a migration cannot be committed in two phases: whether it is applied must be known when it ends",
+                hint="use db.commit()",
+            )
+        if self.single and kind in ENDS:
+            raise AttemptFailed(
+                "it ends its transaction by a statement of its own, and transaction='single' promises one transaction",
+                hint="use db.commit() and db.rollback(), which are savepoints there, or transaction='own'",
+            )
+        if self.autocommit and (self.single or self.reset_session):
+            raise AttemptFailed(
+                "it has set autocommit, and "
+                + ("transaction='single' promises one transaction" if self.single else "a pooler stands in between"),
+                hint="leave autocommit off, or use transaction='own' on a connection to the server's own port",
+            )
+
+    @property
+    def _open(self) -> bool:
+        return bool(self._began)
+
+    @property
+    def _sends_alone(self) -> bool:
+        """Whether each statement is a transaction of its own: in autocommit, and after a raw COMMIT or ROLLBACK.
+
+        After one of these the driver believes in a transaction that is over, and opens no new one: people use that for statements
+        that refuse a transaction.
+        """
+        return bool(self.autocommit or self.status == pg.STATUS_BEGIN)
+
+    def _mark(self) -> None:
+        """Write the marker into the transaction that is open, or that this opens; where statements are sent alone it is durable at once."""
+        self._marking = True
+        try:
+            began = self.write_marker() if self.write_marker else ""
+            self._was_ended = False
+            if self.info.transaction_status == IDLE:
+                self._durable = True
+            else:
+                self._began = began
+            if self.single:
+                self._savepoint.set()
+        finally:
+            self._marking = False
+
+    def _believe_the_server(self) -> None:
+        """Let the driver open a transaction again, when it believes in one that the server has ended."""
+        if self.info.transaction_status == IDLE and self.status == pg.STATUS_BEGIN:
+            super().rollback()
+
+    def _account(self) -> None:
+        """Make durable that something may stay in the database for which no marker stands: an end was noticed too late."""
+        self._began, self.ended_unseen = "", True
+        if self._durable and self._sends_alone:
+            return
+        self._mark()
+        if self._open:
+            self._began = ""
+            super().commit()
+        self._durable = True
+
+    def _forget_transaction(self, *, durable: bool = False) -> None:
+        self._durable = self._durable or (durable and self._open)
+        self._was_ended = self._was_ended or self._open
+        self._began = ""
+
+    @property
+    def _was_begun_and_ended_by_hand(self) -> bool:
+        """Whether the driver has begun a transaction that is over, and neither is known here."""
+        over = self.status == pg.STATUS_BEGIN and self.info.transaction_status == IDLE
+        return over and not (self._open or self._durable or self._was_ended)
+
+    def _is_another_transaction(self) -> bool:
+        """Whether the open transaction is not the one that the marker stands in; an aborted one cannot be asked."""
+        if self.info.transaction_status != INTRANS:
+            return False
+        with self._unmarked() as cursor:
+            cursor.execute(f"SELECT {NOW.format('pg_catalog.now()')}")
+            return bool(cursor.fetchone()[0] != self._began)
+
+    def _unmarked(self) -> Any:
+        return super().cursor(cursor_factory=pg.cursor)
+
+    # -- the ends of a transaction --------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        if self.write_marker is None or self.closed:
+            super().commit()
+            return
+        status = self.info.transaction_status
+        if status == INERROR:
+            self.rollback()
+            self.lost_work = _COMMITTED_NOTHING
+            raise psycopg2.errors.InFailedSqlTransaction(
+                "current transaction is aborted: everything since the last commit is rolled back, and there is nothing to commit"
+            )
+        if status == INTRANS and self._open and self._is_another_transaction():
+            self._began, self.ended_unseen = "", True
+        if self.single and status == INTRANS:
+            self.before_statement()
+            self._savepoint.keep()
+            self._savepoint.set()
+        else:
+            if not self.single:
+                self.before_statement(Kind.COMMITS)
+            self.really_commit()
+
+    def rollback(self) -> None:
+        if self.write_marker is None or self.closed:
+            super().rollback()
+        elif self.single and self._open and self.info.transaction_status != IDLE:
+            self._savepoint.undo()
+        else:
+            self.settle()
+            self.really_rollback()
+
+    def settle(self) -> bool:
+        """See to it, before a rollback, that the journal knows of everything that may be durable; return whether that was needed."""
+        if self.write_marker is None or self.closed or not (self._open or self._was_begun_and_ended_by_hand):
+            return False
+        if self.info.transaction_status == IDLE:
+            self._account()
+        elif self._is_another_transaction():
+            super().rollback()
+            self._account()
+        else:
+            return False
+        return True
+
+    def really_commit(self) -> None:
+        """Commit the transaction, whatever `transaction=` says."""
+        if (
+            self.autocommit and self.info.transaction_status == INTRANS
+        ):  # the body's own BEGIN, of which the driver knows nothing
+            self._say("COMMIT")
+        else:
+            super().commit()
+        self._forget_transaction(durable=True)
+
+    def really_rollback(self) -> None:
+        """Roll the transaction back, whatever `transaction=` says."""
+        if self.autocommit and self.info.transaction_status in {INTRANS, INERROR}:
+            self._say("ROLLBACK")
+        else:
+            super().rollback()
+        self._began = ""
+
+    def reset(self) -> None:
+        self.rollback()
+        super().reset()
+
+    def close(self) -> None:
+        self._broke = self.is_broken()
+        if not self.closed and self.info.transaction_status in {INTRANS, INERROR} and self.write_marker is not None:
+            self.lost_work = self.lost_work or "its connection was closed, or lost, with uncommitted work"
+        if not self.closed and not self._broke:
+            self.settle()
+        super().close()
+
+    def lobject(self, *arguments: Any, **options: Any) -> Any:
+        self.before_statement()  # it opens a transaction by itself
+        return super().lobject(*arguments, **options)
+
+    def tpc_begin(self, *_arguments: Any) -> None:
+        self._refuse(Kind.TWO_PHASE)
+
+    def tpc_commit(self, *_arguments: Any) -> None:
+        self._refuse(Kind.TWO_PHASE)
+
+    def tpc_rollback(self, *_arguments: Any) -> None:
+        self._refuse(Kind.TWO_PHASE)
+
+    # -- its state ------------------------------------------------------------------------------------------------------------
+
+    def why_work_was_lost(self) -> str:
+        """Return why something that the body did was rolled back, though the body may not have noticed; empty when nothing was."""
+        return self.lost_work or (
+            "its connection was closed, or lost, with uncommitted work" if self.is_broken() else ""
+        )
+
+    def is_broken(self) -> bool:
+        """Whether the server, or the network, ended it, whatever the body did with it afterwards."""
+        return self._broke or self.closed == 2  # psycopg2: 1 is closed, 2 is broken
+
+    def _say(self, statement: str) -> None:
+        with self._unmarked() as cursor:
+            cursor.execute(statement)

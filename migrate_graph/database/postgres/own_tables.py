@@ -1,0 +1,135 @@
+"""Whether the tool's tables can be trusted: what they are, whose they are, and who else may write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from migrate_graph.database.books.ledger import Execute
+from migrate_graph.database.names import TableNames, quote_identifier
+from migrate_graph.errors import DatabaseRefused
+
+_KINDS = {
+    "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "c": "type", "i": "index", "I": "index",
+}  # fmt: skip
+
+_KIND = (
+    "SELECT c.relname, CAST(c.relkind AS pg_catalog.text), c.relrowsecurity FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = ANY (CAST(%s AS pg_catalog.text[]))"
+)
+
+# A superuser counts as a member of every role, so memberships are followed here: a table of just anybody is not to be trusted by him.
+_TRUST = """
+WITH RECURSIVE mine (role) AS (
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user
+    UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN mine ON m.member = mine.role
+), trusted (role) AS (
+    SELECT role FROM mine
+    UNION SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper
+    UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
+), ours AS (
+    SELECT c.oid, c.relname, c.relowner, c.relacl FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = ANY (CAST(%s AS pg_catalog.text[])) AND c.relkind IN ('r', 'p')
+), granted AS (
+    SELECT o.relname, o.relowner, a.grantee, a.privilege_type
+    FROM ours o, pg_catalog.aclexplode(coalesce(o.relacl, pg_catalog.acldefault('r', o.relowner))) a
+    UNION ALL
+    SELECT o.relname, o.relowner, a.grantee, a.privilege_type || ' (' || pg_catalog.quote_ident(t.attname) || ')'
+    FROM ours o JOIN pg_catalog.pg_attribute t ON t.attrelid = o.oid, pg_catalog.aclexplode(t.attacl) a
+)
+SELECT 'owner', o.relname, CAST(pg_catalog.pg_get_userbyid(o.relowner) AS pg_catalog.text), ''
+FROM ours o WHERE o.relowner NOT IN (SELECT role FROM trusted)
+UNION ALL
+SELECT 'trigger', o.relname, CAST(t.tgname AS pg_catalog.text), ''
+FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid WHERE NOT t.tgisinternal
+UNION ALL
+SELECT 'rule', o.relname, CAST(r.rulename AS pg_catalog.text), ''
+FROM ours o JOIN pg_catalog.pg_rewrite r ON r.ev_class = o.oid
+UNION ALL
+SELECT 'grant', g.relname, CASE g.grantee WHEN 0 THEN '' ELSE CAST(pg_catalog.pg_get_userbyid(g.grantee) AS pg_catalog.text) END,
+    pg_catalog.string_agg(g.privilege_type, ', ' ORDER BY g.privilege_type)
+FROM granted g
+WHERE g.grantee <> g.relowner AND g.grantee NOT IN (SELECT role FROM trusted)
+    AND g.privilege_type ~ '^(INSERT|UPDATE|DELETE|TRUNCATE|TRIGGER)'
+GROUP BY g.relname, g.grantee
+ORDER BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    message: str
+    mend: str
+
+
+def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
+    """Return which of the tool's tables exist; all of them are tables, so that reading one runs nobody's code.
+
+    Raises:
+        DatabaseRefused: one is a view, or has row security, whose policies may call functions.
+    """
+    rows = execute(_KIND, (names.schema, list(names.all)))
+    faults = []
+    for name, kind, secured in rows:
+        table = names.quoted(name)
+        if kind not in {"r", "p"}:
+            what = _KINDS.get(kind, "something else")
+            faults.append(
+                _Fault(
+                    f"{table} is a {what}, not a table", f"DROP {what.upper()} {table}, or choose another migrate_table"
+                )
+            )
+        elif secured:
+            faults.append(_Fault(f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"))
+    _refuse(faults)
+    return {name for name, _, _ in rows}
+
+
+def require_trusted(execute: Execute, names: TableNames) -> None:
+    """Refuse tables that somebody else can put something into: what stands in the view ledger is executed.
+
+    Trusted are the role that is connected, the roles it is a member of, superusers and the owner of the database.
+
+    Raises:
+        DatabaseRefused: with the statements that mend it.
+    """
+    _refuse([_fault(names, *row) for row in _findings(execute, names, names.all)])
+
+
+def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]) -> None:
+    """Take back what the default privileges of a schema let others do with tables that were just created."""
+    for kind, table, role, privileges in _findings(execute, names, tables):
+        if kind == "grant":
+            statement = f"REVOKE {privileges} ON TABLE {names.quoted(table)} FROM {_grantee(role)}"
+            execute(names.dialect.sql(statement), ())
+
+
+def _findings(execute: Execute, names: TableNames, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    return [(kind, table, who, what) for kind, table, who, what in execute(_TRUST, (names.schema, list(tables)))]
+
+
+def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> _Fault:
+    table = names.quoted(name)
+    if kind == "owner":
+        return _Fault(
+            f"{table} belongs to the role {who}, which you are no member of",
+            f"ALTER TABLE {table} OWNER TO CURRENT_USER, by a superuser after a look at what stands in it",
+        )
+    if kind == "grant":
+        return _Fault(
+            f"{table} may be written by {f'the role {who}' if who else 'everybody'}",
+            f"REVOKE {privileges} ON TABLE {table} FROM {_grantee(who)}",
+        )
+    return _Fault(f"{table} has the {kind} {who}", f"DROP {kind.upper()} {quote_identifier(who)} ON {table}")
+
+
+def _grantee(role: str) -> str:
+    return quote_identifier(role) if role else "PUBLIC"
+
+
+def _refuse(faults: list[_Fault]) -> None:
+    if faults:
+        raise DatabaseRefused(
+            "the tool's own tables cannot be trusted: " + "; ".join(fault.message for fault in faults),
+            hint="\n".join(fault.mend for fault in faults),
+        )

@@ -1,0 +1,185 @@
+"""Waits for a server outside of a migration's body: says what for, hears signals, and has a limit."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from migrate_graph.core.events import Connecting, Observer
+from migrate_graph.errors import DatabaseUnreachable
+from migrate_graph.signals import Interruption
+
+_Value = TypeVar("_Value")
+
+# Seconds: until it is said what is waited for, from then on how often, what a signal leaves for an answer, and a look at signals.
+_FIRST_WORD = 1.5
+_NEXT_WORD = 10.0
+_LAST_WORDS = 1.0
+_GLANCE = 0.2
+
+
+class Patience:
+    """Runs calls that may block in the driver, where no signal handler of Python runs, in a thread of its own.
+
+    Attributes:
+        observer: told what is waited for.
+        interruption: ends the waiting.
+    """
+
+    def __init__(self, *, limit: float, look: Callable[[int], str]) -> None:
+        """Make one for a run.
+
+        Args:
+            limit: seconds that a call may take.
+            look: finds out, through a new connection, what a server process waits for.
+        """
+        self.observer: Observer = lambda _event: None
+        self.interruption = Interruption()
+        self._limit = limit
+        self._look = look
+        self._owner = threading.get_ident()
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def run(self, connection: Any, doing: str, function: Callable[..., _Value], *arguments: Any) -> _Value:
+        """Run a call on a connection and give its value; what it raises passes.
+
+        A wait that is ended first cancels what the server does, and if that does not help cuts the connection.
+
+        Args:
+            connection: what the call works on.
+            doing: what it does, for the words (`recording the success of invoices_2`).
+            function: called with `arguments`.
+            arguments: of it.
+
+        Raises:
+            Stopped: a signal arrived, and there was no answer.
+            DatabaseUnreachable: there was no answer within the limit.
+        """
+        if threading.get_ident() != self._owner:  # the watcher: whoever waits for it does not wait long
+            return function(*arguments)
+        waiting = _Waiting(self, connection, doing)
+        box: list[Any] = []
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                box.append((function(*arguments), None))
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+                box.append((None, error))
+            done.set()
+
+        self._submit(work)
+        while not done.wait(_GLANCE):
+            waiting.glance()
+        value, error = box[0]
+        if error is not None:
+            waiting.judge(error)
+            raise error
+        return value  # type: ignore[no-any-return] # of `function`
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._serve, name="migrate_graph statements", daemon=True)
+            self._thread.start()
+        self._calls.put(work)
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._calls.put(None)
+
+    def say(self, waited: float, reason: str) -> None:
+        """Tell what is waited for."""
+        self.observer(Connecting(waited, reason))
+
+    def look(self, connection: Any) -> str:
+        """Return what a connection's server process waits for; empty when that cannot be found out."""
+        with suppress(Exception):  # there may be no second connection to be had
+            return self._look(getattr(connection, "server_pid", 0))
+        return ""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that a call may take."""
+        return self._limit
+
+
+class _Waiting:
+    """One wait, from the first glance at the clock."""
+
+    def __init__(self, patience: Patience, connection: Any, doing: str) -> None:
+        self._patience = patience
+        self._connection = connection
+        self._doing = doing
+        self._started = time.monotonic()
+        self._next_word = _FIRST_WORD
+        self._reason = ""
+        self._looked = False
+        self._was_stopped = bool(patience.interruption.signal)
+        self._cancelled_at: float | None = None
+        self._cut = False
+
+    @property
+    def _waited(self) -> float:
+        return time.monotonic() - self._started
+
+    def glance(self) -> None:
+        """Say what is waited for, and end the waiting when it is time to."""
+        if not self._looked and self._waited >= _FIRST_WORD / 2:
+            self._looked = True
+            threading.Thread(target=self._find_out, name="migrate_graph look", daemon=True).start()
+        if self._waited >= self._next_word and not self._patience.interruption.signal:
+            self._next_word = self._waited + _NEXT_WORD
+            self._looked = False
+            self._patience.say(self._waited, f"{self._doing}: {self._reason or 'no answer so far'}")
+        if self._is_over():
+            self._end()
+
+    def _find_out(self) -> None:
+        self._reason = self._patience.look(self._connection) or self._reason
+
+    def _is_over(self) -> bool:
+        if self._patience.interruption.signal:  # what is asked after a signal has a moment of its own
+            return not self._was_stopped or self._waited >= _LAST_WORDS
+        return self._waited >= self._patience.limit
+
+    def _end(self) -> None:
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
+            threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True).start()
+        elif time.monotonic() - self._cancelled_at >= _LAST_WORDS and not self._cut:
+            self._cut = True
+            with suppress(Exception):  # its socket may be gone already
+                cut(self._connection)
+
+    def _cancel(self) -> None:
+        with suppress(Exception):
+            self._connection.cancel()
+
+    def judge(self, error: BaseException) -> None:
+        """Say why there was no answer, if it was we who ended the waiting."""
+        if self._cancelled_at is None:
+            return
+        self._patience.interruption.check()
+        raise DatabaseUnreachable(
+            f"the server gave no answer within {self._waited:.0f} s ({self._doing}: {self._reason or 'for no reason that it tells'})",
+            hint="end what it waits for, then run again; connect_wait sets how long to wait",
+        ) from error
+
+
+def cut(connection: Any) -> None:
+    """Cut a connection on which a call hangs in another thread; closing it would wait for that call."""
+    with socket.socket(fileno=connection.fileno()) as link:
+        try:
+            link.shutdown(socket.SHUT_RDWR)
+        finally:
+            link.detach()

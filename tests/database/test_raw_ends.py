@@ -1,0 +1,315 @@
+"""However a body ends its transaction, on PostgreSQL, what is durable is in the journal, and no crash makes it run twice."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+import pytest
+from stand import Stand
+
+from migrate_graph.core.events import Outcome
+
+pytestmark = pytest.mark.postgres
+
+INSERT = "INSERT INTO t VALUES (1)"
+
+
+def driver(db: Any) -> Any:
+    return db._adapter.connection
+
+
+def by_hand(db: Any, *queries: str) -> None:
+    """Use a cursor that our connection does not see."""
+    cursor = psycopg2.extensions.cursor(driver(db))
+    for each in queries:
+        cursor.execute(each)
+
+
+def caught(db: Any) -> None:
+    with suppress(psycopg2.Error):
+        db.executesql("SELECT * FROM nonesuch")
+
+
+def run(db: Any, *queries: str) -> None:
+    for each in queries:
+        db.executesql(each)
+
+
+KEEP_A_ROW: dict[str, Callable[[Any], object]] = {
+    "ROLLBACK after a caught error": lambda db: (caught(db), run(db, "ROLLBACK", INSERT)),
+    "ABORT": lambda db: run(db, "ABORT", INSERT),
+    "COMMIT": lambda db: run(db, INSERT, "COMMIT"),
+    "END": lambda db: run(db, INSERT, "END"),
+    "COMMIT AND CHAIN": lambda db: run(db, INSERT, "COMMIT AND CHAIN", "SELECT 1"),
+    "ROLLBACK AND CHAIN": lambda db: (run(db, "ROLLBACK AND CHAIN", INSERT), db.commit()),
+    "ROLLBACK, BEGIN, db.commit()": lambda db: (run(db, "ROLLBACK", "BEGIN", INSERT), db.commit()),
+    "a script with ROLLBACK": lambda db: run(db, f"ROLLBACK; {INSERT}"),
+    "a script with comments and ROLLBACK": lambda db: run(db, f"-- x; y\n/* ; */ ROLLBACK /* ; */ ; {INSERT}"),
+    "a script with parameters": lambda db: db.executesql("ROLLBACK; INSERT INTO t VALUES (%s)", placeholders=(1,)),
+    "a script with BEGIN and COMMIT": lambda db: run(db, f"BEGIN; {INSERT}; COMMIT;"),
+    "a script with COMMIT in the middle": lambda db: run(db, f"SELECT 1; COMMIT; {INSERT}"),
+    "a script given as bytes": lambda db: driver(db).cursor().execute(f"ROLLBACK; {INSERT}".encode()),
+    "a script of psycopg2.sql": lambda db: driver(db).cursor().execute(psycopg2.sql.SQL(f"ROLLBACK; {INSERT}")),
+    "executemany": lambda db: driver(db).cursor().executemany("ROLLBACK; INSERT INTO t VALUES (%s)", [(1,)]),
+    "SET TRANSACTION after a commit": lambda db: (
+        db.executesql("SELECT 1"), db.commit(), run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", INSERT), db.commit(),
+    ),
+    "SET TRANSACTION at once": lambda db: (run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", INSERT), db.commit()),
+    "SET TRANSACTION READ ONLY, then another": lambda db: (
+        run(db, "SET TRANSACTION READ ONLY", "SELECT 1"), db.commit(), db.executesql(INSERT), db.commit(),
+    ),
+    "autocommit": lambda db: (db.commit(), setattr(driver(db), "autocommit", True), db.executesql(INSERT)),
+    "autocommit and BEGIN": lambda db: (setattr(driver(db), "autocommit", True), run(db, "BEGIN", INSERT, "COMMIT")),
+    "a cursor made by hand": lambda db: (by_hand(db, INSERT), db.commit()),
+    "a cursor made by hand that commits": lambda db: by_hand(db, INSERT, "COMMIT"),
+    "a cursor made by hand that rolls back": lambda db: (run(db, "SELECT 1"), by_hand(db, "ROLLBACK", INSERT)),
+    "the same, with a transaction of its own": lambda db: (
+        run(db, "SELECT 1"), by_hand(db, "ROLLBACK", INSERT, "BEGIN", "SELECT 1"),
+    ),
+    "the same, with db.commit()": lambda db: (
+        run(db, "SELECT 1"), by_hand(db, "ROLLBACK", "BEGIN", INSERT), db.commit(),
+    ),
+    "a cursor factory": lambda db: driver(db).cursor(cursor_factory=psycopg2.extras.DictCursor).execute(f"ROLLBACK; {INSERT}"),
+    "a named cursor first": lambda db: (_named(db), db.executesql(INSERT), db.commit()),
+    "copy": lambda db: (run(db, "ROLLBACK"), driver(db).cursor().copy_expert("COPY t FROM STDIN", io.StringIO("1\n"))),
+    "copy_from": lambda db: (run(db, "ROLLBACK"), driver(db).cursor().copy_from(io.StringIO("1\n"), "t")),
+    "execute_values": lambda db: (run(db, "ROLLBACK"), psycopg2.extras.execute_values(driver(db).cursor(), "INSERT INTO t VALUES %s", [(1,)])),
+    "after reset()": lambda db: (db.executesql("SELECT 1"), driver(db).reset(), db.executesql(INSERT), db.commit()),
+    "close, and again": lambda db: (db.executesql(INSERT), db.close(), db.executesql("SELECT 1")),
+    "with connection": lambda db: (_context(db),),
+}  # fmt: skip
+
+
+def _context(db: Any) -> None:
+    with driver(db), driver(db).cursor() as cursor:
+        cursor.execute(INSERT)
+
+
+def _error(call: Callable[[], object]) -> None:
+    with suppress(psycopg2.Error):
+        call()
+
+
+def _named(db: Any) -> None:
+    with driver(db).cursor(name="many") as cursor:
+        cursor.execute("SELECT generate_series(1, 10)")
+        cursor.fetchmany(3)
+
+
+def rows(uri: str) -> int:
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM t")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.fixture
+def stand(postgres_uri: str) -> Stand:
+    with closing(psycopg2.connect(postgres_uri)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE TABLE t (id integer)")
+    return Stand(postgres_uri)
+
+
+@pytest.mark.parametrize("way", KEEP_A_ROW)
+def test_what_stays_is_in_the_journal(way: str, stand: Stand, postgres_uri: str) -> None:
+    """The body keeps a row in its way, and then raises."""
+
+    def body_1(db: Any) -> bool:
+        KEEP_A_ROW[way](db)
+        raise KeyError("boom")
+
+    (result,) = stand.run(body_1).results
+    assert rows(postgres_uri) == 1
+    assert result.outcome is Outcome.RAISED
+    assert result.commits >= 1, result.error
+    assert "stayed in the database" in result.error
+    (attempt,) = stand.history().attempts
+    assert (attempt.state.value, attempt.commits) == ("failed", result.commits)
+
+
+# A transaction of one's own, begun and aborted by hand, shows nobody that the marker was in another one.
+@pytest.mark.parametrize("way", sorted(set(KEEP_A_ROW) - {"the same, with a transaction of its own"}))
+def test_and_it_is_tried_once_only_when_somebody_is_in_the_way(way: str, stand: Stand, postgres_uri: str) -> None:
+    """After something stayed, a lock in the way is no reason to begin again."""
+    tries = []
+
+    def body_1(db: Any) -> bool:
+        tries.append(1)
+        KEEP_A_ROW[way](db)
+        return db.executesql("DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = 'lock_not_available'; END $$")
+
+    stand.run(body_1)
+    assert len(tries) == 1
+    assert rows(postgres_uri) == 1
+
+
+NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
+    "ROLLBACK": lambda db: run(db, INSERT, "ROLLBACK"),
+    "db.rollback()": lambda db: (db.executesql(INSERT), db.rollback()),
+    "ROLLBACK TO SAVEPOINT": lambda db: run(db, "SAVEPOINT a", INSERT, "ROLLBACK TO SAVEPOINT a"),
+    "ROLLBACK AND CHAIN": lambda db: run(db, INSERT, "ROLLBACK AND CHAIN"),
+    "a body of a function": lambda db: run(
+        db, "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN ROLLBACK; END $$", INSERT
+    ),
+    "two phases": lambda db: _refused(lambda: driver(db).tpc_begin(driver(db).xid(0, "a", "b"))),
+    "PREPARE TRANSACTION": lambda db: (
+        db.executesql(INSERT),
+        _refused(lambda: db.executesql("PREPARE TRANSACTION 'x'")),
+    ),
+    "a script in a named cursor": lambda db: _error(
+        lambda: driver(db).cursor(name="c").execute(f"SELECT 1; ROLLBACK; {INSERT}")
+    ),
+    "a script in copy_expert": lambda db: _error(
+        lambda: driver(db).cursor().copy_expert(f"ROLLBACK; {INSERT}; COPY t FROM STDIN", io.StringIO("1\n"))
+    ),
+}
+
+
+def _refused(call: Callable[[], object]) -> None:
+    with pytest.raises(Exception, match="two phases"):
+        call()
+
+
+@pytest.mark.parametrize("way", NOTHING_STAYS)
+def test_nothing_is_said_to_stay_where_nothing_does(way: str, stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        NOTHING_STAYS[way](db)
+        raise KeyError("boom")
+
+    (result,) = stand.run(body_1).results
+    assert (rows(postgres_uri), result.commits) == (0, 0)
+    assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 0)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "COMMIT",
+        "ROLLBACK",
+        "END",
+        "ABORT",
+        "COMMIT AND CHAIN",
+        f"{INSERT}; COMMIT",
+        "ROLLBACK; BEGIN",
+        "PREPARE TRANSACTION 'x'",
+    ],
+)
+def test_a_single_transaction_is_not_ended_by_a_statement(query: str, stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.executesql(query)
+        return True
+
+    (result,) = stand.run(body_1, modes={"body_1": "single"}).results
+    assert result.outcome is Outcome.RAISED
+    assert result.hint
+    assert (rows(postgres_uri), result.commits) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "way", ["autocommit", "a cursor made by hand that commits", "a cursor made by hand that rolls back"]
+)
+def test_a_single_transaction_that_was_ended_is_no_success(way: str, stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql("SELECT 1")
+        KEEP_A_ROW[way](db)
+        return True
+
+    (result,) = stand.run(body_1, modes={"body_1": "single"}).results
+    assert result.outcome is Outcome.RAISED
+    assert rows(postgres_uri) == bool(result.commits)
+    assert stand.history().applied == set()
+
+
+def test_a_commit_that_commits_nothing_is_no_success(stand: Stand, postgres_uri: str) -> None:
+    def silent_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        caught(db)
+        with pytest.raises(psycopg2.Error):
+            db.commit()
+        return True
+
+    def raw_2(db: Any) -> bool:
+        db.executesql(INSERT)
+        caught(db)
+        db.executesql("COMMIT")
+        return True
+
+    results = stand.run(silent_1, raw_2, keep_going=True).results
+    assert [each.outcome for each in results] == [Outcome.RAISED, Outcome.RAISED]
+    assert all("rolled back" in each.error for each in results)
+    assert rows(postgres_uri) == 0
+
+
+def test_a_transaction_left_open_in_autocommit_is_committed_with_its_record(stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        run(db, "BEGIN", INSERT)
+        return True
+
+    assert stand.run(body_1, modes={"body_1": "none"}).succeeded
+    assert rows(postgres_uri) == 1
+    assert stand.history().applied == {"body_1"}
+
+
+def test_the_database_in_another_thread_is_refused_at_once(stand: Stand) -> None:
+    import threading
+
+    told: list[BaseException] = []
+
+    def body_1(db: Any) -> bool:
+        def work() -> None:
+            try:
+                db.executesql(INSERT)
+            except Exception as error:  # noqa: BLE001 - shown below
+                told.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return True
+
+    assert stand.run(body_1).succeeded
+    assert "another thread" in str(told[0])
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from stand import Stand
+from test_raw_ends import KEEP_A_ROW
+
+def body_1(db):
+    KEEP_A_ROW[{way!r}](db)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Stand({uri!r}).run(body_1)
+"""
+
+# A cursor made by hand is noticed at the next statement of ours; whoever is killed before that has hidden it from everybody.
+SEEN_AT_ONCE = sorted(
+    set(KEEP_A_ROW) - {name for name in KEEP_A_ROW if "by hand" in name or name.startswith("the same")}
+)
+
+
+@pytest.mark.parametrize("way", SEEN_AT_ONCE)
+def test_a_kill_afterwards_asks_a_human(way: str, stand: Stand, postgres_uri: str, tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    text = textwrap.dedent(KILLED.format(path=[str(here), str(here.parent)], way=way, uri=postgres_uri))
+    done = subprocess.run([sys.executable, "-c", text], check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert rows(postgres_uri) == 1
+    history = stand.history()
+    assert history.statuses()["body_1"].value == "interrupted"
+    assert os.getpid() not in {each.pid for each in history.attempts}
