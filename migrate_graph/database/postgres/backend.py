@@ -394,7 +394,15 @@ class PostgresBackend(Bookkeeping):
     # -- state ----------------------------------------------------------------------------------------------------------------
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
-        return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
+        with self._named_as_in_the_project():
+            return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
+
+    @contextmanager
+    def _named_as_in_the_project(self) -> Iterator[None]:
+        """Look names without a schema up where a migration's statements find them, for a moment."""
+        with self._together():
+            self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
+            yield
 
     def _catalog(self) -> PostgresCatalog:
         return PostgresCatalog(lambda: self._alive_keeper().cursor())
@@ -403,8 +411,9 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.views.adoption import describe_unmanaged, owners, write_managers
 
         catalog = self._catalog()
-        owned = owners(catalog, self._view_rows(), managers)
-        views = describe_unmanaged(catalog, owned, names=names)
+        with self._named_as_in_the_project():
+            owned = owners(catalog, self._view_rows(), managers)
+            views = describe_unmanaged(catalog, owned, names=names)
         return write_managers(views, owned, taken=managers)
 
     def _present(self) -> set[str]:

@@ -38,7 +38,8 @@ _PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(
 # for, where they are understood (edwh-migrate retried a wrong password for ten minutes); everything else is waited for.
 _PERMANENT = re.compile(
     r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database|"
-    r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate",
+    r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate|"
+    r"authentication method|channel binding|GSSAPI",
     re.IGNORECASE,
 )
 _TRANSIENT = ("08", "53", "55006", "57P")  # connection, resources, object in use, shutdown and startup
