@@ -16,7 +16,7 @@ from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.dal import discard
 from migrate_graph.database.driver_errors import AttemptFailed, TroubleKind
 from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, quote_identifier, schema_names, search_path
-from migrate_graph.database.scratch import connect, open_scratch, views_of
+from migrate_graph.database.scratch import connect, open_scratch, same_definition, views_of
 from migrate_graph.database.views.catalog import CommittedInside
 from migrate_graph.errors import ConfigError, DatabaseRefused, LockTimeout
 
@@ -405,7 +405,7 @@ def test_a_block_of_the_catalog_is_undone_when_it_raises(catalog: Any) -> None:
         fail()
     with views.atomic(), views.atomic():
         db.executesql("CREATE VIEW w AS SELECT id FROM base")
-    assert views.find(["v", "w"]).keys() == {"w"}
+    assert {each.name for each in views.every_view().values()} == {"w"}
     assert not views.is_aborted()
 
 
@@ -436,12 +436,14 @@ def test_a_view_comes_back_from_what_was_stored(catalog: Any) -> None:
     views, db = catalog
     db.executesql("CREATE TABLE base (id integer, name varchar(10))")
     db.executesql("CREATE VIEW v AS SELECT id, name FROM base")
-    key = views.find(["v"])["v"]
-    stored = views.describe([key])[key]
+    ((key, stored),) = views.every_view().items()
+    assert views.describe([key]) == {key: stored}
     assert (stored.name, stored.kind) == ("v", "VIEW")
     assert stored == type(stored).from_json(stored.to_json())
+    assert views.find([stored]).keys() == {stored.identity}
     db.executesql("DROP VIEW v")
-    assert views.find(["v"]) == {}
+    assert views.find([stored]) == {}
     views.recreate(stored)
-    key = views.find(["v"])["v"]
-    assert views.describe([key])[key] == stored
+    (again,) = views.every_view().values()
+    assert (again.identity, again.columns) == (stored.identity, stored.columns)
+    assert same_definition(again, stored)
