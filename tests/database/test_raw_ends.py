@@ -263,27 +263,6 @@ def test_a_transaction_left_open_in_autocommit_is_committed_with_its_record(stan
     assert stand.history().applied == {"body_1"}
 
 
-def test_the_database_in_another_thread_is_refused_at_once(stand: Stand) -> None:
-    import threading
-
-    told: list[BaseException] = []
-
-    def body_1(db: Any) -> bool:
-        def work() -> None:
-            try:
-                db.executesql(INSERT)
-            except Exception as error:  # noqa: BLE001 - shown below
-                told.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        return True
-
-    assert stand.run(body_1).succeeded
-    assert "another thread" in str(told[0])
-
-
 KILLED = """
 import os, signal, sys
 sys.path[:0] = {path!r}
