@@ -11,6 +11,7 @@ import psycopg2.extensions as pg
 from psycopg2.sql import Composable
 
 from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, statements
 from migrate_graph.database.savepoints import Savepoint
 
@@ -90,6 +91,7 @@ class WorkConnection(OurConnection):
 
     Attributes:
         write_marker: writes the marker, and gives when its transaction began; None while the connection is not at work.
+        owner: who may use it; None for everybody.
         reset_session: takes back what the body set for the session, where the session is another client's after the commit.
         single: commits of the body are savepoints.
         lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
@@ -99,6 +101,7 @@ class WorkConnection(OurConnection):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.write_marker: Callable[[], str] | None = None
+        self.owner: Owner | None = None
         self.reset_session: Callable[[], None] | None = None
         self.single = False
         self.lost_work = ""
@@ -167,10 +170,10 @@ class WorkConnection(OurConnection):
 
     def send(self, kind: Kind, call: Callable[[], object]) -> None:
         """Send a statement, with the marker before it where it opens a transaction; notice what it ended."""
+        self.before_statement(kind)
         if self.write_marker is None or self._marking:
             call()
             return
-        self.before_statement(kind)
         was_aborted = self.info.transaction_status == INERROR
         try:
             call()
@@ -189,6 +192,8 @@ class WorkConnection(OurConnection):
 
     def before_statement(self, kind: Kind = Kind.PLAIN) -> None:
         """Send the marker if none stands in the transaction of the next statement (or, in autocommit, if none is durable yet)."""
+        if self.owner is not None:
+            self.owner.check_process()
         if self.write_marker is None or self._marking or self.closed:
             return
         self._refuse(kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,8 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
-<<<<<<< HEAD
-from migrate_graph.database.owner import Owner
-=======
 from migrate_graph.database.names import quote_identifier
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
+from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
 from migrate_graph.database.postgres.sessions import pydal_uri
@@ -56,94 +52,10 @@ class WorkSessions:
         patiently: runs a call on a connection that may have to wait, telling what for.
     """
 
-<<<<<<< HEAD
-    def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
-        self.write_marker: Callable[[], None] | None = None
-        self.owner: Owner | None = None
-        self.got_lock = False
-        self.single = False
-        self.lost_work = False
-        self._savepoint = Savepoint("migrate_graph", self._say)
-        self._broke = False
-        self._marking = False
-        self._marked_durably = False
-
-    def cursor(self, *arguments: Any, **options: Any) -> Any:
-        name, factory, *rest = (*arguments, None, None)[: max(2, len(arguments))]
-        default: Any = self.cursor_factory
-        chosen: Any = options.pop("cursor_factory", factory) or default or WorkCursor
-        if not issubclass(chosen, WorkCursor):
-            chosen = type(chosen.__name__, (WorkCursor, chosen), {})
-        return super().cursor(options.pop("name", name), chosen, *rest, **options)
-
-    def before_statement(self) -> None:
-        """Send the marker if the next statement opens a transaction (or, in autocommit, if none is durable yet)."""
-        if self.owner is not None:
-            self.owner.check_process()
-        if self.write_marker is None or self._marking or self.status != pg.STATUS_READY:
-            return
-        if self.autocommit and self._marked_durably:
-            return
-        self._marking = True
-        try:
-            self.write_marker()
-            self._marked_durably = self._marked_durably or self.autocommit
-            if self.single and not self.autocommit:
-                self._savepoint.set()
-        finally:
-            self._marking = False
-
-    def lobject(self, *arguments: Any, **options: Any) -> Any:
-        self.before_statement()  # it opens a transaction by itself
-        return super().lobject(*arguments, **options)
-
-    def commit(self) -> None:
-        if self._holds_savepoint():
-            self._savepoint.keep()
-            self._savepoint.set()
-        else:
-            super().commit()
-
-    def rollback(self) -> None:
-        if self._holds_savepoint():
-            self._savepoint.undo()
-        else:
-            super().rollback()
-
-    def close(self) -> None:
-        self._broke = self.is_broken()
-        self.lost_work = self.has_lost_work() or (not self.closed and self.status == pg.STATUS_BEGIN)
-        super().close()
-
-    def has_lost_work(self) -> bool:
-        """Whether something the body did was rolled back, though the body may not have noticed."""
-        return self.lost_work or self.is_broken()
-
-    def is_broken(self) -> bool:
-        """Whether the server, or the network, ended it, whatever the body did with it afterwards."""
-        return self._broke or self.closed == 2  # psycopg2: 1 is closed, 2 is broken
-
-    def really_commit(self) -> None:
-        """Commit the transaction, whatever `transaction=` says."""
-        super().commit()
-
-    def really_rollback(self) -> None:
-        """Roll the transaction back, whatever `transaction=` says."""
-        super().rollback()
-
-    def _holds_savepoint(self) -> bool:
-        return self.single and self.write_marker is not None and self.status == pg.STATUS_BEGIN and not self.closed
-
-    def _say(self, statement: str) -> None:
-        with super().cursor() as cursor:
-            cursor.execute(statement)
-=======
     open: Callable[[], WorkConnection]
     prologue: tuple[str, list[Any]]
     pooled: bool
     patiently: Callable[..., Any]
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
 
 
 class PostgresWork:
@@ -160,16 +72,9 @@ class PostgresWork:
     ) -> None:
         self._mode = migration.transaction
         self._key = key
-<<<<<<< HEAD
-        self._connect = connect
-        self._owner = Owner()
-        self._prologue = prologue
-        self._connection = connect()
-=======
         self._sessions = sessions
-        self._thread = threading.get_ident()
+        self._owner = Owner()
         self._connection = sessions.open()
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
         self._fresh: WorkConnection | None = self._connection
         self._started = False
         self._lost_work = ""
@@ -184,22 +89,12 @@ class PostgresWork:
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
-<<<<<<< HEAD
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
 
         pyDAL asks for one in every thread and process that uses the `DAL`.
         """
         self._owner.check()
-        self._lost_work = self._lost_work or self._connection.has_lost_work()
-=======
-        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt."""
-        if threading.get_ident() != self._thread:
-            raise AttemptFailed(
-                "`db` is used in another thread than the one that the migration was called in",
-                hint="use it in the migration's own thread only, and let threads compute",
-            )
         self._lost_work = self._lost_work or self._connection.why_work_was_lost()
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
         self._broke = self._broke or self._connection.is_broken()
         connection, self._fresh = self._fresh or self._sessions.open(), None
         if self._started:
@@ -211,11 +106,8 @@ class PostgresWork:
     def _arm(self, connection: WorkConnection) -> None:
         connection.single = self._mode is TransactionMode.SINGLE
         connection.write_marker = self._write_marker
-<<<<<<< HEAD
         connection.owner = self._owner
-=======
         connection.reset_session = self._reset_session if self._sessions.pooled else None
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
 
     def _write_marker(self) -> str:
         try:
@@ -301,16 +193,12 @@ class PostgresWork:
 
     def check(self) -> None:
         connection = self._connection
-<<<<<<< HEAD
         if self._owner.refused:
             raise AttemptFailed(
                 f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
             )
-        if self._lost_work or connection.has_lost_work():
-=======
         lost = self._lost_work or connection.why_work_was_lost()
         if lost:
->>>>>>> eeb1201 (Ask the server, not the driver, whether a transaction is open, and let nothing durable go without its marker)
             raise AttemptFailed(
                 f"{lost}, which is rolled back",
                 hint="let exceptions pass, and call db.commit() before closing the connection",
