@@ -46,6 +46,7 @@ def activate_migrations(
     project = _project(config, registry_for(config))
     config.connect_wait = max_time
     config.schema_version = None  # the flag is `console_hook`'s
+    config.ignore = (*config.ignore, "MG109")  # a program that has declared nothing is told so by what is returned
     with PlainProgress(session_of(config).console) as progress:
 
         def observer(event: Event) -> None:

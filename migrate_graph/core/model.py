@@ -192,7 +192,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class UnreachedFile:
-    """A Python file that declares migrations or views and is imported by nobody (found by its text, never run).
+    """What the text of a Python file declares, or seems to: found without running it.
 
     Attributes:
         path: as shown to people.
@@ -211,10 +211,12 @@ class Registry:
         migrations: in order of declaration.
         views: in order of declaration.
         unreached: files beside these that declare something and are not imported.
+        undecorated: functions of these files that are called like migrations and are none.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
     """
 
     migrations: tuple[Migration, ...] = ()
     views: tuple[View, ...] = ()
     unreached: tuple[UnreachedFile, ...] = ()
+    undecorated: tuple[UnreachedFile, ...] = ()
     root: str = ""

@@ -18,7 +18,7 @@ from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_file
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
-from migrate_graph.loader.unreachable import unreached_files
+from migrate_graph.loader.unreachable import undecorated_functions, unreached_files
 from migrate_graph.user_files import SourceLocation
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
             collector.managers,
             root=places.root,
             unreached=unreached_files(file, places, collector),
+            undecorated=undecorated_functions(file, places, collector),
             directory=places.directory,
         )
     return Loaded(registry, imports)
@@ -110,6 +111,7 @@ def build_registry(
     *,
     root: Path,
     unreached: Sequence[UnreachedFile] = (),
+    undecorated: Sequence[UnreachedFile] = (),
     directory: Path | None = None,
 ) -> Registry:
     """Turn declarations into values: positions, places, facts from the source text, views evaluated.
@@ -119,6 +121,7 @@ def build_registry(
         managers: concrete view managers, in order of declaration.
         root: the directory that shown paths are relative to.
         unreached: files that declare something and were not imported.
+        undecorated: functions that seem to have lost their decorator.
         directory: the directory of the migrations file; modules are named relative to it.
 
     Raises:
@@ -132,6 +135,7 @@ def build_registry(
         ),
         views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))),
         unreached=tuple(unreached),
+        undecorated=tuple(undecorated),
         root=str(places.root),
     )
 

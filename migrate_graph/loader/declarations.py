@@ -15,6 +15,7 @@ from migrate_graph.loader.edwh_names import MODULES, PACKAGE
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})
 _WORDS = ("migration", "ViewMigrationManager")
+_DATED = re.compile(r"_(19|20)\d{6}_\d{1,4}$")
 _HOOKS = frozenset({"up", "down"})
 
 
@@ -30,6 +31,27 @@ def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> Decl
         managers: classes known to be view managers, with which of `up` and `down` each has.
     """
     return _found_in(_statements_of(text), dict(managers))
+
+
+def undecorated_in(text: bytes) -> Declared:
+    """Return the functions of a file that are called like migrations, have no decorator, and are used nowhere in it.
+
+    Args:
+        text: of a file that declares migrations.
+    """
+    statements = _statements_of(text)
+    used = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+    functions = (each for each in statements if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+    return tuple(
+        (each.name, each.lineno)
+        for each in functions
+        if _DATED.search(each.name) and not each.decorator_list and each.name not in used
+    )
 
 
 def names_below(directory: Path, *, most_files: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that declare migrations or views and are imported by nobody."""
+"""What was meant to be declared and was not: files that nobody imports, functions that lost their decorator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from migrate_graph.authoring import Collector, ViewMigrationManager, declared_at
 from migrate_graph.core.model import UnreachedFile
-from migrate_graph.loader.declarations import declarations_in, mentions_of, python_files, read_bytes
+from migrate_graph.loader.declarations import declarations_in, mentions_of, python_files, read_bytes, undecorated_in
 from migrate_graph.loader.paths import Places
+from migrate_graph.user_files import is_user_file
 
 
 def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[UnreachedFile, ...]:
@@ -32,6 +33,19 @@ def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[U
         if words.search(text) and (names := declarations_in(text, hooks)):
             found.append(UnreachedFile(places.shown(str(path)), names))
     return tuple(found)
+
+
+def undecorated_functions(file: Path, places: Places, collector: Collector) -> tuple[UnreachedFile, ...]:
+    """Find functions that lost their `@migration`, in the files that declare migrations.
+
+    Args:
+        file: the migrations file.
+        places: how files are shown.
+        collector: what was declared.
+    """
+    paths = dict.fromkeys([file, *(Path(each.source.path) for each in collector.migrations)])
+    texts = {path: undecorated_in(read_bytes(path)) for path in paths if is_user_file(str(path))}
+    return tuple(UnreachedFile(places.shown(str(path)), names) for path, names in texts.items() if names)
 
 
 def _executed() -> Iterator[Path]:

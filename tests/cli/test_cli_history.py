@@ -101,3 +101,20 @@ def test_a_refused_run_has_written_nothing(shell) -> None:
     shell.write("migrations.py", OLD)
     assert shell("apply").code == 3
     assert not (shell.path / "a.db").exists() or (shell.path / "a.db").stat().st_size == 0
+
+
+@pytest.mark.parametrize("words", [(), ("apply",), ("plan",), ("check", "--history")])
+def test_a_file_that_lost_its_imports_is_no_green_deployment(aged, words: tuple[str, ...]) -> None:
+    aged.write("migrations.py", "import logging\n")
+    ran = aged(*words)
+    assert (ran.code, "MG109" in ran.out + ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("words", [(), ("apply",), ("plan",), ("check",)])
+def test_lost_imports_are_found_without_a_history(shell, words: tuple[str, ...]) -> None:
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'a.db'}"
+    shell.write("migrations.py", "import logging\n")
+    assert shell(*words).code == 0, "a new project"
+    shell.write("customers.py", "from migrate_graph import migration\n@migration\ndef m(db): return True\n")
+    ran = shell(*words)
+    assert (ran.code, "MG109" in ran.out + ran.err) == (3, True)

@@ -133,6 +133,27 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a_20260401_001 < b_20260401_001 < x < c_20260401_001", "d_20260401_002", "e")},
     ),
+    "MG109": (
+        {"graph": graph_of(unreached=(UnreachedFile("a.py", (("a", 3),)), UnreachedFile("b.py", (("b", 3),))))},
+        [("the migrations file", "no migration is declared, and nothing imports 'a.py' and 'b.py'", "add `import a`")],
+        {"graph": graph_of(), "history": history_of()},
+    ),
+    "MG110": (
+        {"graph": graph_of(undecorated=(UnreachedFile("a.py", (("add_20260101_001", 3), ("drop_20260102_001", 9))),))},
+        [
+            (
+                "a.py",
+                "'add_20260101_001' is called like a migration, and is not declared as one",
+                "write @migration above it, or give it another name",
+            ),
+            (
+                "a.py",
+                "'drop_20260102_001' is called like a migration, and is not declared as one",
+                "write @migration above it, or give it another name",
+            ),
+        ],
+        {"graph": graph_of("add_20260101_001")},
+    ),
     "MG201": (
         {
             "graph": graph_of(
@@ -422,7 +443,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
-    expected = [*range(101, 109), *range(201, 211), *range(301, 305), *range(401, 406), *range(501, 506)]
+    expected = [*range(101, 111), *range(201, 211), *range(301, 305), *range(401, 406), *range(501, 506)]
     assert list(RULES) == [f"MG{number}" for number in expected] == list(CASES)
     assert len({each.name for each in RULES.values()}) == len(RULES)
 
@@ -762,11 +783,11 @@ def test_unknown_rules_are_refused_all_at_once() -> None:
         migrations={"a": {"ignore": frozenset({"MG999"})}}, views={"V": {"ignore": frozenset({"nonsense"})}}
     )
     with pytest.raises(UsageError) as caught:
-        check(graph, settings=RuleSettings(select=("MG1O1",), ignore=("",), error=("MG10",), warn=("M",)))
+        check(graph, settings=RuleSettings(select=("MG1O4",), ignore=("",), error=("MG10",), warn=("M",)))
     assert caught.value.message == (
-        "no such rule: 'MG1O1', '', 'M', 'MG999' in `ignore` of 'a' (migrations.py:1), 'nonsense' in `ignore` of 'V' (views.py:1)"
+        "no such rule: 'MG1O4', '', 'M', 'MG999' in `ignore` of 'a' (migrations.py:1), 'nonsense' in `ignore` of 'V' (views.py:1)"
     )
-    assert caught.value.hint == "did you mean MG101?"
+    assert caught.value.hint == "did you mean MG104?"
 
 
 def test_a_code_like_no_other_gets_the_list() -> None:
@@ -787,3 +808,8 @@ def test_a_rule_is_one_function_of_one_argument() -> None:
     signature: Callable[[Any], list[str]] = lambda find: list(inspect.signature(find).parameters)  # noqa: E731
     assert {tuple(signature(each.find)) for each in RULES.values()} == {("context",)}
     assert Hit("a", "m", "h").related == ()
+
+
+def test_a_file_without_migrations_is_wrong_where_the_database_remembers_some() -> None:
+    (finding,) = judged("MG109", graph_of(), history_of("a b", failed="c"))
+    assert finding.message == "no migration is declared, and the database remembers 3"

@@ -672,3 +672,41 @@ def test_child_processes_find_the_modules_of_the_project(project: Project) -> No
     (m,) = loaded.registry.migrations
     with user_imports(loaded.imports, loaded.registry):
         assert m("db") == [2, 4]
+
+
+# --- declarations that were lost ---------------------------------------------------------------------------------
+
+
+def test_functions_that_lost_their_decorator_are_found(project: Project) -> None:
+    root = project(
+        {
+            "migrations.py": """
+                import billing, helpers
+                from migrate_graph import migration
+                def lost_20260101_001(db): ...
+                @migration
+                def kept_20260101_002(db): ...
+                def body_20260101_003(db): ...
+                declared = migration(body_20260101_003)
+                def used_20260101_004(db): ...
+                @migration
+                def caller_20260101_005(db): return used_20260101_004(db)
+                def helper(db): ...
+                def version_1_2(db): ...
+                class Group:
+                    def method_20260101_006(self): ...
+                if True:
+                    async def under_20260101_7(db): ...
+                """,
+            "billing.py": ONE.format("a") + "\ndef lost_20260202_001(db): ...\n",
+            "helpers.py": "def load_20260101_001(): ...\n",
+        }
+    )
+    found = {file.path: [name for name, _ in file.names] for file in load(root).undecorated}
+    assert found == {
+        str(root / "migrations.py"): ["lost_20260101_001", "under_20260101_7"],
+        str(root / "billing.py"): ["lost_20260202_001"],
+    } or found == {
+        "migrations.py": ["lost_20260101_001", "under_20260101_7"],
+        "billing.py": ["lost_20260202_001"],
+    }

@@ -364,3 +364,78 @@ def duplicate_sequence(context: Context) -> Iterator[Hit]:
             message = f"{listed(names)} share the number {number}: only the order of imports puts them in order"
             hint = f"give {quoted(last.name)} the next number, or let it require {quoted(loose[-1][0])}"
             yield Hit(last, message, hint, related=related)
+
+
+@rule("MG109", Severity.ERROR)
+def no_migrations(context: Context) -> Iterator[Hit]:
+    """A migrations file that declares nothing, where there should be something.
+
+    ## What it finds
+
+    Not one migration, although the database remembers some, or files beside the migrations file declare some and nothing
+    imports them. A new project, with neither, is fine.
+
+    ```python
+    import logging                                   # bad: `import customers` was lost in a merge
+    ```
+
+    ## Why it matters
+
+    There is nothing to run, so a deployment would end with success while every migration is missing.
+
+    ## How to fix it
+
+    Bring the imports back, or name the right file (`migrations_file`).
+
+    ```python
+    import customers                                 # good
+    import logging
+    ```
+    """
+    if context.graph.migrations:
+        return
+    file = Node(NodeKind.FILE, "the migrations file")
+    if context.history.records:
+        message = f"no migration is declared, and the database remembers {len(context.history.records)}"
+        yield Hit(file, message, "bring the lost imports back, or set migrations_file to the right file")
+    elif context.graph.registry.unreached:
+        names = listed([each.path for each in context.graph.registry.unreached])
+        hint = context.how_to_import(context.graph.registry.unreached[0])
+        yield Hit(file, f"no migration is declared, and nothing imports {names}", hint)
+
+
+@rule("MG110", Severity.ERROR, running=Severity.WARNING)
+def lost_decorator(context: Context) -> Iterator[Hit]:
+    """A function that is called like a migration and is none.
+
+    ## What it finds
+
+    In a file that declares migrations: a function without any decorator whose name ends in a date and a number, and which
+    nothing in the file uses. It is found by its text.
+
+    ```python
+    def add_invoice_total_20260401_001(db):          # bad: the line above it was lost in a merge
+        db.executesql("ALTER TABLE invoice ADD COLUMN total int")
+        return True
+    ```
+
+    ## Why it matters
+
+    It is never run, and nobody is told.
+
+    ## How to fix it
+
+    Write the decorator again; give a helper function another name.
+
+    ```python
+    @migration(requires=create_invoice)              # good
+    def add_invoice_total_20260401_001(db):
+        db.executesql("ALTER TABLE invoice ADD COLUMN total int")
+        return True
+    ```
+    """
+    for file in context.graph.registry.undecorated:
+        for name, line in file.names:
+            message = f"{quoted(name)} is called like a migration, and is not declared as one"
+            hint = "write @migration above it, or give it another name"
+            yield Hit(Node(NodeKind.FILE, file.path), message, hint, SourceLocation(file.path, line))
