@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from migrate_graph.authoring import MigrationStore as MigrationStore
     from migrate_graph.authoring import ViewMigrationManager as ViewMigrationManager
     from migrate_graph.authoring import classproperty as classproperty
     from migrate_graph.authoring import migration as migration
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
     from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
+    from migrate_graph.core.model import Migration as Migration
     from migrate_graph.loader.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
 
 __version__ = "0.1.0"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import overload
+from typing import Literal, TypeAlias, overload
 
 from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
 from migrate_graph.core.model import Migration, TransactionMode
+
+Mode: TypeAlias = Literal["own", "single", "none"]
+"""See `TransactionMode`."""
 
 
 @overload
@@ -19,7 +22,7 @@ def migration(
     func: None = None,
     requires: Requirement | Iterable[Requirement] | None = None,
     *,
-    transaction: str = "own",
+    transaction: Mode = "own",
     tags: str | Iterable[str] = (),
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),
@@ -30,7 +33,7 @@ def migration(
     func: Body | None = None,
     requires: Requirement | Iterable[Requirement] | None = None,
     *,
-    transaction: str = "own",
+    transaction: Mode = "own",
     tags: str | Iterable[str] = (),
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),

@@ -8,7 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from migrate_graph.authoring.running import ViewOpener, current
@@ -61,14 +61,19 @@ class ViewMigrationManager(abc.ABC):
         db: the database, a pyDAL `DAL`.
     """
 
-    @classproperty
-    def uses(cls) -> Any:  # noqa: N805 - a classproperty is given the class
-        """Managers whose views this one reads; not declared here."""
-        return ()
+    # Each may be an attribute, a property or a classproperty of a subclass: `Any` lets type checkers accept all three.
+    if TYPE_CHECKING:
+        uses: Any
+    else:
 
-    since: ClassVar[Any] = ""
-    until: ClassVar[Any] = ""
-    replaces: ClassVar[Any] = None
+        @classproperty
+        def uses(cls) -> Any:  # noqa: N805 - a classproperty is given the class
+            """Managers whose views this one reads; not declared here."""
+            return ()
+
+    since: Any = ""
+    until: Any = ""
+    replaces: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -47,14 +47,14 @@ class ProcessConfig:
     """The settings of this process, read once; what changes in the environment later is taken over."""
 
     def __init__(self) -> None:
-        self._config: Settings | None = None
+        self._config: Config | None = None
         self._seen: dict[str, str] = {}
 
-    def adopt(self, config: Settings) -> None:
+    def adopt(self, config: Config) -> None:
         """Take the settings that the program has made; the environment comes on top when they are next asked for."""
         self._config, self._seen = config, {}
 
-    def read(self) -> Settings:
+    def read(self) -> Config:
         """Return the settings as they are now."""
         if self._config is None:
             self._config = load_config(Path.cwd(), os.environ, kind=Config)
@@ -84,7 +84,7 @@ class ProcessConfig:
 _process = ProcessConfig()
 
 
-def get_config() -> Settings:
+def get_config() -> Config:
     """Return the settings of this process: one object, whose attributes can be set.
 
     It is what `Config.load` made last, or else what pyproject.toml, .env and the environment say. `.env` is read, and also

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar, overload
 
 from migrate_graph.config.dotenv import Dotenv, UnusableDotenv, read_dotenv
 from migrate_graph.config.settings import Config, Problem, setting_called
@@ -15,10 +16,21 @@ from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 FALLBACK = "DATABASE_URL"
 """The variable that names the database where nothing of ours does."""
 
 _FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite)[a-z0-9+:_]*://", re.IGNORECASE)
+
+
+@overload
+def load_config(root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config: ...
+
+
+@overload
+def load_config(
+    root: Path, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None, *, kind: type[AnyConfig]
+) -> AnyConfig: ...
 
 
 def load_config(
