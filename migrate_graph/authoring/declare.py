@@ -26,6 +26,7 @@ def migration(
     tags: str | Iterable[str] = (),
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),
+    resumable: bool = False,
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -37,6 +38,7 @@ def migration(
     tags: str | Iterable[str] = (),
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),
+    resumable: bool = False,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -48,6 +50,8 @@ def migration(
         tags: words to select it by (`tag:slow`).
         views: the view managers it opens, where its source text does not show them; None to find them there.
         ignore: codes of `migrate check` rules that do not apply to it.
+        resumable: cut off after own commits (a signal, a kill, a lost connection) it is run again from its beginning, and nobody is
+            asked; true of a body that works in batches and finds out by itself what is left to do.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -71,6 +75,7 @@ def migration(
                 tags=frozenset(_words(tags)),
                 declared_views=None if views is None else names_of(views, what="views"),
                 ignore=frozenset(_words(ignore)),
+                resumable=resumable,
             )
         )
 

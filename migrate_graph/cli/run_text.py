@@ -191,9 +191,9 @@ def _committed(finished: RunFinished) -> str:
 
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
-    if interrupted and interrupted[0].commits != 0:
+    if interrupted and interrupted[0].needs_decision:
         return f"migrate resolve {one_line(interrupted[0].name)} --applied | --retry"
-    if finished.signal:
+    if finished.signal or (interrupted and interrupted[0].commits is not None):
         return "migrate apply (goes on where this run stopped)"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)
     if failed:

@@ -46,6 +46,7 @@ class Result:
         traceback: the user's frames of the exception, redacted; empty without one.
         hint: what to do about it.
         warnings: what went well but should be known (INVALID indexes, odd return values).
+        needs_decision: it was cut off after own commits, and does not run again before a human has decided.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Result:
     traceback: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
+    needs_decision: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Migration:
         ignore: codes of rules that do not apply to it.
         kind: what calling the body gives.
         facts: what its source text tells.
+        resumable: it may be run again from its beginning wherever it was cut off.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Migration:
     ignore: frozenset[str] = frozenset()
     kind: BodyKind = BodyKind.FUNCTION
     facts: BodyFacts = field(default_factory=BodyFacts)
+    resumable: bool = False
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

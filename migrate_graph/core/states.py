@@ -244,7 +244,7 @@ class _Judge:
         if name in self._applied:
             known = self._known(name, State.APPLIED)
             return replace(known, changed=not same_fingerprint(known.fingerprint, migration.facts.fingerprint))
-        known = replace(self._known(name, self._remembered(name)), late=late)
+        known = replace(self._known(name, self._remembered(migration)), late=late)
         if known.state in {State.INTERRUPTED, State.RUNNING}:
             return known
         # On or behind a cycle nothing runs, even where the ledger breaks the ring: the order there means nothing.
@@ -252,16 +252,23 @@ class _Judge:
         waits_for = tuple(before for before in migration.requires if before not in met or before in stuck)
         return replace(known, state=State.BLOCKED, waits_for=waits_for) if waits_for else known
 
-    def _remembered(self, name: str) -> State:
-        """Return what record and last attempt of a migration that is not applied add up to."""
+    def _remembered(self, migration: Migration) -> State:
+        """Return what record and last attempt of a migration that is not applied add up to.
+
+        One that is resumable is never a question: cut off anywhere, it is run again.
+        """
+        name = migration.name
         attempt = self._attempts.get(name)
         state = attempt.state if attempt else None
+        if state is AttemptState.RUNNING and name == self._busy_with:
+            return State.RUNNING
         if state is AttemptState.RUNNING:
-            return State.RUNNING if name == self._busy_with else State.INTERRUPTED
+            return State.PENDING if migration.resumable else State.INTERRUPTED
         if attempt and not attempt.was_run:
             return State.PENDING
         if state is AttemptState.FAILED or name in self._history.records:
-            return State.INTERRUPTED if self._stop_on_partial and self._kept.get(name) else State.FAILED
+            stops = self._stop_on_partial and self._kept.get(name) and not migration.resumable
+            return State.INTERRUPTED if stops else State.FAILED
         return State.PENDING
 
     def _known(self, name: str, state: State) -> NodeState:

@@ -119,6 +119,9 @@ class Backend(Protocol):
     def read_history(self) -> History:
         """Read ledger, journal and view ledger; writes nothing, works with a read-only role."""
 
+    def read_applied(self) -> frozenset[str]:
+        """Read which names the ledger has as installed."""
+
     def fingerprint(self) -> str:
         """Tell this database from another one of the same address: 16 hex digits."""
 

@@ -292,14 +292,17 @@ class Attempt:
         return Settled(self._failure(end, Outcome.INTERRUPTED, commits=None))
 
     def _undecided(self, end: Failed, commits: int) -> Settled:
-        """Leave an attempt open that was cut off after own commits: a human decides, as after a kill."""
-        name = self._migration.name
-        if isinstance(end, Lost):
+        """Leave an attempt open that was cut off after own commits, as a kill does: a human decides, unless it is resumable."""
+        name, resumable = self._migration.name, self._migration.resumable
+        if isinstance(end, Lost) and not resumable:
             self._walk.broken = self._walk.broken or DecisionNeeded(
                 f"'{name}' was interrupted: the connection was lost after {counted(commits, 'commit')} of its own",
                 hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} --retry",
             )
-        return Settled(self._failure(end, Outcome.INTERRUPTED, commits=commits))
+        result = self._failure(end, Outcome.INTERRUPTED, commits=commits)
+        if resumable:
+            return Settled(replace(result, hint="it is resumable: migrate apply goes on with it"))
+        return Settled(replace(result, needs_decision=True))
 
     def _record(self, message: str) -> bool:
         """Write the failure down; return whether that was possible: if not, the run ends here."""

@@ -18,8 +18,9 @@ from migrate_graph.core.events import (
     StepFinished,
     StepRetrying,
     StepStarted,
+    Warned,
 )
-from migrate_graph.errors import Stopped
+from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
@@ -105,6 +106,7 @@ class Executor:
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._interruption.watch.running():
             for index, step in enumerate(plan.steps, 1):
+                self._read_ledger_again(walk)
                 result = self._one(step, index, len(plan.steps), walk)
                 walk.results.append(result)
                 self._observer(StepFinished(index, len(plan.steps), result))
@@ -122,10 +124,23 @@ class Executor:
             raise walk.broken
         return finished
 
+    def _read_ledger_again(self, walk: Walk) -> None:
+        """Read what is installed now: the body before may have written records of others (that is how people squash)."""
+        if not walk.results or walk.broken or walk.stopped or self._interruption.signal:
+            return
+        try:
+            walk.applied = set(self._surroundings.backend.read_applied())
+        except MigrateGraphError as error:
+            walk.broken = error
+
     def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
         migration = step.migration
         if walk.stopped or walk.broken or self._interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
+        if migration.name in walk.applied:
+            note = "recorded as installed by an earlier migration of this run; not run"
+            self._observer(Warned(f"{migration.name} is {note}"))
+            return Result(migration.name, Outcome.APPLIED, hint=note, source=migration.source)
         unmet = tuple(name for name in migration.requires if name not in walk.applied)
         if unmet:
             return _blocked(migration, unmet)
@@ -134,8 +149,10 @@ class Executor:
         if result.outcome is Outcome.APPLIED:
             walk.applied.add(migration.name)
         walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
-        walk.stopped = (result.outcome is Outcome.RAISED and not self._options.keep_going) or (
-            result.outcome is Outcome.REFUSED and self._options.fail_fast
+        walk.stopped = (
+            result.outcome is Outcome.INTERRUPTED
+            or (result.outcome is Outcome.RAISED and not self._options.keep_going)
+            or (result.outcome is Outcome.REFUSED and self._options.fail_fast)
         )
         return result
 

@@ -513,3 +513,49 @@ def test_one_durable_commit_per_migration(on_postgres: Field) -> None:
     on_postgres.wait_until_quiet()
     ((after,),) = on_postgres.query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
     assert after - before == 19
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM", "CREATE INDEX CONCURRENTLY i ON one (id)", "CALL committing()", "ALTER SYSTEM RESET ALL"]
+)
+def test_a_statement_that_refuses_a_transaction_names_the_way_out(
+    statement: str, on_postgres: Field, postgres_admin_uri: str
+) -> None:
+    on_postgres.env["MIGRATE_URI"] = postgres_admin_uri  # ALTER SYSTEM is asked for rights first
+    on_postgres.query("CREATE PROCEDURE committing() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$")
+    on_postgres.write(SLOW.format(wait=f"db.executesql('{statement}')"))
+    ended = on_postgres.apply()
+    assert ended.code == 1
+    assert '@migration(transaction="none")' in ended.output
+
+
+def test_an_index_that_somebody_else_is_building_is_not_ours_to_drop(on_postgres: Field) -> None:
+    """CREATE INDEX CONCURRENTLY of a bystander waits for an old transaction, INVALID until it is done."""
+    on_postgres.query("CREATE TABLE busy (id integer)")
+    with closing(psycopg2.connect(on_postgres.uri)) as old, old.cursor() as cursor:
+        cursor.execute("INSERT INTO busy VALUES (1)")
+        builder = psycopg2.connect(on_postgres.uri)
+        builder.autocommit = True
+        building = threading.Thread(
+            target=lambda: builder.cursor().execute("CREATE INDEX CONCURRENTLY theirs ON busy (id)"), daemon=True
+        )
+        on_postgres.write(
+            SLOW.replace("@migration\ndef one_1", '@migration(transaction="none")\ndef one_1')
+            .format(wait="while not os.path.exists('go'): time.sleep(0.05)\n    raise ValueError")
+            .replace("import time", "import os, time")
+        )
+        assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+        process = on_postgres.open("apply")
+        process.wait_for("one_1 | here")
+        building.start()
+        deadline = time.monotonic() + 20
+        while on_postgres.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") != [(1,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        (on_postgres.path / "go").touch()
+        ended = process.end()
+        assert ended.code == 1, ended.output
+        assert "theirs" not in ended.output
+        old.rollback()
+    building.join(20)
+    builder.close()

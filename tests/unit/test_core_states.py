@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from drawing import graph_of, history_of
 
-from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
+from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, build_graph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record, StoredView
+from migrate_graph.core.model import Migration, Registry
 from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import RuleSettings, check
 from migrate_graph.core.states import GRAVITY, WORDINGS, NodeState, State, ViewChange, standing_of, states_of
@@ -258,3 +259,25 @@ def test_a_history_is_unfinished_while_its_newest_attempt_has_no_end() -> None:
     assert not History().is_unfinished
     assert journal(("a", AttemptState.RUNNING, {})).is_unfinished
     assert not journal(("a", AttemptState.RUNNING, {}), ("b", AttemptState.FAILED, {})).is_unfinished
+
+
+@pytest.mark.parametrize(
+    ("last", "resumable", "state"),
+    [
+        (AttemptState.RUNNING, True, State.PENDING),
+        (AttemptState.RUNNING, False, State.INTERRUPTED),
+        (AttemptState.FAILED, True, State.FAILED),
+        (AttemptState.FAILED, False, State.INTERRUPTED),
+    ],
+)
+def test_one_that_is_resumable_is_never_a_question(last: AttemptState, resumable: bool, state: State) -> None:
+    """Whatever it kept; what it kept is told all the same."""
+    graph = build_graph(Registry((Migration("a", bool, resumable=resumable),)))
+    history = journal(("a", last, {"commits": 2}))
+    known = standing_of(graph, history, stop_on_partial=True)[migration("a")]
+    assert (known.state, known.commits) == (state, 2)
+    plan = build_plan(graph, history, stop_on_partial=True)
+    assert [step.migration.name for step in plan.steps] == (["a"] if resumable else [])
+    assert standing_of(graph, history, at_work=True)[migration("a")].state is (
+        State.RUNNING if last is AttemptState.RUNNING else State.FAILED
+    )

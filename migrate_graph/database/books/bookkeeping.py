@@ -96,6 +96,9 @@ class Bookkeeping(ABC):
         state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
         return state is AttemptState.APPLIED, commits
 
+    def read_applied(self) -> frozenset[str]:
+        return self._ledger.read_applied()
+
     def mark(
         self,
         names: Sequence[str],

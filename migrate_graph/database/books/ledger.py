@@ -128,6 +128,11 @@ class Ledger:
             )
         return History(records=records, attempts=tuple(attempts), pending_tasks=frozenset(pending_tasks))
 
+    def read_applied(self) -> frozenset[str]:
+        """Read which names are recorded as installed."""
+        rows = self._run(f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')")
+        return frozenset(name for (name,) in rows if name is not None)
+
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""
         return [

@@ -65,7 +65,10 @@ _LEFTOVER_WAIT = 60.0
 
 _RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
 _CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
+_OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction="none")'
 _HINTS = {
+    "25001": _OUTSIDE,
+    "2D000": _OUTSIDE,
     "25006": "is it a standby, or is default_transaction_read_only set?",
     "42501": "grant the role the rights it lacks",
     "53100": "the server's disk is full: make room, then run again",

@@ -37,7 +37,14 @@ _RESET_SETTINGS = (
 )
 _PREPARED = "SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql"
 
-_INVALID_INDEXES = "SELECT CAST(CAST(indexrelid AS pg_catalog.regclass) AS pg_catalog.text) FROM pg_catalog.pg_index WHERE NOT indisvalid"
+# Whoever builds or drops an index concurrently holds this lock on its table to the end; what he builds is INVALID until then.
+_INVALID_INDEXES = (
+    "SELECT CAST(CAST(i.indexrelid AS pg_catalog.regclass) AS pg_catalog.text) FROM pg_catalog.pg_index i WHERE NOT i.indisvalid "
+    "AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted "
+    "AND l.relation OPERATOR(pg_catalog.=) i.indrelid AND l.mode OPERATOR(pg_catalog.=) 'ShareUpdateExclusiveLock' "
+    "AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid "
+    "FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
+)
 
 
 @dataclass(frozen=True, slots=True)

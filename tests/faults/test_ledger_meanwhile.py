@@ -1,0 +1,72 @@
+"""The ledger changes during a run, by a body or by somebody else: what it says counts, and no record is taken back."""
+
+from __future__ import annotations
+
+import pytest
+from fault_field import Field
+
+TEXT = """
+from child import executed
+from migrate_graph import migration
+
+@migration
+def first_1(db):
+    executed("first_1")
+    BODY
+    return True
+
+@migration
+def other_2(db):
+    executed("other_2")
+    db.executesql("CREATE TABLE other (id integer)")
+    return True
+
+@migration(requires=other_2)
+def last_3(db):
+    executed("last_3")
+    return True
+"""
+
+WAYS = {
+    "insert": "db.executesql(\"INSERT INTO ewh_implemented_features (name, installed) VALUES ('other_2', 'T')\")",
+    "pydal": "db.ewh_implemented_features.insert(name='other_2', installed=True)",
+    "mark_migration": "from migrate_graph import mark_migration; mark_migration(db, name='other_2', installed=True)",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_body_records_is_not_run(way: str, anywhere: Field) -> None:
+    """How people squash: the new one does the work of the old ones, and records them."""
+    anywhere.write(TEXT.replace("BODY", WAYS[way]))
+    ended = anywhere.apply()
+    assert ended.code == 0, ended.output
+    assert "recorded as installed by an earlier migration of this run" in ended.output
+    assert [anywhere.executions(name) for name in ("first_1", "other_2", "last_3")] == [1, 0, 1]
+    state = anywhere.probe()
+    assert state.ledger == {"first_1": "T", "other_2": "T", "last_3": "T"}
+    assert state.tables == set()
+
+
+def test_what_a_failed_body_has_recorded_is_run(anywhere: Field) -> None:
+    """Its records are rolled back with it."""
+    anywhere.write(TEXT.replace("BODY", f"{WAYS['insert']}; return False"))
+    assert anywhere.apply().code == 1
+    assert anywhere.executions("other_2") == 1
+
+
+def test_what_a_body_takes_back_is_missing_for_what_requires_it(anywhere: Field) -> None:
+    body = "db.executesql(\"UPDATE ewh_implemented_features SET installed = 'F' WHERE name = 'other_2'\")"
+    anywhere.write(TEXT.replace("BODY", body))
+    assert anywhere.migrate("mark", "other_2", "--installed").code == 0
+    ended = anywhere.apply()
+    assert ended.code == 1, ended.output
+    assert "waits for other_2" in ended.output
+    assert anywhere.executions("last_3") == 0
+
+
+def test_a_record_that_is_installed_is_never_taken_back_by_a_failure(anywhere: Field) -> None:
+    """Another runner without our lock has applied it meanwhile."""
+    body = "db.executesql(\"INSERT INTO ewh_implemented_features (name, installed) VALUES ('first_1', 'T')\"); db.commit(); raise ValueError"
+    anywhere.write(TEXT.replace("BODY", body))
+    assert anywhere.apply().code == 1
+    assert anywhere.probe().ledger["first_1"] == "T"
