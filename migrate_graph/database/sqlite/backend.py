@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from migrate_graph import forks
-from migrate_graph.core.events import LockAcquired, LockHolder, Observer
+from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Observer, ignore_events
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
@@ -25,6 +20,7 @@ from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
+from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
@@ -54,11 +50,23 @@ _LOOK = 0.05
 _FOR_EVER = 3600.0
 _KEEPER_PATIENCE = 60.0
 _MOMENT = 0.5
+_PAUSE = 0.05
+
+# Seconds until a wait for another program is told, and between two such lines; and what is left when a signal wants the end.
+_TELL_FIRST = 1.0
+_TELL_EVERY = 10.0
+_LAST_WORDS = 1.5
+
+_Result = TypeVar("_Result")
 
 
 _LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
 
+_OWN_WAY = "it is held by this migration itself, which has uncommitted work on db"
+_OWN_WAY_HINT = "call db.commit() before another connection writes, or let db do its work"
+
 _HINTS = {
+    sqlite3.SQLITE_AUTH: "a cursor made by hand goes past the migration's transaction: use db.executesql() or db._adapter.connection.cursor()",
     sqlite3.SQLITE_BUSY: "another program is writing, or holds a reading transaction open: lock_timeout sets how long to wait",
     sqlite3.SQLITE_FULL: "the disk is full: make room, then run again",
     sqlite3.SQLITE_READONLY: "check the rights on the file and its directory",
@@ -84,13 +92,16 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
 
 @dataclass
 class _HeldLock:
-    """See `database.Lock`. A file lock goes only with its process, or with its file: then another can lock a new one."""
+    """See `database.Lock`. A file lock goes only with its process, or with its file: then another can lock a new one.
 
-    path: Path
-    handle: IO[str]
+    The database's own file may be replaced as well: what we have opened is then nobody's any more.
+    """
+
+    files: FileLock
+    is_opened_file: Callable[[], bool]
 
     def is_held(self) -> bool:
-        return _is_same(self.path, self.handle)
+        return self.files.is_current() and self.is_opened_file()
 
 
 class SqliteBackend(Bookkeeping):
@@ -134,32 +145,63 @@ class SqliteBackend(Bookkeeping):
         self._keeper: sqlite3.Connection | None = None
         self._ledger = Ledger(TableNames.of(settings.table, SQLITE), self._execute)
         self._interruption = Interruption()
+        self._observer: Observer = ignore_events
+        self._opened: tuple[int, int] | None = None
+        self._work: SqliteWork | None = None
         self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
 
     # -- connections ----------------------------------------------------------------------------------------------------------
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         """Open the file; a reader never creates it, and finds an empty history where it is missing."""
-        self._interruption = interruption
+        self._observer, self._interruption = observer, interruption
         if not self.path.parent.is_dir():
             raise DatabaseUnreachable(
                 f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}"
             )
         if not self._writing and not self.path.exists():
             return
+        limit = self._settings.connect_wait if self._writing else self._patience()
         try:
-            self._keeper = self._look_in(writing=self._writing)
+            self._keeper = self._patiently(self._look_in_somehow, limit=limit)
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) not in _LEFT_BY_THE_DEAD:
-                raise self._unusable(error) from None
-            try:  # whoever opens the file next rolls back what a killed process left; a reader may not, and so could not read
-                self._look_in(writing=True).close()
-                self._keeper = self._look_in(writing=False)
-            except sqlite3.Error as still:
-                raise self._unusable(still) from None
+            raise self._unusable(error) from None
+        self._opened = identity(self.path)
 
-    def _look_in(self, *, writing: bool) -> sqlite3.Connection:
-        connection: sqlite3.Connection = self._open(sqlite3.Connection, writing=writing)
+    def _patience(self) -> float:
+        """Return how long a statement of ours may wait for another program."""
+        return min(self._settings.lock_timeout or _FOR_EVER, _KEEPER_PATIENCE)
+
+    def _look_in_somehow(self) -> sqlite3.Connection:
+        writing = self._writing and self._is_writable()
+        try:
+            return self._look_in("rwc" if writing else "ro")
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and self._is_at_rest():
+                return self._look_in("ro&immutable=1")
+            if code not in _LEFT_BY_THE_DEAD:
+                raise
+        # Whoever opens the file next rolls back what a killed process left; a reader may not, and so could not read.
+        self._look_in("rw").close()
+        return self._look_in("ro")
+
+    def _is_at_rest(self) -> bool:
+        """Return whether all is in the file, which we cannot write: without a log or a journal beside it, it can just be read."""
+        beside = [self.path.with_name(f"{self.path.name}{ending}") for ending in ("-wal", "-journal")]
+        return (
+            not self._is_writable()
+            and self.path.exists()
+            and not any(one.exists() and one.stat().st_size for one in beside)
+        )
+
+    def _is_writable(self) -> bool:
+        """Return whether this process may write the database, and the journal beside it."""
+        there = self.path.parent
+        return os.access(there, os.W_OK | os.X_OK) and (not self.path.exists() or os.access(self.path, os.W_OK))
+
+    def _look_in(self, mode: str) -> sqlite3.Connection:
+        connection: sqlite3.Connection = self._open(sqlite3.Connection, mode=mode)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
@@ -167,15 +209,39 @@ class SqliteBackend(Bookkeeping):
             raise
         return connection
 
-    def _open(self, factory: type[sqlite3.Connection], *, writing: bool) -> Any:
-        patience = self._settings.lock_timeout or _FOR_EVER
+    def _patiently(self, call: Callable[[], _Result], *, limit: float) -> _Result:
+        """Repeat while another program holds the file, telling so; a signal ends the waiting.
+
+        SQLite waits in C, where no signal handler runs, so it is let wait a moment at a time.
+        """
+        started = time.monotonic()
+        told = 0.0
+        last_words = bool(self._interruption.signal)  # what must be recorded although a signal has come
+        while True:
+            try:
+                return call()
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - started
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited >= (
+                    _LAST_WORDS if last_words else limit
+                ):
+                    raise
+                if waited - told >= (_TELL_EVERY if told else _TELL_FIRST):
+                    told = waited
+                    self._observer(Connecting(waited, f"{self.path} is held by another program"))
+            if last_words:
+                time.sleep(_PAUSE)
+            else:
+                self._interruption.sleep(_PAUSE)
+
+    def _open(self, factory: type[sqlite3.Connection], *, mode: str) -> Any:
         connection: Any = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={'rwc' if writing else 'ro'}", uri=True, factory=factory, isolation_level=None,
-            check_same_thread=False, timeout=min(patience, _KEEPER_PATIENCE if factory is sqlite3.Connection else _MOMENT),
+            f"{self.path.as_uri()}?mode={mode}", uri=True, factory=factory, isolation_level=None,
+            check_same_thread=False, timeout=_MOMENT, cached_statements=0 if factory is WorkConnection else 128,
             detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
         )  # fmt: skip
         if isinstance(connection, WorkConnection):
-            connection.patience = patience
+            connection.patience = self._settings.lock_timeout or _FOR_EVER
         return connection
 
     def _unusable(self, error: sqlite3.Error) -> DatabaseUnreachable | DatabaseRefused:
@@ -195,10 +261,13 @@ class SqliteBackend(Bookkeeping):
         return DatabaseUnreachable(f"cannot use {self.label}: {message}", hint=f"check {self.path}")
 
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        if self._keeper is None:
+        keeper = self._keeper
+        if keeper is None:
             return []
         try:
-            return self._keeper.execute(statement, tuple(parameters)).fetchall()
+            return self._patiently(
+                lambda: keeper.execute(statement, tuple(parameters)).fetchall(), limit=self._patience()
+            )
         except sqlite3.DatabaseError as error:  # a file that is damaged is no OperationalError
             raise self._unusable(error) from None
 
@@ -229,60 +298,43 @@ class SqliteBackend(Bookkeeping):
     def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
         interruption = interruption or Interruption()
         started = time.monotonic()
-        with ExitStack() as files:
-            while True:
-                handle = self._open_lock_file()
-                files.callback(_close_quietly, handle)
-                waited = self._wait(partial(_take_from_lookers, handle), wait, observer, interruption, self.lock_holder)
-                if _is_same(self._lock_path, handle):
-                    break  # else somebody removed the file while we waited: another would lock its successor
-            observer(LockAcquired(time.monotonic() - started if waited else 0.0))
-            self._remove_leftovers()
-            handle.seek(0)
-            handle.truncate()
-            json.dump(
-                {
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "since": datetime.now(UTC).isoformat(" ", "seconds"),
-                },
-                handle,
-            )
-            handle.flush()
+        waited = 0.0
+        while True:
+            files = FileLock(self.path, self._lock_path, writable=self._is_writable())
             try:
-                yield _HeldLock(self._lock_path, handle)
-            finally:
-                with suppress(
-                    OSError
-                ):  # a body has closed whatever was open: the lock is gone, and the run has said so
-                    handle.seek(0)
-                    handle.truncate()
+                remaining = max(0.0, wait - (time.monotonic() - started))
+                waited += self._wait(partial(_take_from_lookers, files), remaining, observer, interruption, self.lock_holder)
+                if files.is_current() and self._is_opened_file():
+                    break
+            except BaseException:
+                files.release()
+                raise
+            # Somebody removed the lock's file or replaced the database while we waited: another would lock its successor.
+            files.release()
+            self._open_again()
+        try:
+            observer(LockAcquired(waited))
+            files.sign()
+            self._remove_leftovers()
+            yield _HeldLock(files, self._is_opened_file)
+        finally:
+            files.release()
+
+    def _is_opened_file(self) -> bool:
+        return self._keeper is None or self._opened == identity(self.path)
+
+    def _open_again(self) -> None:
+        if not self._is_opened_file():
+            self.close()
+            self.connect(observer=self._observer, interruption=self._interruption)
 
     def _remove_leftovers(self) -> None:
         from migrate_graph.database.sqlite.restore import remove_leftovers
 
         remove_leftovers(self.path)
 
-    def _open_lock_file(self) -> IO[str]:
-        try:
-            handle = os.fdopen(os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
-        except OSError as error:
-            raise DatabaseRefused(
-                f"cannot create the lock file {self._lock_path}: {error.strerror}",
-                hint="check the rights on its directory",
-            ) from None
-        forks.hide(handle)  # a child that outlives the run would hold the lock on
-        return handle
-
     def lock_holder(self) -> LockHolder | None:
-        try:
-            with self._lock_path.open(encoding="utf-8") as handle:
-                if _take(handle, shared=True):
-                    return None
-                said = json.loads(handle.read() or "{}")
-        except (OSError, ValueError):
-            return None
-        return LockHolder(int(said.get("pid", 0)), str(said.get("host", "")), "", str(said.get("since", "")))
+        return holder_of(self._lock_path)
 
     def how_to_end(self, holder: LockHolder) -> str:
         return f"kill {holder.pid}"
@@ -321,7 +373,7 @@ class SqliteBackend(Bookkeeping):
 
     def prepare(self) -> None:
         missing = set(self._ledger.names.all) - self._present()
-        if missing:
+        if missing and self._is_writable():  # else `preflight` refuses, if there is anything to record
             with self._together():
                 self._ledger.create(missing)
                 if self._ledger.names.views in missing:
@@ -331,7 +383,7 @@ class SqliteBackend(Bookkeeping):
         faults = [
             f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()
         ]
-        if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
+        if names and not self._is_writable():
             faults.append(f"{self.path} or its directory is not writable")
         if faults:
             raise DatabaseRefused(
@@ -342,42 +394,27 @@ class SqliteBackend(Bookkeeping):
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
-        return SqliteWork(
-            self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection, writing=True)
+        self._work = SqliteWork(
+            self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection, mode="rwc")
         )
+        return self._work
 
     def explain(self, error: BaseException) -> Trouble:
         """Return what an exception of a migration means; also for exceptions that are none of the driver's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_BUSY and self._work is not None and self._work.is_in_its_own_way(error):
+            return Trouble(TroubleKind.OTHER, f"{first_line(error)}: {_OWN_WAY}", _OWN_WAY_HINT)
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
         return Trouble(kind, first_line(error), _HINTS.get(code, ""))
 
     def waiting_for(self, work: Work) -> str:
-        """Return what the running statement waits for: SQLite does not know."""
-        return ""
+        """Return what the running statement waits for; empty when it does not wait."""
+        waits = isinstance(work, SqliteWork) and work.waits()
+        return f"waiting for another program that holds {self.path}" if waits else ""
 
 
-def _close_quietly(handle: IO[str]) -> None:
-    with suppress(OSError):  # a body has closed whatever was open
-        handle.close()
-
-
-def _is_same(path: Path, handle: IO[str]) -> bool:
-    """Return whether a path still means the file that is open."""
-    with suppress(OSError):  # it is gone, or a body has closed whatever was open
-        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
-    return False
-
-
-def _take_from_lookers(handle: IO[str]) -> bool:
-    if _take(handle):
+def _take_from_lookers(files: FileLock) -> bool:
+    if files.take():
         return True
     time.sleep(_LOOK)
-    return _take(handle)
-
-
-def _take(handle: IO[str], *, shared: bool = False) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        return True
-    return False
+    return files.take()

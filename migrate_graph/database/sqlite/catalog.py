@@ -85,7 +85,8 @@ class SqliteCatalog:
 
     def commit(self) -> None:
         """See `views.ViewCatalog`."""
-        sqlite3.Connection.commit(self._connection())
+        if self._connection().in_transaction:
+            self.run("COMMIT")
 
     def is_aborted(self) -> bool:
         """See `views.ViewCatalog`; a failed statement of SQLite undoes itself and nothing else."""

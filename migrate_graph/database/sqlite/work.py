@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
+from migrate_graph.database.sqlite.statements import sqlite_statements
 from migrate_graph.database.views.keeper import ViewKeeper
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 _KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
 
-# Refused or silently ignored inside a transaction, so they are sent without opening one.
-_OUTSIDE_KEYWORDS = {"VACUUM", "ATTACH", "DETACH", "COMMIT", "END", "ROLLBACK"}
+# Refused or silently ignored inside a transaction, or of no effect that could be durable: sent without opening one.
+_OUTSIDE_KEYWORDS = {"VACUUM", "ATTACH", "DETACH", "COMMIT", "END", "ROLLBACK", "SELECT", "VALUES", "EXPLAIN"}
 _OUTSIDE_PRAGMAS = {
     "foreign_keys",
     "journal_mode",
@@ -38,7 +39,21 @@ _OUTSIDE_PRAGMAS = {
     "page_size",
     "auto_vacuum",
 }
+_ENDS = {"COMMIT", "END", "ROLLBACK"}
+_ENDS_A_SAVEPOINT = re.compile(r"ROLLBACK\s+(?:TRANSACTION\s+)?TO\b", re.IGNORECASE)
 _TRUE = {"1", "on", "true", "yes"}
+
+# What a statement that goes past our cursors may do while no transaction with the marker is open: read.
+_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_READING_PRAGMAS = {
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "foreign_key_list",
+}
 
 # Not SQLITE_BUSY_SNAPSHOT: a transaction that has read what another has changed since can only begin again.
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY}
@@ -50,23 +65,34 @@ class WorkCursor(sqlite3.Cursor):
     connection: WorkConnection
 
     def execute(self, sql: str, parameters: Any = (), /) -> WorkCursor:
-        self.connection.before_statement(sql)
-        if self.connection.swallows(sql):
-            return self
-        self.connection.patiently(partial(super().execute, sql, parameters))
-        self.connection.after_statement(sql)
+        connection = self.connection
+        connection.before_statement(sql)
+        if not connection.swallows(sql):
+            with connection.ours():
+                connection.patiently(partial(super().execute, sql, parameters))
+            connection.after_statement(sql)
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> WorkCursor:
         self.connection.before_statement(sql)
-        super().executemany(sql, parameters)
+        with self.connection.ours():
+            super().executemany(sql, parameters)
         return self
 
     def executescript(self, script: str, /) -> WorkCursor:
-        # Python commits before a script: the marker is durable then, as before anything that commits by itself.
-        self.connection.before_statement("")
-        super().executescript(script)
-        self.connection.after_script()
+        """Run a script, a statement at a time; a commit comes before it, as in Python, unless the attempt is one transaction."""
+        connection = self.connection
+        if connection.mode is not TransactionMode.SINGLE:
+            # The marker is durable then, as before anything that commits by itself.
+            connection.before_statement("")
+            connection.commit()
+        for _, statement in sqlite_statements([script.encode()]):
+            if connection.mode is TransactionMode.SINGLE:
+                self.execute(statement)
+                continue
+            with connection.ours():
+                connection.patiently(partial(super().execute, statement))
+        connection.after_script()
         return self
 
 
@@ -74,6 +100,10 @@ class WorkConnection(sqlite3.Connection):
     """The driver connection of an attempt; Python's own transaction control is off (`isolation_level=None`).
 
     Left to itself Python opens transactions only for INSERT, UPDATE, DELETE and REPLACE, so that DDL would be autocommitted.
+
+    Whatever writes goes through `WorkCursor`. A cursor that was made by hand (`sqlite3.Cursor(connection)`) goes past it: an
+    authorizer lets it write inside a transaction that has its marker, and read elsewhere. For that no statement is cached, since
+    only what is prepared is judged.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -84,10 +114,16 @@ class WorkConnection(sqlite3.Connection):
         self.patience = 0.0
         self.lost_work = False
         self.is_closed = False
+        self.waits = False
+        self.busy_error: BaseException | None = None
         self._savepoint = Savepoint("migrate_graph", self._say)
         self._open = False
         self._marking = False
         self._marked = False
+        self._ours = 0
+        self._asked_level: Any = None
+        self._asked_authorizer: Callable[..., int] | None = None
+        super().set_authorizer(self._judge)
 
     def cursor(self, factory: Any = WorkCursor) -> Any:
         if not issubclass(factory, WorkCursor):
@@ -107,7 +143,8 @@ class WorkConnection(sqlite3.Connection):
 
     def blobopen(self, *arguments: Any, **options: Any) -> Any:
         self.before_statement("")
-        return super().blobopen(*arguments, **options)
+        with self.ours():
+            return super().blobopen(*arguments, **options)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> Literal[False]:
         if kind is None:
@@ -116,21 +153,84 @@ class WorkConnection(sqlite3.Connection):
             self.rollback()
         return False
 
+    # -- what would change who controls transactions --------------------------------------------------------------------------
+
+    @property
+    def isolation_level(self) -> Any:
+        """What the body has asked for. It changes nothing: transactions are opened here, DDL is inside, and None means no autocommit."""
+        return self._asked_level
+
+    @isolation_level.setter
+    def isolation_level(self, level: Any) -> None:
+        if level is None and self.write_marker is not None:
+            self.commit()  # as Python does
+        self._asked_level = level
+
+    @property
+    def autocommit(self) -> int:
+        """As `isolation_level`: -1 means that transactions are controlled as they always were (Python 3.12)."""
+        return -1
+
+    @autocommit.setter
+    def autocommit(self, value: int) -> None:
+        if value is True and self.write_marker is not None:
+            self.commit()
+
+    def set_authorizer(self, authorizer_callback: Callable[..., int] | None) -> None:
+        """Let the body's own authorizer judge after ours."""
+        self._asked_authorizer = authorizer_callback
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """While inside, statements are those that the marker was written for."""
+        self._ours += 1
+        try:
+            yield
+        finally:
+            self._ours -= 1
+
+    def _judge(self, action: int, *names: str | None) -> int:
+        if not self._ours and self.write_marker is not None and not self._may_go_past(action, *names):
+            return sqlite3.SQLITE_DENY
+        return self._asked_authorizer(action, *names) if self._asked_authorizer else sqlite3.SQLITE_OK
+
+    def _may_go_past(self, action: int, first: str | None, second: str | None, *_: str | None) -> bool:
+        """Return whether a statement that did not come through our cursors may do this."""
+        if action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}:
+            return False
+        if action == sqlite3.SQLITE_SAVEPOINT and second == self._savepoint.name:
+            return False
+        if self._has_marker():
+            return True
+        if action == sqlite3.SQLITE_PRAGMA:
+            return second is None or (first or "").lower() in _READING_PRAGMAS
+        return action in _READING
+
+    def _has_marker(self) -> bool:
+        return (self._open and self.in_transaction) or (self.mode is TransactionMode.NONE and self._marked)
+
+    # -- statements -----------------------------------------------------------------------------------------------------------
+
     def patiently(self, call: Callable[[], object]) -> None:
         """Repeat while another program holds the database, up to `patience` seconds.
 
         SQLite waits in C, where no signal handler runs and nothing can interrupt it, so it is let wait a moment at a time.
         """
         deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                call()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode not in _BUSY or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
+        try:
+            while True:
+                try:
+                    call()
+                except sqlite3.OperationalError as error:
+                    self.busy_error = error
+                    if error.sqlite_errorcode not in _BUSY or time.monotonic() >= deadline:
+                        raise
+                    self.waits = True
+                    time.sleep(0.05)
+                else:
+                    return
+        finally:
+            self.waits = False
 
     def swallows(self, sql: str) -> bool:
         """Whether a statement is a BEGIN for a transaction that the marker has opened already."""
@@ -141,6 +241,10 @@ class WorkConnection(sqlite3.Connection):
         self._check_process()
         if self.write_marker is None or self._marking:
             return
+        if self.mode is TransactionMode.SINGLE and _keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql):
+            raise sqlite3.OperationalError(
+                "transaction='single' is one transaction: instead of this statement call db.commit() or db.rollback()"
+            )
         if self.in_transaction:
             self._refuse_ignored_pragma(sql)
             return
@@ -161,7 +265,7 @@ class WorkConnection(sqlite3.Connection):
             self._marked = True
             return
         begin = sql if _keyword(sql) == "BEGIN" else "BEGIN IMMEDIATE"
-        self.patiently(partial(super().cursor(sqlite3.Cursor).execute, begin))
+        self.patiently(partial(self._say, begin))
         self._open = True
         self.write_marker()  # type: ignore[misc] # before_statement has asked
         if self.mode is TransactionMode.SINGLE:
@@ -169,7 +273,7 @@ class WorkConnection(sqlite3.Connection):
 
     def after_statement(self, sql: str) -> None:
         """Notice a raw COMMIT or ROLLBACK."""
-        if _keyword(sql) in {"COMMIT", "END", "ROLLBACK"}:
+        if _keyword(sql) in _ENDS:
             self._open = self.in_transaction
 
     def after_script(self) -> None:
@@ -194,13 +298,15 @@ class WorkConnection(sqlite3.Connection):
         self._check_process()
         if self._open and not self.in_transaction:
             self.lost_work = True
-        self.patiently(super().commit)
+        with self.ours():
+            self.patiently(super().commit)
         self._open = False
 
     def really_rollback(self) -> None:
         """Roll the transaction back, whatever `transaction=` says."""
         self._check_process()
-        super().rollback()
+        with self.ours():
+            super().rollback()
         self._open = False
 
     def close(self) -> None:
@@ -218,18 +324,24 @@ class WorkConnection(sqlite3.Connection):
         """Whether something the body did was rolled back without its knowing."""
         return self.lost_work or (not self.is_closed and self._open and not self.in_transaction)
 
+    def holds_file(self) -> bool:
+        """Whether others cannot write, since this connection has uncommitted work."""
+        return not self.is_closed and self.in_transaction
+
     def _holds_savepoint(self) -> bool:
         return self.mode is TransactionMode.SINGLE and self.write_marker is not None and self.in_transaction
 
     def _say(self, statement: str) -> None:
-        super().cursor(sqlite3.Cursor).execute(statement)
+        with self.ours():
+            super().cursor(sqlite3.Cursor).execute(statement)
 
     def _refuse_ignored_pragma(self, sql: str) -> None:
         """Refuse what SQLite would silently ignore: dropping a table with foreign keys still on deletes the rows that refer to it."""
         pragma = _PRAGMA.search(sql) if _keyword(sql) == "PRAGMA" else None
         if pragma is None or pragma[1].lower() != "foreign_keys" or pragma[2] is None:
             return
-        (current,) = super().cursor(sqlite3.Cursor).execute("PRAGMA foreign_keys").fetchone()
+        with self.ours():
+            (current,) = super().cursor(sqlite3.Cursor).execute("PRAGMA foreign_keys").fetchone()
         if bool(current) != (pragma[2].lower() in _TRUE):
             raise sqlite3.OperationalError(
                 "PRAGMA foreign_keys has no effect inside a transaction: make it the first statement, or call db.commit() before it"
@@ -322,6 +434,14 @@ class SqliteWork:
     def is_lost(self) -> bool:
         return False  # a file does not hang up
 
+    def waits(self) -> bool:
+        """Return whether a statement waits for another program that holds the file."""
+        return self._connection.waits
+
+    def is_in_its_own_way(self, error: BaseException) -> bool:
+        """Return whether another connection of this process failed because this one has uncommitted work."""
+        return self._connection.holds_file() and error is not self._connection.busy_error
+
     def close(self) -> None:
         self._connection.write_marker = None
         with suppress(sqlite3.Error):
@@ -342,7 +462,9 @@ def _keyword(sql: str) -> str:
 
 def _runs_outside(sql: str) -> bool:
     keyword = _keyword(sql)
-    if keyword == "PRAGMA":
-        pragma = _PRAGMA.search(sql)
-        return pragma is not None and pragma[1].lower() in _OUTSIDE_PRAGMAS
-    return keyword in _OUTSIDE_KEYWORDS
+    if keyword != "PRAGMA":
+        return keyword in _OUTSIDE_KEYWORDS
+    pragma = _PRAGMA.search(sql)
+    return pragma is not None and (
+        pragma[1].lower() in _OUTSIDE_PRAGMAS | _READING_PRAGMAS or not any(sign in sql for sign in "=(")
+    )

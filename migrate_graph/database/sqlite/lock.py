@@ -1,0 +1,227 @@
+"""The lock of a run on SQLite: on the database file itself, whatever its name, and on a file beside it that says who holds it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import struct
+import sys
+from collections import OrderedDict
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+
+from migrate_graph import forks
+from migrate_graph.core.events import LockHolder
+from migrate_graph.errors import DatabaseRefused
+
+# One byte, far behind those that SQLite locks. Such a lock belongs to the open file, so that hard links and mounts of a single
+# file meet at it; Linux only.
+_BYTE = (1 << 62) - 1
+_HAS_OPEN_FILE_LOCKS = hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 1 << 32
+
+# Database files that were opened to be locked, by device and inode. They are not closed after a run: closing one would end all locks that
+# SQLite holds on that file in this process.
+_opened: OrderedDict[tuple[int, int], FileIO] = OrderedDict()
+_MOST_OPENED = 32
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_OWNER_MODE = 0o600
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None when it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class FileLock:
+    """One try to be the only run on a database.
+
+    Args:
+        database: the file.
+        beside: the lock's own file.
+        writable: nothing will be written without; then nothing is created either.
+    """
+
+    def __init__(self, database: Path, beside: Path, *, writable: bool) -> None:
+        self._database = database
+        self._beside = beside
+        self._open_database = _opened_again(database) if writable and _HAS_OPEN_FILE_LOCKS else None
+        self._file = self._open(create=writable)
+        if self._file is not None:
+            forks.hide(self._file)  # a child that outlives the run would hold the lock on
+
+    def _open(self, *, create: bool) -> FileIO | None:
+        """Open the file beside, as SQLite does its journals: with the mode and the owner of the database."""
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with suppress(FileNotFoundError):
+                return _open_existing(self._beside, flags)
+            if not create:
+                return None
+            return self._create(flags)
+        except OSError as error:
+            raise DatabaseRefused(
+                f"cannot open the lock file {self._beside}: {error.strerror}",
+                hint=f"check the rights on {self._beside} and its directory",
+            ) from None
+
+    def _create(self, flags: int) -> FileIO:
+        try:
+            status = self._database.stat()
+            mode = stat.S_IMODE(status.st_mode) | _OWNER_MODE
+        except FileNotFoundError:
+            status, mode = None, 0o666
+        try:
+            file = os.open(self._beside, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:  # made meanwhile
+            return _open_existing(self._beside, flags)
+        if status is not None:
+            os.fchmod(file, mode)
+            if os.geteuid() == 0:
+                with suppress(OSError):
+                    os.fchown(file, status.st_uid, status.st_gid)
+        return FileIO(file, "r+")
+
+    def take(self) -> bool:
+        """Take both locks if they are free.
+
+        Raises:
+            DatabaseRefused: the file system knows no locks.
+        """
+        if not self._take_database():
+            return False
+        if self._file is None or flock(self._beside, self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return True
+        self._release_database()
+        return False
+
+    def is_current(self) -> bool:
+        """Return whether the names still mean the files that are locked: else another can lock their successors."""
+        return (self._file is None or _means(self._beside, self._file)) and (
+            self._open_database is None or _means(self._database, self._open_database)
+        )
+
+    def sign(self) -> None:
+        """Write down who holds it, where that can be written."""
+        text = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(" ", "seconds")}
+        self._write(json.dumps(text).encode())
+
+    def release(self) -> None:
+        """Give both locks back."""
+        self._write(b"")
+        if self._file is not None:
+            with suppress(OSError):  # a body has closed whatever was open
+                self._file.close()
+        self._file = None
+        self._release_database()
+
+    def _write(self, text: bytes) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # another user's file was opened for reading, which is enough to lock it
+                os.ftruncate(self._file.fileno(), 0)
+                os.pwrite(self._file.fileno(), text, 0)
+
+    def _take_database(self) -> bool:
+        return self._open_database is None or _lock_byte(self._database, self._open_database, fcntl.F_WRLCK)
+
+    def _release_database(self) -> None:
+        if self._open_database is not None:
+            with suppress(OSError, DatabaseRefused):
+                _lock_byte(self._database, self._open_database, fcntl.F_UNLCK)
+
+
+def _open_existing(path: Path, flags: int) -> FileIO:
+    try:
+        return FileIO(os.open(path, flags | os.O_RDWR), "r+")
+    except PermissionError:
+        return FileIO(os.open(path, flags | os.O_RDONLY), "r")
+
+
+def flock(path: Path, file: int, how: int) -> bool:
+    """Return whether a lock on a file was had.
+
+    Raises:
+        DatabaseRefused: the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _no_locks(path, error) from None
+    return True
+
+
+def _lock_byte(path: Path, file: FileIO, kind: int) -> bool:
+    try:
+        fcntl.fcntl(file.fileno(), fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, _BYTE, 1, 0))
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another has it
+        return False
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # an old kernel; the file beside is locked all the same
+            return True
+        raise _no_locks(path, error) from None
+    return True
+
+
+def _no_locks(path: Path, error: OSError) -> DatabaseRefused:
+    if error.errno not in _NO_LOCKS:
+        return DatabaseRefused(f"cannot lock {path}: {error.strerror}", hint="check the file system it lies on")
+    return DatabaseRefused(
+        f"the file system of {path} knows no locks ({error.strerror}), so that two runs could not be kept apart",
+        hint="move the database to a local file system, or mount this one with locks",
+    )
+
+
+def _opened_again(database: Path) -> FileIO | None:
+    found = identity(database)
+    if found is None:
+        return None
+    known = _opened.pop(found, None)
+    if known is not None and _means(database, known):  # else a body, or a fork, has closed it
+        _opened[found] = known
+        return known
+    try:
+        file = FileIO(os.open(database, os.O_RDWR | os.O_CLOEXEC), "r+")
+    except OSError:
+        return None
+    forks.hide(file)
+    status = os.fstat(file.fileno())
+    _opened[status.st_dev, status.st_ino] = file
+    if len(_opened) > _MOST_OPENED:  # a run over that many databases has long closed the first
+        _opened.popitem(last=False)[1].close()
+    return file
+
+
+def _means(path: Path, file: FileIO) -> bool:
+    """Return whether a path still means the file that is open."""
+    with suppress(OSError, ValueError):  # it is gone, or a body has closed whatever was open
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
+
+
+def holder_of(beside: Path) -> LockHolder | None:
+    """Return who holds the lock whose file lies beside a database; None when it is free, or nobody can tell."""
+    try:
+        file = os.open(beside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        if flock(beside, file, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return None
+        said = json.loads(os.read(file, 10_000) or b"{}")
+        return LockHolder(int(said["pid"]), str(said.get("host", "")), "", str(said.get("since", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DatabaseRefused):
+        return None
+    finally:
+        os.close(file)
