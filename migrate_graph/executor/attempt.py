@@ -285,10 +285,11 @@ class Attempt:
     def _unknown(self, end: Failed, error: MigrateGraphError) -> Settled:
         """End the run with an attempt of which nobody knows what is durable: the journal will tell the next run."""
         name = self._migration.name
-        self._walk.broken = DatabaseUnreachable(
-            f"the connection was lost while {name} ran, and what of it is in the database cannot be looked up: {error.message}",
-            hint="migrate status tells how it ended; a next run begins by looking",
-        )
+        if not self._around.interruption.signal:  # then the signal is what the process ends with
+            self._walk.broken = DatabaseUnreachable(
+                f"the connection was lost while {name} ran, and what of it is in the database cannot be looked up: {error.message}",
+                hint="migrate status tells how it ended; a next run begins by looking",
+            )
         return Settled(self._failure(end, Outcome.INTERRUPTED, commits=None))
 
     def _undecided(self, end: Failed, commits: int) -> Settled:

@@ -222,9 +222,11 @@ class SqliteBackend(Bookkeeping):
                 return call()
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - started
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited >= (
-                    _LAST_WORDS if last_words else limit
-                ):
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                if last_words and waited >= _LAST_WORDS:
+                    self._interruption.check()
+                if waited >= limit:
                     raise
                 if waited - told >= (_TELL_EVERY if told else _TELL_FIRST):
                     told = waited
