@@ -305,7 +305,9 @@ class SqliteBackend(Bookkeeping):
             files = FileLock(self.path, self._lock_path, writable=self._is_writable())
             try:
                 remaining = max(0.0, wait - (time.monotonic() - started))
-                waited += self._wait(partial(_take_from_lookers, files), remaining, observer, interruption, self.lock_holder)
+                waited += self._wait(
+                    partial(_take_from_lookers, files), remaining, observer, interruption, self.lock_holder
+                )
                 if files.is_current() and self._is_opened_file():
                     break
             except BaseException:
