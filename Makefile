@@ -69,6 +69,10 @@ core: install ## every branch of the core is taken by its own tests
 faults: install ## kills, signals and server faults, with all seeds
 	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
 
+.PHONY: mutants
+mutants: install ## break the safety lines one at a time: a test must notice each
+	$(BIN)/python tests/mutants.py
+
 .PHONY: bench
 bench: install ## how fast, how it grows, and how fast the peers are (writes docs/performance.md)
 	$(BIN)/python tests/bench/side_by_side.py

@@ -17,7 +17,6 @@ from typing import Any
 from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.process_end import really_exit
-from migrate_graph.waits import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,10 +28,6 @@ _HANG_UP_AFTER = 1.2
 
 # `timeout` and service managers signal a process and its group at once: that is one signal, not two.
 _SAME = 0.0002
-
-# Seconds until it is said what is waited for, and between two times.
-_SAY_AFTER = 1.5
-_SAY_EVERY = 10.0
 
 _STOP, _END = 0, 1  # what the threads that end waits are told
 
@@ -46,15 +41,11 @@ class Interruption:
 
     Attributes:
         signal: number of the signal that asked the run to stop; 0 while none did.
-        watch: looks at what is waited for.
     """
 
     def __init__(self) -> None:
         self.signal = 0
-        self.watch = Watch()
-        self.tell_waiting: Callable[[float, str], None] = lambda _seconds, _what: None
         self._heard = 0.0
-        self._raises = False
         self._cancel: Callable[[], None] | None = None
         self._hang_up: Callable[[], None] | None = None
         # Not an Event: its lock is held for a moment by whoever waits, and a handler that runs just then would wait for itself.
@@ -120,7 +111,7 @@ class Interruption:
         """Give a forked child the signals of before, and no pipe to us: what is sent to it is not meant for us."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
-        self.signal, self._cancel, self._hang_up, self._raises = 0, None, None, False
+        self.signal, self._cancel, self._hang_up = 0, None, None
         os.close(reader)
         os.close(self._writer)
 
@@ -134,9 +125,13 @@ class Interruption:
             cancel: called again and again until the block ends.
             hang_up: called when that does not help.
         """
-        with self._ending(cancel, hang_up, raises=True):
+        before = (self._hang_up, self._cancel)
+        self._hang_up, self._cancel = hang_up, cancel
+        try:
             self.check()  # a signal that came before the line above would be slept over
             yield
+        finally:
+            self._hang_up, self._cancel = before
 
     @contextlib.contextmanager
     def stopping(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
@@ -151,54 +146,6 @@ class Interruption:
         except BaseException:
             self.check()
             raise
-
-    @contextlib.contextmanager
-    def waiting(
-        self,
-        what: str,
-        *,
-        ask: Callable[[], str] = lambda: "",
-        cancel: Callable[[], None] = lambda: None,
-        hang_up: Callable[[], None] | None = None,
-        limit: float | None = None,
-    ) -> Iterator[None]:
-        """Wait for the world: it is said within two seconds, a signal ends it within two, and so does the limit.
-
-        Nothing is raised in the middle: what is waited for is made to fail, and what it raises then passes.
-
-        Args:
-            what: what is waited for, in words (`the server to commit one_1`).
-            ask: returns more about it; empty when there is nothing to add.
-            cancel: makes the wait fail; called from another thread, again and again.
-            hang_up: makes it fail when that does not help.
-            limit: seconds after which it is made to fail without a signal.
-        """
-
-        def look(seconds: float) -> None:
-            if limit is not None and seconds >= limit:
-                (hang_up or cancel)()
-            elif seconds >= _SAY_AFTER:
-                more = ask()
-                self.tell_waiting(seconds, f"{what} ({more})" if more else what)
-
-        with (
-            self._ending(cancel, hang_up, raises=False),
-            self.watch.on(look, first=_SAY_AFTER, every=_SAY_EVERY if limit is None else min(_SAY_EVERY, limit)),
-        ):
-            yield
-
-    @contextlib.contextmanager
-    def _ending(
-        self, cancel: Callable[[], None], hang_up: Callable[[], None] | None, *, raises: bool
-    ) -> Iterator[None]:
-        before = (self._raises, self._hang_up, self._cancel)
-        self._hang_up, self._cancel, self._raises = hang_up, cancel, raises
-        if self.signal:
-            self._end_soon()
-        try:
-            yield
-        finally:
-            self._raises, self._hang_up, self._cancel = before
 
     def check(self) -> None:
         """Stop here if a signal has arrived.
@@ -229,7 +176,7 @@ class Interruption:
             return
         self._heard, self.signal = time.monotonic(), number
         self._arrived.put(number)
-        if self._raises:
+        if self._cancel is not None:
             raise StopNow(number)
 
     def _listen(self, reader: int) -> None:

@@ -92,6 +92,9 @@ class Work(Protocol):
     def cancel(self) -> None:
         """Make the running statement fail; called from another thread."""
 
+    def hang_up(self) -> None:
+        """Make it fail when that does not help: the server does not answer; called from another thread."""
+
 
 class Lock(Protocol):
     """The lock of a run, while it is held."""

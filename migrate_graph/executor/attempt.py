@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,10 +21,9 @@ from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNee
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.forked import ended_in_children
-from migrate_graph.executor.output import BodyOutput, KeptOpen
+from migrate_graph.executor.output import BodyOutput, KeptOpen, tell_of_thread
 from migrate_graph.executor.process_state import kept
 from migrate_graph.executor.views import RunViews
-from migrate_graph.executor.watch import StepWatch
 from migrate_graph.foreign_text import kind_of, shown
 from migrate_graph.messages import counted, first_line
 from migrate_graph.redaction import redact
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Backend, Lock, Work
+    from migrate_graph.executor.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Surroundings:
     lock: Lock
     observer: Observer
     interruption: Interruption
-    watch_every: float
+    watch: Watch
     root: str
 
 
@@ -174,14 +175,11 @@ class Attempt:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
         if not self._holds_lock():
             return NotBegun(self._lock_lost())
-        watch = StepWatch(
-            self._migration.name, lambda: self._backend.waiting_for(work), self._observer, self._around.watch_every
-        )
-        try:
-            with watch.on(self._around.interruption.watch):
+        with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
+            try:
                 value = self._call(work)
-        finally:
-            self._waited_for = watch.reason
+            finally:
+                self._waited_for = watched.reason
         checkpoints.reached(Checkpoint.BODY_RETURNED)
         refused = _refusal(value)
         if refused is not None:
@@ -215,9 +213,11 @@ class Attempt:
                 process_end.in_body(),
                 ended_in_children(),
                 running(run),
-                interruption.interruptible(work.cancel),
+                interruption.interruptible(work.cancel, work.hang_up),
             ):
                 sys.stdout = sys.__stdout__ = printed  # type: ignore[misc] # only its type stub calls it final
+                if threading.excepthook is threading.__excepthook__:
+                    threading.excepthook = tell_of_thread
                 sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
                 return self._migration.function(work.db)
         finally:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from migrate_graph.tracebacks import user_traceback
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -99,6 +101,13 @@ class KeptOpen:
 
     def __exit__(self, *_: object) -> None:
         """Do nothing, as `close` does."""
+
+
+def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Tell of an exception that ended a thread of a body, as Python does, without our frames."""
+    if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
+        name = failed.thread.name if failed.thread else "without a name"
+        print(f"exception in the thread {name}:\n{user_traceback(failed.exc_value)}", file=sys.stderr)  # noqa: T201 - of the body
 
 
 def kept_apart(observer: Observer) -> Observer:

@@ -25,6 +25,7 @@ from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
+from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
@@ -81,9 +82,8 @@ class Executor:
         self._options = options or RunOptions()
         self._observer = kept_apart(observer)
         self._interruption = interruption or Interruption()
-        self._surroundings = Surroundings(
-            backend, lock, self._observer, self._interruption, self._options.watch_every, root
-        )
+        self._watch = Watch(self._observer, every=self._options.watch_every)
+        self._surroundings = Surroundings(backend, lock, self._observer, self._interruption, self._watch, root)
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:
         """Run every step of a plan that can run, in order.
@@ -104,7 +104,7 @@ class Executor:
         walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
         self._observer(RunStarted(walk.run, plan))
         checkpoints.reached(Checkpoint.RUN_STARTED)
-        with self._interruption.watch.running():
+        with self._watch.running():
             for index, step in enumerate(plan.steps, 1):
                 self._read_ledger_again(walk)
                 result = self._one(step, index, len(plan.steps), walk)
@@ -120,7 +120,7 @@ class Executor:
             changed=walk.changed,
         )
         self._observer(finished)
-        if walk.broken:
+        if walk.broken and not finished.signal:
             raise walk.broken
         return finished
 

@@ -1,44 +1,94 @@
-"""Asks, while a migration's body runs, what its statement waits for."""
+"""Asks, while a body runs, what its statement waits for: one thread for a whole run."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from migrate_graph.core.events import Observer, StepWaiting
-from migrate_graph.waits import Watch
 
 _FIRST_LOOK = 0.25
 """Seconds until it is first asked: early, since a short lock_timeout would end the waiting before anybody has looked."""
 
 
-@dataclass(slots=True)
-class StepWatch:
-    """What is known of the waiting of one migration.
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One body that is watched.
 
     Attributes:
         name: of the migration.
         ask: returns what its statement waits for; empty when it does not wait.
-        observer: told what it waits for.
-        every: seconds between two questions, and until the first answer is told.
         reason: the last answer that was not empty.
     """
 
     name: str
     ask: Callable[[], str]
-    observer: Observer
-    every: float
     reason: str = ""
+    started: float = field(default_factory=time.monotonic)
+    pause: float = _FIRST_LOOK
+    due: float = 0.0
+    ended: bool = False
+    asking: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Watch:
+    """The thread that asks.
+
+    Args:
+        observer: told what is waited for.
+        every: seconds between two questions, and until the first answer is told.
+    """
+
+    def __init__(self, observer: Observer, *, every: float) -> None:
+        self._observer = observer
+        self._every = every
+        self._now: Watched | None = None
+        self._stop = threading.Event()
 
     @contextlib.contextmanager
-    def on(self, watch: Watch) -> Iterator[None]:
-        """Watch what happens inside; afterwards nothing is asked any more."""
-        with watch.on(self._look, first=_FIRST_LOOK, every=self.every):
+    def running(self) -> Iterator[None]:
+        """Keep the thread while inside; where there is no memory for one, nobody asks."""
+        thread = threading.Thread(target=self._work, name="migrate_graph watch", daemon=True)
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+        try:
             yield
+        finally:
+            self._stop.set()
+            if thread.is_alive():
+                thread.join()
 
-    def _look(self, seconds: float) -> None:
-        reason = self.ask()
-        self.reason = reason or self.reason
-        if reason and seconds >= self.every:
-            self.observer(StepWaiting(self.name, seconds, reason))
+    @contextlib.contextmanager
+    def on(self, name: str, ask: Callable[[], str]) -> Iterator[Watched]:
+        """Watch what happens inside; afterwards nothing is asked any more."""
+        watched = Watched(name, ask, pause=min(_FIRST_LOOK, self._every))
+        watched.due = watched.started + watched.pause
+        self._now = watched
+        try:
+            yield watched
+        finally:
+            watched.ended, self._now = True, None
+            with watched.asking:  # a question that is under way uses a connection of ours
+                pass
+
+    def _work(self) -> None:
+        while not self._stop.wait(min(_FIRST_LOOK, self._every)):
+            watched = self._now
+            if watched is not None and time.monotonic() >= watched.due:
+                with contextlib.suppress(Exception):  # a question that fails must not disturb the work
+                    self._ask(watched)
+                watched.pause = min(2 * watched.pause, self._every)
+                watched.due = time.monotonic() + watched.pause
+
+    def _ask(self, watched: Watched) -> None:
+        with watched.asking:
+            if watched.ended:
+                return
+            reason = watched.ask()
+        watched.reason = reason or watched.reason
+        seconds = time.monotonic() - watched.started
+        if reason and seconds >= self._every and not watched.ended:
+            self._observer(StepWaiting(watched.name, seconds, reason))

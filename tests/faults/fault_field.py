@@ -21,13 +21,17 @@ from typing import Any
 import psycopg2
 from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
 
+_ROOT = str(Path(__file__).parents[2])
+"""Children import the package that stands beside these tests, also where both were copied."""
+
 
 @cache
 def _forker() -> subprocess.Popen[str]:
     """Start what forks children; it ends with this process, when its stdin does."""
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm.py"))],
-        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},  # noqa: TID251
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": _ROOT},  # noqa: TID251
     )  # fmt: skip
 
 
@@ -134,7 +138,9 @@ class Field:
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""
         environment = (
-            self.env | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parent)} | dict(env or {})
+            self.env
+            | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{Path(__file__).parent}:{_ROOT}"}
+            | dict(env or {})
         )
         return Process(
             self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sqlite3
@@ -171,6 +172,25 @@ def test_a_signal_cancels_the_statement_on_the_server(on_postgres: Field) -> Non
             connection.rollback()
             assert time.monotonic() - sent < 1
     assert process.end().code == 143
+
+
+@pytest.mark.postgres
+def test_a_signal_while_the_servers_process_is_frozen(on_postgres: Field) -> None:
+    """No cancel request reaches it; then the connection is hung up on, and what became of the work is not guessed."""
+    on_postgres.write(_text("db.executesql('SELECT pg_sleep(0.2)')\n    " * 500 + "pass"))
+    process = on_postgres.open("apply")
+    process.wait_for("slow_1 | here")
+    ((pid,),) = on_postgres.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'migrate_graph:slow_1'")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        ended = process.stop(signal.SIGTERM)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert ended.code == 143, ended.output
+    assert ended.seconds < 5
+    assert on_postgres.probe().tables == set()
+    on_postgres.write(_text("pass"))
+    assert on_postgres.apply().code == 0
 
 
 def test_a_signal_while_views_are_repaired(anywhere: Field) -> None:

@@ -17,6 +17,7 @@ from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
+from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import pydal_uri
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
@@ -262,6 +263,9 @@ class PostgresWork:
     def _roll_back(self) -> None:
         self._connection.settle()
         self._connection.really_rollback()
+
+    def hang_up(self) -> None:
+        cut(self._connection)
 
     def cancel(self) -> None:
         self._connection.cancel()

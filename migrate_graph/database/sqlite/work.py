@@ -450,6 +450,9 @@ class SqliteWork:
         with suppress(sqlite3.Error):
             self._connection.close()
 
+    def hang_up(self) -> None:
+        """Nothing to do: a file does not hang."""
+
     def cancel(self) -> None:
         self._connection.interrupt()
 

@@ -1,0 +1,397 @@
+"""Breaks the safety lines of a copy of the package one at a time, and asks the tests to notice each.
+
+`python tests/mutants.py [WORD…]` tries those whose name holds one of the words. A line that can be broken without a test failing is
+either without a test or without a use.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BODIES = "tests/faults/test_bodies_and_the_process.py"
+LINES = "tests/database/test_safety_lines.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One line, broken.
+
+    Attributes:
+        name: what is missing then.
+        file: in the package.
+        line: a text that stands there once.
+        broken: what stands there instead.
+        tests: of which one must fail.
+    """
+
+    name: str
+    file: str
+    line: str
+    broken: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "marker: work lock",
+        "database/postgres/work.py",
+        "if not is_ours:",
+        "if False:",
+        f"{LINES}::test_no_transaction_begins_when_another_holds_the_work_lock",
+    ),
+    Mutant(
+        "session: work lock",
+        "database/postgres/backend.py",
+        "WorkConnection, lock=keys, ours=False)\n        if not self._sessions.pooled and not connection.got_lock:",
+        "WorkConnection, ours=False)\n        if False:",
+        f"{LINES}::test_the_work_lock_lives_as_long_as_the_session",
+    ),
+    Mutant(
+        "journal fence",
+        "database/books/ledger.py",
+        "return len(finished) == 1",
+        "return True",
+        "tests/database/test_backends.py -k taken_over",
+    ),
+    Mutant(
+        "lock asked before a body",
+        "executor/attempt.py",
+        "        if not self._holds_lock():\n            return NotBegun",
+        "        if False:\n            return NotBegun",
+        f"{LINES}::test_nothing_begins_when_the_lock_is_lost",
+    ),
+    Mutant(
+        "lock asked before a commit",
+        "executor/attempt.py",
+        "        if not self._holds_lock():\n            self._observer",
+        "        if False:\n            self._observer",
+        f"{LINES}::test_a_lock_that_is_lost_in_the_last_migration_is_told",
+    ),
+    Mutant(
+        "signal asked before a commit",
+        "executor/attempt.py",
+        "        self._around.interruption.check()\n        checkpoints",
+        "        checkpoints",
+        "tests/faults/test_signals.py -k swallows",
+    ),
+    Mutant(
+        "removed lock file",
+        "database/sqlite/backend.py",
+        "if _is_same(self._lock_path, handle):",
+        "if True:",
+        "tests/faults/test_concurrency.py -k removed_lock",
+    ),
+    Mutant(
+        "result of the unlock",
+        "database/postgres/backend.py",
+        "return bool(cursor.fetchone()[0])\n\n    def _wait_for_work",
+        "return bool(cursor.fetchone())\n\n    def _wait_for_work",
+        f"{LINES}::test_a_lock_that_somebody_released_is_told",
+    ),
+    Mutant(
+        "record taken back",
+        "database/books/ledger.py",
+        "f\"AND coalesce(installed, 'F') {self._dialect.op('<>')} 'T' \"",
+        '""',
+        "tests/faults/test_ledger_meanwhile.py -k taken_back_by",
+    ),
+    Mutant(
+        "success overwritten",
+        "database/books/ledger.py",
+        '"WHERE failed.state',
+        "\"WHERE 'x' <> failed.state OR failed.state",
+        f"{LINES}::test_a_success_that_is_recorded_is_no_failure_any_more",
+    ),
+    Mutant(
+        "ignored pragma",
+        "database/sqlite/work.py",
+        "            self._refuse_ignored_pragma(sql)\n",
+        "            pass\n",
+        f"{LINES}::test_foreign_keys_cannot_be_switched_in_a_transaction",
+    ),
+    Mutant(
+        "INVALID before",
+        "database/postgres/work.py",
+        "self._invalid_indexes() - self._invalid_before",
+        "self._invalid_indexes()",
+        f"{LINES}::test_only_an_index_that_became_invalid_meanwhile_is_told",
+    ),
+    Mutant(
+        "INVALID of others",
+        "database/postgres/work.py",
+        "'ShareUpdateExclusiveLock'",
+        "'NoLock'",
+        "tests/faults/test_server_faults.py -k building",
+    ),
+    Mutant(
+        "of an extension",
+        "database/postgres/restore.py",
+        "d.deptype = 'e'",
+        "d.deptype = '?'",
+        f"{LINES}::test_what_belongs_to_an_extension_makes_no_database_full",
+    ),
+    Mutant(
+        "look before saying failed",
+        "executor/attempt.py",
+        "        if applied:\n            return self._applied()",
+        "        if False:\n            return self._applied()",
+        f"{LINES}::test_an_exception_after_the_commit_undoes_no_success",
+    ),
+    Mutant(
+        "lost after own commits",
+        "executor/attempt.py",
+        "if commits and isinstance(end, Stopped | Lost):",
+        "if commits and isinstance(end, Stopped):",
+        "tests/faults/test_server_faults.py -k lost_after",
+    ),
+    Mutant(
+        "stopped after own commits",
+        "executor/attempt.py",
+        "if commits and isinstance(end, Stopped | Lost):",
+        "if commits and isinstance(end, Lost):",
+        "tests/faults/test_signals.py -k after_own_commits",
+    ),
+    Mutant(
+        "a swallowed loss",
+        "executor/attempt.py",
+        "if isinstance(end, Refused | Raised) and work.is_lost():",
+        "if False:",
+        "tests/faults/test_server_faults.py -k lost_after",
+    ),
+    Mutant(
+        "again only if nothing was kept",
+        "executor/attempt.py",
+        "is TroubleKind.RETRY and commits == 0",
+        "is TroubleKind.RETRY",
+        f"{LINES}::test_a_failing_run_is_tried_again_only_if_nothing_was_kept",
+    ),
+    Mutant(
+        "unknown is not none",
+        "executor/attempt.py",
+        "self._failure(end, Outcome.INTERRUPTED, commits=None)",
+        "self._failure(end, Outcome.INTERRUPTED, commits=0)",
+        "tests/faults/test_server_faults.py -k come_back",
+    ),
+    Mutant(
+        "ledger read again",
+        "executor/run.py",
+        "                self._read_ledger_again(walk)\n",
+        "",
+        "tests/faults/test_ledger_meanwhile.py",
+    ),
+    Mutant(
+        "resumable",
+        "core/states.py",
+        "State.PENDING if migration.resumable else State.INTERRUPTED",
+        "State.INTERRUPTED",
+        "tests/unit/test_core_states.py -k resumable",
+    ),
+    Mutant(
+        "signals taken back",
+        "signals.py",
+        "            self._take_handlers()\n            with contextlib.suppress(OSError, ValueError)",
+        "            with contextlib.suppress(OSError, ValueError)",
+        f"{BODIES} -k heard_in_the_next",
+    ),
+    Mutant(
+        "wakeup pipe taken back",
+        "signals.py",
+        "                signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)\n\n",
+        "                pass\n\n",
+        f"{BODIES} -k heard_in_the_next",
+    ),
+    Mutant(
+        "timers",
+        "executor/process_state.py",
+        "                signal.setitimer(timer, *before)",
+        "                pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "handlers",
+        "executor/process_state.py",
+        "                signal.signal(number, handler)",
+        "                pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "signal mask",
+        "executor/process_state.py",
+        "signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)",
+        "pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "streams",
+        "executor/process_state.py",
+        "                setattr(sys, name, stream)",
+        "                pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "descriptors",
+        "executor/process_state.py",
+        "                    os.dup2(copy, number)",
+        "                    pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "directory",
+        "executor/process_state.py",
+        "                os.chdir(self._directory)",
+        "                pass",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant(
+        "umask",
+        "executor/process_state.py",
+        "    def _put_rest_back(self) -> None:\n        os.umask(self._umask)\n",
+        "    def _put_rest_back(self) -> None:\n",
+        f"{BODIES} -k put_back",
+    ),
+    Mutant("paths", "executor/process_state.py", "        sys.path[:] = self._paths\n", "", f"{BODIES} -k put_back"),
+    Mutant(
+        "children: signals",
+        "forks.py",
+        "            action()\n",
+        "            pass\n",
+        f"{BODIES} -k 'fork or terminated'",
+    ),
+    Mutant(
+        "children: signals wait",
+        "forks.py",
+        "if _actions else None",
+        "if False else None",
+        f"{BODIES} -k 'fork or terminated'",
+    ),
+    Mutant(
+        "children: sockets and locks",
+        "forks.py",
+        "            _replace(thing.fileno())",
+        "            pass",
+        f"{BODIES} -k 'fork or outlives'",
+    ),
+    Mutant("children end", "executor/forked.py", "        really_exit(0)\n", "        return\n", f"{BODIES} -k fork"),
+    Mutant(
+        "threads",
+        "database/owner.py",
+        "if threading.get_ident() != self._thread:",
+        "if False:",
+        f"{BODIES} -k another_thread",
+    ),
+    Mutant(
+        "threads, swallowed",
+        "database/sqlite/work.py",
+        "if self._owner.refused:",
+        "if False:",
+        f"{BODIES} -k another_thread",
+    ),
+    Mutant(
+        "_exit",
+        "process_end.py",
+        "            really_exit(1)\n        really_exit(self._code or status)",
+        "        really_exit(self._code or status)",
+        f"{BODIES} -k no_failure",
+    ),
+    Mutant(
+        "exit functions",
+        "process_end.py",
+        "really_exit(self._code or status)",
+        "really_exit(status)",
+        f"{BODIES} -k no_failure",
+    ),
+    Mutant(
+        "exec",
+        "process_end.py",
+        "if os.getpid() == process:\n                raise",
+        "if False:\n                raise",
+        f"{BODIES} -k no_failure",
+    ),
+    Mutant(
+        "end without threads",
+        "process_end.py",
+        "        really_exit(code)\n\n\n",
+        "        return\n\n\n",
+        f"{BODIES} -k left_running",
+    ),
+    Mutant(
+        "storable",
+        "foreign_text.py",
+        '.encode(encoding, "backslashreplace").decode(encoding)',
+        "",
+        f"{BODIES} -k 'recorded_whatever or another_encoding'",
+    ),
+    Mutant(
+        "bounded",
+        "foreign_text.py",
+        "done.acquire(timeout=_PATIENCE)",
+        "done.acquire()",
+        f"{BODIES} -k recorded_whatever",
+    ),
+    Mutant(
+        "hang up",
+        "signals.py",
+        "                    hang_up()",
+        "                    pass",
+        "tests/faults/test_signals.py -k frozen",
+    ),
+    Mutant(
+        "cancel",
+        "signals.py",
+        "                    cancel()\n",
+        "                    pass\n",
+        "tests/faults/test_signals.py -k 'd20 and statement'",
+    ),
+]
+
+
+def _copy(target: Path) -> None:
+    for name in ("migrate_graph", "tests"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", target)
+
+
+def _survives(mutant: Mutant, copy: Path) -> bool:
+    """Break a line in the copy, run its tests, and mend it."""
+    file = copy / "migrate_graph" / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutant.line) != 1:
+        raise SystemExit(
+            f"{mutant.name}: the line stands {text.count(mutant.line)} times in {mutant.file}: correct tests/mutants.py"
+        )
+    file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
+    try:
+        where, _, chosen = mutant.tests.partition(" -k ")
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", where]
+        words += ["-k", chosen.strip("'")] if chosen else []
+        ran = subprocess.run(words, cwd=copy, check=False, capture_output=True, text=True)
+    finally:
+        file.write_text(text, encoding="utf-8")
+    if ran.returncode not in {0, 1}:
+        raise SystemExit(f"{mutant.name}: the tests cannot run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    return ran.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    """Try the mutants; end with 1 if one survives."""
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    survivors = []
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
+        _copy(copy)
+        for mutant in chosen:
+            survived = _survives(mutant, copy)
+            survivors += [mutant.name] if survived else []
+            print(f"{'SURVIVES' if survived else 'noticed '}  {mutant.name}", flush=True)  # noqa: T201 - to whoever called it
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} noticed")  # noqa: T201 - as above
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
