@@ -47,6 +47,7 @@ class BodyFacts:
         returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is
             accused unseen).
         commits_before_return: `db.commit()` stands just before `return True`.
+        creates_by_definition: `db.define_table(…, migrate=True)` stands there.
         opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of
             first appearance.
     """
@@ -54,6 +55,7 @@ class BodyFacts:
     fingerprint: str = ""
     returns_value: bool = True
     commits_before_return: SourceLocation | None = None
+    creates_by_definition: SourceLocation | None = None
     opened_views: tuple[str, ...] = ()
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from migrate_graph.errors import UsageError
+
 
 def dal_class(*, typedal: bool) -> Any:
     """Return `pydal.DAL`, or `typedal.TypeDAL` where the project asks for it.
@@ -39,11 +41,13 @@ class DalSource:
         uri: what pyDAL parses; it never connects with it.
         connect: opens a connection; whatever pyDAL hands it does not matter.
         while_made: pyDAL connects while the `DAL` is made (PostgreSQL).
+        finds_table: asks whether there is a table of the name that is put in.
     """
 
     uri: str
     connect: Callable[..., Any]
     while_made: bool
+    finds_table: str = ""
 
 
 def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: Any) -> Any:
@@ -70,7 +74,29 @@ def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: An
 def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> Any:
     """Make a `DAL` (or `TypeDAL`) that knows nothing of the application's settings: what a migration is called with."""
     quiet = {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False} if typedal else {}
-    return make_dal(source, dal_class(typedal=typedal), folder=folder, attempts=1, **quiet)
+    db = make_dal(source, dal_class(typedal=typedal), folder=folder, attempts=1, **quiet)
+    if source.finds_table:
+        _refuse_to_create_nothing(db, source.finds_table)
+    return db
+
+
+def _refuse_to_create_nothing(db: Any, finds_table: str) -> None:
+    """Let `define_table(…, migrate=True)` of a table that is not there raise: pyDAL would create nothing, and say nothing."""
+    original = db.define_table
+
+    def define_table(tablename: str, *fields: Any, **options: Any) -> Any:
+        table = original(tablename, *fields, **options)
+        wanted = options.get("migrate", False)
+        if wanted and not db._migrate_enabled and tablename in db.tables:  # noqa: SLF001 - has no public name
+            name = db[tablename]._rname  # noqa: SLF001 - as above
+            if not db.executesql(finds_table, (name,))[0][0]:
+                raise UsageError(
+                    f"define_table('{tablename}', migrate={wanted!r}) creates nothing here, and there is no table {name}",
+                    hint="write the CREATE TABLE (pydal2sql create prints it); pyDAL's own migrations are off while ours run",
+                )
+        return table
+
+    db.define_table = define_table
 
 
 def _default_folder(kind: Any) -> str | None:

@@ -29,12 +29,16 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
     if not chain or not nodes or nodes[-1][0] is not chain[-1]:
         return BodyFacts(opened_views=views)
     inner, node = nodes[-1]
-    line = _commit_before_return(node)
-    commit = None if line is None else SourceLocation(sources.shown(inner.__code__.co_filename), line)
+    file = sources.shown(inner.__code__.co_filename)
+    commit, creates = (
+        None if line is None else SourceLocation(file, line)
+        for line in (_commit_before_return(node), _creates_by_definition(node))
+    )
     return BodyFacts(
         fingerprint=fingerprint_of(inner, sources),
         returns_value=_returns_value([node for _, node in nodes]),
         commits_before_return=commit,
+        creates_by_definition=creates,
         opened_views=views,
     )
 
@@ -79,6 +83,21 @@ def _commit_before_return(node: FunctionNode) -> int | None:
                 if isinstance(after, ast.Return) and is_constant(after.value, value=True) and _is_commit(before):
                     return int(before.lineno)
     return None
+
+
+def _creates_by_definition(node: FunctionNode) -> int | None:
+    """Return the line of `db.define_table(…, migrate=True)`, where the body does not switch pyDAL's migrations on."""
+    found = list(own_nodes(node))
+    if any(isinstance(each, ast.Attribute) and each.attr == "_migrate_enabled" for each in found):
+        return None
+    calls = (each for each in found if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute))
+    lines = [
+        call.lineno
+        for call in calls
+        if call.func.attr in {"define_table", "define"}  # type: ignore[attr-defined] # see above
+        and any(word.arg == "migrate" and is_constant(word.value, value=True) for word in call.keywords)
+    ]
+    return min(lines, default=None)
 
 
 def _is_commit(node: ast.stmt) -> bool:

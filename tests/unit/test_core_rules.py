@@ -309,6 +309,17 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         [("a", "'a' commits just before it returns", "remove `db.commit()`: success commits work and record together")],
         {"graph": graph_of("a")},
     ),
+    "MG305": (
+        {"graph": graph_of(migrations={"a": {"facts": {"creates_by_definition": SourceLocation("a.py", 4)}}})},
+        [
+            (
+                "a",
+                "'a' lets pyDAL create a table, which it does not do here",
+                "write the CREATE TABLE; pydal2sql create prints it",
+            )
+        ],
+        {"graph": graph_of("a")},
+    ),
     "MG401": (
         {
             "graph": graph_of("create_invoice", unreached=(BILLING,)),
@@ -443,7 +454,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
-    expected = [*range(101, 111), *range(201, 211), *range(301, 305), *range(401, 406), *range(501, 506)]
+    expected = [*range(101, 111), *range(201, 211), *range(301, 306), *range(401, 406), *range(501, 506)]
     assert list(RULES) == [f"MG{number}" for number in expected] == list(CASES)
     assert len({each.name for each in RULES.values()}) == len(RULES)
 

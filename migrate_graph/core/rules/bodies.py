@@ -153,3 +153,41 @@ def commit_before_return(context: Context) -> Iterator[Hit]:
         if (place := migration.facts.commits_before_return) is not None:
             message = f"{quoted(migration.name)} commits just before it returns"
             yield Hit(migration, message, "remove `db.commit()`: success commits work and record together", place)
+
+
+@rule("MG305", Severity.WARNING, applied=Severity.OFF)
+def create_by_definition(context: Context) -> Iterator[Hit]:
+    """A table that pyDAL is asked to create, and does not.
+
+    ## What it finds
+
+    `db.define_table(…, migrate=True)` in the body of a migration.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.define_table("invoice", Field("total", "integer"), migrate=True)   # bad
+        return True
+    ```
+
+    ## Why it matters
+
+    pyDAL's own migrations are off while a migration runs, as they were in edwh-migrate: nothing is created. Where the table is
+    not there, the migration fails; where it is, changed fields are not changed in the database.
+
+    ## How to fix it
+
+    Write the statement (`pydal2sql create` prints it), and define the table afterwards where the body needs it.
+
+    ```python
+    @migration
+    def create_invoice(db):
+        db.executesql("CREATE TABLE invoice (id SERIAL PRIMARY KEY, total INTEGER)")   # good
+        db.define_table("invoice", Field("total", "integer"))
+        return True
+    ```
+    """
+    for migration in context.graph.migrations.values():
+        if (place := migration.facts.creates_by_definition) is not None:
+            message = f"{quoted(migration.name)} lets pyDAL create a table, which it does not do here"
+            yield Hit(migration, message, "write the CREATE TABLE; pydal2sql create prints it", place)

@@ -89,7 +89,9 @@ class PostgresWork:
         self._broke = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
-        source = DalSource(pydal_uri(settings.uri), self._connector, while_made=True)
+        source = DalSource(
+            pydal_uri(settings.uri), self._connector, while_made=True, finds_table="SELECT to_regclass(%s) IS NOT NULL"
+        )
         self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
         define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own

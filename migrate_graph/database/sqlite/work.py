@@ -367,7 +367,8 @@ class SqliteWork:
         self._lost_work = False
         self._connection: WorkConnection
         self._ledger = ledger.on(self._execute)
-        source = DalSource(settings.uri, self._connector, while_made=False)
+        finds = "SELECT count(*) FROM pragma_table_info(trim(?, '\"'))"
+        source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds)
         self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
         define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self.db.commit()
