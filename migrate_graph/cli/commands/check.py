@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     "migrate check --format github",
     "migrate check --select MG1 --strict",
     "migrate check --base origin/main --graph change.svg",
-    together=(Together("--format", excludes=("--json",)), Together("--renderer", needs=(LAID_OUT,))),
+    "migrate check --moving",
+    together=(
+        Together("--format", excludes=("--json",)),
+        Together("--renderer", needs=(LAID_OUT,)),
+        Together("--moving", excludes=("--json", "--format", "--graph", "--base")),
+    ),
 )
 def check(
     context: typer.Context,
@@ -61,6 +66,9 @@ def check(
             "--base", metavar="REF", help="Also judge what changed since this git revision.", show_default=False
         ),
     ] = None,
+    moving: Annotated[
+        bool, typer.Option("--moving", help="Only list what will be different here than with edwh-migrate 2.1.0.")
+    ] = False,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
 ) -> None:
@@ -77,10 +85,13 @@ def check(
     project = session.project(path)
     found = assess(
         project,
-        session.asked_history(project) if history else None,
+        session.asked_history(project) if history or (moving and project.config.has_database) else None,
         judging=Judging(tuple(select), tuple(ignore), strict),
         base=_base(session, project, base) if base is not None else None,
     )
+    if moving:
+        _show_differences(session, found, output)
+        raise typer.Exit
     drawn = Drawing(question="check" if base is None else "change", renderer=renderer)
     chosen = require_report("json" if json else format_name)
     _show_findings(session, found, chosen, drawn=drawn, output=output)
@@ -110,3 +121,18 @@ def _show_findings(session: Session, found: Assessment, chosen: str, *, drawn: D
     colored = chosen == "text" and output is None
     text = to_text(report, session.console.paint_out) if colored else write_report(report, chosen)
     deliver_lines(session, text.splitlines(), output)
+
+
+def _show_differences(session: Session, found: Assessment, output: Path | None) -> None:
+    from migrate_graph.messages import counted
+    from migrate_graph.workflow.moving import differences
+
+    told = differences(found)
+    lines = [
+        line
+        for each in told
+        for line in (f"{each.where}: {each.what}", f"  here: {each.here}", f"  do: {each.way}", "")
+    ]
+    asked = "" if found.plan else "; the database was not asked"
+    lines.append(f"{counted(len(told), 'difference')} to edwh-migrate 2.1.0 in this project{asked}")
+    deliver_lines(session, [session.console.clean(line) for line in lines], output)

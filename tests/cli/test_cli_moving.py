@@ -1,0 +1,89 @@
+"""`migrate check --moving`: what will be different here than with edwh-migrate, in this project and its database."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+PLAIN = """
+from edwh_migrate import migration
+
+@migration
+def first_20260101_001(db):
+    db.executesql("CREATE TABLE a (id INTEGER)")
+    return True
+"""
+TELLING = {
+    "a schema that is set": ({"pyproject.toml": '[tool.migrate]\nschema = "shop"\n'}, "search_path of every session"),
+    "a backup that is absent": ({"pyproject.toml": '[tool.migrate]\ndatabase_to_restore = "x.sql"\n'}, "exit code 8"),
+    "a cache": ({"pyproject.toml": '[tool.migrate]\nredis_host = "localhost"\n'}, "flushed after a change"),
+    "a flag": ({"pyproject.toml": '[tool.migrate]\nschema_version = "1"\n'}, "names its database"),
+    "a caught error": (
+        {"migrations.py": PLAIN.replace("    return True", "    try: db.executesql('x')\n    except Exception: pass\n    return True")},
+        "migrations.py:6: first_20260101_001 catches an exception",
+    ),
+    "a truthy text": ({"migrations.py": PLAIN.replace("return True", "return 'failed'")}, "returns 'failed'"),
+    "an error of the rules": ({"migrations.py": PLAIN.replace("    return True\n", "")}, "MG302"),
+    "a program": ({"app.py": "import os\nfrom edwh_migrate import setup_db\n"}, "app.py:2: app.py imports edwh_migrate outside"),
+    "settings of a program": ({"app.py": "import edwh_migrate as e\ne.Config.load({})\n"}, "calls Config.load()"),
+    "an exception": ({"app.py": "try: ...\nexcept RequimentsNotMet: ...\n"}, "is never raised"),
+    "a kept log": ({"deploy.sh": "set -e\nmigrate > log\n"}, "deploy.sh:2: deploy.sh keeps the output of migrate"),
+    "a list that is read": ({"ci/check.yml": "run: migrate --list | grep failed\n"}, "ci/check.yml:1"),
+    "an exit code": ({"Makefile": "up:\n\tmigrate; if [ $$? -eq 1 ]; then false; fi\n"}, "tests for the exit code 1"),
+}  # fmt: skip
+
+
+def test_a_plain_project_has_no_differences(shell) -> None:
+    shell.write("migrations.py", PLAIN)
+    shell.write("deploy.sh", "migrate > log 2>&1 || exit 1\nmigrate plan --json > plan.json\n")
+    ran = shell("check", "--moving")
+    assert ran.code == 0
+    assert "0 differences to edwh-migrate 2.1.0 in this project; the database was not asked" in ran.out
+
+
+@pytest.mark.parametrize("what", TELLING)
+def test_each_thing_is_told_with_its_place(shell, what: str) -> None:
+    files, said = TELLING[what]
+    for name, text in {"migrations.py": PLAIN, **files}.items():
+        shell.write(name, text)
+    ran = shell("check", "--moving")
+    assert (ran.code, said in ran.out) == (0, True), ran.out
+    assert ran.out.count("  here: ") == ran.out.count("  do: ") == int(ran.out.rstrip().splitlines()[-1].split()[0])
+
+
+def test_what_is_applied_is_no_difference_and_the_tables_to_come_are(shell) -> None:
+    shell.write("migrations.py", PLAIN.replace("    return True\n", ""))
+    connection = sqlite3.connect(shell.path / "a.db")
+    connection.execute(
+        "CREATE TABLE ewh_implemented_features (id INTEGER PRIMARY KEY, name TEXT, installed CHAR(1), last_update_dttm TIMESTAMP)"
+    )
+    connection.execute("INSERT INTO ewh_implemented_features (name, installed) VALUES ('first_20260101_001', 'T')")
+    connection.commit()
+    connection.close()
+    before = (shell.path / "a.db").read_bytes()
+    ran = shell("check", "--moving", MIGRATE_URI=f"sqlite://{shell.path / 'a.db'}")
+    assert "MG302" not in ran.out
+    assert "ewh_implemented_features_journal" in ran.out
+    assert "1 difference to edwh-migrate 2.1.0 in this project\n" in ran.out
+    assert (shell.path / "a.db").read_bytes() == before
+
+
+def test_packages_that_bring_edwh_migrate_are_named(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.write("migrations.py", PLAIN)
+    for name, text in {
+        "edwh_migrate-2.1.0": "Name: edwh-migrate\nVersion: 2.1.0\n",
+        "acme_rbac-1.0": "Name: acme-rbac\nVersion: 1.0\nRequires-Dist: edwh-migrate>=1\n",
+        "acme_full-1.0": "Name: acme-full\nVersion: 1.0\nRequires-Dist: edwh-migrate; extra == 'full'\n",
+    }.items():
+        shell.write(f"packages/{name}.dist-info/METADATA", f"Metadata-Version: 2.1\n{text}")
+    monkeypatch.syspath_prepend(shell.path / "packages")
+    ran = shell("check", "--moving")
+    assert "edwh-migrate 2.1.0 is installed as well" in ran.out
+    assert "acme-rbac requires edwh-migrate" in ran.out
+    assert "acme-full" not in ran.out
+
+
+def test_it_goes_with_no_other_form(shell) -> None:
+    shell.write("migrations.py", PLAIN)
+    assert shell("check", "--moving", "--json").code == 2
