@@ -88,7 +88,7 @@ def _write_into(place: Path, before: os.stat_result, content: bytes) -> None:
         raise PermissionError(
             errno.EACCES, "it belongs to another user, in a directory that everybody may write", str(place)
         )
-    handle = os.open(place, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NOCTTY", 0))
+    handle = os.open(place, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
         _write_all(handle, content)
     finally:

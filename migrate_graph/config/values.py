@@ -161,6 +161,11 @@ def _trimmed(text: str, *, is_path: bool) -> str:
     """Remove what editors and secret stores leave at the ends: line ends, blanks, a byte order mark."""
     text = text.strip("\ufeff").strip()
     if fault := hidden_character(text, lone_bytes=not is_path):
+        if "(\\udc" in fault:
+            raise Refused(
+                f"it holds {fault}, a byte that is no UTF-8",
+                "write it in ASCII; for the path of a database: a relative one, from the directory itself",
+            )
         raise Refused(
             f"it holds {fault}, which nobody sees", "write it again by hand; copied text may carry such characters"
         )

@@ -74,9 +74,9 @@ def _sarif_result(finding: Finding, codes: list[str], report: Report) -> dict[st
 def _sarif_location(source: SourceLocation | None, name: str, report: Report) -> dict[str, object]:
     place = report.place(source)
     if place.path.startswith("/"):
-        artifact = {"uri": f"file://{quote(place.path, errors='replace')}"}
+        artifact = {"uri": f"file://{quote(place.path, errors='surrogateescape')}"}
     else:
-        artifact = {"uri": quote(place.path, errors="replace"), "uriBaseId": "%SRCROOT%"}
+        artifact = {"uri": quote(place.path, errors="surrogateescape"), "uriBaseId": "%SRCROOT%"}
     return {
         "physicalLocation": {"artifactLocation": artifact, "region": {"startLine": place.line}},
         "logicalLocations": [{"name": name}],

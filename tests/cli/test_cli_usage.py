@@ -188,3 +188,27 @@ def test_a_reader_that_goes_away_stops_no_run(shop, words: str) -> None:
     assert done.stdout[1:].strip() == "0", done.stdout
     assert done.stderr == ""
     assert "3 applied" in shop("status").out
+
+
+def test_a_link_in_place_of_the_lock_file_empties_nothing(shop, tmp_path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (shop.path / "shop.db.migrate.lock").symlink_to(victim)
+    assert shop("apply").code == 6
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("command", [
+    "plan", "apply", "status", "check", "check --format sarif", "check --format github", "log --json", "config --json", "graph --format json",
+    "graph -o x.svg", "graph -o x.html", "graph --format mermaid",
+])  # fmt: skip
+def test_paths_that_are_no_utf_8(shop, tmp_path, monkeypatch, command: str) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (shop.path / "migrations.py").rename(folder / "migrations.py")
+    monkeypatch.chdir(folder)
+    shop.env["MIGRATE_URI"] = "sqlite://shop.db"
+    shop.env["MIGRATE_LINK_TEMPLATE"] = "https://example.org/{file}#L{line}"
+    shop.env["MIGRATIONS_FILE"] = str(folder / "migrations.py")
+    ran = shop(*command.split())
+    assert ran.code == 0, ran.err

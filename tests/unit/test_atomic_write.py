@@ -169,6 +169,22 @@ def test_a_file_that_a_stranger_put_into_a_shared_directory_gives_him_nothing(tm
         write_whole(tmp_path / "pipe", b"new")
 
 
+def test_a_pipe_that_becomes_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "victim").write_bytes(b"old")
+    real = os.open
+
+    def late(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        (tmp_path / "pipe").unlink()
+        (tmp_path / "pipe").symlink_to(tmp_path / "victim")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", late)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_whole(tmp_path / "pipe", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_an_open_file_is_written_on_from_where_it_is(tmp_path: Path, path: str) -> None:
     if not os.path.lexists(path):

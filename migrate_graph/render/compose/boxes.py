@@ -84,5 +84,7 @@ def is_ring(edge: Edge, graph: MigrationGraph) -> bool:
 
 def _link(template: str, source: SourceLocation) -> str:
     """Fill in the link template; only the two known places are filled, other braces stay."""
-    filled = template.replace("{file}", quote(source.path, safe="/:@~")).replace("{line}", str(source.line))
+    filled = template.replace("{file}", quote(source.path, safe="/:@~", errors="surrogateescape")).replace(
+        "{line}", str(source.line)
+    )
     return one_line(filled)
