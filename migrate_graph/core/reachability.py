@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 
 import networkx as nx
@@ -53,18 +52,15 @@ def _rings_of(rest: nx.DiGraph[str], rank: Mapping[str, int]) -> list[tuple[str,
 
 def _shortest_ring(graph: nx.DiGraph[str], start: str) -> list[str]:
     """Find a shortest ring through a name that lies on one, breadth first."""
-    came_from: dict[str, str | None] = {start: None}
-    queue = deque([start])
-    while not graph.has_edge(current := queue.popleft(), start):
-        for successor in graph.successors(current):
-            if successor not in came_from:
-                came_from[successor] = current
-                queue.append(successor)
-    ring: list[str] = []
-    step: str | None = current
-    while step is not None:
-        ring.append(step)
-        step = came_from[step]
+    came_from: dict[str, str] = {}
+    last = start
+    found = nx.bfs_predecessors(graph, start)
+    while not graph.has_edge(last, start):
+        last, before = next(found)
+        came_from[last] = before
+    ring = [last]
+    while ring[-1] != start:
+        ring.append(came_from[ring[-1]])
     return ring[::-1]
 
 

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from migrate_graph.core.states import State
 from migrate_graph.render.formats.svg import style_of, to_svg
@@ -21,6 +23,7 @@ from migrate_graph.render.style import DARK, LIGHT, PageStyle
 MOST_OF_ALL = 1000
 """Nodes up to which the picture of everything comes along in a second tab."""
 
+_DRAWING = Template('<template id="view-$name">$drawing</template>\n')
 _ASSETS = Path(__file__).parent.with_name("assets")
 
 
@@ -36,18 +39,32 @@ def to_html(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
         views["all"] = picture.whole
     drawings = _drawn(views, renderer)
     views = {name: views[name] for name in drawings}
-    style = _colours() + (_ASSETS / "page.css").read_text(encoding="utf-8")
-    panzoom = (_ASSETS / "panzoom.min.js").read_text(encoding="utf-8")
-    script = (_ASSETS / "page.js").read_text(encoding="utf-8")
-    styles = [style, *dict.fromkeys(style_of(view) for view in views.values())]
-    return _page(
-        picture=picture,
-        policy=f"default-src 'none'; script-src {_hashes([panzoom, script])}; style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'",
+    style = _colours() + _asset("page.css")
+    library, script = _asset("panzoom.min.js"), _asset("page.js")
+    nodes = {node.key: node for view in views.values() for node in view.nodes}
+    left_out = "" if picture.whole is None or "all" in views else f"; all {picture.total:,} are too many for one page"
+    page = Template(_asset("page.html")).substitute(
+        policy=_policy(scripts=[library, script], styles=[style, *dict.fromkeys(map(style_of, views.values()))]),
+        title=escape(picture.title),
+        subtitle=escape(picture.subtitle + left_out),
         style=style,
-        scripts=(panzoom, script),
-        drawings=drawings,
-        views=views,
-    ).encode()
+        tabs="".join(_tab(name, view) for name, view in views.items()),
+        filters=_markup(_filters(nodes.values())),
+        drawings="".join(_DRAWING.substitute(name=name, drawing=drawing) for name, drawing in drawings.items()),
+        data=_data(views),
+        library=library,
+        script=script,
+    )
+    return page.encode()
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _policy(*, scripts: Iterable[str], styles: Iterable[str]) -> str:
+    """Return what the page may load: what stands in it, known by its hash, and nothing else."""
+    return f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'"
 
 
 def _drawn(views: dict[str, Picture], renderer: Renderer) -> dict[str, str]:
@@ -69,71 +86,38 @@ def _without_links(picture: Picture) -> Picture:
     return replace(picture, nodes=tuple(replace(node, link="") for node in picture.nodes))
 
 
-def _page(
-    *,
-    picture: Picture,
-    policy: str,
-    style: str,
-    scripts: Iterable[str],
-    drawings: dict[str, str],
-    views: dict[str, Picture],
-) -> str:
-    tabs = "".join(
-        f'<button type="button" data-view="{name}" aria-pressed="false">{name} <small>{len(view.nodes)}</small></button>'
-        for name, view in views.items()
-    )
-    templates = "".join(f'<template id="view-{name}">{drawing}</template>\n' for name, drawing in drawings.items())
-    nodes = {node.key: node for view in views.values() for node in view.nodes}
-    left_out = "" if picture.whole is None or "all" in views else f"; all {picture.total:,} are too many for one page"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(picture.title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
-<h1 title="{escape(picture.subtitle + left_out)}">{escape(picture.title)}</h1>
-<div class="tabs" role="group" aria-label="What to show">{tabs}</div>
-<div class="search"><label for="search">Find</label>
-<input id="search" type="search" placeholder="name, file, state" autocomplete="off" spellcheck="false">
-<span id="hits" class="hits" aria-live="polite"></span></div>
-<div class="zoom" role="group" aria-label="Zoom"><button type="button" id="out" aria-label="Zoom out">&minus;</button>
-<button type="button" id="in" aria-label="Zoom in">+</button><button type="button" id="fit">Fit</button></div>
-{_filters(nodes.values())}
-<div class="keys"><kbd>/</kbd> find <kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd> zoom <kbd>Esc</kbd> clear</div>
-</header>
-<main aria-label="Graph"></main>
-<aside hidden aria-label="Details"></aside>
-<div id="said" role="status" aria-live="polite" class="hits" hidden></div>
-{templates}<script type="application/json" id="data">{_data(views)}</script>
-{"".join(f"<script>{script}</script>" for script in scripts)}
-</body>
-</html>
-"""
+def _markup(element: ET.Element) -> str:
+    return ET.tostring(element, encoding="unicode", method="html")
 
 
-def _filters(nodes: Iterable[PictureNode]) -> str:
+def _tab(name: str, view: Picture) -> str:
+    button = ET.Element("button", {"type": "button", "data-view": name, "aria-pressed": "false"})
+    button.text = f"{name} "
+    ET.SubElement(button, "small").text = str(len(view.nodes))
+    return _markup(button)
+
+
+def _filters(nodes: Iterable[PictureNode]) -> ET.Element:
     """Return boxes for the states and kinds there are, and a list of modules where there are several."""
     nodes = list(nodes)
-    states = [state for state in State if any(node.state is state for node in nodes)]
-    kinds = sorted({node.kind for node in nodes})
-    boxes = [("state", str(state)) for state in states if len(states) > 1] + [
-        ("kind", kind) for kind in kinds if len(kinds) > 1
-    ]
-    labels = "".join(
-        f'<label><input type="checkbox" checked data-filter="{what}" value="{value}">{value}</label>'
-        for what, value in boxes
-    )
+    found = {
+        "state": [str(state) for state in State if any(node.state is state for node in nodes)],
+        "kind": sorted({node.kind for node in nodes}),
+    }
     modules = sorted({node.module for node in nodes if node.module})
-    options = "".join(f'<option value="{escape(module)}">{escape(module)}</option>' for module in modules)
-    hidden = "" if len(modules) > 1 else " hidden"
-    choice = f'<select id="module" aria-label="Module"{hidden}><option value="">all modules</option>{options}</select>'
-    return f'<fieldset aria-label="Filter">{choice}{labels}</fieldset>'
+    filters = ET.Element("fieldset", {"aria-label": "Filter"})
+    choice = ET.SubElement(filters, "select", {"id": "module", "aria-label": "Module"})
+    if len(modules) < 2:
+        choice.set("hidden", "hidden")
+    ET.SubElement(choice, "option", {"value": ""}).text = "all modules"
+    for module in modules:
+        ET.SubElement(choice, "option", {"value": module}).text = module
+    for what, values in found.items():
+        for value in values if len(values) > 1 else ():
+            label = ET.SubElement(filters, "label")
+            box = {"type": "checkbox", "checked": "checked", "data-filter": what, "value": value}
+            ET.SubElement(label, "input", box).tail = value
+    return filters
 
 
 def _data(views: dict[str, Picture]) -> str:

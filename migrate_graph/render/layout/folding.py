@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil, sqrt
+
+import networkx as nx
 
 from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture
@@ -85,19 +87,9 @@ def _typical_breadth(ranks: dict[str, int]) -> float:
 
 def _ranks(picture: Picture) -> dict[str, int]:
     """Return the rank of every node as Graphviz will: one more than the highest of those before it."""
-    followers: dict[str, list[str]] = defaultdict(list)
-    waiting: Counter[str] = Counter()
-    for edge in picture.edges:
-        if EDGES[edge.kind].weight:
-            followers[edge.before].append(edge.after)
-            waiting[edge.after] += 1
-    ranks = {node.key: 0 for node in picture.nodes if not waiting[node.key]}
-    ready = deque(ranks)
-    while ready:
-        key = ready.popleft()
-        for follower in followers[key]:
-            ranks[follower] = max(ranks.get(follower, 0), ranks[key] + 1)
-            waiting[follower] -= 1
-            if not waiting[follower]:
-                ready.append(follower)
-    return ranks if len(ranks) == len(picture.nodes) and not +waiting else {}
+    arrows: nx.DiGraph[str] = nx.DiGraph()
+    arrows.add_nodes_from(node.key for node in picture.nodes)
+    arrows.add_edges_from((edge.before, edge.after) for edge in picture.edges if EDGES[edge.kind].weight)
+    if not nx.is_directed_acyclic_graph(arrows):
+        return {}
+    return {key: rank for rank, keys in enumerate(nx.topological_generations(arrows)) for key in keys}
