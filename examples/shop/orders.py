@@ -1,6 +1,6 @@
 """What was bought, and what became of it."""
 
-from catalog import create_products_20260105_002, fill_categories_20260105_003
+from catalog import create_products_20260105_002, create_stock_20260112_001, fill_categories_20260105_003
 from customers import create_addresses_20260105_005, create_customers_20260105_004
 from dialect import on_postgres, primary_key
 from migrate_graph import migration
@@ -65,7 +65,7 @@ def create_shipments_20260202_002(db):
     return True
 
 
-@migration(requires=[create_order_lines_20260105_007, fill_categories_20260105_003])
+@migration(requires=[create_order_lines_20260105_007, fill_categories_20260105_003, create_stock_20260112_001])
 def import_old_shop_20260209_001(db):
     """Bring over what the old shop sold."""
     db.executesql("""

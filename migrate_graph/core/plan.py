@@ -15,6 +15,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration
 from migrate_graph.core.states import NodeState, State, States, standing_of
 from migrate_graph.core.timeline import Course, Timeline, ViewChanges
+from migrate_graph.messages import counted
 
 
 class ReasonKind(StrEnum):
@@ -112,6 +113,19 @@ class Plan:
         """Return the step that runs a migration; None when this plan does not run it."""
         place = self.places.get(name)
         return self.steps[place - 1] if place else None
+
+    @property
+    def summary(self) -> str:
+        """How much runs, and how many views are new, rebuilt and retired by it: `4 to run · 2 views new, 1 rebuilt`."""
+        new = {name for step in self.steps for name in step.views.new}
+        retired = {name for step in self.steps for name in step.views.retired}
+        rebuilt = {name for step in self.steps for name in step.views.up} - new - retired
+        counts = {"new": len(new - retired), "rebuilt": len(rebuilt), "retired": len(retired - new)}
+        told = [f"{count} {word}" for word, count in counts.items() if count]
+        if told:
+            number, word = told[0].split()
+            told[0] = f"{counted(int(number), 'view')} {word}"
+        return " · ".join(part for part in (f"{len(self.steps)} to run", ", ".join(told)) if part)
 
     @property
     def undecided(self) -> tuple[str, ...]:

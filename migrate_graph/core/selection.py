@@ -27,7 +27,8 @@ _KINDS = frozenset({NodeKind.MIGRATION, NodeKind.VIEW})
 _ASKED_FOR = tuple(
     state
     for state in State
-    if state not in {State.DECLARED, State.DOWN, State.RETIRED, State.ADDED, State.CHANGED, State.REMOVED}
+    if state
+    not in {State.DECLARED, State.DOWN, State.RETIRED, State.REBUILT, State.ADDED, State.CHANGED, State.REMOVED}
 )
 """What can be known of a migration in a database."""
 

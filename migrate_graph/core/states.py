@@ -26,7 +26,7 @@ class State(StrEnum):
     APPLIED = "applied"
     """The ledger has it as installed; a view: it lives."""
     PENDING = "pending"
-    """It has not run; a view: the plan creates, rebuilds or retires it."""
+    """It has not run."""
     FAILED = "failed"
     """The last attempt failed; the next run tries it again."""
     INTERRUPTED = "interrupted"
@@ -43,10 +43,14 @@ class State(StrEnum):
     """On a ring, so that nothing of it can be first."""
     RETIRED = "retired"
     """A view whose window has closed, or whose successor lives in its place."""
+    REBUILT = "rebuilt"
+    """A view that the plan takes down and brings up again."""
     ADDED = "added"
-    """Of a change, as the two below: there now, and not in the revision that it is compared with."""
+    """A view that the plan creates; of a change: there now, and not in the revision that it is compared with."""
     CHANGED = "changed"
+    """Of a change: there before and after, and not the same."""
     REMOVED = "removed"
+    """A view that the plan retires; of a change: there was, and is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,10 @@ WORDINGS: Final[Mapping[State, Wording]] = {
     State.DECLARED: Wording("○", "o", "info", "declared"),
     State.APPLIED: Wording("✓", "*", "good", "applied"),
     State.RETIRED: Wording("–", ".", "muted", "retired view"),  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
-    State.ADDED: Wording("+", "+", "good", "added"),
+    State.REBUILT: Wording("~", "~", "info", "rebuilt"),
+    State.ADDED: Wording("+", "+", "good", "new"),
     State.CHANGED: Wording("~", "~", "warning", "changed"),
-    State.REMOVED: Wording("-", "-", "error", "removed"),
+    State.REMOVED: Wording("-", "-", "error", "retired or removed"),
 }
 GRAVITY: Final = tuple(WORDINGS)
 """The states, the gravest first."""
@@ -95,7 +100,16 @@ class ViewChange(StrEnum):
     NEW = "new"
     REBUILT = "rebuild"
     RETIRED = "retire"
+    HANDED_OVER = "hand over"
+    """It retires, and its successor comes up in the same step."""
     PASSING = "new, then retired"
+
+    @property
+    def state(self) -> State:
+        """What a view is while the plan is looked at."""
+        if self is ViewChange.REBUILT:
+            return State.REBUILT
+        return State.ADDED if self is ViewChange.NEW else State.REMOVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,7 @@ class NodeState:
         when: it was applied, or last tried; None when never.
         recorded: the ledger has a row for it.
         fingerprint: of the code that it was last accepted with, by a run or by hand; empty when unknown.
-        replaced_by: of a view: the successor that lives in its place.
+        replaced_by: of a view: the successor that lives in its place, or that the plan hands it over to.
         before: of a view that the plan changes: the state until then.
         change: of a view: what the plan does to it.
         taken_down: of a view: places of the steps that take it down.
@@ -144,6 +158,12 @@ class NodeState:
     def now(self) -> State:
         """What it is before the plan runs: of a view, the state that its change hides."""
         return self.before if self.before is not None else self.state
+
+    @property
+    def at_rest(self) -> NodeState:
+        """The same where nothing is about to run: what would, and what waits, is only declared."""
+        state = State.DECLARED if self.now in {State.PENDING, State.BLOCKED} else self.now
+        return replace(self, state=state, before=None, place=0, waits_for=(), change=None, taken_down=(), brought_up=())
 
     @property
     def error(self) -> str:
@@ -323,10 +343,12 @@ def _views(
             taken_down=verbs.taken_down.get(name, ()),
             brought_up=verbs.brought_up.get(name, ()),
         )
+        if name in verbs.heirs:
+            known = replace(known, replaced_by=verbs.heirs[name])
         if name in down:
             known = replace(known, state=State.DOWN)
         elif known.change:
-            known = replace(known, state=State.PENDING, before=known.state)
+            known = replace(known, state=known.change.state, before=known.state)
         yield name, known
 
 
@@ -351,6 +373,7 @@ class _Verbs:
     def __init__(self, plan: Plan | None) -> None:
         self.taken_down: dict[str, tuple[int, ...]] = {}
         self.brought_up: dict[str, tuple[int, ...]] = {}
+        self.heirs: dict[str, str] = {}
         self._new: set[str] = set()
         self._retired: set[str] = set()
         for place, step in enumerate(plan.steps if plan else (), 1):
@@ -360,11 +383,12 @@ class _Verbs:
                 self.brought_up[name] = (*self.brought_up.get(name, ()), place)
             self._new.update(step.views.new)
             self._retired.update(step.views.retired)
+            self.heirs |= dict(step.views.handed_over)
 
     def change_of(self, name: str) -> ViewChange | None:
         """Return what the plan as a whole does to a view."""
         if name in self._new:
             return ViewChange.PASSING if name in self._retired else ViewChange.NEW
         if name in self._retired:
-            return ViewChange.RETIRED
+            return ViewChange.HANDED_OVER if name in self.heirs else ViewChange.RETIRED
         return ViewChange.REBUILT if name in self.taken_down or name in self.brought_up else None

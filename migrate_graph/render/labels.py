@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from textwrap import wrap
 from urllib.parse import quote
 
 from migrate_graph.core.graph import Node
 
 COLUMNS = 24
 """Widest line of a label."""
+
+_SENTENCE, _LINES = 32, 4
+"""Columns and lines of a sentence in a box."""
 
 _WORDS = re.compile(r"[^_/.@-]*[_/.@-]|[^_/.@-]+")
 _HUMPS = re.compile(r"[A-Z]+[^A-Z_]*_*|[^A-Z_]+_*|_+")
@@ -40,6 +44,12 @@ def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
     head = name[: tail.start()] if tail else name
     lines = _filled(_WORDS.findall(head))
     return (*lines, tail[0]) if tail else tuple(lines) or ("",)
+
+
+def told_in(sentence: str) -> tuple[str, ...]:
+    """Break a sentence into the few lines that a box has room for; what does not fit ends in `…`."""
+    lines = wrap(sentence, _SENTENCE, max_lines=_LINES, placeholder=" …", break_on_hyphens=False)
+    return tuple(lines)
 
 
 def columns(text: str) -> int:

@@ -10,7 +10,17 @@ from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import WORDINGS, State
 from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture
-from migrate_graph.render.style import EDGES, LIGHT, STATES, EdgeState, edge_colour, edge_width, glyph_of
+from migrate_graph.render.style import (
+    EDGES,
+    LIGHT,
+    STATES,
+    AccusedLook,
+    EdgeState,
+    accused_look,
+    edge_colour,
+    edge_width,
+    glyph_of,
+)
 
 _SVG = "{http://www.w3.org/2000/svg}"
 # Points: of the 9 pt letters of sub-line and legend.
@@ -60,6 +70,8 @@ def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:
     yield from (
         (_state_of(state), WORDINGS[state].legend) for state in State if state in states and state is not State.DECLARED
     )
+    looks = dict.fromkeys(look for node in picture.nodes if (look := accused_look(node.accused, node.state)))
+    yield from ((_frame_of(look), look.legend) for look in looks)
     edges = {edge.kind for edge in picture.edges}
     yield from ((_line_of(kind), EDGES[kind].legend) for kind in EdgeKind if kind in edges)
 
@@ -104,6 +116,15 @@ def _state_of(state: State) -> _Draw:
             {"x": "13", "y": "12.5", "font-size": "9", "text-anchor": "middle", "fill": style.light.text},
         )
         glyph.text = glyph_of(state)
+
+    return draw
+
+
+def _frame_of(look: AccusedLook) -> _Draw:
+    def draw(entry: ET.Element) -> None:
+        entry.set("class", look.name)
+        frame = {"fill": LIGHT.background, "stroke": look.light, "stroke-width": f"{look.width:g}"}
+        ET.SubElement(entry, f"{_SVG}polygon", {"points": "2,2 24,2 24,16 2,16", **frame})
 
     return draw
 

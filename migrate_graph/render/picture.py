@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.rules.rule import Finding, Severity
+from migrate_graph.core.rules.rule import Finding, Severity, quoted
 from migrate_graph.core.states import State, States
 from migrate_graph.render.style import EdgeState
 
@@ -78,6 +78,30 @@ class PictureInput:
         return tuple(each for each in self.findings if each.severity in {Severity.ERROR, Severity.WARNING})
 
     @cached_property
+    def accused(self) -> dict[Node, str]:
+        """What is grave, with the sentence of its first finding: an unknown name has none, who names it is accused."""
+        found: dict[Node, str] = {}
+        for finding in self.grave:
+            if finding.code not in _OF_RINGS:  # of a ring, each member says what it does itself
+                found.setdefault(finding.subject, finding.message)
+            for related in finding.related:
+                found.setdefault(related.subject, f"{quoted(related.subject.name)} {related.message}")
+        return found
+
+    @cached_property
+    def severities(self) -> dict[Node, str]:
+        """How grave the worst finding about each node is."""
+        found: dict[Node, str] = {}
+        for finding in self.grave:  # the worst first
+            for node in (finding.subject, *(related.subject for related in finding.related)):
+                found.setdefault(node, str(finding.severity))
+        return found
+
+    def at_rest(self) -> PictureInput:
+        """Return the same without a plan: what is wrong does not depend on what would run."""
+        return replace(self, plan=None, states={node: known.at_rest for node, known in self.states.items()})
+
+    @cached_property
     def codes(self) -> dict[Node, tuple[str, ...]]:
         """Codes of what is wrong with each node: it is the subject, or a member of a ring, or the unknown name itself."""
         found: dict[Node, dict[str, None]] = {}
@@ -130,7 +154,7 @@ class PictureOptions:
     limit: int = 100
 
 
-HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by", "error"})
+HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by"})
 """Words of `PictureNode.details` that tell of a run rather than of the declaration."""
 
 
@@ -145,6 +169,8 @@ class PictureNode:
         state: see `State`.
         label: the name in lines; joined they are the name.
         notes: what is said under the name.
+        sentence: what went wrong with it, or is wrong with it; empty for nothing.
+        accused: `error` or `warning` where the picture asks what is wrong, and this is; else empty.
         module: the file that declares it; empty when nothing does.
         source: `file:line`; empty when nothing declares it.
         description: first line of its docstring.
@@ -159,6 +185,8 @@ class PictureNode:
     state: State
     label: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    sentence: str = ""
+    accused: str = ""
     module: str = ""
     source: str = ""
     description: str = ""
@@ -175,7 +203,7 @@ class PictureNode:
     def tooltip(self) -> str:
         """Full name, what is known of it, place and docstring, one to a line."""
         lines = (self.name, ", ".join((self.kind, *self.notes)) if self.notes else f"{self.kind}, {self.state}")
-        return "\n".join(line for line in (*lines, self.source, self.description) if line)
+        return "\n".join(line for line in (*lines, self.sentence, self.source, self.description) if line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,11 @@ STATES: Final[dict[State, StateStyle]] = {
         width=1.8,
     ),
     State.ORPHAN: StateStyle(
-        Colours("#FFFFFF", "#1F2937", "#1F2937"),
-        Colours("#0D1117", "#E6EDF3", "#E6EDF3"),
+        Colours("#1F2937", "#000000", "#FFFFFF"),
+        Colours("#E6EDF3", "#FFFFFF", "#0D1117"),
         line="dotted",
-        width=1.8,
+        width=2.8,
+        bold=True,
     ),
     State.CYCLE: StateStyle(
         Colours("#FBE3F4", "#99147E", "#6B0B57"),
@@ -156,6 +157,9 @@ STATES: Final[dict[State, StateStyle]] = {
         Colours("#0D1117", "#6B7685", "#9AA4B2"),
         line="dashed",
         struck=True,
+    ),
+    State.REBUILT: StateStyle(
+        Colours("#E8F1FF", "#0B57D0", "#0A3A86"), Colours("#0E2444", "#6CA8FF", "#CFE3FF"), width=1.6
     ),
     State.ADDED: StateStyle(
         Colours("#DDF4E4", "#1A7F37", "#0B4F22"),
@@ -174,6 +178,36 @@ STATES: Final[dict[State, StateStyle]] = {
         struck=True,
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class AccusedLook:
+    """The border of an accused box whose state says nothing by itself.
+
+    Attributes:
+        name: of its class.
+        light: colour on a white page.
+        dark: colour on a dark page.
+        width: in points.
+        legend: what it means.
+    """
+
+    name: str
+    light: str
+    dark: str
+    width: float
+    legend: str
+
+
+ACCUSED: Final = {
+    "error": AccusedLook("accused", "#B3261E", "#FF8A7A", 3.0, "has an error"),
+    "warning": AccusedLook("warned", "#9A6700", "#E3A72F", 2.4, "has a warning"),
+}
+
+
+def accused_look(accused: str, state: State) -> AccusedLook | None:
+    """Return how an accused box is framed; None for one that is not accused, or whose state is loud already."""
+    return ACCUSED.get(accused) if state in {State.DECLARED, State.APPLIED, State.RETIRED} else None
 
 
 def glyph_of(state: State) -> str:
@@ -239,6 +273,7 @@ def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: I
             f".{state} polygon:not([fill=none]),.{state} path:not([fill=none]){{fill:{colours.fill}}}",
             f".{state} text{{fill:{colours.text}}}",
         ]
+    rules += [f".{look.name} polygon,.{look.name} path{{stroke:{look.dark}}}" for look in ACCUSED.values()]
     return f"@media (prefers-color-scheme:dark){{{''.join(rules)}}}"
 
 

@@ -130,6 +130,12 @@ class Assessment:
         errors = any(finding.severity is Severity.ERROR for finding in self.findings)
         return ExitCode.INVALID_GRAPH if errors else ExitCode.OK
 
+    @property
+    def errors_of_graph(self) -> int:
+        """How many errors there are that forbid to use the graph."""
+        grave = (each for each in self.findings if each.severity is Severity.ERROR)
+        return sum(not RULES[each.code].needs_history for each in grave)
+
     def refuse_errors(self, *, doing: str) -> None:
         """Raise when the graph must not be used.
 
@@ -142,11 +148,9 @@ class Assessment:
         Raises:
             InvalidGraph: the rules found errors in the graph.
         """
-        grave = [each for each in self.findings if each.severity is Severity.ERROR]
-        errors = sum(not RULES[each.code].needs_history for each in grave)
-        if errors:
+        if self.errors_of_graph:
             raise InvalidGraph(
-                f"{doing} refused: the graph has {counted(errors, 'error')}",
+                f"{doing} refused: the graph has {counted(self.errors_of_graph, 'error')}",
                 findings=self.findings,
                 hint="migrate check shows every finding, migrate graph -o graph.svg draws it",
             )

@@ -52,7 +52,7 @@ def test_no_text_is_too_foreign_for_a_stream(encoding: str) -> None:
         assert "\u202e" not in text
         assert "[red]x[/red]" in text, "no markup is interpreted"
     if encoding == "ascii":
-        assert out.getvalue().startswith(b"+ done -> a")
+        assert out.getvalue().startswith(b"* done -> a")
 
 
 def test_secrets_stay_inside() -> None:

@@ -356,3 +356,32 @@ def test_an_option_that_would_do_nothing_is_refused(modules, words: list[str]) -
     assert ran.code == 2
     assert "hint:" in ran.err
     assert not (modules.path / "graph.svg").exists()
+
+
+def test_a_refused_plan_is_drawn_and_reported_all_the_same(broken) -> None:
+    old = broken.write("plan.svg", "<svg/>")
+    ran = broken("plan", "--graph", "plan.svg")
+    assert ran.code == 3
+    assert "MG102" in old.read_text(), "an old picture never stays behind as if it were the new one"
+    report = broken("plan", "--format", "markdown")
+    assert report.code == 3
+    assert "flowchart" in report.out
+    assert "requires 'crate" in report.out
+    assert "plan refused" in report.err
+    assert "pending" not in report.out
+    assert broken("plan", "--format", "markdown", "-o", "plan.md").code == 3
+    assert "MG102" in (broken.path / "plan.md").read_text()
+    assert broken("plan", "--json").json["kind"] == "error"
+
+
+def test_a_plan_ends_with_how_much_runs_and_what_becomes_of_views(shop) -> None:
+    lines = shop("plan").out.splitlines()
+    assert lines[-2:] == ["3 to run · 1 view new", "blocked: nothing   ·   findings: none"]
+    shop("apply", "--to", "create_invoice_20260301_002")
+    assert shop("plan").out.splitlines()[-2] == "1 to run · 1 view rebuilt"
+    picture = json.loads(shop("plan", "--format", "json").out)
+    assert picture["kind"] == "plan"
+    nodes = picture_of(shop, "plan", "--graph", "plan.json")
+    assert nodes["view Totals"]["notes"] == ["view · rebuild", "↓#1 ↑#1"]
+    assert nodes["view Totals"]["state"] == "rebuilt"
+    assert nodes["migration widen_total_20260302_001"]["notes"] == ["#1 pending", "views ~1"]

@@ -153,7 +153,7 @@ def test_every_command_is_tried_or_writes() -> None:
         ("mark a --installed --pending", "--installed does nothing beside --pending"),
         ("resolve a --applied --retry", "--applied does nothing beside --retry"),
         ("graph --hops 1", "--hops does nothing without --focus"),
-        ("graph --group module --focus nosuch", "--group module does nothing beside --focus"),
+        ("graph --group module --all", "--group module does nothing beside --all"),
         ("graph --renderer embedded -o g.dot", "--renderer does nothing without a picture that is laid out"),
         ("plan --link-template https://x/{file}", "--link-template does nothing without a picture with links"),
     ],

@@ -35,7 +35,8 @@ def journal(
 def test_every_state_has_words_of_its_own() -> None:
     assert set(WORDINGS) == set(GRAVITY) == set(State)
     for word in ("glyph", "ascii"):
-        signs = [getattr(each, word) for each in WORDINGS.values()]
+        # What a plan rebuilds and what a change changes are never in one picture.
+        signs = [getattr(each, word) for state, each in WORDINGS.items() if state is not State.CHANGED]
         assert len(set(signs)) == len(signs), f"one {word} for two states"
     assert all(each.ascii.isascii() and len(each.ascii) == len(each.glyph) == 1 for each in WORDINGS.values())
 

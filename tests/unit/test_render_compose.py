@@ -1,18 +1,20 @@
 """What a picture shows and says, before any format: states, words, folding, limits."""
 
+import re
 from typing import Any
 
 import pytest
 from drawing import drawn, graph_of, history_of
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
-from migrate_graph.core.history import History
+from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.core.states import State
 from migrate_graph.errors import UsageError
+from migrate_graph.render import render
 from migrate_graph.render.compose.graph import check_link_template
-from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, NEWEST
+from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, HOP_UP_TO, NEWEST
 from migrate_graph.render.picture import Grouping, Picture, PictureNode, PictureOptions
 from migrate_graph.render.style import EdgeState
 
@@ -54,7 +56,8 @@ def test_states_of_a_plan() -> None:
     assert found["a"] is found["b"] is State.APPLIED
     assert found["c"] is State.FAILED
     assert found["d"] is State.PENDING
-    assert found["Orders_V1"] is State.PENDING
+    assert found["Orders_V1"] is State.REMOVED
+    assert found["Orders_V2"] is State.ADDED
     assert found["Old"] is State.RETIRED
 
 
@@ -63,7 +66,9 @@ def test_the_words_under_a_name() -> None:
     assert node_of(picture, "c").notes[0] == "FAILED, again as #1"
     assert node_of(picture, "d").notes[0] == "#2 pending"
     assert node_of(picture, "a").notes == ()
-    assert node_of(picture, "Orders_V1").notes[0].startswith("view · retire")
+    assert node_of(picture, "Orders_V1").notes[0].startswith("view · hand over")
+    assert node_of(picture, "Orders_V1").notes[1] == "↓#2"
+    assert node_of(picture, "Orders_V2").notes[1] == "↑#2"
     assert node_of(picture, "Orders_V2").notes[0].startswith("view · new")
     assert node_of(picture, "Old").notes[0].startswith("view · retired")
 
@@ -288,3 +293,76 @@ def test_a_chain_and_a_ring_keep_the_way_of_their_question() -> None:
             "plan", graph_of(" < ".join(f"m{step}" for step in range(size))), history_of(), limit=0
         ).left_to_right
     assert picture_of("check", graph_of("a < b < c < a")).left_to_right
+
+
+# What is wrong ----------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_history_nothing_is_pending_or_has_a_place() -> None:
+    picture = picture_of("check", graph_of("(nope) < a < b < c < d", "x < y"))
+    assert {node.name: str(node.state) for node in picture.nodes} == {
+        "a": "declared",
+        "b": "declared",
+        "nope": "orphan",
+    }
+    assert not any("pending" in note or "#" in note for node in picture.nodes for note in node.notes)
+    assert node_of(picture, "a").accused == "error"
+    assert node_of(picture, "a").sentence == "requires 'nope', which nothing declares"
+    assert not node_of(picture, "b").accused
+    assert "3 of 7 shown: what is wrong and one step around it" in picture.subtitle
+
+
+def test_with_a_history_too_what_would_run_is_not_what_is_wrong() -> None:
+    picture = picture_of("check", graph_of("(nope) < a", "b < c"), history_of("b x"))
+    assert {node.name: str(node.state) for node in picture.nodes} == {"a": "declared", "nope": "orphan", "x": "orphan"}
+    assert [node.place for node in picture.nodes] == [0, 0, 0]
+
+
+def test_a_ring_in_a_large_graph_is_all_that_is_drawn() -> None:
+    lines = [f"m{number:04d} < m{number + 1:04d}" for number in range(1384)]
+    picture = picture_of("check", graph_of(*lines, "m0503 < m0500"))
+    assert {node.name for node in picture.nodes} == {f"m{number:04d}" for number in range(499, 505)}
+    ring = [node for node in picture.nodes if node.state is State.CYCLE]
+    assert [node.sentence for node in ring] == [f"requires 'm{number:04d}'" for number in (503, 500, 501, 502)]
+
+
+def test_an_accused_hub_does_not_bring_all_its_neighbours() -> None:
+    picture = picture_of("check", graph_of(*(f"(nope) < hub < leaf{number}" for number in range(100))))
+    assert len(picture.nodes) == 2 + HOP_UP_TO
+
+
+def test_too_many_accused_are_counted() -> None:
+    picture = picture_of("check", graph_of(*(f"(nope{number}) < m{number}" for number in range(400))), limit=50)
+    assert len([node for node in picture.nodes if node.accused]) == 50
+    assert "first 50 of 400 accused" in picture.subtitle
+
+
+@pytest.mark.parametrize("name", ["dot", "svg", "mermaid", "markdown", "text", "json", "html", "graphml"])
+def test_a_failed_box_tells_its_error_in_every_format(name: str) -> None:
+    attempt = Attempt(1, "a", "run", AttemptState.FAILED, error='relation "customer" does not exist')
+    history = History(records={"a": Record("a", installed=False)}, attempts=(attempt,))
+    graph = graph_of("a < b")
+    text = render(drawn("plan", graph, build_plan(graph, history), history), name).decode()
+    words = re.sub(r"&quot;|#quot;|&#34;|\\\\?\"", '"', re.sub(r"<br/>|\\\\l|</text>|<[^>]*>|\\l", " ", text))
+    assert 'relation "customer" does not' in " ".join(words.split())
+
+
+def test_siblings_stand_in_the_order_of_the_run() -> None:
+    """Left to right from the top, and top to bottom from the left; so do parts that do not hang together."""
+    for question in ("plan", "graph"):
+        graph = graph_of("root < a", "root < b", "root < c", "second < third")
+        plan = build_plan(graph, history_of()) if question == "plan" else None
+        picture = drawn(question, graph, plan, history_of() if plan else None)
+        places = middles(render(picture, "svg").decode())
+        axis = 1 if picture.left_to_right else 0
+        order = sorted(("m.a", "m.b", "m.c"), key=lambda key: places[key][axis])
+        assert order == ["m.a", "m.b", "m.c"], question
+        assert places["m.third"][axis] > places["m.c"][axis], question
+
+
+def middles(svg: str) -> dict[str, tuple[float, float]]:
+    found = {}
+    for key, points in re.findall(r'<g id="(m\.\w+)".*?<polygon[^>]*points="([^"]*)"', svg, re.DOTALL):
+        corners = [tuple(map(float, point.split(","))) for point in points.split()]
+        found[key] = tuple(sum(each) / len(corners) for each in zip(*corners, strict=True))
+    return found

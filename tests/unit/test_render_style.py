@@ -105,7 +105,8 @@ def test_states_differ_without_any_colour() -> None:
             "double": style.double,
         }
 
-    for one, other in combinations(State, 2):
+    pairs = [pair for pair in combinations(State, 2) if set(pair) != {State.REBUILT, State.CHANGED}]
+    for one, other in pairs:  # those two are never in one picture
         differing = [cue for cue, value in cues(one).items() if cues(other)[cue] != value]
         assert "glyph" in differing, (one, other)
         assert len(differing) >= 2 or {one, other} == {State.DECLARED, State.APPLIED}, (one, other)

@@ -35,8 +35,7 @@ from migrate_graph.render import FORMATS
     "migrate graph --group module -o overview.png",
     together=(
         Together("--hops", needs=("--focus",)),
-        Together("--focus", excludes=("--select", "--exclude")),
-        Together("--group=module", excludes=("--focus", "--select", "--exclude", "--all")),
+        Together("--group=module", excludes=("--all",)),
         Together("--all", excludes=("--focus", "--select", "--exclude")),
         Together("--ascii", excludes=(NO_LANES,)),
         Together("--renderer", needs=(LAID_OUT,)),
@@ -76,12 +75,6 @@ def graph(
     require_format(chosen or "text", {"text"}, output if chosen is None else None, output)
     if not history and any("state:" in each for each in (*select, *exclude)):
         raise UsageError("without a database nothing has a state", hint="add --history")
-    if all_nodes and (focus or select or exclude):
-        raise UsageError("--all shows everything, and --focus, --select and --exclude a part", hint="give one of them")
-    if hops is not None and not focus:
-        raise UsageError("--hops says how far from --focus, and there is no --focus", hint="add --focus NAME")
-    if ascii_only and (output is not None or chosen != "text"):
-        raise UsageError("--ascii is for lanes in the terminal", hint="leave -o and --format out, or --ascii")
     session.overrides["link_template"] = link_template
     project = session.project(path)
     found = assess(project, session.asked_history(project) if history else None)

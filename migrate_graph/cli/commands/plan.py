@@ -90,9 +90,12 @@ def plan(
     selection = Selection(to, tuple(select), tuple(exclude))
     reading = session.reading(project, offline=offline)
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
-    drawn = Drawing(question="plan", renderer=renderer, everything=all_nodes)
+    # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
+    drawn = Drawing(question="check" if planned.errors_of_graph else "plan", renderer=renderer, everything=all_nodes)
     if graph is not None:
-        drawn.write(session, planned, graph)  # what is refused is drawn as well: the picture shows why
+        drawn.write(session, planned, graph)
+    if planned.errors_of_graph and chosen not in {"text", "json"}:
+        drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
     code = exit_code_of(planned, asks=check)
     _show_plan(session, planned, chosen, output=output, drawn=drawn, code=code)
@@ -138,6 +141,7 @@ def plan_text(planned: Assessment, paint: Paint, width: int | None = None) -> It
         yield from _view_lines(step, paint, width)
     if plan.steps:
         yield ""
+        yield plan.summary
     yield from _plan_remarks(plan, paint)
     yield _plan_verdict(plan, planned.findings)
 

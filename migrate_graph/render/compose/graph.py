@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
-from migrate_graph.core.states import State
+from migrate_graph.core.rules.rule import Severity, quoted
+from migrate_graph.core.states import NodeState, State
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, is_ring, links
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, asked_for, choose, touches_shown
-from migrate_graph.render.compose.notes import Details, notes_of
+from migrate_graph.render.compose.notes import Details, notes_of, notes_of_step
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
 from migrate_graph.render.layout.folding import runs_left_to_right
@@ -53,8 +54,10 @@ def build_picture(question: Question | str, given: PictureInput, options: Pictur
     if options.grouping is Grouping.MODULE:
         return overview(given, options, asked_for(given, options))
     question = Question(question)
+    if question is Question.CHECK:
+        given = given.at_rest()
     shown = choose(question, given, options)
-    composer = _Composer(given, options, Details(given))
+    composer = _Composer(question, given, options, Details(given))
     picture = composer.compose(question, shown)
     if shown.whole:
         return picture
@@ -78,6 +81,7 @@ def check_link_template(template: str) -> None:
 class _Composer:
     """Turns nodes and edges of the graph into those of a picture."""
 
+    question: Question
     given: PictureInput
     options: PictureOptions
     details: Details
@@ -134,15 +138,25 @@ class _Composer:
     def _node(self, node: Node, earlier: int) -> PictureNode:
         known = self.given.states[node]
         notes = notes_of(node, known, self.given.codes.get(node, ()))
+        step = self.given.plan.step_of(node.name) if self.given.plan and node.kind is NodeKind.MIGRATION else None
+        if step and self.question is Question.PLAN:
+            notes = (*notes, *notes_of_step(step))
         return box(
             node,
             self.given.declared(node),
             state=known.state,
             notes=(*notes, f"… {earlier} earlier") if earlier else notes,
+            sentence=self._sentence(node, known),
+            accused=self.given.severities.get(node, "") if self.question is Question.CHECK else "",
             place=known.place,
             details=self.details.of(node),
             link_template=self.options.link_template,
         )
+
+    def _sentence(self, node: Node, known: NodeState) -> str:
+        """Return the error of the last attempt, or where the question is what is wrong, what a finding says."""
+        accused = self.given.accused.get(node, "") if self.question is Question.CHECK else ""
+        return known.error or accused.removeprefix(f"{quoted(node.name)} ").removeprefix(f"view {quoted(node.name)} ")
 
     def _edges(self, shown: AbstractSet[Node]) -> Iterator[Edge]:
         """Yield every edge between drawn nodes."""
@@ -172,9 +186,21 @@ class _Composer:
         text = counted(len(self.given.graph.migrations), "migration") + (f" ({', '.join(told)})" if told else "")
         text += f", {counted(len(self.given.graph.views), 'view')}" if self.given.graph.views else ""
         text += f", {unknown} not in the code" if unknown else ""
+        if self.question is Question.PLAN and self.given.plan and self.given.plan.steps:
+            text += f" · {self.given.plan.summary}"
+        if self.question is Question.CHECK:
+            text += f" · {_told_findings(self.given)}"
         if shown.whole:
             return text
-        return f"{text} · {len(shown.nodes)} of {len(self.given.states)} shown: {one_line(shown.how)} (--all shows everything)"
+        if self.question is Question.CHECK:
+            return f"{text} · {len(shown.nodes):,} of {len(self.given.states):,} shown: {one_line(shown.how)}"
+        return f"{text} · {len(shown.nodes):,} of {len(self.given.states):,} shown: {one_line(shown.how)} (--all shows everything)"
+
+
+def _told_findings(given: PictureInput) -> str:
+    counts = Counter(finding.severity for finding in given.findings)
+    nouns = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "remark"}
+    return ", ".join(counted(counts[each], noun) for each, noun in nouns.items() if counts[each]) or "nothing wrong"
 
 
 def _clusters(nodes: Sequence[PictureNode]) -> tuple[Cluster, ...]:

@@ -14,6 +14,7 @@ from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.states import STUCK, State
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.render.compose.boxes import is_implied
 from migrate_graph.render.picture import PictureInput, PictureOptions, Question
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ EVERYTHING_UP_TO = 60
 """Nodes that a reader can still take in at once; more are cut to what matters."""
 NEWEST = 40
 """Migrations that stand for a graph that is too large to be drawn as a whole."""
+HOP_UP_TO = 8
+"""Neighbours of one accused node that are drawn, on each side."""
 PLAN_UP_TO = 150
 """Changing migrations that a plan picture shows without cutting to `PictureOptions.limit`."""
 
@@ -54,7 +57,7 @@ def choose(question: Question, given: PictureInput, options: PictureOptions) -> 
         return asked
     if options.everything or (question is Question.GRAPH and len(everything) <= EVERYTHING_UP_TO):
         return Shown(everything, whole=True)
-    changing = _Changes(question, given, options).choose()
+    changing = _wrong(given, options) if question is Question.CHECK else _Changes(given, options).choose()
     if changing.nodes:
         return changing if changing.nodes != everything else Shown(everything, whole=True)
     if len(everything) <= EVERYTHING_UP_TO:
@@ -98,41 +101,57 @@ def touches_shown(given: PictureInput, question: Question, *, count: int) -> Abs
     return frozenset(name for name in names if not given.states[Node(NodeKind.MIGRATION, name)].applied)
 
 
+def _wrong(given: PictureInput, options: PictureOptions) -> Shown:
+    """Return what is accused, and one step around it."""
+    accused = [node for node in given.accused if node in given.states]
+    told = accused[: options.limit] if options.limit and len(accused) > PLAN_UP_TO else accused
+    kept = set(told)
+    for neighbours in _neighbours(given):
+        for node in told:
+            kept.update(neighbours.get(node, ())[:HOP_UP_TO])
+    how = "what is wrong and one step around it"
+    return Shown(frozenset(kept), how if len(told) == len(accused) else f"first {len(told)} of {len(accused)} accused")
+
+
+def _neighbours(given: PictureInput) -> tuple[dict[Node, list[Node]], dict[Node, list[Node]]]:
+    """Return what stands before and behind each node: what nothing declares first, then as it runs."""
+    places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(given.order, 1)}
+    before: dict[Node, list[Node]] = {}
+    behind: dict[Node, list[Node]] = {}
+    for edge in given.graph.edges():
+        if not is_implied(edge, given.graph):
+            before.setdefault(edge.after, []).append(edge.before)
+            behind.setdefault(edge.before, []).append(edge.after)
+    for found in (*before.values(), *behind.values()):
+        found.sort(key=lambda node: (given.declared(node) is not None, places.get(node, 0), node))
+    return before, behind
+
+
+def _naming(unknown: AbstractSet[Node], given: PictureInput) -> set[Node]:
+    """Return what names these: an unknown name explains nothing without the one that needs it."""
+    pairs = ((edge.before, edge.after) for edge in given.graph.edges())
+    return {node for pair in pairs if not unknown.isdisjoint(pair) for node in pair}
+
+
 class _Changes:
     """The nodes that change or are in trouble, with what explains each of them."""
 
-    def __init__(self, question: Question, given: PictureInput, options: PictureOptions) -> None:
-        self.question = question
+    def __init__(self, given: PictureInput, options: PictureOptions) -> None:
         self.given = given
         self.limit = options.limit
-        self.checked = self._accused() if question is Question.CHECK else frozenset()
         self.steps = self._first_steps() if given.plan else ()
 
     def choose(self) -> Shown:
         running = {Node(NodeKind.MIGRATION, step.migration.name) for step in self.steps}
-        kept = running | self._troubled() | self.checked | self._out_of_order()
+        kept = running | self._troubled() | self._out_of_order()
         kept |= self._requirements_of({node for node in kept if node.kind is NodeKind.MIGRATION})
         views = self._views_of_steps() | {node for node in kept if node.kind is NodeKind.VIEW}
         kept |= views | self._explained(views)
-        kept |= self._naming({node for node in kept if self.given.declared(node) is None})
+        kept |= _naming({node for node in kept if self.given.declared(node) is None}, self.given)
         kept &= self.given.states.keys()
         planned = len(self.given.plan.steps) if self.given.plan else 0
         how = f"first {len(self.steps)} of {planned} to run" if len(self.steps) < planned else ""
-        wrong = "what is wrong and what it follows" if self.question is Question.CHECK else ""
-        return Shown(frozenset(kept), how or wrong or "what changes and what it follows")
-
-    def _accused(self) -> frozenset[Node]:
-        """Return what findings are about, with their other places."""
-        return frozenset(
-            node
-            for finding in self.given.grave
-            for node in (finding.subject, *(related.subject for related in finding.related))
-        )
-
-    def _naming(self, unknown: AbstractSet[Node]) -> set[Node]:
-        """Return what names these: an unknown name explains nothing without the one that needs it."""
-        pairs = ((edge.before, edge.after) for edge in self.given.graph.edges())
-        return {node for pair in pairs if not unknown.isdisjoint(pair) for node in pair}
+        return Shown(frozenset(kept), how or "what changes and what it follows")
 
     def _first_steps(self) -> tuple[Step, ...]:
         assert self.given.plan is not None  # noqa: S101 - only asked with a plan

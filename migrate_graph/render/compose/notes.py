@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Migration, TransactionMode, View
-from migrate_graph.core.states import NodeState, State
+from migrate_graph.core.states import NodeState, State, ViewChange
 from migrate_graph.redaction import one_line
 from migrate_graph.render.labels import COLUMNS
 from migrate_graph.render.picture import PictureInput
 
+if TYPE_CHECKING:
+    from migrate_graph.core.plan import Step
+
+_PLACES_TOLD = 3
 _SHOUTED = {State.CYCLE: "CYCLE", State.FAILED: "FAILED"}
 _QUIET = frozenset({State.DECLARED, State.APPLIED})
 
@@ -39,8 +44,31 @@ def _words(known: NodeState) -> tuple[str, ...]:
 
 
 def _words_of_view(known: NodeState) -> tuple[str, ...]:
-    word = str(known.change) if known.change and known.state is State.PENDING else _state_of_view(known)
+    if known.change and known.state is known.change.state:
+        return (f"view · {known.change}", *_steps_of_view(known))
+    word = _state_of_view(known)
     return (f"view · {word}",) if word else ("view",)
+
+
+def _steps_of_view(known: NodeState) -> Iterator[str]:
+    """Yield which steps take it down and bring it up: `↓#2 ↑#2`; of many, the first and the last."""
+    parts = (_places("↓", known.taken_down), _places("↑", known.brought_up))
+    line = " ".join(part for part in parts if part)
+    if line:
+        yield line
+
+
+def _places(arrow: str, places: Sequence[int]) -> str:
+    if len(places) > _PLACES_TOLD:
+        return f"{arrow}#{places[0]}…#{places[-1]}"
+    return f"{arrow}{','.join(f'#{place}' for place in places)}" if places else ""
+
+
+def notes_of_step(step: Step) -> tuple[str, ...]:
+    """Return what a step does to views, in a few signs: `views +1 ~2 -1`."""
+    counts = (("+", step.views.new), ("~", step.views.rebuilt), ("-", step.views.retired))
+    signs = " ".join(f"{sign}{len(names)}" for sign, names in counts if names)
+    return (f"views {signs}",) if signs else ()
 
 
 def _state_of_view(known: NodeState) -> str:
@@ -100,4 +128,5 @@ def _of_view(view: View, known: NodeState) -> Iterator[tuple[str, str]]:
     yield "since", view.since or ""
     yield "until", view.until or ""
     yield "replaces", view.replaces or ""
-    yield "replaced by", known.replaced_by or ""
+    handed_over = known.change is ViewChange.HANDED_OVER
+    yield "hands over to" if handed_over else "replaced by", known.replaced_by or ""

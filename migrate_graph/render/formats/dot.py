@@ -6,10 +6,22 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from migrate_graph.render.labels import columns
+import networkx as nx
+
+from migrate_graph.render.labels import columns, told_in
 from migrate_graph.render.layout.folding import bands
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import EDGES, LIGHT, STATES, TIMES, EdgeState, edge_colour, edge_width, glyph_of
+from migrate_graph.render.style import (
+    EDGES,
+    LIGHT,
+    STATES,
+    TIMES,
+    EdgeState,
+    accused_look,
+    edge_colour,
+    edge_width,
+    glyph_of,
+)
 
 if TYPE_CHECKING:
     import graphviz
@@ -37,14 +49,14 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
     )
     framed = {key: cluster.label for cluster in picture.clusters for key in cluster.keys}
     nodes = {node.key: node for node in picture.nodes}
-    # Left to right, Graphviz sets what comes first at the bottom; people read from the top.
+    # Left to right, Graphviz sets the part that comes first at the bottom, siblings from the top; people read from the top.
     turned = picture.left_to_right
     for number, cluster in enumerate(reversed(picture.clusters) if turned else picture.clusters):
         with digraph.subgraph(name=f"cluster_{number}") as frame:
             _frame(frame, cluster.label)
-            for key in reversed(cluster.keys) if turned else cluster.keys:
+            for key in cluster.keys:
                 _add_node(frame, nodes[key])
-    for node in reversed(picture.nodes) if turned else picture.nodes:
+    for node in _lowest_part_first(picture) if turned else picture.nodes:
         if node.key not in framed:
             _add_node(digraph, node)
     folded = bands(picture)
@@ -55,12 +67,23 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
     return str(digraph.source)
 
 
+def _lowest_part_first(picture: Picture) -> list[PictureNode]:
+    """Return the nodes so that the parts of a picture that hang together come last to first, each in its own order."""
+    arrows: nx.DiGraph[str] = nx.DiGraph()
+    arrows.add_nodes_from(node.key for node in picture.nodes)
+    arrows.add_edges_from((edge.before, edge.after) for edge in picture.edges)
+    parts = {key: number for number, part in enumerate(nx.weakly_connected_components(arrows)) for key in part}
+    loose = {key for key in arrows if not arrows.degree(key)}  # these are stacked, and stand as one
+    return sorted(picture.nodes, key=lambda node: 1 if node.key in loose else -parts[node.key])
+
+
 def text_of(node: PictureNode) -> tuple[str, ...]:
     """Return the lines inside a node: glyph and name, then the notes, aligned."""
     glyph = glyph_of(node.state)
+    rest = (*node.label[1:], *node.notes, *told_in(node.sentence))
     if not glyph:
-        return (*node.label, *node.notes)
-    return (f"{glyph} {node.label[0]}", *(f"  {line}" for line in (*node.label[1:], *node.notes)))
+        return (node.label[0], *rest)
+    return (f"{glyph} {node.label[0]}", *(f"  {line}" for line in rest))
 
 
 def edge_id(edge: PictureEdge) -> str:
@@ -109,20 +132,21 @@ def _frame(frame: graphviz.Digraph, label: str) -> None:
 
 def _add_node(digraph: graphviz.Digraph, node: PictureNode) -> None:
     style = STATES[node.state]
+    look = accused_look(node.accused, node.state)
     lines = text_of(node)
     width, height = _size(lines, octagon=node.kind == "view")
     attributes = {
         "id": node.key,
-        "class": f"{node.kind} {node.state}",
+        "class": f"{node.kind} {node.state}{f' {look.name}' if look else ''}",
         "label": "".join(f"{_text(line)}\\l" for line in lines),
         "shape": _SHAPES.get(node.kind, "box"),
         "width": f"{width / 72:.3f}",
         "height": f"{height / 72:.3f}",
         "style": "filled" if style.line == "solid" else f"filled,{style.line}",
         "fillcolor": style.light.fill,
-        "color": style.light.stroke,
+        "color": look.light if look else style.light.stroke,
         "fontcolor": style.light.text,
-        "penwidth": f"{style.width:g}",
+        "penwidth": f"{look.width if look else style.width:g}",
         "tooltip": _text(node.tooltip),
     }
     if style.double:

@@ -19,7 +19,7 @@ WIDEST = 12
 _LEAST_NOTE = 26
 """Columns of a note that stand behind a name also where the name alone fills the line: it may say FAILED."""
 
-_ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└" + TIMES, "|-++|..''.->`x")
+_ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└↑↓" + TIMES, "|-++|..''.->`^vx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
     notes = [note.removeprefix(f"#{node.place} ") for note in node.notes]
     if backwards[node.key]:
         notes.append(f"also after {', '.join(backwards[node.key])} below")
-    return "; ".join((*notes, *node.happenings))
+    return "; ".join(filter(None, (*notes, *node.happenings, node.sentence)))
 
 
 def _backwards(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:

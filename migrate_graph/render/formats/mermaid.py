@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import State
+from migrate_graph.render.labels import told_in
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
-from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, glyph_of
+from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, accused_look, glyph_of
 
 # Mermaid refuses 50,000 characters and 500 edges, and no diagram can raise that; above 120 nodes nobody reads it.
 MOST_NODES, MOST_EDGES, MOST_CHARACTERS = 120, 400, 45_000
@@ -75,6 +76,8 @@ def _flowchart(picture: Picture) -> str:
     lines += [_box(ids[node.key], node) for node in picture.nodes]
     lines += [f"  {ids[edge.before]} {_arrow(edge)} {ids[edge.after]}" for edge in picture.edges]
     lines += [_class(state) for state in State if any(node.state is state for node in picture.nodes)]
+    looks = dict.fromkeys(look for node in picture.nodes if (look := accused_look(node.accused, node.state)))
+    lines += [f"  classDef {look.name} fill:{LIGHT.background},stroke:{look.light},stroke-width:3px" for look in looks]
     rings = [str(number) for number, edge in enumerate(picture.edges) if edge.state is EdgeState.CYCLE]
     if rings:
         lines.append(f"  linkStyle {','.join(rings)} stroke:{LIGHT.cycle_edge},stroke-width:3px")
@@ -84,8 +87,9 @@ def _flowchart(picture: Picture) -> str:
 def _box(name: str, node: PictureNode) -> str:
     left, right = _SHAPES.get(node.kind, ('["', '"]'))
     words = [glyph_of(node.state)] if node.state in {State.APPLIED, State.RETIRED} else []
-    label = "<br/>".join(_quoted(line) for line in (*node.label, *node.notes, *words))
-    return f"  {name}{left}{label}{right}:::{node.state}"
+    label = "<br/>".join(_quoted(line) for line in (*node.label, *node.notes, *told_in(node.sentence), *words))
+    look = accused_look(node.accused, node.state)
+    return f"  {name}{left}{label}{right}:::{look.name if look else node.state}"
 
 
 def _arrow(edge: PictureEdge) -> str:
@@ -124,7 +128,13 @@ def _table(picture: Picture, room: int) -> list[str]:
         )
         line = (
             "| "
-            + " | ".join((*map(_cell, cells), _markdown(node.source), _markdown("; ".join(node.happenings))))
+            + " | ".join(
+                (
+                    *map(_cell, cells),
+                    _markdown(node.source),
+                    _markdown("; ".join(filter(None, (*node.happenings, node.sentence)))),
+                )
+            )
             + " |"
         )
         left -= len(line) + 1

@@ -72,6 +72,8 @@ def _node(node: PictureNode, *, drawn: bool) -> dict[str, Any]:
         "kind": node.kind,
         "state": str(node.state),
         "notes": list(node.notes),
+        "sentence": node.sentence,
+        "accused": node.accused,
         "place": node.place,
         "module": node.module,
         "source": node.source,
