@@ -824,3 +824,22 @@ def test_a_rule_is_one_function_of_one_argument() -> None:
 def test_a_file_without_migrations_is_wrong_where_the_database_remembers_some() -> None:
     (finding,) = judged("MG109", graph_of(), history_of("a b", failed="c"))
     assert finding.message == "no migration is declared, and the database remembers 3"
+
+
+def test_a_wrong_requirement_has_no_false_consequences() -> None:
+    """What hangs on a misspelt name has no place in the order: nothing else is said of it before the name is right."""
+    views = {
+        "V": {"since": "create", "until": "drop"},
+        "W": {"since": "drop", "until": "create"},
+        "Same": {"since": "drop", "until": "drop"},
+    }
+    touches = {name: {"touches": ["V"]} for name in ("create", "widen", "drop")}
+    right = graph_of("create < widen < drop", views={"V": views["V"]}, migrations=touches)
+    assert [each.code for each in check(right)] == []
+    wrong = graph_of("create", "(craete) < widen < drop", views=views, migrations=touches)
+    found = {(each.code, each.subject.name) for each in check(wrong)}
+    assert ("MG102", "widen") in found
+    assert ("MG205", "Same") in found, "that has nothing to do with the order"
+    assert not found & {("MG209", "V"), ("MG209", "W"), ("MG205", "W"), ("MG205", "V")}
+    loose = graph_of("create", "widen < drop", views={"V": views["V"]}, migrations=touches)
+    assert {each.code for each in check(loose)} == {"MG209"}, "without a wrong name the order really is missing"

@@ -282,6 +282,13 @@ class Context:
         return isinstance(subject, View) and subject.name not in self.affected
 
     @cached_property
+    def misplaced(self) -> frozenset[str]:
+        """Migrations that require, directly or not, a name that nothing declares: their place in the order means nothing yet."""
+        requires = self.graph.requires
+        unknown = [name for name in requires if name not in self.graph.migrations]
+        return frozenset(name for layer in nx.bfs_layers(requires, unknown) for name in layer)
+
+    @cached_property
     def comparison(self) -> Comparison:
         """What changed since the base."""
         from migrate_graph.core.comparison import compare

@@ -219,6 +219,8 @@ def empty_window(context: Context) -> Iterator[Hit]:
     for view in context.timeline.sound_views.values():
         if view.since is None or view.until is None or places[view.until] > places[view.since]:
             continue
+        if view.since != view.until and not context.misplaced.isdisjoint({view.since, view.until}):
+            continue  # what a wrong `requires` puts out of order is told there
         how = "is also" if view.since == view.until else f"runs before {quoted(view.since)},"
         message = f"view {quoted(view.name)} lives until {quoted(view.until)}, which {how} its `since`"
         yield Hit(view, message, f"name a migration for `until` that requires {quoted(view.since)}")
@@ -505,13 +507,14 @@ def unordered_window(context: Context) -> Iterator[Hit]:
     graph = context.graph
     places = context.timeline.places
     for view in context.timeline.sound_views.values():
-        touching = [name for name in graph.touched_by(view.name) if name not in graph.unsortable]
+        nowhere = graph.unsortable | context.misplaced  # what is wrong with these is told elsewhere
+        touching = [name for name in graph.touched_by(view.name) if name not in nowhere]
         # Where `until` runs before `since`, that is MG205.
         ends = [view.until] if view.until and view.since and places[view.until] > places[view.since] else []
         for kind, bound, others in (("since", view.since, ends), ("until", view.until, [])):
-            if bound is None:
+            if bound is None or bound in nowhere:
                 continue
-            loose = [name for name in (*others, *touching) if _unordered(graph, bound, name)]
+            loose = [name for name in (*others, *touching) if name not in nowhere and _unordered(graph, bound, name)]
             if loose:
                 first, second = sorted((bound, loose[0]), key=places.__getitem__)
                 related = tuple(
