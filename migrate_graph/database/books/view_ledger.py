@@ -14,6 +14,8 @@ from migrate_graph.core.history import StoredView
 from migrate_graph.database.books.ledger import Execute, Rows
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.relation import Relation
+from migrate_graph.errors import DatabaseRefused
+from migrate_graph.messages import first_line
 
 _TOGETHER = 150
 """Rows of one statement; old versions of SQLite take 999 parameters."""
@@ -99,10 +101,18 @@ class ViewLedger:
                 return {}
             statement += f" WHERE {self._named(len(wanted))}"
         elif down:
-            equals = "OPERATOR(pg_catalog.=)" if self._dialect.folds_case else "="
-            statement += f" WHERE state {equals} '{ViewState.DOWN}'"
+            statement += f" WHERE state {self._dialect.op('<>')} '{ViewState.UP}'"  # one that is neither is told, too
         rows = self._run(f"{statement} ORDER BY manager", wanted or ())
-        return {row[0]: LedgerRow.from_json(*row) for row in rows}
+        return {row[0]: self._row(*row) for row in rows}
+
+    def _row(self, manager: str, state: str, migration: str, relations: str) -> LedgerRow:
+        try:
+            return LedgerRow.from_json(manager, state, migration, relations)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DatabaseRefused(
+                f"the row of {manager!r} in {self._table} cannot be read: {first_line(error)}",
+                hint="mend or delete it; nothing was changed",
+            ) from None
 
     def _named(self, count: int) -> str:
         places = ", ".join("?" * count)
@@ -123,8 +133,7 @@ class ViewLedger:
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""
-        now: Any = datetime.now(UTC)
-        changed = now if self._dialect.folds_case else now.isoformat(sep=" ")
+        changed = datetime.now(UTC).isoformat(sep=" ")  # as a text: a driver would write the name of a type
         values = [(row.manager, row.state.value, row.migration, row.to_json(), changed) for row in rows]
         for start in range(0, len(values), _TOGETHER):
             some = values[start : start + _TOGETHER]

@@ -500,6 +500,8 @@ class PostgresBackend(Bookkeeping):
             raise DatabaseRefused(f"{self.label} cannot record migrations: {_READ_ONLY}", hint=_HINTS["25006"])
 
     def preflight(self, names: Sequence[str]) -> None:
+        if not names:  # nothing will be recorded: also a standby may be asked whether all is done
+            return
         tables = self._ledger.names
         ledger, journal, views = map(tables.quoted, tables.all)
         facts = self._execute(
