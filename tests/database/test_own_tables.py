@@ -53,7 +53,7 @@ class Place:
 def place(project: Project, postgres_server: PostgresServer, postgres_database: str) -> Iterator[Place]:
     place = Place(project, postgres_server, postgres_database)
     role = f"mallory_{postgres_database}"
-    place.sql(f"CREATE ROLE {role}", f"GRANT {role} TO postgres", "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC")
+    place.sql(f"CREATE ROLE {role}", "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC")
     place.sql(
         f"SET ROLE {role}; CREATE FUNCTION trap() RETURNS text LANGUAGE plpgsql AS "
         "$$ BEGIN INSERT INTO public.called VALUES (current_user); RETURN 'T'; END $$"
