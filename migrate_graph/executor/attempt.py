@@ -269,7 +269,7 @@ class Attempt:
         """
         try:
             applied, commits = self._backend.outcome_of(self._key)
-        except MigrateGraphError as error:
+        except Exception as error:  # noqa: BLE001 - also when there is no memory left to look
             return self._unknown(end, error)
         self._holds_lock()
         if applied:
@@ -282,12 +282,12 @@ class Attempt:
         retry = isinstance(end, Raised) and end.trouble.kind is TroubleKind.RETRY and commits == 0
         return Settled(result, retry=retry and recorded)
 
-    def _unknown(self, end: Failed, error: MigrateGraphError) -> Settled:
+    def _unknown(self, end: Failed, error: Exception) -> Settled:
         """End the run with an attempt of which nobody knows what is durable: the journal will tell the next run."""
         name = self._migration.name
         if not self._around.interruption.signal:  # then the signal is what the process ends with
             self._walk.broken = DatabaseUnreachable(
-                f"the connection was lost while {name} ran, and what of it is in the database cannot be looked up: {error.message}",
+                f"{name} ended early, and what of it is in the database cannot be looked up: {self._redacted(first_line(error))}",
                 hint="migrate status tells how it ended; a next run begins by looking",
             )
         return Settled(self._failure(end, Outcome.INTERRUPTED, commits=None))
@@ -309,11 +309,11 @@ class Attempt:
         """Write the failure down; return whether that was possible: if not, the run ends here."""
         try:
             self._backend.record_failure(self._key, error=message, seconds=self._seconds)
-        except MigrateGraphError as error:
-            self._walk.broken = self._walk.broken or error
-            self._observer(
-                Warned(f"the failure of {self._migration.name} could not be recorded: {error.message}", error.hint)
-            )
+        except Exception as error:  # noqa: BLE001 - as above
+            told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
+            known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
+            self._walk.broken = self._walk.broken or known
+            self._observer(Warned(told, known.hint))
             return False
         checkpoints.reached(Checkpoint.FAILURE_RECORDED)
         return True
@@ -381,7 +381,10 @@ class Attempt:
 
     def _holds_lock(self) -> bool:
         """Ask whether the lock is still ours; if it is not, nothing more is started."""
-        held = self._around.lock.is_held()
+        try:
+            held = self._around.lock.is_held()
+        except Exception:  # noqa: BLE001 - what cannot be asked is not held
+            held = False
         if not held:
             self._walk.broken = self._walk.broken or self._lock_lost()
         return held

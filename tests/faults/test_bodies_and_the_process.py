@@ -174,6 +174,10 @@ ENDS = {
     "every descriptor closed, then an error": "os.closerange(0, 3)\nraise ValueError",
     "stdout closed, then an error": "sys.__stdout__.close()\nsys.stdout.close()\nraise ValueError",
     "stderr closed, then an error": "sys.__stderr__.close()\nsys.stderr.close()\nraise ValueError",
+    "no memory": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1, 1))\nbytearray(10**8)",
+    "no memory, caught": (
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1, 1))\ntry: bytearray(10**8)\nexcept MemoryError: raise ValueError"
+    ),
     "everything closed, then an error": "os.closerange(0, 1024)\nraise ValueError",
 }
 
