@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from migrate_graph.errors import ConfigError
+
+_LONGEST_NAME = 63
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _QUOTED_OR_SPECIAL = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|[?%]')
 _SCHEMA = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*)\s*(?:,|$)')
@@ -113,6 +116,11 @@ class TableNames:
         if _PLAIN.fullmatch(table):
             folded = table.lower() if dialect.folds_case else table
             schema, _, name = folded.rpartition(".")
+        if dialect.folds_case and len(f"{name}_journal".encode()) > _LONGEST_NAME:
+            raise ConfigError(
+                f"migrate_table = {table!r} is too long: PostgreSQL cuts names at {_LONGEST_NAME} bytes, and ours are made from it",
+                hint=f"use at most {_LONGEST_NAME - len('_journal')} bytes, or rename the table with ALTER TABLE … RENAME TO …",
+            )
         return cls(schema, name, dialect)
 
     @property

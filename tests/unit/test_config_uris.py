@@ -125,3 +125,13 @@ def test_types_are_mapped_by_the_scheme_as_pydal_does(uri: str, adapter: str) ->
 
     assert adapters.get_for(pydal_uri(uri).partition("://")[0]).__name__ == adapter
     assert backend_class(uri).__name__ == "PostgresBackend"
+
+
+def test_a_table_whose_journal_would_have_its_own_name_is_refused_on_postgresql() -> None:
+    from migrate_graph.database.names import POSTGRES, SQLITE, TableNames
+
+    assert TableNames.of("x" * 55, POSTGRES).journal == "x" * 55 + "_journal"
+    assert TableNames.of("x" * 63, SQLITE).ledger == "x" * 63
+    for name in ("x" * 56, "schema." + "x" * 63, "é" * 30):
+        with pytest.raises(ConfigError, match="too long"):
+            TableNames.of(name, POSTGRES)
