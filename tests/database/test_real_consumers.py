@@ -1,0 +1,83 @@
+"""Packages of the index that require edwh-migrate, as they are, beside the shim: they run on this package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WANTED = ("edwh-migrate==2.1.0", "edwh-auth-rbac", "typedal[migrations]")
+
+
+@pytest.fixture(scope="module")
+def consumers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with these packages, the shim, and what this one has installed."""
+    directory = tmp_path_factory.mktemp("consumers")
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+    site = next(directory.glob("lib/python*/site-packages"))
+    paths = [ROOT, Path(nx.__file__).parents[1]]
+    (site / "own.pth").write_text("\n".join(map(str, paths)) + "\n")
+    python = directory / "bin" / "python"
+    done = subprocess.run(
+        [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "10", *WANTED],
+        check=False, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"the package index is not reachable: {done.stderr.strip().splitlines()[-1]}")
+    for file in (ROOT / "examples" / "edwh_migrate_shim").glob("edwh_migrate_shim.*"):
+        (site / file.name).write_bytes(file.read_bytes())
+    return python
+
+
+def run(python: Path, directory: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), *words],
+        check=False,
+        cwd=directory,
+        env={"HOME": str(directory), **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.postgres
+def test_edwh_auth_rbac_applies_its_own_migrations(consumers: Path, tmp_path: Path, postgres_uri: str) -> None:
+    (tmp_path / "program.py").write_text(
+        textwrap.dedent("""
+            import edwh_migrate, edwh_auth_rbac.migrations
+            assert edwh_migrate.setup_db.__module__.startswith("migrate_graph.")
+            failed = []
+            good = edwh_migrate.activate_migrations(failed_migrations=failed)
+            assert good and not failed, failed
+            db = edwh_migrate.setup_db()
+            print(db(db.ewh_implemented_features.installed == True).count() == len(edwh_migrate.migrations))
+        """)
+    )
+    done = run(consumers, tmp_path, "program.py", MIGRATE_URI=postgres_uri)
+    assert done.stdout.strip() == "True", done.stdout + done.stderr
+
+
+def test_the_command_line_of_typedal_runs_and_fakes_migrations(consumers: Path, tmp_path: Path) -> None:
+    (tmp_path / "databases").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.typedal]\ndatabase = "sqlite://app.db"\ndialect = "sqlite"\nfolder = "databases"\noutput = "migrations.py"\n'
+        'flag-location = "flags"\ncreate_flag_location = true\n'
+    )
+    (tmp_path / "migrations.py").write_text(
+        "from edwh_migrate import migration\n"
+        "@migration\ndef first_20260101_001(db):\n    db.executesql('CREATE TABLE a (id INTEGER)')\n    return True\n"
+        "@migration\ndef second_20260101_002(db):\n    raise RuntimeError('it is recorded')\n"
+    )
+    faked = run(
+        consumers, tmp_path, "-c", "from typedal.cli import app; app()", "migrations.fake", "second_20260101_002"
+    )
+    assert "Faked 1 new migrations." in faked.stdout, faked.stdout + faked.stderr
+    ran = run(consumers, tmp_path, "-c", "from typedal.cli import app; app()", "migrations.run")
+    assert "committed: first_20260101_001" in ran.stdout + ran.stderr
+    again = run(consumers, tmp_path, "-c", "from typedal.cli import app; app()", "migrations.fake", "--all")
+    assert "2 / 2 were already installed." in again.stdout, again.stdout + again.stderr
