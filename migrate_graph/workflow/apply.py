@@ -103,7 +103,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             assess(project, known, judging=judging).refuse_errors(doing="apply")  # before anything is written
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
-        reading = _read_and_repair(project, backend, observer, interruption)
+        reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
         found = assess(project, reading, selection=options.selection, judging=judging)
         found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
@@ -239,8 +239,12 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
     return DecisionNeeded("; ".join(told), hint=f"look at the database, then decide:\n{commands}")
 
 
-def _read_and_repair(project: Project, backend: Backend, observer: Observer, interruption: Interruption) -> Reading:
+def _read_and_repair(
+    project: Project, backend: Backend, observer: Observer, interruption: Interruption, *, restored: bool = False
+) -> Reading:
     """Read the state inside the lock, and bring back views that an earlier failure left down.
+
+    After a restore the server has read every definition anew, and writes some of them otherwise: they are remembered as they are now.
 
     Raises:
         DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
@@ -248,7 +252,7 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer, int
         Stopped: a signal arrived; what was down is down, and stored.
     """
     history = backend.read_history()
-    if not history.views_down:
+    if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
     graph = project.graph
     living = Timeline(graph).living(history.applied)
@@ -257,6 +261,8 @@ def _read_and_repair(project: Project, backend: Backend, observer: Observer, int
         with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
             managers = [graph.views[name].manager(work.db) for name in order]
+            if restored:
+                work.views.renew()
             missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
         work.db.commit()
     except MigrateGraphError:

@@ -66,6 +66,7 @@ class ViewState:
         replaced_by: the successor that lives in its place; None without one.
         missing: relations it made that are not in the database.
         changed: relations whose definition was changed by somebody else.
+        unknown: relations that somebody has locked, so that nobody can look without waiting.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ViewState:
     replaced_by: str | None = None
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _view_state(found: Assessment, view: View) -> ViewState:
         replaced_by=known.replaced_by,
         missing=made.missing if made else (),
         changed=made.changed if made else (),
+        unknown=made.unknown if made else (),
     )
 
 

@@ -122,6 +122,8 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
             yield paint(f"      not in the database: {listed(state.missing)}", "error")
         if state.changed:
             yield paint(f"      changed by hand since it was made: {listed(state.changed)}", "warning")
+        if state.unknown:
+            yield paint(f"      not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted")
 
 
 def view_word(state: ViewState) -> str:
@@ -209,6 +211,7 @@ def view_document(state: ViewState) -> dict[str, Any]:
         "replaced_by": state.replaced_by,
         "missing": list(state.missing),
         "changed": list(state.changed),
+        "unknown": list(state.unknown),
         "since": view.since,
         "until": view.until,
         "replaces": view.replaces,

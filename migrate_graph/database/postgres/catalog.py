@@ -26,10 +26,9 @@ from migrate_graph.database.postgres.objects import (
     looked_at,
     names_of,
     reached_from,
-    texts,
 )
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
-from migrate_graph.database.postgres.snapshot import Made, capture, read_stamps
+from migrate_graph.database.postgres.snapshot import Made, capture, read_by_busy, stamped, texts
 from migrate_graph.database.postgres.trust import distrust
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
@@ -42,7 +41,7 @@ from migrate_graph.database.views.catalog import (
     Reached,
     Restorable,
 )
-from migrate_graph.database.views.manager_text import ManagerText
+from migrate_graph.database.views.manager_text import ManagerText, bare, parted
 from migrate_graph.errors import ViewError
 
 _JUST_MADE = 2**20
@@ -250,6 +249,41 @@ class PostgresCatalog:
         self._made |= {(PG_CLASS, oid, 0): made for oid, made in captured.made.items()}
         return {(PG_CLASS, oid, 0): relation for oid, relation in captured.relations.items()}
 
+    def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
+        """See `views.ViewCatalog`."""
+        parts = {name: tuple(map(bare, parted(name))) for name in names}
+        if not parts:
+            return {}
+        schemas = self.read(_SCHEMAS)[0][0]  # in order; before the search_path is ours
+        with self.safely():
+            rows = self.read(stamped({name for _, name in parts.values()}))
+        found: dict[str, tuple[Key, str]] = {}
+        for oid, schema, relation, stamp in sorted(
+            rows, key=lambda row: schemas.index(row[1]) if row[1] in schemas else len(schemas), reverse=True
+        ):
+            for name, (wanted, own) in parts.items():
+                if own == relation and (wanted == schema or (not wanted and schema in schemas)):
+                    found[name] = ((PG_CLASS, oid, 0), stamp or "")
+        return found
+
+    def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
+        """See `views.ViewCatalog`: `pg_get_viewdef` waits for whoever has locked what a view reads, so that is asked first."""
+        oids = {cast("Address", key)[1] for key in keys}
+        if not oids:
+            return {}
+        with self.safely():
+            busy = {oid for (oid,) in self.read(read_by_busy(oids))}
+            # Somebody may come at this very moment.
+            statement = "SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', '200ms', true)"
+            [(patience, _)] = self.run(statement)
+            try:
+                with self.atomic():
+                    found = capture(self.read, oids - busy).relations
+            except psycopg2.errors.LockNotAvailable:
+                found = {}
+            self.run("SELECT pg_catalog.set_config('lock_timeout', %s, true)", (patience,))
+        return {(PG_CLASS, oid, 0): found.get(oid) for oid in oids}
+
     def every_view(self) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
         with self.safely():
@@ -277,12 +311,6 @@ class PostgresCatalog:
                 each.thing.identity: (key, each.thing) for key, each in found.items() if each.thing.identity in others
             }
         return there
-
-    def stamps(self, keys: Collection[Key]) -> dict[Key, str]:
-        """See `views.ViewCatalog`."""
-        with self.safely():
-            stamps = read_stamps(self.read, [cast("Address", key)[1] for key in keys])
-        return {(PG_CLASS, oid, 0): stamp for oid, stamp in stamps.items()}
 
     def broken(self, before: Observation) -> list[tuple[str, str]]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""

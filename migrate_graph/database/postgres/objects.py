@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from migrate_graph.database.postgres.snapshot import Made, fresh_privileges, grants_of
+from migrate_graph.database.postgres.snapshot import Made, fresh_privileges, grants_of, literal, texts
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.manager_text import bare, parted
 
@@ -249,17 +249,6 @@ def looked_at(columns: Iterable[Address] = ()) -> str:
 def look_in(rows: Iterable[list[Any]]) -> dict[Address, int | None]:
     """Read the rows of `looked_at`: -1 for what is gone, the command that made it for a new view, None for the rest."""
     return {(classid, objid, column): fate for classid, objid, column, fate in rows}
-
-
-def literal(text: str) -> str:
-    """Quote a text for a statement without parameters, whatever `standard_conforming_strings` says."""
-    quoted = text.replace("'", "''")
-    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
-
-
-def texts(values: Iterable[str]) -> str:
-    """Return the SQL of an array of texts."""
-    return f"ARRAY[{', '.join(map(literal, sorted(values)))}]::pg_catalog.text[]"
 
 
 def _placed(statement: str, addresses: Iterable[Address]) -> str:

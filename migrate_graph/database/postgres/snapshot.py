@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
@@ -69,8 +69,22 @@ _STAMP = """(SELECT r.oid || '.' || r.xmin || '.' || (SELECT pg_catalog.hashtext
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
     FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN')"""
 
-# Which views are as they were made; no view and no table is locked by asking.
-_STAMPS = "SELECT c.oid::int8 AS oid, $stamp AS stamp FROM pg_catalog.pg_class c WHERE c.oid = ANY ($oids)"
+# Which views there are, and whether they are as they were made; no view and no table is locked by asking, no privilege is needed.
+_STAMPED = """
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, $stamp AS stamp
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('v', 'm') AND c.relname = ANY ($names)
+"""
+
+# Views that read, or are, what another session has locked against every reader, or waits to.
+_BUSY = """
+SELECT DISTINCT r.ev_class::int8 AS oid
+FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+JOIN pg_catalog.pg_locks l ON l.relation IN (d.refobjid, r.ev_class) AND l.locktype = 'relation'
+    AND l.database = (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())
+WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND r.ev_class = ANY ($oids)
+    AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
+"""
 
 _VIEWS = """
 WITH view AS MATERIALIZED (
@@ -279,11 +293,15 @@ def capture(read: Read, oids: Iterable[int]) -> Captured:
     return captured
 
 
-def read_stamps(read: Read, oids: Iterable[int]) -> dict[int, str]:
-    """Return what changes whenever somebody replaces a view; nothing is locked by this."""
-    wanted = sorted(oids)
-    statement = _STAMPS.replace("$stamp", _STAMP).replace("$oids", array_of(wanted))
-    return {oid: stamp or "" for oid, stamp in read(statement)} if wanted else {}
+def stamped(names: Collection[str]) -> str:
+    """Return the query for views by bare name, with what changes whenever somebody replaces one."""
+    head, _, tail = _STAMPED.replace("$stamp", _STAMP).partition("$names")
+    return head + texts(names) + tail
+
+
+def read_by_busy(oids: Collection[int]) -> str:
+    """Return the query for those of some views that cannot be looked at without waiting."""
+    return _BUSY.replace("$oids", array_of(oids))
 
 
 def fingerprint_of(version: int, definition: str | None) -> str:
@@ -301,3 +319,14 @@ def grants_of(rows: Iterable[Iterable[Any]] | None) -> tuple[Grant, ...]:
 def array_of(oids: Iterable[int]) -> str:
     """Return the SQL of an array of OIDs."""
     return "'{" + ",".join(str(int(oid)) for oid in oids) + "}'::oid[]"
+
+
+def literal(text: str) -> str:
+    """Quote a text for a statement without parameters, whatever `standard_conforming_strings` says."""
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
+
+
+def texts(values: Iterable[str]) -> str:
+    """Return the SQL of an array of texts."""
+    return f"ARRAY[{', '.join(map(literal, sorted(values)))}]::pg_catalog.text[]"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from migrate_graph.database.postgres.objects import literal
-from migrate_graph.database.postgres.snapshot import Read
+from migrate_graph.database.postgres.snapshot import Read, literal
 
 # A superuser may do everything anyway; so may, here, the role of this session, and the owner when that role is a member of it.
 _FACTS = """

@@ -140,6 +140,16 @@ class SqliteCatalog:
         """Return the names of all relations there are now."""
         return {name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
 
+    def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
+        """See `views.ViewCatalog`."""
+        there = {cast("str", name).lower(): name for name in self.present()} if names else {}
+        bare = {name: _unquoted(name).lower() for name in names}
+        return {name: (there[each], "") for name, each in bare.items() if each in there}
+
+    def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
+        """See `views.ViewCatalog`."""
+        return dict(self.describe(keys))
+
     def every_view(self) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
         return {key: relation for key, relation in self._relations().items() if relation.is_view}

@@ -141,6 +141,15 @@ class ViewCatalog(Protocol):
     def changes(self, since: Any, before: Observation) -> Changes:
         """Return what this session has made and unmade since a moment; columns that `before` reached count."""
 
+    def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
+        """Return those of these views, as SQL writes their names, that exist, with what changes whenever somebody replaces one.
+
+        Nothing is locked or waited for, and no privilege is needed.
+        """
+
+    def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
+        """Read how some views are defined; None for one that cannot be looked at without waiting for somebody."""
+
     def every_view(self) -> dict[Key, Relation]:
         """Read everything about all views of the database."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
@@ -434,6 +434,24 @@ class ViewKeeper:
             progress = len(failed) < len(waiting)
             waiting = failed
         return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
+
+    def renew(self) -> None:
+        """Remember every view that is up as it is now: the database was restored, and the server has read all definitions anew."""
+        rows = self._ledger.read()
+        found = self._catalog.look_up(
+            [each.identity for row in rows.values() for each in row.relations if each.is_view]
+        )
+        now = self._catalog.describe([key for key, _ in found.values()])
+        self._ledger.write(
+            replace(row, relations=tuple(self._renewed(each, found, now) for each in row.relations))
+            for row in rows.values()
+            if row.state is ViewState.UP
+        )
+
+    @staticmethod
+    def _renewed(relation: Relation, found: Mapping[str, tuple[Key, str]], now: Mapping[Key, Relation]) -> Relation:
+        there = now.get(found[relation.identity][0]) if relation.identity in found else None
+        return outline(there) if there else relation
 
     def _repair_one(
         self,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import ViewCatalog
+from migrate_graph.database.views.catalog import Key, ViewCatalog
 from migrate_graph.database.views.manager_text import names_created
+
+_CAST = re.compile(r"::(?:\"[^\"]+\"|[a-z_ ]+|\w+\.)+(?:\(\d+(?:,\d+)?\))?(?:\[\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +22,23 @@ class ViewPresence:
         relations: identities, as they were made; of a manager that never ran here (a database taken over), as it writes them.
         missing: those that are not in the database.
         changed: those whose definition is another than the one they were made with.
+        unknown: those that somebody else has locked, so that their definition cannot be looked at without waiting.
         down: it was taken down and not brought back.
+        text: fingerprint of the manager's text when it last came up; empty when that is not known.
     """
 
     relations: tuple[str, ...]
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     down: bool = False
+    text: str = ""
 
 
 def view_presences(
     catalog: ViewCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, type]
 ) -> dict[str, ViewPresence]:
-    """Look for every relation of some managers; writes nothing.
+    """Look for every relation of some managers; writes nothing, and waits for nobody.
 
     Args:
         catalog: of the database.
@@ -40,28 +47,66 @@ def view_presences(
     """
     known = {name: row for name, row in rows.items() if name in managers}
     written = {name: names_created(kind) for name, kind in managers.items() if name not in rows}
-    there = catalog.find([relation for row in known.values() for relation in row.relations])
-    now = {relation.identity: relation for relation in catalog.describe([key for key, _ in there.values()]).values()}
-    found = catalog.find([Relation(each, each, "VIEW") for names in written.values() for each in names])
-    return {name: _presence(row, now) for name, row in known.items()} | {
-        name: ViewPresence(names, missing=tuple(each for each in names if each not in found))
+    views = [relation for row in known.values() for relation in row.relations if relation.is_view]
+    there = catalog.look_up(
+        [relation.identity for relation in views] + [each for names in written.values() for each in names]
+    )
+    replaced = {
+        relation.identity: there[relation.identity][0]
+        for relation in views
+        if relation.identity in there and (not relation.stamp or relation.stamp != there[relation.identity][1])
+    }
+    now = catalog.definitions(replaced.values())
+    return {name: _presence(row, there, replaced, now) for name, row in known.items()} | {
+        name: ViewPresence(names, missing=tuple(each for each in names if each not in there))
         for name, names in written.items()
         if names
     }
 
 
-def _presence(row: LedgerRow, now: Mapping[str, Relation]) -> ViewPresence:
+def _presence(
+    row: LedgerRow, there: Collection[str], replaced: Mapping[str, Key], now: Mapping[Key, Relation | None]
+) -> ViewPresence:
+    views = [relation for relation in row.relations if relation.is_view]
+    suspects = [(relation, now.get(replaced[relation.identity])) for relation in views if relation.identity in replaced]
     return ViewPresence(
-        relations=tuple(each.identity for each in row.relations),
-        missing=tuple(each.identity for each in row.relations if each.identity not in now),
-        changed=tuple(
-            each.identity for each in row.relations if each.identity in now and _differs(each, now[each.identity])
-        ),
+        relations=tuple(each.identity for each in views),
+        missing=tuple(each.identity for each in views if each.identity not in there),
+        changed=tuple(made.identity for made, found in suspects if found is not None and differs(made, found)),
+        unknown=tuple(made.identity for made, found in suspects if found is None),
         down=row.state is ViewState.DOWN,
+        text=row.text,
     )
 
 
-def _differs(made: Relation, now: Relation) -> bool:
+def differs(made: Relation, now: Relation) -> bool:
     """Return whether two definitions differ; those written by two versions of the server are not comparable."""
     comparable = made.fingerprint.partition(":")[0] == now.fingerprint.partition(":")[0]
-    return comparable and made.fingerprint != now.fingerprint
+    if not comparable or made.fingerprint == now.fingerprint:
+        return False
+    return settled(made.definition) != settled(now.definition)
+
+
+def settled(definition: str) -> str:
+    """Return a definition as the server writes it when it has read its own text once more.
+
+    It moves the casts of a list: `((ARRAY['a'::varchar])::text[])` becomes `(ARRAY[('a'::varchar)::text])`. There they do not count.
+    """
+    text, place = [], 0
+    for match in re.finditer(r"\b(?:ANY|ALL) \(", definition):
+        if match.end() < place:
+            continue
+        end = _closing(definition, match.end())
+        text += [definition[place : match.end()], re.sub(r"[()]", "", _CAST.sub("", definition[match.end() : end]))]
+        place = end
+    return "".join([*text, definition[place:]])
+
+
+def _closing(text: str, place: int) -> int:
+    """Return the place of the parenthesis that closes the one before `place`; texts in quotes are passed over."""
+    depth = 1
+    for match in re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()]").finditer(text, place):
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if not depth:
+            return match.start()
+    return len(text)

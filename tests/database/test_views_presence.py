@@ -1,0 +1,136 @@
+"""What `status` says of views: it reads, waits for nobody, and accuses nobody without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from servers import PostgresServer
+from view_stand import SHOP, PostgresStand, kept
+
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.views.presence import ViewPresence, settled, view_presences
+
+pytestmark = pytest.mark.postgres
+
+LISTED = "CREATE VIEW v AS SELECT id FROM orders WHERE customer IN ('c1', 'c2') AND customer NOT IN ('c3', 'it''s (')"
+
+
+@pytest.fixture
+def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
+    stand = PostgresStand(postgres_admin_uri)
+    stand(SHOP)
+    v = stand.manager("V", up=LISTED)
+    kept(stand, [v], [v])
+    stand.connection.commit()
+    yield stand
+    stand.connection.close()
+
+
+def seen(stand: PostgresStand, uri: str = "") -> ViewPresence:
+    """Look as a reader does: on a connection in autocommit, that cannot write and does not wait."""
+    connection = psycopg2.connect(uri or stand.uri, options="-c default_transaction_read_only=on -c lock_timeout=5s")
+    connection.autocommit = True
+    try:
+        catalog = PostgresCatalog(connection.cursor)
+        rows = ViewLedger(
+            TableNames.of("ewh_implemented_features", POSTGRES), catalog.run, locate=catalog.locate
+        ).read()
+        return view_presences(catalog, rows, {"V": object})["V"]
+    finally:
+        connection.close()
+
+
+FINE = ViewPresence(("public.v",))
+
+
+def test_what_is_as_it_was_made(stand: PostgresStand) -> None:
+    assert seen(stand) == FINE
+    stand("ALTER TABLE orders RENAME TO renamed", "ALTER TABLE renamed RENAME customer TO client")
+    stand.connection.commit()
+    assert seen(stand) == FINE  # the server writes it otherwise now, but nobody has touched it
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE OR REPLACE VIEW v AS SELECT id FROM orders WHERE customer IN ('c1')",
+        "DROP VIEW v; CREATE VIEW v AS SELECT id FROM orders",
+        "ALTER VIEW v RENAME id TO number",
+    ],
+)
+def test_what_was_changed_by_hand(stand: PostgresStand, statement: str) -> None:
+    stand(statement)
+    stand.connection.commit()
+    assert seen(stand) == ViewPresence(("public.v",), changed=("public.v",))
+
+
+def test_what_is_missing(stand: PostgresStand) -> None:
+    stand("DROP VIEW v")
+    stand.connection.commit()
+    assert seen(stand) == ViewPresence(("public.v",), missing=("public.v",))
+
+
+def test_the_servers_second_reading_is_no_change(stand: PostgresStand) -> None:
+    """As after a dump and its restore: the view is made from what the server itself wrote."""
+    [(before,)] = stand("SELECT pg_get_viewdef('v'::regclass)")
+    stand("DROP VIEW v", f"CREATE VIEW v AS {before}")
+    [(after,)] = stand("SELECT pg_get_viewdef('v'::regclass)")
+    stand.connection.commit()
+    assert before != after
+    assert settled(before) == settled(after)
+    assert seen(stand) == FINE
+    stand(
+        "CREATE OR REPLACE VIEW v AS SELECT id FROM orders WHERE customer IN ('c1', 'c4') AND customer NOT IN ('c3', 'it''s (')"
+    )
+    stand.connection.commit()
+    assert seen(stand).changed == ("public.v",)
+
+
+def test_after_a_restore_it_is_remembered_anew(stand: PostgresStand) -> None:
+    stand("DROP VIEW v", "CREATE VIEW v AS SELECT id, 1 AS one FROM orders")
+    stand.connection.commit()
+    assert seen(stand).changed
+    stand.keeper.renew()
+    stand.connection.commit()
+    assert seen(stand) == FINE
+
+
+@pytest.mark.parametrize(
+    "held", ["ALTER TABLE orders ADD COLUMN more int", "DROP VIEW v", "LOCK TABLE v IN ACCESS EXCLUSIVE MODE"]
+)
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nobody_is_waited_for(stand: PostgresStand, held: str, replaced: bool) -> None:
+    if replaced:  # then its text must be looked at, and cannot be
+        stand("DROP VIEW v", LISTED)
+        stand.connection.commit()
+    expected = ViewPresence(("public.v",), unknown=("public.v",)) if replaced else FINE
+    stand(held)  # and held open
+    assert seen(stand) == expected
+    stand.connection.rollback()
+    assert seen(stand) == FINE
+
+
+def test_a_schema_that_may_not_be_used_stops_nothing(stand: PostgresStand, postgres_server: PostgresServer) -> None:
+    stand("CREATE SCHEMA hidden", "CREATE TABLE hidden.t (id int)")
+    v = stand.manager("V", up="CREATE VIEW hidden.v AS SELECT id FROM hidden.t", down="DROP VIEW IF EXISTS hidden.v")
+    stand("DROP VIEW v")
+    kept(stand, [v], [v])
+    stand("GRANT SELECT ON ewh_implemented_features_views TO app")
+    stand.connection.commit()
+    reader = postgres_server.app_uri(stand.connection.info.dbname)
+    assert seen(stand, reader) == ViewPresence(("hidden.v",))
+
+
+def test_lists_and_texts_in_a_definition() -> None:
+    text: Any = (
+        "SELECT ((a)::text = ANY ((ARRAY['x)'::character varying, 'y'::character varying(3)])::text[])), (b + (c * d))"
+    )
+    again = "SELECT ((a)::text = ANY (ARRAY[('x)'::character varying)::text, ('y'::character varying(3))::text])), (b + (c * d))"
+    assert settled(text) == settled(again)
+    assert settled("SELECT (a + b) * c") != settled("SELECT a + (b * c)")
+    assert settled(text) != settled(text.replace("'y'", "'z'"))
