@@ -123,7 +123,9 @@ def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
         if state.changed:
             yield paint(f"      changed by hand since it was made: {listed(state.changed)}", "warning")
         if state.unknown:
-            yield paint(f"      not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted")
+            yield paint(
+                f"      not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"
+            )
 
 
 def view_word(state: ViewState) -> str:
