@@ -58,6 +58,7 @@ class ViewMigrationManager(abc.ABC):
         since: the migration that creates the view; until then it does not live. A migration or its name.
         until: the migration after which the view no longer lives. A migration or its name.
         replaces: the manager that this one takes over from.
+        fill_as_owner: `up()` creates its materialized view WITH NO DATA, and gives it its owner; it is filled as that role.
         db: the database, a pyDAL `DAL`.
     """
 
@@ -74,6 +75,7 @@ class ViewMigrationManager(abc.ABC):
     since: Any = ""
     until: Any = ""
     replaces: Any = None
+    fill_as_owner: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -71,9 +71,15 @@ def _write_stream(output: Path, content: bytes) -> None:
         raise UsageError(f"cannot write {output}: {error.strerror}", hint="name another place") from error
 
 
+_FEW = 8
+"""Names that one line shows."""
+
+
 def tell_written(session: Session, written: Written) -> None:
     """Print which file was written, where in it, and what it declares now."""
     root = session.root
     shown = written.path.relative_to(root) if written.path.is_relative_to(root) else written.path
-    declared = f"  {listed(written.names)}" if written.names else ""
+    few = written.names[:_FEW]
+    more = f" and {len(written.names) - len(few)} more" if len(written.names) > len(few) + 1 else ""
+    declared = f"  {listed(few if more else written.names)}{more}" if written.names else ""
     session.console.show(f"written: {session.console.clean(str(shown))}:{written.line}{declared}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.driver_errors import Trouble
     from migrate_graph.database.names import Dialect
     from migrate_graph.database.scratch_database import Scratch
-    from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
     from migrate_graph.database.views.presence import ViewPresence
@@ -192,8 +192,8 @@ class Backend(Protocol):
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         """Say of each of these managers, by name, what has become of its relations, where that is known; writes nothing."""
 
-    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
-        """Write Python text with a manager for each view that has none; give it with the names of the classes.
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
+        """Write Python text with a manager for each view that has none, and name what cannot be adopted.
 
         Args:
             names: of these views only; all when empty.

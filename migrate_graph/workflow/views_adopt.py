@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from migrate_graph.core.events import Observer
+from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import ConfigError, UsageError
 from migrate_graph.workflow.plan import write_file
@@ -43,9 +43,11 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         # Of two versions of a view the living one is what others use: it comes last.
         views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)
         managers = {name: ManagerName(module_of(view.module), name, view.manager) for name, view in views}
-        text, classes = backend.adopt_views(names, managers)
-    if not classes:
+        adopted = backend.adopt_views(names, managers)
+    for sentence in adopted.left_out:
+        observer(Warned(sentence))
+    if not adopted.classes:
         return None
-    ast.parse(text)  # a fault of ours must not end in a file that breaks the project
-    write_file(output, text.encode())
-    return Written(output, 1, classes)
+    ast.parse(adopted.text)  # a fault of ours must not end in a file that breaks the project
+    write_file(output, adopted.text.encode())
+    return Written(output, 1, adopted.classes)

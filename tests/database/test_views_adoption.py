@@ -55,7 +55,7 @@ def test_adopted_managers_make_the_same_views(stand: PostgresStand, roles: tuple
     stand("CREATE TEMP VIEW passing AS SELECT 1 AS one")
     stand.connection.commit()
     before = probe(stand.connection.cursor())
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ())
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
     assert [view.relation.name for view in found] == ["base", "lefty", "righty", HOSTILE, "top"]
     assert found[-1].uses == ("public.lefty", "public.righty")
     text, names = write_managers(found, {})
@@ -89,7 +89,7 @@ def test_the_written_file_passes_linters_and_type_checkers(
     stand: PostgresStand, roles: tuple[str, ...], tmp_path: Path
 ) -> None:
     dressed(stand)
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ("public.base",))
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ("public.base",)).views
     text, _ = write_managers(found, {"public.base": ManagerName("billing", "BaseView")})
     (tmp_path / "views.py").write_text(text)
     (tmp_path / "billing.py").write_text(
@@ -113,7 +113,8 @@ def test_only_what_is_asked_for_and_not_managed_is_adopted(stand: PostgresStand,
     dressed(stand)
     catalog = PostgresCatalog(stand.connection.cursor)
     assert [
-        view.relation.name for view in describe_unmanaged(catalog, ("public.base",), names=("top", "public.lefty"))
+        view.relation.name
+        for view in describe_unmanaged(catalog, ("public.base",), names=("top", "public.lefty")).views
     ] == ["lefty", "top"]
     with pytest.raises(UsageError, match="no unmanaged view is called rihty") as caught:
         describe_unmanaged(catalog, (), names=("rihty",))
@@ -186,3 +187,56 @@ def test_a_manager_that_never_ran_here_is_looked_for_by_its_text(tmp_path: Path)
     stand("CREATE VIEW PLAIN AS SELECT 1 AS one")
     assert view_presences(catalog, {}, {"New": New, "Silent": object}) == {"New": ViewPresence(names)}
     stand.connection.close()
+
+
+@pytest.mark.postgres
+def test_a_rule_that_writes_to_another_view_counts(stand: PostgresStand) -> None:
+    stand(
+        "CREATE TABLE person (id int, name text, active boolean DEFAULT true)",
+        "CREATE VIEW person_api AS SELECT id, name FROM person",
+        "CREATE VIEW person_all AS SELECT id, name, active FROM person",
+        "CREATE RULE ins AS ON INSERT TO person_api DO INSTEAD INSERT INTO person_all VALUES (new.id, new.name, true)",
+    )
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
+    assert [(view.relation.name, view.uses) for view in found] == [
+        ("person_all", ()),
+        ("person_api", ("public.person_all",)),
+    ]
+    managers = managers_in(write_managers(found, {})[0], stand)
+    before = probe(stand.connection.cursor())
+    kept(stand, managers[::-1], managers)
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+@pytest.mark.postgres
+def test_views_in_a_circle_keep_no_other_from_being_adopted(stand: PostgresStand) -> None:
+    stand(
+        "CREATE VIEW a AS SELECT 1 AS id",
+        "CREATE VIEW b AS SELECT id FROM a",
+        "CREATE OR REPLACE VIEW a AS SELECT id FROM b",
+        "CREATE VIEW good AS SELECT 2 AS id",
+        "CREATE VIEW reader AS SELECT id FROM a",
+    )
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ())
+    assert [view.relation.name for view in found.views] == ["good", "reader"]
+    assert set(found.left_out) == {"public.a", "public.b"}
+    assert "public.b" in found.left_out["public.a"]
+    compile(write_managers(found.views, {})[0], "views.py", "exec")
+
+
+@pytest.mark.postgres
+def test_an_adopted_materialized_view_is_filled_as_its_owner(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    stand("GRANT CREATE ON SCHEMA public TO clerk", "SET ROLE clerk")
+    stand("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT current_user::text'")
+    stand(
+        "CREATE MATERIALIZED VIEW mv AS SELECT public.f() AS who",
+        "CREATE UNIQUE INDEX mv_who ON mv (who)",
+        "RESET ROLE",
+    )
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
+    managers = managers_in(write_managers(found, {})[0], stand)
+    kept(stand, managers, managers)
+    assert stand("SELECT who FROM mv") == [("clerk",)]
+    assert difference(before, probe(stand.connection.cursor())) == []

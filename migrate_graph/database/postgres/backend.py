@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
-    from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.signals import Interruption
 
@@ -410,14 +410,15 @@ class PostgresBackend(Bookkeeping):
     def _catalog(self) -> PostgresCatalog:
         return PostgresCatalog(lambda: self._alive_keeper().cursor())
 
-    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
-        from migrate_graph.database.views.adoption import describe_unmanaged, owners, write_managers
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
+        from migrate_graph.database.views.adoption import Adopted, describe_unmanaged, owners, write_managers
 
         catalog = self._catalog()
         with self._named_as_in_the_project():
             owned = owners(catalog, self._view_rows(), managers)
-            views = describe_unmanaged(catalog, owned, names=names)
-        return write_managers(views, owned, taken=managers)
+            found = describe_unmanaged(catalog, owned, names=names)
+        text, classes = write_managers(found.views, owned, taken=managers)
+        return Adopted(text, classes, tuple(f"{view} is left out: {why}" for view, why in found.left_out.items()))
 
     def _present(self) -> set[str]:
         return require_ordinary(self._execute, self._ledger.names)

@@ -290,6 +290,10 @@ class PostgresCatalog:
             oids = [oid for (oid,) in self.read(_EVERY_VIEW)]
             return {(PG_CLASS, oid, 0): relation for oid, relation in capture(self.read, oids).relations.items()}
 
+    def role(self) -> str:
+        """Return whom this session acts as."""
+        return str(self.run("SELECT current_user")[0][0])
+
     def reads(self) -> list[tuple[Key, Key]]:
         """Return which views read which, or write to them: the reader first."""
         with self.safely():
@@ -326,7 +330,7 @@ class PostgresCatalog:
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
         """See `views.ViewCatalog`."""
-        changed = [each for each in things if differs(each.stored, each.made)]
+        changed = [each for each in things if differs(each)]
         if not changed:
             return []
         place = self.place()
@@ -353,8 +357,8 @@ class PostgresCatalog:
             key, made = found[stored.identity]
             if stored.is_view:
                 made = self.describe([key])[key]
-            again = Restorable(key, made, stored, ManagerText())
-            Restoration(self.send, again, self._made[key], place=place, fills=True).run()
+            again = Restorable(key, made, stored, ManagerText(), fills=stored.kind == "MATERIALIZED VIEW")
+            Restoration(self.send, again, self._made[key], place=place).run()
 
     def send(self, statement: str) -> None:
         """Run a statement, surrogates in it as the bytes that they stand for."""

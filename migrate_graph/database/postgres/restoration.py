@@ -31,12 +31,9 @@ class Restoration:
         thing: what came up again.
         made: what its creation alone gave it, and who created it.
         place: the session's own search_path.
-        fills: a materialized view was created empty, and is filled here, as its owner.
     """
 
-    def __init__(
-        self, send: Callable[[str], object], thing: Restorable, made: Made, *, place: str, fills: bool = False
-    ) -> None:
+    def __init__(self, send: Callable[[str], object], thing: Restorable, made: Made, *, place: str) -> None:
         self._send = send
         self._stored = thing.stored
         self._made = thing.made
@@ -45,7 +42,7 @@ class Restoration:
         self._fresh = made.fresh
         self._role = made.role
         self._place = place
-        self._fills = fills
+        self._fills = thing.fills
         self._owner = thing.made.owner
         self._warnings: list[str] = []
 
@@ -58,7 +55,7 @@ class Restoration:
         given = self._given()
         self._restore_owner()
         self._restore_grants(given)
-        if self._fills and self._made.kind == "MATERIALIZED VIEW":
+        if self._fills:
             self._fill()
         self._restore_items()
         return self._warnings
@@ -203,9 +200,15 @@ def create(send: Callable[[str], object], stored: Relation) -> None:
     send(stored.definition + suffix)
 
 
-def differs(stored: Relation, made: Relation) -> bool:
+def differs(thing: Restorable) -> bool:
     """Return whether anything has to be restored."""
-    return bool(set(stored.items) - set(made.items)) or stored.owner != made.owner or stored.grants != made.grants
+    stored, made = thing.stored, thing.made
+    return (
+        thing.fills
+        or bool(set(stored.items) - set(made.items))
+        or stored.owner != made.owner
+        or stored.grants != made.grants
+    )
 
 
 def _carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
-    from migrate_graph.database.views.adoption import ManagerName
+    from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
 
 # Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
@@ -349,7 +349,7 @@ class SqliteBackend(Bookkeeping):
         catalog = SqliteCatalog(lambda: self._keeper)
         return view_presences(catalog, self._view_rows(), managers) if managers else {}
 
-    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> tuple[str, tuple[str, ...]]:
+    def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         raise UsageError(
             "views of an SQLite database cannot be adopted: SQLite does not tell what a view reads",
             hint="write the manager by hand: migrate new NAME --view",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from migrate_graph.database.books.view_ledger import LedgerRow
+from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
@@ -37,11 +38,41 @@ class AdoptableView:
 
     Attributes:
         relation: everything about it.
-        uses: identities of the views it reads itself, managed or not, in order of creation.
+        uses: identities of the views it reads itself, or writes to by a rule, managed or not, in order of creation.
+        fills_as: the role that a materialized view is filled as, where that is not the role of this session.
     """
 
     relation: Relation
     uses: tuple[str, ...]
+    fills_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoptable:
+    """What can be adopted, and what cannot.
+
+    Attributes:
+        views: dependencies first.
+        left_out: why not, by identity.
+    """
+
+    views: tuple[AdoptableView, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A file that declares managers.
+
+    Attributes:
+        text: of the file.
+        classes: declared in it.
+        left_out: sentences about what is not in it.
+    """
+
+    text: str
+    classes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +121,7 @@ def owners(
     return owned | {each.identity: managers[row.manager] for row in known for each in row.relations}
 
 
-def describe_unmanaged(
-    catalog: PostgresCatalog, managed: Collection[str], *, names: Collection[str] = ()
-) -> list[AdoptableView]:
+def describe_unmanaged(catalog: PostgresCatalog, managed: Collection[str], *, names: Collection[str] = ()) -> Adoptable:
     """Find the views that no manager owns, dependencies first.
 
     Views of extensions and of a session (temporary ones) do not count.
@@ -115,15 +144,58 @@ def describe_unmanaged(
         for each in views.values()
         if each.identity not in managed and not each.identity.startswith("pg_temp")
     }
-    wanted = _wanted(free, names)
+    left_out = {**_in_circles({identity: reads[identity] for identity in free}), **_not_text(free.values())}
+    wanted = [identity for identity in _wanted(free, names) if identity not in left_out]
     place = {identity: position for position, identity in enumerate(reads)}
     # Readers come after what they read; where that leaves a choice, in the order of creation.
-    sorter = TopologicalSorter({identity: reads[identity] for identity in wanted})
-    return [
-        AdoptableView(free[identity], tuple(sorted(set(reads[identity]), key=place.__getitem__)))
-        for identity in sorter.static_order()
-        if identity in wanted
-    ]
+    sorter = TopologicalSorter({each: [read for read in reads[each] if read not in left_out] for each in wanted})
+    role = catalog.role()
+    return Adoptable(
+        tuple(
+            AdoptableView(
+                free[identity],
+                tuple(sorted(set(reads[identity]), key=place.__getitem__)),
+                fills_as=_fills_as(free[identity], role),
+            )
+            for identity in sorter.static_order()
+            if identity in set(wanted)
+        ),
+        left_out,
+    )
+
+
+def _in_circles(reads: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    import networkx as nx
+
+    graph: nx.DiGraph[str] = nx.DiGraph(
+        [(reader, read) for reader, several in reads.items() for read in several if read in reads]
+    )
+    circles = [sorted(each) for each in nx.strongly_connected_components(graph) if len(each) > 1]
+    return {
+        identity: f"it reads or writes itself through {', '.join(other for other in circle if other != identity)}: "
+        "write one manager for them together"
+        for circle in circles
+        for identity in circle
+    }
+
+
+def _not_text(relations: Iterable[Relation]) -> dict[str, str]:
+    """Find what a Python file cannot say: bytes of an SQL_ASCII database that are no UTF-8."""
+    return {
+        each.identity: "its definition holds bytes that are no text in UTF-8: write its manager by hand"
+        for each in relations
+        if _is_odd(each.identity + each.definition)
+    }
+
+
+def _is_odd(text: str) -> bool:
+    return any("\udc80" <= char <= "\udcff" for char in text)
+
+
+def _fills_as(relation: Relation, role: str) -> str:
+    """Return whose functions a materialized view calls: when it is filled, they run as that role and not as the deploying one."""
+    filled = relation.kind == "MATERIALIZED VIEW" and all(item.aspect != "not populated" for item in relation.items)
+    return relation.owner if filled and relation.owner != role else ""
 
 
 def _wanted(free: Mapping[str, Relation], names: Collection[str]) -> list[str]:
@@ -166,7 +238,7 @@ def write_managers(
         imports |= {managed[each] for each in view.uses if each in managed}
         readable = {**{each: manager.name for each, manager in managed.items()}, **names}
         uses = [readable[each] for each in view.uses if each in readable]
-        classes.append(_class(names[identity], view.relation, uses))
+        classes.append(_class(names[identity], view, uses))
     lines = [
         f"from {manager.module} import {manager.name}" for manager in sorted(imports, key=lambda m: (m.module, m.name))
     ]
@@ -185,21 +257,33 @@ def _class_name(relation: Relation, taken: Collection[str]) -> str:
     return unique
 
 
-def _class(name: str, relation: Relation, uses: list[str]) -> str:
+def _class(name: str, view: AdoptableView, uses: list[str]) -> str:
+    relation = view.relation
     statements = [relation.definition]
+    if view.fills_as:
+        statements = [
+            f"{relation.definition} WITH NO DATA",
+            f"ALTER {relation.kind} {relation.identity} OWNER TO {_spelled(view.fills_as)}",
+        ]
     for item in relation.items:
-        if item.aspect not in _OF_THE_INSTALLATION:
+        # What is no text cannot stand in a file; it survives every rebuild anyway.
+        if item.aspect not in _OF_THE_INSTALLATION and not _is_odd(item.sql):
             statements.append(item.statement(relation.kind))
     up = "".join(_statement(each) for each in statements)
     down = _statement(f"DROP {relation.kind} IF EXISTS {relation.identity}")
     kind = relation.kind.lower()
+    fill = "    fill_as_owner = True\n" if view.fills_as else ""
     return (
         f"\n\nclass {name}(ViewMigrationManager):\n"
         f'    """The {kind} {_escaped(relation.identity)}."""\n\n'
-        f"    uses = {_tuple(uses)}\n\n"
+        f"    uses = {_tuple(uses)}\n{fill}\n"
         f"    def up(self) -> None:\n{up}\n"
         f"    def down(self) -> None:\n{down}"
     )
+
+
+def _spelled(role: str) -> str:
+    return role if re.fullmatch(r"[a-z_][a-z0-9_]*", role) else quote_identifier(role)
 
 
 def _tuple(names: list[str]) -> str:

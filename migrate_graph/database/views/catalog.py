@@ -105,12 +105,14 @@ class Restorable:
         made: what its creation made of it.
         stored: what it was.
         text: what its manager says of it.
+        fills: it is a materialized view that was created empty, and is to be filled as its owner.
     """
 
     key: Key
     made: Relation
     stored: Relation
     text: ManagerText
+    fills: bool = False
 
 
 class ViewCatalog(Protocol):

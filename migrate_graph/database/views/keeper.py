@@ -316,14 +316,17 @@ class ViewKeeper:
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
     ) -> None:
-        new = {relation.identity: (key, relation, name) for key, (name, relation) in made.items()}
-        new |= {identity: (key, thing, claims.owner(thing)) for identity, (key, thing) in there.items()}
-        again = [
-            Restorable(key, relation, each, claims.texts.get(name) or next(iter(claims.texts.values())))
-            for each in stored
-            if each.identity in new
-            for key, relation, name in [new[each.identity]]
-        ]
+        was = {each.identity: each for each in stored}
+        new = [(key, relation, name) for key, (name, relation) in made.items()]
+        new += [(key, thing, claims.owner(thing)) for key, thing in there.values()]
+        fill = {name_of(manager) for manager in block.up if getattr(manager, "fill_as_owner", False)}
+        again = []
+        for key, relation, name in new:  # in the order of their creation: who fills one reads what was made before it
+            fills = name in fill and relation.kind == "MATERIALIZED VIEW"
+            if relation.identity in was or fills:
+                text = claims.texts.get(name) or next(iter(claims.texts.values()))
+                before = was.get(relation.identity) or replace(relation, items=())
+                again.append(Restorable(key, relation, before, text, fills))
         for warning in self._catalog.restore(again):
             block.observer(Warned(warning))
 
