@@ -75,7 +75,7 @@ class ViewMigrationManager(abc.ABC):
     since: Any = ""
     until: Any = ""
     replaces: Any = None
-    fill_as_owner: ClassVar[bool] = False
+    fill_as_owner: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -843,3 +843,16 @@ def test_a_wrong_requirement_has_no_false_consequences() -> None:
     assert not found & {("MG209", "V"), ("MG209", "W"), ("MG205", "W"), ("MG205", "V")}
     loose = graph_of("create", "widen < drop", views={"V": views["V"]}, migrations=touches)
     assert {each.code for each in check(loose)} == {"MG209"}, "without a wrong name the order really is missing"
+
+
+def test_many_views_of_a_database_taken_over_are_one_finding() -> None:
+    """As `migrate views adopt` writes them: nobody is told 1,863 times to remove what the database has."""
+    graph = graph_of("a", views={f"V{number:03}": {} for number in range(400)})
+    graph = build_graph(
+        Registry(
+            tuple(graph.migrations.values()), tuple(replace(view, module="views.py") for view in graph.views.values())
+        )
+    )
+    [finding] = [each for each in check(graph) if each.code == "MG210"]
+    assert "nor 399 others of its file" in finding.message
+    assert "keeps them" in finding.hint

@@ -534,6 +534,10 @@ def _unordered(graph: MigrationGraph, one: str, other: str) -> bool:
     return one != other and not graph.precedes(before=one, after=other) and not graph.precedes(before=other, after=one)
 
 
+_MANY = 3
+"""Views of one file that are told together."""
+
+
 @rule("MG210", Severity.WARNING)
 def view_never_built(context: Context) -> Iterator[Hit]:
     """A view that nothing creates.
@@ -563,11 +567,25 @@ def view_never_built(context: Context) -> Iterator[Hit]:
         with Totals(db):                             # good: created when the block ends
             db.executesql("CREATE TABLE invoice (…)")
     ```
+
+    A view without `since` may be older than the migrations, as those that `migrate views adopt` has found: the database has
+    it, and keeps it. Then only an empty database lacks it. Of one file those are told together.
     """
     timeline = context.timeline
     built = {view for views in timeline.brought_up.values() for view in views}
+    old: dict[str, list[View]] = {}
     for name, view in timeline.sound_views.items():
-        if name not in built:
-            message = f"no migration brings up view {quoted(name)}"
+        if name in built:
+            continue
+        old.setdefault("" if view.since else view.module, []).append(view)
+    for module, views in old.items():
+        first, *others = views
+        if module and len(others) >= _MANY:
+            message = f"no migration brings up view {quoted(first.name)}, nor {len(others)} others of its file"
+            hint = f"a database that has them keeps them; for an empty one, open each where it should be created: `with {first.name}(db):`"
+            yield Hit(first, message, hint)
+            continue
+        for view in views:
             opener = f" in {quoted(view.since)}" if view.since is not None else ""
-            yield Hit(view, message, f"open it{opener} with `with {name}(db):`, or remove it")
+            message = f"no migration brings up view {quoted(view.name)}"
+            yield Hit(view, message, f"open it{opener} with `with {view.name}(db):`, or remove it")
