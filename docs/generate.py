@@ -52,6 +52,12 @@ def stairs() -> str:
     return "```text\n" + "\n↓\n".join(contract["layers"]) + "\n```\n"
 
 
+def contracts() -> str:
+    """Return the names of all import contracts."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return "".join(f"- {contract['name']}.\n" for contract in settings["tool"]["importlinter"]["contracts"])
+
+
 def rules() -> str:
     """Return the pages of all rules as one page."""
     from migrate_graph.core.rules import RULES
@@ -129,6 +135,7 @@ def settings() -> str:
 
 REGIONS: dict[str, Callable[[], str]] = {
     "tree": tree,
+    "contracts": contracts,
     "stairs": stairs,
     "rules": rules,
     "cli": cli,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from migrate_graph.cli.completion import complete_code, complete_name
+from migrate_graph.render import FORMATS
 
 
 class Output(StrEnum):
@@ -94,7 +95,7 @@ GraphOption = Annotated[
     typer.Option(
         "--graph",
         metavar="FILE",
-        help="Draw it: .svg .png .pdf .dot .mmd .html .json, by the suffix.",
+        help=f"Draw it: {' '.join(each.suffixes[0] for each in FORMATS.values() if each.suffixes)}, by the suffix.",
         show_default=False,
     ),
 ]

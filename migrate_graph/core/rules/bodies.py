@@ -98,7 +98,7 @@ def name_too_long(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It could be applied, and then not be recorded: it would be applied again.
+    Its record could not be written. `migrate apply` refuses it before anything runs, also where the column is narrower.
 
     ## How to fix it
 
