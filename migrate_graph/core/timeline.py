@@ -64,12 +64,16 @@ class Timeline:
         self.graph = graph
         self.views = graph.views
         self.places = {name: place for place, name in enumerate(order)}
+        # Looked up once for all moments, and only for the views that somebody asks about.
+        self.successors = cache(self._successors)
+        self.relatives = cache(self._relatives)
+        self.readers = cache(lambda name: tuple(graph.uses.successors(name)))
 
-    def successors(self, name: str) -> tuple[str, ...]:
+    def _successors(self, name: str) -> tuple[str, ...]:
         """Return the views that name a view in `replaces`."""
         return tuple(self.graph.replaces.successors(name))
 
-    def relatives(self, name: str) -> tuple[str, ...]:
+    def _relatives(self, name: str) -> tuple[str, ...]:
         """Return a view's successors, and the declared view that it replaces."""
         before = (name for name in self.graph.replaces.predecessors(name) if name in self.views)
         return (*self.successors(name), *before)
@@ -135,7 +139,7 @@ class Moment:
     def __init__(self, timeline: Timeline, applied: Container[str], running: str | None) -> None:
         self._timeline = timeline
         self._views = timeline.views
-        self._successors = cache(timeline.successors)
+        self._successors = timeline.successors
         self._applied = applied
         self._running = running
         self._open: dict[str, bool] = {}
@@ -194,7 +198,7 @@ class Moment:
                 affected.add(name)
             related = self._timeline.relatives(name)
             if self.in_window(name) or not current:
-                related += tuple(self._timeline.graph.uses.successors(name))
+                related += self._timeline.readers(name)
             for other in related:
                 if other not in visited:
                     visited.add(other)

@@ -11,7 +11,7 @@ from drawing import registry_of
 from migrate_graph.core.graph import EdgeKind, Ordering, build_graph
 from migrate_graph.core.history import History, Record
 from migrate_graph.core.model import Registry
-from migrate_graph.core.plan import Plan, build_plan
+from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.core.selection import select
 
@@ -64,7 +64,7 @@ WORK: dict[str, tuple[Callable[[int], Registry], Callable[[Registry], object]]] 
     "check": (project, lambda registry: check(build_graph(registry), half_applied(registry))),
     "plan": (project, lambda registry: build_plan(build_graph(registry), half_applied(registry))),
     "rings": (tangle, lambda registry: build_graph(registry).cycles(EdgeKind.REQUIRES)),
-    "select": (project, lambda registry: select("+V1 m_2020*+", build_graph(registry), Plan())),
+    "select": (project, lambda registry: select("+V1 m_2020*+", build_graph(registry), {})),
 }
 
 

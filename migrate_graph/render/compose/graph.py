@@ -177,24 +177,28 @@ class _Composer:
         return EdgeState.OLD if {states[before].state, states[after].state} <= _SETTLED else EdgeState.LIVE
 
     def _subtitle(self, shown: Shown) -> str:
-        """Count what there is, and say what is left out and how to see it."""
+        """Count what there is, say what is left out and how to see it, and end with the answer."""
+        plan = self.given.plan
+        parts = [self._counts()]
+        if not shown.whole:
+            more = "" if self.question is Question.CHECK else " (--all shows everything)"
+            number = f"{len(shown.nodes):,} of {len(self.given.states):,}"
+            parts.append(f"{number} shown: {one_line(shown.how)}{more}")
+        if self.question is Question.PLAN and plan and plan.steps:
+            parts.append(plan.summary)
+        if self.question is Question.CHECK:
+            parts.append(_told_findings(self.given))
+        return " · ".join(parts)
+
+    def _counts(self) -> str:
         states = self.given.states
         counts = Counter(known.state for node, known in states.items() if node.kind is NodeKind.MIGRATION)
-        unknown = sum(known.state is State.ORPHAN for known in states.values())
         words = {State.CYCLE: "in a cycle"}
-        told = [f"{counts[state]} {words.get(state, state)}" for state in _COUNTED if counts[state]]
-        text = counted(len(self.given.graph.migrations), "migration") + (f" ({', '.join(told)})" if told else "")
-        text += f", {counted(len(self.given.graph.views), 'view')}" if self.given.graph.views else ""
-        text += f", {unknown} not in the code" if unknown else ""
-        if self.question is Question.PLAN and self.given.plan and self.given.plan.steps:
-            text += f" · {self.given.plan.summary}"
-        if self.question is Question.CHECK:
-            text += f" · {_told_findings(self.given)}"
-        if shown.whole:
-            return text
-        if self.question is Question.CHECK:
-            return f"{text} · {len(shown.nodes):,} of {len(self.given.states):,} shown: {one_line(shown.how)}"
-        return f"{text} · {len(shown.nodes):,} of {len(self.given.states):,} shown: {one_line(shown.how)} (--all shows everything)"
+        told = [f"{counts[state]:,} {words.get(state, state)}" for state in _COUNTED if counts[state]]
+        migrations = counted(len(self.given.graph.migrations), "migration") + (f" ({', '.join(told)})" if told else "")
+        views = counted(len(self.given.graph.views), "view") if self.given.graph.views else ""
+        unknown = sum(known.state is State.ORPHAN for known in states.values())
+        return ", ".join(filter(None, (migrations, views, f"{unknown:,} not in the code" if unknown else "")))
 
 
 def _told_findings(given: PictureInput) -> str:
