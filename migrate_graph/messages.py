@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from shlex import quote
 
 from migrate_graph.foreign_text import kind_of, text_of
 
@@ -35,3 +36,16 @@ def did_you_mean(names: Iterable[str], otherwise: str) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of what an exception says; the name of its type when it says nothing."""
     return text_of(error).strip().partition("\n")[0] or kind_of(error)
+
+
+def typed(command: str, name: str, options: str = "") -> str:
+    """Return a command line that can be typed, whatever the name is like: quoted, and never taken for an option.
+
+    Args:
+        command: up to the name.
+        name: of a migration, a view or a file.
+        options: what follows.
+    """
+    word = quote(name)
+    words = [command, options, "--", word] if name.startswith("-") else [command, word, options]
+    return " ".join(each for each in words if each)

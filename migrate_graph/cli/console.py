@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from io import BytesIO
@@ -19,6 +20,7 @@ from migrate_graph.cli.redacted import redacted
 from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
+    from migrate_graph.core.states import State
     from migrate_graph.errors import MigrateGraphError
 
 Paint: TypeAlias = Callable[[str, str], str]
@@ -33,6 +35,8 @@ _STYLES = {
     "info": "36",
     "heading": "1;36",
 }
+
+_DRAWN = "│├╯✓▶✗⊘↻○…━"
 
 # What the texts draw with, for streams that cannot encode it (LANG=C in cron and containers).
 _ASCII = str.maketrans(
@@ -95,6 +99,32 @@ def wants_color(choice: Color, environ: Mapping[str, str], *, terminal: bool) ->
     if environ.get("FORCE_COLOR"):
         return True
     return terminal and environ.get("TERM") != "dumb"
+
+
+@dataclass(frozen=True, slots=True)
+class TextStyle:
+    """How text is written for those who read it there.
+
+    Attributes:
+        paint: gives a text in a style.
+        width: columns of the terminal; None where nobody looks at columns (a pipe, a file).
+        ascii_only: nothing else can be shown there; single signs are replaced as they are printed, drawings are made for it.
+    """
+
+    paint: Paint
+    width: int | None = None
+    ascii_only: bool = False
+
+    def mark(self, state: State) -> str:
+        """Return the sign of a state, from the one table of signs."""
+        from migrate_graph.core.states import WORDINGS
+
+        wording = WORDINGS[state]
+        return self.paint(wording.glyph, wording.tone)
+
+
+IN_A_FILE = TextStyle(plain)
+"""Of what nobody reads on a terminal."""
 
 
 class Console:
@@ -163,18 +193,20 @@ class Console:
         return self.err.isatty() and self.environ.get("TERM") != "dumb" and not self.environ.get("CI")
 
     @property
-    def draws(self) -> bool:
-        """Whether stdout can encode the characters that lines and glyphs are drawn with."""
-        try:
-            "│├╯✓▶✗⊘↻○…".encode(self.out.encoding or "utf-8")
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True
+    def style(self) -> TextStyle:
+        """How text is written on stdout."""
+        return TextStyle(self.paint_out, self.width, ascii_only=not _can_encode(self.out, _DRAWN))
 
     @property
     def width(self) -> int | None:
         """How many columns a result has; None where nobody looks at columns (a pipe, a file)."""
         return get_terminal_size().columns if self.out.isatty() else None
+
+    @property
+    def style_err(self) -> TextStyle:
+        """How text is written on stderr."""
+        width = get_terminal_size().columns if self.err.isatty() else None
+        return TextStyle(self.paint_err, width, ascii_only=not _can_encode(self.err, _DRAWN))
 
     def clean(self, text: str) -> str:
         """Return foreign text without secrets, control characters or direction overrides, on one line."""
@@ -266,11 +298,17 @@ class NullStream:
         return False
 
 
+def _can_encode(stream: Any, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def _write(stream: Any, text: str) -> None:
     encoding = stream.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
+    if not _can_encode(stream, text):
         text = text.translate(_signs()).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(text)
 

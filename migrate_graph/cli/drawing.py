@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.command import Condition, Typed
+from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream
 from migrate_graph.cli.options import Group, Renderer
+from migrate_graph.cli.redacted import redacted_picture
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.render import FORMATS, format_of
@@ -60,13 +62,13 @@ class Drawing:
     exclude: tuple[str, ...] = ()
 
     def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
-        """Draw it in a format."""
+        """Return it in a format."""
         from migrate_graph.render import render
 
         return render(self.compose(session, found), format_name, renderer=self.renderer)
 
     def compose(self, session: Session, found: Assessment) -> Picture:
-        """Choose what is shown, in whatever format."""
+        """Choose what is shown, in whatever format; from here on no text of it holds a secret."""
         from migrate_graph.render.picture import Grouping, PictureOptions
         from migrate_graph.workflow.plan import picture_of
 
@@ -80,7 +82,8 @@ class Drawing:
             grouping=Grouping(self.group),
             link_template=project.config.link_template,
         )
-        return picture_of(found, question=self.question, options=options)
+        picture = picture_of(found, question=self.question, options=options)
+        return redacted_picture(picture, session.console.redact)
 
     def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:
         """Draw it into a file."""
@@ -89,30 +92,27 @@ class Drawing:
         if not is_stream(file):
             session.console.tell(f"drawn: {session.console.clean(str(file))}")
 
-    def show_lanes(self, session: Session, found: Assessment, *, ascii_only: bool) -> None:
-        """Draw it as lanes, as wide as the terminal and in its colours."""
-        from migrate_graph.core.states import WORDINGS
-        from migrate_graph.render.formats.lanes import to_lines
-
-        console = session.console
-        lines = to_lines(
-            self.compose(session, found),
-            width=console.width or _PIPE_WIDTH,
-            ascii_only=ascii_only or not console.draws,
-        )
-        paint = console.paint_out
-        deliver_lines(
-            session,
-            (paint(line.text, WORDINGS[line.state].tone) if line.state else line.text for line in lines),
-            None,
-        )
-
-    def show(self, session: Session, found: Assessment, format_name: str, output: Path | None) -> None:
-        """Draw it to stdout, or into a file that need not have the format's suffix."""
+    def show(
+        self, session: Session, found: Assessment, format_name: str, output: Path | None, *, ascii_only: bool = False
+    ) -> None:
+        """Write it to stdout, or into a file that need not have the format's suffix."""
+        if format_name == "text":
+            deliver_lines(session, self._lanes(session, found, output, ascii_only=ascii_only), output)
+            return
         to_terminal = (output is None or is_stdout(output)) and session.console.out.isatty()
         if to_terminal and not FORMATS[format_name].text:
             raise UsageError(f"a terminal cannot show {format_name}", hint=f"add -o graph.{format_name}")
         deliver_document(session, self.draw(session, found, format_name), output)
+
+    def _lanes(self, session: Session, found: Assessment, output: Path | None, *, ascii_only: bool) -> Iterator[str]:
+        """Yield it as lanes, as wide as the terminal and in its colours."""
+        from migrate_graph.core.states import WORDINGS
+        from migrate_graph.render.formats.lanes import to_lines
+
+        style = session.console.style if output is None else IN_A_FILE
+        picture = self.compose(session, found)
+        for line in to_lines(picture, width=style.width or _PIPE_WIDTH, ascii_only=ascii_only or style.ascii_only):
+            yield style.paint(line.text, WORDINGS[line.state].tone) if line.state else line.text
 
 
 def require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
-from migrate_graph.cli.run_text import how_far, outcome_of, sentence, style_of, summary
+from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
 from migrate_graph.cli.text import lasting
 from migrate_graph.core.events import (
     Connecting,
@@ -175,7 +175,7 @@ class PlainProgress:
             self._remember(event)
             if isinstance(event, RunFinished):
                 self.console.tell()
-                for line in summary(event, self.console.paint_err):
+                for line in summary(event, self.console.style_err):
                     self.console.tell(line)
             elif self._is_news(event):
                 self._line(sentence(event), style_of(event.result.outcome) if isinstance(event, StepFinished) else "")
@@ -184,6 +184,8 @@ class PlainProgress:
         """Return whether an event is worth a line: progress of one kind only every few seconds, and its end."""
         if isinstance(event, LockAcquired):
             return bool(event.waited)
+        if isinstance(event, StepFinished) and event.result.outcome in NOT_RUN:
+            return False  # the summary tells what did not run, in a line or two
         if not isinstance(event, StepProgress | RestoreProgress):
             return True
         now = time.monotonic()
@@ -270,9 +272,7 @@ class LiveProgress:
             case RestoreProgress() | Connecting() | LockWaiting():
                 self._detail = sentence(event)
             case StepFinished():
-                self._done, self._total = event.index, event.total
-                self._begin("")
-                self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], _told_by_mark(event.result), event)
+                self._step_finished(event)
             case RunStarted():
                 self._total = len(event.plan.steps)
                 self._begin("")
@@ -284,6 +284,12 @@ class LiveProgress:
                 self._detail = sentence(event)
             case _:
                 self._scroll(" ", sentence(event), event)
+
+    def _step_finished(self, event: StepFinished) -> None:
+        self._done, self._total = event.index, event.total
+        self._begin("")
+        if event.result.outcome not in NOT_RUN:
+            self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], _told_by_mark(event.result), event)
 
     def _begin(self, name: str) -> None:
         self._now, self._since, self._detail = one_line(name), time.monotonic(), ""
@@ -303,7 +309,7 @@ class LiveProgress:
 
     def _finish(self, event: RunFinished) -> None:
         self._live.stop()
-        for line in summary(event, self.console.paint_err):
+        for line in summary(event, self.console.style_err):
             self.console.tell(line)
 
     def _region(self) -> Any:

@@ -23,13 +23,18 @@ def redacted(value: Any, redact: Redact) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return [redacted(item, redact) for item in sorted(value)]
-    if isinstance(value, (list, tuple)):
-        return type(value)(redacted(item, redact) for item in value)
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return _with_items(value, redact)
     if is_dataclass(value) and not isinstance(value, type):
         return _with_fields(value, redact)
     return value
+
+
+def _with_items(value: Any, redact: Redact) -> Any:
+    items = [redacted(item, redact) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*items)
+    return tuple(items) if isinstance(value, tuple) else items
 
 
 def _with_fields(value: Any, redact: Redact) -> Any:

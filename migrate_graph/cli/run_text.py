@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.text import lasting, listed
+from migrate_graph.cli.text import between, lasting
+from migrate_graph.columns import hanging
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -28,14 +29,17 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
-from migrate_graph.messages import counted
+from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
 
 _NAMED = 8
 """Of more migrations than these, the summary tells how many were committed, and the last."""
+
+NOT_RUN = frozenset({Outcome.BLOCKED, Outcome.NOT_REACHED})
+"""What the summary tells in a line or two, however many there are."""
 
 _WORDS = {
     Outcome.APPLIED: ("ok", "good"),
@@ -148,32 +152,55 @@ def headline(finished: RunFinished) -> str:
     return f"{', '.join(counts)}{stopped} in {lasting(finished.seconds)}"
 
 
-def summary(finished: RunFinished, paint: Paint) -> Iterator[str]:
-    """Yield how a run ended: counts, what went wrong, what is committed, and what to type next."""
-    yield paint(headline(finished), "good" if finished.succeeded else "error")
+def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
+    """Yield how a run ended; the failure comes last, as that is where the eye is: what, where, what is kept, what to type."""
+    yield style.paint(headline(finished), "good" if finished.succeeded else "error")
+    for result in finished.results:
+        for warning in result.warnings:
+            yield from _told("warning", "warning", f"{one_line(result.name)}: {one_line(warning)}", style)
+    yield from _not_run(finished, style)
     for result in finished.results:
         if result.outcome.failed:
-            yield from _failure(result, paint)
-        yield from (f"  warning  {one_line(result.name)}: {one_line(warning)}" for warning in result.warnings)
-    for result in finished.of(Outcome.BLOCKED):
-        yield f"  {paint('blocked', 'warning')}  {one_line(result.name)}: {one_line(result.error)}"
-    unreached = finished.of(Outcome.NOT_REACHED)
-    if unreached:
-        yield f"  not reached: {listed(result.name for result in unreached)}"
+            yield from _failure(result, style)
     if finished.results or finished.signal:
-        yield f"committed: {_committed(finished)}"
+        yield from hanging(f"committed: {_committed(finished)}", style.width, column=0, indent=4)
     following = _next_command(finished)
     if following:
-        yield f"{paint('next:', 'info')} {following}"
+        yield f"{style.paint('next:', 'info')} {following}"
 
 
-def _failure(result: Result, paint: Paint) -> Iterator[str]:
-    place = f" ({one_line(str(result.source))})" if result.source else ""
-    yield f"  {paint('failed', 'error')}   {one_line(result.name)}{place}: {one_line(result.error)}"
+def _told(word: str, tone: str, text: str, style: TextStyle, *, after: str = "  ") -> Iterator[str]:
+    """Yield a text behind a word, its further lines below it."""
+    column = 2 + len(word) + len(after)
+    first, *more = hanging(text, style.width, column=column, indent=column)
+    yield f"  {style.paint(word, tone)}{after}{first}"
+    yield from more
+
+
+def _not_run(finished: RunFinished, style: TextStyle) -> Iterator[str]:
+    """Yield what did not run: those that something keeps back, and those that the run did not come to."""
+    blocked = finished.of(Outcome.BLOCKED)
+    if len(blocked) > _NAMED:
+        names = [result.name for result in blocked]
+        yield from _told(
+            "blocked", "warning", f"{len(names):,} ({between(names)}): {one_line(blocked[0].error)}", style
+        )
+    else:
+        for result in blocked:
+            yield from _told("blocked", "warning", f"{one_line(result.name)}: {one_line(result.error)}", style)
+    unreached = [result.name for result in finished.of(Outcome.NOT_REACHED)]
+    if unreached:
+        yield f"  {len(unreached):,} not reached ({between(unreached)})"
+
+
+def _failure(result: Result, style: TextStyle) -> Iterator[str]:
+    """Yield why a migration failed: the user's frames first, then the error and its place."""
     for line in result.traceback.rstrip().splitlines():
-        yield paint(f"           {one_line(line)}", "muted")
+        yield style.paint(f"    {one_line(line)}", "muted")
+    place = f" ({one_line(str(result.source))})" if result.source else ""
+    yield from _told("failed", "error", f"{one_line(result.name)}{place}: {one_line(result.error)}", style)
     for line in result.hint.splitlines():
-        yield f"           {paint('hint:', 'info')} {one_line(line)}"
+        yield from _told("hint:", "info", one_line(line), style, after=" ")
 
 
 def _committed(finished: RunFinished) -> str:
@@ -192,7 +219,7 @@ def _committed(finished: RunFinished) -> str:
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
     if interrupted and interrupted[0].needs_decision:
-        return f"migrate resolve {one_line(interrupted[0].name)} --applied | --retry"
+        return one_line(typed("migrate resolve", interrupted[0].name, "--applied | --retry"))
     if finished.signal or (interrupted and interrupted[0].commits is not None):
         return "migrate apply (goes on where this run stopped)"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)

@@ -1,17 +1,26 @@
-"""Names, times and columns as text: what several commands write alike."""
+"""Names, durations and times as text: what several commands write alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from textwrap import wrap
 
 from migrate_graph.redaction import one_line
 
 
-def listed(names: Iterable[str], *, nothing: str = "nothing") -> str:
-    """Return names as one line of text."""
-    return ", ".join(one_line(name) for name in names) or nothing
+def listed(names: Iterable[str], *, nothing: str = "nothing", most: int | None = None) -> str:
+    """Return names as one line of text; of more than `most` the first ones, and how many there are besides."""
+    shown = [one_line(name) for name in names]
+    more = len(shown) - most if most is not None else 0
+    if most is not None and more > 1:
+        shown[most:] = [f"and {more:,} more"]
+    return ", ".join(shown) or nothing
+
+
+def between(names: Sequence[str]) -> str:
+    """Return which names a run of them is: the first and the last."""
+    first, last = one_line(names[0]), one_line(names[-1])
+    return f"{first} … {last}" if len(names) > 1 else first
 
 
 def lasting(seconds: float) -> str:
@@ -27,19 +36,3 @@ def moment(when: datetime | None) -> str:
     if when is None:
         return ""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}Z" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"
-
-
-def hanging(text: str, *, column: int, width: int | None) -> list[str]:
-    """Break a text at spaces so that it fits between a column and the terminal's width; words are never cut."""
-    if width is None or column + len(text) <= width:
-        return [text]
-    return wrap(text, max(width - column, 20), break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def aligned(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
-    """Align the rows; no name is ever cut, whatever the terminal is like."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
-    return [
-        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
+from migrate_graph.columns import columns, hanging, window
 from migrate_graph.core.rules import Finding, Related, Severity
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
@@ -14,6 +15,12 @@ from migrate_graph.user_files import SourceLocation
 
 Paint: TypeAlias = Callable[[str, str], str]
 
+
+_INDENT = 3
+"""Where what is said about a finding begins."""
+
+_GUTTER = 8
+"""Columns of the number before a line of source."""
 
 _LINES_AROUND = 40
 """So far from a declaration its decorators and attributes are looked for."""
@@ -28,21 +35,39 @@ def plain(text: str, style: str) -> str:
     return text
 
 
-def to_text(report: Report, paint: Paint = plain) -> str:
-    """Render for people: each finding with its line of source, then the count."""
-    blocks = [text_of(finding, report, paint) for finding in report.findings]
+def to_text(report: Report, paint: Paint = plain, width: int | None = None) -> str:
+    """Render for people: each finding with its line of source, then the count.
+
+    Args:
+        report: the findings.
+        paint: gives a text in a style.
+        width: columns of the terminal; None where nobody looks at columns.
+    """
+    blocks = [text_of(finding, report, paint, width) for finding in report.findings]
     return "\n".join([*blocks, verdict(report, paint)]) + "\n"
 
 
-def text_of(finding: Finding, report: Report, paint: Paint) -> str:
+def text_of(finding: Finding, report: Report, paint: Paint = plain, width: int | None = None) -> str:
     """Return one finding: what, where in the source, and what to do."""
-    heading = paint(f"{finding.severity} {finding.code}", _TEXT_STYLES[finding.severity])
-    lines = [f"{heading} {finding.rule}: {paint(one_line(finding.message), 'bold')}"]
+    heading = f"{finding.severity} {finding.code}"
+    style = _TEXT_STYLES[finding.severity]
+    behind = f" {finding.rule}: "
+    first, *more = hanging(one_line(finding.message), width, column=columns(heading + behind), indent=_INDENT)
+    lines = [f"{paint(heading, style)}{behind}{paint(first, 'bold')}".rstrip(), *(paint(line, "bold") for line in more)]
     if finding.source is not None:
-        lines += _excerpt(finding, finding.source, report, paint)
-    lines += [f"   {paint('at', 'muted')} {_related_text(related)}" for related in finding.related]
-    lines += [f"   {paint('hint:', 'info')} {one_line(line)}" for line in finding.hint.splitlines()]
+        lines += _excerpt(finding, finding.source, report, paint, width)
+    for related in finding.related:
+        lines += _behind("at", "muted", _related_text(related), paint, width)
+    for line in finding.hint.splitlines():
+        lines += _behind("hint:", "info", one_line(line), paint, width)
     return "\n".join(lines) + "\n"
+
+
+def _behind(word: str, style: str, text: str, paint: Paint, width: int | None) -> list[str]:
+    """Return a text behind a word that stands where all of a finding begin, broken between words."""
+    column = _INDENT + len(word) + 1
+    first, *more = hanging(text, width, column=column, indent=column)
+    return [f"{' ' * _INDENT}{paint(word, style)} {first}", *more]
 
 
 def _related_text(related: Related) -> str:
@@ -50,18 +75,19 @@ def _related_text(related: Related) -> str:
     return f"{where}'{one_line(related.subject.name)}' {one_line(related.message)}"
 
 
-def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint) -> list[str]:
+def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Paint, width: int | None) -> list[str]:
     def text_at(line: int) -> str:
         return one_line(report.line_of(SourceLocation(source.path, line)).rstrip())
 
     place, span = _pointed_at(finding, source, text_at)
     lines = [f"  {paint('-->', 'muted')} {one_line(str(place))}"]
-    text = text_at(place.line)
+    text, span = window(text_at(place.line), span, None if width is None else width - _GUTTER)
     if text.strip():
         lines.append(f"{paint(f'{place.line:>5} |', 'muted')} {text}")
     if span is not None:
-        caret = " " * span[0] + "^" * (span[1] - span[0])
-        lines.append(f"{paint('      |', 'muted')} {paint(caret, _TEXT_STYLES[finding.severity])}")
+        under = " " * columns(text[: span[0]])
+        caret = "^" * max(columns(text[span[0] : span[1]]), 1)
+        lines.append(f"{paint('      |', 'muted')} {paint(under + caret, _TEXT_STYLES[finding.severity])}")
     return lines
 
 

@@ -115,10 +115,10 @@ def test_status_tells_of_each_view_why_it_lives_or_not(shell) -> None:
     assert shell("apply", "--to", "step_2").code == 0
     ran = shell("status", "--views")
     assert ran.out.splitlines()[3:] == [
-        "  - First   replaced by Second",
+        "  \N{EN DASH} First   replaced by Second",
         "  ✓ Second  lives (since step_2)",
-        "  - Short   retired (until step_2)",
-        "  - Late    not yet (since step_3)",
+        "  \N{EN DASH} Short   retired (until step_2)",
+        "  ○ Late    not yet (since step_3)",
         "  ✓ Always  lives",
         "",
         "next: migrate plan",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrate_graph.cli.command import DECLARED, CheckedCommand, Condition
+from migrate_graph.cli.command import CheckedCommand, Condition
 from migrate_graph.cli.program import every_command
 
 HEAD = """
@@ -45,6 +45,7 @@ PROJECT = (
     + declared("widen_20260302_001", "invoice_20260301_001", OLD[-1])  # the second one is redundant
     + declared("lonely_20260303_001")
     + declared("without_sequence")
+    + "".join(f"class Totals{number}(Totals):\n    since = 'widen_20260302_001'\n\n\n" for number in range(5))
 )
 GONE = declared("gone_20250102_001")
 
@@ -59,9 +60,9 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
     "migrate check": {
         "--history": ("--history",), "--format": ("--format", "github"), "-o": ("-o", "out.txt"), "--graph": ("--graph", "check.dot"),
         "--select": ("--select", "MG105,MG204,MG401"), "--ignore": ("--ignore", "MG204"), "--strict": ("--strict",),
-        "--base": ("--base", "HEAD"), "--json": ("--json",), "--renderer": ("--renderer", "dot"),
+        "--base": ("--base", "HEAD"), "--json": ("--json",), "--renderer": ("--renderer", "dot"), "--moving": ("--moving",),
     },
-    "migrate status": {"--views": ("--views",), "--offline": ("--offline",), "--json": ("--json",)},
+    "migrate status": {"--views": ("--views",), "--all": ("--all",), "--offline": ("--offline",), "--json": ("--json",)},
     "migrate graph": {
         "-o": ("-o", "graph.dot"), "--format": ("--format", "mermaid"), "--focus": ("--focus", "widen_20260302_001"), "--hops": ("--hops", "1"),
         "--select": ("--select", "+invoice_20260301_001"), "--exclude": ("--exclude", "old_20250101_1*"), "--group": ("--group", "module"),
@@ -75,7 +76,10 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
     "migrate config": {"--json": ("--json",)},
 }  # fmt: skip
 ARGUMENTS = {"migrate why": ("widen_20260302_001",), "migrate show": (OLD[7],), "migrate explain": ("MG101",)}
-WRITING = {"migrate apply", "migrate mark", "migrate resolve", "migrate restore", "migrate init", "migrate new", "migrate views adopt"}  # fmt: skip
+WRITING = {
+    "migrate apply", "migrate baseline", "migrate mark", "migrate resolve", "migrate restore", "migrate init", "migrate new",
+    "migrate views adopt",
+}  # fmt: skip
 
 # Beside the second option the first one changes nothing here, for a reason that is none of the command line.
 INDIFFERENT = {
@@ -174,4 +178,3 @@ def test_the_tables_name_options_that_exist() -> None:
         for rule in command.together:
             told = [rule.option, *(each for each in (*rule.needs, *rule.excludes) if not isinstance(each, Condition))]
             assert {each.partition("=")[0] for each in told} <= known, path
-    assert len(DECLARED) == len(list(every_command()))

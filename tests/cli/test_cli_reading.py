@@ -24,29 +24,6 @@ def test_plan_says_what_runs_in_which_order_and_why(shop) -> None:
     assert not (shop.path / "shop.db").exists(), "reading never creates the database"
 
 
-def test_on_a_terminal_lists_hang_and_no_name_is_cut(shop) -> None:
-    from migrate_graph.cli.commands.plan import plan_text
-    from migrate_graph.cli.console import plain
-    from migrate_graph.cli.text import hanging, listed
-    from migrate_graph.config import Config
-    from migrate_graph.workflow.assessment import assess
-    from migrate_graph.workflow.project import Reading, open_project
-
-    project = open_project(Config(), shop.path)
-    planned = assess(project, Reading())
-    for width in (30, 60, 80, 200):
-        lines = list(plan_text(planned, plain, width))
-        words = " ".join(lines).split()
-        assert "create_invoice_20260301_002" in words
-        assert words.count("after") == 2
-    names = [f"view_number_{number}" for number in range(20)]
-    for column in (0, 13, 70):
-        pieces = hanging(listed(names), column=column, width=80)
-        assert " ".join(pieces) == listed(names)
-        assert all(len(piece) <= max(80 - column, 20) for piece in pieces)
-    assert hanging(listed(names), column=70, width=None) == [listed(names)], "a pipe has no columns"
-
-
 def test_plan_without_a_database_says_so(shop) -> None:
     assert "no database is configured" in shop("plan", MIGRATE_URI="").out
     assert "offline" in shop("plan", "--offline").out

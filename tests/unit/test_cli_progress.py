@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from drawing import graph_of
 
-from migrate_graph.cli.console import Console
+from migrate_graph.cli.console import IN_A_FILE, Console
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.progress import EVENT_TYPES, JsonProgress, LiveProgress, PlainProgress, progress_for
 from migrate_graph.cli.run_text import sentence, summary
@@ -95,10 +95,10 @@ def test_a_restore_tells_how_far_and_at_what_it_is() -> None:
 
 
 def test_the_summary_says_what_stayed_and_what_to_type() -> None:
-    lines = list(summary(SCRIPT[-1], lambda text, _: text))  # type: ignore[arg-type]
+    lines = list(summary(SCRIPT[-1], IN_A_FILE))  # type: ignore[arg-type]
     text = "\n".join(lines)
     assert "blocked  c: waits for b" in text
-    assert "not reached: d" in text
+    assert "1 not reached (d)" in text
     assert "committed: a, x" in text
     assert "in part" in text
     assert lines[-1].startswith("next: correct x")
@@ -116,7 +116,7 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
             "next: migrate apply (goes on where this run stopped)",
         ),
         (
-            RunFinished("r", (Result("a", Outcome.INTERRUPTED, commits=1),), 1.0),
+            RunFinished("r", (Result("a", Outcome.INTERRUPTED, commits=1, needs_decision=True),), 1.0),
             "0 applied, 1 failed in 1.0 s",
             "next: migrate resolve a --applied | --retry",
         ),
@@ -124,16 +124,13 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
     ],
 )  # fmt: skip
 def test_summaries(finished: RunFinished, first: str, last: str) -> None:
-    lines = list(summary(finished, lambda text, _: text))
+    lines = list(summary(finished, IN_A_FILE))
     assert (lines[0], lines[-1]) == (first, last)
 
 
 def test_many_committed_migrations_are_counted() -> None:
     results = tuple(Result(f"m{number}", Outcome.APPLIED) for number in range(9))
-    assert (
-        list(summary(RunFinished("r", results, 1.0), lambda text, _: text))[-1]
-        == "committed: 9 migrations, the last is m8"
-    )
+    assert list(summary(RunFinished("r", results, 1.0), IN_A_FILE))[-1] == "committed: 9 migrations, the last is m8"
 
 
 def test_silence_is_broken_by_a_heartbeat() -> None:

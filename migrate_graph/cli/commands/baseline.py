@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import FileOption, JsonOption, ReasonOption, ToOption
-from migrate_graph.cli.text import aligned, listed
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import table
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import counted
 from migrate_graph.reports.document import document
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "migrate baseline",
     "migrate baseline --to add_total_20260402_001 --yes",
     "migrate baseline --all --yes --reason 'installed by hand in March'",
+    together=(Together("--reason", needs=("--yes",)),),
 )
 def baseline(
     context: typer.Context,
@@ -94,8 +96,9 @@ def _show(session: Session, found: Baseline, *, written: bool, again: str) -> No
         console.show(told)
     console.show("")
     rows = [(_mark(entry), entry.name, _why(entry)) for entry in found.entries]
-    for line in aligned(rows):
-        console.show(line)
+    for lines in table(rows, console.width, indent=2):
+        for line in lines:
+            console.show(line)
     console.show("")
     recorded, pending = len(found.recorded), len(found.entries) - len(found.recorded)
     if written:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.console import IN_A_FILE
+from migrate_graph.cli.delivery import deliver_document, deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
     GraphOption,
@@ -23,6 +25,7 @@ from migrate_graph.reports import REPORTS, require_report, write_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
+    from migrate_graph.reports.report import Report
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.revision import Base
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
     together=(
         Together("--format", excludes=("--json",)),
         Together("--renderer", needs=(LAID_OUT,)),
-        Together("--moving", excludes=("--json", "--format", "--graph", "--base")),
+        Together(
+            "--moving",
+            excludes=("--json", "--format", "--graph", "--base", "--history", "--select", "--ignore", "--strict"),
+        ),
     ),
 )
 def check(
@@ -117,10 +123,14 @@ def _show_findings(session: Session, found: Assessment, chosen: str, *, drawn: D
     changes_nothing = found.base is not None and not found.base.comparison
     if chosen == "markdown" and not changes_nothing:
         picture = drawn.draw(session, found, "mermaid").decode()
-    report = report_of(found, picture=picture)
-    colored = chosen == "text" and output is None
-    text = to_text(report, session.console.paint_out) if colored else write_report(report, chosen)
-    deliver_lines(session, text.splitlines(), output)
+    console = session.console
+    report: Report = console.redacted(report_of(found))
+    report = replace(report, picture=picture, line_of=lambda place: console.redact(found.project.line_of(place)))
+    if chosen == "text":
+        style = console.style if output is None else IN_A_FILE
+        deliver_lines(session, to_text(report, style.paint, style.width).splitlines(), output)
+    else:
+        deliver_document(session, write_report(report, chosen).encode("utf-8", "replace"), output)
 
 
 def _show_differences(session: Session, found: Assessment, output: Path | None) -> None:

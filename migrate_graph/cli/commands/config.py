@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import JsonOption
-from migrate_graph.cli.text import aligned
+from migrate_graph.columns import table
 from migrate_graph.reports.document import document
 
 
@@ -22,4 +24,5 @@ def config(context: typer.Context, *, json: JsonOption = False) -> None:
         settings = {row.name: {"value": row.value, "source": row.source} for row in rows}
         session.console.show_json(document("config", {"settings": settings}))
     else:
-        deliver_lines(session, aligned([(row.name, row.value, row.source) for row in rows], indent=""), None)
+        laid_out = table([(row.name, row.value, row.source) for row in rows], session.console.width)
+        deliver_lines(session, chain.from_iterable(laid_out))

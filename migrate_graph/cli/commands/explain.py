@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,11 +11,11 @@ import typer
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import CodeArgument, JsonOption
-from migrate_graph.cli.text import aligned
+from migrate_graph.columns import hanging, table
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.rules import Rule
 
 
@@ -29,21 +30,23 @@ def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOpti
     if json:
         session.console.show_json(rule_document(*rules))
     elif code is not None:
-        deliver_lines(session, rule_text(rules[0], session.console.paint_out), None)
+        deliver_lines(session, rule_text(rules[0], session.console.style))
     else:
-        deliver_lines(
-            session,
-            aligned([(rule.code, rule.name, str(rule.severity), rule.summary) for rule in rules], indent=""),
-            None,
-        )
+        rows = [(rule.code, rule.name, str(rule.severity), rule.summary) for rule in rules]
+        deliver_lines(session, chain.from_iterable(table(rows, session.console.width)))
 
 
-def rule_text(rule: Rule, paint: Paint) -> Iterator[str]:
+def rule_text(rule: Rule, style: TextStyle) -> Iterator[str]:
     """Yield the page of a rule."""
-    yield f"{paint(f'{rule.code} {rule.name}', 'bold')}  ({rule.severity})"
+    yield f"{style.paint(f'{rule.code} {rule.name}', 'bold')}  ({rule.severity})"
     yield ""
     for line in rule.page.rstrip().splitlines():
-        yield paint(line.lstrip("# "), "heading") if line.startswith("#") else line
+        if line.startswith("#"):
+            yield style.paint(line.lstrip("# "), "heading")
+        elif line.startswith(("    ", "`")):  # code
+            yield line
+        else:
+            yield from hanging(line, style.width, column=0, indent=0)
 
 
 def rule_document(*rules: Rule) -> dict[str, Any]:

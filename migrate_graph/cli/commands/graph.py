@@ -88,9 +88,7 @@ def graph(
         select=tuple(select),
         exclude=tuple(exclude),
     )
-    if output is not None:
+    if output is not None and chosen != "text":
         drawn.write(session, found, output, chosen)
-    elif chosen == "text":
-        drawn.show_lanes(session, found, ascii_only=ascii_only)
     else:
-        drawn.show(session, found, chosen or "text", None)
+        drawn.show(session, found, chosen or "text", output, ascii_only=ascii_only)

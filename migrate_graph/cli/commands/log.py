@@ -11,14 +11,15 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import FileOption, JsonOption
-from migrate_graph.cli.text import aligned, lasting, moment
+from migrate_graph.cli.text import lasting, moment
+from migrate_graph.columns import hanging, table
 from migrate_graph.core.history import Attempt, AttemptState
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.workflow.project import Reading
 
 
@@ -40,13 +41,13 @@ def log(
     if json:
         session.console.show_json(log_document(attempts, reading))
     elif attempts:
-        deliver_lines(session, log_text(attempts, session.console.paint_out), None)
+        deliver_lines(session, log_text(attempts, session.console.style))
     else:
         of = f" of {session.console.clean(name)}" if name is not None else ""
         session.console.tell(reading.note or f"the journal has no attempt{of}")
 
 
-def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
+def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
     """Yield what was tried, when, where and how it ended."""
     rows = [
         (
@@ -58,11 +59,13 @@ def log_text(attempts: Sequence[Attempt], paint: Paint) -> Iterator[str]:
         )
         for attempt in attempts
     ]
-    styles = {AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning"}
-    for attempt, line in zip(attempts, aligned(rows), strict=True):
-        yield paint(line, styles.get(attempt.state, "info"))
+    tones = {AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning"}
+    for attempt, lines in zip(attempts, table(rows, style.width, indent=2), strict=True):
+        for line in lines:
+            yield style.paint(line, tones.get(attempt.state, "info"))
         if attempt.error:
-            yield f"      {one_line(attempt.error)}"
+            first, *more = hanging(one_line(attempt.error), style.width, column=6, indent=6)
+            yield from (f"      {first}", *more)
 
 
 def _attempt_word(attempt: Attempt) -> str:

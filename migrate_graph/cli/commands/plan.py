@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.console import plain
+from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, require_format
 from migrate_graph.cli.json_document import reading_document
@@ -28,13 +28,14 @@ from migrate_graph.cli.options import (
     SelectOption,
     ToOption,
 )
-from migrate_graph.cli.text import hanging, listed
-from migrate_graph.messages import counted
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import columns, hanging, padded
+from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.cli.session import Session
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
@@ -108,9 +109,8 @@ def _show_plan(
     if chosen == "json":
         deliver_json(session, plan_document(planned, exit_code=code), output)
     elif chosen == "text":
-        paint = session.console.paint_out if output is None else plain
-        width = session.console.width if output is None else None
-        deliver_lines(session, plan_text(planned, paint, width), output)
+        style = session.console.style if output is None else IN_A_FILE
+        deliver_lines(session, plan_text(planned, style), output)
     else:
         drawn.show(session, planned, chosen, output)
 
@@ -121,29 +121,50 @@ def _show_plan(
 _INDENT = 7
 """Where the lines under a step begin."""
 
+_MOST = 20
+"""Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
 
-def plan_text(planned: Assessment, paint: Paint, width: int | None = None) -> Iterator[str]:
+
+def plan_text(planned: Assessment, style: TextStyle) -> Iterator[str]:
     """Yield what would run, in which order and why."""
     plan, reading = planned.planned, planned.reading
-    yield paint(_plan_heading(planned.project, plan, reading), "bold")
+    for line in _sentence(_plan_heading(planned.project, plan, reading), style):
+        yield style.paint(line, "bold")
     if reading.note:
-        yield paint(f"({reading.note})", "muted")
+        yield style.paint(f"({reading.note})", "muted")
     yield ""
-    numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
-    rows = [(str(numbers[step.migration.name]), step.migration.name, str(step.migration.source)) for step in plan.steps]
-    widths = [max((len(one_line(row[at])) for row in rows), default=0) for at in range(3)]
-    for step, row in zip(plan.steps, rows, strict=True):
-        number, name, source = (one_line(cell) for cell in row)
-        head = f"{number:>{max(widths[0], 3)}}  {paint(name, 'bold')}{' ' * (widths[1] - len(name))}"
-        head += f"  {paint(source.ljust(widths[2]), 'muted')}"
-        column = max(widths[0], 3) + widths[1] + widths[2] + 6
-        yield from _beside(head, _reason(step, numbers), column=column, width=width)
-        yield from _view_lines(step, paint, width)
+    yield from _steps_text(plan, style)
     if plan.steps:
         yield ""
         yield plan.summary
-    yield from _plan_remarks(plan, paint)
-    yield _plan_verdict(plan, planned.findings)
+    yield from _plan_remarks(plan, style)
+    yield from _plan_verdict(plan, planned.findings, style)
+
+
+def _steps_text(plan: Plan, style: TextStyle) -> Iterator[str]:
+    numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
+    rows = [
+        (str(numbers[step.migration.name]), one_line(step.migration.name), one_line(str(step.migration.source)))
+        for step in plan.steps
+    ]
+    digits, names, places = (max((columns(row[at]) for row in rows), default=0) for at in range(3))
+    digits = max(digits, 3)
+    ahead = digits + names + places + 6
+    is_wide = style.width is None or ahead + _INDENT <= style.width
+    for step, (number, name, place) in zip(plan.steps, rows, strict=True):
+        head = f"{number:>{digits}}  {style.paint(name, 'bold')}"
+        reason = _reason(step, numbers)
+        if is_wide:
+            head += " " * (names - columns(name)) + f"  {style.paint(padded(place, places), 'muted')}"
+            first, *more = hanging(reason, style.width, column=ahead, indent=_INDENT)
+            yield f"{head}  {first}".rstrip()
+        else:
+            yield head
+            column = _INDENT + columns(place) + 2
+            first, *more = hanging(reason, style.width, column=column, indent=_INDENT)
+            yield f"{' ' * _INDENT}{style.paint(place, 'muted')}  {first}".rstrip()
+        yield from more
+        yield from _view_lines(step, style)
 
 
 def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
@@ -159,7 +180,7 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
 
     parts = []
     if step.reason.kind is ReasonKind.AFTER and step.reason.after:
-        parts.append("after " + ", ".join(str(numbers.get(name, one_line(name))) for name in step.reason.after))
+        parts.append(f"after {listed((str(numbers.get(name, name)) for name in step.reason.after), most=_MOST)}")
     if step.reason.status is State.FAILED:
         parts.append("tried again")
     if step.reason.late:
@@ -167,21 +188,10 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
     return "; ".join(parts)
 
 
-def _beside(head: str, text: str, *, column: int, width: int | None) -> Iterator[str]:
-    """Put a text beside a head that ends at a column, or below it where there is too little room."""
-    first, *more = hanging(text, column=column, width=width)
-    if width is not None and column + len(first) > width:
-        yield head.rstrip()
-        yield from (" " * _INDENT + line for line in hanging(text, column=_INDENT, width=width))
-    else:
-        yield f"{head}  {first}".rstrip()
-        yield from (" " * column + line for line in more)
-
-
-def _view_lines(step: Step, paint: Paint, width: int | None) -> Iterator[str]:
+def _view_lines(step: Step, style: TextStyle) -> Iterator[str]:
     views = step.views
     rebuilt = views.up if set(views.up) - set(views.new) else ()
-    for word, style, names in (
+    for word, tone, names in (
         ("down", "warning", views.down),
         ("up", "good", rebuilt),
         ("new", "good", views.new),
@@ -189,33 +199,44 @@ def _view_lines(step: Step, paint: Paint, width: int | None) -> Iterator[str]:
     ):
         if names:
             column = _INDENT + 6
-            first, *more = hanging(listed(names), column=column, width=width)
-            yield f"{' ' * _INDENT}{paint(word, style)}{' ' * (6 - len(word))}{first}"
-            yield from (" " * column + line for line in more)
+            first, *more = hanging(listed(names, most=_MOST), style.width, column=column, indent=column)
+            yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
+            yield from more
 
 
-def _plan_remarks(plan: Plan, paint: Paint) -> Iterator[str]:
+def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
     if plan.added:
-        yield f"added, because what was asked for requires it: {listed(plan.added)}"
+        yield from _sentence(f"added, because what was asked for requires it: {listed(plan.added, most=_MOST)}", style)
     if plan.unselected:
-        yield f"pending, but not asked for: {listed(plan.unselected)}"
+        yield from _sentence(f"pending, but not asked for: {listed(plan.unselected, most=_MOST)}", style)
     for name in plan.interrupted:
-        yield paint(f"interrupted: {one_line(name)}: migrate resolve {one_line(name)} --applied | --retry", "error")
+        command = one_line(typed("migrate resolve", name, "--applied | --retry"))
+        yield style.paint(f"interrupted: {one_line(name)}: {command}", "error")
     if plan.orphans:
-        yield paint(f"recorded, but not in the code: {listed(plan.orphans)}", "warning")
+        for line in _sentence(f"recorded, but not in the code: {listed(plan.orphans, most=_MOST)}", style):
+            yield style.paint(line, "warning")
 
 
-def _plan_verdict(plan: Plan, findings: Sequence[Finding]) -> str:
+def _sentence(text: str, style: TextStyle) -> list[str]:
+    return hanging(text, style.width, column=0, indent=4)
+
+
+def _plan_verdict(plan: Plan, findings: Sequence[Finding], style: TextStyle) -> Iterator[str]:
+    told = f"findings: {_counts_of(findings)}"
     if not plan.steps and not plan.blocked:
-        head = "nothing to do"
+        yield f"nothing to do   ·   {told}"
+        return
+    waiting = [
+        f"{one_line(each.migration.name)} (waits for {listed(each.by, most=3)})"
+        for each in plan.blocked
+        if each.by != (each.migration.name,)
+    ]
+    blocked = hanging(f"blocked: {listed(waiting, most=_MOST)}", style.width, column=0, indent=4)
+    if len(blocked) == 1 and (style.width is None or columns(f"{blocked[0]}   ·   {told}") <= style.width):
+        yield f"{blocked[0]}   ·   {told}"
     else:
-        waiting = [
-            f"{one_line(each.migration.name)} (waits for {listed(each.by)})"
-            for each in plan.blocked
-            if each.by != (each.migration.name,)
-        ]
-        head = f"blocked: {', '.join(waiting) or 'nothing'}"
-    return f"{head}   ·   findings: {_counts_of(findings)}"
+        yield from blocked
+        yield from hanging(told, style.width, column=0, indent=4)
 
 
 def _counts_of(findings: Sequence[Finding]) -> str:

@@ -13,12 +13,13 @@ from migrate_graph.cli.commands.status import migration_document, view_document,
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
+from migrate_graph.columns import columns, hanging
 from migrate_graph.core.model import Migration, View
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.workflow.looking import Shown
 
 
@@ -43,23 +44,31 @@ def show(
         session.console.show_json(shown_document(shown))
         return
     for each in shown:
-        deliver_lines(session, shown_text(each, session.console.paint_out), None)
+        deliver_lines(session, shown_text(each, session.console.style))
 
 
-def shown_text(shown: Shown, paint: Paint) -> Iterator[str]:
-    """Say everything known of one migration or view."""
-    declared = shown.declared
-    yield f"{paint(one_line(declared.name), 'bold')}  {shown.node.kind}  {paint(one_line(str(declared.source)), 'muted')}"
+def shown_text(shown: Shown, style: TextStyle) -> Iterator[str]:
+    """Yield everything known of one migration or view."""
+    declared, paint = shown.declared, style.paint
+    name = one_line(declared.name)
+    first, *more = hanging(
+        f"{shown.node.kind}  {one_line(str(declared.source))}", style.width, column=columns(name) + 2, indent=2
+    )
+    yield f"{paint(name, 'bold')}  {paint(first, 'muted')}".rstrip()
+    yield from (paint(line, "muted") for line in more)
     for line in declared.description.splitlines():
-        yield f"  {one_line(line.strip())}".rstrip()
+        text, *below = hanging(one_line(line.strip()), style.width, column=2, indent=2)
+        yield from (f"  {text}".rstrip(), *below)
     yield ""
     rows = _migration_rows(shown, declared) if isinstance(declared, Migration) else _view_rows(shown, declared)
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
-        yield f"  {paint(key.ljust(width), 'muted')}  {value}"
+        first, *more = hanging(value, style.width, column=width + 4, indent=width + 4)
+        yield f"  {paint(key.ljust(width), 'muted')}  {first}"
+        yield from more
     if shown.attempts:
         yield ""
-        yield from log_text(shown.attempts, paint)
+        yield from log_text(shown.attempts, style)
 
 
 def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,14 +13,16 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
-from migrate_graph.cli.text import aligned, lasting, listed, moment
-from migrate_graph.messages import counted
+from migrate_graph.cli.text import between, lasting, listed, moment
+from migrate_graph.columns import hanging, table
+from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, place_document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.events import LockHolder
+    from migrate_graph.core.states import State
     from migrate_graph.workflow.looking import MigrationState, StatusReport, ViewState
     from migrate_graph.workflow.project import Project
 
@@ -29,13 +33,14 @@ if TYPE_CHECKING:
     "migrate status --views",
     "migrate status --json",
     "migrate -l",
-    together=(Together("--views", excludes=("--json",)),),
+    together=(Together("--views", excludes=("--json",)), Together("--all", excludes=("--json",))),
 )
 def status(
     context: typer.Context,
     path: PathArgument = None,
     *,
     views: Annotated[bool, typer.Option("--views", help="Only the views.")] = False,
+    all_nodes: Annotated[bool, typer.Option("--all", help="One line each, also where many say the same.")] = False,
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -48,35 +53,85 @@ def status(
     if json:
         session.console.show_json(status_document(project, report))
     else:
-        deliver_lines(session, status_text(project, report, session.console.paint_out, only_views=views), None)
+        text = status_text(project, report, session.console.style, only_views=views, everything=all_nodes)
+        deliver_lines(session, text)
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
 
 
-def status_text(project: Project, report: StatusReport, paint: Paint, *, only_views: bool = False) -> Iterator[str]:
-    """Yield what is known of every migration and view."""
-    yield paint(_status_heading(project, report), "bold")
+_DULL = frozenset({"applied", "pending", "blocked", "declared"})
+_FOLDED = 4
+"""So many in a row that say the same are one line."""
+
+
+def status_text(
+    project: Project, report: StatusReport, style: TextStyle, *, only_views: bool = False, everything: bool = False
+) -> Iterator[str]:
+    """Yield what is known of every migration and view; what needs somebody stands last, where the eye is.
+
+    Args:
+        project: what is declared.
+        report: what is known.
+        style: how it is written.
+        only_views: leave the migrations out.
+        everything: one line each; else those that say the same one after the other are one line.
+    """
+    yield from _painted(hanging(_status_heading(project, report), style.width, column=0, indent=2), "bold", style)
     if report.reading.note:
-        yield paint(f"({report.reading.note})", "muted")
-    if report.lock_holder is not None:
-        yield paint(f"at work on it now: {one_line(str(report.lock_holder))}", "warning")
+        yield style.paint(f"({report.reading.note})", "muted")
+    least = len(report.migrations) + len(report.views) + 1 if everything else _FOLDED
     if not only_views:
-        yield from _states_text(report.migrations, paint)
-    yield from _views_text(report.views, paint)
-    yield from _next_of(report, paint)
+        yield from _migrations_text(report.migrations, style, least)
+    yield from _views_text(report.views, style, least)
+    yield from _attention(report, style)
 
 
-def _states_text(migrations: Sequence[MigrationState], paint: Paint) -> Iterator[str]:
-    from migrate_graph.core.states import WORDINGS
+def _painted(lines: Iterable[str], tone: str, style: TextStyle) -> list[str]:
+    return [style.paint(line, tone) for line in lines]
 
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the list: one node, or several that say the same."""
+
+    state: State
+    cells: tuple[str, ...]
+    details: tuple[tuple[str, str], ...] = ()
+
+
+def _rows_text(rows: Sequence[_Row], style: TextStyle) -> Iterator[str]:
+    width = style.width and style.width - 4
+    for row, (first, *more) in zip(rows, table([row.cells for row in rows], width), strict=True):
+        yield f"  {style.mark(row.state)} {first}"
+        yield from (f"    {line}" for line in more)
+        for detail, tone in row.details:
+            lines = hanging(detail, style.width, column=6, indent=6)
+            yield from _painted([f"      {lines[0]}", *lines[1:]], tone, style)
+
+
+def _migrations_text(migrations: Sequence[MigrationState], style: TextStyle, least: int) -> Iterator[str]:
     yield ""
-    rows = [(one_line(state.name), str(state.status), moment(state.when), _lasted(state)) for state in migrations]
-    for state, line in zip(migrations, aligned(rows, indent=""), strict=True):
-        wording = WORDINGS[state.status]
-        yield f"  {paint(wording.glyph, wording.tone)} {line}{_remark(state, paint)}"
-        if state.detail:
-            yield paint(f"      {one_line(state.detail)}", "muted")
+    rows: list[_Row] = []
+    for _, group in groupby(migrations, key=_sameness):
+        alike = list(group)
+        if len(alike) < least:
+            rows += map(_migration_row, alike)
+        else:
+            names = between([state.name for state in alike])
+            rows.append(_Row(alike[0].status, (names, f"{len(alike):,} {alike[0].status}", "", "", _remark(alike[0]))))
+    yield from _rows_text(rows, style)
+
+
+def _sameness(state: MigrationState) -> object:
+    """Return what two migrations have in common that may share a line; what somebody should look at never does."""
+    is_dull = state.status in _DULL and not state.changed and not state.commits
+    return (state.status, state.late) if is_dull else state.name
+
+
+def _migration_row(state: MigrationState) -> _Row:
+    cells = (one_line(state.name), str(state.status), moment(state.when), _lasted(state), _remark(state))
+    return _Row(state.status, cells, ((one_line(state.detail), "muted"),) if state.detail else ())
 
 
 def _status_heading(project: Project, report: StatusReport) -> str:
@@ -92,9 +147,7 @@ def _lasted(state: MigrationState) -> str:
     return lasting(state.duration) if state.duration is not None else ""
 
 
-def _remark(state: MigrationState, paint: Paint) -> str:
-    from migrate_graph.core.states import State
-
+def _remark(state: MigrationState) -> str:
     parts = []
     if state.commits:
         parts.append(f"{counted(state.commits, 'own commit')} kept")
@@ -102,30 +155,48 @@ def _remark(state: MigrationState, paint: Paint) -> str:
         parts.append("late: stands before something applied")
     if state.changed:
         parts.append("changed since it was applied")
-    if state.status is State.ORPHAN:
+    if state.status == "orphan":
         parts.append("recorded, but not in the code")
-    return f"  {paint('; '.join(parts), 'muted')}" if parts else ""
+    return "; ".join(parts)
 
 
-def _views_text(views: Sequence[ViewState], paint: Paint) -> Iterator[str]:
+def _views_text(views: Sequence[ViewState], style: TextStyle, least: int) -> Iterator[str]:
     if not views:
         return
-    from migrate_graph.core.states import WORDINGS, State
-
     yield ""
-    yield paint("views", "bold")
-    rows = [(one_line(state.name), _view_sentence(state)) for state in views]
-    for state, line in zip(views, aligned(rows, indent=""), strict=True):
-        wording = WORDINGS[State.DOWN if state.missing else state.state]
-        yield f"  {paint(wording.glyph, wording.tone)} {line}"
-        if state.missing and not state.down:
-            yield paint(f"      not in the database: {listed(state.missing)}", "error")
-        if state.changed:
-            yield paint(f"      changed by hand since it was made: {listed(state.changed)}", "warning")
-        if state.unknown:
-            yield paint(
-                f"      not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"
+    yield style.paint("views", "bold")
+    rows: list[_Row] = []
+    for _, group in groupby(views, key=_view_sameness):
+        alike = list(group)
+        if len(alike) < least:
+            rows += map(_view_row, alike)
+        else:
+            rows.append(
+                _Row(
+                    alike[0].state, (between([state.name for state in alike]), f"{len(alike):,} {view_word(alike[0])}")
+                )
             )
+    yield from _rows_text(rows, style)
+
+
+def _view_sameness(state: ViewState) -> object:
+    is_dull = not state.down and not state.missing and not state.changed and not state.unknown
+    return (state.state, view_word(state)) if is_dull else state.name
+
+
+def _view_row(state: ViewState) -> _Row:
+    from migrate_graph.core.states import State
+
+    details = []
+    if state.missing and not state.down:
+        details.append((f"not in the database: {listed(state.missing)}", "error"))
+    if state.changed:
+        details.append((f"changed by hand since it was made: {listed(state.changed)}", "warning"))
+    if state.unknown:
+        details.append((f"not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"))
+    return _Row(
+        State.DOWN if state.missing else state.state, (one_line(state.name), _view_sentence(state)), tuple(details)
+    )
 
 
 def view_word(state: ViewState) -> str:
@@ -149,17 +220,41 @@ def _view_sentence(state: ViewState) -> str:
     return f"{word} ({ends})" if ends else word
 
 
-def _next_of(report: StatusReport, paint: Paint) -> Iterator[str]:
+def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
+    """Yield what does not go on by itself or is at work now, and what to type."""
     from migrate_graph.core.states import State
 
-    interrupted = [state.name for state in report.migrations if state.status is State.INTERRUPTED]
-    lines = [f"migrate resolve {one_line(name)} --applied | --retry" for name in interrupted]
-    if not lines and any(state.status in {State.PENDING, State.FAILED} for state in report.migrations):
-        lines = ["migrate plan"]
-    if lines:
-        yield ""
-        yield f"{paint('next:', 'info')} {lines[0]}"
-        yield from (f"      {line}" for line in lines[1:])
+    by_state = {status: [each for each in report.migrations if each.status is status] for status in State}
+    lines = []
+    for status in (State.FAILED, State.INTERRUPTED, State.RUNNING):
+        lines += [line for state in by_state[status] for line in _attention_line(state, style)]
+    if report.lock_holder is not None:
+        lines += _painted(_hung(f"at work on it now: {one_line(str(report.lock_holder))}", style), "warning", style)
+    commands = [
+        one_line(typed("migrate resolve", state.name, "--applied | --retry")) for state in by_state[State.INTERRUPTED]
+    ]
+    if not commands and report.lock_holder is None and (by_state[State.PENDING] or by_state[State.FAILED]):
+        commands = ["migrate plan"]
+    if commands:
+        lines.append(f"{style.paint('next:', 'info')} {commands[0]}")
+        lines += [f"      {command}" for command in commands[1:]]
+    yield from ("", *lines) if lines else ()
+
+
+def _attention_line(state: MigrationState, style: TextStyle) -> list[str]:
+    """Return one that failed, died or runs: which, where, and what it said."""
+    from migrate_graph.core.states import WORDINGS
+
+    where = f" ({state.source})" if state.source else ""
+    detail = f": {state.detail}" if state.detail else ""
+    commits = f", {counted(state.commits, 'own commit')} kept" if state.commits else ""
+    first, *more = _hung(one_line(f"{state.status} {state.name}{where}{commits}{detail}"), style)
+    tone = WORDINGS[state.status].tone
+    return [style.paint(first, tone), *_painted(more, tone, style)]
+
+
+def _hung(text: str, style: TextStyle) -> list[str]:
+    return hanging(text, style.width, column=0, indent=2)
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ import typer
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument
-from migrate_graph.cli.text import hanging, listed
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import columns, hanging
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
-    from migrate_graph.cli.console import Paint
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.workflow.looking import Why
 
 
@@ -45,24 +46,24 @@ def why(
         return
     places = {view: str(each.source) for view, each in project.graph.views.items()}
     places |= {migration: str(each.source) for migration, each in project.graph.migrations.items()}
-    deliver_lines(
-        session,
-        why_text(answer, session.console.paint_out, lambda known: places.get(known, ""), session.console.width),
-        None,
-    )
+    deliver_lines(session, why_text(answer, session.console.style, lambda known: places.get(known, "")))
 
 
-def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int | None = None) -> Iterator[str]:
+def why_text(answer: Why, style: TextStyle, place: Callable[[str], str]) -> Iterator[str]:
     """Yield why something stands where it stands.
 
     Args:
         answer: what was found out.
-        paint: the colours.
+        style: how it is written.
         place: gives file and line of a name.
-        width: of the terminal.
     """
     position = f"number {answer.position} in the order" if answer.position else "a view"
-    yield f"{paint(one_line(answer.name), 'bold')}  {position}  {paint(one_line(place(answer.name)), 'muted')}"
+    name = one_line(answer.name)
+    first, *more = hanging(
+        f"{position}  {one_line(place(answer.name))}", style.width, column=columns(name) + 2, indent=2
+    )
+    yield f"{style.paint(name, 'bold')}  {style.paint(first, 'muted')}".rstrip()
+    yield from (style.paint(line, "muted") for line in more)
     yield ""
     rows = [
         ("waits for", f"{listed(answer.waits_for)}{_in_all(answer.ancestors, len(answer.waits_for))}"),
@@ -71,14 +72,23 @@ def why_text(answer: Why, paint: Paint, place: Callable[[str], str], width: int 
     if answer.touches:
         rows.append(("opens" if answer.position else "opened by", listed(answer.touches)))
     for key, value in rows:
-        yield f"  {paint(key.ljust(13), 'muted')}  {value}"
+        first, *more = hanging(value, style.width, column=17, indent=17)
+        yield f"  {style.paint(key.ljust(13), 'muted')}  {first}"
+        yield from more
     if answer.path or answer.tie_break:
         yield ""
-        yield _why_heading(answer)
+        yield from hanging(_why_heading(answer), style.width, column=0, indent=4)
     for before, kind, after in answer.path:
-        yield f"  '{one_line(after.name)}' {_EDGE_WORDS[kind]} '{one_line(before.name)}'  {paint(one_line(place(after.name)), 'muted')}"
+        edge = f"'{one_line(after.name)}' {_EDGE_WORDS[kind]} '{one_line(before.name)}'"
+        *above, last = hanging(edge, style.width, column=2, indent=6)
+        lines = [f"  {line}" for line in above[:1]] + above[1:] + [last if above else f"  {last}"]
+        where = hanging(one_line(place(after.name)), style.width, column=columns(lines[-1]) + 2, indent=6)
+        yield from lines[:-1]
+        yield f"{lines[-1]}  {style.paint(where[0], 'muted')}".rstrip()
+        yield from (style.paint(line, "muted") for line in where[1:])
     for sentence in answer.tie_break:
-        yield from (f"  {line}" for line in hanging(one_line(sentence), column=2, width=width))
+        first, *more = hanging(one_line(sentence), style.width, column=2, indent=2)
+        yield from (f"  {first}", *more)
 
 
 _EDGE_WORDS = {

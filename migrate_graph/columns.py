@@ -1,0 +1,120 @@
+"""Columns of a terminal: how many a text takes, and where it is broken between words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LEAST = 20
+"""So many columns are taken at least, however narrow the terminal is."""
+
+
+def columns(text: str) -> int:
+    """Return how many columns a printable text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth  # its tables are large, and most texts need none of them
+
+    wide: int = wcswidth(text)
+    return wide if wide >= 0 else len(text)  # it knows no width of control characters
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text filled with spaces to a width; right puts it at the right edge."""
+    space = " " * (width - columns(text))
+    return space + text if right else text + space
+
+
+def hanging(text: str, width: int | None, *, column: int, indent: int) -> list[str]:
+    """Break a text between words; a word is never cut, so a long one may stand out.
+
+    Args:
+        text: on one line.
+        width: columns there are; None for as many as it needs.
+        column: where its first line begins; that line is empty when not even a word fits there.
+        indent: of its further lines.
+
+    Returns:
+        The first line, and further ones with their indent.
+    """
+    if width is None or column + columns(text) <= width:
+        return [text]
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        room = width - column if len(lines) == 1 else max(width - indent, _LEAST)
+        if columns(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [lines[0], *(" " * indent + line for line in lines[1:])]
+
+
+def broken(text: str, width: int | None) -> list[str]:
+    """Break a text between words into lines of a width."""
+    return [line for line in hanging(text, width, column=0, indent=0) if line] or [""]
+
+
+def table(rows: Sequence[Sequence[str]], width: int | None = None, *, indent: int = 0) -> list[list[str]]:
+    """Lay rows out in columns; each row is a list of lines, as no word is ever cut.
+
+    Where a row is wider than the terminal, its last cell is broken between words; where not even the first cells fit, they
+    stand alone, and the rest below them.
+
+    Args:
+        rows: of printable cells, all of the same length.
+        width: columns there are; None for as many as it needs.
+        indent: of every line.
+    """
+    if not rows:
+        return []
+    widths = [max(columns(row[at]) for row in rows) for at in range(len(rows[0]))]
+    ahead = indent + sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if width is None or ahead + widths[-1] <= width:
+        return [[_line(row, widths, indent)] for row in rows]
+    if ahead + 24 <= width:
+        return [_with_last_broken(row, widths, indent, width) for row in rows]
+    below = table([row[1:] for row in rows], width, indent=indent + 4) if len(widths) > 2 else None
+    if below is None:
+        return [[" " * indent + row[0], *_indented(broken(row[1], width - indent - 4), indent + 4)] for row in rows]
+    return [[" " * indent + row[0], *(line for line in rest if line)] for row, rest in zip(rows, below, strict=True)]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], indent: int) -> str:
+    cells = (padded(cell, width) for cell, width in zip(row, widths, strict=True))
+    return (" " * indent + "  ".join(cells)).rstrip()
+
+
+def _with_last_broken(row: Sequence[str], widths: Sequence[int], indent: int, width: int) -> list[str]:
+    ahead = indent + sum(widths[:-1]) + 2 * (len(widths) - 1)
+    first, *more = broken(row[-1], width - ahead)
+    return [_line([*row[:-1], first], [*widths[:-1], 0], indent), *_indented(more, ahead)]
+
+
+def _indented(lines: Sequence[str], indent: int) -> list[str]:
+    return [(" " * indent + line).rstrip() for line in lines if line]
+
+
+def window(text: str, span: tuple[int, int] | None, width: int | None) -> tuple[str, tuple[int, int] | None]:
+    """Return the part of a line of source that fits, around what it is shown for; what is left out is told by dots.
+
+    Args:
+        text: the line.
+        span: characters that must be seen; None for the beginning.
+        width: columns there are; None for as many as it needs.
+
+    Returns:
+        The part, and where in it the span is.
+    """
+    if width is None or columns(text) <= width:
+        return text, span
+    start, end = span or (0, 0)
+    room = max(width - 2, _LEAST)  # both ends may take a dot
+    first = 0 if columns(text[:end]) <= room else start
+    while first and columns(text[first - 1 : start]) <= room // 3 and columns(text[first - 1 : end]) <= room:
+        first -= 1
+    last = first
+    while last < len(text) and columns(text[first : last + 1]) <= room:
+        last += 1
+    head, tail = "…" if first else "", "…" if last < len(text) else ""
+    shown = f"{head}{text[first:last]}{tail}"
+    return shown, (start - first + len(head), min(end, last) - first + len(head)) if span else None
