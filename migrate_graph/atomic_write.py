@@ -13,6 +13,7 @@ from pathlib import Path
 
 from migrate_graph.ownership import is_foreign, is_open_to_all
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows changes line ends otherwise
 _MOST_LINKS = 40
 _SCRATCH = re.compile(r"\.migrate-(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
 _FORGOTTEN = 3600.0
@@ -88,7 +89,7 @@ def _write_into(place: Path, before: os.stat_result, content: bytes) -> None:
         raise PermissionError(
             errno.EACCES, "it belongs to another user, in a directory that everybody may write", str(place)
         )
-    handle = os.open(place, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+    handle = os.open(place, os.O_WRONLY | _BINARY | getattr(os, "O_NOFOLLOW", 0))
     try:
         _write_all(handle, content)
     finally:
@@ -107,7 +108,9 @@ def _replace(place: Path, content: bytes, mode: int | None, before: os.stat_resu
     try:
         # Not by `tempfile`: its files are private, and what is usual could only be learnt by changing the process's umask.
         # From its first moment on it is no wider than the file that it replaces.
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, kept & (0o666 if mode is None else mode))
+        handle = os.open(
+            scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, kept & (0o666 if mode is None else mode)
+        )
         with os.fdopen(handle, "wb") as file:
             _set_rights(file.fileno(), place, mode, before)
             file.write(content)
@@ -164,6 +167,8 @@ def _is_forgotten(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name != "posix":  # Windows would not ask the process, but end it
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -140,6 +139,8 @@ def _encoded(secret: str) -> Iterator[str]:
 
 def _quoted(text: str) -> Iterator[str]:
     """Yield the spellings inside of quotes: of Python, JSON, SQL, a shell, HTML."""
+    import json  # only where there is a secret
+
     yield repr(text)[1:-1]
     yield ascii(text)[1:-1]
     yield repr(text.encode(errors="replace"))[2:-1]

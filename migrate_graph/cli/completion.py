@@ -15,6 +15,13 @@ def complete_name(incomplete: str) -> list[str]:
     return [name for name in names_below(Path.cwd(), most_files=_MOST_FILES) if name.startswith(incomplete)]
 
 
+def complete_setting(incomplete: str) -> list[tuple[str, str]]:
+    """Return the settings that begin so, ready for a value, each with its help."""
+    from migrate_graph.config import Config
+
+    return [(f"{each.name}=", each.help) for each in Config.settings() if each.name.startswith(incomplete.lower())]
+
+
 def complete_code(incomplete: str) -> list[tuple[str, str]]:
     """Return the codes that begin so, each with its rule's name."""
     from migrate_graph.core.rules import RULES

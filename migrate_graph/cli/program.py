@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from migrate_graph import __version__
 from migrate_graph.cli import commands
 from migrate_graph.cli.command import DECLARED, Section, session_of
+from migrate_graph.cli.completion import complete_setting
 from migrate_graph.cli.console import Color
 from migrate_graph.errors import UsageError
 
@@ -117,7 +118,11 @@ def options(
     setting: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting, as migrate config lists them.", show_default=False
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting, as migrate config lists them.",
+            show_default=False,
+            autocompletion=complete_setting,
         ),
     ] = [],  # noqa: B006 - typer copies it
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,

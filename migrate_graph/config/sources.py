@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -176,6 +175,8 @@ def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
     """Parse a pyproject.toml; return its `[tool.migrate]`, or what is wrong."""
     if "migrate" not in text:
         return {}
+    import tomllib  # slow to import, and most commands of most projects have no need of it
+
     try:
         tool = tomllib.loads(text).get("tool", {})
     except tomllib.TOMLDecodeError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate_graph.cli.completion import complete_code, complete_name
+from migrate_graph.cli.completion import complete_code, complete_name, complete_setting
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -58,3 +58,10 @@ def test_names_are_those_that_the_loader_would_find(tmp_path: Path, monkeypatch:
 
 def test_codes_come_with_their_names() -> None:
     assert ("MG101", "dependency-cycle") in complete_code("mg10")
+
+
+def test_settings_are_completed_up_to_their_value() -> None:
+    assert complete_setting("lock_timeout") == [
+        ("lock_timeout_wait=", "how long to wait for another run; 0 tries once"),
+        ("lock_timeout=", "how long a statement waits for a lock before it is retried; 0 = for ever"),
+    ]
