@@ -80,7 +80,8 @@ class Interruption:
         previous = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         forget = forks.on_fork(lambda: self._put_aside(reader))
         try:
-            self._take_handlers()
+            for number in self._handlers:
+                signal.signal(number, self._on_signal)
             yield
         finally:
             forget()
@@ -92,15 +93,10 @@ class Interruption:
                 os.close(self._writer)
 
     def listen_again(self) -> None:
-        """Take the signals back from a body that has given them to somebody else (an event loop does)."""
+        """Take the wakeup pipe back from a body that has given it to somebody else (an event loop does)."""
         if self._handlers and threading.current_thread() is threading.main_thread():
-            self._take_handlers()
             with contextlib.suppress(OSError, ValueError):  # a body may have closed whatever is open
                 signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-
-    def _take_handlers(self) -> None:
-        for number in self._handlers:
-            signal.signal(number, self._on_signal)
 
     def _give_handlers_back(self) -> None:
         for number, handler in self._handlers.items():

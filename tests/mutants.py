@@ -81,11 +81,11 @@ MUTANTS = [
         "tests/faults/test_signals.py -k swallows",
     ),
     Mutant(
-        "removed lock file",
+        "replaced lock file",
         "database/sqlite/backend.py",
-        "if _is_same(self._lock_path, handle):",
+        "if files.is_current() and self._is_opened_file():",
         "if True:",
-        "tests/faults/test_concurrency.py -k removed_lock",
+        "tests/faults/test_concurrency.py -k replaced",
     ),
     Mutant(
         "result of the unlock",
@@ -193,18 +193,18 @@ MUTANTS = [
         "tests/unit/test_core_states.py -k resumable",
     ),
     Mutant(
-        "signals taken back",
-        "signals.py",
-        "            self._take_handlers()\n            with contextlib.suppress(OSError, ValueError)",
-        "            with contextlib.suppress(OSError, ValueError)",
-        f"{BODIES} -k heard_in_the_next",
-    ),
-    Mutant(
         "wakeup pipe taken back",
         "signals.py",
         "                signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)\n\n",
         "                pass\n\n",
         f"{BODIES} -k heard_in_the_next",
+    ),
+    Mutant(
+        "locale",
+        "executor/process_state.py",
+        "                locale.setlocale(locale.LC_ALL, self._locale)",
+        "                pass",
+        f"{BODIES} -k put_back",
     ),
     Mutant(
         "timers",

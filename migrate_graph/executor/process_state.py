@@ -125,8 +125,9 @@ class _State:
 
     def _put_rest_back(self) -> None:
         os.umask(self._umask)
-        if locale.setlocale(locale.LC_ALL) != self._locale:
-            locale.setlocale(locale.LC_ALL, self._locale)
+        with contextlib.suppress(locale.Error):  # a body may have made the machine's own unusable
+            if locale.setlocale(locale.LC_ALL) != self._locale:
+                locale.setlocale(locale.LC_ALL, self._locale)
         sys.path = self._path
         sys.path[:] = self._paths
         sys.argv[:] = self._arguments

@@ -252,8 +252,11 @@ def test_what_a_body_changes_in_the_process_is_put_back(change: str, on_sqlite: 
 
 @pytest.mark.parametrize("change", ["asyncio", "handlers", "default handlers", "wakeup", "blocked signals"])
 def test_a_signal_is_heard_in_the_next_body(change: str, anywhere: Field) -> None:
-    statement = "db.executesql('SELECT pg_sleep(30)')" if anywhere.is_postgres else "time.sleep(30)"
-    _project(anywhere, CHANGES[change], f"print('here')\n{statement}")
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"
+    )
+    statement = "SELECT pg_sleep(30)" if anywhere.is_postgres else endless
+    _project(anywhere, CHANGES[change], f"print('here')\ndb.executesql('{statement}')")
     process = anywhere.open("apply")
     process.wait_for("m2_2 | here")
     ended = process.stop(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -164,6 +165,23 @@ def test_a_removed_lock_file_does_not_let_two_run(on_sqlite: Field) -> None:
     assert ended.code == 6, "whoever holds a lock that is gone stops after the migration at hand"
     assert "lock" in ended.output
     assert on_sqlite.probe().ledger == {"one_1": "T"}
+
+
+def test_a_lock_file_that_is_replaced_during_the_wait(on_sqlite: Field) -> None:
+    """Whoever gets the lock on a file that is gone would run beside the one that locks its successor."""
+    on_sqlite.write("from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    return True\n")
+    path = on_sqlite.path.parent / "database.sqlite.migrate.lock"
+    with path.open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        process = on_sqlite.open("apply")
+        process.wait_for("waiting for another run")
+        path.unlink()
+        second = path.open("w")
+        fcntl.flock(second, fcntl.LOCK_EX)
+    process.wait_for("waiting for another run")
+    second.close()
+    ended = process.end()
+    assert ended.code == 0, ended.output
 
 
 @pytest.mark.postgres
