@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import locale
 import os
 import signal
@@ -55,7 +56,11 @@ class _State:
         self._locale = locale.setlocale(locale.LC_ALL)
         self._path, self._paths = sys.path, list(sys.path)
         self._arguments = list(sys.argv)
-        self._recursion = sys.getrecursionlimit()
+        self._recursion, self._switching, self._collecting = (
+            sys.getrecursionlimit(),
+            sys.getswitchinterval(),
+            gc.isenabled(),
+        )
         self._timeout = socket.getdefaulttimeout()
         self._thread_hook = threading.excepthook
 
@@ -132,6 +137,8 @@ class _State:
         sys.path[:] = self._paths
         sys.argv[:] = self._arguments
         sys.setrecursionlimit(self._recursion)
+        sys.setswitchinterval(self._switching)  # threads of ours hear signals
+        (gc.enable if self._collecting else gc.disable)()
         socket.setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
 

@@ -9,7 +9,7 @@ import pytest
 from fault_field import Ended, Field
 
 HEADER = """
-import asyncio, atexit, builtins, ctypes, locale, logging, multiprocessing, os, posix, signal, socket, subprocess, sys, threading, time
+import asyncio, atexit, gc, locale, multiprocessing, os, posix, signal, socket, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from child import executed
 from migrate_graph import migration
@@ -19,6 +19,7 @@ def _square(number):
 
 def _is_untouched():
     state = (os.getcwd(), os.umask(0o022), sys.path[:], sys.argv[:], sys.getrecursionlimit(), socket.getdefaulttimeout(),
+             sys.getswitchinterval(), gc.isenabled(),
              locale.setlocale(locale.LC_ALL), {n: signal.getsignal(n) for n in signal.valid_signals()},
              signal.getitimer(signal.ITIMER_REAL), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), os.fstat(1), os.fstat(2))
     return state
@@ -232,7 +233,7 @@ CHANGES = {
     "umask": "os.umask(0o777)",
     "locale": "locale.setlocale(locale.LC_ALL, 'C')",
     "paths": "sys.path[:] = []\nsys.argv[:] = []",
-    "limits": "sys.setrecursionlimit(5000)\nsocket.setdefaulttimeout(0.001)",
+    "limits": "sys.setrecursionlimit(5000)\nsocket.setdefaulttimeout(0.001)\nsys.setswitchinterval(50)\ngc.disable()",
     "streams": "sys.stdout = sys.stderr = sys.__stdout__ = None",
     "descriptors": "os.close(2)",
     "alarm": "signal.signal(14, lambda *_: 1 / 0)\nsignal.alarm(1)",
