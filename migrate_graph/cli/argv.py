@@ -16,6 +16,65 @@ _ALONE = frozenset({"-h", "--help", "--version", "--install-completion", "--show
 _LIST = frozenset({"-l", "--list"})
 
 
+_HISTORY = "migrate log tells what was tried, migrate status what is applied"
+_BACK = (
+    "migrate revert NAME takes one back",
+    "nothing runs backwards: migrate new undo_it writes a migration that undoes it, migrate restore brings a backup back",
+)
+
+# Words of other tools (Alembic, Django, Flyway, Rails, sqitch, dbmate), each with what it is called here: the first of several
+# whose command there is.
+_BROUGHT: dict[str, tuple[str, ...]] = {
+    "history": (_HISTORY,),
+    "current": ("migrate status tells what is applied, migrate log when",),
+    "heads": (
+        "migrate graph draws what nothing requires last; migrate new NAME --requires leaves follows all of them",
+    ),
+    "branches": ("migrate graph draws them",),
+    "merge": ("migrate new NAME --requires leaves joins branches: it requires what nothing requires yet",),
+    "stamp": ("migrate mark NAME --installed writes a record without running it",),
+    "upgrade": ("migrate apply runs what is pending, migrate apply --to NAME up to one",),
+    "up": ("migrate apply runs what is pending, migrate apply --to NAME up to one",),
+    "deploy": ("migrate apply runs what is pending",),
+    "run": ("migrate apply runs what is pending",),
+    "downgrade": _BACK,
+    "down": _BACK,
+    "rollback": _BACK,
+    "revert": _BACK,
+    "undo": _BACK,
+    "reset": ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",),
+    "flush": ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",),
+    "lint": ("migrate check tells every finding",),
+    "validate": ("migrate check tells every finding, migrate check --history also those about this database",),
+    "test": ("migrate check tells every finding; docs/testing.md shows how pytest runs migrations",),
+    "makemigrations": ("migrate new NAME writes a migration; its body is yours, nothing is generated from models",),
+    "revision": ("migrate new NAME writes a migration",),
+    "create": ("migrate new NAME writes a migration",),
+    "generate": ("migrate new NAME writes a migration",),
+    "sqlmigrate": (
+        "migrations are Python: migrate plan tells what would run, a run on a copy of the database which SQL",
+    ),
+    "showmigrations": ("migrate status lists them",),
+    "list": ("migrate status lists them",),
+    "info": ("migrate status lists migrations, migrate show NAME tells all about one",),
+    "repair": ("migrate apply brings views back, migrate resolve NAME decides about an interrupted migration",),
+    "squash": ("nothing squashes: old migrations stay, migrate status folds them into a line",),
+    "fake": ("migrate apply --fake records without running, migrate mark NAME --installed one of them",),
+    "migrate": ("migrate apply runs what is pending",),
+    "version": ("migrate --version",),
+    "help": ("migrate --help, or migrate COMMAND --help",),
+}
+
+
+def _brought(word: str, commands: Collection[str]) -> str:
+    """Return what a word of another tool is called here; empty when it is none."""
+    for advice in _BROUGHT.get(word.lower(), ()):
+        named = advice.removeprefix("migrate ").split()[0]
+        if not advice.startswith("migrate ") or named in commands or named.startswith("-"):
+            return advice
+    return ""
+
+
 def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
     """Put global options first and say which command is meant.
 
@@ -33,8 +92,11 @@ def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
         return [*ahead, *rest]
     if _LIST & set(rest):
         return [*ahead, "status", *(word for word in rest if word not in _LIST)]
-    if not rest or rest[0].startswith("-") or _is_path(rest[0]):
+    advice = _brought(rest[0], commands) if rest else ""
+    if not rest or rest[0].startswith("-") or (_is_project(rest[0]) if advice else _is_path(rest[0])):
         return [*ahead, "apply", *rest]
+    if advice:
+        raise UsageError(f"there is no command '{rest[0]}'", hint=advice)
     near = (f"'migrate {command}'" for command in similar(rest[0], commands, most=1, cutoff=0.5))
     raise UsageError(
         f"there is no command '{rest[0]}', and no file or directory of that name",
@@ -70,3 +132,8 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _is_path(word: str) -> bool:
     return word.endswith(".py") or os.sep in word or Path(word).exists()
+
+
+def _is_project(word: str) -> bool:
+    """Return whether a word that another tool has as a command is the name of a project here."""
+    return Path(word).is_file() or (Path(word) / "migrations.py").is_file()

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from platform import python_version
 from typing import Annotated, Any
 
 import typer
@@ -88,6 +89,14 @@ def _command_of(name: str, module: str) -> Any:
     return found
 
 
+def _other_owner() -> str:
+    """Return another installed package that brings a script of our name; empty without one."""
+    from importlib.metadata import entry_points
+
+    owners = {each.dist.name for each in entry_points(group="console_scripts", name="migrate") if each.dist is not None}
+    return ", ".join(sorted(owners - {"migrate-graph"}))
+
+
 _program = typer.Typer(
     name="migrate",
     cls=CommandFolder,
@@ -125,7 +134,9 @@ def options(
             autocompletion=complete_setting,
         ),
     ] = [],  # noqa: B006 - typer copies it
-    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version, and where it is installed.", is_eager=True)
+    ] = False,
 ) -> None:
     """Prove the graph of your migrations, draw the plan, apply it safely.
 
@@ -134,6 +145,11 @@ def options(
     session = session_of(context)
     if version:
         session.console.show(f"migrate_graph {__version__}")
+        session.console.show(f"installed in {Path(commands.__path__[0]).parents[1]}, run by Python {python_version()}")
+        if other := _other_owner():
+            session.console.show(
+                f"{other} is installed too and brings a script named migrate: migrate-graph is always ours"
+            )
         raise typer.Exit
     session.console.recolor(color)
     session.debug = debug

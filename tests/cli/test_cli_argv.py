@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+
+from migrate_graph.cli import argv
+from migrate_graph.cli.program import every_command, program
 
 STEP = """
 from migrate_graph import migration
@@ -160,3 +165,40 @@ def test_migrations_find_in_the_environment_what_dotenv_sets(run_migrate, tmp_pa
     )
     done = run_migrate("apply", cwd=tmp_path, env={"TAKEN": "yes"})
     assert done.returncode == 0, done.stderr
+
+
+BROUGHT = [
+    "history", "heads", "current", "stamp", "upgrade", "downgrade", "rollback", "revert", "reset", "lint", "makemigrations", "sqlmigrate",
+    "showmigrations",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", [*BROUGHT, *sorted(set(argv._BROUGHT) - set(BROUGHT)), "Upgrade"])
+def test_a_word_of_another_tool_gets_what_it_is_called_here(shop, word: str) -> None:
+    ran = shop(word)
+    if word in program().names():
+        pytest.skip(f"{word} is a command of ours now")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: there is no command '{word}'\nhint: ")
+    assert not (shop.path / "shop.db").exists()
+
+
+@pytest.mark.parametrize("word", argv._BROUGHT)
+def test_what_is_proposed_can_be_typed(word: str) -> None:
+    """Every `migrate X --option` in an answer is a command with that option."""
+    commands = dict(every_command())
+    chosen = argv._brought(word, program().names())
+    for text in re.findall(r"migrate ((?:-?-?[\w-]+ ?)+)", chosen):
+        words = text.split()
+        if words[0].startswith("-") or words[0] == "COMMAND":
+            continue
+        command = commands[f"migrate {words[0]}"]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {each for each in words if each.startswith("--")} <= known
+
+
+def test_a_project_may_have_the_name_of_a_command_of_another_tool(shop) -> None:
+    shop.write("history/migrations.py", "from migrate_graph import migration\n")
+    assert shop("history", "--dry-run").code == 0
+    (shop.path / "upgrade").mkdir()
+    assert shop("upgrade").code == 2

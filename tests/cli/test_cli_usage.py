@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import migrate_graph
 from migrate_graph import __version__
 from migrate_graph.cli.argv import arranged
 from migrate_graph.cli.program import program
@@ -108,14 +110,28 @@ def test_help_needs_neither_networkx_nor_pydal_nor_rich() -> None:
         assert done.returncode == 0, f"migrate {' '.join(words)} imports something heavy"
 
 
-def test_version(shell) -> None:
+def test_version_says_whose_it_is_and_where(
+    shell, run_migrate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(migrate_graph.__file__).parent
     ran = shell("--version")
-    assert (ran.code, ran.out) == (0, f"migrate_graph {__version__}\n")
-
-
-def test_it_runs_as_a_module(run_migrate, tmp_path: Path) -> None:
-    assert run_migrate("--version", cwd=tmp_path).stdout == f"migrate_graph {__version__}\n"
+    assert ran.code == 0
+    name, place = ran.out.splitlines()[:2]
+    assert name == f"migrate_graph {__version__}"
+    assert place.startswith(f"installed in {package}, run by Python 3.")
+    other = tmp_path / "edwh_migrate-2.1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: edwh-migrate\nVersion: 2.1.0\n")
+    (other / "entry_points.txt").write_text("[console_scripts]\nmigrate = edwh_migrate.migrate:console_hook\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "edwh-migrate is installed too and brings a script named migrate" in shell("--version").out
+    assert run_migrate("--version", cwd=tmp_path).stdout.startswith(f"{name}\n")
     assert run_migrate("aply", cwd=tmp_path).returncode == 2
+
+
+def test_both_scripts_are_the_same_program() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["project"]["scripts"] == dict.fromkeys(("migrate", "migrate-graph"), "migrate_graph.cli:main")
 
 
 def test_another_directory(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
