@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import listed
-from migrate_graph.errors import UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -41,8 +39,6 @@ def deliver_document(session: Session, content: bytes, output: Path | None = Non
 
     if output is None or is_stdout(output):
         session.console.show_document(content)
-    elif is_stream(output):
-        _write_stream(output, content)
     else:
         write_file(output, content)
 
@@ -54,21 +50,13 @@ def is_stdout(output: Path) -> bool:
 
 def is_stream(output: Path) -> bool:
     """Return whether a file is a pipe, a device or an open descriptor: written to as it is, never replaced."""
-    if is_stdout(output) or str(output).startswith(("/dev/", "/proc/self/fd/")):
+    if is_stdout(output) or str(output).startswith(("/dev/stderr", "/dev/fd/", "/proc/self/fd/")):
         return True
     try:
         mode = output.stat().st_mode
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def _write_stream(output: Path, content: bytes) -> None:
-    try:
-        with os.fdopen(os.open(output, os.O_WRONLY | os.O_APPEND), "wb") as stream:
-            stream.write(content)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}", hint="name another place") from error
 
 
 _FEW = 8

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,21 @@ def test_a_pipe_is_written_into_and_stays_a_pipe(shop, words: str, typed: str) -
 def test_standard_error_is_a_place_too(shop) -> None:
     done = run(shop.path, shell="MIGRATE graph --format json -o /dev/stderr")
     json.loads(done.stderr[: done.stderr.rindex(b"}") + 1])
+
+
+@pytest.mark.parametrize("words", ["check --format json", "plan --offline --json", "graph --format json"])
+def test_no_link_that_somebody_left_in_a_shared_directory_is_written_through(shop, tmp_path, words: str) -> None:
+    shared = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+    folder = Path(tempfile.mkdtemp(dir=shared))
+    try:
+        folder.chmod(0o1777)
+        (tmp_path / "victim").write_text("precious")
+        (folder / "trap.json").symlink_to(tmp_path / "victim")
+        ran = shop(*words.split(), "-o", str(folder / "trap.json"))
+        assert ran.code == 2
+        assert "not followed" in ran.err
+        assert (tmp_path / "victim").read_text() == "precious"
+        assert shop(*words.split(), "-o", str(folder / "new.json")).code == 0
+        json.loads((folder / "new.json").read_text())
+    finally:
+        shutil.rmtree(folder)
