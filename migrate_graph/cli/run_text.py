@@ -205,8 +205,9 @@ def _failure(result: Result, style: TextStyle) -> Iterator[str]:
 
 def _committed(finished: RunFinished) -> str:
     names = [result.name for result in finished.of(Outcome.APPLIED)]
-    kept = [result for result in finished.results if result.commits and result.outcome is not Outcome.APPLIED]
-    partly = [f"{one_line(result.name)} in part" for result in kept]
+    unfinished = [result for result in finished.results if result.outcome is not Outcome.APPLIED]
+    partly = [f"{one_line(result.name)} in part" for result in unfinished if result.commits]
+    partly += [f"{one_line(result.name)} in part, by an earlier attempt" for result in unfinished if result.kept_before]
     many = len(names) > _NAMED
     whole = (
         [f"{len(names)} migrations, the last is {one_line(names[-1])}"] if many else [one_line(name) for name in names]

@@ -47,6 +47,7 @@ class Result:
         hint: what to do about it.
         warnings: what went well but should be known (INVALID indexes, odd return values).
         needs_decision: it was cut off after own commits, and does not run again before a human has decided.
+        kept_before: own commits that earlier attempts left in the database, and that nobody has decided about.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Result:
     hint: str = ""
     warnings: tuple[str, ...] = ()
     needs_decision: bool = False
+    kept_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import (
@@ -20,6 +20,7 @@ from migrate_graph.core.events import (
     StepStarted,
     Warned,
 )
+from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
@@ -108,6 +109,9 @@ class Executor:
             for index, step in enumerate(plan.steps, 1):
                 self._read_ledger_again(walk)
                 result = self._one(step, index, len(plan.steps), walk)
+                if result.outcome is not Outcome.APPLIED:
+                    before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
+                    result = replace(result, kept_before=before.commits if before else 0)
                 walk.results.append(result)
                 self._observer(StepFinished(index, len(plan.steps), result))
         waiting = [_blocked(one.migration, one.by) for one in plan.blocked]

@@ -223,7 +223,7 @@ def test_commits_of_an_earlier_attempt_are_told_until_somebody_decides(shop) -> 
     shop.write(
         "migrations.py", STOPS.replace("    db.commit()\n", "").replace('"CREATE TABLE a (id INTEGER)"', '"SELECT 1"')
     )
-    shop("apply")
+    assert "committed: a in part, by an earlier attempt" in shop("apply").err
     assert "1 own commit kept" in shop("status").out
     assert shop("status", "--json").json["migrations"][0]["commits"] == 1
     shop("resolve", "a", "--retry")
