@@ -397,12 +397,18 @@ class PostgresBackend(Bookkeeping):
     # -- state ----------------------------------------------------------------------------------------------------------------
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
+        if not managers:
+            return {}
+        rows = self._view_rows()
         with self._named_as_in_the_project():
-            return view_presences(self._catalog(), self._view_rows(), managers) if managers else {}
+            return view_presences(self._catalog(), rows, managers)
 
     @contextmanager
     def _named_as_in_the_project(self) -> Iterator[None]:
-        """Look names without a schema up where a migration's statements find them, for a moment."""
+        """Look names without a schema up where a migration's statements find them, for a moment.
+
+        Only the catalog is asked here, which takes every operator and function from `pg_catalog` by name.
+        """
         with self._together():
             self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
             yield
@@ -413,9 +419,9 @@ class PostgresBackend(Bookkeeping):
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         from migrate_graph.database.views.adoption import Adopted, describe_unmanaged, owners, write_managers
 
-        catalog = self._catalog()
+        catalog, rows = self._catalog(), self._view_rows()
         with self._named_as_in_the_project():
-            owned = owners(catalog, self._view_rows(), managers)
+            owned = owners(catalog, rows, managers)
             found = describe_unmanaged(catalog, owned, names=names)
         text, classes = write_managers(found.views, owned, taken=managers)
         return Adopted(text, classes, tuple(f"{view} is left out: {why}" for view, why in found.left_out.items()))

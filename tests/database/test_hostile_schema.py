@@ -1,0 +1,187 @@
+"""Operators, functions, types and tables of strangers, planted before the server's own, are never ours to call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import psycopg2
+import pytest
+from servers import PostgresServer
+from user_project import Project
+
+pytestmark = pytest.mark.postgres
+
+FILE = """
+from migrate_graph import ViewMigrationManager, migration
+
+class V(ViewMigrationManager):
+    uses = ()
+    since = "one_1"
+    def up(self): self.db.executesql("CREATE VIEW public.v AS SELECT id FROM public.one")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS public.v")
+
+@migration
+def one_1(db):
+    db.executesql("CREATE TABLE public.one (id pg_catalog.int4, x pg_catalog.varchar)")
+    db.commit()
+    with V(db):
+        db.executesql("ALTER TABLE public.one ADD more pg_catalog.int4")
+    return True
+
+@migration(requires=one_1)
+def two_2(db):
+    with V(db):
+        db.executesql("ALTER TABLE public.one ADD note pg_catalog.int4")
+    return True
+
+@migration
+def three_3(db):
+    if db:
+        raise KeyError("boom")
+    return True
+
+@migration(transaction="none")
+def four_4(db):
+    db.executesql("CREATE INDEX CONCURRENTLY one_id ON public.one (id)")
+    return True
+"""
+
+TYPES = (
+    "oid",
+    "regclass",
+    "varchar",
+    "text",
+    "name",
+    "bpchar",
+    "int4",
+    "int8",
+    '"char"',
+    "bool",
+    "timestamptz",
+    "float8",
+)
+OPERATORS = ("=", "<>", "<", ">", "||", "+", "-", "~", "!~", "!~~", "~~")
+
+
+def planted(server: PostgresServer, database: str) -> list[tuple[str, str]]:
+    """Plant what may be planted; give the names of the sequences that count calls with what they count."""
+    statements = ["CREATE SEQUENCE public.rung"]
+    for one in TYPES:
+        for two in TYPES:
+            statements.append(
+                f"CREATE FUNCTION public.op(a pg_catalog.{one}, b pg_catalog.{two}) RETURNS pg_catalog.bool LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN true; END $$"
+            )
+            statements += [
+                f"CREATE OPERATOR public.{each} (LEFTARG = pg_catalog.{one}, RIGHTARG = pg_catalog.{two}, FUNCTION = public.op)"
+                for each in OPERATORS
+            ]
+    for name, arguments, result in FUNCTIONS:
+        statements.append(
+            f"CREATE FUNCTION public.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS "
+            f"$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN NULL; END $$"
+        )
+    for name in ("timestamptz", "text", "oid", "regclass", "int4"):
+        statements.append(
+            f"CREATE DOMAIN public.{name} AS pg_catalog.{name} CHECK (public.tolls(VALUE::pg_catalog.text))"
+        )
+    for name in (
+        "pg_class",
+        "pg_namespace",
+        "pg_locks",
+        "pg_stat_activity",
+        "pg_roles",
+        "pg_index",
+        "pg_database",
+        "pg_settings",
+    ):
+        statements.append(f"CREATE VIEW public.{name} AS SELECT p.*, public.tolls('x') FROM pg_catalog.{name} p")
+    with closing(psycopg2.connect(server.app_uri(database), options="-c search_path=pg_catalog")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statements[0])
+            cursor.execute(
+                "CREATE FUNCTION public.tolls(a pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN true; END $$"
+            )
+            failed = []
+            for each in statements[1:]:
+                try:
+                    cursor.execute(each)
+                except psycopg2.Error as error:
+                    failed.append((each, str(error)))
+    return failed
+
+
+FUNCTIONS = [
+    ("set_config", "a pg_catalog.text, b pg_catalog.text, c pg_catalog.bool", "pg_catalog.text"),
+    ("current_setting", "a pg_catalog.text", "pg_catalog.text"),
+    ("pg_backend_pid", "", "pg_catalog.int4"),
+    ("pg_try_advisory_lock", "a pg_catalog.int4, b pg_catalog.int4", "pg_catalog.bool"),
+    ("pg_try_advisory_xact_lock", "a pg_catalog.int4, b pg_catalog.int4", "pg_catalog.bool"),
+    ("pg_advisory_unlock", "a pg_catalog.int4, b pg_catalog.int4", "pg_catalog.bool"),
+    ("to_regclass", "a pg_catalog.text", "pg_catalog.regclass"),
+    ("current_schema", "", "pg_catalog.name"),
+    ("now", "", "pg_catalog.timestamptz"),
+    ("format", "a pg_catalog.text, b pg_catalog.name, c pg_catalog.name", "pg_catalog.text"),
+    ("unnest", "a pg_catalog.text[]", "pg_catalog.text"),
+    ("unnest", "a pg_catalog.oid[]", "pg_catalog.oid"),
+    ("to_char", "a pg_catalog.timestamptz, b pg_catalog.text", "pg_catalog.text"),
+    ("pg_is_in_recovery", "", "pg_catalog.bool"),
+    ("pg_describe_object", "a pg_catalog.oid, b pg_catalog.oid, c pg_catalog.int4", "pg_catalog.text"),
+    ("has_table_privilege", "a pg_catalog.text, b pg_catalog.text", "pg_catalog.bool"),
+    ("quote_ident", "a pg_catalog.text", "pg_catalog.text"),
+]
+
+
+@pytest.fixture
+def place(project: Project, postgres_server: PostgresServer, postgres_database: str) -> Iterator[Project]:
+    project.write("migrations.py", FILE)
+    project.env["MIGRATE_URI"] = postgres_server.app_uri(postgres_database)
+    done = project.migrate(
+        "mark", "one_1", "--pending"
+    )  # so that the tables are there: what is planted makes the database not empty
+    assert done.returncode == 0, done.stderr
+    failed = planted(postgres_server, postgres_database)
+    assert failed == []
+    yield project
+    with suppress(psycopg2.Error):
+        postgres_server.execute(f'ALTER DATABASE "{postgres_database}" RESET search_path')
+
+
+def rung(server: PostgresServer, database: str) -> Any:
+    with (
+        closing(psycopg2.connect(server.admin_uri(database), options="-c search_path=pg_catalog")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT last_value, is_called FROM public.rung")
+        return cursor.fetchone()
+
+
+@pytest.mark.parametrize("search_path", ["public", "public, pg_catalog"])
+def test_nobody_elses_code_is_called(
+    place: Project, search_path: str, postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    postgres_server.execute(f'ALTER DATABASE "{postgres_database}" SET search_path = {search_path}')
+    silence = (1, False)
+    for words in (
+        ("status",), ("plan",), ("log",), ("check", "--history"), ("apply", "--keep-going"), ("status",), ("log", "one_1"),
+        ("mark", "two_2", "--pending"), ("mark", "three_3"), ("apply", "--fake"), ("views", "adopt", "--dry-run"), ("apply",),
+    ):  # fmt: skip
+        done = place.migrate(*words)
+        assert done.returncode in {0, 1, 2}, (words, done.stdout + done.stderr)
+        assert rung(postgres_server, postgres_database) == silence, words
+
+
+def test_the_bells_ring_for_whoever_calls_them(
+    place: Project, postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    """Else the test above could not fail."""
+    with (
+        closing(psycopg2.connect(postgres_server.app_uri(postgres_database))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT 1 FROM ewh_implemented_features WHERE name = 'one_1'::varchar")
+    assert rung(postgres_server, postgres_database) != (1, False)
