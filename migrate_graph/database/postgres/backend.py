@@ -58,7 +58,7 @@ _ADVISORY = (
 _LAST_MOMENT = 5.0
 
 # Seconds that are left to look, when a signal wants the run to end.
-_LAST_WORDS = 1.5
+_LAST_WORDS = 0.7
 
 # Seconds that the server may still execute what a broken connection of ours has left behind.
 _LEFTOVER_WAIT = 60.0

@@ -19,7 +19,7 @@ _Value = TypeVar("_Value")
 # Seconds: until it is said what is waited for, from then on how often, what a signal leaves for an answer, and a look at signals.
 _FIRST_WORD = 1.5
 _NEXT_WORD = 10.0
-_LAST_WORDS = 1.0
+_LAST_WORDS = 0.7
 _GLANCE = 0.2
 
 

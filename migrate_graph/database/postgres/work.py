@@ -232,10 +232,14 @@ class PostgresWork:
                 "it swallowed an SQL error: the transaction is aborted, so nothing of it was kept",
                 hint="let the exception pass, or wrap the statement in a savepoint",
             )
-        connection.settle()
         if status == IDLE:
-            connection.really_rollback()  # after a raw COMMIT the driver still believes in a transaction, and would not open one
-            connection.autocommit = False
+            self._sessions.patiently(connection, f"looking what {self._key.name} has left open", self._tidy)
+
+    def _tidy(self) -> None:
+        """Account for what ended unseen, and let the driver, which after a raw COMMIT believes in a transaction, open one again."""
+        self._connection.settle()
+        self._connection.really_rollback()
+        self._connection.autocommit = False
 
     def leftovers(self) -> list[str]:
         """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""

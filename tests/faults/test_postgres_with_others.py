@@ -1,0 +1,311 @@
+"""PostgreSQL with others on it: whoever waits outside of a body says what for, hears signals and ends; whoever shares a ledger meets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import psycopg2
+import pytest
+from fault_field import Field
+from servers import APP_PASSWORD, PostgresServer
+
+pytestmark = pytest.mark.postgres
+
+LIMIT = 2.0
+ONE = """
+from child import executed
+from migrate_graph import migration
+
+@migration
+def one_1(db):
+    executed("one_1")
+    db.executesql("CREATE TABLE one (id integer)")
+    return True
+"""
+TWO = (
+    ONE
+    + """
+@migration
+def two_2(db):
+    import pathlib, time
+    executed("two_2")
+    db.executesql("CREATE TABLE two (id integer)")
+    print("here", db.executesql("SELECT pg_backend_pid()")[0][0])
+    while pathlib.Path("wait").exists():
+        time.sleep(0.05)
+    return True
+"""
+)
+
+
+# -- waits outside of a body ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(field: Field, table: str) -> Iterator[None]:
+    with closing(psycopg2.connect(field.uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, None])
+def test_a_ledger_that_somebody_has_locked(signum: signal.Signals | None, on_postgres: Field) -> None:
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    with locked(on_postgres, "ewh_implemented_features"):
+        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "60" if signum else "3"})
+        started = time.monotonic()
+        line = process.wait_for("waiting for a lock held by pid")
+        assert time.monotonic() - started < LIMIT + 2.5, "with what it takes to start"
+        assert "role app" in line
+        assert "LOCK TABLE" not in line, "what others run is theirs alone"
+        ended = process.stop(signum) if signum else process.end()
+    assert ended.code == (143 if signum else 6), ended.output
+    if signum:
+        assert ended.seconds < LIMIT
+
+
+def waits(field: Field) -> None:
+    (field.path / "wait").touch()
+
+
+def goes_on(field: Field) -> None:
+    (field.path / "wait").unlink()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_commit_behind_a_standby_that_is_gone(
+    told: bool, own_postgres: PostgresServer, tmp_path: os.PathLike[str]
+) -> None:
+    with own_postgres.database() as name:
+        field = Field(tmp_path / "project", own_postgres.app_uri(name))  # type: ignore[operator]
+        field.write(ONE)
+        assert field.apply().code == 0
+        own_postgres.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = 'gone'", f'ALTER DATABASE "{name}" SET synchronous_commit = on',
+            "SELECT pg_reload_conf()",
+        )  # fmt: skip
+        field.write(TWO)
+        process = field.open("apply")
+        line = process.wait_for("standby")
+        assert "two_2" in line
+        if told:
+            ended = process.stop(signal.SIGTERM)
+            assert ended.code == 143, ended.output
+            assert ended.seconds < LIMIT
+        else:
+            own_postgres.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+            assert process.end().code == 0
+        own_postgres.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        assert field.apply().code == 0
+        assert field.executions("two_2") == 1, "the server had committed it, and that was looked up"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_server_process_that_is_frozen(told: bool, on_postgres: Field) -> None:
+    on_postgres.write(TWO)
+    waits(on_postgres)
+    process = on_postgres.open("apply")
+    pid = int(process.wait_for("here ").split()[-1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        goes_on(on_postgres)
+        line = process.wait_for("does not go on")
+        assert "two_2" in line
+        if told:
+            ended = process.stop(signal.SIGTERM)
+            assert ended.code == 143, ended.output
+            assert ended.seconds < LIMIT + 0.5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    if not told:
+        assert process.end().code == 0
+    on_postgres.wait_until_quiet()
+    assert on_postgres.apply().code == 0
+    assert on_postgres.query("SELECT count(*) FROM two") == [(0,)]
+
+
+# -- one ledger, one lock ------------------------------------------------------------------------------------------------
+
+
+def test_two_spellings_of_one_schema_meet(on_postgres: Field) -> None:
+    on_postgres.query("CREATE SCHEMA a")
+    on_postgres.query("CREATE SCHEMA b")
+    on_postgres.write(ONE.replace("return True", "import time; time.sleep(1); return True"))
+    assert on_postgres.migrate("mark", "one_1", "--pending", env={"SCHEMA": "b"}).code == 0
+    runs = [on_postgres.start("apply", env={"SCHEMA": each}) for each in ("b", "a,b", '"b"', "b,a")]
+    ended = [run() for run in runs]
+    assert [each.code for each in ended] == [0, 0, 0, 0], [each.output for each in ended]
+    assert on_postgres.executions("one_1") == 1
+    assert on_postgres.query("SELECT to_regclass('a.ewh_implemented_features')") == [(None,)]
+
+
+def test_a_ledger_that_was_made_while_another_was_waited_for(on_postgres: Field) -> None:
+    """`a,b` would make its ledger in a; while it waits for that lock, b gets one, and so the lock of b is what counts."""
+    on_postgres.query("CREATE SCHEMA a")
+    on_postgres.query("CREATE SCHEMA b")
+    on_postgres.write(ONE.replace("executed(", "import time; time.sleep(1); executed("))
+    import hashlib
+
+    key = int.from_bytes(hashlib.sha256(b"a\0ewh_implemented_features").digest()[:4], "big", signed=True)
+    with closing(on_postgres.connect()) as holder, holder.cursor() as cursor:
+        holder.autocommit = True
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, key))
+        waiting = on_postgres.open("apply", env={"SCHEMA": "a,b"})
+        waiting.wait_for("waiting for another run")
+        other = on_postgres.start("apply", env={"SCHEMA": "b"})
+        deadline = time.monotonic() + 30
+        while on_postgres.query("SELECT to_regclass('b.ewh_implemented_features')") == [(None,)]:
+            assert time.monotonic() < deadline
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, key))
+        assert waiting.end().code == 0
+        assert other().code == 0
+    assert on_postgres.executions("one_1") == 1
+
+
+def test_nobody_waits_for_himself(on_postgres: Field) -> None:
+    """The work of a run that is dead goes on in the server: that session is named, not our own."""
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    on_postgres.write(TWO)
+    import hashlib
+
+    key = int.from_bytes(hashlib.sha256(b"public\0ewh_implemented_features").digest()[:4], "big", signed=True)
+    with (
+        closing(psycopg2.connect(on_postgres.uri, application_name="the dead one")) as holder,
+        holder.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_advisory_lock(%s, %s), pg_backend_pid()", (0x6D68, key))
+        process = on_postgres.open("apply")
+        line = process.wait_for("waiting for another run")
+        assert f"pid {holder.info.backend_pid}, role app, the dead one" in line
+        holder.rollback()
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        holder.commit()
+        assert process.end().code == 0
+    with closing(psycopg2.connect(on_postgres.uri, application_name="a runner")) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, key))
+        pid = holder.info.backend_pid
+        ended = on_postgres.apply("--lock-timeout", "0")
+    assert ended.code == 75
+    assert f"SELECT pg_terminate_backend({pid})" in ended.output
+    assert "role app" in ended.output
+
+
+# -- settings of roles, servers that speak other languages ---------------------------------------------------------------
+
+
+def test_what_is_off_is_sent_too(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    name = on_postgres.uri.rpartition("/")[2]
+    postgres_server.execute(
+        *(
+            f'ALTER DATABASE "{name}" SET {setting}'
+            for setting in (
+                "statement_timeout = 300",
+                "lock_timeout = 300",
+                "idle_in_transaction_session_timeout = 300",
+            )
+        )
+    )
+    on_postgres.write(
+        ONE.replace(
+            "    return True",
+            "    import time\n    db.executesql('SELECT pg_sleep(0.6)')\n    time.sleep(0.6)\n"
+            "    print('now', db.executesql('SHOW statement_timeout'), db.executesql('SHOW lock_timeout'))\n    return True",
+        )
+    )
+    ended = on_postgres.apply(env={"MIGRATE_LOCK_TIMEOUT": "0"})
+    assert ended.code == 0, ended.output
+    assert "now [('0',)] [('0',)]" in ended.output
+
+
+class GermanServer:
+    """Refuses the first connections in German, with an SQLSTATE that libpq does not pass on, then leads to the real server."""
+
+    def __init__(self, port: int, refusals: int) -> None:
+        self._target = port
+        self._left = refusals
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if self._left > 0:
+                    self._left -= 1
+                    self._refuse(client)
+                else:
+                    threading.Thread(target=self._lead, args=(client,), daemon=True).start()
+
+    @staticmethod
+    def _refuse(client: socket.socket) -> None:
+        if struct.unpack("!II", client.recv(8))[1] in {80877103, 80877104}:  # SSL or GSS is asked for
+            client.sendall(b"N")
+            client.recv(4096)
+        text = b"SFATAL\0VFATAL\0C53300\0Mtut mir leid, schon zu viele Verbindungen\0\0"
+        client.sendall(b"E" + struct.pack("!I", len(text) + 4) + text)
+        client.close()
+
+    def _lead(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self._target))
+        for one, two in ((client, server), (server, client)):
+            threading.Thread(target=self._copy, args=(one, two), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_a_refusal_in_german_is_waited_for(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    german = GermanServer(postgres_server.port, refusals=2)
+    on_postgres.write(ONE)
+    uri = on_postgres.uri.replace(f":{postgres_server.port}/", f":{german.port}/") + "?gssencmode=disable"
+    try:
+        ended = on_postgres.apply(env={"MIGRATE_URI": uri})
+    finally:
+        german.close()
+    assert ended.code == 0, ended.output
+    assert "schon zu viele Verbindungen" in ended.output
+
+
+def test_a_wrong_password_is_not(on_postgres: Field) -> None:
+    on_postgres.write(ONE)
+    ended = on_postgres.apply(env={"MIGRATE_URI": on_postgres.uri.replace(APP_PASSWORD, "wrong")})
+    assert ended.code == 6
+    assert ended.seconds < 30
+
+
+# -- read-only servers ---------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_only_reads(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    """As a standby: reading works, and so does `apply` where nothing is pending."""
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    name = on_postgres.uri.rpartition("/")[2]
+    postgres_server.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    for words in (("status",), ("plan",), ("apply",)):
+        ended = on_postgres.migrate(*words)
+        assert ended.code == 0, ended.output
+    on_postgres.write(TWO)
+    ended = on_postgres.apply()
+    assert ended.code == 6
+    assert "read-only" in ended.output
+    assert on_postgres.executions("two_2") == 0
