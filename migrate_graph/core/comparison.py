@@ -49,6 +49,7 @@ class Comparison:
         edited: migrations of both whose body differs; as they are now.
         reparented: migrations of both that wait for more.
         rewindowed: views of both that live at other times.
+        rewritten: views of both whose `up` or `down` does something else; as they are now.
     """
 
     added: tuple[Node, ...]
@@ -57,9 +58,12 @@ class Comparison:
     edited: tuple[Migration, ...]
     reparented: tuple[Reparented, ...]
     rewindowed: tuple[Rewindowed, ...]
+    rewritten: tuple[View, ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.added, self.removed, self.renamed, self.edited, self.reparented, self.rewindowed))
+        return any(
+            (self.added, self.removed, self.renamed, self.edited, self.reparented, self.rewindowed, self.rewritten)
+        )
 
 
 def compare(*, before: MigrationGraph, after: MigrationGraph) -> Comparison:
@@ -73,6 +77,7 @@ def compare(*, before: MigrationGraph, after: MigrationGraph) -> Comparison:
         edited=tuple(_edited(before, after)),
         reparented=tuple(_reparented(before, after)),
         rewindowed=tuple(_rewindowed(before, after)),
+        rewritten=tuple(_rewritten(before, after)),
     )
 
 
@@ -111,6 +116,13 @@ def _reparented(before: MigrationGraph, after: MigrationGraph) -> Iterator[Repar
         added = tuple(needed for needed in now.requires if needed not in implied)
         if added:
             yield Reparented(now, added)
+
+
+def _rewritten(before: MigrationGraph, after: MigrationGraph) -> Iterator[View]:
+    for name, now in after.views.items():
+        was = before.views.get(name)
+        if was is not None and not same_fingerprint(was.fingerprint, now.fingerprint):
+            yield now
 
 
 def _rewindowed(before: MigrationGraph, after: MigrationGraph) -> Iterator[Rewindowed]:

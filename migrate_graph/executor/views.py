@@ -51,6 +51,7 @@ class RunViews:
             [instances[name] for name in block.up],
             migration=self._name,
             observer=self._observer,
+            texts={name: self._graph.views[name].fingerprint for name in block.up if name in self._graph.views},
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 

@@ -263,7 +263,12 @@ def _read_and_repair(
             managers = [graph.views[name].manager(work.db) for name in order]
             if restored:
                 work.views.renew()
-            missing = work.views.repair(managers, declared=graph.views.keys(), observer=observer)
+            missing = work.views.repair(
+                managers,
+                declared=graph.views.keys(),
+                observer=observer,
+                texts={name: view.fingerprint for name, view in graph.views.items()},
+            )
         work.db.commit()
     except MigrateGraphError:
         raise

@@ -13,7 +13,7 @@ import networkx as nx
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import Attempt
-from migrate_graph.core.model import Migration, View
+from migrate_graph.core.model import Migration, View, same_fingerprint
 from migrate_graph.core.states import NodeState, State
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import redact
@@ -67,6 +67,8 @@ class ViewState:
         missing: relations it made that are not in the database.
         changed: relations whose definition was changed by somebody else.
         unknown: relations that somebody has locked, so that nobody can look without waiting.
+        edited: its text does something else than when it was made.
+        renewed_by: the pending migration that will bring the new text in; empty when none will.
     """
 
     name: str
@@ -79,6 +81,8 @@ class ViewState:
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    edited: bool = False
+    renewed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,8 @@ def _view_state(found: Assessment, view: View) -> ViewState:
         missing=made.missing if made else (),
         changed=made.changed if made else (),
         unknown=made.unknown if made else (),
+        edited=bool(made and made.text and view.fingerprint and not same_fingerprint(made.text, view.fingerprint)),
+        renewed_by=next((step.migration.name for step in found.planned.steps if view.name in step.views.up), ""),
     )
 
 

@@ -448,3 +448,50 @@ def test_views_of_a_database_taken_over_have_managers_already(project: Project, 
     ]
     assert "    uses = (Totals, Named)\n" in text
     connection.close()
+
+
+EDITED = """
+from migrate_graph import ViewMigrationManager, migration
+
+class Totals(ViewMigrationManager):
+    uses = ()
+    since = "first_20260101_001"
+    def up(self):
+        self.db.executesql("CREATE VIEW v_totals AS SELECT {what} AS total FROM t")
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS v_totals")
+
+@migration
+def first_20260101_001(db):
+    db.executesql("CREATE TABLE t (id int)")
+    with Totals(db):
+        pass
+    return True
+"""
+REBUILDING = """
+@migration(requires=first_20260101_001)
+def totals_20260102_001(db):
+    with Totals(db):
+        pass
+    return True
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_an_edited_view_is_told_until_a_migration_brings_it_in(
+    project: Project, request: pytest.FixtureRequest, kind: str
+) -> None:
+    uri = "sqlite://app.db" if kind == "sqlite" else request.getfixturevalue("postgres_uri")
+    project.env["MIGRATE_URI"] = uri
+    project.write("migrations.py", EDITED.format(what="count(*)"))
+    assert project.migrate("apply").returncode == 0
+    assert "text changed" not in project.migrate("status").stdout
+    project.write("migrations.py", "# only a comment\n" + EDITED.format(what="count(*)"))
+    assert "text changed" not in project.migrate("status").stdout
+    project.write("migrations.py", EDITED.format(what="sum(id)"))
+    told = project.migrate("status").stdout
+    assert "text changed since it was created; no migration brings the new text in" in told
+    project.write("migrations.py", EDITED.format(what="sum(id)") + REBUILDING)
+    assert "totals_20260102_001 brings the new text in" in project.migrate("status").stdout
+    assert project.migrate("apply").returncode == 0
+    assert "text changed" not in project.migrate("status").stdout

@@ -1,4 +1,4 @@
-"""MG501 to MG505, and the comparison they read: what a change does to a published graph."""
+"""MG501 to MG506, and the comparison they read: what a change does to a published graph."""
 
 from __future__ import annotations
 
@@ -81,12 +81,28 @@ def test_mg505_a_window_may_be_closed_only_by_a_migration_of_the_same_change(
     assert found(before, after) == ([("MG505", "V")] if changed else [])
 
 
+def test_mg506_an_edited_view_needs_a_new_migration_that_brings_it_up() -> None:
+    was = {
+        "V": {"since": "a", "fingerprint": "1"},
+        "R": {"uses": "V", "fingerprint": "3"},
+        "Unread": {"fingerprint": ""},
+    }
+    now = {**was, "V": {"since": "a", "fingerprint": "2"}, "Unread": {"fingerprint": "9"}}
+    opens = {"a": {"touches": ["V", "Unread"]}}
+    before = graph_of("a", views=was, migrations=opens)
+    assert found(before, graph_of("a", views=now, migrations=opens)) == [("MG506", "V")]
+    assert found(before, graph_of("a < b", views=now, migrations=opens)) == [("MG506", "V")]
+    opened = graph_of("a < b", views=now, migrations={**opens, "b": {"touches": ["V"]}})
+    assert found(before, opened) == []
+    assert found(before, graph_of("a", views=was, migrations=opens)) == []
+
+
 def test_every_finding_has_a_hint_and_every_rule_its_page() -> None:
     before = graph("a < b", "g", a="1", b="2", g="7", views={"V": {}})
     after = graph("b", "a", "x < a", b="3", x="9", views={"V": {"since": "a"}})
     findings = check(after, base=before, settings=SETTINGS)
     assert all(each.hint and each.message for each in findings)
-    for code in ("MG501", "MG502", "MG503", "MG504", "MG505"):
+    for code in ("MG501", "MG502", "MG503", "MG504", "MG505", "MG506"):
         rule = RULES[code]
         assert rule.needs_base
         for heading in ("## What it finds", "## Why it matters", "## How to fix it"):

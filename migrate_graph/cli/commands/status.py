@@ -180,7 +180,7 @@ def _views_text(views: Sequence[ViewState], style: TextStyle, least: int) -> Ite
 
 
 def _view_sameness(state: ViewState) -> object:
-    is_dull = not state.down and not state.missing and not state.changed and not state.unknown
+    is_dull = not state.down and not state.missing and not state.changed and not state.unknown and not state.edited
     return (state.state, view_word(state)) if is_dull else state.name
 
 
@@ -192,6 +192,10 @@ def _view_row(state: ViewState) -> _Row:
         details.append((f"not in the database: {listed(state.missing)}", "error"))
     if state.changed:
         details.append((f"changed by hand since it was made: {listed(state.changed)}", "warning"))
+    if state.edited:
+        brings = f"{one_line(state.renewed_by)} brings the new text in"
+        none = f"no migration brings the new text in: open it in one, `with {state.name}(db): pass`"
+        details.append((f"text changed since it was created; {brings if state.renewed_by else none}", "warning"))
     if state.unknown:
         details.append((f"not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"))
     return _Row(
@@ -309,6 +313,8 @@ def view_document(state: ViewState) -> dict[str, Any]:
         "missing": list(state.missing),
         "changed": list(state.changed),
         "unknown": list(state.unknown),
+        "edited": state.edited,
+        "renewed_by": state.renewed_by or None,
         "since": view.since,
         "until": view.until,
         "replaces": view.replaces,

@@ -182,3 +182,45 @@ def changed_window(context: Context) -> Iterator[Hit]:
 
 def _shown(name: str | None) -> str:
     return quoted(name) if name is not None else "nothing"
+
+
+@rule("MG506", Severity.WARNING, needs_base=True)
+def edited_view(context: Context) -> Iterator[Hit]:
+    """A view whose text was edited, and that no new migration rebuilds.
+
+    ## What it finds
+
+    A view manager of the base revision whose `up` or `down` does something else now, or uses something of the project that
+    was edited, while no migration that the change adds brings it up. Needs a base (`--base REF`).
+
+    ```diff
+     class Totals(ViewMigrationManager):
+         def up(self):
+    -        self.db.executesql("CREATE VIEW totals AS SELECT sum(total) AS total FROM invoice")
+    +        self.db.executesql("CREATE VIEW totals AS SELECT sum(net) AS total FROM invoice")   # bad: nobody runs it
+    ```
+
+    ## Why it matters
+
+    A view is made when a migration opens it. Databases that have it keep the old one until some unrelated migration does,
+    and a new database may not be able to make it where its window opens: what its text reads may come later.
+
+    ## How to fix it
+
+    Open it in a migration, or declare a successor that takes over from there.
+
+    ```python
+    @migration(requires=[create_invoice])
+    def net_totals(db):
+        with Totals(db):                                                  # good: every database gets it, here
+            pass
+        return True
+    ```
+    """
+    added = {node.name for node in context.comparison.added if node.kind is NodeKind.MIGRATION}
+    rebuilt = {view for name, views in context.timeline.brought_up.items() if name in added for view in views}
+    for view in context.comparison.rewritten:
+        if view.name not in rebuilt:
+            message = f"the text of view {quoted(view.name)} was edited, and no new migration brings it up"
+            hint = f"open it in a new migration: `with {view.name}(db): pass`, or declare a successor with `replaces = {view.name}`"
+            yield Hit(view, message, hint)
