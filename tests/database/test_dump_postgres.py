@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -420,14 +421,28 @@ def test_timeouts_of_the_role_do_not_end_a_restore(
     assert ask(dsn, "SELECT count(*) FROM customer") == [(1000,)]
 
 
-def test_a_dump_may_change_its_role(tmp_path: Path, postgres_admin_uri: str, roles: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("last", ["SET ROLE", "SET SESSION AUTHORIZATION"])
+def test_a_dump_may_change_its_role(tmp_path: Path, postgres_admin_uri: str, roles: tuple[str, ...], last: str) -> None:
     admin = psycopg2.extensions.parse_dsn(postgres_admin_uri)
     text = (
         f"CREATE SCHEMA s AUTHORIZATION {roles[0]};\nSET SESSION AUTHORIZATION '{roles[0]}';\nCREATE TABLE s.t ();\n"
-        f"RESET SESSION AUTHORIZATION;\n{BODY}SET ROLE {roles[0]};\n"
+        f"RESET SESSION AUTHORIZATION;\n{BODY}{last} {roles[0]};\n"
     )
     restore(checked(tmp_path / "b.sql", text), admin)
     assert ask(admin, "SELECT tableowner FROM pg_tables WHERE schemaname = 's'") == [(roles[0],)]
+
+
+def test_nothing_is_restored_while_the_work_of_another_run_goes_on(tmp_path: Path, dsn: dict[str, str]) -> None:
+    """Its lock is not ours to wait for: whoever restores has waited for it before."""
+    target = restore_module.RestoreTarget(label="x", schema="public", table="ewh_implemented_features", lock=(77, 88))
+    dump = checked(tmp_path / "b.sql", BODY)
+    with closing(psycopg2.connect(**dsn)) as other, closing(psycopg2.connect(**dsn)) as connection:
+        connection.autocommit = True
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(77, 88)")
+        with pytest.raises(DatabaseError, match="another run is at work"):
+            restore_module.restore_through_driver(dump, connection, target, observer=ignore_events)
+    assert relations(dsn) == []
 
 
 def test_the_timeout_that_new_pg_dumps_set_everywhere_is_no_error(tmp_path: Path, dsn: dict[str, str]) -> None:

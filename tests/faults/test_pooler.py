@@ -187,3 +187,26 @@ def test_transaction_none_is_refused_behind_a_pooler(pooled: Field) -> None:
     assert "own port" in ended.output
     assert pooled.executions("one_1") == 0
     assert pooled.apply(env={"MIGRATE_URI": pooled.uri}).code == 0
+
+
+def test_a_restore_behind_a_pooler_leaves_nothing_in_the_sessions_of_others(pooled: Field) -> None:
+    """What the dump itself sets for its session, as every dump does, would be the next client's."""
+    (pooled.path / "backup.sql").write_text(
+        "SET statement_timeout = 0;\nSET lock_timeout = 4321;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
+        "CREATE TABLE public.ewh_implemented_features (id serial, name varchar(512), installed char(1), last_update_dttm timestamp);\n"
+        "CREATE TABLE public.customer (id int);\nINSERT INTO public.customer VALUES (1);\n"
+    )
+    pooled.write("")
+    pooled.env["DATABASE_TO_RESTORE"] = "backup.sql"
+    ended = pooled.apply()
+    assert ended.code == 0, ended.output
+    assert pooled.query("SELECT id FROM customer") == [(1,)]
+    with closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as connection:
+        connection.autocommit = True
+        for _ in range(6):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT current_setting('search_path'), current_setting('lock_timeout'), "
+                    "(SELECT count(*) FROM pg_class WHERE relname LIKE 'migrate\\_graph%')"
+                )
+                assert cursor.fetchone() == ('"$user", public', "0", 0)
