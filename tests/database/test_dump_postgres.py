@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 import re
+import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -283,6 +284,7 @@ HOSTILE = {
     "the same by a block": b"DO $$ BEGIN SET standard_conforming_strings = off; END $$;\nSELECT '\\''; SELECT 2; --';\n",
     "an encoding that eats a quote": b"SET client_encoding = 'SJIS';\nSELECT '\x83'; \\! touch WITNESS\n--';\n",
     "the same by a function ": b"SELECT set_config('client_encoding', 'SJIS', false);\nSELECT '\x83'; SELECT 2; --';\n",
+    "the same, though nothing is hidden yet": b"SELECT set_config('client_encoding', 'SJIS', false);\nSELECT 1;\n",
     "a table named stdin": b"CREATE TABLE stdin (i int);\nCOPY (SELECT 1 FROM stdin) TO STDOUT;\n\\! touch WITNESS\n\\.\n",
     "a number glued to a string": b"SELECT 1E'\\'; \\! touch WITNESS\n--';\n",
     "nested dollar quotes": b"DO $a$ $b$ $a$; \\! touch WITNESS\n$b$ $a$;\n",
@@ -480,6 +482,21 @@ def test_refused_for_the_right_reason_with_the_right_next_command(
     assert hint in caught.value.hint
     assert "line 4" in caught.value.message
     assert relations(dsn) == []
+
+
+def test_the_rows_of_a_query_are_held_by_nobody(tmp_path: Path, dsn: dict[str, str]) -> None:
+    """A hundred bytes of dump could fill the memory of whoever restores it."""
+    text = (
+        BODY + "CREATE SEQUENCE s;\nSELECT repeat('x', 1000), nextval('s') FROM generate_series(1, 300000);\n"
+        "SELECT;\nSELECT pg_sleep(0) -- void\n;\nWITH x AS (INSERT INTO customer VALUES (5000) RETURNING id) SELECT * FROM x;\nSELECT 1 AS a INTO made;\nWITH x AS (SELECT 2) INSERT INTO made SELECT * FROM x;\n"
+    )
+    dump = checked(tmp_path / "b.sql", text)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    restore(dump, dsn)
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    )  # kilobytes, of three hundred megabytes
+    assert ask(dsn, "SELECT last_value, (SELECT count(*) FROM made) FROM s") == [(300_000, 2)]
 
 
 def test_an_error_in_a_long_statement_or_in_data_names_the_line(tmp_path: Path, dsn: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ def texts(text: str | bytes, size: int = 7) -> list[str]:
             sent[-1] += part.text.decode()
         elif part.kind is PartKind.DATA:
             sent.append("data:" + part.text.decode())
-        elif part.kind in {PartKind.STATEMENT, PartKind.COPY}:
+        elif part.kind in {PartKind.STATEMENT, PartKind.QUERY, PartKind.COPY}:
             sent.append(part.text.decode())
     return sent
 
@@ -197,6 +197,41 @@ def test_each_part_knows_its_line() -> None:
     for size in (1, 5, 1000):
         lines = {part.line for part in read(text, size=size)[0] if part.kind is not PartKind.DATA}
         assert lines == {3, 5, 9, 10}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("SELECT 1;", PartKind.QUERY),
+        ("(SELECT 1) UNION SELECT 2;", PartKind.QUERY),
+        ("VALUES (1);", PartKind.QUERY),
+        ("TABLE t;", PartKind.QUERY),
+        ("WITH a AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM a;", PartKind.QUERY),
+        ("SELECT 'INTO', \"into\" /* INTO */ FROM t FOR UPDATE;", PartKind.QUERY),
+        ("SELECT 1 INTO t;", PartKind.STATEMENT),
+        ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a;", PartKind.STATEMENT),
+        ("CREATE RULE r AS ON INSERT TO v DO INSTEAD INSERT INTO t VALUES (1) RETURNING id;", PartKind.STATEMENT),
+        ("CREATE VIEW v AS SELECT 1;", PartKind.STATEMENT),
+    ],
+)
+def test_what_answers_with_rows_is_known(text: str, kind: PartKind) -> None:
+    parts, found = read(text)
+    assert not found
+    assert [part.kind for part in parts] == [kind]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FETCH ALL FROM c;",
+        "EXECUTE p;",
+        "INSERT INTO t VALUES (1) RETURNING *;",
+        "WITH a AS (SELECT 1) DELETE FROM t RETURNING t.a;",
+    ],
+)
+def test_other_statements_that_answer_with_rows_are_refused(text: str) -> None:
+    assert "asks for rows" in faults(text)[0][1]
+    assert not faults(text, trusted=True)
 
 
 def test_variables_of_psql_are_plain_text() -> None:

@@ -61,6 +61,8 @@ class PartKind(Enum):
 
     STATEMENT = auto()
     """One SQL statement, with its semicolon."""
+    QUERY = auto()
+    """A statement that answers with rows."""
     COPY = auto()
     """`COPY … FROM stdin`; its data follows as `DATA`, ended by `END_OF_DATA`."""
     DATA = auto()
@@ -365,6 +367,8 @@ class DumpReader:
             self._own_begin = judge.begins_transaction()
         elif judge.copies_in():
             kind = PartKind.COPY
+        elif judge.is_query():
+            kind = PartKind.QUERY
         self._start_statement()
         return Part(kind, line, text)
 

@@ -12,6 +12,9 @@ _BREAKS_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|
 _WHOLE_DATABASE = re.compile(r"(CREATE|DROP) DATABASE\b")
 _FUNCTION = re.compile(r"CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
 _HEAD_WORDS = 6
+_ANSWERS = {"SELECT", "VALUES", "TABLE", "WITH"}
+_CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+_ANSWERS_OTHERWISE = {"FETCH", "EXECUTE"}
 
 _SETS = re.compile(
     rb"SET\s+(?:SESSION\s+|LOCAL\s+)?(?:(names)|(\w+)\s*(?:=|\bTO\b))\s*'?([^';]*?)'?\s*;", re.IGNORECASE
@@ -52,6 +55,7 @@ class StatementJudge:
         self._body_depth = 0
         self._is_function = False
         self._copy_partner = ""
+        self._outer_words: set[str] = set()
 
     def take_word(self, word: str) -> None:
         """Read a word that is not quoted."""
@@ -61,6 +65,8 @@ class StatementJudge:
             self._is_function = bool(_FUNCTION.match(self.head))
         self._take_partner(word)
         self._previous = word
+        if not self._parentheses and (word in _CHANGES or word in {"INTO", "RETURNING"}):
+            self._outer_words.add(word)
         # psql's own rule for `CREATE FUNCTION … BEGIN ATOMIC …; END`: semicolons inside do not end the statement.
         if self._is_function and not self._parentheses:
             if word == "BEGIN" or (word == "CASE" and self._body_depth):
@@ -99,6 +105,15 @@ class StatementJudge:
         """Return whether data follows it."""
         return self.head.startswith("COPY") and self._copy_partner == "FROM STDIN"
 
+    def is_query(self) -> bool:
+        """Return whether it answers with rows, however many; nobody wants to see them."""
+        changes = bool(self._outer_words & _CHANGES) and self._first == "WITH"
+        return self._first in _ANSWERS and "INTO" not in self._outer_words and not changes
+
+    @property
+    def _first(self) -> str:
+        return self.head.partition(" ")[0]
+
     def faults(self, text: bytes, *, trusted: bool) -> Iterator[tuple[str, str]]:
         """Yield what forbids restoring it, each with what to do.
 
@@ -122,6 +137,11 @@ class StatementJudge:
                 "this COPY uses a file or a program of the server, or writes",
                 "if you trust whoever made the file: restore_trusted = true",
             )
+        elif not trusted and (
+            self._first in _ANSWERS_OTHERWISE
+            or ("RETURNING" in self._outer_words and self._first in _CHANGES | {"WITH"})
+        ):
+            yield "this statement asks for rows, which no backup does", "remove the statement"
         elif head.startswith("SET "):
             yield from _setting_faults(text)
 

@@ -191,6 +191,9 @@ class _Restore:
             self._part = part
             if part.kind is PartKind.COPY:
                 self._copy(part, parts)
+            elif part.kind is PartKind.QUERY:
+                with self._connection.cursor() as cursor:  # as a stream: the driver would hold all rows in memory
+                    cursor.copy_expert(_QUERY_BEGINS + part.text.removesuffix(b";") + b"\n) TO STDOUT", _Nowhere())
             elif part.kind is PartKind.STATEMENT and not self._is_of_newer_servers(part):
                 with self._connection.cursor() as cursor:
                     cursor.execute(part.text)
@@ -275,7 +278,8 @@ class _Restore:
         diag, part = error.diag, self._part
         line = part.line
         if diag.statement_position and part.text:
-            before = part.text.decode("utf-8", "replace")[: int(diag.statement_position) - 1]
+            skipped = len(_QUERY_BEGINS) if part.kind is PartKind.QUERY else 0
+            before = part.text.decode("utf-8", "replace")[: int(diag.statement_position) - 1 - skipped]
             line += before.count("\n")
         said = [diag.message_primary or first_line(error)]
         said += [diag.message_detail] if diag.message_detail else []
@@ -306,6 +310,17 @@ class _CopyData:
             raise
         self.ended = part.kind is PartKind.END_OF_DATA
         return part.text
+
+
+_QUERY_BEGINS = b"COPY ("
+
+
+class _Nowhere:
+    """Where the rows of a query go."""
+
+    def write(self, data: bytes) -> int:
+        """Forget them."""
+        return len(data)
 
 
 # By SQLSTATE, never by words: a server speaks many languages. With the first words of the statement that failed.
