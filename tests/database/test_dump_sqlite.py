@@ -169,7 +169,7 @@ HOSTILE = {
     "a temporary trigger": "CREATE TEMP TRIGGER x AFTER INSERT ON customer BEGIN SELECT 1; END;",
     "a module": "CREATE VIRTUAL TABLE x USING dbstat(main);",
     "the schema by a statement": "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, 'CREATE TABLE x (a)');",
-    "a value that is too large": "INSERT INTO customer (name) VALUES (zeroblob(1000000000));",
+    "a value that is too large": "INSERT INTO customer (name) VALUES (zeroblob(400000000));",
 }
 
 
