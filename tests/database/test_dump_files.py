@@ -14,6 +14,7 @@ import pytest
 
 from migrate_graph.core.events import Event, RestoreProgress
 from migrate_graph.database.backup.dump import find_dump, verify
+from migrate_graph.database.backup.stream import DumpStream
 from migrate_graph.errors import ExitCode, RestoreError
 
 SQL = b"CREATE TABLE t (id int);\n"
@@ -255,3 +256,17 @@ def test_a_bomb_costs_little_memory(tmp_path: Path, line: bytes) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
     assert int(done.stdout) < 400_000, done.stderr  # kilobytes: a statement may be held twice
     assert "line" in done.stderr
+
+
+def test_what_is_streamed_is_judged_again(tmp_path: Path) -> None:
+    """A file that was changed unseen after the first reading: what it forbids now is not handed out."""
+    path = tmp_path / "b.sql"
+    path.write_bytes(b"SELECT 1;\nSELECT 2;\nSELECT 3;\n")
+    dump = verify(path, kind="postgres")
+    status = path.stat()
+    path.write_bytes(b"SELECT 1;\nROLLBACK;\nSELECT 3;\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    taken: list[bytes] = []
+    with pytest.raises(RestoreError, match="ROLLBACK"):
+        taken.extend(part.text for part in DumpStream(dump, lambda _: None).parts())
+    assert taken == [b"SELECT 1;"]

@@ -419,7 +419,12 @@ def test_timeouts_of_the_role_do_not_end_a_restore(
     name = dsn["dbname"]
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         postgres_server.execute(f"ALTER DATABASE {name} SET {setting} = '150ms'")
-    restore(checked(tmp_path / "b.sql", BODY + "SELECT pg_sleep(0.4);\n"), dsn)
+    at_commit = (
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END';\n"
+        "CREATE TABLE late (x int);\nCREATE CONSTRAINT TRIGGER slow AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION slow();\nINSERT INTO late VALUES (1);\n"
+    )
+    restore(checked(tmp_path / "b.sql", BODY + "SELECT pg_sleep(0.4);\n" + at_commit), dsn)
     assert ask(dsn, "SELECT count(*) FROM customer") == [(1000,)]
 
 
@@ -488,7 +493,8 @@ def test_the_rows_of_a_query_are_held_by_nobody(tmp_path: Path, dsn: dict[str, s
     """A hundred bytes of dump could fill the memory of whoever restores it."""
     text = (
         BODY + "CREATE SEQUENCE s;\nSELECT repeat('x', 1000), nextval('s') FROM generate_series(1, 300000);\n"
-        "SELECT;\nSELECT pg_sleep(0) -- void\n;\nWITH x AS (INSERT INTO customer VALUES (5000) RETURNING id) SELECT * FROM x;\nSELECT 1 AS a INTO made;\nWITH x AS (SELECT 2) INSERT INTO made SELECT * FROM x;\n"
+        "SELECT;\nSELECT pg_sleep(0) -- void\n;\nWITH x AS (INSERT INTO customer VALUES (5000) RETURNING id) SELECT * FROM x;\n"
+        "SELECT 1 AS a INTO made;\nWITH x AS (SELECT 2) INSERT INTO made SELECT * FROM x;\n"
     )
     dump = checked(tmp_path / "b.sql", text)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

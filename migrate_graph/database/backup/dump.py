@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -362,7 +362,8 @@ class ReadGauge:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_EVERY):
             if time.monotonic() - self._told_at >= _BEAT_EVERY:
-                self._tell()
+                with suppress(Exception):  # an observer that cannot tell it ends nothing
+                    self._tell()
 
 
 def _first_words(line: int, statement: str | bytes) -> str:

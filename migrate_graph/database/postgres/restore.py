@@ -166,8 +166,7 @@ class _Restore:
     def _end(self) -> None:
         """Undo what the dump has set for the session, which may be another client's a moment later, then look and commit."""
         self._part = Part(PartKind.STATEMENT, 0)
-        self._ask("RESET SESSION AUTHORIZATION")
-        self._ask("RESET ROLE")
+        self._ask("RESET SESSION AUTHORIZATION")  # the role as well
         self._ask("RESET ALL")
         self._set(SETTINGS)
         self._choose_schema()

@@ -201,7 +201,7 @@ def _texts(parts: Iterator[Part], *, restrict: bool) -> Iterator[bytes]:
 def _last_words_of_ours(target: RestoreTarget, guard: str) -> bytes:
     names = TableNames.of(target.table, POSTGRES)
     there = f"pg_catalog.to_regclass({quote_literal(names.quoted(names.ledger))}) IS NULL"
-    words = ("\n", "RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", _search_path(target.schema),
+    words = ("\n", "RESET SESSION AUTHORIZATION", "RESET ALL", _search_path(target.schema),
              _fail_if(there, _MISSING_LEDGER), f"DELETE FROM pg_temp.{quote_identifier(guard)}", "COMMIT", "")  # fmt: skip
     return ";\n".join(words).lstrip(";").encode()
 
