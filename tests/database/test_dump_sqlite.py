@@ -156,6 +156,7 @@ def test_code_stored_as_text_is_read_in_linear_time(tmp_path: Path) -> None:
 HOSTILE = {
     "load_extension": "SELECT load_extension('/tmp/evil');",
     "fts3_tokenizer": "SELECT fts3_tokenizer('simple');",
+    "the log of SQLite": "SELECT sqlite_log(1, 'x');",
     "fts3_tokenizer in a view that is read": "CREATE VIEW v AS SELECT fts3_tokenizer('x');\nINSERT INTO customer (name) SELECT * FROM v;",
     "the schema itself": "PRAGMA writable_schema = ON;",
     "a file": "ATTACH 'other.db' AS o;",

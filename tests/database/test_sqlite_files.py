@@ -232,7 +232,11 @@ def _replacement(path: Path) -> Path:
     return new
 
 
-def test_a_file_that_is_replaced_during_the_wait_is_opened_again(sqlite_uri: str) -> None:
+@pytest.mark.parametrize("of_open_files", [lock_module._HAS_OPEN_FILE_LOCKS, False])
+def test_a_file_that_is_replaced_during_the_wait_is_opened_again(
+    sqlite_uri: str, monkeypatch: pytest.MonkeyPatch, of_open_files: bool
+) -> None:
+    monkeypatch.setattr(lock_module, "_HAS_OPEN_FILE_LOCKS", of_open_files)
     path = path_of(sqlite_uri)
     new = _replacement(path)
     beside = path.with_name("database.sqlite.migrate.lock")
@@ -255,7 +259,11 @@ def test_a_file_that_is_replaced_during_the_wait_is_opened_again(sqlite_uri: str
     assert seen == [{"of_the_new_one"}, True]
 
 
-def test_a_file_that_is_replaced_during_a_run_ends_it(sqlite_uri: str) -> None:
+@pytest.mark.parametrize("of_open_files", [lock_module._HAS_OPEN_FILE_LOCKS, False])
+def test_a_file_that_is_replaced_during_a_run_ends_it(
+    sqlite_uri: str, monkeypatch: pytest.MonkeyPatch, of_open_files: bool
+) -> None:
+    monkeypatch.setattr(lock_module, "_HAS_OPEN_FILE_LOCKS", of_open_files)
     path = path_of(sqlite_uri)
     new = _replacement(path)
     stand = Stand(sqlite_uri)
