@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from textwrap import wrap
 from urllib.parse import quote
 
+from migrate_graph.columns import broken, columns
 from migrate_graph.core.graph import Node
 
 COLUMNS = 24
@@ -47,18 +46,9 @@ def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
 
 
 def told_in(sentence: str) -> tuple[str, ...]:
-    """Break a sentence into the few lines that a box has room for; what does not fit ends in `…`."""
-    lines = wrap(sentence, _SENTENCE, max_lines=_LINES, placeholder=" …", break_on_hyphens=False)
-    return tuple(lines)
-
-
-def columns(text: str) -> int:
-    """Count the columns of a text in a monospaced font: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
-    )
+    """Break a sentence into the few lines that a box has room for; what does not fit ends in `…`, and no name is cut."""
+    lines = broken(sentence, _SENTENCE) if sentence else []
+    return tuple(lines) if len(lines) <= _LINES else (*lines[: _LINES - 1], f"{lines[_LINES - 1]} …")
 
 
 def _filled(pieces: list[str]) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from textwrap import wrap
 from xml.etree import ElementTree as ET
 
+from migrate_graph.columns import columns
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import WORDINGS, State
-from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import (
     EDGES,

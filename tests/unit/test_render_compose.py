@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from drawing import drawn, graph_of, history_of
 
+from migrate_graph.columns import columns
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.plan import build_plan
@@ -15,6 +16,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.render import render
 from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, HOP_UP_TO, NEWEST
+from migrate_graph.render.labels import told_in
 from migrate_graph.render.picture import Grouping, Picture, PictureNode, PictureOptions
 from migrate_graph.render.style import EdgeState
 
@@ -366,3 +368,12 @@ def middles(svg: str) -> dict[str, tuple[float, float]]:
         corners = [tuple(map(float, point.split(","))) for point in points.split()]
         found[key] = tuple(sum(each) / len(corners) for each in zip(*corners, strict=True))
     return found
+
+
+def test_a_sentence_in_a_box_is_short_and_cuts_no_name() -> None:
+    name = "a_migration_with_a_name_that_is_longer_than_any_line_of_a_box_20260316_001"
+    assert f"'{name}'" in told_in(f"requires '{name}', which nothing declares")
+    lines = told_in(" ".join(["word"] * 100))
+    assert (len(lines), lines[-1][-2:]) == (4, " …")
+    assert all(columns(line) <= 34 for line in told_in("日本語 " * 12)), "wide letters take two columns"
+    assert told_in("") == ()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from migrate_graph.render.labels import columns, told_in
+from migrate_graph.columns import columns
+from migrate_graph.render.labels import told_in
 from migrate_graph.render.layout.folding import bands
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import (

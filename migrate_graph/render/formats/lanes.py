@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
-from textwrap import wrap
 
+from migrate_graph.columns import broken, columns
 from migrate_graph.core.states import WORDINGS, State
-from migrate_graph.render.labels import columns
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import TIMES
 
@@ -268,4 +267,4 @@ def _cut(text: str, width: int) -> str:
 
 
 def _filled(text: str, width: int) -> list[str]:
-    return wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False)
+    return broken(text, width)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from migrate_graph.columns import columns
 from migrate_graph.render.formats.dot import LETTER, edge_id, text_of, to_dot
-from migrate_graph.render.labels import columns
 from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode

@@ -9,7 +9,7 @@ from math import ceil, sqrt
 
 import networkx as nx
 
-from migrate_graph.render.labels import columns
+from migrate_graph.columns import columns
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import EDGES
 
