@@ -30,7 +30,7 @@ _STYLES = {
     "bold": "1",
     "muted": "2",
     "good": "32",
-    "warning": "33",
+    "warning": "35",  # yellow cannot be read on white
     "error": "1;31",
     "info": "36",
     "heading": "1;36",
@@ -264,6 +264,10 @@ class Console:
         for line in error.hint.splitlines():
             self.tell(f"{self.paint_err('hint:', 'info')} {self.clean(line)}")
 
+    def fitting(self, text: str, stream: Any) -> str:
+        """Return a text with plain characters in place of those that a stream cannot show."""
+        return _fitting(text, stream)
+
     def redact(self, text: str) -> str:
         """Return a text without secrets."""
         return redact(text, *self.secrets)
@@ -306,11 +310,15 @@ def _can_encode(stream: Any, text: str) -> bool:
     return True
 
 
-def _write(stream: Any, text: str) -> None:
+def _fitting(text: str, stream: Any) -> str:
+    if _can_encode(stream, text):
+        return text
     encoding = stream.encoding or "utf-8"
-    if not _can_encode(stream, text):
-        text = text.translate(_signs()).encode(encoding, "backslashreplace").decode(encoding)
-    stream.write(text)
+    return text.translate(_signs()).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write(stream: Any, text: str) -> None:
+    stream.write(_fitting(text, stream))
 
 
 def discard(stream: Any) -> None:

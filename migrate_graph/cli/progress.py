@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
-from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
+from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, sized, style_of, summary
 from migrate_graph.cli.text import lasting
 from migrate_graph.core.events import (
     Connecting,
@@ -35,7 +35,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
-from migrate_graph.redaction import one_line, redact
+from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import Console
@@ -154,7 +154,7 @@ class PlainProgress:
         self.console = console
         self.heartbeat = heartbeat
         self._guard = threading.Lock()
-        self._running: StepStarted | None = None
+        self._running = ""
         self._since = 0.0
         self._waiting = ""
         self._progressed = 0.0
@@ -199,11 +199,14 @@ class PlainProgress:
         if isinstance(event, StepStarted | RestoreStarted):
             self._progressed = 0.0
         if isinstance(event, StepStarted):
-            self._running, self._since, self._waiting = event, time.monotonic(), ""
+            where = f"[{event.index}/{event.total}] {one_line(event.name)}"
+            self._running, self._since, self._waiting = where, time.monotonic(), ""
+        elif isinstance(event, RestoreStarted):
+            self._running, self._since, self._waiting = f"restore of {one_line(event.path)}", time.monotonic(), ""
         elif isinstance(event, StepWaiting):
             self._waiting = f", {one_line(event.reason)}"
-        elif isinstance(event, StepFinished | RunFinished):
-            self._running = None
+        elif isinstance(event, StepFinished | RunFinished | RestoreFinished):
+            self._running = ""
 
     def _line(self, text: str, style: str = "") -> None:
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -212,11 +215,9 @@ class PlainProgress:
     def _beat(self) -> None:
         while not self._ended.wait(self.heartbeat):
             with self._guard:
-                running = self._running
-                if running is not None:
+                if self._running:
                     lasted = lasting(time.monotonic() - self._since)
-                    where = f"[{running.index}/{running.total}] {one_line(running.name)}"
-                    self._line(f"{where} still running {lasted}{self._waiting}")
+                    self._line(f"{self._running} still running {lasted}{self._waiting}")
 
 
 class LiveProgress:
@@ -239,6 +240,8 @@ class LiveProgress:
         self._since = time.monotonic()
         self._done = self._total = 0
         self._detail = ""
+        self._waiting: tuple[LockWaiting | Connecting | StepWaiting, float] | None = None
+        self._restored: tuple[RestoreProgress, float] | None = None
         colored = console.paint_err("x", "bold") != "x"
         self._rich = QuietConsole(
             file=console.err, markup=False, highlight=False, emoji=False, no_color=not colored, force_terminal=True
@@ -265,12 +268,12 @@ class LiveProgress:
             case StepStarted():
                 self._begin(event.name)
                 self._total = event.total
-            case StepWaiting():
-                self._detail = one_line(event.reason)
+            case StepWaiting() | Connecting() | LockWaiting():
+                self._waiting = event, time.monotonic()
             case StepProgress():
-                self._detail = how_far(event)
-            case RestoreProgress() | Connecting() | LockWaiting():
-                self._detail = sentence(event)
+                self._detail, self._waiting = how_far(event), None
+            case RestoreProgress():
+                self._restored = event, self._restored[1] if self._restored else time.monotonic()
             case StepFinished():
                 self._step_finished(event)
             case RunStarted():
@@ -293,6 +296,7 @@ class LiveProgress:
 
     def _begin(self, name: str) -> None:
         self._now, self._since, self._detail = one_line(name), time.monotonic(), ""
+        self._waiting = self._restored = None
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
         style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
@@ -304,8 +308,7 @@ class LiveProgress:
         self._rich.print(Text.from_ansi(self._safe(line)), soft_wrap=True)
 
     def _safe(self, text: str) -> str:
-        encoding = self.console.err.encoding or "utf-8"
-        return redact(text, *self.console.secrets).encode(encoding, "replace").decode(encoding)
+        return self.console.fitting(self.console.redact(text), self.console.err)
 
     def _finish(self, event: RunFinished) -> None:
         self._live.stop()
@@ -316,16 +319,42 @@ class LiveProgress:
         from rich.text import Text
 
         text = Text(overflow="fold")
-        if self._total:
-            width = 20
-            full = width * self._done // self._total
-            text.append("━" * full, style="green").append("━" * (width - full), style="bright_black")
+        if self._restored is not None:
+            self._add_restore(text, *self._restored)
+        elif self._total:
+            self._add_bar(text, self._done / self._total)
             text.append(f" {self._done}/{self._total}  ", style="bold")
         if self._now:
             text.append(self._safe(self._now)).append(f"  {lasting(time.monotonic() - self._since)}", style="cyan")
-        if self._detail:
-            text.append(f"\n  {self._safe(self._detail)}" if text else self._safe(self._detail), style="yellow")
+        detail = _counted_up(*self._waiting) if self._waiting else self._detail
+        if detail:
+            text.append(f"\n  {self._safe(detail)}" if text else self._safe(detail), style="magenta")
         return text
+
+    def _add_bar(self, text: Any, part: float) -> None:
+        """Add a bar; of plain characters where the terminal has no others."""
+        full = int(_BAR * min(part, 1.0))
+        done, rest = ("━", "━") if self._safe("━") == "━" else ("#", "-")
+        text.append(done * full, style="green").append(rest * (_BAR - full), style="bright_black")
+
+    def _add_restore(self, text: Any, event: RestoreProgress, since: float) -> None:
+        elapsed = time.monotonic() - since
+        if event.size:
+            self._add_bar(text, event.read / event.size)
+        rate = f", {sized(int(event.read / elapsed))}/s" if elapsed >= 1 else ""
+        text.append(f" {self._safe(sentence(event))}{rate}").append(f"  {lasting(elapsed)}", style="cyan")
+
+
+_BAR = 20
+"""Columns of a bar."""
+
+
+def _counted_up(event: LockWaiting | Connecting | StepWaiting, told: float) -> str:
+    """Return what is waited for, with the time that has passed since it was told."""
+    passed = time.monotonic() - told
+    if isinstance(event, StepWaiting):
+        return f"waiting for {lasting(event.seconds + passed)}: {one_line(event.reason)}"
+    return sentence(replace(event, waited=event.waited + passed))
 
 
 def _told_by_mark(result: Result) -> str:

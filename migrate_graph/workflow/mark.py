@@ -9,6 +9,7 @@ from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import AttemptState
 from migrate_graph.core.states import NodeState, State, standing_of
 from migrate_graph.errors import DecisionNeeded, UsageError
+from migrate_graph.messages import typed
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project, unknown_name
 
@@ -65,5 +66,5 @@ def resolve(project: Project, name: str, *, applied: bool, reason: str, observer
         )
         if not done:
             raise DecisionNeeded(
-                f"'{name}' changed while it was resolved", hint=f"migrate log {name}, then decide again"
+                f"'{name}' changed while it was resolved", hint=f"{typed('migrate log', name)}, then decide again"
             )

@@ -10,6 +10,7 @@ from migrate_graph.atomic_write import write_whole
 from migrate_graph.core.rules import Doing
 from migrate_graph.core.states import states_of
 from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.messages import typed
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.project import Project, Reading
 
@@ -81,7 +82,9 @@ def picture_format(file: Path, name: str | None) -> str:
     if file.is_dir():
         raise UsageError(f"{file} is a directory", hint=f"name a file in it: {file / 'graph.svg'}")
     if not file.parent.is_dir():
-        raise UsageError(f"cannot write {file}: there is no directory {file.parent}", hint=f"mkdir -p {file.parent}")
+        raise UsageError(
+            f"cannot write {file}: there is no directory {file.parent}", hint=typed("mkdir -p", str(file.parent))
+        )
     if not os.access(file.parent, os.W_OK):
         raise UsageError(f"cannot write {file}: the directory {file.parent} is not writable", hint="name another place")
     return chosen

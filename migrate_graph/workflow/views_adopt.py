@@ -8,6 +8,7 @@ from pathlib import Path
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import ConfigError, UsageError
+from migrate_graph.messages import typed
 from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project, database_settings
 from migrate_graph.workflow.scaffolding import Written, module_of
@@ -35,7 +36,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
     if output.exists():
         raise UsageError(f"{output} exists already", hint="name a new file: migrate views adopt -o adopted_views.py")
     if not output.parent.is_dir():
-        raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
+        raise UsageError(f"there is no directory {output.parent}", hint=typed("mkdir -p", str(output.parent)))
     if not project.config.has_database:
         raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
     with open_backend(database_settings(project.config), observer=observer) as backend:

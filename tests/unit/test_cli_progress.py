@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from typing import get_args
 
@@ -203,3 +204,50 @@ def test_plain_progress_says_how_far_it_is_only_now_and_then() -> None:
     told = [line for line in err.getvalue().splitlines() if "rows" in line]
     assert len(told) == 2, "the first and the last"
     assert "1,000 of 1,000 rows (100%)" in told[-1]
+
+
+def test_live_counts_the_waiting_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("migrate_graph.cli.progress.time.monotonic", lambda: now)
+    console, _, _ = consoles()
+    progress = LiveProgress(console)
+    progress(events.LockWaiting(10.0, 600.0, None))
+    assert "(10.0 s of 10 m 00 s)" in progress._region().plain
+    now += 2
+    assert "(12.0 s of 10 m 00 s)" in progress._region().plain, "also between two events"
+    progress(events.StepStarted("a", 1, 2, HERE))
+    progress(events.StepWaiting("a", 3.0, "a lock held by pid 7"))
+    now += 4
+    assert "waiting for 7.0 s: a lock held by pid 7" in progress._region().plain
+    progress(events.StepProgress("a", 1, 2, "rows"))
+    assert "waiting" not in progress._region().plain
+
+
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "━" * 20), ("ascii", "#" * 10 + "-" * 10)])
+def test_live_shows_a_restore_as_a_bar_with_its_rate(monkeypatch: pytest.MonkeyPatch, encoding: str, bar: str) -> None:
+    now = 1000.0
+    monkeypatch.setattr("migrate_graph.cli.progress.time.monotonic", lambda: now)
+    err = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    progress = LiveProgress(Console(environ={}, out=io.StringIO(), err=err))
+    progress(events.RestoreStarted("b.sql", 2_000_000))
+    progress(events.RestoreProgress(0, 2_000_000))
+    now += 4
+    progress(events.RestoreProgress(1_000_000, 2_000_000))
+    shown = progress._region().plain
+    assert shown.startswith(bar)
+    assert "250.0 kB/s" in shown
+    assert shown.endswith("4.0 s")
+    progress(events.RestoreFinished(5.0))
+    progress(events.RunStarted("r", PLAN))
+    assert "kB/s" not in progress._region().plain
+
+
+def test_plain_has_a_heartbeat_while_a_backup_is_restored() -> None:
+    console, _, err = consoles()
+    beaten = threading.Event()
+    console.tell = lambda text="": (err.write(f"{text}\n"), beaten.set() if "still running" in text else None)  # type: ignore[method-assign,assignment]
+    with PlainProgress(console, heartbeat=0.01) as progress:
+        progress(events.RestoreStarted("b.sql", 10))
+        assert beaten.wait(20)
+        progress(events.RestoreFinished(1.0))
+    assert "restore of b.sql still running" in err.getvalue()

@@ -10,6 +10,7 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import FileOption, NamesArgument, ReasonOption
 from migrate_graph.cli.text import listed
 from migrate_graph.errors import UsageError
+from migrate_graph.messages import typed
 
 
 @command(
@@ -31,7 +32,9 @@ def mark(
     from migrate_graph.workflow.mark import mark as write_marks
 
     if not installed and not pending:
-        raise UsageError("say what the record will be", hint=f"migrate mark {names[0]} --installed, or --pending")
+        raise UsageError(
+            "say what the record will be", hint=f"{typed('migrate mark', names[0], '--installed')}, or --pending"
+        )
     session = session_of(context)
     project = session.project(file)
     marked = write_marks(

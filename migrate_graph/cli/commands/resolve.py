@@ -10,6 +10,7 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.options import FileOption, ReasonOption
 from migrate_graph.cli.text import listed
 from migrate_graph.errors import UsageError
+from migrate_graph.messages import typed
 
 
 @command(
@@ -31,7 +32,7 @@ def resolve(
     from migrate_graph.workflow.mark import resolve as decide
 
     if not applied and not retry:
-        raise UsageError("say how it is resolved", hint=f"migrate resolve {name} --applied, or --retry")
+        raise UsageError("say how it is resolved", hint=f"{typed('migrate resolve', name, '--applied')}, or --retry")
     session = session_of(context)
     project = session.project(file)
     decide(project, name, applied=applied, reason=session.who_and_why(reason), observer=session.remark)
