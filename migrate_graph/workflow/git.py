@@ -229,7 +229,7 @@ def _write(files: Path, entry: _Entry, contents: Mapping[str, bytes], top: Path)
             place.symlink_to(top / entry.path)
     elif entry.mode == "120000":
         target = Path(os.fsdecode(contents[entry.id]))
-        if not target.is_absolute() and Path(os.path.normpath(place.parent / target)).is_relative_to(files):
+        if Path(os.path.normpath(place.parent / target)).is_relative_to(files):
             place.symlink_to(target)
     else:
         place.write_bytes(contents[entry.id])

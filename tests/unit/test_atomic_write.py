@@ -215,3 +215,13 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     os.utime(old, (0, 0))
     write_whole(tmp_path / "file", b"text")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", alive, elsewhere, mine])
+
+
+@root_only
+def test_what_another_user_left_is_his(tmp_path: Path) -> None:
+    theirs = tmp_path / f".migrate-other.host-2-{'0' * 16}.tmp"
+    theirs.write_bytes(b"")
+    os.chown(theirs, 12345, -1)
+    os.utime(theirs, (0, 0))
+    write_whole(tmp_path / "file", b"text")
+    assert theirs.exists()
