@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 from migrate_graph import forks
 from migrate_graph.cli.masked_stream import MaskedStream
 from migrate_graph.cli.redacted import redacted
+from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
@@ -256,13 +257,19 @@ class Console:
         """Print what happened, where, and what to do about it."""
         where = f"{self.clean(str(error.source))}: " if error.source else ""
         first, *more = error.message.splitlines() or [""]
-        self.tell(f"{self.paint_err('error:', 'error')} {where}{self.clean(first)}")
+        head, *below = hanging(f"{where}{self.clean(first)}", self.style_err.width, column=7, indent=2)
+        self.tell(f"{self.paint_err('error:', 'error')} {head}")
+        for line in below:
+            self.tell(line)
         for line in more:
             self.tell(f"  {self.clean(line)}")
         for line in getattr(error, "details", "").rstrip().splitlines():
             self.tell(self.paint_err(f"  {self.clean(line)}", "muted"))
         for line in error.hint.splitlines():
-            self.tell(f"{self.paint_err('hint:', 'info')} {self.clean(line)}")
+            head, *below = hanging(self.clean(line), self.style_err.width, column=6, indent=6)
+            self.tell(f"{self.paint_err('hint:', 'info')} {head}")
+            for more_of_it in below:
+                self.tell(more_of_it)
 
     def fitting(self, text: str, stream: Any) -> str:
         """Return a text with plain characters in place of those that a stream cannot show."""

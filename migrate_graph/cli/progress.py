@@ -13,6 +13,7 @@ from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, sized, style_of, summary
 from migrate_graph.cli.text import lasting
+from migrate_graph.columns import hanging
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -300,7 +301,10 @@ class LiveProgress:
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
         style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
-        self._print(f"{self.console.paint_err(mark, style) if style else mark} {text}")
+        first, *more = hanging(text, self.console.style_err.width, column=2, indent=4)
+        self._print(f"{self.console.paint_err(mark, style) if style else mark} {first}")
+        for line in more:
+            self._print(line)
 
     def _print(self, line: str) -> None:
         from rich.text import Text

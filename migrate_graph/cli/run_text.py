@@ -166,7 +166,8 @@ def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
         yield from hanging(f"committed: {_committed(finished)}", style.width, column=0, indent=4)
     following = _next_command(finished)
     if following:
-        yield f"{style.paint('next:', 'info')} {following}"
+        first, *more = hanging(following, style.width, column=6, indent=6)
+        yield from (f"{style.paint('next:', 'info')} {first}", *more)
 
 
 def _told(word: str, tone: str, text: str, style: TextStyle, *, after: str = "  ") -> Iterator[str]:
@@ -195,8 +196,15 @@ def _not_run(finished: RunFinished, style: TextStyle) -> Iterator[str]:
 
 def _failure(result: Result, style: TextStyle) -> Iterator[str]:
     """Yield why a migration failed: the user's frames first, then the error and its place."""
-    for line in result.traceback.rstrip().splitlines():
-        yield style.paint(f"    {one_line(line)}", "muted")
+    frames = result.traceback.rstrip().splitlines()
+    if frames and frames[-1].strip() == result.error.strip():
+        frames.pop()  # told below, behind the name
+    for frame in frames:
+        line = f"    {one_line(frame)}"
+        indent = len(line) - len(line.lstrip())
+        first, *more = hanging(line.lstrip(), style.width, column=indent, indent=indent + 2)
+        yield style.paint(f"{' ' * indent}{first}", "muted")
+        yield from (style.paint(each, "muted") for each in more)
     place = f" ({one_line(str(result.source))})" if result.source else ""
     yield from _told("failed", "error", f"{one_line(result.name)}{place}: {one_line(result.error)}", style)
     for line in result.hint.splitlines():

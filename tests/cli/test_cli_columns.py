@@ -105,6 +105,17 @@ def test_lines_fit_and_words_are_whole(project, words: str, width: int) -> None:
         assert name in " ".join(lines), "no name is cut"
 
 
+@pytest.mark.parametrize("width", WIDE)
+@pytest.mark.parametrize(
+    "words", ["apply --output rich", "apply nowhere_at_all_with_a_long_name/and_a_longer_one/migrations.py"]
+)
+def test_what_a_run_and_an_error_tell_fits(project, words: str, width: int) -> None:
+    lines = on_a_terminal(project, width, *words.split())
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).replace("\r", "") for line in lines]
+    assert any("error:" in line or line.startswith("  failed") for line in shown)
+    assert not [line for line in shown if columns(line) > width and " " in line.strip()]
+
+
 def test_wide_characters_shift_no_column(project) -> None:
     lines = [
         line for line in on_a_terminal(project, 140, "status", "--all") if "2026010" in line and " applied " in line
