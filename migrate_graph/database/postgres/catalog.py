@@ -20,6 +20,10 @@ from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
     Address,
+    Found,
+    details_of,
+    edges_from,
+    edges_in,
     found_in,
     known_as,
     look_in,
@@ -207,11 +211,11 @@ class PostgresCatalog:
         with self.safely():
             views = capture(self.read, known)
             seeds = {(PG_CLASS, oid, 0) for oid in views.relations} | set(keys)
-            named = known_as(functions=concern.functions, parts=concern.parts, tables=concern.tables)
-            rows, more, look = self.read_all(reached_from(seeds), named, looked_at())
+            found, look = self._reached(seeds, concern)
         self._made = {(PG_CLASS, oid, 0): made for oid, made in views.made.items()}
-        found = {**found_in(more), **found_in(rows)}
-        relations: dict[Key, Relation] = {key: each.thing for key, each in found.items() if not each.thing.is_view}
+        relations: dict[Key, Relation] = {
+            key: each.thing for key, each in found.items() if each.thing.identity and not each.thing.is_view
+        }
         relations |= {(PG_CLASS, oid, 0): relation for oid, relation in views.relations.items()}
         reached: dict[Key, Reached] = {
             key: Reached(each.thing, each.whole, frozenset(each.reasons)) for key, each in found.items()
@@ -219,6 +223,25 @@ class PostgresCatalog:
         return Observation(
             relations, reached, look_in(look), {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}, schemas
         )
+
+    def _reached(self, seeds: set[Address], concern: Concern) -> tuple[dict[Address, Found], list[list[Any]]]:
+        """Return what would go with some objects, and what this session has made and unmade; an ordinary view costs one small query."""
+        if concern.functions or concern.parts:
+            named = known_as(functions=concern.functions, parts=concern.parts, tables=concern.tables)
+            rows, more, look = self.read_all(reached_from(seeds), named, looked_at())
+            return {**found_in(more), **found_in(rows)}, look
+        rows, look = self.read_all(edges_from(seeds), looked_at())
+        found = edges_in(rows)
+        unknown = [
+            key for key, each in found.items() if each.whole not in found and (key not in seeds or key in concern.keys)
+        ]
+        details = found_in(self.read(details_of(unknown))) if unknown else {}
+        for key in unknown:
+            if key in details:
+                found[key] = replace(found[key], thing=details[key].thing, made=details[key].made)
+            else:
+                del found[key]  # it is not there
+        return found, look
 
     def _meant(self, names: Collection[str]) -> tuple[dict[str, int], frozenset[str]]:
         """Return the OIDs of relations that names mean in this session, and the schemas that it looks through."""

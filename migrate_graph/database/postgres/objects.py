@@ -63,6 +63,21 @@ _WHOLE = """CASE o.classid
     END"""
 
 # Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
+_EDGES = f"""
+SELECT object.classid::int8 AS classid, object.objid::int8 AS objid, object.objsubid AS objsubid, object.reasons AS reasons,
+    coalesce({_WHOLE.replace("o.", "object.")}, 0)::int8 AS whole
+FROM object
+"""
+
+_LISTED = """
+WITH object AS MATERIALIZED (
+    SELECT o.classid, o.objid, o.objsubid, NULL::json AS reasons
+    FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
+)
+"""
+
+_UNREAD = Relation("", "", "PART")
+
 _DETAILS = f"""
 , o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
 SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons,
@@ -182,6 +197,24 @@ class Found:
     made: Made
 
 
+def edges_from(seeds: Collection[Address]) -> str:
+    """Return the query for the same without what each thing is, which costs most; `edges_in` reads its rows."""
+    return _placed(_REACH, seeds) + _EDGES
+
+
+def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
+    """Read the rows of `edges_from`."""
+    return {
+        (classid, objid, column): Found(_UNREAD, (PG_CLASS, whole, 0) if whole else None, _reasons(reasons), Made())
+        for classid, objid, column, reasons, whole in rows
+    }
+
+
+def details_of(objects: Collection[Address]) -> str:
+    """Return the query for some objects; `found_in` reads its rows."""
+    return _placed(_LISTED, objects) + _DETAILS.replace("$thing", _THING)
+
+
 def reached_from(seeds: Collection[Address]) -> str:
     """Return the query for everything that would go if some objects went, themselves included; `found_in` reads its rows."""
     return _placed(_REACH, seeds) + _DETAILS.replace("$thing", _THING)
@@ -226,9 +259,13 @@ def _found(row: list[Any]) -> Found:
     return Found(
         thing,
         (PG_CLASS, whole, 0) if whole else None,
-        frozenset((each[0], each[1], each[2]) for each in reasons or () if each[0]),
+        _reasons(reasons),
         Made(creator, frozenset(grants_of(fresh)), role),
     )
+
+
+def _reasons(rows: Iterable[list[int]] | None) -> frozenset[Address]:
+    return frozenset((each[0], each[1], each[2]) for each in rows or () if each[0])
 
 
 def _setting(kind: str, identity: str, setting: str) -> str:
