@@ -282,3 +282,29 @@ def test_one_that_is_resumable_is_never_a_question(last: AttemptState, resumable
     assert standing_of(graph, history, at_work=True)[migration("a")].state is (
         State.RUNNING if last is AttemptState.RUNNING else State.FAILED
     )
+
+
+def test_at_rest_nothing_runs_and_nothing_waits() -> None:
+    graph = graph_of(
+        "a < b",
+        "(nope) < c",
+        views={"V": {"since": "a"}},
+        migrations={"b": {"touches": ["V"]}, "a": {"touches": ["V"]}},
+    )
+    history = history_of("a")
+    states_then = states_of(graph, history, build_plan(graph, history))
+    at_rest = {node.name: each.at_rest for node, each in states_then.items()}
+    assert {name: str(each.state) for name, each in at_rest.items()} == {
+        "a": "applied", "b": "declared", "c": "declared", "V": "applied", "nope": "orphan",
+    }  # fmt: skip
+    assert states_then[Node(NodeKind.VIEW, "V")].state is State.REBUILT
+    assert not any(each.place or each.waits_for or each.change or each.brought_up for each in at_rest.values())
+
+
+def test_a_plan_sums_up_what_becomes_of_views() -> None:
+    views = {name: {"since": "make"} for name in ("A", "B")} | {"C": {"since": "make", "until": "end"}}
+    touches = {"make": {"touches": ["A", "B", "C"]}, "widen": {"touches": ["A"]}, "end": {"touches": ["C"]}}
+    graph = graph_of("make < widen < end", views=views, migrations=touches)
+    assert build_plan(graph, History()).summary == "3 to run · 2 views new"
+    assert build_plan(graph, history_of("make")).summary == "2 to run · 1 view rebuilt, 1 retired"
+    assert build_plan(graph, history_of("make widen end")).summary == "0 to run"
