@@ -324,3 +324,14 @@ def test_the_models_of_an_application_that_hold_a_connection_of_their_own(sqlite
     assert done.returncode == 0, done.stderr
     with open_backend(Settings(sqlite_uri)) as backend:
         assert backend.read_history().applied == {"person_20260101_001", "first_20260101_002"}
+
+
+def test_no_isolation_level_commits_what_is_open_as_python_does(stand: Stand) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        driver(db).isolation_level = None
+        return False
+
+    (result,) = stand.run(body_1).results
+    assert durable(stand.settings.uri)[0] == 1
+    assert result.commits == 1
