@@ -31,7 +31,7 @@ def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
     stand.connection.close()
 
 
-def seen(stand: PostgresStand, uri: str = "") -> ViewPresence:
+def seen(stand: PostgresStand, uri: str = "", name: str = "V") -> ViewPresence:
     """Look as a reader does: on a connection in autocommit, that cannot write and does not wait."""
     connection = psycopg2.connect(uri or stand.uri, options="-c default_transaction_read_only=on -c lock_timeout=5s")
     connection.autocommit = True
@@ -40,7 +40,7 @@ def seen(stand: PostgresStand, uri: str = "") -> ViewPresence:
         rows = ViewLedger(
             TableNames.of("ewh_implemented_features", POSTGRES), catalog.run, locate=catalog.locate
         ).read()
-        return view_presences(catalog, rows, {"V": object})["V"]
+        return view_presences(catalog, rows, {"V": object, "W": object})[name]
     finally:
         connection.close()
 
@@ -113,6 +113,17 @@ def test_nobody_is_waited_for(stand: PostgresStand, held: str, replaced: bool) -
     assert seen(stand) == expected
     stand.connection.rollback()
     assert seen(stand) == FINE
+
+
+def test_one_that_is_locked_hides_no_other(stand: PostgresStand) -> None:
+    w = stand.manager("W", up="CREATE VIEW w AS SELECT id FROM vault")
+    kept(stand, [w], [w])
+    stand("DROP VIEW v", LISTED, "CREATE OR REPLACE VIEW w AS SELECT id FROM vault WHERE id > 1")
+    stand.connection.commit()
+    stand("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+    assert seen(stand).unknown == ("public.v",)
+    assert seen(stand, name="W") == ViewPresence(("public.w",), changed=("public.w",))
+    stand.connection.rollback()
 
 
 def test_a_schema_that_may_not_be_used_stops_nothing(stand: PostgresStand, postgres_server: PostgresServer) -> None:
