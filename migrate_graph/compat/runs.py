@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from migrate_graph.compat.console import tell
 from migrate_graph.compat.declared import imported, registry_for, with_own
+from migrate_graph.compat.exceptions import InvalidConfigException
 from migrate_graph.compat.settings import get_config
 from migrate_graph.config import Config
 from migrate_graph.core.model import Registry
@@ -35,6 +36,7 @@ def activate_migrations(
         Whether there are migrations and all of them are installed.
 
     Raises:
+        InvalidConfigException: no database is configured.
         MigrateGraphError: nothing could be run, or the cache could not be flushed; see the exception.
     """
     from migrate_graph.cli.progress import PlainProgress
@@ -43,6 +45,8 @@ def activate_migrations(
     from migrate_graph.workflow.apply import ApplyOptions, apply_project
 
     config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
+    if not config.has_database:
+        raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
     project = _project(config, registry_for(config))
     config.connect_wait = max_time
     config.schema_version = None  # the flag is `console_hook`'s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -35,16 +36,33 @@ def plain(text: str, style: str) -> str:
     return text
 
 
-def to_text(report: Report, paint: Paint = plain, width: int | None = None) -> str:
+_FEW = 5
+"""Of more remarks than this, by one rule, only the number is told."""
+
+
+def to_text(report: Report, paint: Paint = plain, width: int | None = None, *, folds: bool = True) -> str:
     """Render for people: each finding with its line of source, then the count.
 
     Args:
         report: the findings.
         paint: gives a text in a style.
         width: columns of the terminal; None where nobody looks at columns.
+        folds: tell many remarks of one rule in one line; not where somebody has asked for them.
     """
-    blocks = [text_of(finding, report, paint, width) for finding in report.findings]
+    numbers = Counter(finding.code for finding in report.findings if finding.severity is Severity.INFO)
+    many = {code for code, number in numbers.items() if folds and number > _FEW}
+    shown = (each for each in report.findings if each.severity is not Severity.INFO or each.code not in many)
+    blocks = [text_of(finding, report, paint, width) for finding in shown]
+    rules = {finding.code: finding.rule for finding in report.findings}
+    blocks += [_folded(code, rules[code], numbers[code], paint, width) for code in sorted(many)]
     return "\n".join([*blocks, verdict(report, paint)]) + "\n"
+
+
+def _folded(code: str, rule: str, number: int, paint: Paint, width: int | None) -> str:
+    heading = paint(f"info {code}", _TEXT_STYLES[Severity.INFO])
+    hint = f'migrate check --select {code} shows them; ignore = ["{code}"] under [tool.migrate] silences them'
+    lines = [f"{heading} {rule}: {paint(f'{number} remarks', 'bold')}", *_behind("hint:", "info", hint, paint, width)]
+    return "\n".join(lines) + "\n"
 
 
 def text_of(finding: Finding, report: Report, paint: Paint = plain, width: int | None = None) -> str:

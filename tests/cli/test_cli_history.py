@@ -118,3 +118,17 @@ def test_lost_imports_are_found_without_a_history(shell, words: tuple[str, ...])
     shell.write("customers.py", "from migrate_graph import migration\n@migration\ndef m(db): return True\n")
     ran = shell(*words)
     assert (ran.code, "MG109" in ran.out + ran.err) == (3, True)
+
+
+def test_many_remarks_about_old_history_are_one_line(shell) -> None:
+    lines = ["from migrate_graph import migration", "@migration", "def m0(db): return True"]
+    for number in range(1, 12):
+        needs = ", ".join(f"'m{each}'" for each in range(number))
+        lines += [f"@migration(requires=[{needs}])", f"def m{number}(db): return True"]
+    shell.write("migrations.py", "\n".join(lines))
+    ran = shell("check")
+    assert ran.code == 0
+    assert ran.out.count("MG105") == 3, "once with the number, and in the hint"
+    assert "55 remarks" in ran.out
+    assert "migrate check --select MG105 shows them" in ran.out
+    assert shell("check", "--select", "MG105").out.count("info MG105") == 55

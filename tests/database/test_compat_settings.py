@@ -52,8 +52,9 @@ def test_d08b_a_bad_value_is_told_and_does_not_drop_the_file(tmp_path: Path) -> 
 
 
 def test_no_database_is_an_invalid_config() -> None:
-    with pytest.raises(compat.InvalidConfigException, match="MIGRATE_URI not found"):
-        migrate_graph.setup_db()
+    for function in (migrate_graph.setup_db, migrate_graph.activate_migrations):
+        with pytest.raises(compat.InvalidConfigException, match="MIGRATE_URI not found"):
+            function()
 
 
 def test_what_a_program_loads_are_the_settings_of_the_process(tmp_path: Path) -> None:
