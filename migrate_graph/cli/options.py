@@ -41,7 +41,7 @@ PathArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="PATH",
-        help="A migrations file, or a directory with a migrations.py. Default: the configured migrations_file.",
+        help="A migrations file, or a directory with a migrations.py or numbered files. Default: the configured migrations_file.",
         show_default=False,
     ),
 ]

@@ -15,7 +15,7 @@ from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
 from migrate_graph.loader.bodies import definition_of, facts_of
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
-from migrate_graph.loader.imports import ProjectImports, run_file
+from migrate_graph.loader.imports import ProjectImports, run_directory, run_file
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
 from migrate_graph.loader.unreachable import undecorated_functions, unreached_files
@@ -43,7 +43,7 @@ def load(path: Path, *, root: Path | None = None) -> Registry:
     """Return what a migrations file declares, with everything it imports; for those who run no bodies.
 
     Args:
-        path: a Python file, or a directory that holds a `migrations.py`.
+        path: a Python file, a directory that holds a `migrations.py`, or one of numbered files.
         root: the directory that shown paths are relative to; None for the current one when the file is below it, else
             the file's own.
 
@@ -61,7 +61,7 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
     with collecting() as collector, imports.opened(collector):
         # What user code prints must not end up in what we were asked for.
         with contextlib.redirect_stdout(sys.stderr), as_load_errors(places, file):
-            run_file(file)
+            run_directory(file) if file.is_dir() else run_file(file)
         registry = build_registry(
             collector.migrations,
             collector.managers,

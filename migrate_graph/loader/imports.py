@@ -26,12 +26,31 @@ _LOCK = threading.RLock()
 
 def run_file(file: Path) -> None:
     """Execute a migrations file as a module; its project is open."""
-    name = _module_name(file)
+    _execute(_module_name(file), file)
+
+
+def run_directory(directory: Path) -> None:
+    """Execute a directory of migrations files as a package: its `__init__.py` first, then every other file by its name."""
+    name = directory.name if directory.name.isidentifier() and _is_free(directory.name) else "migrations_directory"
+    init = directory / "__init__.py"
+    package = _execute(name, init, [str(directory)]) if init.is_file() else ModuleType(name)
+    package.__path__ = [str(directory)]
+    sys.modules[name] = package
+    for file in sorted(directory.glob("*.py")):
+        if not file.name.startswith(("_", ".", "test_")) and f"{name}.{file.stem}" not in sys.modules:
+            _execute(f"{name}.{file.stem}", file)
+
+
+def _execute(name: str, file: Path, path: list[str] | None = None) -> ModuleType:
     loader = _FreshLoader(name, str(file))
-    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=str(file)))
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=str(file), is_package=path is not None)
+    module = importlib.util.module_from_spec(spec)
     module.__file__ = str(file)
+    if path is not None:
+        module.__path__ = path
     sys.modules[name] = module
     loader.exec_module(module)
+    return module
 
 
 def _module_name(file: Path) -> str:

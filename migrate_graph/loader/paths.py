@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def root_of(file: Path, root: Path | None) -> Path:
 
 
 def file_at(path: Path) -> Path:
-    """Find the migrations file that a path means; never another one.
+    """Find the migrations file that a path means, or the directory of files with one migration each; never another one.
 
     Raises:
         LoadError: there is none.
@@ -77,6 +78,8 @@ def file_at(path: Path) -> Path:
             raise LoadError(
                 f"{path} is no file", hint=f"name a Python file, or a directory that holds a {DEFAULT_FILE}"
             )
+        if path.name == DEFAULT_FILE and holds_numbered_files(path.with_suffix("")):
+            return path.with_suffix("")
         if path.is_symlink():
             raise LoadError(f"{path} points to {path.readlink()}, which does not exist", hint="correct the link")
         hint = _nearest(path)
@@ -91,9 +94,20 @@ def _file_in(directory: Path) -> Path:
     file = directory / DEFAULT_FILE
     if file.is_file():
         return file
+    if holds_numbered_files(directory):
+        return directory
     others = sorted(other for other in directory.glob("*.py") if b"@migration" in _bytes_of(other))
     hint = f"name the file: migrate plan {others[0]}" if others else "migrate init writes a first one"
     raise LoadError(f"{directory} holds no {DEFAULT_FILE}", hint=hint)
+
+
+_NUMBERED = re.compile(r"[A-Za-z]?_?\d{3,}\w*\.py")
+
+
+def holds_numbered_files(directory: Path) -> bool:
+    """Return whether a directory holds files like `0001_customers.py` or `20260401_001_total.py` that speak of migrations."""
+    files = directory.glob("*.py") if directory.is_dir() else ()
+    return any(_NUMBERED.fullmatch(file.name) and b"migration" in _bytes_of(file) for file in files)
 
 
 def _bytes_of(file: Path) -> bytes:

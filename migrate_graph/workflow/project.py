@@ -14,6 +14,7 @@ from migrate_graph.core.model import Registry, View
 from migrate_graph.core.rules import RuleSettings
 from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
+from migrate_graph.loader.paths import file_at
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
@@ -36,7 +37,7 @@ class Project:
         config: the settings.
         registry: what the files declare.
         graph: the same, resolved.
-        path: of the migrations file.
+        path: of the migrations file, or of the directory of numbered files.
         root: the directory that shown paths are relative to.
         name: to show: the name of the directory that holds the migrations file.
         ordering: how ties are broken.
@@ -99,7 +100,7 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
     base = (root or Path.cwd()).absolute()
     target = base / (path if path is not None else config.migrations_file)
     loaded = load_project(target, root=base)
-    file = target / "migrations.py" if target.is_dir() else target
+    file = file_at(target)
     return Project(
         config=config,
         registry=loaded.registry,
@@ -116,6 +117,13 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
 def _is_same(file: Path, other: Path) -> bool:
     other = other / "migrations.py" if other.is_dir() else other
     return file.resolve() == other.resolve()
+
+
+def loads_file(project: Project, file: Path) -> bool:
+    """Return whether a file is one that a project loads, or a new one in its directory of numbered files."""
+    known = {(project.root / each.source.path).resolve() for each in project.graph.migrations.values()}
+    inside = project.path.is_dir() and file.resolve().parent == project.path.resolve()
+    return inside or file.resolve() in {project.path.resolve(), *known}
 
 
 def rule_settings(

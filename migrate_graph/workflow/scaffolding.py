@@ -172,7 +172,7 @@ def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool
     """
     _require_identifier(name)
     migrations, views = _resolve(project, requires)
-    file = _File(project.path)
+    file = _File(project.path / _file_name(project, name, today) if project.path.is_dir() else project.path)
     if view:
         names = _add_view(file, project, name, migrations, uses=views, today=today)
     else:
@@ -182,6 +182,14 @@ def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool
             )
         names = (_add_migration(file, project, name, migrations, today=today),)
     return file.save(names)
+
+
+def _file_name(project: Project, name: str, today: date) -> str:
+    """Return the name of a new file in a directory of numbered ones: `20260401_001_add_total.py`."""
+    full = numbered(name, project.graph.migrations, today)
+    first, second = sequence_of(full) or (0, 0)
+    stem = re.sub(r"_?\d+(_\d+)?$", "", full)
+    return f"{first}_{second:03}_{stem}.py" if second else f"{first}_{stem}.py"
 
 
 def _require_identifier(name: str) -> None:
@@ -300,7 +308,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = path.read_bytes()
+        content = path.read_bytes() if path.exists() else b""
         encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[
             0
         ]  # as Python does: the mark, then `# coding:`

@@ -710,3 +710,43 @@ def test_functions_that_lost_their_decorator_are_found(project: Project) -> None
         "migrations.py": ["lost_20260101_001", "under_20260101_7"],
         "billing.py": ["lost_20260202_001"],
     }
+
+
+# --- a directory of numbered files -------------------------------------------------------------------------------
+
+NUMBERED = {
+    "migrations/0002_orders.py": "from .base import step\nfrom edwh_migrate import migration\n"
+    "@migration(requires='customers')\ndef orders(db): return step()\n",
+    "migrations/0001_customers.py": "from migrate_graph import migration\n@migration\ndef customers(db): return 1\n",
+    "migrations/base.py": "def step(): return 2\n",
+    "migrations/test_0001.py": "raise AssertionError\n",
+}
+
+
+@pytest.mark.parametrize("init", [None, "", "from . import a0003\n"])
+@pytest.mark.parametrize("where", ["migrations", "migrations.py"])
+def test_numbered_files_are_found(project: Project, init: str | None, where: str) -> None:
+    more = {} if init is None else {"migrations/__init__.py": init}
+    if init:
+        more["migrations/a0003.py"] = ONE.format("third")
+    loaded = load_project((root := project({**NUMBERED, **more})) / where)
+    expected = ["customers", "orders"] if not init else ["third", "customers", "orders"]
+    assert names(loaded.registry) == expected
+    assert loaded.registry.unreached == ()
+    orders = loaded.registry.migrations[-1]
+    with user_imports(loaded.imports, loaded.registry):
+        assert orders("db") == 2
+    assert names(load(root / where)) == expected
+    assert not [name for name in sys.modules if name.partition(".")[0] == "migrations"]
+
+
+def test_a_file_of_that_name_wins(project: Project) -> None:
+    root = project({**NUMBERED, "migrations.py": ONE.format("only")})
+    assert names(load(root / "migrations.py")) == ["only"]
+
+
+def test_independent_files_are_no_directory_of_migrations(project: Project) -> None:
+    root = project({"migrations/billing.py": ONE.format("a"), "migrations/shipping.py": ONE.format("b")})
+    for where in ("migrations", "migrations.py"):
+        with pytest.raises(LoadError):
+            load(root / where)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import tell_written
 from migrate_graph.cli.options import FileOption
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.session import Session
+    from migrate_graph.workflow.project import Project
 
 
 @command(
@@ -41,7 +46,24 @@ def new(
     from migrate_graph.workflow.scaffolding import new as write_new
 
     session = session_of(context)
-    project = session.project(file)
+    project = _project_with(session, file)
     wanted = [each.strip() for given in requires for each in given.split(",") if each.strip()]
     today = datetime.now(UTC).astimezone().date()
     tell_written(session, write_new(project, name, requires=wanted, view=view, today=today))
+
+
+def _project_with(session: Session, file: Path | None) -> Project:
+    """Load the whole project where the file is one of its own, so that names and numbers are free in all of it."""
+    from dataclasses import replace
+
+    from migrate_graph.errors import LoadError
+    from migrate_graph.workflow.project import loads_file
+
+    if file is not None and not file.is_dir():
+        try:
+            whole = session.project(None)
+        except LoadError:
+            return session.project(file)
+        if loads_file(whole, session.root / file):
+            return replace(whole, path=session.root / file)
+    return session.project(file)
