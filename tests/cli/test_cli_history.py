@@ -132,3 +132,14 @@ def test_many_remarks_about_old_history_are_one_line(shell) -> None:
     assert "55 remarks" in ran.out
     assert "migrate check --select MG105 shows them" in ran.out
     assert shell("check", "--select", "MG105").out.count("info MG105") == 55
+
+
+def test_a_view_that_outlives_another_stops_no_bare_migrate(shell) -> None:
+    """2.1.0 applies it, and nothing is lost: what is left of the retired view stays where it is."""
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'a.db'}"
+    shell.write(
+        "migrations.py", OLD.replace('INTEGER)")\n', 'INTEGER)")\n    with Below(db):\n        pass\n    return True\n')
+    )
+    assert shell("apply").code == 3
+    ran = shell()
+    assert (ran.code, "MG206" in ran.err) == (0, True)

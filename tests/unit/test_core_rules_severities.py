@@ -53,7 +53,7 @@ TABLE = {
     "MG203, opened": "error   error   error   | error   error   error   | error   error   warning",
     "MG203, not opened": "error   error   error   | error   error   error   | warning warning warning",
     "MG205, opened": "error   error   warning | error   error   warning | error   error   warning",
-    "MG206, coming": "error   error   warning | error   error   warning | error   error   warning",
+    "MG206, coming": "error   error   warning | error   error   warning | warning warning warning",
 }
 
 

@@ -124,7 +124,7 @@ class Unless(StrEnum):
     """What keeps a rule about a view from being milder in a bare `migrate`.
 
     OPENED: a pending migration opens the view: it would be skipped in silence.
-    AFFECTED: a pending migration opens the view or one that it depends on, or moves its window: it would be lost.
+    AFFECTED: a pending migration opens the view or one that it depends on, or moves its window: it would fail there.
     """
 
     NOTHING = "nothing"

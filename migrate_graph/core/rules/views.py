@@ -231,7 +231,6 @@ def empty_window(context: Context) -> Iterator[Hit]:
     Severity.ERROR,
     applied=Severity.WARNING,
     compatible={NodeKind.VIEW: Severity.WARNING},
-    unless=Unless.AFFECTED,
 )
 def outlived_dependency(context: Context) -> Iterator[Hit]:
     """A view that lives while a view it uses does not.
