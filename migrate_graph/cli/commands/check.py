@@ -128,7 +128,9 @@ def _show_findings(session: Session, found: Assessment, chosen: str, *, drawn: D
     report = replace(report, picture=picture, line_of=lambda place: console.redact(found.project.line_of(place)))
     if chosen == "text":
         style = console.style if output is None else IN_A_FILE
-        deliver_lines(session, to_text(report, style.paint, style.width, folds=not found.judging.codes).splitlines(), output)
+        deliver_lines(
+            session, to_text(report, style.paint, style.width, folds=not found.judging.codes).splitlines(), output
+        )
     else:
         deliver_document(session, write_report(report, chosen).encode("utf-8", "replace"), output)
 
