@@ -16,7 +16,7 @@ GOOD = "import time\nfrom child import here\nfrom migrate_graph import migration
 
 def _interrupted(field: Field) -> Ended:
     field.write(
-        GOOD.replace("here('in')", "db.commit()\n    db.executesql('SELECT 1')\n    db.commit()\n    here('in')")
+        GOOD.replace("here('in')", "db.executesql('CREATE TABLE kept (id integer)')\n    db.commit()\n    here('in')")
     )
     assert field.apply(fatal=("in", 1)).code == -9
     return field.apply()
