@@ -39,6 +39,34 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "end by a cursor made by hand",
+        "database/postgres/connection.py",
+        "if self.write_marker is None or self.closed or not (self._open or self._was_begun_and_ended_by_hand):",
+        "if True:",
+        "tests/database/test_raw_ends.py -k what_stays and hand",
+    ),
+    Mutant(
+        "single transaction",
+        "database/postgres/connection.py",
+        "if self.single and kind in ENDS:",
+        "if False:",
+        "tests/database/test_raw_ends.py -k not_ended_by_a_statement",
+    ),
+    Mutant(
+        "session given back clean",
+        "database/postgres/connection.py",
+        "        if kind in ENDS and self.reset_session:\n            self.reset_session()",
+        "        pass",
+        "tests/faults/test_pooler.py -k stays_with_it",
+    ),
+    Mutant(
+        "timeouts that are off",
+        "database/postgres/sessions.py",
+        'settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))',
+        "pass",
+        "tests/faults/test_postgres_with_others.py -k is_off",
+    ),
+    Mutant(
         "marker: work lock",
         "database/postgres/work.py",
         "if not is_ours:",

@@ -160,6 +160,15 @@ def rung(server: PostgresServer, database: str) -> Any:
         return cursor.fetchone()
 
 
+def installed(server: PostgresServer, database: str) -> set[str]:
+    with (
+        closing(psycopg2.connect(server.admin_uri(database), options="-c search_path=pg_catalog")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT name FROM public.ewh_implemented_features WHERE installed = 'T'")
+        return {name for (name,) in cursor.fetchall()}
+
+
 @pytest.mark.parametrize("search_path", ["public", "public, pg_catalog"])
 def test_nobody_elses_code_is_called(
     place: Project, search_path: str, postgres_server: PostgresServer, postgres_database: str
@@ -173,6 +182,8 @@ def test_nobody_elses_code_is_called(
         done = place.migrate(*words)
         assert done.returncode in {0, 1, 2}, (words, done.stdout + done.stderr)
         assert rung(postgres_server, postgres_database) == silence, words
+        if words == ("apply", "--keep-going"):
+            assert {"one_1", "two_2", "four_4"} == installed(postgres_server, postgres_database)
 
 
 def test_the_bells_ring_for_whoever_calls_them(

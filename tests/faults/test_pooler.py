@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -21,14 +22,16 @@ from transaction_pooler import TransactionPooler
 pytestmark = pytest.mark.postgres
 
 
-def _pgbouncer(directory: Path, server: PostgresServer) -> tuple[subprocess.Popen[bytes], int]:
+def _pgbouncer(
+    directory: Path, server: PostgresServer, mode: str = "transaction", size: int = 4
+) -> tuple[subprocess.Popen[bytes], int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     (directory / "users").write_text(f'"app" "{APP_PASSWORD}"\n')
     (directory / "pgbouncer.ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-        f"auth_type = plain\nauth_file = {directory}/users\npool_mode = transaction\ndefault_pool_size = 4\nunix_socket_dir =\n"
+        f"auth_type = plain\nauth_file = {directory}/users\npool_mode = {mode}\ndefault_pool_size = {size}\nunix_socket_dir =\n"
         "server_round_robin = 1\nlogfile = \npidfile = \n"
     )
     identity = {}
@@ -210,3 +213,106 @@ def test_a_restore_behind_a_pooler_leaves_nothing_in_the_sessions_of_others(pool
                     "(SELECT count(*) FROM pg_class WHERE relname LIKE 'migrate\\_graph%')"
                 )
                 assert cursor.fetchone() == ('"$user", public', "0", 0)
+
+
+LEAVES = """
+from migrate_graph import migration
+
+@migration
+def one_1(db):
+    db.executesql("SELECT set_config('search_path', 'pg_catalog', false)")
+    db.executesql("SET default_transaction_read_only = on")
+    db.executesql("SET statement_timeout = '77s'")
+    db.executesql("SET my.own = 'mine'")
+    db.executesql("CREATE TEMP TABLE tt (id integer)")
+    db.executesql("PREPARE mine AS SELECT 1")
+    db.executesql("LISTEN mine")
+    db.commit()
+    db.executesql("SET TimeZone = 'Asia/Tokyo'")
+    db.executesql("COMMIT")
+    db.executesql("SET lock_timeout = '66s'")
+    return True
+"""
+
+
+def test_what_a_body_sets_stays_with_it(pooled: Field) -> None:
+    pooled.write(LEAVES)
+    ended = pooled.apply()
+    assert ended.code == 0, ended.output
+    with closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as client, client.cursor() as cursor:
+        client.autocommit = True
+        for _ in range(8):
+            cursor.execute(
+                "SELECT current_setting('search_path'), current_setting('default_transaction_read_only'), current_setting('lock_timeout'), "
+                "current_setting('statement_timeout'), coalesce(current_setting('my.own', true), ''), current_setting('TimeZone'), "
+                "to_regclass('pg_temp.tt'), (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), "
+                "(SELECT count(*) FROM pg_listening_channels())"
+            )
+            assert cursor.fetchone() == ('"$user", public', "off", "0", "0", "", "UTC", None, 0, 0)
+
+
+def test_autocommit_is_refused_behind_a_pooler(pooled: Field) -> None:
+    pooled.write(
+        "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    db._adapter.connection.autocommit = True\n"
+        "    db.executesql('CREATE TABLE one (id integer)')\n    return True\n"
+    )
+    ended = pooled.apply()
+    assert ended.code == 1
+    assert "own port" in ended.output
+    assert pooled.query("SELECT to_regclass('one')") == [(None,)]
+
+
+@pytest.fixture
+def session_pooler(postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path) -> Iterator[tuple[Field, int]]:
+    if shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+        pytest.skip("pgbouncer is not installed here, and only it gives a server to each client")
+    directory = Path("/tmp") / f"mg-pgbouncer-{os.getpid()}-{time.monotonic_ns()}"
+    directory.mkdir()
+    process, port = _pgbouncer(directory, postgres_server, "session")
+    field = Field(tmp_path / "project", postgres_uri)
+    field.env["MIGRATE_URI"] = postgres_uri.replace(f":{postgres_server.port}/", f":{port}/")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            psycopg2.connect(field.env["MIGRATE_URI"]).close()
+            break
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield field, port
+    process.terminate()
+    process.wait(10)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_a_pooler_in_session_mode_is_as_good_as_none(session_pooler: tuple[Field, int]) -> None:
+    field, _ = session_pooler
+    field.write(
+        TEXT
+        + "\n@migration(transaction='none')\ndef three_3(db):\n    db.executesql('CREATE INDEX CONCURRENTLY one_id ON one (id)')\n"
+        "    return True\n"
+    )
+    ended = [wait() for wait in [field.start("apply") for _ in range(2)]]
+    assert [each.code for each in ended] == [0, 0], [each.output for each in ended]
+    assert not any("own port" in each.output for each in ended)
+    assert (field.executions("one_1"), field.executions("two_2")) == (1, 1)
+
+
+def test_a_pool_without_a_free_connection(postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path) -> None:
+    """It lets clients in, and answers none: told within two seconds, a signal is heard, and there is a limit."""
+    pooler = TransactionPooler(postgres_uri, size=1)
+    uri = postgres_uri.replace(f":{postgres_server.port}/", f":{pooler.port}/")
+    field = Field(tmp_path / "project", postgres_uri)
+    field.write(TEXT)
+    with closing(psycopg2.connect(uri)) as greedy, greedy.cursor() as cursor:
+        cursor.execute("SELECT 1")  # and no commit
+        process = field.open("apply", env={"MIGRATE_URI": uri})
+        started = time.monotonic()
+        process.wait_for("no answer so far")
+        assert time.monotonic() - started < 4.5, "with what it takes to start"
+        ended = process.stop(signal.SIGTERM)
+        assert (ended.code, ended.seconds < 2.0) == (143, True), ended.output
+        ended = field.migrate("status", env={"MIGRATE_URI": uri})
+        assert ended.code == 6
+        assert "free connection" in ended.output
+    pooler.close()

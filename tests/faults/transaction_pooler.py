@@ -65,7 +65,8 @@ class TransactionPooler:
         finally:
             if server is not None:  # it died inside a transaction: that session is closed, and another takes its place
                 server.close()
-                self._free.put(_Server(self._dsn))
+                with suppress(Exception):  # the database may be gone by now
+                    self._free.put(_Server(self._dsn))
             client.close()
 
     def _greet(self, client: socket.socket) -> None:

@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
-# A pooler remembers the client's encoding, and so does the driver; the others are the transaction's own.
-_RESET_SETTINGS = (
-    "SELECT pg_catalog.set_config(name, reset_val, false) FROM pg_catalog.pg_settings "
-    "WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL "
-    "(ARRAY['client_encoding', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])"
-)
 _PREPARED = "SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql"
 
 # Whoever builds or drops an index concurrently holds this lock on its table to the end; what he builds is INVALID until then.
@@ -152,7 +146,9 @@ class PostgresWork:
     def _reset_session(self) -> None:
         """Take back what the body set, where the server's session is another client's after the commit."""
         self._execute(_AS_OURSELVES, ())
-        self._execute(_RESET_SETTINGS, ())
+        encoding = self._connection.info.parameter_status("client_encoding")  # the driver and a pooler remember it
+        self._execute("RESET ALL", ())
+        self._execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", (encoding,))
         self._execute("UNLISTEN *; CLOSE ALL; DISCARD TEMP", ())
         for (name,) in self._execute(_PREPARED, ()):
             self._execute(f"DEALLOCATE {quote_identifier(name)}", ())
