@@ -130,7 +130,7 @@ def _replace(place: Path, content: bytes, mode: int | None, before: os.stat_resu
 
 
 def _set_rights(handle: int, place: Path, mode: int | None, before: os.stat_result | None) -> None:
-    """Give the new file the owner and the permissions of the old one, as far as both can be trusted."""
+    """Set the new file's owner and the permissions of the old one, as far as both can be trusted."""
     if not hasattr(os, "fchmod"):  # Windows
         return
     kept = 0o777 if before is None else stat.S_IMODE(before.st_mode) & 0o777

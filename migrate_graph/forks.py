@@ -26,7 +26,7 @@ _masks = threading.local()
 
 
 def hide(thing: HasDescriptor) -> None:
-    """Give forked children /dev/null in the place of what is open here, until it is garbage.
+    """Open /dev/null in forked children in the place of what is open here, until it is garbage.
 
     A child has the same socket, or the same locked file: what it said there the server would hear from us, and what is locked would
     stay locked as long as the child lives. The descriptor is replaced, not closed: its number must not mean another file.

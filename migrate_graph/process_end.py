@@ -47,7 +47,7 @@ class Guard:
                 _set_exit(really_exit)
 
     def finish(self, code: int) -> None:
-        """Say what the process ends with, and end it soon, whatever user code has left running.
+        """Set the exit code, and end the process soon, whatever user code has left running.
 
         Args:
             code: what it ends with.

@@ -111,7 +111,7 @@ class Bench:
 
     @contextlib.contextmanager
     def database(self, target: Target) -> Iterator[Project]:
-        """Give the project on a database of its own, migrated so far, and drop it afterwards.
+        """Yield the project on a database of its own, migrated so far, and drop it afterwards.
 
         Raises:
             Trouble: it cannot be migrated so far.
@@ -172,7 +172,7 @@ class Bench:
 
 @contextlib.contextmanager
 def pointing_at(database: ScratchDatabase) -> Iterator[None]:
-    """Let MIGRATE_URI name the scratch database: code that reads it itself must not find the real one."""
+    """Set MIGRATE_URI to the scratch database: code that reads it itself must not find the real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIGRATE_URI", database.uri)
         patch.delenv("DB_URI", raising=False)
@@ -405,7 +405,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 # Not `wrapper=True`: this runs wherever the package is installed, also under a pytest that does not know it.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
-    """Put the ready tests before all others, unless single files were asked for."""
+    """Sort the ready tests before all others, unless single files were asked for."""
     outcome: Any = yield
     if (
         isinstance(collector, pytest.Session)

@@ -104,7 +104,7 @@ class Interruption:
         self._handlers = {}
 
     def _put_aside(self, reader: int) -> None:
-        """Give a forked child the signals of before, and no pipe to us: what is sent to it is not meant for us."""
+        """Restore the signals of before in a forked child, without a pipe to us: what is sent to it is not meant for us."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
         self.signal, self._cancel, self._hang_up = 0, None, None

@@ -50,7 +50,7 @@ _running: ContextVar[Running | None] = ContextVar("migrate_graph_running", defau
 
 @contextmanager
 def running(run: Running) -> Iterator[None]:
-    """Say which migration runs in this context, and in the environment, where bodies written for edwh-migrate look."""
+    """Set which migration runs in this context, and in the environment, where bodies written for edwh-migrate look."""
     token, before = _running.set(run), os.environ.get(CURRENT_MIGRATION)  # noqa: TID251 - as above
     os.environ[CURRENT_MIGRATION] = run.name  # noqa: TID251 - as above
     try:

@@ -39,7 +39,7 @@ def is_collecting() -> bool:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Let declarations land in a collector of their own instead of the default store."""
+    """Collect declarations in a collector of their own instead of the default store."""
     collector = Collector()
     token = _collector.set(collector)
     try:
@@ -130,7 +130,7 @@ class MigrationStore:
         raise _unknown(name, of=of)
 
     def resolve_order(self, ordering: str = "legacy") -> None:
-        """Put the declared migrations into the order in which they run.
+        """Sort the declared migrations into the order in which they run.
 
         Args:
             ordering: `"legacy"` or `"intertwined"`.

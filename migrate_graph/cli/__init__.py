@@ -115,7 +115,7 @@ def _usage_error(fault: Exception) -> UsageError:
 
 
 def _show_error(session: Session, error: MigrateGraphError, *, cause: BaseException | None = None) -> int:
-    """Tell people what went wrong, and programs where they asked for JSON."""
+    """Show what went wrong: as text, or as JSON where that was asked for."""
     console, code = session.console, int(error.exit_code)
     if session.debug:
         console.tell("".join(traceback.format_exception(cause or error)).rstrip())

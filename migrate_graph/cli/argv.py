@@ -76,7 +76,7 @@ def _brought(word: str, commands: Collection[str]) -> str:
 
 
 def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
-    """Put global options first and say which command is meant.
+    """Return the words with global options first, and which command is meant.
 
     edwh-migrate had no commands: `migrate`, `migrate PATH` and `migrate -l` keep their meaning.
 

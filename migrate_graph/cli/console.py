@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from migrate_graph.errors import MigrateGraphError
 
 Paint: TypeAlias = Callable[[str, str], str]
-"""Give a text in a style: `paint("3 to run", "bold")`."""
+"""Return a text in a style: `paint("3 to run", "bold")`."""
 
 _STYLES = {
     "bold": "1",
@@ -178,7 +178,7 @@ class Console:
             sys.stderr = MaskedStream(self.err, lambda text: redact(text, *self.secrets))
 
     def return_stderr(self) -> None:
-        """Give `sys.stderr` back as it was."""
+        """Restore `sys.stderr`."""
         if isinstance(sys.stderr, MaskedStream):
             sys.stderr.flush()
             sys.stderr = self.err

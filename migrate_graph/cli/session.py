@@ -65,7 +65,7 @@ class Session:
         return config
 
     def guard(self, config: Config) -> None:
-        """Let no text carry the secrets of these settings."""
+        """Mask the secrets of these settings in every text."""
         self.console.secrets = tuple(dict.fromkeys((*self.console.secrets, *config.secrets)))
         self.console.take_stderr()
 
@@ -107,7 +107,7 @@ class Session:
         return reading
 
     def remark(self, event: Event) -> None:
-        """Tell on stderr what a reading command waits for."""
+        """Show on stderr what a reading command waits for."""
         from migrate_graph.cli.run_text import sentence
         from migrate_graph.core.events import LockAcquired
 

@@ -125,7 +125,7 @@ def registry_for(config: Config) -> Registry:
 
 
 def with_own(loaded: Registry | None) -> Registry:
-    """Put what this process declared itself before what was loaded."""
+    """Return what this process declared itself, before what was loaded."""
     from migrate_graph.loader import build_registry
 
     own, managers = imported.own(), migrations.managers

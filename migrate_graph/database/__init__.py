@@ -126,7 +126,7 @@ class Backend(Protocol):
         """Read which names the ledger has as installed."""
 
     def fingerprint(self) -> str:
-        """Tell this database from another one of the same address: 16 hex digits."""
+        """Return 16 hex digits that no other database of the same address has."""
 
     def lock(
         self, wait: float, observer: Observer, interruption: Interruption | None = None
@@ -190,7 +190,7 @@ class Backend(Protocol):
         """Forget a task that is done."""
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
-        """Say of each of these managers, by name, what has become of its relations, where that is known; writes nothing."""
+        """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         """Write Python text with a manager for each view that has none, and name what cannot be adopted.

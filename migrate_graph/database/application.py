@@ -36,7 +36,7 @@ def open_dal(
 
 
 def keep_open(db: Any, settings: Settings, *, seconds: int) -> None:
-    """Ask whatever stands between us and the server not to close an idle connection for so long; uncommitted work may be lost."""
+    """Keep what stands between us and the server from closing an idle connection for so long; uncommitted work may be lost."""
     statement = backend_class(settings.uri).keep_open_statement(seconds)
     if statement:
         _try_statement(db, statement)

@@ -81,7 +81,7 @@ def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> An
 
 
 def _refuse_to_create_nothing(db: Any, finds_table: str) -> None:
-    """Let `define_table(…, migrate=True)` of a table that is not there raise: pyDAL would create nothing, and say nothing."""
+    """Make `define_table(…, migrate=True)` of a table that is not there raise: pyDAL would create nothing, and say nothing."""
     original = db.define_table
 
     def define_table(tablename: str, *fields: Any, **options: Any) -> Any:

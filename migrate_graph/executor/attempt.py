@@ -380,7 +380,7 @@ class Attempt:
     # -- the lock -----------------------------------------------------------------------------------------------------------
 
     def _holds_lock(self) -> bool:
-        """Ask whether the lock is still ours; if it is not, nothing more is started."""
+        """Return whether the lock is still ours; if it is not, nothing more is started."""
         try:
             held = self._around.lock.is_held()
         except Exception:  # noqa: BLE001 - what cannot be asked is not held

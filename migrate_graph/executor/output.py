@@ -40,7 +40,7 @@ class BodyOutput(io.TextIOWrapper):
         return self._outside.write(text) if getattr(_telling, "now", False) else super().write(text)
 
     def close_line(self) -> None:
-        """Tell what was printed without a newline at its end."""
+        """Report what was printed without a newline at its end."""
         self._lines.close_line()
 
 
@@ -104,7 +104,7 @@ class KeptOpen:
 
 
 def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """Tell of an exception that ended a thread of a body, as Python does, without our frames."""
+    """Report an exception that ended a thread of a body, as Python does, without our frames."""
     if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
         name = failed.thread.name if failed.thread else "without a name"
         print(f"exception in the thread {name}:\n{user_traceback(failed.exc_value)}", file=sys.stderr)  # noqa: T201 - of the body

@@ -24,7 +24,7 @@ _TRIES = 20
 
 @contextlib.contextmanager
 def kept(listen_again: Callable[[], None]) -> Iterator[None]:
-    """Put back at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
+    """Restore at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
 
     An alarm that the body has set goes off in it, or never: it does not interrupt what is recorded about the body.
 
@@ -65,7 +65,7 @@ class _State:
         self._thread_hook = threading.excepthook
 
     def put_back(self) -> None:
-        """Put everything back, whatever a handler of the body's raises meanwhile.
+        """Restore everything, whatever a handler of the body's raises meanwhile.
 
         Raises:
             KeyboardInterrupt: somebody pressed Ctrl-C, and no handler of ours is in place.

@@ -56,7 +56,7 @@ class RunViews:
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 
     def _add_undeclared(self, kind: type[ViewMigrationManager]) -> None:
-        """Let managers take part that were not declared when the files were loaded: from a late import, or made by the body.
+        """Add managers that were not declared when the files were loaded: from a late import, or made by the body.
 
         Raises:
             UsageError: another manager has the name of this one; neither may be passed over.

@@ -121,7 +121,7 @@ def edwh_migrate_modules() -> dict[str, ModuleType]:
 
 
 def install_as_edwh_migrate() -> None:
-    """Let every later `import edwh_migrate` of this process mean this package, whether or not that one is installed.
+    """Make every later `import edwh_migrate` of this process mean this package, whether or not that one is installed.
 
     While migrations are loaded this is so anyway; this is for programs that import it elsewhere.
     """

@@ -46,7 +46,7 @@ def as_load_errors(
 
 
 def _sentence(error: BaseException) -> str:
-    """Say in one line what was raised."""
+    """Return in one line what was raised."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
     try:

@@ -126,7 +126,7 @@ class ProjectImports:
 
     @contextlib.contextmanager
     def opened(self, collector: authoring.Collector) -> Iterator[None]:
-        """Let imports find the project's modules, and put everything back after.
+        """Make the project's modules importable, and restore everything after.
 
         Args:
             collector: where declarations go: the modules that declare are executed again at the next loading.

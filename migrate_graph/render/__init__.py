@@ -114,7 +114,7 @@ FORMATS: Final[dict[str, Format]] = {
 
 
 def format_of(path: Path) -> str:
-    """Tell the format from a file's name.
+    """Return the format of a file's name.
 
     Raises:
         UsageError: no format has this suffix; the message lists those there are.

@@ -52,7 +52,7 @@ def told_in(sentence: str) -> tuple[str, ...]:
 
 
 def _filled(pieces: list[str]) -> list[str]:
-    """Put pieces together while they fit in a line; what is wider than a line is cut."""
+    """Join pieces while they fit in a line; what is wider than a line is cut."""
     lines: list[str] = []
     for piece in (part for each in pieces for part in _cut(each)):
         if lines and columns(lines[-1] + piece) <= COLUMNS:

@@ -116,7 +116,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
 
 
 def _tell_warnings(found: Assessment, observer: Observer) -> None:
-    """Tell what is wrong and stops nothing here, although `check` calls it an error."""
+    """Warn of what is wrong and stops nothing here, although `check` calls it an error."""
     for finding in found.findings:
         if finding.severity is Severity.WARNING and RULES[finding.code].severity is Severity.ERROR:
             observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))

@@ -154,7 +154,7 @@ class Git:
 
     @contextmanager
     def files_of(self, commit: str, folder: Path) -> Iterator[Path]:
-        """Put the files that migrations are made of into a temporary directory, as they stand in a commit.
+        """Copy the files that migrations are made of into a temporary directory, as they stand in a commit.
 
         Read as objects: a checkout would run hooks and filters, and fetch the objects of a partial clone one by one.
 

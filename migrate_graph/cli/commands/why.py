@@ -35,7 +35,7 @@ def why(
     file: FileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say why something stands where it stands. By the path of edges, or the rule that broke the tie."""
+    """Explain why something stands where it stands. By the path of edges, or the rule that broke the tie."""
     from migrate_graph.workflow.looking import why as ask_why
 
     session = session_of(context)

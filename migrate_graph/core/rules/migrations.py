@@ -52,7 +52,7 @@ def dependency_cycle(context: Context) -> Iterator[Hit]:
 
 
 def ring_hit(ring: tuple[str, ...], declared: Mapping[str, Migration] | Mapping[str, View], *, verb: str) -> Hit:
-    """Say of a ring who points at whom, and which edge to cut.
+    """Return who points at whom in a ring, and which edge to cut.
 
     Args:
         ring: names along `before → after`, from the first-declared.

@@ -209,7 +209,7 @@ class _Check:
 
 
 def identity_of(path: Path) -> tuple[int, ...]:
-    """Tell one state of one file from every other."""
+    """Return what tells one state of a file from every other."""
     status = path.stat()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 

@@ -146,7 +146,7 @@ class Bookkeeping(ABC):
         *,
         quiet_for: float = 0.0,
     ) -> float:
-        """Ask again and again, telling who is in the way; give the seconds waited, 0.0 when nobody was.
+        """Try again and again, telling who is in the way; return the seconds waited, 0.0 when nobody was.
 
         A call that blocks instead would, on PostgreSQL, hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner.
 

@@ -156,7 +156,7 @@ class Ledger:
     # -- writing --------------------------------------------------------------------------------------------------------------
 
     def write_marker(self, key: AttemptKey) -> None:
-        """Say what will be true if the transaction that this opens commits: one own commit more than before.
+        """Write what will be true if the transaction that this opens commits: one own commit more than before.
 
         The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
         """
@@ -271,7 +271,7 @@ class Ledger:
 
 @contextmanager
 def _naming(faults: list[str], what: str) -> Iterator[None]:
-    """Put what makes a row unreadable into words, with the row."""
+    """Return why a row cannot be read, and which row it is."""
     try:
         yield
     except (ValueError, TypeError, OverflowError) as error:

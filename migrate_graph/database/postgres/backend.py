@@ -624,7 +624,7 @@ def _preflight_faults(
     duplicates: Sequence[str],
     table: str,
 ) -> list[str]:
-    """Put what preflight found into words."""
+    """Return what preflight found, in words."""
     faults = []
     if read_only:
         faults.append(_READ_ONLY)

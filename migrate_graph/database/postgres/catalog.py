@@ -163,7 +163,7 @@ class PostgresCatalog:
 
     @contextmanager
     def safely(self) -> Iterator[None]:
-        """Let only the server's own objects be meant by names without a schema, so that it writes all others with theirs."""
+        """Set the search_path so that only the server's own objects are meant by names without a schema, so that it writes all others with theirs."""
         with self._in_transaction():
             search_path, conforming, *_ = self.run(_READ_AND_SET, (_SAFE_PATH, "on"))[0]
             yield

@@ -261,7 +261,7 @@ class WorkConnection(OurConnection):
             self._marking = False
 
     def _believe_the_server(self) -> None:
-        """Let the driver open a transaction again, when it believes in one that the server has ended."""
+        """Make the driver open a transaction again, when it believes in one that the server has ended."""
         if self.info.transaction_status == IDLE and self.status == pg.STATUS_BEGIN:
             super().rollback()
 

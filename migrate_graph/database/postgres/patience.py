@@ -94,11 +94,11 @@ class Patience:
             call()
 
     def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         self._calls.put(None)
 
     def say(self, waited: float, reason: str) -> None:
-        """Tell what is waited for."""
+        """Report what is waited for."""
         self.observer(Connecting(waited, reason))
 
     def look(self, connection: Any) -> str:
@@ -133,7 +133,7 @@ class _Waiting:
         return time.monotonic() - self._started
 
     def glance(self) -> None:
-        """Say what is waited for, and end the waiting when it is time to."""
+        """Report what is waited for, and end the waiting when it is time to."""
         if not self._looked and self._waited >= _FIRST_WORD / 2:
             self._looked = True
             threading.Thread(target=self._find_out, name="migrate_graph look", daemon=True).start()
@@ -166,7 +166,7 @@ class _Waiting:
             self._connection.cancel()
 
     def judge(self, error: BaseException) -> None:
-        """Say why there was no answer, if it was we who ended the waiting."""
+        """Raise why there was no answer, if it was we who ended the waiting."""
         if self._cancelled_at is None:
             return
         self._patience.interruption.check()

@@ -73,7 +73,7 @@ class Restoration:
     # -- owner ------------------------------------------------------------------------------------------------------
 
     def _restore_owner(self) -> None:
-        """Give it its owner back, unless `up()` chose another: whoever else did that on its creation did not mean it."""
+        """Restore its owner, unless `up()` chose another: whoever else did that on its creation did not mean it."""
         chosen = self._made.owner != self._creator and (self._text.says("OWNER") or self._text.says("ROLE"))
         if self._stored.owner and self._made.owner != self._stored.owner and not chosen:
             self._run(

@@ -90,7 +90,7 @@ class Sessions:
         return self.patience.interruption
 
     def listen(self, observer: Observer, interruption: Interruption) -> None:
-        """Tell an observer of all waiting, and end it when a signal arrives."""
+        """Report all waiting to an observer, and end it when a signal arrives."""
         self.patience.observer, self.patience.interruption = observer, interruption
 
     def open(
@@ -201,7 +201,7 @@ class Sessions:
         return connection
 
     def _set_up(self, connection: Any, lock: tuple[int, int] | None, *, ours: bool) -> None:
-        """Give a session its settings, and try for its lock, in one statement where nothing stands in between.
+        """Send a session its settings, and try for its lock, in one statement where nothing stands in between.
 
         Behind a pooler `pg_backend_pid()` is not the number that was given when we connected. What is set for a session there may
         stay behind for other programs, so the server is asked to do nothing until it is known which kind of pooler it is.

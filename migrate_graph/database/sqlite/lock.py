@@ -117,7 +117,7 @@ class FileLock:
         self._write(json.dumps(text).encode())
 
     def release(self) -> None:
-        """Give both locks back."""
+        """Release both locks."""
         self._write(b"")
         if self._file is not None:
             with suppress(OSError):  # a body has closed whatever was open

@@ -168,7 +168,7 @@ def _fill(database: sqlite3.Connection, dump: VerifiedDump, stream: DumpStream) 
 
 
 def _harden(database: sqlite3.Connection, dump: VerifiedDump, refused: list[str]) -> None:
-    """Let an untrusted dump do what a dump needs, in a database that cannot outgrow it; nothing else."""
+    """Allow an untrusted dump what a dump needs, in a database that cannot outgrow it; nothing else."""
     (size,) = database.execute("PRAGMA page_size").fetchone()
     limit = max(_ALWAYS_ALLOWED, _GROWTH * dump.length) // int(size)
     database.execute(f"PRAGMA max_page_count = {limit}").close()

@@ -177,7 +177,7 @@ class WorkConnection(sqlite3.Connection):
             self.commit()
 
     def set_authorizer(self, authorizer_callback: Callable[..., int] | None) -> None:
-        """Let the body's own authorizer judge after ours."""
+        """Keep the body's own authorizer, which judges after ours."""
         self._asked_authorizer = authorizer_callback
 
     @contextmanager

@@ -305,7 +305,7 @@ def _escaped(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Let a file show what it says: no control and no bidi character stands in it as itself."""
+    """Return a text for a file with control and bidi characters escaped, so that the file shows what it says."""
     return "".join(
         each if each == "\n" or each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )

@@ -126,13 +126,13 @@ class ViewCatalog(Protocol):
         """
 
     def commits_held(self) -> AbstractContextManager[None]:
-        """Let `commit()` of the connection do nothing."""
+        """Make `commit()` of the connection do nothing."""
 
     def place(self) -> str:
         """Return what decides where names without a schema belong."""
 
     def standing_at(self, place: str) -> AbstractContextManager[None]:
-        """Let names without a schema belong where they did then; empty for where they do now."""
+        """Set the search_path that held then; empty keeps the present one."""
 
     def observe(self, concern: Concern) -> Observation:
         """Read everything about what a block concerns, and name what depends on it; nothing else is read or locked."""

@@ -345,7 +345,7 @@ class ViewKeeper:
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
     ) -> None:
-        """Ask for everything again that a `down()` of a manager that lives has dropped."""
+        """Recreate everything that a `down()` of a manager that lives has dropped."""
         new = {relation.identity for _, relation in made.values()} | there.keys()
         wanted = [
             (name, relation)

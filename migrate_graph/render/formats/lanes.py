@@ -251,7 +251,7 @@ def _view_notes(node: PictureNode) -> Iterable[str]:
 
 
 def _with_note(head: str, column: int, note: str, width: int) -> str:
-    """Put a note behind a name, from a column where there is room, cut with … to the width."""
+    """Write a note behind a name, from a column where there is room, cut with … to the width."""
     if not note:
         return head
     text = f"{head:<{column}}  {note}" if column + 12 <= width else f"{head}  {note}"

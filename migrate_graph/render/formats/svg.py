@@ -106,7 +106,7 @@ def _unwrapped(anchor_group: ET.Element) -> list[ET.Element]:
 
 
 def _dress(group: ET.Element, node: PictureNode) -> None:
-    """Put the tooltip, the label for screen readers, and the letters' weight on a node."""
+    """Add the tooltip, the label for screen readers, and the letters' weight on a node."""
     style = STATES[node.state]
     lines = text_of(node)
     left = _middle(group) - max(columns(line) for line in lines) * LETTER / 2
@@ -136,7 +136,7 @@ def _middle(group: ET.Element) -> float:
 
 
 def _framed(drawing: _Drawing, picture: Picture) -> ET.Element:
-    """Put title, sub-line and legend above the drawing, on a page of our own."""
+    """Draw title, sub-line and legend above the drawing, on a page of our own."""
     inner = max(drawing.width, _NARROWEST)
     head, bottom = draw_head(picture, left=_MARGIN, width=inner)
     width, height = inner + 2 * _MARGIN, bottom + drawing.height + _MARGIN
