@@ -12,7 +12,7 @@ from itertools import islice
 import networkx as nx
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
-from migrate_graph.core.states import State, States
+from migrate_graph.core.states import WORDINGS, State, States
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
@@ -24,12 +24,7 @@ _NEEDED = frozenset({EdgeKind.REQUIRES, EdgeKind.SINCE, EdgeKind.USES, EdgeKind.
 
 
 _KINDS = frozenset({NodeKind.MIGRATION, NodeKind.VIEW})
-_ASKED_FOR = tuple(
-    state
-    for state in State
-    if state
-    not in {State.DECLARED, State.DOWN, State.RETIRED, State.REBUILT, State.ADDED, State.CHANGED, State.REMOVED}
-)
+_ASKED_FOR = tuple(state for state in State if WORDINGS[state].is_asked_for)
 """What can be known of a migration in a database."""
 
 

@@ -62,26 +62,28 @@ class Wording:
         ascii: stands there where nothing else can be shown; each state has its own.
         tone: `good`, `info`, `warning`, `error` or `muted`: how loud it is in a terminal.
         legend: what it means.
+        is_asked_for: a migration in a database may be in it, so that `state:` selects it.
     """
 
     glyph: str
     ascii: str
     tone: str
     legend: str
+    is_asked_for: bool = False
 
 
 WORDINGS: Final[Mapping[State, Wording]] = {
     # The gravest first: of several nodes in one box, the first of these is told.
-    State.FAILED: Wording("✗", "x", "error", "failed"),
-    State.INTERRUPTED: Wording("!", "!", "error", "interrupted: a human must decide"),
+    State.FAILED: Wording("✗", "x", "error", "failed", is_asked_for=True),
+    State.INTERRUPTED: Wording("!", "!", "error", "interrupted: a human must decide", is_asked_for=True),
     State.DOWN: Wording("↓", "v", "error", "taken down, and not brought back"),
-    State.CYCLE: Wording("↻", "@", "error", "in a cycle"),
-    State.ORPHAN: Wording("?", "?", "warning", "named, but not in the code"),
-    State.BLOCKED: Wording("⊘", "%", "warning", "blocked by another"),
-    State.RUNNING: Wording("»", "=", "info", "running now"),
-    State.PENDING: Wording("▶", ">", "info", "will change (#n = place in the run)"),
+    State.CYCLE: Wording("↻", "@", "error", "in a cycle", is_asked_for=True),
+    State.ORPHAN: Wording("?", "?", "warning", "named, but not in the code", is_asked_for=True),
+    State.BLOCKED: Wording("⊘", "%", "warning", "blocked by another", is_asked_for=True),
+    State.RUNNING: Wording("»", "=", "info", "running now", is_asked_for=True),
+    State.PENDING: Wording("▶", ">", "info", "will change (#n = place in the run)", is_asked_for=True),
     State.DECLARED: Wording("○", "o", "info", "declared"),
-    State.APPLIED: Wording("✓", "*", "good", "applied"),
+    State.APPLIED: Wording("✓", "*", "good", "applied", is_asked_for=True),
     State.RETIRED: Wording("–", ".", "muted", "retired view"),  # noqa: RUF001 - an en dash: wider than a hyphen, read as "no longer"
     State.REBUILT: Wording("~", "~", "info", "rebuilt"),
     State.ADDED: Wording("+", "+", "good", "new"),

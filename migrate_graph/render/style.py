@@ -96,7 +96,7 @@ class PageStyle:
 LIGHT: Final = PageStyle("#FFFFFF", "#1F2937", "#5B6472", "#F8FAFC", "#C5CCD6", "#8B95A5", "#99147E")
 DARK: Final = PageStyle("#0D1117", "#E6EDF3", "#9AA4B2", "#12171E", "#3A4350", "#6B7685", "#F47BD8")
 
-STATES: Final[dict[State, StateStyle]] = {
+_OWN: Final[dict[State, StateStyle]] = {
     State.DECLARED: StateStyle(Colours("#FFFFFF", "#5B6472", "#1F2937"), Colours("#0D1117", "#9AA4B2", "#E6EDF3")),
     State.APPLIED: StateStyle(Colours("#F1F3F5", "#7A8494", "#414B5A"), Colours("#1D232C", "#77818F", "#B6C0CC")),
     State.PENDING: StateStyle(
@@ -178,6 +178,15 @@ STATES: Final[dict[State, StateStyle]] = {
         struck=True,
     ),
 }
+_OF_TONE: Final = {
+    "good": _OWN[State.APPLIED],
+    "info": _OWN[State.PENDING],
+    "warning": _OWN[State.BLOCKED],
+    "error": _OWN[State.FAILED],
+    "muted": _OWN[State.RETIRED],
+}
+STATES: Final[dict[State, StateStyle]] = {state: _OWN.get(state, _OF_TONE[WORDINGS[state].tone]) for state in State}
+"""How each state looks; one without a look of its own looks as loud as it is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from migrate_graph.core.history import Attempt, AttemptState, History
 from migrate_graph.core.states import State
 from migrate_graph.errors import InvalidGraph, UsageError
 from migrate_graph.workflow.assessment import Selection, assess
-from migrate_graph.workflow.looking import read_status, why
 from migrate_graph.workflow.plan import picture_format, write_file
 from migrate_graph.workflow.project import Project, Reading, read_history
 from migrate_graph.workflow.scaffolding import numbered
+from migrate_graph.workflow.status import read_status
+from migrate_graph.workflow.why import why
 
 
 def project_of(*paths: str, ordering: Ordering = Ordering.LEGACY, **values: Any) -> Project:

@@ -16,7 +16,7 @@ from migrate_graph.reports.document import document
 @command(Section.LOOK, "migrate config", "migrate config --json")
 def config(context: typer.Context, *, json: JsonOption = False) -> None:
     """Show every setting and where it came from. Secrets are left out."""
-    from migrate_graph.workflow.looking import settings_of
+    from migrate_graph.workflow.config import settings_of
 
     session = session_of(context)
     rows = settings_of(session.config())

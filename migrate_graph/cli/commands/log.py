@@ -32,7 +32,7 @@ def log(
     json: JsonOption = False,
 ) -> None:
     """Show what was tried, when, where, and how it ended."""
-    from migrate_graph.workflow.looking import log_of
+    from migrate_graph.workflow.log import log_of
 
     session = session_of(context)
     project = session.project(file)

@@ -20,7 +20,7 @@ from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.workflow.looking import Shown
+    from migrate_graph.workflow.show import Shown
 
 
 @command(Section.LOOK, "migrate show add_total_20260402_001", "migrate show InvoiceTotals --json")
@@ -33,8 +33,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried."""
-    from migrate_graph.workflow.looking import show as look_at
     from migrate_graph.workflow.project import require_name
+    from migrate_graph.workflow.show import show as look_at
 
     session = session_of(context)
     project = session.project(file)

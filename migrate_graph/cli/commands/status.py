@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.events import LockHolder
     from migrate_graph.core.states import State
-    from migrate_graph.workflow.looking import MigrationState, StatusReport, ViewState
     from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.status import MigrationState, StatusReport, ViewState
 
 
 @command(
@@ -45,7 +45,7 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Show every migration with its state. And the views with their windows, and who is at work."""
-    from migrate_graph.workflow.looking import read_status
+    from migrate_graph.workflow.status import read_status
 
     session = session_of(context)
     project = session.project(path)

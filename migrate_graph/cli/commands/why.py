@@ -17,7 +17,7 @@ from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.workflow.looking import Why
+    from migrate_graph.workflow.why import Why
 
 
 @command(
@@ -36,7 +36,7 @@ def why(
     json: JsonOption = False,
 ) -> None:
     """Explain why something stands where it stands. By the path of edges, or the rule that broke the tie."""
-    from migrate_graph.workflow.looking import why as ask_why
+    from migrate_graph.workflow.why import why as ask_why
 
     session = session_of(context)
     project = session.project(file)

@@ -1,0 +1,86 @@
+"""Show everything known of one name: a migration, a view, or one of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.history import Attempt
+from migrate_graph.core.model import Migration, View
+from migrate_graph.workflow.log import log
+from migrate_graph.workflow.project import Project, Reading, require_name
+from migrate_graph.workflow.status import MigrationState, ViewState, read_status
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One migration or view, with its neighbours and its past.
+
+    Attributes:
+        node: what it is.
+        declared: the migration or the view.
+        state: of a migration; None for a view.
+        view_state: of a view; None for a migration.
+        requires: what must come first: requirements of a migration, used views of a view.
+        dependents: what needs it directly.
+        touches: views a migration opens, or migrations that open a view.
+        attempts: of a migration, oldest first.
+    """
+
+    node: Node
+    declared: Migration | View
+    state: MigrationState | None
+    view_state: ViewState | None
+    requires: tuple[str, ...]
+    dependents: tuple[str, ...]
+    touches: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+
+def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
+    """Return everything known of a name: a migration, a view, or one of each.
+
+    Raises:
+        UsageError: nothing is called so.
+    """
+    require_name(project, name)
+    graph, report = project.graph, read_status(project, reading)
+    found = []
+    if migration := graph.migrations.get(name):
+        found.append(
+            Shown(
+                node=Node(NodeKind.MIGRATION, name),
+                declared=migration,
+                state=next(state for state in report.migrations if state.name == name),
+                view_state=None,
+                requires=migration.requires,
+                dependents=dependents_in(graph.requires, name),
+                touches=migration.touches,
+                attempts=log(reading, name),
+            )
+        )
+    if view := graph.views.get(name):
+        found.append(
+            Shown(
+                node=Node(NodeKind.VIEW, name),
+                declared=view,
+                state=None,
+                view_state=next(state for state in report.views if state.name == name),
+                requires=view.uses,
+                dependents=dependents_in(graph.uses, name),
+                touches=graph.touched_by(name),
+                attempts=(),
+            )
+        )
+    return tuple(found)
+
+
+def dependents_in(digraph: nx.DiGraph[str], name: str) -> tuple[str, ...]:
+    """Return what needs a name directly, sorted."""
+    return tuple(sorted(digraph.successors(name))) if name in digraph else ()
