@@ -81,7 +81,7 @@ def picture_of(shell: Any, *words: str) -> dict[str, dict[str, Any]]:
 
 def test_the_plan_tells_the_findings_that_its_picture_shows(shop) -> None:
     shop("apply")
-    shop.write("migrations.py", HEADER)
+    shop.write("migrations.py", f"{HEADER}\n\n@migration\ndef other_20260401_001(db):\n    return True\n")
     ran = shop("plan", "--graph", "plan.json")
     picture = json.loads((shop.path / "plan.json").read_text())
     accused = [node["name"] for node in picture["nodes"] if any("MG401" in note for note in node["notes"])]
