@@ -131,7 +131,8 @@ class NodeState:
         when: it was applied, or last tried; None when never.
         recorded: the ledger has a row for it.
         fingerprint: of the code that it was last accepted with, by a run or by hand; empty when unknown.
-        replaced_by: of a view: the successor that lives in its place, or that the plan hands it over to.
+        replaced_by: of a view: the successor that lives in its place.
+        heir: of a view: the successor that the plan hands it over to.
         before: of a view that the plan changes: the state until then.
         change: of a view: what the plan does to it.
         taken_down: of a view: places of the steps that take it down.
@@ -151,6 +152,7 @@ class NodeState:
     recorded: bool = False
     fingerprint: str = ""
     replaced_by: str | None = None
+    heir: str | None = None
     before: State | None = None
     change: ViewChange | None = None
     taken_down: tuple[int, ...] = ()
@@ -344,9 +346,8 @@ def _views(
             change=verbs.change_of(name),
             taken_down=verbs.taken_down.get(name, ()),
             brought_up=verbs.brought_up.get(name, ()),
+            heir=verbs.heirs.get(name),
         )
-        if name in verbs.heirs:
-            known = replace(known, replaced_by=verbs.heirs[name])
         if name in down:
             known = replace(known, state=State.DOWN)
         elif known.change:

@@ -158,6 +158,15 @@ def m3(db):
 )
 
 
+def test_a_view_that_waits_for_its_window_is_not_replaced_yet(shop) -> None:
+    shop.write("migrations.py", VERSIONS)
+    for applied, replaced in ((None, {}), ("m1", {}), ("m2", {"V1": "V2"})):
+        if applied:
+            assert shop("apply", "--to", applied).code == 0
+        views = shop("status", "--json").json["views"]
+        assert {view["name"]: view["replaced_by"] for view in views if view["replaced_by"]} == replaced
+
+
 def test_a_replaced_view_is_replaced_everywhere(shop) -> None:
     shop.write("migrations.py", VERSIONS)
     assert shop("apply").code == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Migration, TransactionMode, View
-from migrate_graph.core.states import NodeState, State, ViewChange
+from migrate_graph.core.states import NodeState, State
 from migrate_graph.redaction import one_line
 from migrate_graph.render.labels import COLUMNS
 from migrate_graph.render.picture import PictureInput
@@ -128,5 +128,5 @@ def _of_view(view: View, known: NodeState) -> Iterator[tuple[str, str]]:
     yield "since", view.since or ""
     yield "until", view.until or ""
     yield "replaces", view.replaces or ""
-    handed_over = known.change is ViewChange.HANDED_OVER
-    yield "hands over to" if handed_over else "replaced by", known.replaced_by or ""
+    yield "hands over to", known.heir or ""
+    yield "replaced by", known.replaced_by or ""
