@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 import sys
 import time
@@ -195,21 +196,29 @@ def test_a_dead_runner_whose_statement_still_runs_is_waited_for(on_postgres: Fie
         @migration
         def slow_1(db):
             executed("slow_1")
-            db.executesql("SET client_connection_check_interval = 0")
-            db.executesql("SELECT pg_sleep(4)")
+            db.executesql("SET client_connection_check_interval = 0; SET lock_timeout = 0")
+            db.executesql("SELECT pg_advisory_lock(4242)")
             return True
         """
     )
-    on_postgres.apply(killed_after=1.5)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4242 AND NOT granted"
     with closing(on_postgres.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'")
-        assert cursor.fetchone() == (1,), "the statement of the dead client still runs"
-    on_postgres.write(
-        "from child import executed\nfrom migrate_graph import migration\n\n"
-        "@migration\ndef slow_1(db):\n    executed('slow_1')\n    "
-        "rows = db.executesql(\"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid() "
-        "AND state = 'active'\")\n    assert rows[0][0] == 0\n    return True\n"
-    )
-    ended = on_postgres.apply()
+        connection.autocommit = True
+        cursor.execute("SELECT pg_advisory_lock(4242)")
+        first = on_postgres.open("apply")
+        while on_postgres.query(waiting) != [(1,)]:
+            assert first.process.poll() is None, first.end().output
+        first.stop(signal.SIGKILL)
+        assert on_postgres.query(waiting) == [(1,)], "the statement of the dead client still runs"
+        on_postgres.write(
+            "from child import executed\nfrom migrate_graph import migration\n\n"
+            "@migration\ndef slow_1(db):\n    executed('slow_1')\n    "
+            f"assert db.executesql({waiting!r}) == [(0,)]\n    return True\n"
+        )
+        second = on_postgres.open("apply")
+        second.wait_for("waiting for another run")
+        assert on_postgres.executions("slow_1") == 1
+        cursor.execute("SELECT pg_advisory_unlock(4242)")
+        ended = second.end()
     assert ended.code == 0, ended.output
-    assert "waiting for another run" in ended.output
+    assert on_postgres.executions("slow_1") == 2
