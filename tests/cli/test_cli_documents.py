@@ -123,7 +123,7 @@ def require_clean(text: str) -> None:
         assert secret not in text, re.findall(f".{{0,40}}{re.escape(secret)}.{{0,20}}", text)[:3]
 
 
-@pytest.mark.parametrize(("words", "name"), commands())
+@pytest.mark.parametrize(("words", "name"), list(commands()))
 @pytest.mark.parametrize("project", ["valid", "broken"])
 def test_documents_parse_and_hold_no_secret(shell, words: str, name: str, project: str) -> None:
     shell.write("migrations.py", VALID if project == "valid" else PROJECT)
