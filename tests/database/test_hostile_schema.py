@@ -196,3 +196,34 @@ def test_the_bells_ring_for_whoever_calls_them(
     ):
         cursor.execute("SELECT 1 FROM ewh_implemented_features WHERE name = 'one_1'::varchar")
     assert rung(postgres_server, postgres_database) != (1, False)
+
+
+TEMPORARY = """
+    from migrate_graph import migration
+
+    @migration
+    def begin_1(db):
+        return True
+
+    @migration(requires=begin_1)
+    def hide_2(db):
+        for table in ("ewh_implemented_features", "ewh_implemented_features_journal", "ewh_implemented_features_views"):
+            db.executesql(f"CREATE TEMP TABLE {table} (LIKE public.{table} INCLUDING ALL)")
+        db.executesql("CREATE TEMP TABLE pg_class (oid oid); CREATE TEMP TABLE pg_locks (pid int); CREATE TEMP TABLE pg_namespace (oid oid)")
+        db.executesql("CREATE DOMAIN pg_temp.text AS varchar; CREATE DOMAIN pg_temp.int4 AS bigint; CREATE DOMAIN pg_temp.timestamptz AS date")
+        db.executesql("CREATE TABLE kept (id int)")
+        db.commit()
+        db.executesql("CREATE TABLE kept_too (id int)")
+        return True
+"""
+
+
+def test_what_a_body_plants_in_pg_temp_stands_in_for_nothing(
+    project: Project, postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    project.write("migrations.py", TEMPORARY)
+    project.env["MIGRATE_URI"] = postgres_server.app_uri(postgres_database)
+    done = project.migrate("apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(postgres_server, postgres_database) == {"begin_1", "hide_2"}
+    assert project.migrate("plan", "--check").returncode == 0
