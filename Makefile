@@ -69,6 +69,10 @@ core: install ## every branch of the core is taken by its own tests
 faults: install ## kills, signals and server faults, with all seeds
 	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
 
+.PHONY: explore
+explore: install ## the laws of graphs, plans, states and views on thousands of new examples
+	$(BIN)/pytest -n $(WORKERS) tests/properties --hypothesis-profile=explore
+
 .PHONY: mutants
 mutants: install ## break the safety lines one at a time: a test must notice each
 	$(BIN)/python tests/mutants.py

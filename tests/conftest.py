@@ -17,8 +17,10 @@ from user_project import Project, RunMigrate, clean_environment
 
 _Server = TypeVar("_Server", PostgresServer, RedisServer)
 
-# A deadline would measure the machine, not the code: with several workers on it a test fails by chance.
-hypothesis.settings.register_profile("suite", deadline=None)
+# A deadline would measure the machine, not the code. The suite always tries the same examples, so that a change is judged by what it
+# changes; `make explore` looks for new ones.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_000, print_blob=True)
 hypothesis.settings.load_profile("suite")
 
 # Whoever starts the suite in the background, or under nohup, has it ignore these; children would inherit that, and we respect it.

@@ -12,6 +12,7 @@ import networkx as nx
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.model import Migration, View
+from migrate_graph.core.reachability import knots
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,14 @@ class Timeline:
         self.readers = cache(lambda name: tuple(graph.uses.successors(name)))
 
     def _successors(self, name: str) -> tuple[str, ...]:
-        """Return the views that name a view in `replaces`."""
-        return tuple(self.graph.replaces.successors(name))
+        """Return the views that name a view in `replaces`. On a ring nothing comes last, so that none of it succeeds another."""
+        ring = self._ringed.get(name, set())
+        return tuple(after for after in self.graph.replaces.successors(name) if after not in ring)
+
+    @cached_property
+    def _ringed(self) -> dict[str, set[str]]:
+        """For each view on a ring of `replaces`: the views of that ring."""
+        return {name: knot for knot in knots(self.graph.replaces) for name in knot}
 
     def _relatives(self, name: str) -> tuple[str, ...]:
         """Return a view's successors, and the declared view that it replaces."""
@@ -159,16 +166,14 @@ class Moment:
         if not self._successors(name):
             return name
         stack = [] if name in self._ends else [name]
-        entered = {name}
         while stack:
             current = stack[-1]
-            todo = [after for after in self._successors(current) if after not in entered and after not in self._ends]
+            todo = [after for after in self._successors(current) if after not in self._ends]
             if todo:
                 stack += todo[::-1]
-                entered.update(todo)
                 continue
             stack.pop()
-            ends = (self._ends.get(after, after) for after in self._successors(current))
+            ends = (self._ends[after] for after in self._successors(current))
             self._ends[current] = next((end for end in ends if self.in_window(end)), current)
         return self._ends[name]
 

@@ -75,13 +75,14 @@ def test_a_block_is_what_the_description_says(registry: Registry, data: st.DataO
     handed_over = {name for name in affected if not described.active(name)}
     assert sorted(block.up) == sorted(affected - handed_over)
     assert sorted(block.down) == sorted(name for name in affected if graph.views[name].replaces not in handed_over)
-    # Dependencies first, where they are no ring (a successor may use what its predecessor is used by).
+    # Dependencies first, where they are no ring (a successor may use what its predecessor is used by). What reads a
+    # successor was built on the relation of its predecessor.
     before = nx.DiGraph(
         [
             (needed, name)
             for name in affected
             for used in graph.views[name].uses
-            for needed in {used, described.end(used)} & affected - {name}
+            for needed in {used, described.end(used), graph.views[used].replaces} & affected - {name}
         ]
     )
     if nx.is_directed_acyclic_graph(before):

@@ -120,6 +120,14 @@ def test_rings_do_no_harm(fields: dict[str, dict[str, Any]]) -> None:
     assert set(result.up) <= set(fields)
 
 
+@pytest.mark.parametrize("first", ["V0", "V2"])
+def test_on_a_ring_of_replaces_no_answer_depends_on_what_was_asked_before(first: str) -> None:
+    graph = views(V0={"replaces": "V2"}, V2={"replaces": "V0"}, V3={"replaces": "V2"})
+    moment = Timeline(graph).moment(applied=())
+    assert moment.active_version(first) == {"V0": "V0", "V2": "V3"}[first]
+    assert [moment.active_version(name) for name in ("V0", "V2", "V3")] == ["V0", "V3", "V3"]
+
+
 def test_beyond_a_ring_the_order_still_holds() -> None:
     graph = views(Base={}, A={"uses": "B Base"}, B={"uses": "A"}, Top={"uses": "B"})
     assert block(graph, "Base").up == ("Base", "A", "B", "Top")
