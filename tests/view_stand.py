@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-import psycopg2.extensions
 
 from migrate_graph.core.events import Event
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.names import POSTGRES, SQLITE, TableNames
 from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.keeper import ViewKeeper
 
@@ -62,30 +62,22 @@ class Stand:
         return sorted({row[0] for row in self(f"SELECT manager FROM {TABLE}_views WHERE state = 'down'")})
 
 
-class _PostgresConnection(psycopg2.extensions.connection):
-    """Has a `__dict__`, as the connection of an attempt does."""
-
-
 class PostgresStand(Stand):
     def __init__(self, uri: str, *, create: bool = True) -> None:
-        super().__init__(psycopg2.connect(uri, connection_factory=_PostgresConnection, options="-c lock_timeout=5000"))
+        super().__init__(psycopg2.connect(uri, connection_factory=WorkConnection, options="-c lock_timeout=5000"))
         names = TableNames.of(TABLE, POSTGRES)
-        if create:
-            ViewLedger(names, self._run).create()
-            self.connection.commit()
         self.uri = uri
         self.catalog: Any = PostgresCatalog(self.connection.cursor)
-        self._keeper = ViewKeeper(self.catalog, ViewLedger(names, self._run, locate=self.catalog.locate))
+        run = self.catalog.run
+        if create:
+            ViewLedger(names, run).create()
+            self.connection.commit()
+        self._keeper = ViewKeeper(self.catalog, ViewLedger(names, run, locate=self.catalog.locate))
 
     def reconnect(self) -> None:
         """Go on as the next process does: what was not committed is gone."""
         self.connection.close()
         self.__dict__.update(PostgresStand(self.uri, create=False).__dict__, calls=self.calls, events=self.events)
-
-    def _run(self, statement: str, parameters: Any) -> list[Any]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
 
     @property
     def keeper(self) -> ViewKeeper:

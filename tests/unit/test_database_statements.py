@@ -35,7 +35,12 @@ BACK = Kind.ROLLS_BACK
         ("DO $$ BEGIN COMMIT; END $$", [PLAIN]),
         ("DO $a$ BEGIN x := '$$;'; COMMIT; END $a$; COMMIT", [PLAIN, COMMITS]),
         ("INSERT INTO t VALUES ('a;COMMIT', E'\\';ROLLBACK;', \"b;END\")", [PLAIN]),
-        ("SELECT CASE WHEN true THEN 1 END; SELECT 2", [PLAIN, PLAIN]),
+        ("SELECT CASE WHEN true THEN 1 END; SELECT 2", [PLAIN]),
+        ("SELECT CASE WHEN true THEN 1 END; SELECT 2; END", [PLAIN, PLAIN, COMMITS]),
+        ("SELECT 1;\n\t ; end", [PLAIN, COMMITS]),
+        ("SELECT 1; /* so */ END", [PLAIN, COMMITS]),
+        ("-- so\nEND", [COMMITS]),
+        ("\n abort", [BACK]),
         (
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; ROLLBACK",
             [PLAIN, BACK],

@@ -17,6 +17,7 @@ from psycopg2.errorcodes import (
 )
 
 from migrate_graph.database.names import TableNames
+from migrate_graph.database.postgres.looks import Look, Looks, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
     Address,
@@ -26,13 +27,21 @@ from migrate_graph.database.postgres.objects import (
     edges_in,
     found_in,
     known_as,
-    look_in,
-    looked_at,
     names_of,
     reached_from,
 )
+from migrate_graph.database.postgres.prepared import Prepared
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
-from migrate_graph.database.postgres.snapshot import Made, capture, read_by_busy, stamped, texts
+from migrate_graph.database.postgres.snapshot import (
+    Captured,
+    Made,
+    capture,
+    captured_from,
+    described,
+    read_by_busy,
+    stamped,
+    texts,
+)
 from migrate_graph.database.postgres.trust import distrust
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
@@ -44,6 +53,7 @@ from migrate_graph.database.views.catalog import (
     Observation,
     Reached,
     Restorable,
+    Unprepared,
 )
 from migrate_graph.database.views.manager_text import ManagerText, bare, parted
 from migrate_graph.errors import ViewError
@@ -55,18 +65,28 @@ _SAVEPOINT = "migrate_graph_views"
 # Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
 _SAFE_PATH = "pg_catalog, pg_temp"
 
-# A text is written, and read again, as the standard has it.
-_SET = "SELECT pg_catalog.set_config('search_path', %s, true), pg_catalog.set_config('standard_conforming_strings', %s, true)"
-_READ_AND_SET = (
-    "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('standard_conforming_strings'), "
-    + _SET.removeprefix("SELECT ")
+# A text is written, and read again, as the standard has it. What the session has stands in settings of our own until it is put back, so
+# that a query and the change before it are sent as one message. JIT costs more than it saves with queries of this kind.
+_SETTINGS = {
+    "search_path": _SAFE_PATH,
+    "standard_conforming_strings": "on",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+_ENTER = "SELECT " + ", ".join(
+    f"pg_catalog.set_config('migrate_graph.{name}', pg_catalog.current_setting('{name}'), true), "
+    f"pg_catalog.set_config('{name}', '{value}', true)"
+    for name, value in _SETTINGS.items()
+)
+_BACK = ", ".join(
+    f"pg_catalog.set_config('{name}', pg_catalog.current_setting('migrate_graph.{name}'), true)" for name in _SETTINGS
 )
 
 # Asked with the session's search_path, in which a manager's names mean what they mean; so not even an operator of ours is in it.
 _MEANT = """SELECT pg_catalog.to_regclass(meant.name)::pg_catalog.oid::pg_catalog.int8 AS oid, meant.name AS name
 FROM pg_catalog.unnest({names}) AS meant (name)"""
 
-_SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas"
+_SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas, pg_catalog.current_setting('search_path') AS place"
 
 
 # 16384 is FirstNormalObjectId: every relation below it belongs to the server. Those of extensions and other sessions are not ours.
@@ -94,10 +114,13 @@ class PostgresCatalog:
     def __init__(self, cursor: Callable[[], Any]) -> None:
         self._cursor = cursor
         self._made: dict[Key, Made] = {}
+        self._looks = Looks()
+        self._prepared = Prepared()
+        self._is_safe = False
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement; without parameters a `%` in it is a `%`."""
-        with self._cursor() as cursor:
+        with self._cursor() as cursor, self._looks.own(cursor.connection, statement):
             # Some bytes of the database are no text in the connection's encoding; they stand in ours as surrogates.
             cursor.execute(
                 statement if statement.isascii() else statement.encode("utf-8", "surrogateescape"), parameters
@@ -165,9 +188,13 @@ class PostgresCatalog:
     def safely(self) -> Iterator[None]:
         """Set the search_path so that only the server's own objects are meant by names without a schema, so that it writes all others with theirs."""
         with self._in_transaction():
-            search_path, conforming, *_ = self.run(_READ_AND_SET, (_SAFE_PATH, "on"))[0]
-            yield
-            self.run(_SET, (search_path, conforming))
+            self.run(_ENTER)
+            self._is_safe = True
+            try:
+                yield
+            finally:
+                self._is_safe = False
+            self.run(f"SELECT {_BACK}")
 
     def _in_transaction(self) -> AbstractContextManager[None]:
         """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
@@ -193,26 +220,40 @@ class PostgresCatalog:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, query: str) -> list[list[Any]]:
-        """Run a query without parameters, whose columns have names; what is no text in the connection's encoding comes as surrogates."""
+        """Run a query, whose columns have names, as `safely` does; what is no text in the connection's encoding comes as surrogates."""
         return self.read_all(query)[0]
 
     def read_all(self, *queries: str) -> list[list[list[Any]]]:
         """Run several queries as one statement."""
-        parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
-        [(found,)] = self.run(f"SELECT pg_catalog.textsend(pg_catalog.json_build_array({parts})::pg_catalog.text)")
+        query = f"SELECT {_as_json(queries)}"
+        if self._is_safe:
+            return self._rows(query)
+        try:
+            found = self._rows(f"{_ENTER}; {self._prepared.message(self._connection, query)}")
+        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
+            self._prepared.stopped = True
+            raise Unprepared("the migration has deallocated what was prepared in its session") from error
+        if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
+            # Not in the same message: the server looks at a prepared statement once more when it is done.
+            self.run(f"SELECT {_BACK}")
+        return found
+
+    def _read_here(self, *queries: str) -> list[list[list[Any]]]:
+        """Run queries with the session's own search_path."""
+        return self._rows(f"SELECT {_as_json(queries)}")
+
+    def _rows(self, statement: str) -> list[list[list[Any]]]:
+        [(found, *_)] = self.run(statement)
         text = bytes(found).decode("utf-8", "surrogateescape")
         return [[list(row.values()) for row in rows or ()] for rows in json.loads(text, strict=False)]
 
     def observe(self, concern: Concern) -> Observation:
         """See `views.ViewCatalog`."""
-        meant, schemas = self._meant(concern.views)
-        keys = [cast("Address", key) for key in concern.keys]
+        meant, schemas, place = self._meant(concern.views)
+        keys = {cast("Address", key) for key in concern.keys}
         known = {key[1] for key in keys if key[0] == PG_CLASS} | set(meant.values())
-        with self.safely():
-            views = capture(self.read, known)
-            seeds = {(PG_CLASS, oid, 0) for oid in views.relations} | set(keys)
-            found, look = self._reached(seeds, concern)
-        self._made = {(PG_CLASS, oid, 0): made for oid, made in views.made.items()}
+        views, found, look = self._reached(known, keys, concern)
+        self._made = {}
         relations: dict[Key, Relation] = {
             key: each.thing for key, each in found.items() if each.thing.identity and not each.thing.is_view
         }
@@ -220,20 +261,29 @@ class PostgresCatalog:
         reached: dict[Key, Reached] = {
             key: Reached(each.thing, each.whole, frozenset(each.reasons)) for key, each in found.items()
         }
-        return Observation(
-            relations, reached, look_in(look), {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}, schemas
-        )
+        meanings: dict[str, Key] = {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}
+        return Observation(relations, reached, look, meanings, schemas, place=place)
 
-    def _reached(self, seeds: set[Address], concern: Concern) -> tuple[dict[Address, Found], list[list[Any]]]:
-        """Return what would go with some objects, and what this session has made and unmade; an ordinary view costs one small query."""
+    def _reached(
+        self, known: set[int], keys: set[Address], concern: Concern
+    ) -> tuple[Captured, dict[Address, Found], Look]:
+        """Return some views, what would go with them and some other objects, and what this session has made and unmade; mostly one query."""
+        seeds = {(PG_CLASS, oid, 0) for oid in known}
         if concern.functions or concern.parts:
             named = known_as(functions=concern.functions, parts=concern.parts, tables=concern.tables)
-            rows, more, look = self.read_all(reached_from(seeds), named, looked_at())
-            return {**found_in(more), **found_in(rows)}, look
-        rows, look = self.read_all(edges_from(seeds), looked_at())
+            described_rows, rows, more, *look = self.read_all(
+                described(known, new=False), reached_from(seeds, keys), named, *self._look_query()
+            )
+            return captured_from(described_rows, self.read), {**found_in(more), **found_in(rows)}, self._looked(look)
+        described_rows, rows, *look = self.read_all(
+            described(known, new=False), edges_from(seeds, keys), *self._look_query()
+        )
+        moment = self._looked(look)
         found = edges_in(rows)
         unknown = [
-            key for key, each in found.items() if each.whole not in found and (key not in seeds or key in concern.keys)
+            key
+            for key, each in found.items()
+            if each.whole not in found and (key[0] != PG_CLASS or key[1] not in known or key in keys)
         ]
         details = found_in(self.read(details_of(unknown))) if unknown else {}
         for key in unknown:
@@ -241,23 +291,36 @@ class PostgresCatalog:
                 found[key] = replace(found[key], thing=details[key].thing, made=details[key].made)
             else:
                 del found[key]  # it is not there
-        return found, look
+        return captured_from(described_rows, self.read), found, moment
 
-    def _meant(self, names: Collection[str]) -> tuple[dict[str, int], frozenset[str]]:
-        """Return the OIDs of relations that names mean in this session, and the schemas that it looks through."""
-        rows, [[schemas]] = self.read_all(_MEANT.format(names=texts(names)), _SCHEMAS)
-        return {name: oid for oid, name in rows if oid is not None}, frozenset(schemas)
+    def _meant(self, names: Collection[str]) -> tuple[dict[str, int], frozenset[str], str]:
+        """Return the OIDs of relations that names mean in this session, the schemas that it looks through, and its search_path."""
+        rows, [[schemas, place]] = self._read_here(_MEANT.format(names=texts(names)), _SCHEMAS)
+        return {name: oid for oid, name in rows if oid is not None}, frozenset(schemas), place
+
+    # -- what the transaction has made and unmade -------------------------------------------------------------------
+
+    def _look_query(self) -> list[str]:
+        """Return the query for what was made and unmade so far, unless that is known still."""
+        self._looks.recall(self._connection)
+        return [] if self._looks.is_new else [looked_at(self._looks.found or {})]
+
+    def _looked(self, results: list[list[list[Any]]]) -> Look:
+        """Return what `_look_query` found, or what is known."""
+        if results:
+            self._looks.remember(self._connection, look_in(results[0], self._looks.found or {}))
+        return self._looks.found or {}
 
     def moment(self) -> Any:
         """See `views.ViewCatalog`."""
-        with self.safely():
-            return look_in(self.read(looked_at()))
+        query = self._look_query()
+        return self._looked(self.read_all(*query) if query else [])
 
     def changes(self, since: Any, before: Observation) -> Changes:
         """See `views.ViewCatalog`."""
         columns = [key for key in before.reached if not isinstance(key, str) and key[2]]
-        with self.safely():
-            now = look_in(self.read(looked_at(columns)))
+        now = look_in(self.read(looked_at(since, columns)), since)
+        self._looks.remember(self._connection, now)
         new = {key: fate for key, fate in now.items() if fate is not None and since.get(key) != fate}
         made = sorted((fate, key) for key, fate in new.items() if fate >= 0)
         first = min((key[1] for _, key in made), default=None)
@@ -267,8 +330,7 @@ class PostgresCatalog:
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
-        with self.safely():
-            captured = capture(self.read, [cast("Address", key)[1] for key in keys])
+        captured = capture(self.read, [cast("Address", key)[1] for key in keys])
         self._made |= {(PG_CLASS, oid, 0): made for oid, made in captured.made.items()}
         return {(PG_CLASS, oid, 0): relation for oid, relation in captured.relations.items()}
 
@@ -277,9 +339,8 @@ class PostgresCatalog:
         parts = {name: tuple(map(bare, parted(name))) for name in names}
         if not parts:
             return {}
-        schemas = self.read(_SCHEMAS)[0][0]  # in order; before the search_path is ours
-        with self.safely():
-            rows = self.read(stamped({name for _, name in parts.values()}))
+        [[[schemas, _]]] = self._read_here(_SCHEMAS)  # in order
+        rows = self.read(stamped({name for _, name in parts.values()}))
         found: dict[str, tuple[Key, str]] = {}
         for oid, schema, relation, stamp in sorted(
             rows, key=lambda row: schemas.index(row[1]) if row[1] in schemas else len(schemas), reverse=True
@@ -309,9 +370,8 @@ class PostgresCatalog:
 
     def every_view(self) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
-        with self.safely():
-            oids = [oid for (oid,) in self.read(_EVERY_VIEW)]
-            return {(PG_CLASS, oid, 0): relation for oid, relation in capture(self.read, oids).relations.items()}
+        oids = [oid for (oid,) in self.read(_EVERY_VIEW)]
+        return {(PG_CLASS, oid, 0): relation for oid, relation in capture(self.read, oids).relations.items()}
 
     def role(self) -> str:
         """Return whom this session acts as."""
@@ -319,20 +379,18 @@ class PostgresCatalog:
 
     def reads(self) -> list[tuple[Key, Key]]:
         """Return which views read which, or write to them: the reader first."""
-        with self.safely():
-            return [((PG_CLASS, reader, 0), (PG_CLASS, read, 0)) for reader, read in self.read(_READS)]
+        return [((PG_CLASS, reader, 0), (PG_CLASS, read, 0)) for reader, read in self.read(_READS)]
 
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
         """See `views.ViewCatalog`."""
         views = {each.identity: each for each in relations if each.is_view}
-        oids, _ = self._meant(views) if views else ({}, None)
+        oids = self._meant(views)[0] if views else {}
         there: dict[str, tuple[Key, Relation]] = {
             identity: ((PG_CLASS, oid, 0), views[identity]) for identity, oid in oids.items()
         }
         others = {each.identity for each in relations if not each.is_view}
         if others:
-            with self.safely():
-                found = found_in(self.read(known_as(**names_of([each for each in relations if not each.is_view]))))
+            found = found_in(self.read(known_as(**names_of([each for each in relations if not each.is_view]))))
             self._made |= {key: each.made for key, each in found.items()}
             there |= {
                 each.thing.identity: (key, each.thing) for key, each in found.items() if each.thing.identity in others
@@ -366,8 +424,7 @@ class PostgresCatalog:
 
     def distrust(self, table: str) -> str:
         """See `views.ViewCatalog`."""
-        with self.safely():
-            return distrust(self.read, table)
+        return distrust(self.read, table)
 
     def recreate(self, stored: Relation) -> None:
         """See `views.ViewCatalog`."""
@@ -385,5 +442,10 @@ class PostgresCatalog:
 
     def send(self, statement: str) -> None:
         """Run a statement, surrogates in it as the bytes that they stand for."""
-        with self._cursor() as cursor:
+        with self._cursor() as cursor, self._looks.own(cursor.connection, statement):
             cursor.execute(statement.encode("utf-8", "surrogateescape"))
+
+
+def _as_json(queries: Sequence[str]) -> str:
+    parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
+    return f"pg_catalog.textsend(pg_catalog.json_build_array({parts})::pg_catalog.text)"

@@ -73,12 +73,15 @@ class OurConnection(pg.connection):
     Attributes:
         server_pid: of the server's process; behind a pooler libpq is told another number.
         got_lock: the advisory lock that was asked for while the session was opened was had.
+        asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
+            transaction knows by it whether anybody else has used the connection.
     """
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.server_pid = 0
         self.got_lock = False
+        self.asked = 0
 
 
 class WorkConnection(OurConnection):
@@ -170,6 +173,7 @@ class WorkConnection(OurConnection):
 
     def send(self, kind: Kind, call: Callable[[], object]) -> None:
         """Send a statement, with the marker before it where it opens a transaction; notice what it ended."""
+        self.asked += 1
         self.before_statement(kind)
         if self.write_marker is None or self._marking:
             call()
@@ -301,6 +305,7 @@ class WorkConnection(OurConnection):
     # -- the ends of a transaction --------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
+        self.asked += 1
         if self.write_marker is None or self.closed:
             super().commit()
             return
@@ -323,6 +328,7 @@ class WorkConnection(OurConnection):
             self.really_commit()
 
     def rollback(self) -> None:
+        self.asked += 1
         if self.write_marker is None or self.closed:
             super().rollback()
         elif self.single and self._open and self.info.transaction_status != IDLE:

@@ -1,4 +1,4 @@
-"""Tells what depends on some objects of PostgreSQL, what this transaction has made and unmade, and how functions and policies are."""
+"""Tells what depends on some objects of PostgreSQL, and how functions and policies are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from migrate_graph.database.postgres.snapshot import Made, fresh_privileges, grants_of, literal, texts
+from migrate_graph.database.postgres.snapshot import Made, array_of, fresh_privileges, grants_of, literal, texts
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.manager_text import bare, parted
 
@@ -30,6 +30,9 @@ _REACH = """
 WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS (
     SELECT seed.classid, seed.objid, seed.objsubid, 0::oid, 0::oid, 0
     FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS seed (classid, objid, objsubid)
+    UNION
+    SELECT 'pg_catalog.pg_class'::regclass::oid, c.oid, 0, 0::oid, 0::oid, 0
+    FROM pg_catalog.pg_class c WHERE c.oid = ANY ($views) AND c.relkind IN ('v', 'm')
     UNION
     SELECT next.classid, next.objid, next.objsubid, reach.classid, reach.objid, reach.objsubid
     FROM reach CROSS JOIN LATERAL (
@@ -110,6 +113,7 @@ _POLICY = """pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', x.po
         || coalesce(' USING (' || pg_catalog.pg_get_expr(x.polqual, x.polrelid) || ')', '')
         || coalesce(' WITH CHECK (' || pg_catalog.pg_get_expr(x.polwithcheck, x.polrelid) || ')', '')"""
 
+# `pg_identify_object`: of what is not there, old servers raise an error. No comment in the text: it would be read to its end each time.
 _THING = f"""
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX'
             WHEN 'I' THEN 'INDEX' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
@@ -139,44 +143,11 @@ _THING = f"""
     FROM pg_catalog.pg_trigger x WHERE o.classid = 'pg_catalog.pg_trigger'::regclass AND x.oid = o.objid
     UNION ALL
     SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, {_NOTHING.format(comment="NULL")}
-    FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (  -- of what is not there, old servers raise an error
+    FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (
         SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) THEN o.classid END, o.objid, o.objsubid) x
     WHERE x.type IS NOT NULL AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0)
         AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_policy'::regclass,
             'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
-"""
-
-# Whoever drops something holds an exclusive lock on it until his transaction ends, so its own locks tell what this one has unmade,
-# and never what others do. `age`: of the transaction that created a relation, which is this one (or a part of it) when it goes on.
-_LOOK = """
-WITH mine AS MATERIALIZED (
-    SELECT CASE l.locktype WHEN 'relation' THEN 'pg_catalog.pg_class'::regclass::oid ELSE l.classid END AS classid,
-        CASE l.locktype WHEN 'relation' THEN l.relation ELSE l.objid END AS objid
-    FROM pg_catalog.pg_locks l
-    WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND l.granted AND l.locktype IN ('relation', 'object')
-        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-)
-, now (xmax) AS (SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()))
-, born AS (
-    SELECT mine.objid, d.cmin::text::int8 AS command,
-        xmax + ((d.xmin::text::int8 - xmax + 4293918720) & 4294967295) - 4293918720 AS creator
-    FROM mine JOIN pg_catalog.pg_class c ON mine.classid = 'pg_catalog.pg_class'::regclass AND c.oid = mine.objid AND c.relkind IN ('v', 'm')
-    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = c.reltype
-        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'i', now
-)
-SELECT mine.classid::int8 AS classid, mine.objid::int8 AS objid, 0 AS objsubid, CASE
-    WHEN NOT CASE mine.classid WHEN 'pg_catalog.pg_class'::regclass
-        THEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = mine.objid)
-        ELSE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = mine.classid AND d.objid = mine.objid) END THEN -1
-    ELSE (SELECT born.command FROM born WHERE born.objid = mine.objid AND mine.classid = 'pg_catalog.pg_class'::regclass
-        AND born.creator > 2 AND pg_catalog.txid_status(born.creator) = 'in progress') END AS fate
-FROM mine
-UNION ALL
-SELECT o.classid::int8, o.objid::int8, o.objsubid, -1
-FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
-WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o.objid)
-    AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.objid)
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
 """
 
 
@@ -197,9 +168,13 @@ class Found:
     made: Made
 
 
-def edges_from(seeds: Collection[Address]) -> str:
+def edges_from(views: Collection[Address], seeds: Collection[Address]) -> str:
     """Return the query for the same without what each thing is, which costs most; `edges_in` reads its rows."""
-    return _placed(_REACH, seeds) + _EDGES
+    return _reach(views, seeds) + _EDGES
+
+
+def _reach(views: Collection[Address], seeds: Collection[Address]) -> str:
+    return placed(_REACH, seeds).replace("$views", array_of(sorted(oid for _, oid, _ in views)))
 
 
 def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
@@ -212,12 +187,17 @@ def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
 
 def details_of(objects: Collection[Address]) -> str:
     """Return the query for some objects; `found_in` reads its rows."""
-    return _placed(_LISTED, objects) + _DETAILS.replace("$thing", _THING)
+    return placed(_LISTED, objects) + _DETAILS.replace("$thing", _THING)
 
 
-def reached_from(seeds: Collection[Address]) -> str:
-    """Return the query for everything that would go if some objects went, themselves included; `found_in` reads its rows."""
-    return _placed(_REACH, seeds) + _DETAILS.replace("$thing", _THING)
+def reached_from(views: Collection[Address], seeds: Collection[Address]) -> str:
+    """Return the query for everything that would go if some objects went, themselves included; `found_in` reads its rows.
+
+    Args:
+        views: relations, of which only the views count.
+        seeds: other objects.
+    """
+    return _reach(views, seeds) + _DETAILS.replace("$thing", _THING)
 
 
 def known_as(*, functions: Collection[str], parts: Collection[str], tables: Collection[str]) -> str:
@@ -274,21 +254,8 @@ def _setting(kind: str, identity: str, setting: str) -> str:
     return f"ALTER {kind} {identity} SET {name} TO {value if name in _LISTS and value else literal(value)}"
 
 
-def looked_at(columns: Iterable[Address] = ()) -> str:
-    """Return the query for what this transaction has made and unmade; `look_in` reads its rows.
-
-    Args:
-        columns: of tables, to be looked for as well.
-    """
-    return _placed(_LOOK, columns)
-
-
-def look_in(rows: Iterable[list[Any]]) -> dict[Address, int | None]:
-    """Read the rows of `looked_at`: -1 for what is gone, the command that made it for a new view, None for the rest."""
-    return {(classid, objid, column): fate for classid, objid, column, fate in rows}
-
-
-def _placed(statement: str, addresses: Iterable[Address]) -> str:
+def placed(statement: str, addresses: Iterable[Address]) -> str:
+    """Put addresses into a statement."""
     chosen = sorted(addresses)
     for position, name in enumerate(("$classes", "$objects", "$columns")):
         statement = statement.replace(name, "'{" + ",".join(str(int(each[position])) for each in chosen) + "}'")

@@ -54,7 +54,7 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns,
     $stamp AS stamp,
     {OWN_PRIVILEGES} AS grants,
-    {fresh_privileges("r", "c.relnamespace")} AS fresh,
+    $fresh AS fresh,
     c.relkind = 'm' OR c.reloptions IS NOT NULL OR c.relhastriggers
         OR 1 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
@@ -64,6 +64,8 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
     pg_catalog.current_setting('server_version_num')::int / 10000 AS version
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($oids) AND c.relkind IN ('v', 'm') ORDER BY c.oid
 """
+
+_FRESH = fresh_privileges("r", "c.relnamespace")
 
 _STAMP = """(SELECT r.oid || '.' || r.xmin || '.' || (SELECT pg_catalog.hashtext(pg_catalog.string_agg(a.attname, ',' ORDER BY a.attnum))
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
@@ -94,11 +96,12 @@ WITH view AS MATERIALIZED (
 )
 """
 
-# In the order in which they are restored: emptying a materialized view comes before its indexes, ANALYZE last.
+# In the order in which they are restored: emptying a materialized view comes before its indexes, ANALYZE last. `part`: the columns that
+# an index or a statistics object reads; `comment`: of the parts, by catalog. Statistics are the session's role's anyway.
 _ITEMS = (
     _VIEWS
     + """
-, part AS (  -- the columns that an index or a statistics object reads
+, part AS (
     SELECT d.classid, d.objid, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) AS columns
     FROM view JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = view.oid AND d.refobjsubid > 0
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -129,7 +132,7 @@ _ITEMS = (
     SELECT view.oid, view.identity, t.oid AS tgoid, t.tgname, pg_catalog.pg_get_triggerdef(t.oid) AS definition
     FROM view JOIN pg_catalog.pg_trigger t ON t.tgrelid = view.oid WHERE NOT t.tgisinternal
 )
-, comment AS (  -- of the parts, by catalog
+, comment AS (
     SELECT d.classoid, d.objoid, d.description FROM pg_catalog.pg_description d
     WHERE d.objsubid = 0 AND (
         d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid IN (SELECT indexrelid FROM index)
@@ -216,7 +219,7 @@ _ITEMS = (
     UNION ALL
     SELECT oid, 14, 'statistics owner', name, '',
         pg_catalog.format('ALTER STATISTICS %s OWNER TO %I', name, pg_catalog.pg_get_userbyid(stxowner)), columns
-    FROM statistics WHERE pg_catalog.pg_get_userbyid(stxowner) <> current_user  -- whose they would be anyway
+    FROM statistics WHERE pg_catalog.pg_get_userbyid(stxowner) <> current_user
     UNION ALL
     SELECT view.oid, 15, 'security label', l.provider,
         pg_catalog.format('SECURITY LABEL FOR %I ON', l.provider), pg_catalog.format('%s IS %L', identity, l.label), '{}'
@@ -265,11 +268,24 @@ def capture(read: Read, oids: Iterable[int]) -> Captured:
         read: runs a query, with the search_path that this file speaks of.
         oids: of relations.
     """
-    captured = Captured()
     wanted = sorted(oids)
-    if not wanted:
-        return captured
-    rows = read(_RELATIONS.replace("$stamp", _STAMP).replace("$oids", array_of(wanted)))
+    return captured_from(read(described(wanted, new=True)), read) if wanted else Captured()
+
+
+def described(oids: Collection[int], *, new: bool) -> str:
+    """Return the query for the views among some relations; `captured_from` reads its rows.
+
+    Args:
+        oids: of the relations.
+        new: what their creation alone has given them is told too.
+    """
+    fresh = _FRESH if new else "NULL::json"
+    return _RELATIONS.replace("$stamp", _STAMP).replace("$fresh", fresh).replace("$oids", array_of(oids))
+
+
+def captured_from(rows: Collection[list[Any]], read: Read) -> Captured:
+    """Read the rows of `described`, and with one more query what the definitions of these views do not say, where there is any."""
+    captured = Captured()
     items: dict[int, list[Item]] = defaultdict(list)
     dressed = [row[0] for row in rows if row[10]]
     if dressed:

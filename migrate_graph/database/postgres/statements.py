@@ -34,7 +34,9 @@ class Statement:
     kind: Kind
 
 
-_SUSPICIOUS = re.compile(r"\b(?:COMMIT|END|ABORT|ROLLBACK|PREPARE|BEGIN|START|SET)\b", re.IGNORECASE)
+_WORDS = r"(?:COMMIT|END|ABORT|ROLLBACK|PREPARE|BEGIN|START|SET)\b"
+_BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
+_ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
 
 # What is skipped as a whole. Identifiers and words come too, so that `E'` and `$` inside of one are no beginnings.
 _PATTERN = r"""
@@ -58,7 +60,9 @@ def statements(text: str, *, backslashes: bool = False) -> list[Statement]:
         text: as it is sent.
         backslashes: they escape in every string (`standard_conforming_strings` is off).
     """
-    if not _SUSPICIOUS.search(text):
+    # Only the first word of a statement counts, and only a comment may stand before it.
+    suspicious = _ANYWHERE if "--" in text or "/*" in text else _BEGINNING
+    if not suspicious.search(text):
         return [Statement(text, Kind.PLAIN)]
     found = [
         Statement(part, _kind(words))

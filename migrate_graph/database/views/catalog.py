@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import ManagerText
+from migrate_graph.errors import ViewError
 
 Key: TypeAlias = "tuple[int, int, int] | str"
 """What tells an object from one that later takes its name: its address in PostgreSQL's catalogs; SQLite has only the name."""
@@ -73,6 +74,7 @@ class Observation:
         meant: what the names of views, as SQL writes them, meant in this session.
         schemas: those whose objects a name without a schema may mean.
         token: what else the catalog wants to compare with later.
+        place: what decides where names without a schema belong.
     """
 
     relations: Mapping[Key, Relation] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Observation:
     meant: Mapping[str, Key] = field(default_factory=dict)
     schemas: frozenset[str] = frozenset()
     token: Any = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +196,7 @@ class ViewCatalog(Protocol):
 
 class CommittedInside(Exception):  # noqa: N818 - names what happened
     """A savepoint is gone: the work since is durable."""
+
+
+class Unprepared(ViewError):  # noqa: N818 - names what happened
+    """A query could not be asked, since the session has lost it: all since the savepoint is undone, and the next time it can be asked."""

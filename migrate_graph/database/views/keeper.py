@@ -19,6 +19,7 @@ from migrate_graph.database.views.catalog import (
     Manager,
     Observation,
     Restorable,
+    Unprepared,
     ViewCatalog,
 )
 from migrate_graph.database.views.claims import Claims, name_of
@@ -155,13 +156,14 @@ class ViewKeeper:
         claims = Claims(block.down, rows)
         concern = claims.concern()
         unread: Collection[Key] = ()
-        block.place = self._catalog.place()
         for _ in range(_PASSES):
             try:
                 captured = self._pass_down(block, claims, rows, concern, unread)
             except _Again as again:
                 unread = again.keys
                 concern = concern.and_also(unread)
+                continue
+            except Unprepared:
                 continue
             for manager in block.down:
                 if captured.get(name_of(manager)):  # down() is called before a first creation too
@@ -184,6 +186,7 @@ class ViewKeeper:
         try:
             with self._catalog.atomic():
                 before = block.before = self._catalog.observe(concern)
+                block.place = before.place
                 steps = self._drop(block, before, claims, careful=bool(concern.keys))
                 # Nothing of what went unread was there before: it came and went in down(), a temporary table for example.
                 ignored = bool(unread) and not any(key in before.reached or key in before.relations for key in unread)
@@ -247,7 +250,7 @@ class ViewKeeper:
     def _run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
         """Run every `up()` of a block and restore what its rows remember, as a whole or not at all."""
         seen: Observation | None = None
-        for _ in range(2):
+        for _ in range(_PASSES):
             try:
                 with self._catalog.atomic():
                     self._pass_up(block, rows, seen)
@@ -255,9 +258,15 @@ class ViewKeeper:
                 with self._catalog.atomic():
                     seen = self._catalog.observe(Concern(keys=frozenset(again.keys)))
                 continue
+            except Unprepared:
+                continue
             for manager in block.up:
                 block.observer(ViewCreated(block.migration, name_of(manager)))
             return
+        raise ViewError(
+            f"bringing up {', '.join(block.names)} drops something else each time it is tried",
+            hint="let up() create what down() drops, and drop nothing else",
+        )
 
     def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None) -> None:
         claims = Claims(block.up, rows)

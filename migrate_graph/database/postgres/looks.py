@@ -1,0 +1,115 @@
+"""Tells what a transaction has made and unmade, and remembers it until somebody else uses the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from migrate_graph.database.postgres.objects import Address, placed
+
+Look: TypeAlias = "dict[Address, int | None]"
+"""What is locked exclusively: -1 for what is gone, the command that made it for a new view, None for the rest."""
+
+# Whoever drops something holds an exclusive lock on it until his transaction ends, so its own locks tell what this one has unmade,
+# and never what others do. `creator`: the transaction that created a view, which is this one (or a part of it) when it goes on.
+# What is known is not looked up again: the cost follows what has changed, not what the transaction has done so far.
+_LOOK = """
+WITH mine AS MATERIALIZED (
+    SELECT held.classid, held.objid
+    FROM (SELECT CASE l.locktype WHEN 'relation' THEN 'pg_catalog.pg_class'::regclass::oid ELSE l.classid END AS classid,
+            CASE l.locktype WHEN 'relation' THEN l.relation ELSE l.objid END AS objid
+        FROM pg_catalog.pg_locks l
+        WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND l.granted AND l.locktype IN ('relation', 'object')
+            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) held
+    WHERE (held.classid, held.objid) NOT IN (
+        SELECT gone.classid, gone.objid FROM unnest($gone_classes::oid[], $gone_objects::oid[]) AS gone (classid, objid))
+)
+, now (xmax) AS MATERIALIZED (SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()))
+SELECT mine.classid::int8 AS classid, mine.objid::int8 AS objid, 0 AS objsubid, CASE
+    WHEN NOT CASE mine.classid WHEN 'pg_catalog.pg_class'::regclass
+        THEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = mine.objid)
+        ELSE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = mine.classid AND d.objid = mine.objid) END THEN -1
+    WHEN mine.classid = 'pg_catalog.pg_class'::regclass AND mine.objid NOT IN (SELECT unnest($made::oid[])) THEN (
+        SELECT CASE WHEN born.creator > 2 AND pg_catalog.txid_status(born.creator) = 'in progress' THEN born.command END
+        FROM (SELECT d.cmin::text::int8 AS command,
+                now.xmax + ((d.xmin::text::int8 - now.xmax + 4293918720) & 4294967295) - 4293918720 AS creator
+            FROM now, pg_catalog.pg_class c JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass
+                AND d.objid = c.reltype AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'i'
+            WHERE c.oid = mine.objid AND c.relkind IN ('v', 'm')) born)
+    END AS fate
+FROM mine
+UNION ALL
+SELECT o.classid::int8, o.objid::int8, o.objsubid, -1
+FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
+WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o.objid)
+    AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.objid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
+"""
+
+# Statements of ours that neither make nor unmake anything that others could see.
+_HARMLESS = ("SELECT ", "SAVEPOINT ", "RELEASE ", "INSERT INTO ", "DELETE FROM ")
+
+
+def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = ()) -> str:
+    """Return the query for what this transaction has made and unmade; `look_in` reads its rows.
+
+    Args:
+        known: of an earlier moment of the transaction, since which nothing was undone.
+        columns: of tables, to be looked for as well.
+    """
+    gone = [key for key, fate in known.items() if fate == -1 and not key[2]]
+    made = [key[1] for key, fate in known.items() if fate is not None and fate >= 0]
+    numbers = {"$gone_classes": [key[0] for key in gone], "$gone_objects": [key[1] for key in gone], "$made": made}
+    statement = placed(_LOOK, columns)
+    for name, each in numbers.items():
+        statement = statement.replace(name, f"'{{{','.join(map(str, each))}}}'")
+    return statement
+
+
+def look_in(rows: Iterable[list[Any]], known: Mapping[Address, int | None]) -> Look:
+    """Read the rows of `looked_at`, and add what was known before."""
+    look: Look = {key: fate for key, fate in known.items() if fate == -1}
+    for classid, objid, column, fate in rows:
+        key = (classid, objid, column)
+        look[key] = known.get(key) if fate is None else fate
+    return look
+
+
+@dataclass(slots=True)
+class Looks:
+    """What was seen last, as long as it holds; nothing is remembered of a connection that does not count what it is asked.
+
+    Attributes:
+        found: what was seen; None when it may be wrong.
+        is_new: nothing was made or unmade since.
+    """
+
+    found: Look | None = None
+    is_new: bool = False
+    _connection: Any = None
+    _asked: int = 0
+
+    def remember(self, connection: Any, found: Look) -> None:
+        """Keep what was seen just now."""
+        self.found, self.is_new = found, True
+        self._connection, self._asked = connection, getattr(connection, "asked", -1)
+
+    def recall(self, connection: Any) -> None:
+        """Forget what was seen when anybody else has used the connection since."""
+        if self._connection is not connection or self._asked != getattr(connection, "asked", None):
+            self.found, self.is_new = None, False
+
+    @contextmanager
+    def own(self, connection: Any, statement: str) -> Iterator[None]:
+        """Let a statement of ours pass: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
+        self.recall(connection)
+        yield
+        if self.found is None:
+            return
+        if statement.startswith(("ROLLBACK", "COMMIT", "BEGIN")):
+            self.found = None
+        elif connection.asked == self._asked + 1:  # no marker, no other statement in between
+            self._asked = connection.asked
+            self.is_new = self.is_new and statement.startswith(_HARMLESS)

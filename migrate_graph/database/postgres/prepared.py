@@ -1,0 +1,52 @@
+"""Plans a query once for a connection, when it is asked again and again with other OIDs: planning costs more than answering."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+_NUMBERS = re.compile(r"'\{[-\d,]*\}'(?=::(?:oid|int4|int8)\[\])")
+
+_NAME = "migrate_graph_query_{}"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The queries of one connection; a body may have deallocated them, which the server tells.
+
+    Attributes:
+        stopped: nothing is prepared any more.
+    """
+
+    stopped: bool = False
+    _connection: Any = None
+    _names: dict[str, str] = field(default_factory=dict)
+
+    def message(self, connection: Any, query: str) -> str:
+        """Return how to send a query: as it is the first time, prepared from then on.
+
+        Args:
+            connection: of an attempt; on others, and behind a pooler, where the next transaction is another session's, nothing is prepared.
+            query: its arrays of numbers stand in it as texts with their type.
+        """
+        if self.stopped or getattr(connection, "asked", None) is None or connection.reset_session:
+            return query
+        if self._connection is not connection:
+            self._connection, self._names = connection, {}
+        template = self._template(query)
+        name = self._names.get(template)
+        if name is None:
+            self._names[template] = ""
+            return query
+        numbers = _NUMBERS.findall(query)
+        arguments = f" ({', '.join(numbers)})" if numbers else ""
+        if name:
+            return f"EXECUTE {name}{arguments}"
+        name = self._names[template] = _NAME.format(sum(map(bool, self._names.values())) + 1)
+        return f"PREPARE {name} AS {template}; EXECUTE {name}{arguments}"
+
+    @staticmethod
+    def _template(query: str) -> str:
+        parts = _NUMBERS.split(query)
+        return "".join(f"{part}${place}" for place, part in enumerate(parts[:-1], 1)) + parts[-1]
