@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
 LINES = "tests/database/test_safety_lines.py"
+SESSIONS = "tests/database/test_executor_sessions.py"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,55 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "kept session: what the server knows",
+        "database/postgres/spare.py",
+        'cursor.execute("DISCARD ALL")',
+        'cursor.execute("SELECT 1")',
+        f"{SESSIONS} -k virgin",
+    ),
+    Mutant(
+        "kept session: what the driver remembers",
+        "database/postgres/spare.py",
+        "return DriverMemory.of(connection) == connection.fresh_memory",
+        "return True",
+        f"{SESSIONS} -k what_nothing_undoes",
+    ),
+    Mutant(
+        "kept session: what nothing undoes",
+        "database/postgres/spare.py",
+        "connection.may_leave_more or ",
+        "",
+        f"{SESSIONS} -k what_nothing_undoes",
+    ),
+    Mutant(
+        "kept session: who else holds it",
+        "database/postgres/renewal.py",
+        "return _references(holder) == _ALONE",
+        "return True",
+        f"{SESSIONS} -k reaches_no_later",
+    ),
+    Mutant(
+        "kept session: its lock, and what new sessions are given",
+        "database/postgres/spare.py",
+        "return connection.got_lock and bool(defaults == connection.fresh_defaults)",
+        "return True",
+        f"{SESSIONS} -k new_sessions_are_given",
+    ),
+    Mutant(
+        "kept session: other modes",
+        "database/postgres/work.py",
+        "self._succeeded and self._mode is TransactionMode.OWN and",
+        "",
+        f"{SESSIONS} -k 'other_modes or failure_ends'",
+    ),
+    Mutant(
+        "kept session: pooler",
+        "database/postgres/spare.py",
+        "if self._wanted and self._sessions.is_direct:",
+        "if True:",
+        f"{SESSIONS} -k asked_for",
+    ),
     Mutant(
         "end by a cursor made by hand",
         "database/postgres/connection.py",

@@ -188,6 +188,11 @@ class Config:
         10.0, "how long a statement waits for a lock before it is retried; 0 = for ever", ours=True
     )
     statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
+    session: Literal["reused", "fresh"] = setting(
+        "reused",
+        "whether a migration may get the session of the one before, made as good as new (PostgreSQL)",
+        ours=True,
+    )
     connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)
     on_partial: Literal["retry", "stop"] = setting(
         "retry", "whether a migration that failed after own commits is tried again", ours=True

@@ -135,13 +135,31 @@ def discard(db: Any) -> None:
 
     `DAL.close()` commits, so that a half-done migration would become durable.
     """
-    from pydal._globals import THREAD_LOCAL
-
     with contextlib.suppress(Exception):  # whatever a broken connection says, the server rolls back
         db._adapter.close("rollback")  # noqa: SLF001 - the only way to close without a commit
+    forget(db)
+
+
+def forget(db: Any) -> None:
+    """Take a `DAL` off its connection, which stays open, and make pyDAL forget it; whoever uses it later is told so."""
+    from pydal._globals import THREAD_LOCAL
+
+    adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this
+    with contextlib.suppress(Exception):  # there may be none any more
+        adapter.cursor.close()
+    for name in (adapter._cursors_uname_, adapter._connection_uname_):
+        vars(THREAD_LOCAL).pop(name, None)
+    adapter.connector = _refuse_to_connect
     group = getattr(THREAD_LOCAL, "_pydal_db_instances_", {})
     remaining = [other for other in group.get(db._db_uid, []) if other is not db]  # noqa: SLF001 - as above
     if remaining:
         group[db._db_uid] = remaining  # noqa: SLF001 - as above
     else:
         group.pop(db._db_uid, None)  # noqa: SLF001 - as above
+
+
+def _refuse_to_connect(*_arguments: Any, **_options: Any) -> Any:
+    raise UsageError(
+        "this db belonged to something that has ended, a migration perhaps",
+        hint="use the db that the function is called with",
+    )

@@ -157,6 +157,7 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
         connect_wait=config.connect_wait if connect_wait is None else connect_wait,
         lock_timeout=config.lock_timeout,
         statement_timeout=config.statement_timeout,
+        session=config.session,
         secrets=config.secrets,
     )
 

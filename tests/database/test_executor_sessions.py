@@ -7,8 +7,12 @@ from contextlib import closing
 from typing import Any
 
 import psycopg2
+import psycopg2.extras
 import pytest
 from stand import Stand
+
+from migrate_graph.core.events import StepFinished
+from migrate_graph.errors import UsageError
 
 pytestmark = pytest.mark.postgres
 
@@ -40,6 +44,11 @@ DIRT: dict[str, Callable[[Any], object]] = {
     "cursor with hold": lambda db: (db.executesql("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), db.commit()),
     "large object": lambda db: db._adapter.connection.lobject(0, "wb").write(b"x"),
     "other tables": lambda db: db.define_table("thing", migrate=False),
+    "encoding, told to the driver": lambda db: (db.commit(), db._adapter.connection.set_client_encoding("LATIN1")),
+    "encoding, told to the server": lambda db: (db.executesql("SET client_encoding TO 'LATIN1'"), db.commit()),
+    "notices": lambda db: db.executesql("DO $$ BEGIN RAISE NOTICE 'hear'; END $$"),
+    "standard_conforming_strings": lambda db: (db.executesql("SET standard_conforming_strings = off"), db.commit()),
+    "sequence cache": lambda db: db.executesql("CREATE SEQUENCE counted; SELECT nextval('counted')"),
 }  # fmt: skip
 
 _FACTS = """
@@ -49,7 +58,8 @@ SELECT current_setting('search_path'), current_user::text, session_user::text, c
     (SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relname = 'shadow' AND pg_table_is_visible(oid)),
     (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_listening_channels()),
     (SELECT count(*) FROM pg_cursors WHERE is_holdable),
-    (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')
+    (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+    current_setting('client_encoding'), current_setting('standard_conforming_strings'), current_setting('statement_timeout')
 """
 
 
@@ -61,7 +71,13 @@ def test_d07_a_virgin_session(dirt: str, postgres_server: Any, postgres_database
     facts: list[Any] = []
 
     def look(db: Any) -> bool:
-        facts.append((db.executesql(_FACTS), db._adapter.connection.autocommit, sorted(db.tables)))
+        connection = db._adapter.connection
+        facts.append(
+            (
+                db.executesql(_FACTS), sorted(db.tables), connection.autocommit, connection.encoding, connection.isolation_level,
+                connection.readonly, list(connection.notices),
+            )
+        )  # fmt: skip
         return True
 
     def first_1(db: Any) -> bool:
@@ -112,3 +128,233 @@ def test_set_role_and_commit_in_one_body_as_an_ordinary_role(postgres_server: An
     assert finished.succeeded, finished.results
     assert seen == ["lesser", "lesser"]
     assert stand.history().attempts[-1].commits == 2
+
+
+# -- sessions that are used again ---------------------------------------------------------------------------------------------
+
+
+def _pid(db: Any) -> int:
+    return int(db.executesql("SELECT pg_backend_pid()")[0][0])
+
+
+def _sessions_of(stand: Stand, between: Callable[[Any], object], **options: Any) -> tuple[int, int]:
+    """Run three migrations; return the sessions of the middle one, which does something, and of the one after it."""
+    pids: list[int] = []
+
+    def first_1(db: Any) -> bool:
+        return bool(_pid(db))
+
+    def middle_2(db: Any) -> bool:
+        pids.append(_pid(db))
+        between(db)
+        return True
+
+    def last_3(db: Any) -> bool:
+        pids.append(_pid(db))
+        return True
+
+    finished = stand.run(first_1, middle_2, last_3, **options)
+    assert finished.succeeded, finished.results
+    return pids[0], pids[1]
+
+
+@pytest.fixture
+def stand(postgres_server: Any, postgres_database: str) -> Stand:
+    """A database, as its owner."""
+    return Stand(postgres_server.app_uri(postgres_database))
+
+
+USED_AGAIN: dict[str, Callable[[Any], object]] = {
+    "nothing": lambda db: None,
+    "work": lambda db: db.executesql("CREATE TABLE work (id integer)"),
+    "own commits": lambda db: (db.executesql("CREATE TABLE work (id integer)"), db.commit(), db.executesql("SELECT 1")),
+    "a query of pyDAL": lambda db: db(db.ewh_implemented_features.id > 0).select(),
+    "a setting": lambda db: db.executesql("SET search_path TO pg_catalog"),
+    "autocommit": lambda db: (db.commit(), setattr(db._adapter.connection, "autocommit", True), db.executesql("SELECT 1")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", USED_AGAIN)
+def test_the_session_of_a_success_is_used_again(what: str, stand: Stand) -> None:
+    middle, last = _sessions_of(stand, USED_AGAIN[what])
+    assert middle == last
+
+
+_kept: list[Any] = []
+
+NOT_USED_AGAIN: dict[str, Callable[[Any], object]] = {
+    "the driver's encoding": lambda db: (db.commit(), db._adapter.connection.set_client_encoding("LATIN1")),
+    "a factory of cursors": lambda db: setattr(db._adapter.connection, "cursor_factory", psycopg2.extras.DictCursor),
+    "types": lambda db: psycopg2.extensions.register_type(
+        psycopg2.extensions.new_type((23,), "WORDS", lambda value, _cursor: f"<{value}>"), db._adapter.connection
+    ),
+    "an attribute": lambda db: setattr(db._adapter.connection, "tenant", 7),
+    "a method put in place of ours": lambda db: setattr(db._adapter.connection, "reset", lambda: None),
+    "an isolation level": lambda db: (db.commit(), db._adapter.connection.set_session(isolation_level="SERIALIZABLE")),
+    "a list of notices": lambda db: setattr(db._adapter.connection, "notices", ()),
+    "a cursor that is kept": lambda db: _kept.append(db._adapter.connection.cursor()),
+    "a connection that is kept": lambda db: _kept.append(db._adapter.connection),
+    "the seed of random()": lambda db: db.executesql("SELECT setseed(0.5)"),
+    "a library": lambda db: db.executesql("DO $$ BEGIN LOAD 'plpgsql'; EXCEPTION WHEN OTHERS THEN NULL; END $$"),
+    "a setting of its own": lambda db: db.executesql("SET app.tenant = '7'"),
+    "the same, called": lambda db: db.executesql("SELECT set_config('app.tenant', '7', false)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NOT_USED_AGAIN)
+def test_what_nothing_undoes_is_not_met_by_the_next(what: str, stand: Stand) -> None:
+    """What the driver remembers, what somebody still holds, and what stays in a server process."""
+    middle, last = _sessions_of(stand, NOT_USED_AGAIN[what])
+    _kept.clear()
+    assert middle != last
+
+
+def test_what_a_body_kept_reaches_no_later_migration(stand: Stand) -> None:
+    refused: list[str] = []
+
+    def keeps_1(db: Any) -> bool:
+        _kept[:] = [db, db._adapter.connection, db._adapter.connection.cursor()]
+        return True
+
+    def uses_2(db: Any) -> bool:
+        earlier, connection, cursor = _kept
+        for use in (lambda: earlier.executesql("SELECT 1"), connection.cursor, lambda: cursor.execute("SELECT 1")):
+            try:
+                use()
+            except (psycopg2.InterfaceError, UsageError) as error:
+                refused.append(type(error).__name__)
+        return True
+
+    assert stand.run(keeps_1, uses_2).succeeded
+    _kept.clear()
+    assert refused == ["UsageError", "InterfaceError", "InterfaceError"]
+
+
+@pytest.mark.parametrize("mode", ["single", "none"])
+def test_other_modes_get_a_session_of_their_own(mode: str, stand: Stand) -> None:
+    middle, last = _sessions_of(stand, lambda db: None, modes={"middle_2": mode})
+    assert middle != last
+
+
+def test_a_failure_ends_its_session(stand: Stand) -> None:
+    pids: list[int] = []
+
+    def fails_1(db: Any) -> bool:
+        pids.append(_pid(db))
+        return False
+
+    def goes_on_2(db: Any) -> bool:
+        pids.append(_pid(db))
+        return True
+
+    stand.run(fails_1, goes_on_2)
+    assert pids[0] != pids[1]
+
+
+def test_every_session_is_new_where_that_is_asked_for(postgres_server: Any, postgres_database: str) -> None:
+    stand = Stand(postgres_server.app_uri(postgres_database), session="fresh")
+    middle, last = _sessions_of(stand, lambda db: None)
+    assert middle != last
+
+
+def test_the_next_migration_has_what_new_sessions_are_given(postgres_server: Any, postgres_database: str) -> None:
+    """A function changes the role's settings: nothing in the body's own words tells of it."""
+    postgres_server.execute(
+        "DO $$ BEGIN CREATE ROLE settled LOGIN SUPERUSER PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        "CREATE FUNCTION public.settle() RETURNS void LANGUAGE plpgsql AS "
+        "$$ BEGIN EXECUTE 'ALTER ROLE settled IN DATABASE ' || current_database() || ' SET work_mem = 77'; END $$",
+        database=postgres_database,
+    )  # fmt: skip
+    address = postgres_server.admin_uri(postgres_database).partition("@")[2]
+    stand = Stand(f"postgres://settled:x@{address}")
+    seen: list[str] = []
+
+    def settles_1(db: Any) -> bool:
+        db.executesql("SELECT public.settle()")
+        return True
+
+    def looks_2(db: Any) -> bool:
+        seen.append(db.executesql("SHOW work_mem")[0][0])
+        return True
+
+    assert stand.run(settles_1, looks_2).succeeded
+    assert seen == ["77kB"]
+
+
+class _Listening(list[Any]):
+    """A list of events that tells of each."""
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        self._tell(event)
+
+
+def test_a_kept_session_that_the_server_ends_is_replaced(postgres_server: Any, stand: Stand) -> None:
+    pids: list[int] = []
+
+    def first_1(db: Any) -> bool:
+        pids.append(_pid(db))
+        return True
+
+    def second_2(db: Any) -> bool:
+        pids.append(_pid(db))
+        return True
+
+    def end_it(event: object) -> None:
+        if isinstance(event, StepFinished) and event.index == 1:
+            postgres_server.execute(f"SELECT pg_terminate_backend({pids[0]})")
+
+    stand.events = _Listening(end_it)
+    finished = stand.run(first_1, second_2)
+    assert finished.succeeded, finished.results
+    assert pids[0] != pids[1]
+
+
+def test_a_kept_session_holds_no_lock(postgres_server: Any, postgres_database: str, stand: Stand) -> None:
+    """Between two migrations it must not look as if one were at work: who waits for that would wait for himself."""
+    held: list[list[Any]] = []
+
+    def first_1(db: Any) -> bool:
+        db.executesql("SELECT pg_advisory_lock(1)")
+        return True
+
+    def second_2(db: Any) -> bool:
+        return True
+
+    def look(event: object) -> None:
+        if isinstance(event, StepFinished) and event.index == 1:
+            with closing(psycopg2.connect(postgres_server.admin_uri(postgres_database))) as connection:
+                cursor = connection.cursor()
+                cursor.execute(
+                    "SELECT DISTINCT CAST(CAST(classid AS bigint) AS integer) FROM pg_locks WHERE locktype = 'advisory'"
+                )
+                held.append(cursor.fetchall())
+
+    stand.events = _Listening(look)
+    assert stand.run(first_1, second_2).succeeded
+    assert held == [[(0x6D67,)]], "only the run's own"
+
+
+def test_a_session_that_is_used_again_has_the_work_lock(
+    postgres_server: Any, postgres_database: str, stand: Stand
+) -> None:
+    """Also between two transactions of a body: who comes after a crash waits until this session has ended."""
+    held: list[Any] = []
+
+    def first_1(db: Any) -> bool:
+        return True
+
+    def second_2(db: Any) -> bool:
+        db.commit()
+        with closing(psycopg2.connect(postgres_server.admin_uri(postgres_database))) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 28008")
+            held.append(cursor.fetchone())
+        return True
+
+    assert stand.run(first_1, second_2).succeeded
+    assert held == [(1,)]

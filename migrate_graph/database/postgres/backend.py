@@ -26,6 +26,7 @@ from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
+from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
@@ -142,6 +143,7 @@ class PostgresBackend(Bookkeeping):
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
+        self._spare = Spare(self._sessions, wanted=settings.session == "reused")
         self.label = self._sessions.label
         self.secrets = self._sessions.secrets
         self._keeper: Any = None
@@ -278,6 +280,7 @@ class PostgresBackend(Bookkeeping):
             ) from None
 
     def close(self) -> None:
+        self._spare.close()
         close_quietly(self._keeper)
         self._keeper = None
         self._sessions.patience.close()
@@ -543,6 +546,7 @@ class PostgresBackend(Bookkeeping):
             )
         sessions = WorkSessions(
             open=lambda: self._open_work(migration.name),
+            keep=self._spare.keep,
             prologue=self._prologue(),
             pooled=self._sessions.pooled,
             patiently=self._sessions.patience.run,
@@ -551,6 +555,9 @@ class PostgresBackend(Bookkeeping):
 
     def _open_work(self, name: str) -> WorkConnection:
         keys = (_WORK_CLASS, self._lock_key())
+        kept = self._spare.take(name, keys)
+        if kept is not None:
+            return kept
         connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
@@ -562,6 +569,7 @@ class PostgresBackend(Bookkeeping):
             observer, interruption = self._sessions.observer, self._sessions.interruption
             holder = partial(self._holder, _WORK_CLASS)
             self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
+        self._spare.remember(connection)
         return connection
 
     def _prologue(self) -> tuple[str, list[Any]]:

@@ -12,6 +12,7 @@ from psycopg2.sql import Composable
 
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, statements
 from migrate_graph.database.savepoints import Savepoint
 
@@ -21,6 +22,9 @@ IDLE, ACTIVE, INTRANS, INERROR = (
     pg.TRANSACTION_STATUS_INTRANS,
     pg.TRANSACTION_STATUS_INERROR,
 )
+
+# pyDAL's first statements. The encoding is asked for when we connect, `standard_conforming_strings` with our settings.
+_GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
 
 _PLAIN = [Statement("", Kind.PLAIN)]
 _COMMITTED_NOTHING = "an SQL error had aborted the transaction that it committed"
@@ -39,6 +43,8 @@ class WorkCursor(pg.cursor):
     connection: WorkConnection
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        if self.connection.being_greeted and query in _GREETINGS:
+            return
         found = self.connection.read(self, query, vars)
         if len(found) == 1:
             self.connection.send(found[0].kind, partial(super().execute, query, vars))
@@ -96,6 +102,10 @@ class WorkConnection(OurConnection):
         write_marker: writes the marker, and gives when its transaction began; None while the connection is not at work.
         owner: who may use it; None for everybody.
         reset_session: takes back what the body set for the session, where the session is another client's after the commit.
+        being_greeted: pyDAL says what it says to every connection; ours has it from the start.
+        may_leave_more: a statement of the body may have left in the session what nothing undoes.
+        fresh_memory: what the driver remembered when the session was opened; None where nobody has asked.
+        fresh_defaults: what roles and databases gave to new sessions then.
         single: commits of the body are savepoints.
         lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
         ended_unseen: a transaction ended in a way that was only noticed later.
@@ -103,13 +113,20 @@ class WorkConnection(OurConnection):
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
+        self.fresh_memory: DriverMemory | None = None
+        self.fresh_defaults: str | None = None
+        self.forget_attempt()
+
+    def forget_attempt(self) -> None:
+        """Be as a connection is that no attempt has had."""
         self.write_marker: Callable[[], str] | None = None
         self.owner: Owner | None = None
         self.reset_session: Callable[[], None] | None = None
+        self.being_greeted = False
+        self.may_leave_more = False
         self.single = False
         self.lost_work = ""
         self.ended_unseen = False
-        self._savepoint = Savepoint("migrate_graph", self._say)
         self._broke = False
         self._marking = False
         self._was_ended = False  # a statement of the body has ended the transaction that the driver believes in
@@ -138,7 +155,9 @@ class WorkConnection(OurConnection):
         """
         if self.write_marker is None or self._marking:
             return _PLAIN
-        found = statements(self._text(query), backslashes=self._backslashes)
+        text = self._text(query)
+        self.may_leave_more = self.may_leave_more or may_stay(text)
+        found = statements(text, backslashes=self._backslashes)
         if cursor.name is not None and found != _PLAIN and (len(found) > 1 or found[0].kind is not Kind.PLAIN):
             raise psycopg2.ProgrammingError("a named cursor takes one query, and nothing that ends a transaction")
         if len(found) > 1 and not any(each.kind is not Kind.PLAIN for each in found):
@@ -236,6 +255,9 @@ class WorkConnection(OurConnection):
                 hint="leave autocommit off, or use transaction='own' on a connection to the server's own port",
             )
 
+    def _savepoint(self) -> Savepoint:
+        return Savepoint("migrate_graph", self._say)
+
     @property
     def _open(self) -> bool:
         return bool(self._began)
@@ -260,7 +282,7 @@ class WorkConnection(OurConnection):
             else:
                 self._began = began
             if self.single:
-                self._savepoint.set()
+                self._savepoint().set()
         finally:
             self._marking = False
 
@@ -320,8 +342,8 @@ class WorkConnection(OurConnection):
             self._began, self.ended_unseen = "", True
         if self.single and status == INTRANS:
             self.before_statement()
-            self._savepoint.keep()
-            self._savepoint.set()
+            self._savepoint().keep()
+            self._savepoint().set()
         else:
             if not self.single:
                 self.before_statement(Kind.COMMITS)
@@ -332,7 +354,7 @@ class WorkConnection(OurConnection):
         if self.write_marker is None or self.closed:
             super().rollback()
         elif self.single and self._open and self.info.transaction_status != IDLE:
-            self._savepoint.undo()
+            self._savepoint().undo()
         else:
             self.settle()
             self.really_rollback()

@@ -80,6 +80,11 @@ class Sessions:
         self._checks_clients: bool | None = None
 
     @property
+    def is_direct(self) -> bool:
+        """Whether nothing stands between us and the server."""
+        return bool(self._is_direct)
+
+    @property
     def observer(self) -> Observer:
         """Told while the server does not answer."""
         return self.patience.observer
@@ -282,6 +287,8 @@ class Sessions:
             return settings
         if self._settings.schema:
             settings.append(("search_path", search_path(self._settings.schema)))
+        if not self.pooled:  # pyDAL asks for it; there it says so itself
+            settings.append(("standard_conforming_strings", "on"))
         settings.append(("lock_timeout", _milliseconds(patience)))
         settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))
         if self._checks_clients:

@@ -11,7 +11,7 @@ import psycopg2
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
+from migrate_graph.database.dal import DalSource, define_ledger, forget, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
+    from migrate_graph.database.postgres.renewal import Holder
 
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
@@ -48,6 +49,7 @@ class WorkSessions:
 
     Attributes:
         open: opens a session for the attempt.
+        keep: takes the session of an attempt that succeeded over for the next one, if it can be made as good as new.
         prologue: the statement before every marker, with its parameters: whether the work's lock is ours, whether the transaction
             is read-only, the server's process, and when the transaction began.
         pooled: a session belongs to another client after each commit.
@@ -55,6 +57,7 @@ class WorkSessions:
     """
 
     open: Callable[[], WorkConnection]
+    keep: Callable[[Holder], bool]
     prologue: tuple[str, list[Any]]
     pooled: bool
     patiently: Callable[..., Any]
@@ -79,6 +82,7 @@ class PostgresWork:
         self._connection = sessions.open()
         self._fresh: WorkConnection | None = self._connection
         self._started = False
+        self._succeeded = False
         self._lost_work = ""
         self._broke = False
         self._invalid_before: set[str] = set()
@@ -86,7 +90,9 @@ class PostgresWork:
         source = DalSource(
             pydal_uri(settings.uri), self._connector, while_made=True, finds_table="SELECT to_regclass(%s) IS NOT NULL"
         )
+        self._connection.being_greeted = not sessions.pooled
         self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
+        self._connection.being_greeted = False
         define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         catalog = PostgresCatalog(self._cursor)
@@ -176,6 +182,7 @@ class PostgresWork:
         )
         guard()
         self._sessions.patiently(connection, f"committing {self._key.name}", self._commit)
+        self._succeeded = True
 
     def _write_success(self, seconds: float) -> None:
         connection = self._connection
@@ -253,14 +260,16 @@ class PostgresWork:
         return self._broke or self._connection.is_broken()
 
     def close(self) -> None:
-        connection = self._connection
-        if not connection.closed:
+        if not self._connection.closed:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
-                self._sessions.patiently(connection, f"rolling back {self._key.name}", self._roll_back)
-        connection.write_marker = None
-        discard(self.db)
+                self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
+        self._connection.write_marker = None
+        forget(self.db)
+        if self._succeeded and self._mode is TransactionMode.OWN and self._sessions.keep(self):
+            del self._connection  # it is another attempt's now
+            return
         with contextlib.suppress(psycopg2.Error):
-            connection.close()
+            self._connection.close()
 
     def _roll_back(self) -> None:
         self._connection.settle()

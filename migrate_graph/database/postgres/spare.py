@@ -1,0 +1,115 @@
+"""Keeps the session of a migration that succeeded until the next one begins, as good as new."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.database.postgres.renewal import DriverMemory, is_at_rest, is_ours_alone
+from migrate_graph.database.postgres.sessions import application_name, close_quietly
+from migrate_graph.errors import DatabaseUnreachable, MigrateGraphError
+
+if TYPE_CHECKING:
+    from migrate_graph.database.postgres.connection import WorkConnection
+    from migrate_graph.database.postgres.renewal import Holder
+    from migrate_graph.database.postgres.sessions import Sessions
+
+# What roles and databases give to new sessions: a session that is older than a change has the values of before.
+_DEFAULTS = (
+    "(SELECT pg_catalog.string_agg(CAST(s.setconfig AS pg_catalog.text), ' ' ORDER BY s.setdatabase, s.setrole) "
+    "FROM pg_catalog.pg_db_role_setting s)"
+)
+
+
+class Spare:
+    """Keeps the session of a migration that succeeded until the next one begins.
+
+    Args:
+        sessions: the run's.
+        wanted: False: every migration gets a new session.
+    """
+
+    def __init__(self, sessions: Sessions, *, wanted: bool) -> None:
+        self._sessions = sessions
+        self._wanted = wanted
+        self._connection: Any = None
+
+    def remember(self, connection: WorkConnection) -> None:
+        """Note what a new session is like, so that it can be told later whether it is so again."""
+        if self._wanted and self._sessions.is_direct:
+            connection.fresh_memory = DriverMemory.of(connection)
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {_DEFAULTS}")
+                (connection.fresh_defaults,) = cursor.fetchone()
+
+    def keep(self, holder: Holder) -> bool:
+        """Take over the session of a migration that has succeeded; False where the next one is better off with another."""
+        if not is_ours_alone(holder):
+            return False
+        connection = holder._connection  # noqa: SLF001 - of a holder, that is what it is for
+        try:
+            if not _can_be_renewed(connection):
+                return False
+            self._sessions.patience.run(
+                connection, "cleaning a session for the next migration", _discard_all, connection
+            )
+        except (psycopg2.Error, MigrateGraphError):
+            return False
+        connection.forget_attempt()
+        self._connection = connection
+        return True
+
+    def take(self, name: str, lock: tuple[int, int]) -> WorkConnection | None:
+        """Return the kept session with our settings and its lock, as one that was just opened has; None where there is none.
+
+        Raises:
+            Stopped: a signal arrived.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return None
+        try:
+            fresh = self._sessions.patience.run(
+                connection, f"preparing a session for {name}", self._set_up, connection, name, lock
+            )
+        except (psycopg2.Error, DatabaseUnreachable):
+            fresh = False
+        if fresh:
+            return connection  # type: ignore[no-any-return] # what was kept
+        close_quietly(connection)
+        return None
+
+    def _set_up(self, connection: WorkConnection, name: str, lock: tuple[int, int]) -> bool:
+        settings = [
+            *self._sessions.settings(connection, ours=False),
+            ("application_name", application_name(f"migrate_graph:{name}")),
+        ]
+        chosen = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {_DEFAULTS}, {chosen}, pg_catalog.pg_try_advisory_lock(%s, %s)",
+                [*chain.from_iterable(settings), *lock],
+            )
+            defaults, *_, connection.got_lock = cursor.fetchone()
+        return connection.got_lock and bool(defaults == connection.fresh_defaults)
+
+    def close(self) -> None:
+        """Close what is kept."""
+        close_quietly(self._connection)
+        self._connection = None
+
+
+def _can_be_renewed(connection: WorkConnection) -> bool:
+    if connection.fresh_memory is None or connection.may_leave_more or not is_at_rest(connection):
+        return False
+    connection.autocommit = True
+    return DriverMemory.of(connection) == connection.fresh_memory
+
+
+def _discard_all(connection: WorkConnection) -> None:
+    """Make the server forget, and the driver what the server told."""
+    with connection.cursor() as cursor:
+        cursor.execute("DISCARD ALL")
+    del connection.notices[:], connection.notifies[:]
