@@ -32,6 +32,21 @@ _SAME = 0.0002
 _STOP, _END = 0, 1  # what the threads that end waits are told
 
 
+def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> None:
+    """Start a thread of ours.
+
+    Raises:
+        MigrateGraphError: there is no memory for one.
+    """
+    try:
+        threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True).start()
+    except RuntimeError as error:
+        raise MigrateGraphError(
+            f"no thread can be started: {error}",
+            hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)",
+        ) from None
+
+
 class StopNow(BaseException):
     """Raised inside a migration's body when a signal arrives; no `except Exception` there may swallow it."""
 
@@ -54,6 +69,7 @@ class Interruption:
         self._to_hang_up: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._handlers: dict[int, Any] = {}
         self._writer = -1
+        self._is_told = False
 
     # -- listening ----------------------------------------------------------------------------------------------------------
 
@@ -73,9 +89,9 @@ class Interruption:
         reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         # Started before any signal can arrive: to start one then could need a lock that the interrupted code holds.
-        _start(self._listen, reader, name="signals")
-        _start(self._cancel_when_heard, name="cancel")
-        _start(self._hang_up_when_heard, name="hang up")
+        start_thread(self._listen, reader, name="signals")
+        start_thread(self._cancel_when_heard, name="cancel")
+        start_thread(self._hang_up_when_heard, name="hang up")
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
         previous = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         forget = forks.on_fork(lambda: self._put_aside(reader))
@@ -92,6 +108,43 @@ class Interruption:
             with contextlib.suppress(OSError):  # a body may have closed whatever is open
                 os.close(self._writer)
 
+    @contextlib.contextmanager
+    def overhearing(self) -> Iterator[None]:
+        """Hear of Ctrl-C while a driver waits in C, where nobody listens: Python's own handler runs when that has ended.
+
+        Nothing is done outside the main thread, nor where a program has a wakeup pipe of its own.
+        """
+        if threading.current_thread() is not threading.main_thread() or self._handlers:
+            yield
+            return
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        if before != -1:
+            signal.set_wakeup_fd(before)
+        else:
+            start_thread(self._overhear, reader, name="Ctrl-C")
+        forget = forks.on_fork(_hear_nothing)
+        try:
+            yield
+        finally:
+            forget()
+            if before == -1:
+                signal.set_wakeup_fd(-1)
+            else:
+                os.close(reader)
+            os.close(writer)
+
+    def _overhear(self, reader: int) -> None:
+        with contextlib.suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
+            while received := pipe.read(4096):
+                self._is_told = self._is_told or signal.SIGINT in received
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether a signal has arrived, also one that Python's handlers do not know of yet."""
+        return bool(self.signal) or self._is_told
+
     def listen_again(self) -> None:
         """Take the wakeup pipe back from a body that has given it to somebody else (an event loop does)."""
         if self._handlers and threading.current_thread() is threading.main_thread():
@@ -107,7 +160,7 @@ class Interruption:
         """Restore the signals of before in a forked child, without a pipe to us: what is sent to it is not meant for us."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
-        self.signal, self._cancel, self._hang_up = 0, None, None
+        self.signal, self._is_told, self._cancel, self._hang_up = 0, False, None, None
         os.close(reader)
         os.close(self._writer)
 
@@ -187,6 +240,7 @@ class Interruption:
                 if asked and time.monotonic() - asked > _SAME:
                     _leave(ours[0])
                 asked = asked or time.monotonic()
+                self._is_told = True
                 self._end_soon()
 
     def _end_soon(self) -> None:
@@ -210,14 +264,8 @@ class Interruption:
                     hang_up()
 
 
-def _start(target: Callable[..., None], *arguments: Any, name: str) -> None:
-    try:
-        threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True).start()
-    except RuntimeError as error:
-        raise MigrateGraphError(
-            f"no thread can be started: {error}",
-            hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)",
-        ) from None
+def _hear_nothing() -> None:
+    signal.set_wakeup_fd(-1)
 
 
 def _is_ours_to_take(number: int) -> bool:

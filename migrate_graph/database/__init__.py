@@ -41,6 +41,7 @@ class Settings:
         connect_wait: seconds to wait for a server that does not answer yet.
         lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
         statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
+        session: whether a migration may get the session of the one before, made as good as new: `reused`, or `fresh` (PostgreSQL).
         secrets: what no output may contain, besides the password of the URI.
     """
 
@@ -52,6 +53,7 @@ class Settings:
     connect_wait: float = 600.0
     lock_timeout: float = 10.0
     statement_timeout: float = 0.0
+    session: str = "reused"
     secrets: tuple[str, ...] = ()
 
 
@@ -267,11 +269,13 @@ def open_backend(
     from migrate_graph.signals import Interruption
 
     backend = backend_class(settings.uri)(settings, writing=writing)
-    try:
-        backend.connect(observer=observer or ignore_events, interruption=interruption or Interruption())
-        yield backend
-    finally:
-        backend.close()
+    interruption = interruption or Interruption()
+    with interruption.overhearing():
+        try:
+            backend.connect(observer=observer or ignore_events, interruption=interruption)
+            yield backend
+        finally:
+            backend.close()
 
 
 # Drivers are imported only when used.

@@ -223,3 +223,25 @@ def test_a_signal_while_views_are_repaired(anywhere: Field) -> None:
     assert anywhere.apply().code == 5, "the views are back, and the migration still needs a decision"
     state = anywhere.probe()
     assert (state.views, state.views_down) == ({"v"}, set())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("command", ["status", "apply"])
+def test_ctrl_c_while_the_ledger_is_locked(command: str, on_postgres: Field) -> None:
+    """The driver waits in C; commands that only read have no handlers of their own."""
+    on_postgres.write(_text("pass"))
+    assert on_postgres.apply().code == 0
+    with closing(psycopg2.connect(on_postgres.uri)) as other, closing(psycopg2.connect(on_postgres.uri)) as eye:
+        other.cursor().execute("LOCK TABLE ewh_implemented_features")
+        eye.autocommit = True
+        cursor = eye.cursor()
+        process = on_postgres.open(command)
+        while True:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migrate_graph:keeper' AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone() == (1,):
+                break
+            assert process.process.poll() is None
+        ended = process.stop(signal.SIGINT)
+        assert (ended.code, ended.seconds < LIMIT) == (130, True), ended

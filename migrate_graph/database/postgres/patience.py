@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 import time
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from migrate_graph.core.events import Connecting, Observer
 from migrate_graph.errors import DatabaseUnreachable
-from migrate_graph.signals import Interruption
+from migrate_graph.signals import Interruption, start_thread
 
 _Value = TypeVar("_Value")
 
@@ -24,7 +23,7 @@ _GLANCE = 0.2
 
 
 class Patience:
-    """Runs calls that may block in the driver, where no signal handler of Python runs, in a thread of its own.
+    """Looks after calls that may block in the driver, where no signal handler of Python runs: one thread for a whole run.
 
     Attributes:
         observer: told what is waited for.
@@ -43,8 +42,9 @@ class Patience:
         self._limit = limit
         self._look = look
         self._owner = threading.get_ident()
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._now: _Waiting | None = None
+        self._looking = False
+        self._closed = threading.Event()
 
     def run(self, connection: Any, doing: str, function: Callable[..., _Value], *arguments: Any) -> _Value:
         """Run a call on a connection and give its value; what it raises passes.
@@ -63,39 +63,32 @@ class Patience:
         """
         if threading.get_ident() != self._owner:  # the watcher: whoever waits for it does not wait long
             return function(*arguments)
-        waiting = _Waiting(self, connection, doing)
-        box: list[Any] = []
-        done = threading.Event()
-
-        def work() -> None:
-            try:
-                box.append((function(*arguments), None))
-            except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
-                box.append((None, error))
-            done.set()
-
-        self._submit(work)
-        while not done.wait(_GLANCE):
-            waiting.glance()
-        value, error = box[0]
-        if error is not None:
+        if not self._looking:
+            start_thread(self._look_after, name="statements")
+            self._looking = True
+        waiting, before = _Waiting(self, connection, doing), self._now
+        self._now = waiting
+        try:
+            value = function(*arguments)
+        except BaseException as error:
+            waiting.over()
             waiting.judge(error)
-            raise error
-        return value  # type: ignore[no-any-return] # of `function`
+            raise
+        finally:
+            self._now = before
+            waiting.over()
+        return value
 
-    def _submit(self, work: Callable[[], None]) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._serve, name="migrate_graph statements", daemon=True)
-            self._thread.start()
-        self._calls.put(work)
-
-    def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
+    def _look_after(self) -> None:
+        while not self._closed.wait(_GLANCE):
+            waiting = self._now
+            if waiting is not None:
+                with suppress(Exception):  # who only looks must not end
+                    waiting.glance()
 
     def close(self) -> None:
         """End the thread."""
-        self._calls.put(None)
+        self._closed.set()
 
     def say(self, waited: float, reason: str) -> None:
         """Report what is waited for."""
@@ -124,9 +117,12 @@ class _Waiting:
         self._next_word = _FIRST_WORD
         self._reason = ""
         self._looked = False
-        self._was_stopped = bool(patience.interruption.signal)
-        self._cancelled_at: float | None = None
+        self._was_stopped = patience.interruption.is_heard
+        self._canceller: threading.Thread | None = None
+        self._cancelled_at = 0.0
         self._cut = False
+        self._glancing = threading.Lock()
+        self._is_over = False
 
     @property
     def _waited(self) -> float:
@@ -134,28 +130,41 @@ class _Waiting:
 
     def glance(self) -> None:
         """Report what is waited for, and end the waiting when it is time to."""
+        with self._glancing:
+            if not self._is_over:
+                self._glance()
+
+    def over(self) -> None:
+        """Have no more glances: what comes next on the connection is another call, and not to be cancelled."""
+        with self._glancing:
+            self._is_over = True
+        if self._canceller is not None:
+            self._canceller.join(_LAST_WORDS)
+
+    def _glance(self) -> None:
         if not self._looked and self._waited >= _FIRST_WORD / 2:
             self._looked = True
             threading.Thread(target=self._find_out, name="migrate_graph look", daemon=True).start()
-        if self._waited >= self._next_word and not self._patience.interruption.signal:
+        if self._waited >= self._next_word and not self._patience.interruption.is_heard:
             self._next_word = self._waited + _NEXT_WORD
             self._looked = False
             self._patience.say(self._waited, f"{self._doing}: {self._reason or 'no answer so far'}")
-        if self._is_over():
+        if self._has_ended():
             self._end()
 
     def _find_out(self) -> None:
         self._reason = self._patience.look(self._connection) or self._reason
 
-    def _is_over(self) -> bool:
-        if self._patience.interruption.signal:  # what is asked after a signal has a moment of its own
+    def _has_ended(self) -> bool:
+        if self._patience.interruption.is_heard:  # what is asked after a signal has a moment of its own
             return not self._was_stopped or self._waited >= _LAST_WORDS
         return self._waited >= self._patience.limit
 
     def _end(self) -> None:
-        if self._cancelled_at is None:
+        if self._canceller is None:
             self._cancelled_at = time.monotonic()
-            threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True).start()
+            self._canceller = threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True)
+            self._canceller.start()
         elif time.monotonic() - self._cancelled_at >= _LAST_WORDS and not self._cut:
             self._cut = True
             with suppress(Exception):  # its socket may be gone already
@@ -167,7 +176,7 @@ class _Waiting:
 
     def judge(self, error: BaseException) -> None:
         """Raise why there was no answer, if it was we who ended the waiting."""
-        if self._cancelled_at is None:
+        if self._canceller is None or isinstance(error, KeyboardInterrupt):
             return
         self._patience.interruption.check()
         raise DatabaseUnreachable(
