@@ -64,6 +64,8 @@ class Work(Protocol):
     """The `DAL` (or `TypeDAL`) that the migration is called with."""
     views: ViewKeeper
     """Takes views down and up on this connection."""
+    has_new_session: bool
+    """A session was opened for it, which may have taken a while."""
 
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
@@ -126,6 +128,9 @@ class Backend(Protocol):
 
     def read_applied(self) -> frozenset[str]:
         """Read which names the ledger has as installed."""
+
+    def read_applied_if_held(self, lock: Lock) -> frozenset[str] | None:
+        """Read the same, while the lock is certainly ours; None when it is not."""
 
     def fingerprint(self) -> str:
         """Return 16 hex digits that no other database of the same address has."""

@@ -6,10 +6,13 @@ import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from migrate_graph.errors import UsageError
+
+_LEDGER = "ewh_implemented_features"
 
 
 def dal_class(*, typedal: bool) -> Any:
@@ -74,10 +77,29 @@ def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: An
 def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> Any:
     """Make a `DAL` (or `TypeDAL`) that knows nothing of the application's settings: what a migration is called with."""
     quiet = {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False} if typedal else {}
-    db = make_dal(source, dal_class(typedal=typedal), folder=folder, attempts=1, **quiet)
+    kind = dal_class(typedal=True) if typedal else _own_class()
+    db = make_dal(source, kind, folder=folder, attempts=1, **quiet)
     if source.finds_table:
         _refuse_to_create_nothing(db, source.finds_table)
     return db
+
+
+@cache
+def _own_class() -> Any:
+    """Return a class of `DAL` that makes tables which are defined for later when somebody asks for them.
+
+    pyDAL's own `lazy_tables` would hold for the tables of the project, too, whose `define_table()` then returns None.
+    """
+    from pydal import DAL
+
+    def find(db: Any, name: str) -> Any:
+        later = db.__dict__.get("_LAZY_TABLES", {})
+        if name in later:
+            tablename, fields, options = later.pop(name)
+            return db.lazy_define_table(tablename, *fields(), **options)
+        return DAL.__getattr__(db, name)
+
+    return type("DAL", (DAL,), {"__getattr__": find, "__module__": DAL.__module__})
 
 
 def _refuse_to_create_nothing(db: Any, finds_table: str) -> None:
@@ -118,15 +140,25 @@ def define_ledger(db: Any, *, rname: str, migrate: bool = False) -> Any:
         rname: the table's name, as it is pasted into SQL.
         migrate: pyDAL creates the table, where the `DAL` lets it.
     """
+    return db.define_table(_LEDGER, *_ledger_fields(), rname=rname, migrate=migrate)
+
+
+def define_ledger_later(db: Any, *, rname: str) -> None:
+    """Do the same when somebody asks for the table: most migrations do not, and making it takes as long as a small statement."""
+    if type(db) is not _own_class():
+        define_ledger(db, rname=rname)
+        return
+    db._LAZY_TABLES[_LEDGER] = (_LEDGER, _ledger_fields, {"rname": rname, "migrate": False})  # noqa: SLF001 - has no public name
+    db.tables.append(_LEDGER)
+
+
+def _ledger_fields() -> tuple[Any, ...]:
     from pydal import Field
 
-    return db.define_table(
-        "ewh_implemented_features",
+    return (
         Field("name", unique=True),
         Field("installed", "boolean", default=False),
         Field("last_update_dttm", "datetime", default=dt.datetime.now),
-        rname=rname,
-        migrate=migrate,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from migrate_graph.errors import ConfigError
 
@@ -70,11 +71,14 @@ class Dialect:
 
     def sql(self, statement: str) -> str:
         """Write a statement for the driver: `?` outside of quotes is a parameter, everything else means itself."""
-        if self.placeholder == "?":
-            return statement
-        return _QUOTED_OR_SPECIAL.sub(
-            lambda found: self.placeholder if found[0] == "?" else found[0].replace("%", "%%"), statement
-        )
+        return statement if self.placeholder == "?" else _with_placeholder(statement, self.placeholder)
+
+
+@lru_cache(maxsize=256)
+def _with_placeholder(statement: str, placeholder: str) -> str:
+    return _QUOTED_OR_SPECIAL.sub(
+        lambda found: placeholder if found[0] == "?" else found[0].replace("%", "%%"), statement
+    )
 
 
 POSTGRES = Dialect(

@@ -60,6 +60,7 @@ class Walk:
         results: of the steps so far.
         changed: something durable was done, or may have been.
         stopped: a migration failed, and nothing more is started.
+        is_sure: the lock was ours a moment ago.
         broken: why the world does not let the run go on; nothing more is started.
     """
 
@@ -69,6 +70,7 @@ class Walk:
     results: list[Result] = field(default_factory=list)
     changed: bool = False
     stopped: bool = False
+    is_sure: bool = False
     broken: MigrateGraphError | None = None
 
 
@@ -173,8 +175,9 @@ class Attempt:
 
     def _carry_out(self, work: Work) -> End:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
-        if not self._holds_lock():
-            return NotBegun(self._lock_lost())
+        is_sure, self._walk.is_sure = self._walk.is_sure and not work.has_new_session, False
+        if not (is_sure or self._holds_lock()):
+            return NotBegun(lock_lost(self._backend))
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
                 value = self._call(work)
@@ -386,14 +389,16 @@ class Attempt:
         except Exception:  # noqa: BLE001 - what cannot be asked is not held
             held = False
         if not held:
-            self._walk.broken = self._walk.broken or self._lock_lost()
+            self._walk.broken = self._walk.broken or lock_lost(self._backend)
         return held
 
-    def _lock_lost(self) -> LockLost:
-        return LockLost(
-            f"the lock on {self._backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
-            hint="run migrate apply again; it continues after the last migration that is recorded",
-        )
+
+def lock_lost(backend: Backend) -> LockLost:
+    """Return the error of a run whose lock is not its own any more."""
+    return LockLost(
+        f"the lock on {backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
+        hint="run migrate apply again; it continues after the last migration that is recorded",
+    )
 
 
 def _tame(error: BaseException) -> BaseException:

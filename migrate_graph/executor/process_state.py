@@ -11,11 +11,17 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
 
 from migrate_graph import forks
 
+# The function of C: Python's makes an enumeration of each answer, and there are 128 of them to a migration.
+_handler_of: Callable[[int], Any] = import_module("_signal").getsignal
+
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "excepthook")
+_SIGNALS = tuple(map(int, signal.valid_signals()))
 _DESCRIPTORS = (0, 1, 2)
 
 # A handler that a body has left may raise while things are put back; each time one thing more is in order.
@@ -44,7 +50,7 @@ class _State:
     def __init__(self, listen_again: Callable[[], None]) -> None:
         self._listen_again = listen_again
         self._main = threading.current_thread() is threading.main_thread()
-        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._handlers = {number: _handler_of(number) for number in _SIGNALS}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._timers = {timer: signal.getitimer(timer) for timer in _TIMERS}
         self._streams = {name: getattr(sys, name) for name in _STREAMS}
@@ -97,7 +103,7 @@ class _State:
         if not self._main:
             return
         for number, handler in self._handlers.items():
-            if handler is not None and signal.getsignal(number) != handler:
+            if handler is not None and _handler_of(number) != handler:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 

@@ -23,7 +23,7 @@ from migrate_graph.core.events import (
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.executor import checkpoints
-from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
+from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.watch import Watch
@@ -129,13 +129,21 @@ class Executor:
         return finished
 
     def _read_ledger_again(self, walk: Walk) -> None:
-        """Read what is installed now: the body before may have written records of others (that is how people squash)."""
+        """Read what is installed now: the body before may have written records of others (that is how people squash).
+
+        Whether the lock is still ours is asked with it.
+        """
         if not walk.results or walk.broken or walk.stopped or self._interruption.signal:
             return
         try:
-            walk.applied = set(self._surroundings.backend.read_applied())
+            applied = self._surroundings.backend.read_applied_if_held(self._surroundings.lock)
         except MigrateGraphError as error:
             walk.broken = error
+            return
+        if applied is None:
+            walk.broken = lock_lost(self._surroundings.backend)
+            return
+        walk.applied, walk.is_sure = set(applied), True
 
     def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
         migration = step.migration

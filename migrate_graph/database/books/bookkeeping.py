@@ -99,6 +99,9 @@ class Bookkeeping(ABC):
     def read_applied(self) -> frozenset[str]:
         return self._ledger.read_applied()
 
+    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
+        return self.read_applied() if lock.is_held() else None
+
     def mark(
         self,
         names: Sequence[str],

@@ -130,8 +130,13 @@ class Ledger:
 
     def read_applied(self) -> frozenset[str]:
         """Read which names are recorded as installed."""
-        rows = self._run(f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')")
+        rows = self._run(self.applied_query)
         return frozenset(name for (name,) in rows if name is not None)
+
+    @property
+    def applied_query(self) -> str:
+        """The query of the names that are installed."""
+        return f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')"
 
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""
@@ -160,15 +165,54 @@ class Ledger:
 
         The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
         """
-        self._run(
+        self._run(self._marker("VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"), self._marker_values(key))
+
+    def write_marker_if(self, key: AttemptKey, question: str, parameters: Sequence[Any]) -> Rows:
+        """Write the marker where a question is answered with `is_ours`, in one statement (PostgreSQL); return the answer.
+
+        Args:
+            key: of the attempt.
+            question: a query of one row, in the driver's own spelling of parameters.
+            parameters: of the question.
+        """
+        marker = self._dialect.sql(self._marker("SELECT ?, ?, ?, ?, 1, ?, ?, ?, ?, ? FROM asked WHERE asked.is_ours"))
+        return self._execute(
+            f"WITH asked AS MATERIALIZED ({question}), marked AS ({marker}) SELECT * FROM asked",
+            (*parameters, *self._marker_values(key)),
+        )
+
+    def _marker(self, source: str) -> str:
+        return (
             f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
-            '"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) '
-            f"ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits {self._dialect.op('+')} 1",
+            f'"fingerprint") {source} ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits {self._dialect.op("+")} 1'
+        )
+
+    def _marker_values(self, key: AttemptKey) -> tuple[Any, ...]:
+        return (
+            key.attempt, key.run, key.name, AttemptState.RUNNING.value, self._store(key.started), key.host, key.pid,
+            key.version, key.fingerprint,
+        )  # fmt: skip
+
+    def write_success_at_once(self, key: AttemptKey, *, seconds: float, first: str) -> bool:
+        """The same as `write_success` in one message to the server (PostgreSQL).
+
+        Args:
+            key: of the attempt.
+            seconds: that it took.
+            first: statements that come before, without parameters.
+        """
+        equal, now = self._is, self._local_now()
+        rows = self._run(
+            f"{first}; WITH finished AS (UPDATE {self._journal} SET state = ?, commits = commits {self._dialect.op('-')} 1, finished = ?, "
+            f"duration = ? WHERE attempt {equal} ? AND state {equal} ? RETURNING id), "
+            f"known AS (UPDATE {self._ledger} SET installed = 'T', last_update_dttm = ? WHERE name {equal} ? RETURNING name), "
+            f'new AS (INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") '
+            "SELECT 'T', ?, ? WHERE NOT EXISTS (SELECT FROM known)) SELECT id FROM finished",
             (
-                key.attempt, key.run, key.name, AttemptState.RUNNING.value, self._store(key.started), key.host, key.pid,
-                key.version, key.fingerprint,
+                AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value, now, key.name, now, key.name,
             ),
         )  # fmt: skip
+        return len(rows) == 1
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""

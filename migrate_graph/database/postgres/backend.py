@@ -103,18 +103,27 @@ class _HeldLock:
 
     def is_held(self) -> bool:
         try:
-            return self.patience.run(self.connection, "asking whether the lock is still ours", self._ask)
+            return bool(self.answer("true"))
         except (psycopg2.Error, DatabaseUnreachable):
             return False
 
-    def _ask(self) -> bool:
+    def answer(self, question: str) -> Any:
+        """Return the answer to a question of one value, asked together with whether the lock is ours; None when it is not.
+
+        Raises:
+            psycopg2.Error: there was no answer.
+        """
+        return self.patience.run(self.connection, "asking whether the lock is still ours", self._ask, question)
+
+    def _ask(self, question: str = "true") -> Any:
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() AND {_ADVISORY} "
-                "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid))",
+                f"AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid)), {question}",
                 (str(_RUN_CLASS), str(self.key % 2**32)),
             )
-            return bool(cursor.fetchone()[0])
+            is_held, answer = cursor.fetchone()
+        return answer if is_held else None
 
 
 class PostgresBackend(Bookkeeping):
@@ -536,6 +545,16 @@ class PostgresBackend(Bookkeeping):
                 hint="nothing was run; mend this and run again",
             )
 
+    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
+        if self._sessions.pooled:  # the lock's connection is in a transaction, which would hold on to the table
+            return super().read_applied_if_held(lock)
+        try:
+            with self._explained():
+                names = lock.answer(f"ARRAY({POSTGRES.sql(self._ledger.applied_query)})")
+        except DatabaseUnreachable:
+            return None
+        return None if names is None else frozenset(filter(None, names))
+
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
@@ -553,11 +572,11 @@ class PostgresBackend(Bookkeeping):
         )
         return PostgresWork(self._settings, migration, key, self._ledger, sessions=sessions)
 
-    def _open_work(self, name: str) -> WorkConnection:
+    def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
         keys = (_WORK_CLASS, self._lock_key())
         kept = self._spare.take(name, keys)
         if kept is not None:
-            return kept
+            return kept, False
         connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
@@ -570,7 +589,7 @@ class PostgresBackend(Bookkeeping):
             holder = partial(self._holder, _WORK_CLASS)
             self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
         self._spare.remember(connection)
-        return connection
+        return connection, True
 
     def _prologue(self) -> tuple[str, list[Any]]:
         """Return what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
@@ -579,8 +598,8 @@ class PostgresBackend(Bookkeeping):
         here is found by way of the search_path, which is the body's.
         """
         parts = (
-            "pg_catalog.pg_try_advisory_xact_lock(%s, %s), pg_catalog.current_setting('transaction_read_only'), "
-            f"pg_catalog.pg_backend_pid(), {NOW.format('pg_catalog.now()')}"
+            "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
+            f"pg_catalog.pg_backend_pid() AS pid, {NOW.format('pg_catalog.now()')} AS began"
         )
         parameters: list[Any] = [_WORK_CLASS, self._lock_key()]
         if self._sessions.pooled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -323,6 +323,18 @@ class WorkConnection(OurConnection):
 
     def _unmarked(self) -> Any:
         return super().cursor(cursor_factory=pg.cursor)
+
+    def tell(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Send a statement of ours, which needs no reading, in a transaction with the marker; return its rows."""
+        self.before_statement()
+        with self._unmarked() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @property
+    def opens_transaction(self) -> bool:
+        """Whether the driver will open a transaction for the next statement."""
+        return self.info.transaction_status == IDLE and not self._sends_alone
 
     # -- the ends of a transaction --------------------------------------------------------------------------------------------
 

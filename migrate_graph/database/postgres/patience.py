@@ -81,10 +81,12 @@ class Patience:
 
     def _look_after(self) -> None:
         while not self._closed.wait(_GLANCE):
-            waiting = self._now
-            if waiting is not None:
-                with suppress(Exception):  # who only looks must not end
-                    waiting.glance()
+            with suppress(Exception):  # who only looks must not end
+                self._glance()
+
+    def _glance(self) -> None:
+        if (waiting := self._now) is not None:
+            waiting.glance()
 
     def close(self) -> None:
         """End the thread."""
@@ -137,7 +139,7 @@ class _Waiting:
     def over(self) -> None:
         """Have no more glances: what comes next on the connection is another call, and not to be cancelled."""
         with self._glancing:
-            self._is_over = True
+            self._is_over, self._connection = True, None  # held by nobody who only looks
         if self._canceller is not None:
             self._canceller.join(_LAST_WORDS)
 

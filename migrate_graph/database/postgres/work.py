@@ -11,7 +11,7 @@ import psycopg2
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, define_ledger, forget, make_own_dal
+from migrate_graph.database.dal import DalSource, define_ledger_later, forget, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
@@ -48,7 +48,7 @@ class WorkSessions:
     """What an attempt needs to know of the run's sessions.
 
     Attributes:
-        open: opens a session for the attempt.
+        open: opens a session for the attempt, or gives one that was kept; and tells whether it is new.
         keep: takes the session of an attempt that succeeded over for the next one, if it can be made as good as new.
         prologue: the statement before every marker, with its parameters: whether the work's lock is ours, whether the transaction
             is read-only, the server's process, and when the transaction began.
@@ -56,7 +56,7 @@ class WorkSessions:
         patiently: runs a call on a connection that may have to wait, telling what for.
     """
 
-    open: Callable[[], WorkConnection]
+    open: Callable[[], tuple[WorkConnection, bool]]
     keep: Callable[[Holder], bool]
     prologue: tuple[str, list[Any]]
     pooled: bool
@@ -79,7 +79,7 @@ class PostgresWork:
         self._key = key
         self._sessions = sessions
         self._owner = Owner()
-        self._connection = sessions.open()
+        self._connection, self.has_new_session = sessions.open()
         self._fresh: WorkConnection | None = self._connection
         self._started = False
         self._succeeded = False
@@ -93,7 +93,7 @@ class PostgresWork:
         self._connection.being_greeted = not sessions.pooled
         self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
         self._connection.being_greeted = False
-        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
+        define_ledger_later(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         catalog = PostgresCatalog(self._cursor)
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
@@ -106,7 +106,7 @@ class PostgresWork:
         self._owner.check()
         self._lost_work = self._lost_work or self._connection.why_work_was_lost()
         self._broke = self._broke or self._connection.is_broken()
-        connection, self._fresh = self._fresh or self._sessions.open(), None
+        connection, self._fresh = self._fresh or self._sessions.open()[0], None
         if self._started:
             connection.autocommit = self._mode is TransactionMode.NONE
             self._arm(connection)
@@ -127,12 +127,26 @@ class PostgresWork:
 
     def _mark(self) -> str:
         """Write the marker; return when its transaction began."""
+        if self._sessions.pooled or not self._connection.opens_transaction:
+            return self._mark_in_steps()
+        try:
+            ((is_ours, _, pid, began),) = self._ledger.write_marker_if(self._key, *self._sessions.prologue)
+        except psycopg2.errors.ReadOnlySqlTransaction:
+            self._connection.really_rollback()  # of a transaction that holds nothing yet
+            return self._mark_in_steps()
+        return self._began(is_ours, pid, began)
+
+    def _mark_in_steps(self) -> str:
         ((is_ours, read_only, pid, began, *_),) = self._execute(*self._sessions.prologue)
+        began = self._began(is_ours, pid, began)
+        if read_only == "off":  # nothing of a read-only transaction can become durable
+            self._ledger.write_marker(self._key)
+        return began
+
+    def _began(self, is_ours: bool, pid: int, began: str) -> str:  # noqa: FBT001 - a row, as the server gives it
         if not is_ours:
             raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
         self._connection.server_pid = pid
-        if read_only == "off":  # nothing of a read-only transaction can become durable
-            self._ledger.write_marker(self._key)
         return str(began)
 
     def _write_marker_as_ourselves(self) -> str:
@@ -187,8 +201,9 @@ class PostgresWork:
     def _write_success(self, seconds: float) -> None:
         connection = self._connection
         connection.single = False
-        self._execute(_AS_OURSELVES, ())  # the record is written as who we are, not as who the body became
-        if self._ledger.write_success(self._key, seconds=seconds):
+        books = self._ledger.on(connection.tell)
+        # The record is written as who we are, not as who the body became.
+        if books.write_success_at_once(self._key, seconds=seconds, first=_AS_OURSELVES):
             return
         unseen = connection.settle() or connection.ended_unseen
         connection.really_rollback()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, define_ledger, discard, make_own_dal
+from migrate_graph.database.dal import DalSource, define_ledger_later, discard, make_own_dal
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
@@ -364,13 +364,14 @@ class SqliteWork:
         self._connect = connect
         self._owner = Owner()
         self._started = False
+        self.has_new_session = True
         self._lost_work = False
         self._connection: WorkConnection
         self._ledger = ledger.on(self._execute)
         finds = "SELECT count(*) FROM pragma_table_info(trim(?, '\"'))"
         source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds)
         self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
-        define_ledger(self.db, rname=ledger.names.quoted(ledger.names.ledger))
+        define_ledger_later(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self.db.commit()
         catalog = SqliteCatalog(lambda: self._connection)
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run))
