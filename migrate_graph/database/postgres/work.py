@@ -82,7 +82,7 @@ class PostgresWork:
         self._connection, self.has_new_session = sessions.open()
         self._fresh: WorkConnection | None = self._connection
         self._started = False
-        self._succeeded = False
+        self._succeeded = self._ended = False
         self._lost_work = ""
         self._broke = False
         self._invalid_before: set[str] = set()
@@ -275,6 +275,9 @@ class PostgresWork:
         return self._broke or self._connection.is_broken()
 
     def close(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         if not self._connection.closed:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
