@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from migrate_graph.core.history import Attempt
 from migrate_graph.workflow.project import Project, Reading, unknown_name
-
-if TYPE_CHECKING:
-    pass
 
 
 def log(reading: Reading, name: str | None = None) -> tuple[Attempt, ...]:

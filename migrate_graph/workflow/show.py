@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import networkx as nx
 
@@ -13,9 +12,6 @@ from migrate_graph.core.model import Migration, View
 from migrate_graph.workflow.log import log
 from migrate_graph.workflow.project import Project, Reading, require_name
 from migrate_graph.workflow.status import MigrationState, ViewState, read_status
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Node, NodeKind
@@ -13,9 +12,6 @@ from migrate_graph.core.states import NodeState, State
 from migrate_graph.user_files import SourceLocation
 from migrate_graph.workflow.assessment import Assessment, assess
 from migrate_graph.workflow.project import Project, Reading
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import networkx as nx
 
@@ -14,9 +13,6 @@ from migrate_graph.core.model import Migration
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.project import Project, require_name
 from migrate_graph.workflow.show import dependents_in
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
