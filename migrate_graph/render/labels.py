@@ -29,19 +29,20 @@ def safe(name: str) -> str:
     return re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe="", errors="replace"), name)
 
 
-def wrapped(name: str, *, capitals: bool = False) -> tuple[str, ...]:
-    """Break a name into lines of at most `COLUMNS` columns that joined are the name.
+def wrapped(name: str, *, capitals: bool = False, width: int = COLUMNS) -> tuple[str, ...]:
+    """Break a name into lines that joined are the name.
 
     Args:
         name: printable.
         capitals: break before capitals too (`OpenInvoice`), as classes are named; else a date at the end (`_20260330_001`) is a line of
             its own.
+        width: of the widest line, in columns.
     """
     if capitals:
-        return tuple(_filled(_HUMPS.findall(name))) or ("",)
+        return tuple(_filled(_HUMPS.findall(name), width)) or ("",)
     tail = _TAIL.search(name)
     head = name[: tail.start()] if tail else name
-    lines = _filled(_WORDS.findall(head))
+    lines = _filled(_WORDS.findall(head), width)
     return (*lines, tail[0]) if tail else tuple(lines) or ("",)
 
 
@@ -51,23 +52,23 @@ def told_in(sentence: str) -> tuple[str, ...]:
     return tuple(lines) if len(lines) <= _LINES else (*lines[: _LINES - 1], f"{lines[_LINES - 1]} …")
 
 
-def _filled(pieces: list[str]) -> list[str]:
+def _filled(pieces: list[str], width: int) -> list[str]:
     """Join pieces while they fit in a line; what is wider than a line is cut."""
     lines: list[str] = []
-    for piece in (part for each in pieces for part in _cut(each)):
-        if lines and columns(lines[-1] + piece) <= COLUMNS:
+    for piece in (part for each in pieces for part in _cut(each, width)):
+        if lines and columns(lines[-1] + piece) <= width:
             lines[-1] += piece
         else:
             lines.append(piece)
     return lines
 
 
-def _cut(piece: str) -> list[str]:
-    if columns(piece) <= COLUMNS:
+def _cut(piece: str, width: int) -> list[str]:
+    if columns(piece) <= width:
         return [piece]
     parts = [""]
     for each in piece:
-        if columns(parts[-1] + each) > COLUMNS:
+        if columns(parts[-1] + each) > width:
             parts.append("")
         parts[-1] += each
     return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -158,6 +158,16 @@ HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by"})
 """Words of `PictureNode.details` that tell of a run rather than of the declaration."""
 
 
+_NAMED = 6
+"""Names that a line lists."""
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names as words; of many the first ones, and how many there are besides."""
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED:,} more" if len(names) > _NAMED + 1 else ", ".join(names)
+
+
 @dataclass(frozen=True, slots=True)
 class PictureNode:
     """One box of a picture.
@@ -197,7 +207,7 @@ class PictureNode:
     @property
     def happenings(self) -> tuple[str, ...]:
         """What happens to it or through it, in words: the part of the details that a report on a run wants."""
-        return tuple(f"{word} {text}" for word, text in self.details if word in HAPPENINGS)
+        return tuple(f"{word} {shortened(text.split(', '))}" for word, text in self.details if word in HAPPENINGS)
 
     @property
     def tooltip(self) -> str:

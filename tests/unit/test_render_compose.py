@@ -228,7 +228,7 @@ def test_modules_are_framed_where_that_helps() -> None:
 def test_the_overview_counts() -> None:
     graph = graph_of("a < b < c", "a < c", migrations={"c": {"module": "late.py"}})
     picture = picture_of("graph", graph, history_of("a"), grouping=Grouping.MODULE)
-    assert names(picture) == ["late.py", "migrations.py"]
+    assert names(picture) == ["migrations.py", "late.py"]
     assert node_of(picture, "migrations.py").notes == ("2 migrations", "1 pending", "1 applied")
     assert [(edge.before, edge.after, edge.count) for edge in picture.edges] == [("f.migrations.py", "f.late.py", 2)]
 

@@ -20,7 +20,7 @@ from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, as
 from migrate_graph.render.compose.notes import Details, notes_of, notes_of_step
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
-from migrate_graph.render.layout.folding import runs_left_to_right
+from migrate_graph.render.layout.shape import runs_left_to_right
 from migrate_graph.render.picture import (
     Cluster,
     Grouping,

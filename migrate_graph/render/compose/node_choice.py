@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
@@ -145,18 +145,27 @@ class _Changes:
         running = {Node(NodeKind.MIGRATION, step.migration.name) for step in self.steps}
         kept = running | self._troubled() | self._out_of_order()
         kept |= self._requirements_of({node for node in kept if node.kind is NodeKind.MIGRATION})
-        views = self._views_of_steps() | {node for node in kept if node.kind is NodeKind.VIEW}
+        changing = self._views_of_steps()
+        told = frozenset(self._first(changing))
+        views = told | {node for node in kept if node.kind is NodeKind.VIEW}
         kept |= views | self._explained(views)
         kept |= _naming({node for node in kept if self.given.declared(node) is None}, self.given)
         kept &= self.given.states.keys()
         planned = len(self.given.plan.steps) if self.given.plan else 0
-        how = f"first {len(self.steps)} of {planned} to run" if len(self.steps) < planned else ""
+        cut = [f"first {len(self.steps)} of {planned} to run"] if len(self.steps) < planned else []
+        cut += [f"first {len(told)} of {len(changing)} views"] if told < changing else []
+        how = ", ".join(cut)
         return Shown(frozenset(kept), how or "what changes and what it follows")
 
     def _first_steps(self) -> tuple[Step, ...]:
         assert self.given.plan is not None  # noqa: S101 - only asked with a plan
         steps = self.given.plan.steps
         return steps[: self.limit] if self.limit and len(steps) > PLAN_UP_TO else steps
+
+    def _first(self, views: AbstractSet[Node]) -> list[Node]:
+        """Return the views that are drawn, as declared: of very many the first ones."""
+        ordered = sorted(views, key=_declared_in(self.given))
+        return ordered[: self.limit] if self.limit and len(ordered) > PLAN_UP_TO else ordered
 
     def _troubled(self) -> set[Node]:
         """Return what is in trouble; of a long queue of blocked ones, as many as of steps."""
@@ -212,7 +221,8 @@ class _Changes:
         opened = {name for step in self.steps for name in step.migration.touches}
         opened |= {view.name for view in self.given.graph.views.values() if {view.since, view.until} & migrations}
         roots = sorted(opened & set(relations))
-        explained = {Node(NodeKind.VIEW, name) for name in opened} & self.given.states.keys()
+        wide = self.limit and len(opened) > PLAN_UP_TO
+        explained = set() if wide else {Node(NodeKind.VIEW, name) for name in opened} & self.given.states.keys()
         if not roots:
             return explained
         # A list, although it asks for a set: the order of the roots decides between paths of one length.
@@ -255,4 +265,13 @@ def _newest(given: PictureInput) -> Shown:
         for node, other in ((edge.before, edge.after), (edge.after, edge.before))
         if other in newest
     }
+    beside -= newest
+    if len(beside) > NEWEST:
+        beside = set(sorted(beside, key=_declared_in(given))[-NEWEST:])
     return Shown(frozenset(newest | beside) & frozenset(given.states), "the newest")
+
+
+def _declared_in(given: PictureInput) -> Callable[[Node], tuple[int, Node]]:
+    """Return the key by which views stand as declared, behind what is none."""
+    places = {Node(NodeKind.VIEW, name): place for place, name in enumerate(given.graph.views)}
+    return lambda node: (places.get(node, -1), node)

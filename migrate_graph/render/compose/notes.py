@@ -101,6 +101,7 @@ class Details:
     def _of_migration(self, declared: Migration | View | None, known: NodeState) -> Iterator[tuple[str, str]]:
         if isinstance(declared, Migration):
             yield from _declaration(declared)
+            yield "opens", ", ".join(dict.fromkeys(declared.touches))
         step = self._given.plan.step_of(declared.name) if self._given.plan and declared else None
         if step:
             yield "creates", ", ".join(step.views.new)

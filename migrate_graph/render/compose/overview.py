@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.states import GRAVITY, NodeState, State
@@ -12,7 +12,7 @@ from migrate_graph.redaction import one_line
 from migrate_graph.render.compose.node_choice import Shown
 from migrate_graph.render.labels import safe, wrapped
 from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInput, PictureNode, PictureOptions, Question
-from migrate_graph.render.style import EdgeState
+from migrate_graph.render.style import TIMES, EdgeState
 
 UNDECLARED = "not in the code"
 """Where names live that nothing declares."""
@@ -31,11 +31,11 @@ def overview(given: PictureInput, options: PictureOptions, asked: Shown | None =
     members: dict[str, list[tuple[Node, NodeState]]] = defaultdict(list)
     for node, module in modules.items():
         members[module].append((node, given.states[node]))
-    nodes = tuple(_box(module, members[module]) for module in sorted(members))
+    nodes = tuple(_box(module, members[module]) for module in _in_order(members, given.order))
     edges = _edges(given, modules)
     total = f"{len(modules)} of {len(given.states)}" if asked else str(len(modules))
     of = f": {one_line(asked.how)}" if asked else ""
-    arrows = "; each arrow says how many edges it stands for" if edges else ""
+    arrows = f"; {TIMES}n: an arrow stands for so many" if edges else ""
     return Picture(
         question=Question.GRAPH,
         title=one_line(options.title),
@@ -47,6 +47,13 @@ def overview(given: PictureInput, options: PictureOptions, asked: Shown | None =
         total=len(nodes),
         shown=len(nodes),
     )
+
+
+def _in_order(members: Mapping[str, Iterable[tuple[Node, NodeState]]], order: Sequence[str]) -> list[str]:
+    """Sort modules by the first migration to run, then by name those that have none."""
+    places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(order)}
+    firsts = {module: min(places.get(node, len(places)) for node, _ in found) for module, found in members.items()}
+    return sorted(firsts, key=lambda module: (firsts[module], module))
 
 
 def _module_of(node: Node, given: PictureInput) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ import networkx as nx
 
 from migrate_graph.columns import columns
 from migrate_graph.render.labels import told_in
-from migrate_graph.render.layout.folding import bands
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import (
     EDGES,
@@ -46,7 +45,7 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
         "migrate",
         graph_attr=_graph_attributes(picture, hurried=hurried) | (_title(picture) if titled else {}),
         node_attr={"fontname": "Courier", "fontsize": "10", "fixedsize": "true", "shape": "box", "style": "filled"},
-        edge_attr={"fontname": "Courier", "fontsize": "8", "arrowsize": "0.7"},
+        edge_attr={"fontname": "Courier", "fontsize": "9", "arrowsize": "0.7"},
     )
     framed = {key: cluster.label for cluster in picture.clusters for key in cluster.keys}
     nodes = {node.key: node for node in picture.nodes}
@@ -60,10 +59,8 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
     for node in _lowest_part_first(picture) if turned else picture.nodes:
         if node.key not in framed:
             _add_node(digraph, node)
-    folded = bands(picture)
     for edge in picture.edges:
-        _add_edge(digraph, edge, shapes=folded.get(edge.before) == folded.get(edge.after))
-    _line_up(digraph, folded)
+        _add_edge(digraph, edge)
     _stack_isolated(digraph, picture)
     return str(digraph.source)
 
@@ -165,8 +162,7 @@ def _size(lines: Sequence[str], *, octagon: bool) -> tuple[float, float]:
     return (width + 0.75 * height + 6, height) if len(lines) <= 2 else (width * 1.35, height * 1.4)
 
 
-def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge, *, shapes: bool) -> None:
-    """Draw an edge; one that leads from band to band of a folded picture does not shape the layout."""
+def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
     style = EDGES[edge.kind]
     attributes = {
         "id": edge_id(edge),
@@ -177,26 +173,13 @@ def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge, *, shapes: bool) -> 
         "color": edge_colour(edge.kind, edge.state),
         "weight": str(style.weight),
     }
-    if not style.weight or not shapes:
+    if not style.weight:
         attributes["constraint"] = "false"
     if edge.state is EdgeState.CYCLE:
         attributes["weight"] = "1"
     if edge.count > 1:
         attributes |= {"label": f"{TIMES}{edge.count}", "fontcolor": edge_colour(edge.kind, edge.state)}
     digraph.edge(edge.before, edge.after, **attributes)
-
-
-def _line_up(digraph: graphviz.Digraph, folded: Mapping[str, int]) -> None:
-    """Set the bands beside each other in reading order, by an invisible chain through the first node of each."""
-    firsts: dict[int, str] = {}
-    for key, band in folded.items():
-        firsts.setdefault(band, key)
-    chain = [firsts[band] for band in sorted(firsts)]
-    if len(chain) > 1:
-        with digraph.subgraph() as level:
-            level.attr(rank="same")
-            for before, after in pairwise(chain):
-                level.edge(before, after, style="invis")
 
 
 def _stack_isolated(digraph: graphviz.Digraph, picture: Picture) -> None:

@@ -70,7 +70,10 @@ def _policy(*, scripts: Iterable[str], styles: Iterable[str]) -> str:
 def _drawn(views: dict[str, Picture], renderer: Renderer) -> dict[str, str]:
     """Lay out all views at once; the second one may fail to be ready in time, and is left out then."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting = {name: pool.submit(to_svg, _without_links(view), renderer=renderer) for name, view in views.items()}
+        waiting = {
+            name: pool.submit(to_svg, _without_links(view), renderer=renderer, zoomable=True)
+            for name, view in views.items()
+        }
         drawings: dict[str, str] = {}
         for name, future in waiting.items():
             try:

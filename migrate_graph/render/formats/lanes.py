@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from migrate_graph.columns import broken, columns
 from migrate_graph.core.states import WORDINGS, State
+from migrate_graph.render.layout.lanes import Join, backwards_of, parents_of, places_of
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import TIMES
 
@@ -70,20 +71,23 @@ def _to_ascii(line: Line) -> str:
 
 def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
     """Draw migrations; where the lanes would be too many, or leave no room for names, say it in words."""
-    parents = _parents(rows, picture)
-    backwards = _backwards(rows, picture)
-    drawing = _Lanes.of(parents)
-    drawn = list(takewhile(lambda _: len(drawing.held) <= WIDEST, (drawing.place(node.key) for node in rows)))
-    lanes = max((len(line) for above, line in drawn for line in (*above, line)), default=0)
+    parents = parents_of(rows, picture.edges)
+    backwards = backwards_of(rows, picture.edges)
+    places = places_of(rows, parents, widest=WIDEST)
+    wide = (len(held) for place in places or () for held in (place.held, *(join.held for join in place.joins)))
+    lanes = max(0, 2 * max(wide, default=0) - 1)  # a space between two
     longest = max((columns(node.name) for node in rows), default=0)
     digits = max((len(str(node.place)) for node in rows), default=1)
-    if len(drawn) < len(rows) or digits + lanes + longest + 4 > max(width, 60):
+    if places is None or digits + lanes + longest + 4 > max(width, 60):
         return _in_words(rows, parents, backwards, width=width, digits=digits)
     lines: list[Line] = []
-    for node, (above, line) in zip(rows, drawn, strict=True):
-        lines += [Line(f"{'':{digits}}  {connector}") for connector in above]
+    for node, place in zip(rows, places, strict=True):
+        lines += [Line(f"{'':{digits}}  {_connector(join, place.column)}") for join in place.joins]
         number = str(node.place or "")
-        mark = line.replace("*", WORDINGS[node.state].glyph)
+        glyph = WORDINGS[node.state].glyph
+        mark = " ".join(
+            glyph if index == place.column else "│" if held else " " for index, held in enumerate(place.held)
+        )
         head = f"{number:>{digits}}  {mark:<{lanes}}  {node.name}"
         lines.append(Line(_with_note(head, digits + lanes + 4 + longest, _told(node, backwards), width), node.state))
     return lines
@@ -95,16 +99,6 @@ def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
     if backwards[node.key]:
         notes.append(f"also after {', '.join(backwards[node.key])} below")
     return "; ".join(filter(None, (*notes, *node.happenings, node.sentence)))
-
-
-def _backwards(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
-    """Return what a row waits for that stands below it, or is itself: no lane leads upwards."""
-    places = {node.key: place for place, node in enumerate(rows)}
-    found: dict[str, list[str]] = {node.key: [] for node in rows}
-    for edge in picture.edges:
-        if edge.before in places and edge.after in places and places[edge.before] >= places[edge.after]:
-            found[edge.after].append(rows[places[edge.before]].name)
-    return found
 
 
 def _in_words(
@@ -133,80 +127,20 @@ def _in_words(
     return lines
 
 
-def _parents(rows: Sequence[PictureNode], picture: Picture) -> dict[str, list[str]]:
-    """Return what each row waits for among the rows above it, in their order."""
-    places = {node.key: place for place, node in enumerate(rows)}
-    parents: dict[str, list[str]] = {node.key: [] for node in rows}
-    for edge in sorted(picture.edges, key=lambda edge: places.get(edge.before, -1)):
-        if edge.before in places and edge.after in places and places[edge.before] < places[edge.after]:
-            parents[edge.after].append(edge.before)
-    return {key: list(dict.fromkeys(found)) for key, found in parents.items()}
-
-
-@dataclass(slots=True)
-class _Lanes:
-    """The columns of the drawing: each holds the key of a node that a later line waits for, or nothing."""
-
-    parents: Mapping[str, Sequence[str]]
-    wanted: dict[str, int]
-    held: list[str | None] = field(default_factory=list)
-    just_ended: int = -1
-    """The column that ended on the line above: not used on the next one, so that two strangers never look like a chain."""
-
-    @classmethod
-    def of(cls, parents: Mapping[str, Sequence[str]]) -> _Lanes:
-        wanted: dict[str, int] = defaultdict(int)
-        for found in parents.values():
-            for parent in found:
-                wanted[parent] += 1
-        return cls(parents, wanted)
-
-    def place(self, key: str) -> tuple[list[str], str]:
-        """Return the connecting lines above a node's line, and the lanes of that line with `*` for the node."""
-        parents = self.parents[key]
-        for parent in parents:
-            self.wanted[parent] -= 1
-        straight = next(
-            (held for held in self.held if held is not None and held in parents and not self.wanted[held]), None
-        )
-        column = self.held.index(straight) if straight else self._free_column()
-        started = straight is not None
-        above = []
-        for parent in sorted((each for each in parents if each != straight), key=self.held.index):
-            above.append(
-                self._connector(self.held.index(parent), column, ends=not self.wanted[parent], started=started)
-            )
-            started = True
-            if not self.wanted[parent]:
-                self.held[self.held.index(parent)] = None
-        line = " ".join("*" if index == column else "│" if held else " " for index, held in enumerate(self.held))
-        self.held[column] = key if self.wanted[key] else None
-        self.just_ended = -1 if self.wanted[key] else column
-        while self.held and self.held[-1] is None:
-            self.held.pop()
-        return above, line
-
-    def _free_column(self) -> int:
-        for index, held in enumerate(self.held):
-            if held is None and index != self.just_ended:
-                return index
-        self.held += [None] * (2 if len(self.held) == self.just_ended else 1)
-        return len(self.held) - 1
-
-    def _connector(self, giver: int, taker: int, *, ends: bool, started: bool) -> str:
-        """Draw how a lane reaches the column of the next node: `├─┼─╯`."""
-        low, high = sorted((giver, taker))
-        to_right = taker < giver
-        corners = {
-            taker: ("├" if to_right else "┤") if started else ("╭" if to_right else "╮"),
-            giver: ("╯" if to_right else "╰") if ends else ("┤" if to_right else "├"),
-        }
-        cells = []
-        for index, held in enumerate(self.held):
-            inside = low < index < high
-            cells.append(corners.get(index) or (("┼" if held else "─") if inside else "│" if held else " "))
-            cells.append("─" if low <= index < high else " ")
-        return "".join(cells).rstrip()
+def _connector(join: Join, taker: int) -> str:
+    """Draw how a lane reaches the column of the next node: `├─┼─╯`."""
+    low, high = sorted((join.giver, taker))
+    to_right = taker < join.giver
+    corners = {
+        taker: ("├" if to_right else "┤") if join.started else ("╭" if to_right else "╮"),
+        join.giver: ("╯" if to_right else "╰") if join.ends else ("┤" if to_right else "├"),
+    }
+    cells = []
+    for index, held in enumerate(join.held):
+        inside = low < index < high
+        cells.append(corners.get(index) or (("┼" if held else "─") if inside else "│" if held else " "))
+        cells.append("─" if low <= index < high else " ")
+    return "".join(cells).rstrip()
 
 
 # Views ------------------------------------------------------------------------------------------------------------------------

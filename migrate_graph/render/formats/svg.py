@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
 from migrate_graph.columns import columns
 from migrate_graph.render.formats.dot import LETTER, edge_id, text_of, to_dot
+from migrate_graph.render.formats.rows import draw_rows
 from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
+from migrate_graph.render.layout.shape import wants_rows
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import FONT_STACK, LIGHT, STATES, dark_mode
@@ -21,17 +23,44 @@ ET.register_namespace("xlink", _XLINK)
 # Points.
 _MARGIN = 12.0
 _NARROWEST = 520.0
+_LONGEST = 3.0
+"""Height to width beyond which nobody looks at boxes."""
+_WIDEST = 1070.0
+"""Letters of 9 points in a picture of this width are 7 pixels high where a code host shows it in 838 pixels."""
 
 
-def to_svg(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
-    """Lay out and write SVG; no script, nothing from the network.
+def to_svg(picture: Picture, *, renderer: Renderer = Renderer.AUTO, zoomable: bool = False) -> bytes:
+    """Write SVG: boxes and arrows while their letters can be read on a page, else rows; no script, nothing from the network.
+
+    Args:
+        picture: what is drawn.
+        renderer: who lays boxes out.
+        zoomable: the reader can enlarge it, so that it is boxes whatever their number.
 
     Raises:
         UsageError: no renderer.
-        LayoutTimeout: the layout took too long.
+        LayoutTimeout: the layout of something zoomable took too long.
     """
-    drawing = _drawing_of(ET.fromstring(_laid_out(picture, renderer)), picture)  # noqa: S314 - Graphviz wrote it
-    return ET.tostring(_framed(drawing, picture), encoding="unicode").encode() + b"\n"
+    drawing = _boxes(picture, renderer) if zoomable else _legible(picture, renderer)
+    return ET.tostring(_framed(drawing), encoding="unicode").encode() + b"\n"
+
+
+def _legible(picture: Picture, renderer: Renderer) -> _Drawing:
+    """Draw boxes where they can be read, else rows."""
+    if not wants_rows(picture):
+        try:
+            boxes = _boxes(picture, renderer)
+        except LayoutTimeout:
+            pass  # rows need no layout
+        else:
+            if boxes.width <= _WIDEST and boxes.height <= _LONGEST * max(boxes.width, _NARROWEST):
+                return boxes
+    rows = draw_rows(picture)
+    return _Drawing(rows.group, rows.width, rows.height, replace(picture, edges=tuple(rows.edges)))
+
+
+def _boxes(picture: Picture, renderer: Renderer) -> _Drawing:
+    return _drawing_of(ET.fromstring(_laid_out(picture, renderer)), picture)  # noqa: S314 - Graphviz wrote it
 
 
 def _laid_out(picture: Picture, renderer: Renderer) -> bytes:
@@ -44,11 +73,12 @@ def _laid_out(picture: Picture, renderer: Renderer) -> bytes:
 
 @dataclass(slots=True)
 class _Drawing:
-    """What Graphviz drew, cleaned: a group whose corner is at 0, 0."""
+    """What was drawn: a group whose corner is at 0, 0, its size, and the picture with just the edges in it."""
 
     group: ET.Element
     width: float
     height: float
+    picture: Picture
 
 
 def _tag(name: str) -> str:
@@ -73,7 +103,7 @@ def _drawing_of(root: ET.Element, picture: Picture) -> _Drawing:
             _dress(each, nodes[name])
         elif name in edges:
             each.attrib |= {"data-before": edges[name].before, "data-after": edges[name].after}
-    return _Drawing(group, width, height)
+    return _Drawing(group, width, height, picture)
 
 
 def _translation(transform: str) -> str:
@@ -135,8 +165,9 @@ def _middle(group: ET.Element) -> float:
 # The page ---------------------------------------------------------------------------------------------------------------------
 
 
-def _framed(drawing: _Drawing, picture: Picture) -> ET.Element:
+def _framed(drawing: _Drawing) -> ET.Element:
     """Draw title, sub-line and legend above the drawing, on a page of our own."""
+    picture = drawing.picture
     inner = max(drawing.width, _NARROWEST)
     head, bottom = draw_head(picture, left=_MARGIN, width=inner)
     width, height = inner + 2 * _MARGIN, bottom + drawing.height + _MARGIN

@@ -1,11 +1,10 @@
-"""Shape a picture like a screen: choose the direction of time, and fold what is long and thin into bands, read like lines of text."""
+"""Choose how a picture is laid out: boxes along the direction of time that fits a screen better, or rows for what is long or large."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from math import ceil, sqrt
 
 import networkx as nx
 
@@ -13,14 +12,12 @@ from migrate_graph.columns import columns
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import EDGES
 
-# Points that a node takes along and across the direction of time, about: boxes are wide and flat.
-_LEFT_TO_RIGHT = (190.0, 85.0)
-_TOP_TO_BOTTOM = (70.0, 200.0)
-_LONGEST = 3.0
-"""Length to breadth beyond which a picture is folded."""
-_WANTED = 1.6
-_SHORT = 1500.0
-"""Points that fit on a screen one way or the other: not worth a fold."""
+_MOST_BOXES = 150
+"""No layout of more boxes has letters that can be read on a page."""
+_LONGEST_CHAIN = 8
+"""Boxes one behind the other that still look like a picture."""
+_MOSTLY = 0.6
+"""Of the boxes, one behind the other: more are a chain."""
 _SCREEN = (1080.0, 620.0)
 """Points of a laptop's screen, less the window's frame and the picture's head."""
 _BETTER = 1.15
@@ -30,12 +27,11 @@ _BETTER = 1.15
 def runs_left_to_right(picture: Picture) -> bool:
     """Return whether time should run left to right: the way the question wants it, unless the other fits a screen better.
 
-    A chain keeps the way of its question, it folds well either way; so does a picture with cycles, of which nothing is known before it
-    is laid out.
+    A chain keeps the way of its question; so does a picture with cycles, of which nothing is known before it is laid out.
     """
     ranks = _ranks(picture)
     usual, other = picture.left_to_right, replace(picture, left_to_right=not picture.left_to_right)
-    if not ranks or (bands(picture) and _typical_breadth(ranks) == 1):
+    if not ranks or wants_rows(picture):
         return usual
     return usual if _scale(other, ranks) < _BETTER * _scale(picture, ranks) else not usual
 
@@ -63,26 +59,12 @@ def _breadth(picture: Picture, ranks: Mapping[str, int]) -> int:
     return broadest.total()
 
 
-def bands(picture: Picture) -> dict[str, int]:
-    """Return the band of every node of a picture that would be too long; nothing for one that is well shaped or has cycles."""
-    ranks = _ranks(picture)
-    if not ranks or picture.clusters:
-        return {}
-    along, across = _LEFT_TO_RIGHT if picture.left_to_right else _TOP_TO_BOTTOM
-    length = (max(ranks.values()) + 1) * along
-    breadth = _typical_breadth(ranks) * across
-    if length <= _SHORT or length / breadth <= _LONGEST:
-        return {}
-    wanted = _WANTED if picture.left_to_right else 1 / _WANTED
-    number = max(2, round(sqrt(length / breadth / wanted)))
-    size = ceil((max(ranks.values()) + 1) / number)
-    return {key: rank // size for key, rank in ranks.items()}
-
-
-def _typical_breadth(ranks: dict[str, int]) -> float:
-    """Return how many nodes stand side by side where it is broad: what only one rank has does not make a picture broad."""
-    counts = sorted(Counter(ranks.values()).values())
-    return counts[int(len(counts) * 0.9)]
+def wants_rows(picture: Picture) -> bool:
+    """Whether boxes would not help, so that nobody need lay them out: very many, or one behind the other."""
+    if len(picture.nodes) > _MOST_BOXES:
+        return True
+    length = len(set(_ranks(picture).values()))
+    return length > _LONGEST_CHAIN and length > _MOSTLY * len(picture.nodes)
 
 
 def _ranks(picture: Picture) -> dict[str, int]:

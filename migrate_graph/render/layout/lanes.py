@@ -1,0 +1,125 @@
+"""Where migrations and views stand when each has a line of its own: in which lane, and what it waits for above or below it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migrate_graph.render.picture import PictureEdge, PictureNode
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A lane that leads to a row from the side.
+
+    Attributes:
+        giver: the column it comes from.
+        ends: nothing below waits for it.
+        started: another lane has reached the row's column already.
+        held: which columns hold a lane while it joins.
+    """
+
+    giver: int
+    ends: bool
+    started: bool
+    held: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands.
+
+    Attributes:
+        column: of the node.
+        joins: the lanes that lead to it from the side, from left to right.
+        held: which columns hold a lane or the node itself.
+    """
+
+    column: int
+    joins: tuple[Join, ...]
+    held: tuple[bool, ...]
+
+
+def parents_of(rows: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> dict[str, list[str]]:
+    """Return what each row waits for among the rows above it, in their order."""
+    places = {node.key: place for place, node in enumerate(rows)}
+    parents: dict[str, list[str]] = {node.key: [] for node in rows}
+    for edge in sorted(edges, key=lambda edge: places.get(edge.before, -1)):
+        if edge.before in places and edge.after in places and places[edge.before] < places[edge.after]:
+            parents[edge.after].append(edge.before)
+    return {key: list(dict.fromkeys(found)) for key, found in parents.items()}
+
+
+def backwards_of(rows: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> dict[str, list[str]]:
+    """Return the names of what a row waits for that stands below it, or is itself: no lane leads upwards."""
+    places = {node.key: place for place, node in enumerate(rows)}
+    found: dict[str, list[str]] = {node.key: [] for node in rows}
+    for edge in edges:
+        if edge.before in places and edge.after in places and places[edge.before] >= places[edge.after]:
+            found[edge.after].append(rows[places[edge.before]].name)
+    return found
+
+
+def places_of(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]], *, widest: int) -> list[Place] | None:
+    """Return the place of every row; None where more than `widest` lanes would stand side by side."""
+    lanes = _Lanes.of(parents)
+    found = []
+    for node in rows:
+        found.append(lanes.place(node.key))
+        if len(lanes.held) > widest:
+            return None
+    return found
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """The columns of the drawing: each holds the key of a node that a later line waits for, or nothing."""
+
+    parents: Mapping[str, Sequence[str]]
+    wanted: dict[str, int]
+    held: list[str | None] = field(default_factory=list)
+    just_ended: int = -1
+    """The column that ended on the line above: not used on the next one, so that two strangers never look like a chain."""
+
+    @classmethod
+    def of(cls, parents: Mapping[str, Sequence[str]]) -> _Lanes:
+        wanted: dict[str, int] = defaultdict(int)
+        for found in parents.values():
+            for parent in found:
+                wanted[parent] += 1
+        return cls(parents, wanted)
+
+    def place(self, key: str) -> Place:
+        """Return where the next node stands, and give its lane to what waits for it."""
+        parents = self.parents[key]
+        for parent in parents:
+            self.wanted[parent] -= 1
+        straight = next(
+            (held for held in self.held if held is not None and held in parents and not self.wanted[held]), None
+        )
+        column = self.held.index(straight) if straight else self._free_column()
+        started = straight is not None
+        joins = []
+        for parent in sorted((each for each in parents if each != straight), key=self.held.index):
+            giver, ends = self.held.index(parent), not self.wanted[parent]
+            joins.append(Join(giver, ends, started, self._held()))
+            started = True
+            if ends:
+                self.held[giver] = None
+        held = tuple(index == column or bool(name) for index, name in enumerate(self.held))
+        self.held[column] = key if self.wanted[key] else None
+        self.just_ended = -1 if self.wanted[key] else column
+        while self.held and self.held[-1] is None:
+            self.held.pop()
+        return Place(column, tuple(joins), held)
+
+    def _held(self) -> tuple[bool, ...]:
+        return tuple(name is not None for name in self.held)
+
+    def _free_column(self) -> int:
+        for index, held in enumerate(self.held):
+            if held is None and index != self.just_ended:
+                return index
+        self.held += [None] * (2 if len(self.held) == self.just_ended else 1)
+        return len(self.held) - 1
