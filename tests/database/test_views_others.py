@@ -10,7 +10,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 from catalog_probe import difference, probe
-from view_stand import SHOP, PostgresStand, kept
+from view_stand import BASE, SHOP, PostgresStand, kept
 
 from migrate_graph.core.events import Warned
 from migrate_graph.errors import ViewError
@@ -258,15 +258,39 @@ def test_a_row_that_cannot_be_repaired_keeps_no_other_from_it(stand: PostgresSta
     b = stand.manager("B", up="CREATE VIEW b AS SELECT id FROM a")
     stand.keeper.take_down([b, a], [a, b], migration="m")
     stand(
-        "INSERT INTO ewh_implemented_features_views SELECT 'Empty', 'down', 'm', '{\"relations\": []}', now()",
-        'UPDATE ewh_implemented_features_views SET relations = replace(relations, \'"definition": "CREATE\', \'"definition": "\') '
-        "WHERE manager = 'A' AND false",
+        "INSERT INTO ewh_implemented_features_views SELECT 'Broken', 'down', 'm', "
+        "replace(replace(relations, '.a\"', '.c\"'), 'orders', 'no_such_table'), now() "
+        "FROM ewh_implemented_features_views WHERE manager = 'A'",
     )
     stand.connection.commit()
     stand.reconnect()
     left = stand.keeper.repair([], declared=set())
-    assert [each.manager for each in left] == ["Empty"]
+    assert [(each.manager, bool(each.error)) for each in left] == [("Broken", True)]
     assert stand("SELECT count(*) FROM b") == [(50,)]
+
+
+def test_a_view_that_never_came_up_and_is_declared_no_longer_stops_nobody(stand: PostgresStand) -> None:
+    stand(SHOP)
+    stand.keeper.take_down([], [stand.manager("Gone", up="CREATE VIEW a AS SELECT id FROM orders")], migration="m")
+    assert stand.keeper.repair([], declared={"Gone"}) == ()  # declared, and its window is closed
+    stand.keeper.take_down([], [stand.manager("Gone", up="CREATE VIEW a AS SELECT id FROM orders")], migration="m")
+    assert stand.down_now() == ["Gone"]
+    assert stand.keeper.repair([], declared=set(), observer=stand.events.append) == ()
+    assert stand.down_now() == []
+    assert "Gone is declared no longer" in str(stand.events)
+
+
+def test_who_makes_the_view_of_a_manager_that_is_gone_brings_it_back(stand: PostgresStand) -> None:
+    """A class was renamed while its view was down, and what the stored definition reads is there no longer."""
+    stand(SHOP, BASE)
+    stand.keeper.take_down([stand.manager("Base", up=BASE)], [], migration="m")
+    stand.connection.commit()
+    stand("ALTER TABLE orders RENAME TO purchases")
+    renamed = stand.manager("Renamed", up=BASE.replace("orders", "purchases"), down="DROP VIEW IF EXISTS base")
+    other = stand.manager("Other", up="CREATE VIEW other AS SELECT 1 AS id")
+    assert stand.keeper.repair([other, renamed], declared={"Other", "Renamed"}) == ()
+    assert stand("SELECT count(*) FROM base") == [(50,)]
+    assert stand("SELECT manager, state FROM ewh_implemented_features_views") == [("Renamed", "up")]
 
 
 # -- losses -----------------------------------------------------------------------------------------------------------

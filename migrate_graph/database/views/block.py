@@ -61,7 +61,7 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
     along = {
         tops[key]
         for key, each in reached.items()
-        if any(tops.get(on, on) in steps for on in each.reasons if tops.get(on, on) != tops[key])
+        if any(_went_together(tops[key], tops.get(on, on), steps) for on in each.reasons)
     }
     for key in sorted(steps, key=_by_age):
         thing = before.relations.get(key) or (reached[key].thing if key in reached else None)
@@ -73,8 +73,10 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
             continue  # it is a part of something that went too
         owner = claims.owner(thing, before=before, key=key) or (steps[key] if key not in along else "")
         suspect = "" if owner else claims.suspect(thing, steps[key])
-        if not owner and key not in along and not steps[key]:
-            gone.unread.add(key)  # somebody dropped it by itself: the next pass looks who
+        if not owner and not suspect and not steps[key]:
+            gone.unread.add(
+                key
+            )  # nobody announced it: the next pass looks in whose down() it goes, and whether by itself
         elif not owner and not suspect:
             gone.lost.append(thing)
         elif thing.is_view and key not in before.relations:
@@ -82,6 +84,11 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
         else:
             gone.captured.setdefault(owner or suspect, []).append(replace(thing, certain=bool(owner)))
     return gone
+
+
+def _went_together(one: Key, reason: Key, steps: Mapping[Key, str]) -> bool:
+    """Return whether something may have gone because what it depends on went: both in one `down()`, or nobody knows in which."""
+    return one != reason and reason in steps and (not steps.get(one) or steps[one] == steps[reason])
 
 
 def _by_age(key: Key) -> tuple[int, str]:
@@ -129,7 +136,10 @@ def losses_error(block: Block, losses: Mapping[str, str]) -> ViewError:
         "down(); what a manager itself creates must be named in its up()"
     )
     if owner:
-        hint = f"add what it reads to {owner}.uses"
+        hint = (
+            f"add what it reads to {owner}.uses; where no class is called so any longer, give the view a manager "
+            "(`migrate views adopt` writes one)"
+        )
     return ViewError(
         f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
     )

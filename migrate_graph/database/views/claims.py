@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from migrate_graph.database.books.view_ledger import LedgerRow
 from migrate_graph.database.relation import Relation
@@ -24,11 +25,18 @@ class Claims:
     Args:
         managers: of the block, in the order in which they go down or come up.
         rows: of the view ledger, by manager.
+        texts: fingerprints of the managers' texts as they are now, by name, as far as they are known.
     """
 
-    def __init__(self, managers: Sequence[Manager], rows: Mapping[str, LedgerRow]) -> None:
+    def __init__(
+        self,
+        managers: Sequence[Manager],
+        rows: Mapping[str, LedgerRow],
+        texts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.texts: dict[str, ManagerText] = {name_of(manager): text_of(type(manager)) for manager in managers}
         self._rows = rows
+        self._edited = {name for name, row in rows.items() if row.text and texts.get(name, row.text) != row.text}
         self._known = {
             relation.identity: name for name in self.texts if name in rows for relation in rows[name].relations
         }
@@ -47,6 +55,8 @@ class Claims:
 
     def is_predictable(self, name: str) -> bool:
         """Return whether all that a manager makes and drops is known without looking."""
+        if name in self._edited:  # what it was known to make may be another's now
+            return False
         return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
 
     def owner(self, thing: Relation, *, before: Observation | None = None, key: Key | None = None) -> str:
@@ -57,8 +67,9 @@ class Claims:
             before: what the names of the managers' texts meant before it went; None for what they have just made.
             key: of what went.
         """
-        if thing.identity in self._known:
-            return self._known[thing.identity]
+        known = self._known.get(thing.identity, "")
+        if known and known not in self._edited:
+            return known
         kind, schema, name, table = _names(thing)
         if thing.is_view and before is not None:
             claiming: Iterator[str] = (who for who, text in self.texts.items() if key in self._meant(text, before))
@@ -70,7 +81,8 @@ class Claims:
                 if text.names(kind=kind, name=name, schema=schema, table=table, visible=visible)
             )
         mentioning = (who for who, text in self.texts.items() if text.put_together and thing.name.lower() in text.words)
-        return next(claiming, None) or next(mentioning, "")
+        claimants = list(claiming)
+        return known if known in claimants else next(iter(claimants), None) or next(mentioning, "")
 
     @staticmethod
     def _meant(text: ManagerText, before: Observation) -> set[Key]:
@@ -78,12 +90,14 @@ class Claims:
         return {before.meant[each.written] for each in named if each.written in before.meant}
 
     def suspect(self, thing: Relation, step: str) -> str:
-        """Return a manager that may have dropped something on purpose, since its SQL is put together when it runs.
+        """Return a manager that may have dropped something on purpose: its SQL is put together, or it made it before it was edited.
 
         Args:
             thing: what went.
             step: whose `down()` it went in; empty when that is not known.
         """
+        if known := self._known.get(thing.identity):
+            return known
         for name in [step] if step else self.texts:
             known_views = thing.is_view and bool(name in self._rows and self._rows[name].relations)
             if self.texts[name].put_together and not known_views:

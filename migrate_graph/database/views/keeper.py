@@ -49,8 +49,17 @@ def _unrepaired(row: LedgerRow, error: str) -> Unrepaired:
     return Unrepaired(row.manager, tuple(relation.identity for relation in row.relations), error)
 
 
+def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, LedgerRow]) -> Manager | None:
+    """Return the living manager that makes the views of one that is declared no longer, and has no views of its own yet."""
+    for name, manager in managers.items():
+        claims, views = Claims([manager], {}), [each for each in row.relations if each.is_view]
+        if name not in rows and views and all(map(claims.owner, views)):
+            return manager
+    return None
+
+
 class _Again(Exception):  # noqa: N818 - names what is to be done
-    """Undo a pass, read this as well, and go again."""
+    """Undo a pass, read this as well (nothing: look after each manager), and go again."""
 
     def __init__(self, keys: Collection[Key]) -> None:
         super().__init__()
@@ -153,7 +162,7 @@ class ViewKeeper:
 
     def _run_down(self, block: Block) -> None:
         rows = self._ledger.read(block.names)
-        claims = Claims(block.down, rows)
+        claims = Claims(block.down, rows, block.texts)
         concern = claims.concern()
         unread: Collection[Key] = ()
         for _ in range(_PASSES):
@@ -250,11 +259,15 @@ class ViewKeeper:
     def _run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
         """Run every `up()` of a block and restore what its rows remember, as a whole or not at all."""
         seen: Observation | None = None
+        careful = False
         for _ in range(_PASSES):
             try:
                 with self._catalog.atomic():
-                    self._pass_up(block, rows, seen)
+                    self._pass_up(block, rows, seen, careful=careful)
             except _Again as again:
+                if not again.keys:
+                    careful = True
+                    continue
                 with self._catalog.atomic():
                     seen = self._catalog.observe(Concern(keys=frozenset(again.keys)))
                 continue
@@ -268,11 +281,11 @@ class ViewKeeper:
             hint="let up() create what down() drops, and drop nothing else",
         )
 
-    def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None) -> None:
-        claims = Claims(block.up, rows)
+    def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool) -> None:
+        claims = Claims(block.up, rows, block.texts)
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
         with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
-            changes, steps = self._create(block, claims)
+            changes, steps = self._create(block, claims, careful=careful)
             if changes.gone:  # up() drops something first: it is kept as if down() had done it
                 stored += self._dropped_by_up(block, changes.gone, claims, seen)
             made = self._made(changes, claims, steps)
@@ -280,16 +293,16 @@ class ViewKeeper:
             self._restore(block, claims, stored, made, there)
             self._refuse_broken(block)
             self._refuse_missing(block, rows, made, there)
-            self._settle(block, made, there, claims)
+            self._settle(block, rows, made, there, claims)
 
-    def _create(self, block: Block, claims: Claims) -> tuple[Changes, dict[Key, str]]:
+    def _create(self, block: Block, claims: Claims, *, careful: bool) -> tuple[Changes, dict[Key, str]]:
         moment = self._catalog.moment()
         changes, steps = Changes(), dict[Key, str]()
         looked = not block.up
         for manager in block.up:
             name = name_of(manager)
             self._call(manager.up, f"{name}.up()", block)
-            looked = not claims.is_predictable(name)
+            looked = careful or not claims.is_predictable(name)
             if looked:
                 changes = self._catalog.changes(moment, block.before)
                 steps |= dict.fromkeys([key for key in changes.made if key not in steps], name)
@@ -308,14 +321,16 @@ class ViewKeeper:
         return [relation for relations in sorted_out.captured.values() for relation in relations]
 
     def _made(self, changes: Changes, claims: Claims, steps: Mapping[Key, str]) -> dict[Key, tuple[str, Relation]]:
-        """Return each new view with its manager; one that nobody announced is of the manager that made the view before it."""
+        """Return each new view with its manager: the one in whose `up()` it came, or whose text announced it.
+
+        Raises:
+            _Again: nobody announced one, so the next pass must look after each `up()`.
+        """
         relations = self._catalog.describe(changes.made)
-        made: dict[Key, tuple[str, Relation]] = {}
-        last = next(iter(claims.texts), "")
-        for key in changes.made:
-            last = steps.get(key) or claims.owner(relations[key]) or last
-            made[key] = (last, relations[key])
-        return made
+        owners = {key: steps.get(key) or claims.owner(relations[key]) for key in changes.made}
+        if not all(owners.values()):
+            raise _Again(())
+        return {key: (owner, relations[key]) for key, owner in owners.items()}
 
     def _restore(
         self,
@@ -387,6 +402,7 @@ class ViewKeeper:
     def _settle(
         self,
         block: Block,
+        rows: Mapping[str, LedgerRow],
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
         claims: Claims,
@@ -401,6 +417,21 @@ class ViewKeeper:
             for name, each in relations.items()
         )
         self._ledger.forget(name for name in block.names if name not in relations)
+        self._take_over(relations, rows)
+
+    def _take_over(self, relations: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]) -> None:
+        """Take what these managers have made out of the rows of all others: of a class that was renamed, or withdrawn."""
+        known = {name: {each.identity for each in row.relations} for name, row in rows.items()}
+        new = {each.identity for name, some in relations.items() for each in some} - {
+            identity for name in relations for identity in known.get(name, ())
+        }
+        if not new:
+            return
+        others = [row for name, row in self._ledger.read().items() if name not in relations]
+        left = {row.manager: tuple(each for each in row.relations if each.identity not in new) for row in others}
+        changed = [replace(row, relations=left[row.manager]) for row in others if left[row.manager] != row.relations]
+        self._ledger.write(row for row in changed if row.relations or row.state is ViewState.DOWN)
+        self._ledger.forget(row.manager for row in changed if not row.relations and row.state is ViewState.UP)
 
     # -- repair -----------------------------------------------------------------------------------------------------
 
@@ -418,7 +449,8 @@ class ViewKeeper:
 
         Args:
             living: instances of every manager that lives with the applied migrations, dependencies first.
-            declared: names of all declared managers: a row of one that does not live is settled, its window is closed.
+            declared: names of all declared managers: a row of one that does not live is settled, its window is closed. A row of
+                one that is not declared (its class was renamed, or taken out) belongs to the living manager that makes its views.
             observer: told what comes up.
             texts: fingerprints of the managers' texts, by name, to be remembered.
 
@@ -427,10 +459,14 @@ class ViewKeeper:
         """
         down = self._ledger.read(down=True)
         managers = {name_of(manager): manager for manager in living}
-        retired = [name for name in down if name in declared and name not in managers]
-        self._ledger.forget(retired)
+        settled = [name for name in down if name in declared and name not in managers]
+        for name, row in down.items():
+            if name not in declared and not row.relations:
+                settled.append(name)
+                observer(Warned(f"{name} is declared no longer and never came up: there is nothing to bring back"))
+        self._ledger.forget(settled)
         place = {name: at for at, name in enumerate(managers)}
-        waiting = sorted(down.keys() - set(retired), key=lambda name: (place.get(name, len(place)), name))
+        waiting = sorted(down.keys() - set(settled), key=lambda name: (place.get(name, len(place)), name))
         errors: dict[str, str] = {}
         doubt = self._catalog.distrust(self._ledger.table) if waiting else ""
         if doubt:  # what is stored would be run as the role of this session
@@ -438,11 +474,7 @@ class ViewKeeper:
         progress = True
         while waiting and progress:
             # Stored definitions have no order of their own: whatever works now may be what the next one reads.
-            failed = [
-                name
-                for name in waiting
-                if not self._repair_one(down[name], managers.get(name), errors, observer, texts or {})
-            ]
+            failed = [name for name in waiting if not self._repair_one(name, managers, errors, observer, texts or {})]
             progress = len(failed) < len(waiting)
             waiting = failed
         return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
@@ -467,23 +499,33 @@ class ViewKeeper:
 
     def _repair_one(
         self,
-        row: LedgerRow,
-        manager: Manager | None,
+        name: str,
+        managers: Mapping[str, Manager],
         errors: dict[str, str],
         observer: Observer,
         texts: Mapping[str, str],
     ) -> bool:
-        ways: list[Callable[[], None]] = [partial(self._recreate, row)]
-        if manager is not None:
-            ways.insert(0, partial(self._bring_back, row, manager, texts))
+        rows = self._ledger.read()
+        row = rows[name]
+        if row.state is ViewState.UP:
+            return True
+        if not row.relations and name not in managers:  # what it had came up with another manager
+            self._ledger.forget([name])
+            return True
+        heir = managers.get(name) or _heir(row, managers, rows)
+        ways: list[Callable[[], None]] = [partial(self._recreate, row)] if row.relations else []
+        if heir is not None:
+            ways.insert(0, partial(self._bring_back, replace(row, manager=name_of(heir)), heir, texts))
         for way in ways:
             try:
                 with self._catalog.atomic():
                     way()
+                    if heir is not None and way is ways[0] and name_of(heir) != name:
+                        self._ledger.forget([name])
             except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
-                errors.setdefault(row.manager, first_line(error))
+                errors.setdefault(name, first_line(error))
             else:
-                observer(ViewCreated("", row.manager))
+                observer(ViewCreated("", name))
                 return True
         return False
 
@@ -497,13 +539,11 @@ class ViewKeeper:
         views = self._catalog.describe([key for key, each in there.values() if each.is_view])
         made = {key: (row.manager, relation) for key, relation in views.items()}
         others = {identity: each for identity, each in there.items() if not each[1].is_view}
-        claims = Claims(block.up, {row.manager: row})
+        claims = Claims(block.up, {row.manager: row}, texts)
         self._restore(block, claims, row.relations, made, others)
-        self._settle(block, made, others, claims)
+        self._settle(block, {row.manager: row}, made, others, claims)
 
     def _recreate(self, row: LedgerRow) -> None:
-        if not row.relations:
-            raise ViewError(f"{row.manager} never came up and has no stored definition")
         there = self._catalog.find(row.relations)
         for relation in row.relations:
             if relation.identity not in there:

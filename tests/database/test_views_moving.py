@@ -1,0 +1,63 @@
+"""To edwh-migrate and back: whoever ran in between, and whatever a class is called now, no view is stranded."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from moving_stories import Story, run_as_edwh_migrate
+from user_project import RunMigrate
+
+from migrate_graph import console_hook
+from migrate_graph.config import Config
+
+
+def connected(uri: str) -> Any:
+    return sqlite3.connect(uri.removeprefix("sqlite://")) if uri.startswith("sqlite") else psycopg2.connect(uri)
+
+
+def versions(uri: str) -> dict[str, int]:
+    """Return the views that are there, with the version of each."""
+    query = "SELECT viewname FROM pg_views WHERE schemaname = 'public'"
+    if uri.startswith("sqlite"):
+        query = "SELECT name FROM sqlite_master WHERE type = 'view'"
+    connection, found = connected(uri), {}
+    cursor = connection.cursor()
+    cursor.execute(query)
+    for (name,) in cursor.fetchall():
+        cursor.execute(f"SELECT max(version) FROM {name}")
+        found[name] = cursor.fetchone()[0]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_they_take_turns(
+    seed: int,
+    database_uri: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    new_process: None,
+    run_migrate: RunMigrate,
+) -> None:
+    story, told = Story(seed, cascades=not database_uri.startswith("sqlite")), [""]
+    settings = {"migrate_uri": database_uri, "database_to_restore": "", "migrations_file": "migrations.py"}
+    for edited, theirs, dies in story.stages(6):
+        story.write(tmp_path)
+        told.append(f"{'edwh-migrate' if theirs else 'migrate'}: {edited}; opens {story.opened[-1]}")
+        if dies:
+            (tmp_path / "die").touch()
+            died = run_migrate(cwd=tmp_path, env={"MIGRATE_URI": database_uri, "DATABASE_TO_RESTORE": ""})
+            assert died.returncode == -9 or not story.opened[-1], died.stdout + died.stderr
+            (tmp_path / "die").unlink()
+            told.append(f"it died; {story.edit_after_death()}")
+            story.write(tmp_path)
+        if theirs:
+            run_as_edwh_migrate(tmp_path, Config.load(settings))
+        else:
+            code = console_hook([], config=Config.load(settings))
+            assert code == 0, "\n".join([*told, capfd.readouterr().err, (tmp_path / "migrations.py").read_text()])
+        assert versions(database_uri) == story.expected(), "\n".join([*told, capfd.readouterr().err])
