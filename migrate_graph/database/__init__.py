@@ -90,6 +90,9 @@ class Work(Protocol):
     def is_lost(self) -> bool:
         """Whether the connection broke, also when the body caught what the driver said of it."""
 
+    def is_unsure(self) -> bool:
+        """Whether a transaction of it ended past us, so that nobody knows for sure what of it stayed; to be asked when it is closed."""
+
     def close(self) -> None:
         """Close the connection, rolling back what is open."""
 
@@ -167,8 +170,15 @@ class Backend(Protocol):
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a virgin session for one attempt."""
 
-    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
-        """Write into ledger and journal that an attempt failed; a success that is recorded stays."""
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
+        """Write into ledger and journal that an attempt failed; a success that is recorded stays.
+
+        Args:
+            key: of the attempt.
+            error: why.
+            seconds: it took.
+            commits: of its own, where nothing that is durable tells their number.
+        """
 
     def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
         """Look up, on a new connection if need be, whether an attempt's success is recorded, and how many own commits are durable."""

@@ -145,6 +145,7 @@ class Attempt:
         self._started = time.monotonic()
         self._warnings: list[str] = []
         self._waited_for = ""
+        self._unsure = False
         self._views = RunViews(walk.graph, migration.name, walk.applied, around.observer)
 
     def run(self) -> Settled:
@@ -163,7 +164,7 @@ class Attempt:
         try:
             end = self._carry_out(work)
         except BaseException as error:  # noqa: BLE001 - SystemExit and whatever else a body raises
-            end = self._judged(error)
+            end = self._judged(error, work)
         try:
             if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught what the driver said
                 end = Lost(end.message if isinstance(end, Refused) else end.trouble.message)
@@ -171,6 +172,7 @@ class Attempt:
                 self._tell_leftovers(work)
         finally:
             work.close()
+            self._unsure = work.is_unsure()
         return end
 
     def _carry_out(self, work: Work) -> End:
@@ -236,8 +238,13 @@ class Attempt:
         self._around.interruption.check()
         checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
 
-    def _judged(self, error: BaseException) -> Failed:
-        """Return what an exception means, wherever it came from."""
+    def _judged(self, error: BaseException, work: Work | None = None) -> Failed:
+        """Return what an exception means, wherever it came from.
+
+        Args:
+            error: the exception.
+            work: on whose connection it may have been raised; a body may have others of its own, whose loss is no loss of ours.
+        """
         error = _tame(error)
         if self._around.interruption.signal or isinstance(error, StopNow | errors.Stopped | KeyboardInterrupt):
             return Stopped(error)
@@ -245,7 +252,11 @@ class Attempt:
             trouble = self._backend.explain(error)
         except Exception:  # noqa: BLE001 - an exception of the user's may answer every question with another one
             trouble = Trouble(TroubleKind.OTHER, first_line(error))
-        return Lost(trouble.message, trouble.hint) if trouble.kind is TroubleKind.LOST else Raised(error, trouble)
+        if trouble.kind is not TroubleKind.LOST:
+            return Raised(error, trouble)
+        if work is not None and not work.is_lost():
+            return Raised(error, replace(trouble, kind=TroubleKind.OTHER))
+        return Lost(trouble.message, trouble.hint)
 
     # -- the settlement -----------------------------------------------------------------------------------------------------
 
@@ -280,8 +291,9 @@ class Attempt:
         if commits and isinstance(end, Stopped | Lost):
             return self._undecided(end, commits)
         outcome = {Refused: Outcome.REFUSED, Stopped: Outcome.INTERRUPTED}.get(type(end), Outcome.RAISED)
+        commits = commits or int(self._unsure)
         result = self._failure(end, outcome, commits=commits)
-        recorded = self._record(self._words(end)[0])
+        recorded = self._record(self._words(end)[0], commits)
         retry = isinstance(end, Raised) and end.trouble.kind is TroubleKind.RETRY and commits == 0
         return Settled(result, retry=retry and recorded)
 
@@ -308,10 +320,10 @@ class Attempt:
             return Settled(replace(result, hint="it is resumable: migrate apply goes on with it"))
         return Settled(replace(result, needs_decision=True))
 
-    def _record(self, message: str) -> bool:
+    def _record(self, message: str, commits: int) -> bool:
         """Write the failure down; return whether that was possible: if not, the run ends here."""
         try:
-            self._backend.record_failure(self._key, error=message, seconds=self._seconds)
+            self._backend.record_failure(self._key, error=message, seconds=self._seconds, commits=commits)
         except Exception as error:  # noqa: BLE001 - as above
             told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
             known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
@@ -356,7 +368,8 @@ class Attempt:
             return "whether something of it stayed in the database is not known"
         if self._migration.transaction is TransactionMode.NONE:
             return "it runs outside of a transaction: what it had done stayed in the database"
-        return f"{counted(commits, 'commit')} of its own stayed in the database"
+        known = ", as far as can be known," if self._unsure else ""
+        return f"{counted(commits, 'commit')} of its own{known} stayed in the database"
 
     def _result(self, outcome: Outcome, **more: Any) -> Result:
         return Result(

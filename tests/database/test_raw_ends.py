@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from stand import Stand
 
 from migrate_graph.core.events import Outcome
+from migrate_graph.database.postgres.connection import WorkConnection
 
 pytestmark = pytest.mark.postgres
 
@@ -45,6 +47,12 @@ def caught(db: Any) -> None:
 def run(db: Any, *queries: str) -> None:
     for each in queries:
         db.executesql(each)
+
+
+class InTheWay(psycopg2.errors.LockNotAvailable):
+    """As the server's own."""
+
+    pgcode = "55P03"
 
 
 KEEP_A_ROW: dict[str, Callable[[Any], object]] = {
@@ -80,6 +88,23 @@ KEEP_A_ROW: dict[str, Callable[[Any], object]] = {
     ),
     "the same, with db.commit()": lambda db: (
         run(db, "SELECT 1"), by_hand(db, "ROLLBACK", "BEGIN", INSERT), db.commit(),
+    ),
+    "a cursor made by hand after ROLLBACK": lambda db: (run(db, "SELECT 1", "ROLLBACK"), by_hand(db, INSERT)),
+    "the same, ROLLBACK being all there was": lambda db: (run(db, "ROLLBACK"), by_hand(db, INSERT)),
+    "a cursor made by hand, first of all": lambda db: by_hand(db, "ROLLBACK", INSERT, "BEGIN", "SELECT 1"),
+    "the same, and then ours": lambda db: (by_hand(db, "ROLLBACK", INSERT, "BEGIN"), run(db, "SELECT 1")),
+    "the same, and then ROLLBACK": lambda db: (
+        run(db, "SELECT 1"), by_hand(db, "ROLLBACK", INSERT, "BEGIN", "SELECT 1"), run(db, "ROLLBACK"),
+    ),
+    "the same, and then COMMIT": lambda db: (run(db, "SELECT 1"), by_hand(db, "ROLLBACK", "BEGIN", INSERT), run(db, "COMMIT")),
+    "by hand after SET TRANSACTION": lambda db: (
+        run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), by_hand(db, "ROLLBACK", INSERT, "BEGIN"),
+    ),
+    "by hand with AND CHAIN": lambda db: (run(db, "SELECT 1"), by_hand(db, "ROLLBACK AND CHAIN", INSERT, "COMMIT AND CHAIN")),
+    "by hand in autocommit": lambda db: (setattr(driver(db), "autocommit", True), by_hand(db, INSERT)),
+    "by hand in autocommit by set_session": lambda db: (driver(db).set_session(autocommit=True), by_hand(db, INSERT)),
+    "by hand in autocommit by set_isolation_level": lambda db: (
+        driver(db).set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT), by_hand(db, INSERT),
     ),
     "a cursor factory": lambda db: driver(db).cursor(cursor_factory=psycopg2.extras.DictCursor).execute(f"ROLLBACK; {INSERT}"),
     "a named cursor first": lambda db: (_named(db), db.executesql(INSERT), db.commit()),
@@ -139,8 +164,7 @@ def test_what_stays_is_in_the_journal(way: str, stand: Stand, postgres_uri: str)
     assert (attempt.state.value, attempt.commits) == ("failed", result.commits)
 
 
-# A transaction of one's own, begun and aborted by hand, shows nobody that the marker was in another one.
-@pytest.mark.parametrize("way", sorted(set(KEEP_A_ROW) - {"the same, with a transaction of its own"}))
+@pytest.mark.parametrize("way", KEEP_A_ROW)
 def test_and_it_is_tried_once_only_when_somebody_is_in_the_way(way: str, stand: Stand, postgres_uri: str) -> None:
     """After something stayed, a lock in the way is no reason to begin again."""
     tries = []
@@ -153,6 +177,29 @@ def test_and_it_is_tried_once_only_when_somebody_is_in_the_way(way: str, stand: 
     stand.run(body_1)
     assert len(tries) == 1
     assert rows(postgres_uri) == 1
+
+
+def test_it_is_tried_once_even_when_the_journal_cannot_be_told(
+    stand: Stand, postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marker for what ended unseen cannot be written: that alone is no reason to say that nothing stayed."""
+    tries = []
+
+    def refused(_connection: WorkConnection) -> None:
+        raise psycopg2.errors.InsufficientPrivilege("permission denied")
+
+    def body_1(db: Any) -> bool:
+        tries.append(1)
+        run(db, "SELECT 1")
+        by_hand(db, "ROLLBACK", INSERT, "BEGIN")
+        monkeypatch.setattr(WorkConnection, "_mark", refused)
+        with suppress(psycopg2.Error):
+            run(db, "ROLLBACK")
+        raise InTheWay("in the way")
+
+    (result,) = stand.run(body_1).results
+    assert (len(tries), rows(postgres_uri), result.commits) == (1, 1, 1)
+    assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 1)]
 
 
 NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
@@ -174,7 +221,18 @@ NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
     "a script in copy_expert": lambda db: _error(
         lambda: driver(db).cursor().copy_expert(f"ROLLBACK; {INSERT}; COPY t FROM STDIN", io.StringIO("1\n"))
     ),
-}
+
+
+    "set_isolation_level": lambda db: (
+        db.executesql(INSERT), driver(db).set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_SERIALIZABLE),
+    ),
+    "set_client_encoding": lambda db: (db.executesql(INSERT), driver(db).set_client_encoding("LATIN1")),
+    "SET TRANSACTION": lambda db: run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT 1"),
+    "SET TRANSACTION alone": lambda db: run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+    "ROLLBACK alone": lambda db: run(db, "ROLLBACK"),
+    "an SQL error": lambda db: (db.executesql(INSERT), caught(db)),
+    "an SQL error, and COMMIT": lambda db: (db.executesql(INSERT), caught(db), run(db, "COMMIT")),
+}  # fmt: skip
 
 
 def _refused(call: Callable[[], object]) -> None:
@@ -191,6 +249,19 @@ def test_nothing_is_said_to_stay_where_nothing_does(way: str, stand: Stand, post
     (result,) = stand.run(body_1).results
     assert (rows(postgres_uri), result.commits) == (0, 0)
     assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 0)]
+
+
+@pytest.mark.parametrize("way", NOTHING_STAYS)
+def test_and_it_is_tried_again_when_somebody_is_in_the_way(way: str, stand: Stand) -> None:
+    tries = []
+
+    def body_1(db: Any) -> bool:
+        tries.append(1)
+        NOTHING_STAYS[way](db)
+        raise InTheWay("in the way")
+
+    stand.run(body_1, tries=2)
+    assert len(tries) == 2
 
 
 @pytest.mark.parametrize(
@@ -293,3 +364,68 @@ def test_a_kill_afterwards_asks_a_human(way: str, stand: Stand, postgres_uri: st
     (attempt,) = history.attempts
     assert (attempt.state.value, attempt.pid != os.getpid()) == ("running", True)
     assert attempt.commits >= 1
+
+
+BY_OURS = (
+    "SELECT 1",
+    "INSERT",
+    "COMMIT",
+    "ROLLBACK",
+    "BEGIN",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "nonsense",
+)
+BY_HAND = ("INSERT", "COMMIT", "ROLLBACK", "BEGIN", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "nonsense", "SAVEPOINT x")
+IN_THE_WAY = "DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = 'lock_not_available'; END $$"
+
+
+def _some_order(chance: random.Random, table: str) -> list[Callable[[Any], object]]:
+    """Return steps of a body: statements of ours, of a cursor made by hand, and ends of the driver's; errors are swallowed."""
+
+    def words(text: str) -> str:
+        return f"INSERT INTO {table} VALUES (1)" if text == "INSERT" else text
+
+    steps: list[Callable[[Any], object]] = []
+    for _ in range(chance.randint(1, 6)):
+        text = chance.choice(BY_HAND)
+        ours = chance.choice(BY_OURS)
+        steps.append(
+            chance.choice([
+                lambda db, text=text: by_hand(db, words(text)),
+                lambda db, text=text: by_hand(db, words(text)),
+                lambda db, ours=ours: run(db, words(ours)),
+                lambda db: db.commit(),
+                lambda db: db.rollback(),
+            ])
+        )  # fmt: skip
+    last = [lambda db: run(db, IN_THE_WAY), lambda db: by_hand(db, IN_THE_WAY), lambda _db: None]
+    return [*steps, chance.choice(last)]
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MIGRATE_GRAPH_FAULT_SEEDS", "8"))))  # noqa: TID251 - a test is an edge
+def test_no_order_of_statements_by_hand_is_run_twice_after_something_stayed(
+    seed: int, stand: Stand, postgres_uri: str
+) -> None:
+    chance = random.Random(seed)
+    for number in range(25):
+        table, runs = f"t{number}", []
+        with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {table} (id integer)")
+            connection.commit()
+        steps = _some_order(chance, table)
+
+        def body(db: Any, steps: Any = steps, runs: list[int] = runs) -> None:
+            runs.append(1)
+            for step in steps:
+                with suppress(psycopg2.Error):
+                    step(db)
+            raise InTheWay("in the way")
+
+        body.__name__ = f"body_{number}"
+        (result,) = stand.run(body, tries=2, first_delay=0.001).results
+        with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            stayed = cursor.fetchone()[0]
+        assert result.outcome is Outcome.RAISED
+        if stayed:
+            assert (len(runs), result.commits > 0) == (1, True), (seed, number, stayed, result)

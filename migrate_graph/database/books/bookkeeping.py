@@ -86,10 +86,10 @@ class Bookkeeping(ABC):
         first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
         return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
 
-    def record_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         self._revive()
         with self._together():
-            self._ledger.write_failure(key, error=storable(error, self._encoding()), seconds=seconds)
+            self._ledger.write_failure(key, error=storable(error, self._encoding()), seconds=seconds, commits=commits)
 
     def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
         self._revive()

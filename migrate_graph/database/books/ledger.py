@@ -224,16 +224,23 @@ class Ledger:
         self.write_record(key.name, installed=True)
         return len(finished) == 1
 
-    def write_failure(self, key: AttemptKey, *, error: str, seconds: float) -> None:
-        """Write that an attempt failed, unless its success stands there; the number of own commits stays what the last durable marker says."""
+    def write_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
+        """Write that an attempt failed, unless its success stands there.
+
+        Args:
+            key: of the attempt.
+            error: why.
+            seconds: it took.
+            commits: of its own, where no marker of it is durable; else their number stays what the last one says.
+        """
         self._run(
             f'INSERT INTO {self._journal} AS failed ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
-            '"pid", "version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE '
+            '"pid", "version", "fingerprint", "error") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE '
             "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error "
             f"WHERE failed.state {self._dialect.op('<>')} ?",
             (
-                key.attempt, key.run, key.name, AttemptState.FAILED.value, self._store(key.started), self._now(), seconds, key.host,
-                key.pid, key.version, key.fingerprint, error, AttemptState.APPLIED.value,
+                key.attempt, key.run, key.name, AttemptState.FAILED.value, commits, self._store(key.started), self._now(), seconds,
+                key.host, key.pid, key.version, key.fingerprint, error, AttemptState.APPLIED.value,
             ),
         )  # fmt: skip
         # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.

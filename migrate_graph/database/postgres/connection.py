@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -25,6 +26,18 @@ IDLE, ACTIVE, INTRANS, INERROR = (
 
 # pyDAL's first statements. The encoding is asked for when we connect, `standard_conforming_strings` with our settings.
 _GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
+
+# Stands at the beginning of every transaction with a marker. One that an error has aborted answers no question, but only the same
+# one can go back to it.
+_ANCHOR = "migrate_graph_anchor"
+
+# Set, until its end, in a transaction that a statement of the body has begun where we saw it, and which has no marker yet.
+_IN_SIGHT = "migrate_graph.in_sight"
+
+_NUMBER = (
+    "SELECT virtualtransaction FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
+    "AND locktype OPERATOR(pg_catalog.=) 'virtualxid'"
+)
 
 _PLAIN = [Statement("", Kind.PLAIN)]
 _COMMITTED_NOTHING = "an SQL error had aborted the transaction that it committed"
@@ -108,7 +121,7 @@ class WorkConnection(OurConnection):
         fresh_defaults: what roles and databases gave to new sessions then.
         single: commits of the body are savepoints.
         lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
-        ended_unseen: a transaction ended in a way that was only noticed later.
+        ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -129,7 +142,10 @@ class WorkConnection(OurConnection):
         self.ended_unseen = False
         self._broke = False
         self._marking = False
-        self._was_ended = False  # a statement of the body has ended the transaction that the driver believes in
+        # A statement of the body has ended the transaction that the driver believes in: number of the session's last one then.
+        self._alone_since: int | None = None
+        self._out_of_sight = False  # the open transaction was begun by hand: who knows what came before it
+        self._failed_in_sight = False  # a statement of ours has aborted the transaction that it opened
         self._durable = False  # a marker of this attempt is durable, so that a crash always asks
         self._began = (
             ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
@@ -197,21 +213,40 @@ class WorkConnection(OurConnection):
         if self.write_marker is None or self._marking:
             call()
             return
-        was_aborted = self.info.transaction_status == INERROR
+        before = self.info.transaction_status
         try:
             call()
         except BaseException:
-            if (
-                self._open and not self.closed and self.info.transaction_status == IDLE
-            ):  # a COMMIT that failed, or a hidden end
-                self._forget_transaction() if kind in ENDS else self._account()
+            self._after_failure(kind, before)
             raise
         if kind in ENDS:
-            if was_aborted and kind is Kind.COMMITS:
-                self.lost_work = _COMMITTED_NOTHING
-            self._forget_transaction(durable=kind is Kind.COMMITS and not was_aborted)
+            self._after_end(durable=kind is Kind.COMMITS)
         elif self._open and self.info.transaction_status == IDLE:
             self._account()
+        elif kind is Kind.BEGINS and before == IDLE:
+            self._note_beginning()
+
+    def _after_failure(self, kind: Kind, before: int) -> None:
+        if self.closed:
+            return
+        status = self.info.transaction_status
+        if self._open and status == IDLE:  # a COMMIT that failed, or a hidden end
+            self._after_end() if kind in ENDS else self._account()
+        elif not self._open and before == IDLE and status == INERROR:
+            self._failed_in_sight = True
+
+    def _after_end(self, *, durable: bool = False) -> None:
+        """Note that a statement of the body has ended the transaction; the driver goes on to believe in it, and opens no new one."""
+        self._forget_transaction(durable=durable)
+        if self.reset_session:
+            self._believe_the_server()
+        elif self.info.transaction_status == IDLE and self.status == pg.STATUS_BEGIN and not self._durable:
+            self._alone_since = self._number()
+        self._note_beginning()  # AND CHAIN
+
+    def _note_beginning(self) -> None:
+        if self.info.transaction_status == INTRANS:
+            self._say(f"SET LOCAL {_IN_SIGHT} TO 'yes'")
 
     def before_statement(self, kind: Kind = Kind.PLAIN) -> None:
         """Send the marker if none stands in the transaction of the next statement (or, in autocommit, if none is durable yet)."""
@@ -220,14 +255,14 @@ class WorkConnection(OurConnection):
         if self.write_marker is None or self._marking or self.closed:
             return
         self._refuse(kind)
-        # A cursor that somebody made by hand has ended it.
-        if (self._open and self.info.transaction_status == IDLE) or self._was_begun_and_ended_by_hand:
-            self._account()
+        self._look(kind)
         if self.reset_session:
             self._believe_the_server()
         status = self.info.transaction_status
         if status in {ACTIVE, INERROR}:
             return
+        if status == IDLE:
+            self._failed_in_sight = False
         if not self._open:
             if kind is Kind.BEGINS or (kind in ENDS and status == IDLE):
                 return  # it must come before any query, and so before the marker; or there is nothing that it could end
@@ -236,6 +271,18 @@ class WorkConnection(OurConnection):
             self._mark()
         if kind in ENDS and self.reset_session:
             self.reset_session()
+
+    def _look(self, kind: Kind) -> None:
+        """Look whether a cursor that somebody made by hand has ended the transaction with the marker, before this ends another."""
+        status = self.info.transaction_status
+        if kind is Kind.COMMITS and status == INERROR:
+            self.lost_work = _COMMITTED_NOTHING
+            self.settle()
+            self.really_rollback()
+        elif status == IDLE or kind is Kind.ROLLS_BACK:
+            self.settle()
+        elif kind is Kind.COMMITS and self._open and self._is_another_transaction():
+            self._began, self.ended_unseen = "", True  # what is committed now gets a marker of its own
 
     def _refuse(self, kind: Kind) -> None:
         if kind is Kind.TWO_PHASE:
@@ -275,8 +322,10 @@ class WorkConnection(OurConnection):
         """Write the marker into the transaction that is open, or that this opens; where statements are sent alone it is durable at once."""
         self._marking = True
         try:
+            if self.info.transaction_status == INTRANS and not self._was_begun_in_sight():
+                self._out_of_sight = self.ended_unseen = True
             began = self.write_marker() if self.write_marker else ""
-            self._was_ended = False
+            self._alone_since = None
             if self.info.transaction_status == IDLE:
                 self._durable = True
             else:
@@ -285,6 +334,14 @@ class WorkConnection(OurConnection):
                 self._savepoint().set()
         finally:
             self._marking = False
+            if not self.closed and not self._open and self.info.transaction_status == INERROR:
+                self._failed_in_sight = True
+
+    @property
+    def anchor(self) -> str:
+        """What stands before the first statement of a transaction with a marker; empty where a statement is one of its own."""
+        alone = self.info.transaction_status == IDLE and self._sends_alone
+        return "" if alone else f"SAVEPOINT {_ANCHOR};"
 
     def _believe_the_server(self) -> None:
         """Make the driver open a transaction again, when it believes in one that the server has ended."""
@@ -293,7 +350,7 @@ class WorkConnection(OurConnection):
 
     def _account(self) -> None:
         """Make durable that something may stay in the database for which no marker stands: an end was noticed too late."""
-        self._began, self.ended_unseen = "", True
+        self._began, self.ended_unseen, self._out_of_sight = "", True, False
         if self._durable and self._sends_alone:
             return
         self._mark()
@@ -303,23 +360,42 @@ class WorkConnection(OurConnection):
         self._durable = True
 
     def _forget_transaction(self, *, durable: bool = False) -> None:
-        self._durable = self._durable or (durable and self._open)
-        self._was_ended = self._was_ended or self._open
-        self._began = ""
+        if durable and self._open:
+            self._durable, self._out_of_sight = True, False
+        self._began, self._alone_since = "", None
 
-    @property
-    def _was_begun_and_ended_by_hand(self) -> bool:
-        """Whether the driver has begun a transaction that is over, and neither is known here."""
-        over = self.status == pg.STATUS_BEGIN and self.info.transaction_status == IDLE
-        return over and not (self._open or self._durable or self._was_ended)
+    def _went_on_by_hand(self) -> bool:
+        """Whether a cursor made by hand has had transactions of its own that are over, and for which no marker is durable."""
+        if self._open or self._durable or self.status != pg.STATUS_BEGIN:
+            return False
+        return self._alone_since is None or self._number() != self._alone_since + 1
+
+    def _number(self) -> int:
+        """Return the number of the session's transaction that asks: each has the next one."""
+        return int(self._answer(_NUMBER).partition("/")[2])
 
     def _is_another_transaction(self) -> bool:
-        """Whether the open transaction is not the one that the marker stands in; an aborted one cannot be asked."""
-        if self.info.transaction_status != INTRANS:
+        """Whether the open transaction is not the one that the marker stands in. One that is aborted is only good for a rollback then."""
+        status = self.info.transaction_status
+        if status == INERROR:
+            return not self._goes_back()
+        return bool(status == INTRANS and self._answer(f"SELECT {NOW.format('pg_catalog.now()')}") != self._began)
+
+    def _goes_back(self) -> bool:
+        try:
+            self._say(f"ROLLBACK TO SAVEPOINT {_ANCHOR}")
+        except psycopg2.errors.InvalidSavepointSpecification:
             return False
+        return True
+
+    def _was_begun_in_sight(self) -> bool:
+        """Whether the open transaction, which has no marker, was begun where we saw it."""
+        return bool(self._answer(f"SELECT pg_catalog.current_setting('{_IN_SIGHT}', true)") == "yes")
+
+    def _answer(self, question: str) -> Any:
         with self._unmarked() as cursor:
-            cursor.execute(f"SELECT {NOW.format('pg_catalog.now()')}")
-            return bool(cursor.fetchone()[0] != self._began)
+            cursor.execute(question)
+            return cursor.fetchone()[0]
 
     def _unmarked(self) -> Any:
         return super().cursor(cursor_factory=pg.cursor)
@@ -350,9 +426,8 @@ class WorkConnection(OurConnection):
             raise psycopg2.errors.InFailedSqlTransaction(
                 "current transaction is aborted: everything since the last commit is rolled back, and there is nothing to commit"
             )
-        if status == INTRANS and self._open and self._is_another_transaction():
-            self._began, self.ended_unseen = "", True
         if self.single and status == INTRANS:
+            self._look(Kind.COMMITS)
             self.before_statement()
             self._savepoint().keep()
             self._savepoint().set()
@@ -373,16 +448,25 @@ class WorkConnection(OurConnection):
 
     def settle(self) -> bool:
         """See to it, before a rollback, that the journal knows of everything that may be durable; return whether that was needed."""
-        if self.write_marker is None or self.closed or not (self._open or self._was_begun_and_ended_by_hand):
+        if self.write_marker is None or self.closed:
             return False
-        if self.info.transaction_status == IDLE:
-            self._account()
-        elif self._is_another_transaction():
-            super().rollback()
-            self._account()
-        else:
+        status = self.info.transaction_status
+        if status == IDLE and not (self._open or self._went_on_by_hand()):
             return False
+        if status != IDLE:
+            if not self._comes_after_something(status):
+                return False
+            self.really_rollback()
+        self._account()
         return True
+
+    def _comes_after_something(self, status: int) -> bool:
+        """Whether another transaction may have ended, unseen, between the marker, or the beginning, and the open transaction."""
+        if self._out_of_sight or status not in {INTRANS, INERROR}:
+            return self._out_of_sight
+        if self._open:
+            return self._is_another_transaction()
+        return not (self._failed_in_sight if status == INERROR else self._was_begun_in_sight())
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
@@ -400,7 +484,7 @@ class WorkConnection(OurConnection):
             self._say("ROLLBACK")
         else:
             super().rollback()
-        self._began = ""
+        self._began, self._alone_since = "", None
 
     def reset(self) -> None:
         self.rollback()
@@ -413,6 +497,36 @@ class WorkConnection(OurConnection):
         if not self.closed and not self._broke:
             self.settle()
         super().close()
+
+    # -- what ends a transaction, or begins none any more, past the methods above ----------------------------------------------
+
+    @property
+    def autocommit(self) -> Any:
+        """As the driver's; where it is switched on, the marker is durable before anything else is."""
+        return super().autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: Any) -> None:
+        pg.connection.autocommit.__set__(self, value)  # type: ignore[attr-defined] # a property of C
+        self._mark_where_alone()
+
+    def set_session(self, *arguments: Any, **options: Any) -> None:
+        super().set_session(*arguments, **options)
+        self._mark_where_alone()
+
+    def set_isolation_level(self, level: int | None) -> None:
+        self.rollback()  # the driver does, past us
+        super().set_isolation_level(level)
+        self._mark_where_alone()
+
+    def set_client_encoding(self, encoding: str) -> None:
+        if re.sub("[^A-Z0-9]", "", encoding.upper()) != self.encoding:
+            self.rollback()  # as above
+        super().set_client_encoding(encoding)
+
+    def _mark_where_alone(self) -> None:
+        if self.autocommit:
+            self.before_statement()
 
     def lobject(self, *arguments: Any, **options: Any) -> Any:
         self.before_statement()  # it opens a transaction by itself

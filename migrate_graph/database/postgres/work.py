@@ -85,6 +85,7 @@ class PostgresWork:
         self._succeeded = self._ended = False
         self._lost_work = ""
         self._broke = False
+        self._unsure = False
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
         source = DalSource(
@@ -106,6 +107,7 @@ class PostgresWork:
         self._owner.check()
         self._lost_work = self._lost_work or self._connection.why_work_was_lost()
         self._broke = self._broke or self._connection.is_broken()
+        self._unsure = self._unsure or self._connection.ended_unseen
         connection, self._fresh = self._fresh or self._sessions.open()[0], None
         if self._started:
             connection.autocommit = self._mode is TransactionMode.NONE
@@ -130,18 +132,23 @@ class PostgresWork:
         if self._sessions.pooled or not self._connection.opens_transaction:
             return self._mark_in_steps()
         try:
-            ((is_ours, _, pid, began),) = self._ledger.write_marker_if(self._key, *self._sessions.prologue)
+            ((is_ours, _, pid, began),) = self._ledger.on(self._anchored).write_marker_if(
+                self._key, *self._sessions.prologue
+            )
         except psycopg2.errors.ReadOnlySqlTransaction:
             self._connection.really_rollback()  # of a transaction that holds nothing yet
             return self._mark_in_steps()
         return self._began(is_ours, pid, began)
 
     def _mark_in_steps(self) -> str:
-        ((is_ours, read_only, pid, began, *_),) = self._execute(*self._sessions.prologue)
+        ((is_ours, read_only, pid, began, *_),) = self._anchored(*self._sessions.prologue)
         began = self._began(is_ours, pid, began)
         if read_only == "off":  # nothing of a read-only transaction can become durable
             self._ledger.write_marker(self._key)
         return began
+
+    def _anchored(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._execute(f"{self._connection.anchor}{statement}", parameters)
 
     def _began(self, is_ours: bool, pid: int, began: str) -> str:  # noqa: FBT001 - a row, as the server gives it
         if not is_ours:
@@ -185,9 +192,8 @@ class PostgresWork:
         self._started = True
         self._arm(self._connection)
         if self._mode is TransactionMode.NONE:
-            self._connection.autocommit = True
+            self._connection.autocommit = True  # the marker is durable from here on, so that a crash always asks
             self._invalid_before = self._invalid_indexes()
-            self._connection.before_statement()  # durable before the body, so that a crash always asks
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
         connection = self._connection
@@ -274,6 +280,9 @@ class PostgresWork:
     def is_lost(self) -> bool:
         return self._broke or self._connection.is_broken()
 
+    def is_unsure(self) -> bool:
+        return self._unsure
+
     def close(self) -> None:
         if self._ended:
             return
@@ -281,6 +290,7 @@ class PostgresWork:
         if not self._connection.closed:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
+        self._unsure = self._unsure or self._connection.ended_unseen
         self._connection.write_marker = None
         forget(self.db)
         if self._succeeded and self._mode is TransactionMode.OWN and self._sessions.keep(self):

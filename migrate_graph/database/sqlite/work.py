@@ -436,6 +436,9 @@ class SqliteWork:
     def is_lost(self) -> bool:
         return False  # a file does not hang up
 
+    def is_unsure(self) -> bool:
+        return False  # nothing goes past the authorizer
+
     def waits(self) -> bool:
         """Return whether a statement waits for another program that holds the file."""
         return self._connection.waits
