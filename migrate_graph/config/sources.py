@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from migrate_graph.config.dotenv import Dotenv, UnusableDotenv, read_dotenv
+from migrate_graph.config.pyproject import filled, lines_of_keys, tool_table
 from migrate_graph.config.settings import Config, Problem, setting_called
+from migrate_graph.config.typedal import of_typedal
 from migrate_graph.config.values import RawValue, Source, SourceKind
-from migrate_graph.messages import first_line
-from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -68,7 +68,7 @@ def load_config(
     problems += contradictions(given)
     remarks += _crossed(given)
     config = kind(environ=environ)
-    config.take([*_fallback(given, dotenv, environ), *given], problems)
+    config.take([*_fallback(given, dotenv, environ, root / "pyproject.toml"), *given], problems)
     config.remember(dotenv, remarks)
     return config
 
@@ -108,9 +108,17 @@ def _differ(first: RawValue, second: RawValue) -> bool:
     )
 
 
-def _fallback(given: Sequence[RawValue], dotenv: Dotenv, environ: Mapping[str, str]) -> Iterator[RawValue]:
-    """Yield DATABASE_URL where no source names a database, not even an empty one; that of an unknown kind is another program's."""
+def _fallback(
+    given: Sequence[RawValue], dotenv: Dotenv, environ: Mapping[str, str], pyproject: Path
+) -> Iterator[RawValue]:
+    """Yield what TypeDAL's settings or DATABASE_URL say, where no source names a database, not even an empty one.
+
+    A DATABASE_URL of an unknown kind is another program's.
+    """
     if any(setting_called(each.key or each.name) is setting_called("migrate_uri") for each in given):
+        return
+    if found := of_typedal(pyproject, dotenv, environ):
+        yield from found
         return
     places = (
         (dotenv.variables or {}, Source(SourceKind.DOTENV, dotenv.where)),
@@ -152,86 +160,20 @@ def _in_pyproject(
 ) -> Iterator[RawValue]:
     """Read `[tool.migrate]`; what is no table, or no TOML, becomes a problem."""
     try:
-        text = file.read_text("utf-8-sig")
+        content = file.read_text("utf-8-sig")
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(f"{file.name} cannot be read: {error}", "make it a readable text in UTF-8"))
         return
-    settings = _tool_migrate(text, file.name)
+    settings = tool_table(content, file.name, "migrate")
     if isinstance(settings, Problem):
         problems.append(settings)
         return
-    lines = _lines_of_keys(text)
+    lines = lines_of_keys(content, "tool.migrate")
     for name, value in settings.items():
         place = SourceLocation(file.name, lines[name]) if name in lines else None
         where = str(place or file.name)
-        filled, missing = _filled(value, known)
+        text, missing = filled(value, known)
         remarks += [f"{where}: {name} names ${{{each}}}, which is not set: taken as empty" for each in missing]
-        yield RawValue(name, filled, Source(SourceKind.PYPROJECT, where), place=place)
-
-
-def _tool_migrate(text: str, file: str) -> dict[str, object] | Problem:
-    """Parse a pyproject.toml; return its `[tool.migrate]`, or what is wrong."""
-    if "migrate" not in text:
-        return {}
-    import tomllib  # slow to import, and most commands of most projects have no need of it
-
-    try:
-        tool = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
-        why = redact(first_line(error))
-        place = re.search(r" \(at line (\d+), column (\d+)\)", why)
-        where = f"{file}:{place[1]}:{place[2]}" if place else file
-        return Problem(f"{where}: not valid TOML: {why.replace(place[0], '') if place else why}", "correct the line")
-    settings = tool.get("migrate", {}) if isinstance(tool, dict) else tool
-    if not isinstance(settings, dict):
-        return Problem(f"{file}: tool.migrate is no table", "write [tool.migrate] and settings below it")
-    return settings
-
-
-_VARIABLE = re.compile(
-    r"\\(?P<escaped>[\\$])|(?P<pair>\$\$)|\$(?P<bare>[A-Za-z_]\w*)"
-    r"|\$\{(?P<name>[A-Za-z_]\w*)(?::?(?P<sign>[-=+?])|:)?(?P<word>(?:[^{}]|\{[^{}]*\})*)\}"
-)
-
-
-def _filled(value: object, known: Mapping[str, str]) -> tuple[object, list[str]]:
-    """Fill in `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:default}`, as edwh-migrate does; with the names that are not set."""
-    missing: list[str] = []
-    folded = {**{name.upper(): text for name, text in known.items()}, **known}
-
-    def fill(match: re.Match[str]) -> str:
-        if match["escaped"] or match["pair"]:
-            return match["escaped"] or match["pair"]
-        name = match["bare"] or match["name"]
-        text = folded.get(name) or folded.get(name.upper()) or ""
-        if match["sign"] == "+":
-            return _VARIABLE.sub(fill, match["word"]) if text else ""
-        if not text and match["word"] and match["sign"] != "?":
-            return _VARIABLE.sub(fill, match["word"])
-        if not text and name not in known:
-            missing.append(name)
-        return text
-
-    if isinstance(value, str):
-        return _VARIABLE.sub(fill, value), missing
-    if isinstance(value, list):
-        return [_VARIABLE.sub(fill, each) if isinstance(each, str) else each for each in value], missing
-    return value, missing
-
-
-_HEADER = re.compile(r"\s*\[\s*(?P<table>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
-
-
-def _lines_of_keys(text: str) -> dict[str, int]:
-    """Return the line of each key below `[tool.migrate]`; the parser does not tell."""
-    lines: dict[str, int] = {}
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            inside = re.sub(r"[\s\"']", "", header["table"]) == "tool.migrate"
-        elif inside and (key := _KEY.match(line)):
-            lines.setdefault(key["key"], number)
-    return lines
+        yield RawValue(name, text, Source(SourceKind.PYPROJECT, where), place=place)

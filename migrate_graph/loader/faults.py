@@ -92,12 +92,17 @@ def _failed_import(error: ImportError, places: Places) -> str:
     if name in sys.stdlib_module_names and beside.exists():
         return f"{beside.name} has the name of a standard module, which wins: rename the file"
     if "circular import" in str(error):
-        return "two files import each other: move what both need into a third"
-    wanted = getattr(error, "name_from", None)  # Python 3.12 tells it; 3.11 only in the message
-    if wanted is None and "cannot import name '" in str(error):
-        wanted = str(error).partition("cannot import name '")[2].partition("'")[0]
+        wanted = f"requires='{_wanted(error)}'" if _wanted(error) else "requires='its_name'"
+        return f"two files import each other: let one of them require by name ({wanted}) instead of importing it"
+    wanted = _wanted(error)
     near = _nearest(wanted, dir(sys.modules[name])) if wanted and name in sys.modules else []
     return did_you_mean(near, f"correct the import, or add it to {name or 'the module'}")
+
+
+def _wanted(error: ImportError) -> str:
+    """Return the name that could not be imported; Python 3.12 tells it, 3.11 only in its message."""
+    told = str(error).partition("cannot import name '")[2].partition("'")[0]
+    return str(getattr(error, "name_from", None) or told)
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:

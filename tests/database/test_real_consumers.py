@@ -9,9 +9,10 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
+from user_project import RunMigrate
 
 ROOT = Path(__file__).parents[2]
-WANTED = ("edwh-migrate==2.1.0", "edwh-auth-rbac", "typedal[migrations]")
+WANTED = ("edwh-migrate==2.1.0", "edwh-auth-rbac", "typedal[migrations]", "pydal2sql")
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,69 @@ def test_the_command_line_of_typedal_runs_and_fakes_migrations(consumers: Path, 
     assert "committed: first_20260101_001" in ran.stdout + ran.stderr
     again = run(consumers, tmp_path, "-c", "from typedal.cli import app; app()", "migrations.fake", "--all")
     assert "2 / 2 were already installed." in again.stdout, again.stdout + again.stderr
+
+
+GROWN = [
+    """
+def define_tables(db):
+    db.define_table("customer", Field("name", length=80, notnull=True))
+    db.define_table("invoice", Field("customer", "reference customer"), Field("total", "integer"), Field("old", "text"))
+""",
+    """
+def define_tables(db):
+    db.define_table("customer", Field("name", length=80, notnull=True), Field("email", length=120))
+    db.define_table("invoice", Field("customer", "reference customer"), Field("total", "integer"), Field("paid", "boolean"))
+    db.define_table("note", Field("body", "text"), Field("at", "datetime"), Field("invoice", "reference invoice"))
+""",
+]
+
+
+def test_what_pydal2sql_writes_runs_here(
+    consumers: Path, tmp_path: Path, database_uri: str, run_migrate: RunMigrate
+) -> None:
+    """`create` for the first models, `alter` when they have grown; afterwards pyDAL works with the tables as they are."""
+    dialect = "sqlite" if database_uri.startswith("sqlite") else "postgres"
+    (tmp_path / "one.py").write_text(GROWN[0])
+    (tmp_path / "two.py").write_text(GROWN[1])
+    for words in (("create", "one.py"), ("alter", "one.py", "two.py")):
+        written = run(
+            consumers, tmp_path, str(consumers.with_name("pydal2sql")), *words, "--db-type", dialect, "--format", "edwh-migrate",
+            "--output-file", "migrations.py", "--function", "define_tables",
+        )  # fmt: skip
+        assert written.returncode == 0, written.stdout + written.stderr
+        done = run_migrate(cwd=tmp_path, env={"MIGRATE_URI": database_uri})
+        assert done.returncode == 0, done.stdout + done.stderr
+    from pydal import DAL, Field
+
+    db = DAL(database_uri, folder=str(tmp_path), migrate=False)
+    exec(GROWN[1], {"Field": Field}, scope := {})
+    scope["define_tables"](db)
+    ada = db.customer.insert(name="Ada", email="ada@example.org")
+    invoice = db.invoice.insert(customer=ada, total=12, paid=True)
+    db.note.insert(body="x", invoice=invoice)
+    row = db(db.note.invoice == db.invoice.id).select().first()
+    assert (row.invoice.total, row.invoice.paid, row.note.body) == (12, True, "x")
+    db.rollback()
+    db.close()
+
+
+def test_migrate_goes_on_where_typedal_was(consumers: Path, tmp_path: Path, run_migrate: RunMigrate) -> None:
+    """The ledger that TypeDAL's command line wrote is found by its settings, without any of ours."""
+    (tmp_path / "databases").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.typedal]\ndatabase = "sqlite://app.db"\ndialect = "sqlite"\nfolder = "databases"\noutput = "migrations.py"\n'
+    )
+    first = (
+        "from edwh_migrate import migration\n@migration\ndef first_20260101_001(db):\n"
+        "    db.executesql('CREATE TABLE a (id INTEGER)')\n    return True\n"
+    )
+    (tmp_path / "migrations.py").write_text(first)
+    ran = run(consumers, tmp_path, "-c", "from typedal.cli import app; app()", "migrations.run", EDWH_MIGRATE_SHIM="0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    status = run_migrate("status", "--all", cwd=tmp_path)
+    assert "1 migration: 1 applied" in status.stdout, status.stdout + status.stderr
+    (tmp_path / "migrations.py").write_text(
+        first + "@migration(requires=first_20260101_001)\ndef second_20260101_002(db):\n    return True\n"
+    )
+    done = run_migrate(cwd=tmp_path)
+    assert "committed: second_20260101_002" in done.stdout + done.stderr

@@ -335,3 +335,43 @@ def test_no_isolation_level_commits_what_is_open_as_python_does(stand: Stand) ->
     (result,) = stand.run(body_1).results
     assert durable(stand.settings.uri)[0] == 1
     assert result.commits == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "hint"),
+    [
+        ("VACUUM", 'transaction="none"'),
+        ("DETACH DATABASE other", 'transaction="none"'),
+        ("ALTER TABLE fresh RENAME TO t", "plain reads what this statement changes"),
+    ],
+)
+def test_what_a_transaction_or_a_view_refuses_has_a_way_out(
+    project: Project, sqlite_uri: str, statement: str, hint: str
+) -> None:
+    project.write(
+        "migrations.py",
+        f"""
+        from migrate_graph import migration
+
+        @migration
+        def first_20260101_001(db):
+            db.executesql("CREATE TABLE t (id integer)")
+            db.executesql("CREATE VIEW plain AS SELECT id FROM t")
+            return True
+
+        @migration(requires=first_20260101_001)
+        def second_20260101_002(db):
+            if {statement.startswith("DETACH")}:
+                db._adapter.connection.execute("ATTACH DATABASE ':memory:' AS other")
+            db.executesql("CREATE TABLE fresh (id integer)")
+            if {statement.startswith("DETACH")}:
+                db.executesql("CREATE TABLE other.thing (id integer)")
+            if {statement.startswith("ALTER")}:
+                db.executesql("DROP TABLE t")
+            db.executesql({statement!r})
+            return True
+        """,
+    )
+    done = project.migrate("apply", env={"MIGRATE_URI": sqlite_uri})
+    assert done.returncode == 1
+    assert hint in done.stderr, done.stderr

@@ -30,11 +30,13 @@ RUN = {
     "docs/writing-migrations.md": None,
     "docs/existing-database.md": None,
     "docs/graph.md": SHOP,
+    "docs/pydal.md": None,
     "docs/views.md": None,
     "docs/moving-from-edwh-migrate.md": None,
     "examples/shop/README.md": SHOP,
     "docs/testing.md": None,
     "examples/with_pytest/README.md": LIBRARY,
+    "examples/with_pydal2sql/README.md": ROOT / "examples" / "with_pydal2sql",
 }
 FENCE = re.compile(
     r"^ *```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL

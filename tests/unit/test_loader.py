@@ -460,7 +460,7 @@ def test_bodies_find_the_modules_they_were_loaded_with(project: Project) -> None
         ("from billing import invoicez\n", 1, "cannot import name 'invoicez'", "did you mean invoices?"),
         ("from billing import zzz\n", 1, "cannot import name 'zzz'", "correct the import"),
         ("from calendar import mine\n", 1, "cannot import name 'mine'", "calendar.py has the name of a standard module"),
-        ("import round1\n", 1, "circular import", "import each other"),
+        ("import round1\n", 1, "circular import", "require by name (requires='a')"),
         ("import sys\nsys.exit(3)\n", 2, "it ended the program (SystemExit: 3)", "__main__"),
         ("raise SystemExit\n", 1, "SystemExit: 0", "__main__"),
         ("def f():\n    return 1 / 0\nf()\n", 2, "ZeroDivisionError: division by zero", "correct the line"),

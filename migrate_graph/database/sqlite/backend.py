@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,6 +65,17 @@ _LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_R
 
 _OWN_WAY = "it is held by this migration itself, which has uncommitted work on db"
 _OWN_WAY_HINT = "call db.commit() before another connection writes, or let db do its work"
+
+# SQLite has one code for all of these; its texts are English everywhere.
+_TEXTS = {
+    re.compile(
+        r"(from )?within a transaction|database \S+ is locked"
+    ): 'a statement that refuses a transaction needs @migration(transaction="none")',
+    re.compile(
+        r"error in view (?P<view>.+?):"
+    ): "{view} reads what this statement changes: open it with its manager (`with V(db)`), "
+    "or drop it before and create it after",
+}
 
 _HINTS = {
     sqlite3.SQLITE_AUTH: "a cursor made by hand goes past the migration's transaction: use db.executesql() or db._adapter.connection.cursor()",
@@ -409,12 +421,20 @@ class SqliteBackend(Bookkeeping):
         if code == sqlite3.SQLITE_BUSY and self._work is not None and self._work.is_in_its_own_way(error):
             return Trouble(TroubleKind.OTHER, f"{first_line(error)}: {_OWN_WAY}", _OWN_WAY_HINT)
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
-        return Trouble(kind, first_line(error), _HINTS.get(code, ""))
+        return Trouble(kind, first_line(error), _HINTS.get(code) or _hint_by_text(error))
 
     def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait."""
         waits = isinstance(work, SqliteWork) and work.waits()
         return f"waiting for another program that holds {self.path}" if waits else ""
+
+
+def _hint_by_text(error: BaseException) -> str:
+    if isinstance(error, sqlite3.Error):
+        for pattern, hint in _TEXTS.items():
+            if match := pattern.search(str(error)):
+                return hint.format(**match.groupdict())
+    return ""
 
 
 def _take_from_lookers(files: FileLock) -> bool:

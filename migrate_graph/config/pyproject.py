@@ -1,0 +1,82 @@
+"""The tables of a pyproject.toml: what stands in them and on which line, with variables filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from migrate_graph.config.settings import Problem
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+
+
+def tool_table(text: str, file: str, name: str) -> dict[str, object] | Problem:
+    """Parse a pyproject.toml; return its table of one tool, or what is wrong.
+
+    Args:
+        text: of the file.
+        file: its name, as it is shown.
+        name: of the tool.
+    """
+    if name not in text:
+        return {}
+    import tomllib  # slow to import, and most commands of most projects have no need of it
+
+    try:
+        tool = tomllib.loads(text).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        why = redact(first_line(error))
+        place = re.search(r" \(at line (\d+), column (\d+)\)", why)
+        where = f"{file}:{place[1]}:{place[2]}" if place else file
+        return Problem(f"{where}: not valid TOML: {why.replace(place[0], '') if place else why}", "correct the line")
+    settings = tool.get(name, {}) if isinstance(tool, dict) else tool
+    if not isinstance(settings, dict):
+        return Problem(f"{file}: tool.{name} is no table", f"write [tool.{name}] and settings below it")
+    return settings
+
+
+_VARIABLE = re.compile(
+    r"\\(?P<escaped>[\\$])|(?P<pair>\$\$)|\$(?P<bare>[A-Za-z_]\w*)"
+    r"|\$\{(?P<name>[A-Za-z_]\w*)(?::?(?P<sign>[-=+?])|:)?(?P<word>(?:[^{}]|\{[^{}]*\})*)\}"
+)
+
+
+def filled(value: object, known: Mapping[str, str]) -> tuple[object, list[str]]:
+    """Fill in `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:default}`, as edwh-migrate does; with the names that are not set."""
+    missing: list[str] = []
+    folded = {**{name.upper(): text for name, text in known.items()}, **known}
+
+    def fill(match: re.Match[str]) -> str:
+        if match["escaped"] or match["pair"]:
+            return match["escaped"] or match["pair"]
+        name = match["bare"] or match["name"]
+        text = folded.get(name) or folded.get(name.upper()) or ""
+        if match["sign"] == "+":
+            return _VARIABLE.sub(fill, match["word"]) if text else ""
+        if not text and match["word"] and match["sign"] != "?":
+            return _VARIABLE.sub(fill, match["word"])
+        if not text and name not in known:
+            missing.append(name)
+        return text
+
+    if isinstance(value, str):
+        return _VARIABLE.sub(fill, value), missing
+    if isinstance(value, list):
+        return [_VARIABLE.sub(fill, each) if isinstance(each, str) else each for each in value], missing
+    return value, missing
+
+
+_HEADER = re.compile(r"\s*\[\s*(?P<table>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
+
+
+def lines_of_keys(text: str, table: str) -> dict[str, int]:
+    """Return the line of each key below a table's header (`tool.migrate`); the parser does not tell."""
+    lines: dict[str, int] = {}
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            inside = re.sub(r"[\s\"']", "", header["table"]) == table
+        elif inside and (key := _KEY.match(line)):
+            lines.setdefault(key["key"], number)
+    return lines

@@ -1,0 +1,101 @@
+"""The settings of TypeDAL, for projects that name their database there and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from migrate_graph.config.dotenv import Dotenv
+from migrate_graph.config.pyproject import filled, lines_of_keys, tool_table
+from migrate_graph.config.values import RawValue, Source, SourceKind
+from migrate_graph.user_files import SourceLocation
+
+PREFIX = "TYPEDAL_"
+
+# What is called here as there, what has another name there, and what TypeDAL says where its settings say nothing.
+_SAME = ("database_to_restore", "migrate_cat_command", "schema_version", "redis_host", "migrate_table", "flag_location")
+_ALIASES = {"db_uri": "database", "db_type": "dialect", "db_folder": "folder"}
+_NAMES = {"database": "migrate_uri", "folder": "db_folder", "output": "migrations_file"}
+_DEFAULTS: dict[str, object] = {
+    "folder": "databases",
+    "migrate_table": "typedal_implemented_features",
+    "create_flag_location": True,
+}
+
+
+_OURS = re.compile(r"\s*(postgres\w*|psql|sqlite3?)(\+\w+)?://", re.IGNORECASE)
+"""What can be migrated; TypeDAL's own default is a database in memory."""
+
+
+def of_typedal(pyproject: Path, dotenv: Dotenv, environ: Mapping[str, str]) -> list[RawValue]:
+    """Return the settings that TypeDAL hands to edwh-migrate; none where it names no database.
+
+    `[tool.typedal]`, or the connection in it that `default` or `TYPEDAL_CONNECTION` names, then variables that begin with `TYPEDAL_`.
+    `schema` is not taken over: TypeDAL's default of `public` would be a search_path that nobody has asked for.
+    """
+    known = {**(dotenv.variables or {}), **environ}
+    found: dict[str, RawValue] = {}
+    variables = {
+        name: each
+        for kind, where, place in (
+            (SourceKind.DOTENV, dotenv.where, dotenv.variables or {}),
+            (SourceKind.ENVIRONMENT, "", environ),
+        )
+        for name, each in _in_variables(place, kind, where)
+    }
+    connection = str(variables["connection"].value) if "connection" in variables else ""
+    found.update(_in_pyproject(pyproject, connection, known))
+    found.update(variables)
+    if "database" not in found:
+        return []
+    database, dialect = found["database"], found.get("dialect")
+    if ":" not in str(database.value) and dialect is not None:
+        database = found["database"] = replace(database, value=f"{dialect.value}://{database.value}")
+    if not _OURS.match(str(database.value)):
+        return []
+    for name, value in _DEFAULTS.items():
+        found.setdefault(name, RawValue(name, value, database.source, key=name))
+    found.setdefault(
+        "flag_location",
+        RawValue("flag_location", f"{found['folder'].value}/flags", database.source, key="flag_location"),
+    )
+    wanted = {**{name: name for name in (*_SAME, "create_flag_location")}, **_NAMES}
+    return [
+        RawValue(each.name, each.value, each.source, each.place, key=wanted[name])
+        for name, each in found.items()
+        if name in wanted and each.value != ""
+    ]
+
+
+def _in_pyproject(file: Path, connection: str, known: Mapping[str, str]) -> Iterator[tuple[str, RawValue]]:
+    """Yield what `[tool.typedal]` says; a file that is not there, or wrong, says nothing: its faults are told elsewhere."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return
+    settings = tool_table(text, file.name, "typedal")
+    if not isinstance(settings, dict):
+        return
+    table, connection = "tool.typedal", connection or str(settings.get("default") or "")
+    inner = settings.get(connection) if connection else None
+    if isinstance(inner, dict):
+        settings, table = inner, f"{table}.{connection}"
+    lines = lines_of_keys(text, table)
+    for name, value in settings.items():
+        if isinstance(value, str | bool):
+            place = SourceLocation(file.name, lines[name]) if name in lines else None
+            source = Source(SourceKind.PYPROJECT, f"{place or file.name} [{table}]")
+            yield _plain(name), RawValue(name, filled(value, known)[0], source, place)
+
+
+def _in_variables(variables: Mapping[str, str], kind: SourceKind, where: str) -> Iterator[tuple[str, RawValue]]:
+    for name, text in variables.items():
+        if name.upper().startswith(PREFIX) and text.strip():
+            yield _plain(name[len(PREFIX) :]), RawValue(name, text, Source(kind, where or name))
+
+
+def _plain(name: str) -> str:
+    plain = name.lower().replace("-", "_")
+    return _ALIASES.get(plain, plain)
