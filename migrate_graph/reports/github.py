@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from migrate_graph.core.rules import Finding, Severity
+from migrate_graph.reports.pointing import place_of
 from migrate_graph.reports.report import Report, legible
 
 GITHUB_SHOWN = 9
@@ -25,8 +26,9 @@ def to_github(report: Report) -> str:
 
 
 def _annotation(level: str, finding: Finding, report: Report) -> str:
-    place = report.place(finding.source)
-    properties = {"file": place.path, "line": str(place.line), "title": f"{finding.code} {finding.rule}"}
+    place, span = place_of(finding, report)
+    word = {"col": str(span[0]), "endColumn": str(span[1] - 1)} if span else {}  # its last column is inside the word
+    properties = {"file": place.path, "line": str(place.line), **word, "title": f"{finding.code} {finding.rule}"}
     hint = f"\n{finding.hint}" if finding.hint else ""
     listed = ",".join(f"{key}={_escape_property(value)}" for key, value in properties.items())
     return f"::{level} {listed}::{_escape_data(legible(finding.message + hint))}"

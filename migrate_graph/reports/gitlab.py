@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from migrate_graph.core.rules import Severity
+from migrate_graph.reports.pointing import place_of
 from migrate_graph.reports.report import Report, fingerprint, legible
 
 _GITLAB_SEVERITIES = {
@@ -21,7 +22,7 @@ def to_gitlab(report: Report) -> str:
     seen: dict[str, int] = {}
     entries = []
     for finding in report.findings:
-        place, mark = report.place(finding.source), fingerprint(finding)
+        (place, _), mark = place_of(finding, report), fingerprint(finding)
         seen[mark] = seen.get(mark, 0) + 1
         entries.append(
             {

@@ -6,6 +6,7 @@ import re
 from html import escape
 
 from migrate_graph.core.rules import Finding, Severity
+from migrate_graph.reports.pointing import place_of
 from migrate_graph.reports.report import Report, legible
 from migrate_graph.reports.text import plain, verdict
 
@@ -37,7 +38,7 @@ def to_markdown(report: Report) -> str:
 
 
 def _row(finding: Finding, report: Report) -> str:
-    place = report.place(finding.source)
+    place, _ = place_of(finding, report)
     hint = f"<br>{_code(finding.hint)}" if finding.hint else ""
     what = f"{_code(finding.message)}{hint}"
     rule = f"{finding.code} {finding.rule}"

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from migrate_graph import __version__
 from migrate_graph.core.rules import RULES, Finding, Severity
+from migrate_graph.reports.pointing import place_of
 from migrate_graph.reports.report import Report, fingerprint, legible
 from migrate_graph.user_files import SourceLocation
 
@@ -56,14 +57,14 @@ def _sarif_result(finding: Finding, codes: list[str], report: Report) -> dict[st
         "ruleIndex": codes.index(finding.code),
         "level": _SARIF_LEVELS[finding.severity],
         "message": {"text": legible(finding.message + hint)},
-        "locations": [_sarif_location(finding.source, finding.subject.name, report)],
+        "locations": [_sarif_location(*place_of(finding, report), finding.subject.name)],
         "partialFingerprints": {"migrateGraph/v1": fingerprint(finding)},
     }
     if finding.related:
         result["relatedLocations"] = [
             {
                 "id": number,
-                **_sarif_location(related.source, related.subject.name, report),
+                **_sarif_location(report.place(related.source), None, related.subject.name),
                 "message": {"text": legible(f"'{related.subject.name}' {related.message}")},
             }
             for number, related in enumerate(finding.related, start=1)
@@ -71,13 +72,13 @@ def _sarif_result(finding: Finding, codes: list[str], report: Report) -> dict[st
     return result
 
 
-def _sarif_location(source: SourceLocation | None, name: str, report: Report) -> dict[str, object]:
-    place = report.place(source)
+def _sarif_location(place: SourceLocation, span: tuple[int, int] | None, name: str) -> dict[str, object]:
     if place.path.startswith("/"):
         artifact = {"uri": f"file://{quote(place.path, errors='surrogateescape')}"}
     else:
         artifact = {"uri": quote(place.path, errors="surrogateescape"), "uriBaseId": "%SRCROOT%"}
+    columns = {"startColumn": span[0], "endColumn": span[1]} if span else {}
     return {
-        "physicalLocation": {"artifactLocation": artifact, "region": {"startLine": place.line}},
+        "physicalLocation": {"artifactLocation": artifact, "region": {"startLine": place.line, **columns}},
         "logicalLocations": [{"name": name}],
     }

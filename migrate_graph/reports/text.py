@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from migrate_graph.columns import columns, hanging, window
 from migrate_graph.core.rules import Finding, Related, Severity
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
+from migrate_graph.reports.pointing import pointed_at
 from migrate_graph.reports.report import Report
 from migrate_graph.user_files import SourceLocation
 
@@ -22,10 +22,6 @@ _INDENT = 3
 
 _GUTTER = 8
 """Columns of the number before a line of source."""
-
-_LINES_AROUND = 40
-"""So far from a declaration its decorators and attributes are looked for."""
-
 
 _TEXT_STYLES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info", Severity.OFF: "muted"}
 
@@ -97,7 +93,7 @@ def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Pa
     def text_at(line: int) -> str:
         return one_line(report.line_of(SourceLocation(source.path, line)).rstrip())
 
-    place, span = _pointed_at(finding, source, text_at)
+    place, span = pointed_at(finding, source, text_at)
     lines = [f"  {paint('-->', 'muted')} {one_line(str(place))}"]
     text, span = window(text_at(place.line), span, None if width is None else width - _GUTTER)
     if text.strip():
@@ -106,43 +102,6 @@ def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Pa
         under = " " * columns(text[: span[0]])
         caret = "^" * max(columns(text[span[0] : span[1]]), 1)
         lines.append(f"{paint('      |', 'muted')} {paint(under + caret, _TEXT_STYLES[finding.severity])}")
-    return lines
-
-
-def _pointed_at(
-    finding: Finding, source: SourceLocation, text_at: Callable[[int], str]
-) -> tuple[SourceLocation, tuple[int, int] | None]:
-    """Find the name that the finding is about: first one that the declaration mentions, else the declared name itself."""
-    mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject.name]
-    around = [*_decorator_lines(source.line, text_at), source.line, *_class_lines(source.line, text_at)]
-    searched = [(name, line) for name in dict.fromkeys(mentioned) for line in around]
-    for name, line in (*searched, (finding.subject.name, source.line)):
-        # A whole word: the migration `b` is not the end of the parameter `db`.
-        if found := re.search(rf"(?<!\w){re.escape(one_line(name))}(?!\w)", text_at(line)):
-            return SourceLocation(source.path, line), found.span()
-    return source, None
-
-
-def _decorator_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
-    """Return the lines of the decorators above a declaration, from the first."""
-    lines: list[int] = []
-    for line in range(declared - 1, max(declared - _LINES_AROUND, 0), -1):
-        text = text_at(line)
-        if not text.strip() or text.startswith(("def ", "class ", "async ")):
-            break
-        lines.insert(0, line)
-    first = next((at for at, line in enumerate(lines) if text_at(line).startswith("@")), len(lines))
-    return lines[first:]
-
-
-def _class_lines(declared: int, text_at: Callable[[int], str]) -> list[int]:
-    """Return the lines of a class's attributes, up to its first method."""
-    lines: list[int] = []
-    if text_at(declared).startswith("class "):
-        for line in range(declared + 1, declared + _LINES_AROUND):
-            if re.match(r"\S|\s+(?:async )?def ", text_at(line)):
-                break
-            lines.append(line)
     return lines
 
 

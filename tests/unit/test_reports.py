@@ -83,7 +83,12 @@ def write_report_as(name: str, given: Report) -> str:
 
 
 def test_a_format_is_a_file_and_a_line() -> None:
-    files = {path.stem for path in Path(reports.__path__[0]).glob("*.py")} - {"__init__", "report", "document"}
+    files = {path.stem for path in Path(reports.__path__[0]).glob("*.py")} - {
+        "__init__",
+        "report",
+        "document",
+        "pointing",
+    }
     assert set(REPORTS) == files
     with pytest.raises(UsageError, match="no format is called 'sarrif'"):
         write_report(report(), "sarrif")
@@ -164,12 +169,29 @@ def test_paths_for_hosts_start_at_the_top_of_the_repository() -> None:
     assert "services/shop/app/billing.py" in write_report_as("sarif", given)
 
 
+def test_annotations_point_at_the_word_that_is_wrong() -> None:
+    finding = Finding("MG102", "unknown-requirement", Severity.ERROR, A, "'a' requires 'nöpe', which…", "", place(5))
+    lines = {3: "@migration(", 4: '    requires=["nöpe"],)', 5: "def a(db):"}
+    pointing = report(finding, line_of=lambda at: lines.get(at.line, ""))
+    assert "line=4,col=16,endColumn=19," in write_report_as("github", pointing)
+    (result,) = json.loads(write_report_as("sarif", pointing))["runs"][0]["results"]
+    region = result["locations"][0]["physicalLocation"]["region"]
+    assert region == {"startLine": 4, "startColumn": 16, "endColumn": 20}
+    assert lines[4][region["startColumn"] - 1 : region["endColumn"] - 1] == "nöpe"
+    assert "billing.py&#58;4</code>" in write_report_as("markdown", pointing)
+    (entry,) = json.loads(write_report_as("gitlab", pointing))
+    assert entry["location"]["lines"] == {"begin": 4}
+
+
 def test_github_escapes_and_shows_the_worst_nine_of_a_level() -> None:
     lines = write_report_as("github", report(HOSTILE_ONE)).splitlines()
     assert len(lines) == 1, "one command a line, whatever a name contains"
     assert lines[0].startswith("::error file=d ir/ü[1]%2C%3A%25.py,line=1,title=MG103 duplicate-name::")
     assert "%0A" in lines[0]
-    many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x", "", place(n)) for n in range(12)]
+    many = [
+        Finding("MG204", "unknown-until", Severity.WARNING, Node(NodeKind.VIEW, f"v{n}"), "x", "", place(n))
+        for n in range(12)
+    ]
     lines = write_report_as("github", report(RING, *many)).splitlines()
     assert [line.split(" ")[0] for line in lines] == ["::error"] + ["::warning"] * 10
     assert lines[-1].endswith("::3 more, see the summary of this job")
@@ -212,7 +234,10 @@ def test_markdown_cannot_be_broken_out_of() -> None:
 
 
 def test_markdown_stays_below_the_limit_and_says_how_many_more() -> None:
-    many = [Finding("MG204", "unknown-until", Severity.WARNING, f"v{n}", "x" * 200, "", place(n)) for n in range(1000)]
+    many = [
+        Finding("MG204", "unknown-until", Severity.WARNING, Node(NodeKind.VIEW, f"v{n}"), "x" * 200, "", place(n))
+        for n in range(1000)
+    ]
     text = write_report_as("markdown", report(*many, picture="flowchart LR"))
     assert len(text) <= MARKDOWN_LIMIT
     shown = text.count("MG204 unknown-until")
