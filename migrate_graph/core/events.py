@@ -86,6 +86,8 @@ class LockHolder:
         client: address of the client; empty when unknown.
         since: when it connected or took the lock, as text; empty when unknown.
         role: who is logged in (PostgreSQL); empty when unknown.
+        migration: that runs now, as far as the database tells: a long name is cut; empty when unknown.
+        held_up: what its migration waits for, in words; empty when it goes on, or that is not known.
     """
 
     pid: int
@@ -93,6 +95,8 @@ class LockHolder:
     client: str = ""
     since: str = ""
     role: str = ""
+    migration: str = ""
+    held_up: str = ""
 
     def __str__(self) -> str:
         role, since = f"role {self.role}" if self.role else "", f"since {self.since}" if self.since else ""

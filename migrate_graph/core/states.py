@@ -216,6 +216,7 @@ def standing_of(
     ordering: Ordering = Ordering.LEGACY,
     stop_on_partial: bool = False,
     at_work: bool = False,
+    running: str = "",
 ) -> dict[Node, NodeState]:
     """Return how every migration and every orphan stands before anything is planned; this is what plans are made of.
 
@@ -225,16 +226,19 @@ def standing_of(
         ordering: how ties are broken: what is late depends on it.
         stop_on_partial: a failed migration that kept own commits needs a decision, like an interrupted one.
         at_work: somebody else holds the lock: the newest attempt that is not finished is running.
+        running: the migration that is known to run now; empty when that is not known.
     """
     if history is None:
         return {Node(NodeKind.MIGRATION, name): NodeState(State.DECLARED) for name in graph.migrations}
-    return dict(_Judge(graph, history, stop_on_partial=stop_on_partial, at_work=at_work).migrations(ordering))
+    last = history.attempts[-1] if at_work and history.attempts else None
+    busy_with = running or (last.name if last and last.state is AttemptState.RUNNING else "")
+    return dict(_Judge(graph, history, stop_on_partial=stop_on_partial, busy_with=busy_with).migrations(ordering))
 
 
 class _Judge:
     """Judges migrations by what the database remembers."""
 
-    def __init__(self, graph: MigrationGraph, history: History, *, stop_on_partial: bool, at_work: bool) -> None:
+    def __init__(self, graph: MigrationGraph, history: History, *, stop_on_partial: bool, busy_with: str) -> None:
         self._graph = graph
         self._history = history
         self._applied = history.applied
@@ -242,7 +246,7 @@ class _Judge:
         self._kept = dict(_kept_commits(history))
         self._fingerprints = dict(_settled_fingerprints(history))
         self._stop_on_partial = stop_on_partial
-        self._busy_with = history.attempts[-1].name if at_work and history.attempts else None
+        self._busy_with = busy_with
 
     def migrations(self, ordering: Ordering) -> Iterator[tuple[Node, NodeState]]:
         """Judge all declared ones in their order, then the orphans."""
@@ -282,10 +286,10 @@ class _Judge:
         One that is resumable is never a question: cut off anywhere, it is run again.
         """
         name = migration.name
+        if name == self._busy_with:
+            return State.RUNNING
         attempt = self._attempts.get(name)
         state = attempt.state if attempt else None
-        if state is AttemptState.RUNNING and name == self._busy_with:
-            return State.RUNNING
         if state is AttemptState.RUNNING:
             return State.PENDING if migration.resumable else State.INTERRUPTED
         if attempt and not attempt.was_run:

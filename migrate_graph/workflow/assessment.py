@@ -215,9 +215,20 @@ def _plan(project: Project, reading: Reading, selection: Selection | None) -> Pl
         ordering=project.ordering,
         stop_on_partial=project.config.on_partial == "stop",
         at_work=reading.lock_holder is not None,
+        running=_running(project, reading),
     )
     chosen = _chosen(project, standing, selection) if selection else None
     return build_plan(graph, history, ordering=project.ordering, selection=chosen, standing=standing)
+
+
+def _running(project: Project, reading: Reading) -> str:
+    """Return the migration that somebody else runs now; empty when nobody does, or when it cannot be told."""
+    told = reading.lock_holder.migration if reading.lock_holder else ""
+    names = project.graph.migrations
+    if not told or told in names:
+        return told
+    cut = [name for name in names if name.startswith(told)]  # a server keeps 63 bytes
+    return cut[0] if len(cut) == 1 else ""
 
 
 def _chosen(project: Project, standing: States, selection: Selection) -> frozenset[str]:

@@ -191,7 +191,7 @@ def read_history(
         if not backend.has_ledger():
             return _without_ledger(backend, config)
         history = backend.read_history()
-        holder = backend.lock_holder() if closely is not None or history.is_unfinished else None
+        holder = backend.lock_holder()
         if history.is_unfinished and holder is None:
             history = backend.read_history()  # what was at work on it may have ended between the two
         return Reading(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -290,6 +291,27 @@ def test_a_wrong_password_is_not(on_postgres: Field) -> None:
     ended = on_postgres.apply(env={"MIGRATE_URI": on_postgres.uri.replace(APP_PASSWORD, "wrong")})
     assert ended.code == 6
     assert ended.seconds < 30
+
+
+# -- what a reader sees --------------------------------------------------------------------------------------------------
+
+
+def test_status_says_what_a_running_migration_waits_for(on_postgres: Field) -> None:
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    on_postgres.write(
+        ONE + "\n@migration\ndef two_2(db):\n    print('here')\n    db.executesql('DROP TABLE one')\n    return True\n"
+    )
+    with locked(on_postgres, "one"):
+        process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        process.wait_for("waiting for a lock held by pid")
+        told = on_postgres.migrate("status").output
+        document = json.loads(on_postgres.migrate("status", "--json").output)
+    assert process.end().code == 0
+    assert "running" in told
+    assert "it is waiting for a lock held by pid" in " ".join(told.split())
+    assert document["lock_holder"]["held_up"].startswith("waiting for a lock held by pid ")
+    assert json.loads(on_postgres.migrate("status", "--json").output)["lock_holder"] is None
 
 
 # -- read-only servers ---------------------------------------------------------------------------------------------------

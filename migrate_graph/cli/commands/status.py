@@ -234,6 +234,8 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
         lines += [line for state in by_state[status] for line in _attention_line(state, style)]
     if report.lock_holder is not None:
         lines += _painted(_hung(f"at work on it now: {one_line(str(report.lock_holder))}", style), "warning", style)
+        if report.lock_holder.held_up:
+            lines += _painted(_hung(f"it is {one_line(report.lock_holder.held_up)}", style), "warning", style)
     commands = [
         one_line(typed("migrate resolve", state.name, "--applied | --retry")) for state in by_state[State.INTERRUPTED]
     ]
@@ -283,7 +285,13 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
 def _holder(holder: LockHolder | None) -> dict[str, Any] | None:
     if holder is None:
         return None
-    return {"pid": holder.pid, "application": holder.application, "client": holder.client, "since": holder.since}
+    return {
+        "pid": holder.pid,
+        "application": holder.application,
+        "client": holder.client,
+        "since": holder.since,
+        "held_up": holder.held_up or None,
+    }
 
 
 def migration_document(state: MigrationState) -> dict[str, Any]:

@@ -386,7 +386,17 @@ class PostgresBackend(Bookkeeping):
         return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._lock_key())))
 
     def lock_holder(self) -> LockHolder | None:
-        return self._holder(_RUN_CLASS) or self._holder(_WORK_CLASS)
+        worker = self._holder(_WORK_CLASS)
+        holder = self._holder(_RUN_CLASS) or worker
+        if holder is None or worker is None:
+            return holder
+        _, _, migration = worker.application.partition("migrate_graph:")
+        return replace(holder, migration=migration, held_up=self._held_up(worker))
+
+    def _held_up(self, worker: LockHolder) -> str:
+        """Return what a migration's session waits for; empty when nobody stands in its way."""
+        rows = self._execute(f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1", (worker.pid,))
+        return blocked_by(rows[0], self.secrets) if rows else ""
 
     def _holder(self, kind: int) -> LockHolder | None:
         """Return who holds a lock; never a session of our own."""
