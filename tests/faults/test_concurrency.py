@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import signal
 import subprocess
 import sys
@@ -222,3 +223,17 @@ def test_a_dead_runner_whose_statement_still_runs_is_waited_for(on_postgres: Fie
         ended = second.end()
     assert ended.code == 0, ended.output
     assert on_postgres.executions("slow_1") == 2
+
+
+def test_status_says_running_of_what_runs(anywhere: Field) -> None:
+    """Before its first commit nothing of it is in the journal: who holds the lock says what it is at."""
+    anywhere.write(
+        ONCE.replace("time.sleep(2)", "while not __import__('os').path.exists('go'):\n        time.sleep(0.05)")
+    )
+    first = anywhere.open("apply")
+    first.wait_for("one_1")
+    told = anywhere.migrate("status").output
+    (anywhere.path / "go").touch()
+    assert first.end().code == 0
+    assert re.search(r"one_1 +running", told), told
+    assert not re.search(r" running", anywhere.migrate("status").output)

@@ -160,6 +160,7 @@ class SqliteBackend(Bookkeeping):
         self._observer: Observer = ignore_events
         self._opened: tuple[int, int] | None = None
         self._work: SqliteWork | None = None
+        self._lock: FileLock | None = None
         self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
 
     # -- connections ----------------------------------------------------------------------------------------------------------
@@ -332,8 +333,10 @@ class SqliteBackend(Bookkeeping):
             observer(LockAcquired(waited))
             files.sign()
             self._remove_leftovers()
+            self._lock = files
             yield _HeldLock(files, self._is_opened_file)
         finally:
+            self._lock = None
             files.release()
 
     def _is_opened_file(self) -> bool:
@@ -410,6 +413,8 @@ class SqliteBackend(Bookkeeping):
     # -- work -----------------------------------------------------------------------------------------------------------------
 
     def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
+        if self._lock is not None:
+            self._lock.sign(migration.name)
         self._work = SqliteWork(
             self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection, mode="rwc")
         )

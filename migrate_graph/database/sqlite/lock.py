@@ -55,6 +55,7 @@ class FileLock:
     def __init__(self, database: Path, beside: Path, *, writable: bool) -> None:
         self._database = database
         self._beside = beside
+        self._since = ""
         self._open_database = _opened_again(database) if writable and _HAS_OPEN_FILE_LOCKS else None
         self._file = self._open(create=writable)
         if self._file is not None:
@@ -111,9 +112,10 @@ class FileLock:
             self._open_database is None or _means(self._database, self._open_database)
         )
 
-    def sign(self) -> None:
-        """Write down who holds it, where that can be written."""
-        text = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(" ", "seconds")}
+    def sign(self, migration: str = "") -> None:
+        """Write down who holds it and what runs, where that can be written."""
+        self._since = self._since or datetime.now(UTC).isoformat(" ", "seconds")
+        text = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since, "migration": migration}
         self._write(json.dumps(text).encode())
 
     def release(self) -> None:
@@ -220,7 +222,8 @@ def holder_of(beside: Path) -> LockHolder | None:
         if flock(beside, file, fcntl.LOCK_SH | fcntl.LOCK_NB):
             return None
         said = json.loads(os.read(file, 10_000) or b"{}")
-        return LockHolder(int(said["pid"]), str(said.get("host", "")), "", str(said.get("since", "")))
+        told = {key: str(said.get(key, "")) for key in ("host", "since", "migration")}
+        return LockHolder(int(said["pid"]), told["host"], "", told["since"], migration=told["migration"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DatabaseRefused):
         return None
     finally:
