@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import psycopg2
@@ -11,9 +14,12 @@ import pytest
 from servers import PostgresServer
 from user_project import Project
 
+from migrate_graph.cli import commands
+
 pytestmark = pytest.mark.postgres
 
 FILE = """
+import os
 from migrate_graph import ViewMigrationManager, migration
 
 class V(ViewMigrationManager):
@@ -46,6 +52,16 @@ def three_3(db):
 def four_4(db):
     db.executesql("CREATE INDEX CONCURRENTLY one_id ON public.one (id)")
     return True
+
+@migration
+def five_5(db):
+    db.commit()
+    db.executesql("CREATE TABLE public.five (id pg_catalog.int4)")
+    db.commit()
+    if not os.path.exists("killed"):
+        open("killed", "w").close()
+        os.kill(os.getpid(), 9)
+    return True
 """
 
 TYPES = (
@@ -65,14 +81,27 @@ TYPES = (
 OPERATORS = ("=", "<>", "<", ">", "||", "+", "-", "~", "!~", "!~~", "~~")
 
 
-def planted(server: PostgresServer, database: str) -> list[tuple[str, str]]:
-    """Plant what may be planted; give the names of the sequences that count calls with what they count."""
-    statements = ["CREATE SEQUENCE public.rung"]
+def planted(
+    server: PostgresServer,
+    database: str,
+    *,
+    bell: str = "PERFORM pg_catalog.nextval('public.rung')",
+    relations: bool = True,
+) -> list[tuple[str, str]]:
+    """Plant what may be planted; give what could not be.
+
+    Args:
+        server: where.
+        database: in which of its databases.
+        bell: what everything planted does when it is called.
+        relations: views and a sequence, too.
+    """
+    statements = ["CREATE SEQUENCE public.rung" if relations else "SELECT 1"]
     for one in TYPES:
         for two in TYPES:
             statements.append(
                 f"CREATE FUNCTION public.op(a pg_catalog.{one}, b pg_catalog.{two}) RETURNS pg_catalog.bool LANGUAGE plpgsql AS "
-                "$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN true; END $$"
+                f"$$ BEGIN {bell}; RETURN true; END $$"
             )
             statements += [
                 f"CREATE OPERATOR public.{each} (LEFTARG = pg_catalog.{one}, RIGHTARG = pg_catalog.{two}, FUNCTION = public.op)"
@@ -81,7 +110,7 @@ def planted(server: PostgresServer, database: str) -> list[tuple[str, str]]:
     for name, arguments, result in FUNCTIONS:
         statements.append(
             f"CREATE FUNCTION public.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS "
-            f"$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN NULL; END $$"
+            f"$$ BEGIN {bell}; RETURN NULL; END $$"
         )
     for name in ("timestamptz", "text", "oid", "regclass", "int4"):
         statements.append(
@@ -96,7 +125,7 @@ def planted(server: PostgresServer, database: str) -> list[tuple[str, str]]:
         "pg_index",
         "pg_database",
         "pg_settings",
-    ):
+    ) * relations:
         statements.append(f"CREATE VIEW public.{name} AS SELECT p.*, public.tolls('x') FROM pg_catalog.{name} p")
     with closing(psycopg2.connect(server.app_uri(database), options="-c search_path=pg_catalog")) as connection:
         connection.autocommit = True
@@ -104,7 +133,7 @@ def planted(server: PostgresServer, database: str) -> list[tuple[str, str]]:
             cursor.execute(statements[0])
             cursor.execute(
                 "CREATE FUNCTION public.tolls(a pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql AS "
-                "$$ BEGIN PERFORM pg_catalog.nextval('public.rung'); RETURN true; END $$"
+                f"$$ BEGIN {bell}; RETURN true; END $$"
             )
             failed = []
             for each in statements[1:]:
@@ -169,21 +198,76 @@ def installed(server: PostgresServer, database: str) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
+BACKUP = """
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE TABLE public.ewh_implemented_features (id integer PRIMARY KEY, name pg_catalog.varchar(512), installed char(1), last_update_dttm timestamp);
+INSERT INTO public.ewh_implemented_features VALUES (1, 'one_1', 'T', NULL);
+"""
+
+ANYTHING = {0, 1, 2, 3, 4}
+STEPS: list[tuple[str, set[int]]] = [
+    ("status", {0}), ("status --views", {0}), ("plan --check", {4}), ("plan --graph plan.svg", {0}), ("log", {0}),
+    ("config", {0}), ("explain MG101", {0}), ("init", ANYTHING), ("new another --output-is-not-known", {2}), ("new another", ANYTHING),
+    ("check", {0}), ("check --history", {0}), ("graph --history -o graph.svg", {0}), ("show one_1", {0}), ("show V", {0}),
+    ("why two_2", {0}), ("apply --dry-run", {0}),
+    ("apply --keep-going --exclude five_5", {1}), ("status", {0, 1}), ("log one_1", {0}),
+    ("apply --select five_5", {-9}), ("status", ANYTHING | {5}), ("apply --select five_5", {5}), ("resolve five_5 --retry", {0}),
+    ("apply --select five_5", {0}),
+    ("mark two_2 --pending", {0}), ("mark three_3", {0}), ("apply --fake", {0}), ("apply", {0}),
+    ("views adopt --output adopted.py", {0, 2}),
+    ("--set migrate_table=another baseline --all", {0}), ("--set migrate_table=another baseline --all --yes", {0}),
+    ("--set migrate_table=third --set restore_size_limit=1000 restore backup.sql", {8}),
+    ("status --json", {0}),
+]  # fmt: skip
+"""Every command, in an order in which each has something to do, with the exit codes that it may have."""
+
+
+def real_commands() -> set[str]:
+    """Return the names of all commands, as one types them."""
+    found = set()
+    for each in iter_modules(commands.__path__):
+        module = import_module(f"{commands.__name__}.{each.name}")
+        inner = [f" {one.name}" for one in iter_modules(module.__path__)] if each.ispkg else [""]
+        found |= {f"{each.name}{rest}".replace("_", "-") for rest in inner}
+    return found
+
+
+def test_every_command_is_tried() -> None:
+    typed = {re.sub(r"--set \S+ ", "", words) for words, _ in STEPS}
+    assert {name for name in real_commands() if not any(f"{each} ".startswith(f"{name} ") for each in typed)} == set()
+
+
 @pytest.mark.parametrize("search_path", ["public", "public, pg_catalog"])
 def test_nobody_elses_code_is_called(
     place: Project, search_path: str, postgres_server: PostgresServer, postgres_database: str
 ) -> None:
     postgres_server.execute(f'ALTER DATABASE "{postgres_database}" SET search_path = {search_path}')
+    place.write("backup.sql", BACKUP)
     silence = (1, False)
-    for words in (
-        ("status",), ("plan",), ("log",), ("check", "--history"), ("apply", "--keep-going"), ("status",), ("log", "one_1"),
-        ("mark", "two_2", "--pending"), ("mark", "three_3"), ("apply", "--fake"), ("views", "adopt", "--dry-run"), ("apply",),
-    ):  # fmt: skip
-        done = place.migrate(*words)
-        assert done.returncode in {0, 1, 2}, (words, done.stdout + done.stderr)
+    for words, codes in STEPS:
+        done = place.migrate(*words.split())
+        assert done.returncode in codes, (words, done.returncode, done.stdout + done.stderr)
         assert rung(postgres_server, postgres_database) == silence, words
-        if words == ("apply", "--keep-going"):
+        if words.startswith("apply --keep-going"):
             assert {"one_1", "two_2", "four_4"} == installed(postgres_server, postgres_database)
+    assert {"five_5"} <= installed(postgres_server, postgres_database)
+
+
+def test_a_restore_calls_nobody_elses_code_either(
+    project: Project, postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    """Functions, operators and domains make no database full: here each of them raises."""
+    assert planted(postgres_server, postgres_database, bell="RAISE EXCEPTION 'rung'", relations=False) == []
+    postgres_server.execute(f'ALTER DATABASE "{postgres_database}" SET search_path = public, pg_catalog')
+    project.write(
+        "migrations.py", "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    return True\n"
+    )
+    backup = project.write("backup.sql", BACKUP)
+    project.env["MIGRATE_URI"] = postgres_server.app_uri(postgres_database)
+    done = project.migrate("restore", backup)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(postgres_server, postgres_database) == {"one_1"}
+    assert project.migrate("plan", "--check").returncode == 0
 
 
 def test_the_bells_ring_for_whoever_calls_them(
