@@ -30,7 +30,7 @@ class Prepared:
             connection: of an attempt; on others, and behind a pooler, where the next transaction is another session's, nothing is prepared.
             query: its arrays of numbers stand in it as texts with their type.
         """
-        if self.stopped or getattr(connection, "asked", None) is None or connection.reset_session:
+        if self.stopped or getattr(connection, "reset_session", self) is not None:
             return query
         if self._connection is not connection:
             self._connection, self._names = connection, {}
