@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,9 @@ class PostgresServer:
         )  # fmt: skip
         log.close()
         self._wait_until_it_answers()
+        self._make_role()
+
+    def _make_role(self) -> None:
         self.execute(
             "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'app') THEN "
             f"CREATE ROLE app LOGIN PASSWORD '{APP_PASSWORD}'; END IF; END $$"
@@ -197,6 +200,44 @@ class PostgresServer:
         finally:
             if self._process is not None:
                 self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+class PostgresStandby(PostgresServer):
+    """A server that follows another one, and only reads."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self._primary = primary
+        if not (primary.binaries / "pg_basebackup").exists():
+            raise ServerUnavailable(f"no pg_basebackup in {primary.binaries}")
+        super().__init__(primary.binaries)
+
+    def _initialise(self) -> None:
+        self._run_as(
+            self.binaries / "pg_basebackup", "-d", self._primary.admin_uri(), "-D", self.data, "-R", "-X", "stream",
+            "-c", "fast", "--no-sync",
+        )  # fmt: skip
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.write(f"port = {self.port}\nunix_socket_directories = '{self.directory}'\n")
+
+    def _make_role(self) -> None:
+        """Do nothing: it comes from the primary."""
+
+    def catch_up(self) -> None:
+        """Wait until it has everything that the primary has now."""
+        import psycopg2
+
+        with closing(psycopg2.connect(self._primary.admin_uri())) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_wal_flush_lsn()")
+            ((there,),) = cursor.fetchall()
+        deadline = time.monotonic() + 30
+        with closing(psycopg2.connect(self.admin_uri())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while True:
+                cursor.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (there,))
+                if cursor.fetchall() == [(True,)]:
+                    return
+                assert time.monotonic() < deadline, self.log()
+                time.sleep(0.05)
 
 
 class RedisServer:
