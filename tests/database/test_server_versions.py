@@ -1,0 +1,108 @@
+"""What depends on the server's version, on one that is made to tell another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2.extensions
+import pytest
+from stand import Stand
+
+from migrate_graph.cli import main
+from migrate_graph.database import Settings, open_backend
+from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
+
+pytestmark = pytest.mark.postgres
+
+Pretend = Any
+
+
+class PretendedInfo:
+    """What libpq knows of a connection, but for the version."""
+
+    def __init__(self, info: Any, version: int) -> None:
+        self._info = info
+        self.server_version = version
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._info, name)
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    """Return what makes every server tell a version."""
+    real = psycopg2.extensions.connection.info
+
+    def tell(version: int) -> None:
+        told = property(lambda connection: PretendedInfo(real.__get__(connection), version))
+        monkeypatch.setattr(OurConnection, "info", told, raising=False)
+
+    return tell
+
+
+@pytest.mark.parametrize(("version", "told"), [(110022, "11"), (90624, "9")])
+def test_a_server_that_is_too_old_is_refused_by_name(
+    version: int, told: str, pretend: Pretend, postgres_uri: str
+) -> None:
+    pretend(version)
+    with (
+        pytest.raises(DatabaseRefused, match=f"is PostgreSQL {told}, and 12 to 18 are supported") as refused,
+        open_backend(Settings(postgres_uri), writing=True),
+    ):
+        pass
+    assert refused.value.hint == "upgrade the server first"
+
+
+def test_it_is_exit_code_6_and_nothing_is_written(
+    pretend: Pretend, postgres_uri: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "migrations.py").write_text(
+        "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    return True\n"
+    )
+    environ = {"MIGRATE_URI": postgres_uri, "HOME": str(tmp_path)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        pretend(110000)
+        for words in (["apply"], ["status"], ["plan"]):
+            assert main(words, environ=environ) == 6, words
+        assert "PostgreSQL 11" in capsys.readouterr().err
+    pretend(160000)
+    with open_backend(Settings(postgres_uri)) as backend:
+        assert backend.user_relations() == []
+
+
+@pytest.mark.parametrize("version", [120000, 180000, 190000])
+def test_the_oldest_and_what_is_newer_than_known_are_used(version: int, pretend: Pretend, postgres_uri: str) -> None:
+    pretend(version)
+    if version >= 170000:  # this server does not know what newer ones do
+        with pytest.raises(DatabaseUnreachable, match="transaction_timeout"), open_backend(Settings(postgres_uri)):
+            pass
+        return
+
+    def one_1(db: Any) -> bool:
+        db.executesql("CREATE TABLE t (id integer)")
+        return True
+
+    assert Stand(postgres_uri).run(one_1).succeeded
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    ("version", "timeouts"),
+    [
+        (130000, {"idle_in_transaction_session_timeout"}),
+        (140000, {"idle_in_transaction_session_timeout", "idle_session_timeout"}),
+        (160000, {"idle_in_transaction_session_timeout", "idle_session_timeout"}),
+        (170000, {"idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"}),
+    ],
+)
+def test_every_timeout_that_a_server_knows_is_sent(version: int, timeouts: set[str], ours: bool) -> None:
+    class Connection:
+        info = PretendedInfo(None, version)
+
+    sent = dict(Sessions(Settings("postgres://u:p@h/d", lock_timeout=0)).settings(Connection(), ours=ours))
+    assert {name for name in sent if name.endswith("timeout")} == timeouts | {"lock_timeout", "statement_timeout"}
+    assert all(sent[name] == "0" for name in timeouts | {"statement_timeout"})
+    assert (sent["lock_timeout"] == "0") is not ours  # every wait of ours has a limit
