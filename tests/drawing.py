@@ -84,6 +84,7 @@ def history_of(
     interrupted: Iterable[str] = (),
     commits: int = 1,
     fingerprints: Mapping[str, str] | None = None,
+    views: Mapping[str, str] | None = None,
 ) -> History:
     """Make a history; names may be one string each, separated by spaces."""
 
@@ -103,6 +104,7 @@ def history_of(
             Attempt(index, name, "run", state, commits=commits, fingerprint=fingerprint)
             for index, (name, state, fingerprint) in enumerate(attempts)
         ),
+        view_texts=views or {},
     )
 
 

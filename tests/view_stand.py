@@ -63,8 +63,8 @@ class Stand:
 
 
 class PostgresStand(Stand):
-    def __init__(self, uri: str, *, create: bool = True) -> None:
-        super().__init__(psycopg2.connect(uri, connection_factory=WorkConnection, options="-c lock_timeout=5000"))
+    def __init__(self, uri: str, *, create: bool = True, factory: type[Any] = WorkConnection) -> None:
+        super().__init__(psycopg2.connect(uri, connection_factory=factory, options="-c lock_timeout=5000"))
         names = TableNames.of(TABLE, POSTGRES)
         self.uri = uri
         self.catalog: Any = PostgresCatalog(self.connection.cursor)

@@ -101,12 +101,14 @@ class History:
         records: the ledger, by name.
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
+        view_texts: fingerprint of what each view manager's text was when it last came up, where that is known.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
     """
 
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
     attempts: tuple[Attempt, ...] = ()
     views_down: tuple[StoredView, ...] = ()
+    view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pending_tasks: frozenset[str] = frozenset()
 
     @property

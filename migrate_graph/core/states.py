@@ -125,7 +125,7 @@ class NodeState:
         asked: false when it is pending and the plan was not asked for it.
         waits_for: what keeps it from running: requirements that cannot run; of a view, the migration that opens it.
         late: not applied, and ordered before something that is.
-        changed: its code is not the code that was applied.
+        changed: its code is not the code that was applied; of a view that lives: not the one that it was made with.
         commits: commits of its own that failed or interrupted attempts left in the database.
         attempt: the last one, or what was written by hand after it.
         when: it was applied, or last tried; None when never.
@@ -207,6 +207,16 @@ def states_of(graph: MigrationGraph, history: History | None = None, plan: Plan 
         states[node] = replace(states[node], state=State.CYCLE)
     unknown = (node for edge in graph.edges() for node in (edge.before, edge.after) if node not in states)
     return states | dict.fromkeys(unknown, NodeState(State.ORPHAN))
+
+
+def edited_views(graph: MigrationGraph, history: History) -> frozenset[str]:
+    """Return the living views whose text does something else than when they were made."""
+    moment = Timeline(graph).moment(applied=history.applied)
+    return frozenset(
+        name
+        for name, then in history.view_texts.items()
+        if name in graph.views and moment.active(name) and not same_fingerprint(then, graph.views[name].fingerprint)
+    )
 
 
 def standing_of(
@@ -344,9 +354,11 @@ def _views(
     moment = Timeline(graph).moment(applied=history.applied)
     down = {stored.manager for stored in history.views_down}
     verbs = _Verbs(plan)
+    edited = edited_views(graph, history) if history.view_texts else ()
     for name, view in graph.views.items():
         known = replace(
             _now(view, moment, history.applied, migrations),
+            changed=name in edited,
             change=verbs.change_of(name),
             taken_down=verbs.taken_down.get(name, ()),
             brought_up=verbs.brought_up.get(name, ()),

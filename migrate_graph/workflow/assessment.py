@@ -125,6 +125,15 @@ class Assessment:
         return tuple(each for each in found if meant & {each.subject, *(other.subject for other in each.related)})
 
     @property
+    def edited_views(self) -> dict[str, int]:
+        """The living views whose text changed since they were made, with the place of the step that brings the new one in; 0 when none does."""
+        return {
+            node.name: known.brought_up[0] if known.brought_up else 0
+            for node, known in self.states.items()
+            if node.kind is NodeKind.VIEW and known.changed
+        }
+
+    @property
     def exit_code(self) -> int:
         """What `check` ends with: 3 when there are errors, else 0."""
         errors = any(finding.severity is Severity.ERROR for finding in self.findings)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.model import View, same_fingerprint
+from migrate_graph.core.model import View
 from migrate_graph.core.states import NodeState, State
 from migrate_graph.user_files import SourceLocation
 from migrate_graph.workflow.assessment import Assessment, assess
@@ -144,6 +144,6 @@ def _view_state(found: Assessment, view: View) -> ViewState:
         missing=made.missing if made else (),
         changed=made.changed if made else (),
         unknown=made.unknown if made else (),
-        edited=bool(made and made.text and view.fingerprint and not same_fingerprint(made.text, view.fingerprint)),
-        renewed_by=next((step.migration.name for step in found.planned.steps if view.name in step.views.up), ""),
+        edited=known.changed,
+        renewed_by=found.planned.steps[known.brought_up[0] - 1].migration.name if known.brought_up else "",
     )

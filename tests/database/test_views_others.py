@@ -13,6 +13,7 @@ from catalog_probe import difference, probe
 from view_stand import BASE, SHOP, PostgresStand, kept
 
 from migrate_graph.core.events import Warned
+from migrate_graph.database.postgres.connection import OurConnection
 from migrate_graph.errors import ViewError
 
 pytestmark = pytest.mark.postgres
@@ -189,6 +190,24 @@ def test_what_a_body_does_between_its_blocks_is_its_own(stand: PostgresStand, me
     assert stand("SELECT count(*) FROM pg_views WHERE viewname LIKE 'each%'") == [
         (4 if "ROLLBACK" in meanwhile[0] else 3,)
     ]
+
+
+def test_a_session_that_counts_nothing_remembers_nothing(postgres_admin_uri: str) -> None:
+    """A repair runs on one, and so does whoever only looks."""
+    stand = PostgresStand(postgres_admin_uri, factory=OurConnection)
+    managers = views_of_orders(stand, 3)
+    asked = catalog_queries(stand)
+    for manager in (*managers, *managers):
+        stand.keeper.take_down([manager], [manager], migration="m")
+        stand("CREATE VIEW passing AS SELECT 1 AS one", "DROP VIEW passing")
+        stand.keeper.bring_up()
+    assert not any("EXECUTE" in statement for statement in asked)
+    assert sum("pg_catalog.pg_locks" in statement for statement in asked) == 4 * 6
+    stand.keeper.take_down(managers, managers, migration="m")
+    stand.keeper.abandon()
+    assert stand.keeper.repair(managers, declared={"Each0", "Each1", "Each2"}) == ()
+    assert stand("SELECT count(*) FROM pg_views WHERE viewname LIKE 'each%'") == [(3,)]
+    stand.connection.close()
 
 
 def test_what_a_down_deallocates_is_asked_anew(stand: PostgresStand) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -491,7 +492,20 @@ def test_an_edited_view_is_told_until_a_migration_brings_it_in(
     project.write("migrations.py", EDITED.format(what="sum(id)"))
     told = project.migrate("status").stdout
     assert "text changed since it was created; no migration brings the new text in" in told
+    assert "text changed since it was created; no migration" in project.migrate("show", "Totals").stdout.replace(
+        "\n", " "
+    )
+    plan = " ".join(project.migrate("plan").stdout.split())
+    assert "text changed since it was created, and no step brings it in: Totals; open it in a new migration" in plan
+    assert "`with Totals(db): pass`, or declare a successor with `replaces = Totals`" in plan
+    assert json.loads(project.migrate("plan", "--json").stdout)["edited_views"] == ["Totals"]
+    assert "MG406" in project.migrate("check", "--history").stdout
+    assert "MG406" not in project.migrate("check").stdout
     project.write("migrations.py", EDITED.format(what="sum(id)") + REBUILDING)
     assert "totals_20260102_001 brings the new text in" in project.migrate("status").stdout
+    assert "text  Totals, which changed since it was created" in project.migrate("plan").stdout
+    document = json.loads(project.migrate("plan", "--json").stdout)
+    assert (document["edited_views"], document["steps"][0]["renews"]) == ([], ["Totals"])
+    assert "MG406" not in project.migrate("check", "--history").stdout
     assert project.migrate("apply").returncode == 0
     assert "text changed" not in project.migrate("status").stdout

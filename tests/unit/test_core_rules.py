@@ -439,6 +439,31 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a", "b", views={"V": {"until": "b"}, "W": {}}), "base": graph_of("a", views={"V": {}})},
     ),
+    "MG406": (
+        {
+            "graph": graph_of("a", views={name: {"fingerprint": "new"} for name in ("V", "W")}),
+            "history": history_of("a", views={"V": "old", "W": "new", "gone": "old"}),
+        },
+        [
+            (
+                "V",
+                "the text of view 'V' was edited after it was created, and no pending migration brings it up",
+                "open it in a new migration: `with V(db): pass`, or declare a successor with `replaces = V`",
+            )
+        ],
+        {
+            "graph": graph_of(
+                "a < b",
+                views={
+                    "Coming": {"fingerprint": "new"},
+                    "Retired": {"fingerprint": "new", "until": "a"},
+                    "Elder": {"fingerprint": "new"},
+                },
+                migrations={"b": {"touches": ["Coming"]}},
+            ),
+            "history": history_of("a", views={"Coming": "old", "Retired": "old", "Elder": ""}),
+        },
+    ),
     "MG506": (
         {
             "graph": graph_of("a", views={"V": {"fingerprint": "new"}}),
@@ -471,7 +496,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
-    expected = [*range(101, 111), *range(201, 211), *range(301, 306), *range(401, 406), *range(501, 507)]
+    expected = [*range(101, 111), *range(201, 211), *range(301, 306), *range(401, 407), *range(501, 507)]
     assert list(RULES) == [f"MG{number}" for number in expected] == list(CASES)
     assert len({each.name for each in RULES.values()}) == len(RULES)
 

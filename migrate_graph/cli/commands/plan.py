@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -133,15 +133,17 @@ def plan_text(planned: Assessment, style: TextStyle) -> Iterator[str]:
     if reading.note:
         yield style.paint(f"({reading.note})", "muted")
     yield ""
-    yield from _steps_text(plan, style)
+    edited = planned.edited_views
+    yield from _steps_text(plan, edited, style)
     if plan.steps:
         yield ""
         yield plan.summary
     yield from _plan_remarks(plan, style)
+    yield from _edited_remark([name for name, place in edited.items() if not place], style)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
-def _steps_text(plan: Plan, style: TextStyle) -> Iterator[str]:
+def _steps_text(plan: Plan, edited: Mapping[str, int], style: TextStyle) -> Iterator[str]:
     numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
     rows = [
         (str(numbers[step.migration.name]), one_line(step.migration.name), one_line(str(step.migration.source)))
@@ -164,7 +166,8 @@ def _steps_text(plan: Plan, style: TextStyle) -> Iterator[str]:
             first, *more = hanging(reason, style.width, column=column, indent=_INDENT)
             yield f"{' ' * _INDENT}{style.paint(place, 'muted')}  {first}".rstrip()
         yield from more
-        yield from _view_lines(step, style)
+        renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
+        yield from _view_lines(step, renewed, style)
 
 
 def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
@@ -188,7 +191,7 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
     return "; ".join(parts)
 
 
-def _view_lines(step: Step, style: TextStyle) -> Iterator[str]:
+def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle) -> Iterator[str]:
     views = step.views
     rebuilt = views.up if set(views.up) - set(views.new) else ()
     for word, tone, names in (
@@ -196,10 +199,12 @@ def _view_lines(step: Step, style: TextStyle) -> Iterator[str]:
         ("up", "good", rebuilt),
         ("new", "good", views.new),
         ("gone", "muted", views.retired),
+        ("text", "good", renewed),
     ):
         if names:
             column = _INDENT + 6
-            first, *more = hanging(listed(names, most=_MOST), style.width, column=column, indent=column)
+            told = listed(names, most=_MOST) + (", which changed since it was created" if word == "text" else "")
+            first, *more = hanging(told, style.width, column=column, indent=column)
             yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
             yield from more
 
@@ -214,6 +219,18 @@ def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
         yield style.paint(f"interrupted: {one_line(name)}: {command}", "error")
     if plan.orphans:
         for line in _sentence(f"recorded, but not in the code: {listed(plan.orphans, most=_MOST)}", style):
+            yield style.paint(line, "warning")
+
+
+def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
+    """Yield which views keep an old text, and what to write."""
+    if names:
+        name = one_line(names[0])
+        text = (
+            f"text changed since it was created, and no step brings it in: {listed(names, most=_MOST)}; open it in a new "
+            f"migration, `with {name}(db): pass`, or declare a successor with `replaces = {name}`"
+        )
+        for line in _sentence(text, style):
             yield style.paint(line, "warning")
 
 
@@ -261,7 +278,7 @@ def plan_document(planned: Assessment, *, exit_code: int) -> dict[str, Any]:
         "project": project.name,
         **reading_document(planned.reading),
         "ordering": str(project.ordering),
-        "steps": [_step(step, number) for number, step in enumerate(plan.steps, start=1)],
+        "steps": [_step(step, number, planned.edited_views) for number, step in enumerate(plan.steps, start=1)],
         "blocked": [
             {"name": each.migration.name, "by": list(each.by), **place_document(each.migration.source)}
             for each in plan.blocked
@@ -271,12 +288,13 @@ def plan_document(planned: Assessment, *, exit_code: int) -> dict[str, Any]:
         "orphans": list(plan.orphans),
         "unselected": list(plan.unselected),
         "added": list(plan.added),
+        "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "findings": [finding_document(finding) for finding in planned.findings],
     }
     return document("plan", body, exit_code=exit_code)
 
 
-def _step(step: Step, number: int) -> dict[str, Any]:
+def _step(step: Step, number: int, edited: Mapping[str, int]) -> dict[str, Any]:
     return {
         "number": number,
         "name": step.migration.name,
@@ -291,4 +309,5 @@ def _step(step: Step, number: int) -> dict[str, Any]:
         "views_up": list(step.views.up),
         "creates": list(step.views.new),
         "retires": list(step.views.retired),
+        "renews": [view for view, place in edited.items() if place == number],
     }

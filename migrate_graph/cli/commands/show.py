@@ -9,7 +9,7 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.commands.log import attempt_document, log_text
-from migrate_graph.cli.commands.status import migration_document, view_document, view_word
+from migrate_graph.cli.commands.status import edited_sentence, migration_document, view_document, view_word
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
@@ -89,6 +89,7 @@ def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
     assert state is not None  # noqa: S101 - a view always has one
     return [
         ("state", view_word(state)),
+        *([("text", edited_sentence(state))] if state.edited else []),
         ("window", one_line(window_of(declared))),
         ("uses", listed(shown.requires)),
         ("used by", listed(shown.dependents)),

@@ -193,14 +193,19 @@ def _view_row(state: ViewState) -> _Row:
     if state.changed:
         details.append((f"changed by hand since it was made: {listed(state.changed)}", "warning"))
     if state.edited:
-        brings = f"{one_line(state.renewed_by)} brings the new text in"
-        none = f"no migration brings the new text in: open it in one, `with {state.name}(db): pass`"
-        details.append((f"text changed since it was created; {brings if state.renewed_by else none}", "warning"))
+        details.append((edited_sentence(state), "warning"))
     if state.unknown:
         details.append((f"not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"))
     return _Row(
         State.DOWN if state.missing else state.state, (one_line(state.name), _view_sentence(state)), tuple(details)
     )
+
+
+def edited_sentence(state: ViewState) -> str:
+    """Return that the text of a view changed, and what brings the new one in."""
+    brings = f"{one_line(state.renewed_by)} brings the new text in"
+    none = f"no migration brings the new text in: open it in one, `with {state.name}(db): pass`"
+    return f"text changed since it was created; {brings if state.renewed_by else none}"
 
 
 def view_word(state: ViewState) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.rules.rule import Context, Hit, Severity, node_of, quoted, rule
-from migrate_graph.core.states import State
+from migrate_graph.core.states import State, edited_views
 from migrate_graph.messages import counted
 
 
@@ -194,3 +194,47 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
             message = f"{quoted(node.name)} was interrupted after {counted(known.commits, 'own commit')}"
             hint = f"look, then `migrate resolve {node.name} --applied` or `migrate resolve {node.name} --retry`"
             yield Hit(context.graph.migrations.get(node.name, node), message, hint)
+
+
+@rule("MG406", Severity.WARNING, needs_history=True)
+def view_edited_after_creation(context: Context) -> Iterator[Hit]:
+    """A view whose text was edited after it was created, and that no pending migration rebuilds.
+
+    ## What it finds
+
+    A view that lives, whose manager's `up` or `down` does something else now than when it last came up here, or uses something
+    of the project that was edited, while no pending migration brings it up. Comments and formatting do not count; a view made
+    by edwh-migrate, which kept no fingerprint, is not judged. Needs a database (`--history`).
+
+    ```python
+    class Totals(ViewMigrationManager):
+        def up(self):
+            self.db.executesql("CREATE VIEW totals AS SELECT sum(net) AS total FROM invoice")   # bad: it was sum(total)
+    ```
+
+    ## Why it matters
+
+    A view is made when a migration opens it. This database keeps the old one until some unrelated migration does, while a new
+    database gets the new one: the two differ, and nobody said when that ends.
+
+    ## How to fix it
+
+    Open it in a migration, or declare a successor that takes over from there.
+
+    ```python
+    @migration(requires=[create_invoice])
+    def net_totals(db):
+        with Totals(db):                             # good: every database gets it, here
+            pass
+        return True
+    ```
+    """
+    applied = context.history.applied
+    brought_up = context.timeline.brought_up.items()
+    coming = {view for name, views in brought_up if name not in applied for view in views}
+    for name in sorted(edited_views(context.graph, context.history) - coming):
+        message = (
+            f"the text of view {quoted(name)} was edited after it was created, and no pending migration brings it up"
+        )
+        hint = f"open it in a new migration: `with {name}(db): pass`, or declare a successor with `replaces = {name}`"
+        yield Hit(context.graph.views[name], message, hint)

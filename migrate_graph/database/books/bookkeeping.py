@@ -73,7 +73,8 @@ class Bookkeeping(ABC):
         present = self._present()
         history = self._ledger.read(present)
         if self._ledger.names.views in present:
-            history = replace(history, views_down=ViewLedger(self._ledger.names, self._execute).read_down())
+            views = ViewLedger(self._ledger.names, self._execute)
+            history = replace(history, views_down=views.read_down(), view_texts=views.read_texts())
         return history
 
     def _view_rows(self) -> dict[str, LedgerRow]:

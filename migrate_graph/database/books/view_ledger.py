@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from migrate_graph.database.names import TableNames
 from migrate_graph.database.relation import Relation
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line
+
+_TEXT = re.compile(r'\{"text": "([^"\\]*)"')
+_HEAD = 400
 
 _TOGETHER = 150
 """Rows of one statement; old versions of SQLite take 999 parameters."""
@@ -130,6 +134,14 @@ class ViewLedger:
             for row in self.read(down=True).values()
             for relation in (row.relations or (None,))
         )
+
+    def read_texts(self) -> dict[str, str]:
+        """Return the fingerprint of each manager's text when it last came up, where that is known; nothing else of a row is read."""
+        rows = self._run(
+            f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self._table} ORDER BY manager"
+        )
+        heads = ((manager, _TEXT.match(head)) for manager, head in rows)
+        return {manager: match[1] for manager, match in heads if match and match[1]}
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""

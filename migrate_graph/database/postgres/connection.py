@@ -92,15 +92,12 @@ class OurConnection(pg.connection):
     Attributes:
         server_pid: of the server's process; behind a pooler libpq is told another number.
         got_lock: the advisory lock that was asked for while the session was opened was had.
-        asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
-            transaction knows by it whether anybody else has used the connection.
     """
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.server_pid = 0
         self.got_lock = False
-        self.asked = 0
 
 
 class WorkConnection(OurConnection):
@@ -122,6 +119,8 @@ class WorkConnection(OurConnection):
         single: commits of the body are savepoints.
         lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
         ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
+        asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
+            transaction knows by it whether anybody else has used the connection.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -140,6 +139,7 @@ class WorkConnection(OurConnection):
         self.single = False
         self.lost_work = ""
         self.ended_unseen = False
+        self.asked = 0
         self._broke = False
         self._marking = False
         # A statement of the body has ended the transaction that the driver believes in: number of the session's last one then.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.objects import Address, placed
 
 Look: TypeAlias = "dict[Address, int | None]"
@@ -94,11 +95,12 @@ class Looks:
     def remember(self, connection: Any, found: Look) -> None:
         """Keep what was seen just now."""
         self.found, self.is_new = found, True
-        self._connection, self._asked = connection, getattr(connection, "asked", -1)
+        self._connection, self._asked = connection, connection.asked if isinstance(connection, WorkConnection) else -1
 
     def recall(self, connection: Any) -> None:
         """Forget what was seen when anybody else has used the connection since."""
-        if self._connection is not connection or self._asked != getattr(connection, "asked", None):
+        counts = isinstance(connection, WorkConnection) and connection.asked == self._asked
+        if self._connection is not connection or not counts:
             self.found, self.is_new = None, False
 
     @contextmanager

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrate_graph.database.postgres.connection import WorkConnection
+
 _NUMBERS = re.compile(r"'\{[-\d,]*\}'(?=::(?:oid|int4|int8)\[\])")
 
 _NAME = "migrate_graph_query_{}"
@@ -30,7 +32,7 @@ class Prepared:
             connection: of an attempt; on others, and behind a pooler, where the next transaction is another session's, nothing is prepared.
             query: its arrays of numbers stand in it as texts with their type.
         """
-        if self.stopped or getattr(connection, "reset_session", self) is not None:
+        if self.stopped or not isinstance(connection, WorkConnection) or connection.reset_session:
             return query
         if self._connection is not connection:
             self._connection, self._names = connection, {}

@@ -24,7 +24,6 @@ class ViewPresence:
         changed: those whose definition is another than the one they were made with.
         unknown: those that somebody else has locked, so that their definition cannot be looked at without waiting.
         down: it was taken down and not brought back.
-        text: fingerprint of the manager's text when it last came up; empty when that is not known.
     """
 
     relations: tuple[str, ...]
@@ -32,7 +31,6 @@ class ViewPresence:
     changed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     down: bool = False
-    text: str = ""
 
 
 def view_presences(
@@ -75,7 +73,6 @@ def _presence(
         changed=tuple(made.identity for made, found in suspects if found is not None and differs(made, found)),
         unknown=tuple(made.identity for made, found in suspects if found is None),
         down=row.state is ViewState.DOWN,
-        text=row.text,
     )
 
 
