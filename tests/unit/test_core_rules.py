@@ -387,6 +387,31 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a", "b"), "history": history_of("a", failed="b")},
     ),
+    "MG406": (
+        {
+            "graph": graph_of("a", views={name: {"fingerprint": "new"} for name in ("V", "W")}),
+            "history": history_of("a", views={"V": "old", "W": "new", "gone": "old"}),
+        },
+        [
+            (
+                "V",
+                "the text of view 'V' was edited after it was created, and no pending migration brings it up",
+                "open it in a new migration: `with V(db): pass`, or declare a successor with `replaces = V`",
+            )
+        ],
+        {
+            "graph": graph_of(
+                "a < b",
+                views={
+                    "Coming": {"fingerprint": "new"},
+                    "Retired": {"fingerprint": "new", "until": "a"},
+                    "Elder": {"fingerprint": "new"},
+                },
+                migrations={"b": {"touches": ["Coming"]}},
+            ),
+            "history": history_of("a", views={"Coming": "old", "Retired": "old", "Elder": ""}),
+        },
+    ),
     "MG501": (
         {"graph": versions(a="new", b="same"), "base": versions(a="old", b="same")},
         [
@@ -438,31 +463,6 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             )
         ],
         {"graph": graph_of("a", "b", views={"V": {"until": "b"}, "W": {}}), "base": graph_of("a", views={"V": {}})},
-    ),
-    "MG406": (
-        {
-            "graph": graph_of("a", views={name: {"fingerprint": "new"} for name in ("V", "W")}),
-            "history": history_of("a", views={"V": "old", "W": "new", "gone": "old"}),
-        },
-        [
-            (
-                "V",
-                "the text of view 'V' was edited after it was created, and no pending migration brings it up",
-                "open it in a new migration: `with V(db): pass`, or declare a successor with `replaces = V`",
-            )
-        ],
-        {
-            "graph": graph_of(
-                "a < b",
-                views={
-                    "Coming": {"fingerprint": "new"},
-                    "Retired": {"fingerprint": "new", "until": "a"},
-                    "Elder": {"fingerprint": "new"},
-                },
-                migrations={"b": {"touches": ["Coming"]}},
-            ),
-            "history": history_of("a", views={"Coming": "old", "Retired": "old", "Elder": ""}),
-        },
     ),
     "MG506": (
         {
