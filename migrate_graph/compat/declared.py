@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.authoring import migrations
 from migrate_graph.compat.console import say
+from migrate_graph.compat.exceptions import caught_as_before
 from migrate_graph.config import Config
 from migrate_graph.core.model import Migration, Registry
 from migrate_graph.errors import LoadError
@@ -69,6 +70,7 @@ def _configured_file(config: Config) -> Path:
     return Path(config.migrations_file).absolute()
 
 
+@caught_as_before()
 def import_migrations(args: list[str], config: Config) -> bool:
     """Load the migrations of a file into the default store; nothing is run.
 
@@ -102,6 +104,7 @@ def import_migrations(args: list[str], config: Config) -> bool:
     return True
 
 
+@caught_as_before()
 def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDict[str, Migration]:
     """Return the migrations by name in the order in which they run: those of this process, or else of the file.
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from migrate_graph.errors import ConfigError, RestoreError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from migrate_graph.errors import (
+    ConfigError,
+    DatabaseUnreachable,
+    InvalidGraph,
+    LoadError,
+    MigrateGraphError,
+    RestoreError,
+)
 
 
 class BaseEDWHMigrateException(BaseException):
@@ -43,3 +53,49 @@ class BackupNotFound(RestoreError, FileNotFoundError):
 
 class FlagLocationMissing(ConfigError, NotADirectoryError):
     """There is no directory for the flags; edwh-migrate's programs catch it as a `NotADirectoryError`."""
+
+
+# What edwh-migrate raised where ours is raised, for programs that catch it by that type. A file that does not load raised
+# whatever its code raised.
+_OF_OLD: dict[type[MigrateGraphError], tuple[type[Exception], ...]] = {
+    InvalidGraph: (ValueError,),
+    DatabaseUnreachable: (ValueError, RuntimeError),
+    RestoreError: (NotImplementedError,),
+}
+
+
+@contextmanager
+def caught_as_before() -> Iterator[None]:
+    """Let errors of ours be caught also by the types that edwh-migrate raised in their place."""
+    try:
+        yield
+    except MigrateGraphError as error:
+        cause = error.__cause__ or error.__context__
+        wanted: tuple[type[Exception], ...] = (
+            (type(cause),) if isinstance(error, LoadError) and isinstance(cause, Exception) else ()
+        )
+        for kind, bases in _OF_OLD.items():
+            if isinstance(error, kind):
+                wanted = bases
+        if not wanted or isinstance(error, wanted):
+            raise
+        raise _also(error, wanted).with_traceback(error.__traceback__) from error.__cause__
+
+
+def _message(error: MigrateGraphError) -> str:
+    return error.message
+
+
+def _also(error: MigrateGraphError, wanted: tuple[type[Exception], ...]) -> MigrateGraphError:
+    """Return the same error, of its own type and of others."""
+    kind = type(error)
+    try:
+        both: type[MigrateGraphError] = type(
+            kind.__name__, (kind, *wanted), {"__module__": kind.__module__, "__str__": _message}
+        )
+        other = both.__new__(both, *error.args)
+    except TypeError:  # a type of the user's that cannot be combined
+        return error
+    other.__dict__.update(error.__dict__)
+    other.args = error.args
+    return other

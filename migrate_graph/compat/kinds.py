@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 MigrationOrderingMode: TypeAlias = Literal["legacy", "intertwined"]
 VALID_MIGRATION_ORDERING_MODES = set(get_args(MigrationOrderingMode))
+HeapKey: TypeAlias = tuple[int, int, int]
+T_Dal = TypeVar("T_Dal")
 MIGRATION_SUFFIX_RE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
 
 

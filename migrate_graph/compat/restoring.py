@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from migrate_graph.compat.connections import setup_db
-from migrate_graph.compat.exceptions import BackupNotFound, DatabaseNotYetInitialized
+from migrate_graph.compat.exceptions import BackupNotFound, DatabaseNotYetInitialized, caught_as_before
 from migrate_graph.compat.runs import session_of
 from migrate_graph.compat.settings import get_config
 from migrate_graph.config import Config
 
 
+@caught_as_before()
 def recover_database_from_backup(
     set_schema: str | bool | None = None, config: Config | None = None, postgres_client: Any = None
 ) -> None:
@@ -21,7 +22,8 @@ def recover_database_from_backup(
     Args:
         set_schema: search_path while it is restored; None for the configured one.
         config: the settings; None for `get_config()`.
-        postgres_client: `psql`, as a path or a plumbum command; None for the one on PATH.
+        postgres_client: `psql`, as a path or a plumbum command; None for the one on PATH. It is asked only for a trusted backup
+            that holds commands of psql: all else goes to the server through the driver, also where psql is a command with arguments.
 
     Raises:
         BackupNotFound: there is none.
@@ -38,11 +40,12 @@ def recover_database_from_backup(
     backup = find_dump(Path(wanted).absolute(), is_default=True) if wanted else None
     if backup is None:
         raise BackupNotFound(f"the backup {wanted!r} does not exist", hint="set database_to_restore to the file")
-    psql = str(getattr(postgres_client, "executable", postgres_client)) if postgres_client else None
+    psql = str(getattr(postgres_client, "executable", postgres_client)) if postgres_client is not None else None
     with PlainProgress(session_of(config).console) as progress:
         restore_database(config, backup, lock_wait=None, observer=progress, psql=psql)
 
 
+@caught_as_before()
 def try_setup_db(config: Config | None = None, max_time: int = 600) -> Any:
     """Connect to the database; one without the ledger table is restored from the backup, or started from scratch.
 

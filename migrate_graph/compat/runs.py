@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from migrate_graph.compat.console import tell
 from migrate_graph.compat.declared import imported, registry_for, with_own
-from migrate_graph.compat.exceptions import InvalidConfigException
+from migrate_graph.compat.exceptions import InvalidConfigException, caught_as_before
 from migrate_graph.compat.settings import get_config
 from migrate_graph.config import Config
 from migrate_graph.core.model import Registry
@@ -22,6 +22,7 @@ from migrate_graph.errors import ConfigError, ExitCode
 TEN_MINUTES = 600
 
 
+@caught_as_before()
 def activate_migrations(
     config: Config | None = None, max_time: int = TEN_MINUTES, failed_migrations: list[str] | None = None
 ) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from migrate_graph.config import Config as Settings
 from migrate_graph.config import load_config
 from migrate_graph.config.dotenv import read_dotenv
+from migrate_graph.errors import ConfigError
 
 
 class Config(Settings):
@@ -19,23 +20,63 @@ class Config(Settings):
     @classmethod
     def load(
         cls,
-        data: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | str | Path | None = None,
         *,
         environ: Mapping[str, str] | None = None,
-        **_others: Any,  # of edwh-migrate's: where in a file they are, and how strictly they are read
+        key: str = "tool.migrate",
+        **_others: Any,  # of edwh-migrate's: how strictly they are read
     ) -> Self:
-        """Make a configuration of a mapping, and let `get_config()` return it from now on.
+        """Make a configuration of a mapping, or of a table of a TOML file, and let `get_config()` return it from now on.
+
+        Args:
+            data: the settings, or the path of a TOML file.
+            environ: what `update_from_env()` reads; None for the process's own.
+            key: the table of the file.
 
         Raises:
             ConfigError: naming every fault at once.
+            FileNotFoundError: there is no such file.
         """
+        if isinstance(data, str | Path):
+            data = _table_of(Path(data), key)
         given = {name: value for name, value in (data or {}).items() if not _is_nothing(name, value)}
         config = super().load(given, environ=environ)
         _process.adopt(config)
         return config
 
+    @classmethod
+    def from_env(cls, load_dotenv: bool = False, **_others: Any) -> Self:
+        """Make a configuration of the environment, and let `get_config()` return it from now on.
+
+        Args:
+            load_dotenv: read `.env` as well.
+
+        Raises:
+            ConfigError: naming every fault at once.
+        """
+        config = cls.load({})
+        config.update_from_env({**_dotenv(load_dotenv=load_dotenv), **os.environ})
+        return config
+
     def __repr__(self) -> str:
         return f"<Config{ {each.name: self.shown(each) for each in self.settings()} }>"
+
+
+def _dotenv(*, load_dotenv: bool) -> Mapping[str, str]:
+    return (read_dotenv(Path.cwd(), os.environ).variables or {}) if load_dotenv else {}
+
+
+def _table_of(file: Path, key: str) -> Mapping[str, object]:
+    import tomllib
+
+    try:
+        table: Any = tomllib.loads(file.read_text("utf-8-sig"))
+        for word in filter(None, key.split(".")):
+            table = table[word]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} has no table [{key}] that can be read: {error!r}", hint="correct the file") from None
+    found: Mapping[str, object] = table
+    return found
 
 
 def _is_nothing(name: str, value: object) -> bool:

@@ -51,6 +51,17 @@ _INSIDE = {
     "truncate_appname": "compat",
     "try_setup_db": "compat",
 }
+# What its modules hold besides, and programs may have taken from there: types of annotations, and two helpers.
+_BESIDES = {
+    "DAL": "pydal",
+    "Field": "pydal",
+    "Table": "pydal.objects",
+    "TypeDAL": "typedal",
+    "HeapKey": "compat.kinds",
+    "T_Dal": "compat.kinds",
+    "print_trimmed_exception": "compat.helpers",
+    "temporary_import": "compat.helpers",
+}
 _POSTGRES = {"PostgresError": "compat.drivers", "PostgresUndefinedTable": "compat.drivers"}
 _CONSTANTS = {"CURRENT_MIGRATION": "authoring.running"}
 
@@ -60,6 +71,7 @@ MODULES: dict[str, dict[str, str]] = {
     f"{PACKAGE}.migrate": {
         **_EXPORTED,
         **_INSIDE,
+        **_BESIDES,
         **_POSTGRES,
         **_CONSTANTS,
         "console_hook": "compat:console_script",
@@ -69,6 +81,7 @@ MODULES: dict[str, dict[str, str]] = {
     f"{PACKAGE}.view_migration_manager": {
         "ViewMigrationManager": "authoring",
         "classproperty": "authoring",
+        "DAL": "pydal",
         **_CONSTANTS,
     },
     f"{PACKAGE}.helpers": {"classproperty": "authoring"},
@@ -89,7 +102,8 @@ def fetch(home: str, name: str) -> Any:
         name: the left side.
     """
     module, _, other = home.partition(":")
-    return getattr(import_module(f"migrate_graph.{module}"), other or name)
+    is_ours = module.partition(".")[0] not in {"pydal", "typedal"}
+    return getattr(import_module(f"migrate_graph.{module}" if is_ours else module), other or name)
 
 
 class _CompatibleModule(ModuleType):

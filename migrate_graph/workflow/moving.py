@@ -146,6 +146,11 @@ _PROGRAM = {
         "the result is get_config()'s from now on, also a second one: 2.1.0 returned the first one again",
         "hand the configuration to each function that takes one",
     ),
+    re.compile(rb"already installed\b"): (
+        "looks for the text 'already installed'",
+        "it is not written: what is installed already is no line of a run",
+        "ask migrate status --json, or the ledger",
+    ),
     re.compile(rb"\bRequimentsNotMet\b"): (
         "catches RequimentsNotMet",
         "it is never raised: dependents of what failed are blocked, and independent migrations run",
@@ -189,6 +194,11 @@ def _of_packages(_found: Assessment) -> Iterator[Difference]:
 
 
 _IN_SCRIPTS = {
+    re.compile(r"already installed"): (
+        "looks for the text 'already installed'",
+        "it is not written: what is installed already is no line of a run",
+        "ask migrate status --json",
+    ),
     re.compile(r"\bmigrate\b[^|&;\n]*\s(-l|--list)\b[^\n]*\|"): (
         "reads what migrate --list prints",
         "the list has another layout",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import migrate_graph
 from migrate_graph import compat
-from migrate_graph.errors import ConfigError
+from migrate_graph.errors import ConfigError, DatabaseUnreachable, InvalidGraph, LoadError, RestoreError
 
 NOTHING = object()
 
@@ -59,13 +61,31 @@ INSIDE = {
         VALID_MIGRATION_ORDERING_MODES activate_migrations console_hook define_ewh_implemented_features get_config
         import_migrations list_migrations mark_migration migration migrations print_migrations_status_table
         recover_database_from_backup schema_versioned_lock_file setup_db should_run truncate_appname try_setup_db
-        _console_hook _get_config
+        _console_hook _get_config DAL Field HeapKey T_Dal Table TypeDAL print_trimmed_exception temporary_import
     """,
     "edwh_migrate.postgres": "PostgresError PostgresUndefinedTable",
     "edwh_migrate.view_migration_manager": "ViewMigrationManager classproperty CURRENT_MIGRATION",
     "edwh_migrate.helpers": "classproperty",
     "edwh_migrate.constants": "CURRENT_MIGRATION",
     "edwh_migrate.__about__": "__version__",
+}
+
+# What 2.1.0's modules hold besides, and ours do not, with the reason.
+LEFT_OUT = {
+    "its imports of other packages and of the standard library": """
+        BaseCommand ConfigError ConfigErrorMissingKey IsPostponedError Optional OrderedDict Path Singleton abc alias asdict
+        configuraptor contextlib dataclass datetime dotenv find_dotenv heappop heappush importlib inspect os pathlib plumbum
+        postpone psycopg2 re sqlite3 sys t tabulate time traceback types typing urllib version warnings
+    """,
+    "type variables without a meaning outside": "E T",
+    "private parts of the order, which is the graph's here": "_migration_heap_key _parse_migration_suffix",
+}
+LEFT_OUT_OF_CLASSES = {
+    "parts of configuraptor, which stands behind its Config": "_all_annotations _clone _fill _format _update fill",
+    "never asked: a dependent of what failed is blocked before": "check_requires",
+    "private parts of a view block, which the executor plans here": """
+        _active_manager _has_active_replacement _migration_order _run_ordered_hook _uses_replacements may_go_up
+    """,
 }
 OLD_NAMES = [("edwh_migrate", name) for name in EXPORTED] + [
     (module, name) for module, names in INSIDE.items() for name in names.split()
@@ -106,6 +126,59 @@ def test_programs_can_import_it_by_its_old_name(module: str, name: str, monkeypa
                 del sys.modules[added]
 
 
+def test_every_other_name_of_2_1_0_is_left_out_for_a_reason(real_names: dict[str, list[str]]) -> None:
+    """Asked of edwh-migrate itself, as it is in the index."""
+    migrate_graph.install_as_edwh_migrate()
+    try:
+        left_out = set(" ".join(LEFT_OUT.values()).split())
+        for module, names in real_names["modules"].items():
+            ours = importlib.import_module(module)
+            assert {name for name in names if not hasattr(ours, name)} <= left_out, module
+        left_out = set(" ".join(LEFT_OUT_OF_CLASSES.values()).split()) | {"migrate_uri"}  # set by its instances
+        classes = {each: getattr(sys.modules["edwh_migrate.migrate"], each) for each in real_names["classes"]}
+        for name, attributes in real_names["classes"].items():
+            assert {each for each in attributes if not hasattr(classes[name], each)} <= left_out, name
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "edwh_migrate"]:
+            del sys.modules[name]
+
+
+ASK = """
+import importlib, json
+modules = {
+    name: [each for each in vars(importlib.import_module(name)) if not each.startswith("__")]
+    for name in ("edwh_migrate", *(f"edwh_migrate.{each}" for each in
+    ("migrate", "postgres", "view_migration_manager", "helpers", "constants", "__about__")))
+    if importlib.import_module(name)
+}
+import edwh_migrate.migrate as migrate
+from edwh_migrate import ViewMigrationManager
+migrate.ViewMigrationManager = ViewMigrationManager
+kinds = ("Config", "Migration", "MigrationStore")
+classes = {each: [name for name in dir(getattr(migrate, each)) if not name.startswith("__")] for each in kinds}
+for each in modules.values():
+    each[:] = [name for name in each if name not in ("migrate", "helpers", "constants", "postgres", "view_migration_manager")]
+print(json.dumps({"modules": modules, "classes": classes}))
+"""
+
+
+@pytest.fixture(scope="module")
+def real_names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What edwh-migrate 2.1.0 holds, by module and by class."""
+    directory = tmp_path_factory.mktemp("real")
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+    python = str(directory / "bin" / "python")
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "10", "edwh-migrate[full]==2.1.0", "setuptools"],
+        check=False, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    if installed.returncode:
+        pytest.skip(f"the package index is not reachable: {installed.stderr.strip().splitlines()[-1]}")
+    told = subprocess.run([python, "-c", ASK], check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
 def test_exceptions_are_caught_by_the_clauses_of_both_worlds() -> None:
     assert issubclass(compat.InvalidConfigException, ConfigError)
     assert issubclass(compat.BackupNotFound, FileNotFoundError)
@@ -114,6 +187,108 @@ def test_exceptions_are_caught_by_the_clauses_of_both_worlds() -> None:
     assert not issubclass(compat.DatabaseNotYetInitialized, Exception)
     assert issubclass(compat.MigrateLockExists, compat.EDWHMigrateException)
     assert issubclass(compat.MigrationFailed, Exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "old"),
+    [
+        ("import no_such_module_xyz", ImportError),
+        ("def broken(:", SyntaxError),
+        ("1 / 0", ZeroDivisionError),
+        ("from edwh_migrate import migration\n@migration(requires='nobody')\ndef m(db): return True", ValueError),
+        ("from edwh_migrate import migration\n@migration\ndef m(db): ...\n@migration\ndef m(db): ...", ValueError),
+    ],
+)
+def test_a_file_that_does_not_load_raises_what_it_raised_before(
+    tmp_path: Path, new_process: None, text: str, old: type[Exception]
+) -> None:
+    (tmp_path / "migrations.py").write_text(text)
+    config = migrate_graph.Config.load({"migrate_uri": f"sqlite://{tmp_path}/x.db"})
+    with pytest.raises(old) as caught:
+        migrate_graph.import_migrations([], config)
+    if old is not ValueError:
+        assert isinstance(caught.value, LoadError)
+        assert "migrations.py could not be loaded" in str(caught.value)
+        assert (caught.value.exit_code, bool(caught.value.hint)) == (2, True)
+
+
+def test_a_graph_with_errors_is_a_value_error(tmp_path: Path, new_process: None) -> None:
+    config = migrate_graph.Config.load({"migrate_uri": f"sqlite://{tmp_path}/x.db"})
+
+    @migrate_graph.migration
+    async def m(db: object) -> bool:
+        return True
+
+    with pytest.raises(ValueError, match="1 error") as caught:
+        migrate_graph.activate_migrations(config)
+    assert isinstance(caught.value, InvalidGraph)
+    assert caught.value.findings
+
+
+@pytest.mark.parametrize("call", ["activate_migrations", "try_setup_db"])
+def test_no_connection_is_what_it_was(new_process: None, call: str) -> None:
+    config = migrate_graph.Config.load({"migrate_uri": "postgres://u:p@127.0.0.1:1/db", "connect_wait": 0})
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        getattr(migrate_graph, call)(config=config, max_time=0)
+    assert isinstance(caught.value, DatabaseUnreachable)
+
+
+def test_settings_from_a_file_and_from_the_environment(
+    tmp_path: Path, new_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.toml").write_text('[a.b]\nmigrate-uri = "sqlite://file.db"\n')
+    assert migrate_graph.Config.load(str(tmp_path / "other.toml"), key="a.b").migrate_uri == "sqlite://file.db"
+    with pytest.raises(FileNotFoundError):
+        migrate_graph.Config.load("nothing.toml")
+    with pytest.raises(ConfigError, match=r"no table \[tool.migrate\]"):
+        migrate_graph.Config.load(tmp_path / "other.toml")
+    (tmp_path / ".env").write_text("MIGRATE_TABLE=named\n")
+    monkeypatch.setenv("MIGRATE_URI", "sqlite://environment.db")
+    config = migrate_graph.Config.from_env(load_dotenv=True)
+    assert (config.migrate_uri, config.migrate_table) == ("sqlite://environment.db", "named")
+    assert migrate_graph.Config.from_env().migrate_table == "ewh_implemented_features"
+
+
+class DockerPsql:
+    """A plumbum command with arguments, as far as it is looked at."""
+
+    def __str__(self) -> str:
+        return "/usr/bin/docker exec -i 4f1e psql"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("commands", [False, True])
+def test_psql_may_be_a_command_with_arguments(
+    postgres_uri: str, tmp_path: Path, new_process: None, commands: bool
+) -> None:
+    (tmp_path / "dump.sql").write_text(
+        "CREATE TABLE ewh_implemented_features (id serial PRIMARY KEY, name varchar(512) UNIQUE, installed char(1), "
+        "last_update_dttm timestamp);\n" + "\\echo hello\n" * commands
+    )
+    settings = {"migrate_uri": postgres_uri, "database_to_restore": "dump.sql", "restore_trusted": commands}
+    config = migrate_graph.Config.load(settings)
+    if commands:
+        with pytest.raises(RestoreError, match="docker exec -i 4f1e psql' is a command with arguments"):
+            migrate_graph.recover_database_from_backup(config=config, postgres_client=DockerPsql())
+    else:
+        migrate_graph.recover_database_from_backup(config=config, postgres_client=DockerPsql())
+        assert migrate_graph.setup_db(config=config).tables
+
+
+def test_the_two_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    from migrate_graph.compat import helpers
+
+    (tmp_path / "only_once_xyz.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ZeroDivisionError) as caught:
+        helpers.temporary_import("only_once_xyz")
+    helpers.print_trimmed_exception(caught.value)
+    said = capfd.readouterr().err
+    assert "only_once_xyz.py" in said
+    assert "importlib" not in said
+    (tmp_path / "only_once_xyz.py").write_text("")
+    helpers.temporary_import("only_once_xyz")
+    assert "only_once_xyz" not in sys.modules
 
 
 def test_the_drivers_exceptions() -> None:

@@ -103,6 +103,11 @@ def _find_psql(psql: str | None) -> str:
     found = shutil.which(psql or "psql")
     if found:
         return found
+    if psql and len(psql.split()) > 1:
+        raise RestoreError(
+            f"'{psql}' is a command with arguments: it cannot be given the connection without showing its password",
+            hint="install psql on this machine, or take the commands of psql out of the backup",
+        )
     raise RestoreError(
         f"the program '{psql or 'psql'}' was not found, and a backup with commands of psql can only be restored through it",
         hint="install it (apt install postgresql-client, apk add postgresql-client), or add it to PATH",
