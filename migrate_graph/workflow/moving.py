@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -15,33 +13,15 @@ from typing import TYPE_CHECKING
 from migrate_graph.config import SourceKind
 from migrate_graph.core.rules import Severity
 from migrate_graph.loader.declarations import python_files, read_bytes
-from migrate_graph.loader.sources import Sources, chain_of, own_nodes
-from migrate_graph.user_files import SourceLocation
+from migrate_graph.loader.sources import Sources
+from migrate_graph.workflow.moving_bodies import Difference, of_body
 
 if TYPE_CHECKING:
-    from migrate_graph.core.model import Migration
     from migrate_graph.workflow.assessment import Assessment
 
 _MOST_SCRIPTS = 500
 _SCRIPTS = re.compile(r"(Dockerfile.*|Procfile|Makefile|.*\.(sh|bash|ya?ml|ini|toml|mk))")
 _LEFT_OUT = frozenset({"node_modules", "venv", "__pycache__", "site-packages"})
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that will be different.
-
-    Attributes:
-        what: what there is.
-        here: what it means here.
-        way: what to do, where something should be done.
-        where: the setting, package or place.
-    """
-
-    what: str
-    here: str
-    way: str
-    where: str = ""
 
 
 def differences(found: Assessment) -> tuple[Difference, ...]:
@@ -50,7 +30,16 @@ def differences(found: Assessment) -> tuple[Difference, ...]:
     Args:
         found: the project, judged; with a history where a database was asked.
     """
-    kinds = (_of_settings, _of_bodies, _of_findings, _of_programs, _of_packages, _of_scripts, _of_the_database)
+    kinds = (
+        _of_settings,
+        _of_bodies,
+        _of_views,
+        _of_findings,
+        _of_programs,
+        _of_packages,
+        _of_scripts,
+        _of_the_database,
+    )
     return tuple(each for kind in kinds for each in kind(found))
 
 
@@ -72,6 +61,13 @@ def _of_settings(found: Assessment) -> Iterator[Difference]:
             "put the file there, or leave the setting out to start from scratch",
             str(sources["database_to_restore"]),
         )
+    if backup and (root / backup).is_file():
+        yield Difference(
+            f"the backup {backup} is restored into an empty database",
+            "all of it or nothing: the first SQL error ends it, psql's own commands are refused, the ledger must be in it",
+            "try it: migrate restore into an empty database",
+            str(sources["database_to_restore"]),
+        )
     if config.redis_host:
         yield Difference(
             "redis_host is set",
@@ -90,43 +86,38 @@ def _of_settings(found: Assessment) -> Iterator[Difference]:
 
 def _of_bodies(found: Assessment) -> Iterator[Difference]:
     """Look at the text of what is not applied yet."""
-    sources = Sources()
+    sources, config = Sources(), found.project.config
     applied = found.reading.history.applied
+    on_sqlite = config.has_database and config.migrate_uri.startswith("sqlite")
     for migration in found.graph.migrations.values():
         if migration.name not in applied:
-            yield from _of_body(migration, sources)
+            yield from of_body(migration, sources, on_sqlite=on_sqlite)
 
 
-def _of_body(migration: Migration, sources: Sources) -> Iterator[Difference]:
-    chain = chain_of(migration.function)
-    node = sources.node_of(chain[-1]) if chain else None
-    for part in own_nodes(node) if node is not None else ():
-        line = SourceLocation(migration.source.path, getattr(part, "lineno", migration.source.line))
-        if isinstance(part, ast.Try) and any(not _raises(handler) for handler in part.handlers):
+def _of_views(found: Assessment) -> Iterator[Difference]:
+    from migrate_graph.database.views.manager_text import text_of
+
+    for view in found.graph.views.values():
+        if text_of(view.manager).says("CASCADE"):
             yield Difference(
-                f"{migration.name} catches an exception and goes on",
-                "an SQL error that is swallowed fails the migration; on PostgreSQL nothing after it was applied anyway",
-                "put the statement between SAVEPOINT and ROLLBACK TO, or let the exception pass",
-                str(line),
+                f"{view.name} drops with CASCADE",
+                "what goes along and no manager of the block owns stops the migration before anything is dropped",
+                "give each dependent a manager with `uses` (migrate views adopt writes them)",
+                str(view.source),
             )
-        if isinstance(part, ast.Return) and isinstance(part.value, ast.Constant | ast.JoinedStr):
-            value = part.value.value if isinstance(part.value, ast.Constant) else "text"
-            if value and value is not True:
-                yield Difference(
-                    f"{migration.name} returns {value!r}",
-                    "it counts as success, as before, with a warning: it may have been meant as a failure",
-                    "return True or False",
-                    str(line),
-                )
 
 
 def _raises(handler: ast.ExceptHandler) -> bool:
     return any(isinstance(node, ast.Raise | ast.Return) for node in ast.walk(handler))
 
 
+_ALSO_TOLD = frozenset({"MG305"})
+"""Rules that stop nothing beforehand, and whose subject fails here when it runs."""
+
+
 def _of_findings(found: Assessment) -> Iterator[Difference]:
     for finding in found.findings:
-        if finding.severity is Severity.ERROR:
+        if finding.severity is Severity.ERROR or finding.code in _ALSO_TOLD:
             yield Difference(
                 f"{finding.code} {finding.message}",
                 "migrate plan and migrate apply refuse it; a bare migrate stops only for what would be lost or skipped",
@@ -150,6 +141,21 @@ _PROGRAM = {
         "looks for the text 'already installed'",
         "it is not written: what is installed already is no line of a run",
         "ask migrate status --json, or the ledger",
+    ),
+    re.compile(rb"\bactivate_migrations\("): (
+        "calls activate_migrations()",
+        "it returns whether all went well, as before, and raises where there was nothing to run on",
+        "let a MigrateGraphError end the program, as any exception",
+    ),
+    re.compile(rb"\bget_config\(\)"): (
+        "calls get_config()",
+        "what the program sets on it stays, until the variable of that setting changes",
+        "nothing, unless the environment was to win over the program",
+    ),
+    re.compile(rb"\bschema_versioned_lock_file\("): (
+        "calls schema_versioned_lock_file()",
+        "its directory must be there only where a schema version is configured; the flag names its database",
+        "nothing, unless another program reads the flag",
     ),
     re.compile(rb"\bRequimentsNotMet\b"): (
         "catches RequimentsNotMet",
@@ -203,6 +209,11 @@ _IN_SCRIPTS = {
         "reads what migrate --list prints",
         "the list has another layout",
         "read migrate status --json",
+    ),
+    re.compile(r"\bmigrate\b(?!\s+(?!apply)[a-z]+\b)(?!.*(2>&1|--list|\s-l\b))[^|&;\n]*[^|]\|\s*\w"): (
+        "reads what migrate prints",
+        "what a run does is told on stderr; stdout holds results only",
+        "write migrate 2>&1 | …, or migrate apply --json | …",
     ),
     # Not what a reading command prints, and not where stderr goes to the same place.
     re.compile(r"\bmigrate\b(?!\s+(?!apply)[a-z]+\b)(?!.*2>&1)[^|&;\n]*[^2&]>{1,2}\s*(?!&)\S"): (

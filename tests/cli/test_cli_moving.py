@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from user_project import Project, clean_environment
 
 PLAIN = """
 from edwh_migrate import migration
@@ -23,6 +27,37 @@ TELLING = {
         {"migrations.py": PLAIN.replace("    return True", "    try: db.executesql('x')\n    except Exception: pass\n    return True")},
         "migrations.py:6: first_20260101_001 catches an exception",
     ),
+    "a print": ({"migrations.py": PLAIN.replace("    return", "    print('x')\n    return")}, "migrations.py:6: first_20260101_001 prints"),
+    "a view that is imported late": (
+        {"migrations.py": PLAIN.replace("    return", "    from late import V\n    with V(db): pass\n    return"), "late.py": ""},
+        "migrations.py:7: first_20260101_001 opens V",
+    ),
+    "a migration in a body": (
+        {"migrations.py": PLAIN.replace("    return", "    @migration\n    def other(db): return True\n    return")},
+        "first_20260101_001 declares a migration in its body",
+    ),
+    "a vacuum": (
+        {"migrations.py": PLAIN.replace("    return", "    db.executesql('VACUUM')\n    return"), ".env": "MIGRATE_URI=sqlite://a.db\n"},
+        "first_20260101_001 says VACUUM",
+    ),
+    "a table of pyDAL's": (
+        {"migrations.py": PLAIN.replace("    return", "    db.define_table('t', migrate=True)\n    return")}, "MG305",
+    ),
+    "a cascade": (
+        {"migrations.py": PLAIN + "from edwh_migrate import ViewMigrationManager\nclass V(ViewMigrationManager):\n    uses = ()\n"
+         "    def up(self): self.db.executesql('CREATE VIEW v AS SELECT 1')\n"
+         "    def down(self): self.db.executesql('DROP VIEW v CASCADE')\n"},
+        "V drops with CASCADE",
+    ),
+    "a backup that is there": (
+        {"pyproject.toml": '[tool.migrate]\ndatabase_to_restore = "x.sql"\n', "x.sql": "SELECT 1;"}, "all of it or nothing",
+    ),
+    "a program that runs them": ({"app.py": "e.activate_migrations()\n"}, "app.py:1: app.py calls activate_migrations()"),
+    "settings of the process": ({"app.py": "e.get_config().schema = 'x'\n"}, "calls get_config()"),
+    "a flag of a program": ({"app.py": "with e.schema_versioned_lock_file(): ...\n"}, "calls schema_versioned_lock_file()"),
+    "a text in a program": ({"app.py": "assert 'already installed' in text\n"}, "looks for the text"),
+    "a text in a script": ({"deploy.sh": "migrate 2>&1 | grep 'already installed'\n"}, "deploy.sh:1: deploy.sh looks for"),
+    "a pipe": ({"deploy.sh": "migrate | tee log\n"}, "deploy.sh reads what migrate prints"),
     "a truthy text": ({"migrations.py": PLAIN.replace("return True", "return 'failed'")}, "returns 'failed'"),
     "an error of the rules": ({"migrations.py": PLAIN.replace("    return True\n", "")}, "MG302"),
     "a program": ({"app.py": "import os\nfrom edwh_migrate import setup_db\n"}, "app.py:2: app.py imports edwh_migrate outside"),
@@ -36,7 +71,7 @@ TELLING = {
 
 def test_a_plain_project_has_no_differences(shell) -> None:
     shell.write("migrations.py", PLAIN)
-    shell.write("deploy.sh", "migrate > log 2>&1 || exit 1\nmigrate plan --json > plan.json\n")
+    shell.write("deploy.sh", "migrate > log 2>&1 || exit 1\nmigrate plan --json > plan.json\nmigrate status | cat\n")
     ran = shell("check", "--moving")
     assert ran.code == 0
     assert "0 differences to edwh-migrate 2.1.0 in this project; the database was not asked" in ran.out
@@ -82,6 +117,24 @@ def test_packages_that_bring_edwh_migrate_are_named(shell, monkeypatch: pytest.M
     assert "edwh-migrate 2.1.0 is installed as well" in ran.out
     assert "acme-rbac requires edwh-migrate" in ran.out
     assert "acme-full" not in ran.out
+
+
+@pytest.mark.parametrize(("typed", "log"), [("> log 2>&1", True), ("> log", False), ("2> log", True)])
+def test_what_a_log_gets_is_what_the_guide_says(project: Project, typed: str, log: bool) -> None:
+    """`migrate > log` gets results only, and a run has none; `migrate > log 2>&1` gets what it does, line by line."""
+    project.write("migrations.py", PLAIN.replace("    return", "    print('from the body')\n    return"))
+    env = clean_environment(project.path, {"MIGRATE_URI": "sqlite://a.db"})
+    command = f"{sys.executable} -m migrate_graph {typed}"
+    done = subprocess.run(
+        ["bash", "-c", command], check=True, cwd=project.path, env=env, capture_output=True, text=True
+    )
+    text = (project.path / "log").read_text()
+    told = text if log else done.stderr
+    for each in ("1 migration to run", "ok first_20260101_001", "from the body", "committed: first_20260101_001"):
+        assert each in told
+    assert log or not text
+    guide = (Path(__file__).parents[2] / "docs" / "moving-from-edwh-migrate.md").read_text()
+    assert "write `migrate > log 2>&1`" in guide
 
 
 def test_it_goes_with_no_other_form(shell) -> None:
