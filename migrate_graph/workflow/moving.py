@@ -107,10 +107,6 @@ def _of_views(found: Assessment) -> Iterator[Difference]:
             )
 
 
-def _raises(handler: ast.ExceptHandler) -> bool:
-    return any(isinstance(node, ast.Raise | ast.Return) for node in ast.walk(handler))
-
-
 _ALSO_TOLD = frozenset({"MG305"})
 """Rules that stop nothing beforehand, and whose subject fails here when it runs."""
 

@@ -65,6 +65,10 @@ def of_body(migration: Migration, sources: Sources, *, on_sqlite: bool) -> Itera
 _Told = tuple[str, str, str]
 
 
+def _raises(handler: ast.ExceptHandler) -> bool:
+    return any(isinstance(node, ast.Raise | ast.Return) for node in ast.walk(handler))
+
+
 def _caught(part: ast.AST, _late: set[str]) -> _Told | None:
     if not isinstance(part, ast.Try) or all(_raises(handler) for handler in part.handlers):
         return None
