@@ -90,9 +90,7 @@ docs: install ## write the generated pages and pictures, then build the site, st
 .PHONY: audit
 audit: ## known advisories about what we depend on: the lowest versions that we allow, and those of today
 	@test -x .audit/bin/pip-audit || ("$${PYTHON:-python3}" -m venv .audit && .audit/bin/pip install --quiet pip-audit)
-	.audit/bin/python .ci/lowest_versions.py > .audit/lowest.txt
-	.audit/bin/pip-audit --progress-spinner off --no-deps --disable-pip --requirement .audit/lowest.txt
-	.audit/bin/pip-audit --progress-spinner off .
+	@.audit/bin/python .ci/audit.py
 
 .PHONY: check
 check: lint types house test core docs ## what CI runs
