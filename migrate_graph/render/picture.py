@@ -162,10 +162,10 @@ _NAMED = 6
 """Names that a line lists."""
 
 
-def shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str], *, most: int = _NAMED) -> str:
     """Return names as words; of many the first ones, and how many there are besides."""
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {len(names) - _NAMED:,} more" if len(names) > _NAMED + 1 else ", ".join(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most + 1 else ", ".join(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,18 +191,174 @@ def test_filters_hide_nodes_and_their_arrows(visit: Visit) -> None:
     assert visit.page.locator("main g.edge:not(.gone)").count() < before
 
 
-def test_filter_by_module(visit: Visit) -> None:
+def inside(visit: Visit, element: Any) -> bool:
+    """Return whether an element lies inside the part of the page that shows the picture."""
+    stage, box = visit.page.locator("main").bounding_box(), element.bounding_box()
+    return bool(
+        box["x"] >= stage["x"] - 1
+        and box["y"] >= stage["y"] - 1
+        and box["x"] + box["width"] <= stage["x"] + stage["width"] + 1
+        and box["y"] + box["height"] <= stage["y"] + stage["height"] + 1
+    )
+
+
+def test_filter_by_module_brings_what_is_left_into_sight(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="all").click()
     visit.page.locator("#module").select_option("views.py")
     assert visit.page.locator("main g.node.migration:not(.gone)").count() == 0
-    assert visit.page.locator("main g.node.view:not(.gone)").count() == 2
+    left = visit.page.locator("main g.node.view:not(.gone)")
+    assert left.count() == 2
+    visit.page.wait_for_timeout(50)
+    assert all(inside(visit, each) for each in left.all())
 
 
-def test_every_node_is_reached_and_opened_by_keyboard(visit: Visit) -> None:
-    nodes = visit.page.locator("main g.node")
-    assert nodes.count() == visit.page.locator('main g.node[tabindex="0"][role="button"][aria-label]').count()
+def test_where_nothing_passes_the_filters_the_page_says_so(visit: Visit) -> None:
+    visit.page.locator("#module").select_option("views.py")
+    visit.page.get_by_role("checkbox", name="view").uncheck()
+    assert visit.page.locator(".nothing").inner_text() == "Nothing in this view passes the filters."
+    visit.page.get_by_role("checkbox", name="view").check()
+    assert not visit.page.locator(".nothing").is_visible()
+
+
+def test_fit_shows_all_of_a_picture_however_large(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="all").click()
+    visit.page.get_by_role("button", name="Fit").click()
+    visit.page.wait_for_timeout(50)
+    assert all(inside(visit, each) for each in visit.page.locator("main g.node").all())
+
+
+def focused(visit: Visit) -> str:
+    return str(visit.page.evaluate("() => document.activeElement.id || document.activeElement.tagName"))
+
+
+def test_the_picture_is_one_stop_and_arrow_keys_walk_along_the_edges(visit: Visit) -> None:
+    assert (
+        visit.page.locator('main g.node[role="button"][aria-label]').count()
+        == visit.page.locator("main g.node").count()
+    )
+    assert visit.page.locator('main g.node[tabindex="0"]').count() == 1
+    visit.page.locator('main g.node[tabindex="0"]').focus()
+    visit.node(FAILED).focus()
+    visit.page.keyboard.press("ArrowRight")
+    assert focused(visit) == "m.m077_20260101_077"
+    visit.page.keyboard.press("ArrowLeft")
+    assert focused(visit) == FAILED
+    assert visit.page.locator('main g.node[tabindex="0"]').count() == 1, "Tab comes back to where one was"
+    visit.page.keyboard.press("Tab")
+    assert not visit.page.evaluate("() => document.activeElement.closest('g.node')")
+
+
+def test_what_has_the_focus_is_in_sight(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="all").click()
+    visit.node("m.m000_20260101_000").focus()
+    for _ in range(12):
+        visit.page.keyboard.press("ArrowDown")
+        visit.page.keyboard.press("ArrowRight")
+    visit.page.wait_for_timeout(50)
+    assert focused(visit) != "m.m000_20260101_000"
+    assert inside(visit, visit.page.locator("main g.node:focus"))
+
+
+def test_enter_goes_into_the_panel_and_escape_back(visit: Visit) -> None:
     visit.node(FAILED).focus()
     visit.page.keyboard.press("Enter")
     assert visit.page.locator("aside h2").inner_text() == FAILED[2:]
+    assert focused(visit) == "H2"
+    visit.page.keyboard.press("Tab")
+    assert visit.page.evaluate("() => !!document.activeElement.closest('aside')")
+    visit.page.keyboard.press("Escape")
+    assert focused(visit) == FAILED
+    assert not visit.page.locator("aside").is_visible()
+
+
+def test_the_first_stop_skips_to_the_graph(visit: Visit) -> None:
+    visit.page.keyboard.press("Tab")
+    assert visit.page.locator(".skip:focus").is_visible()
+    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("Tab")
+    assert visit.page.evaluate("() => !!document.activeElement.closest('g.node')")
+
+
+def test_the_list_says_in_words_what_the_picture_shows(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="list").click()
+    rows = visit.page.locator("tbody tr")
+    assert rows.count() == 83
+    first = [cell.inner_text() for cell in rows.first.locator("td").all()]
+    assert first[:4] == ["1", FAILED[2:], "failed · FAILED, again as #1", "m075_20260101_075"]
+    assert first[5] == 'column "vat" already exists'
+    assert not visit.page.locator("main svg").is_visible()
+    rows.first.locator("button").click()
+    assert visit.page.locator("aside h2").inner_text() == FAILED[2:]
+    assert visit.page.locator("tr.selected").count() == 1
+    visit.page.locator("#search").fill("report")
+    assert visit.page.locator("tbody tr:not(.gone)").count() == 1
+    assert visit.page.locator("#hits").inner_text() == "1 found"
+    visit.page.locator("#search").fill("")
+    visit.page.locator("#module").select_option("views.py")
+    assert visit.page.locator("tbody tr:not(.gone)").count() == 2
+    visit.page.locator("#module").select_option("")
+    visit.page.get_by_role("button", name="plan").click()
+    assert "selected" in visit.classes(FAILED), "what is chosen in the list is chosen in the picture"
+
+
+def test_the_panel_covers_nothing(chromium: Any, page_path: Path) -> None:
+    for width, height in ((1400, 860), (700, 900), (390, 780)):
+        visited = Visit(chromium, page_path)
+        visited.page.set_viewport_size({"width": width, "height": height})
+        visited.page.wait_for_timeout(100)
+        visited.page.evaluate("key => { location.hash = encodeURIComponent(key); }", FAILED)
+        visited.page.wait_for_timeout(100)
+        panel, stage = (visited.page.locator(name).bounding_box() for name in ("aside", "main"))
+        beside = panel["x"] >= stage["x"] + stage["width"] - 1 or panel["y"] >= stage["y"] + stage["height"] - 1
+        assert beside, (width, panel, stage)
+        assert visited.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), width
+        visited.context.close()
+
+
+def test_what_is_found_differs_by_more_than_a_border(visit: Visit) -> None:
+    visit.page.locator("#search").fill("m077")
+    found = visit.node("m.m077_20260101_077").locator("text").first
+    assert "underline" in found.evaluate("element => getComputedStyle(element).textDecorationLine")
+    assert float(visit.node(FAILED).evaluate("element => getComputedStyle(element).opacity")) < 0.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_of_controls_can_be_seen(chromium: Any, page_path: Path, scheme: str) -> None:
+    visited = Visit(chromium, page_path, scheme=scheme)
+    look = "element => [getComputedStyle(element).borderTopColor, getComputedStyle(document.body).backgroundColor]"
+    for name in ("#search", "#fit", "#module"):
+        border, page = visited.page.locator(name).evaluate(look)
+        assert contrast(border, page) >= 3, (name, border, page)
+    visited.context.close()
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours of CSS, as WCAG 2 counts it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tab", ["plan", "all", "list"])
+def test_axe_finds_nothing(chromium: Any, page_path: Path, scheme: str, tab: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    visited = Visit(chromium, page_path, scheme=scheme)
+    visited.page.get_by_role("button", name=tab).click()
+    visited.page.evaluate("key => { location.hash = encodeURIComponent(key); }", FAILED)
+    visited.page.wait_for_timeout(50)
+    found = axe.Axe().run(visited.page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["target"], each["help"]) for each in found] == []
+    visited.context.close()
+
+
+def test_what_was_left_out_is_said_on_the_page(visit: Visit) -> None:
+    assert "of 83 shown" in visit.page.locator(".sub").inner_text()
 
 
 def test_a_deep_link_opens_its_node(chromium: Any, page_path: Path) -> None:
@@ -281,6 +437,33 @@ def test_a_picture_by_itself_is_safe_and_dark_too(chromium: Any, tmp_path: Path)
     page.goto(path.as_uri())
     assert page.evaluate("() => getComputedStyle(document.querySelector('rect.page')).fill") == "rgb(13, 17, 23)"
     context.close()
+
+
+def test_two_thousand_nodes_are_searched_and_zoomed_without_waiting(chromium: Any, tmp_path: Path) -> None:
+    paths = [" < ".join(f"m{lane:02d}_{number:03d}" for number in range(50)) for lane in range(40)]
+    picture = drawn(Question.GRAPH, graph_of(*paths), options=PictureOptions(everything=True))
+    path = tmp_path / "page.html"
+    path.write_bytes(render(picture, "html"))
+    visited = Visit(chromium, path)
+    assert visited.page.locator("main g.node").count() == 2000
+    took = """(act) => new Promise((done) => {
+      const start = performance.now();
+      act();
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+    })"""
+    search = """() => {
+      const box = document.getElementById('search');
+      box.value = 'm07'; box.dispatchEvent(new Event('input'));
+    }"""
+    turn = """() => document.querySelector('main svg').dispatchEvent(
+      new WheelEvent('wheel', { deltaY: -100, clientX: 600, clientY: 400, bubbles: true, cancelable: true }))"""
+    searched = min(visited.page.evaluate(f"() => ({took})({search})") for _ in range(3))
+    zoomed = min(visited.page.evaluate(f"() => ({took})({turn})") for _ in range(5))
+    assert visited.page.locator("#hits").inner_text() == "50 found"
+    assert (searched < 600, zoomed < 400) == (True, True), (
+        f"ms: {searched:.0f}, {zoomed:.0f}; a quiet machine takes half"
+    )
+    visited.context.close()
 
 
 def test_a_thousand_nodes_are_ready_in_two_seconds(chromium: Any, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def to_html(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
         title=escape(picture.title),
         subtitle=escape(picture.subtitle + left_out),
         style=style,
-        tabs="".join(_tab(name, view) for name, view in views.items()),
+        tabs="".join(_tab(name, len(view.nodes)) for name, view in views.items()) + _tab("list", len(nodes)),
         filters=_markup(_filters(nodes.values())),
         drawings="".join(_DRAWING.substitute(name=name, drawing=drawing) for name, drawing in drawings.items()),
         data=_data(views),
@@ -93,10 +93,10 @@ def _markup(element: ET.Element) -> str:
     return ET.tostring(element, encoding="unicode", method="html")
 
 
-def _tab(name: str, view: Picture) -> str:
+def _tab(name: str, number: int) -> str:
     button = ET.Element("button", {"type": "button", "data-view": name, "aria-pressed": "false"})
     button.text = f"{name} "
-    ET.SubElement(button, "small").text = str(len(view.nodes))
+    ET.SubElement(button, "small").text = str(number)
     return _markup(button)
 
 
@@ -133,7 +133,12 @@ def _data(views: dict[str, Picture]) -> str:
             nodes.setdefault(node.key, _node(node))
         links |= dict.fromkeys((link.before, link.after, str(link.kind)) for link in view.links)
     known = [list(link) for link in links if link[0] in nodes and link[1] in nodes]
-    text = json.dumps({"nodes": nodes, "links": known}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    text = json.dumps(
+        {"order": list(nodes), "nodes": nodes, "links": known},
+        ensure_ascii=False,
+        separators=(",", ":"),
+        sort_keys=True,
+    )
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -153,9 +158,10 @@ def _node(node: PictureNode) -> dict[str, Any]:
 
 def _colours() -> str:
     def of(style: PageStyle, *, field: str, accent: str) -> str:
+        chosen = f"color-mix(in srgb, {accent} 15%, {style.background})"
         return (
-            f"--page:{style.background};--ink:{style.ink};--muted:{style.muted};"
-            f"--line:{style.cluster_stroke};--field:{field};--accent:{accent}"
+            f"--page:{style.background};--ink:{style.ink};--muted:{style.muted};--control:{style.muted};"
+            f"--line:{style.cluster_stroke};--field:{field};--accent:{accent};--chosen:{chosen}"
         )
 
     light = of(LIGHT, field=LIGHT.background, accent="#0B57D0")

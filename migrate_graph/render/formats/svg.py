@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
 from migrate_graph.columns import columns
+from migrate_graph.core.states import STUCK, WORDINGS
 from migrate_graph.render.formats.dot import LETTER, edge_id, text_of, to_dot
 from migrate_graph.render.formats.rows import draw_rows
 from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
 from migrate_graph.render.layout.shape import wants_rows
 from migrate_graph.render.legend import draw_head
-from migrate_graph.render.picture import Picture, PictureNode
+from migrate_graph.render.picture import Picture, PictureNode, shortened
 from migrate_graph.render.style import FONT_STACK, LIGHT, STATES, dark_mode
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -23,6 +24,8 @@ ET.register_namespace("xlink", _XLINK)
 # Points.
 _MARGIN = 12.0
 _NARROWEST = 520.0
+_DESCRIBED = 20
+"""Names that the description lists for those who hear the picture."""
 _LONGEST = 3.0
 """Height to width beyond which nobody looks at boxes."""
 _WIDEST = 1070.0
@@ -183,13 +186,26 @@ def _framed(drawing: _Drawing) -> ET.Element:
         },
     )
     ET.SubElement(root, _tag("title"), {"id": "picture-title"}).text = picture.title
-    ET.SubElement(root, _tag("desc"), {"id": "picture-description"}).text = picture.subtitle
+    ET.SubElement(root, _tag("desc"), {"id": "picture-description"}).text = _description(picture)
     ET.SubElement(root, _tag("style")).text = style_of(picture)
     ET.SubElement(root, _tag("rect"), {"class": "page", "width": "100%", "height": "100%", "fill": LIGHT.background})
     root.append(head)
     place = ET.SubElement(root, _tag("g"), {"transform": f"translate({_MARGIN:.0f} {bottom:.0f})"})
     place.append(drawing.group)
     return root
+
+
+def _description(picture: Picture) -> str:
+    """Return in words what is drawn: the counts, what is in trouble, and what runs, in its order."""
+    stuck = [
+        f"{WORDINGS[node.state].legend}: {node.name}"
+        for node in picture.nodes
+        if node.state in STUCK and not node.place
+    ]
+    runs = [f"{node.place} {node.name}" for node in sorted(picture.nodes, key=lambda node: node.place) if node.place]
+    parts = [picture.subtitle, shortened(stuck, most=_DESCRIBED)]
+    parts += [f"Runs {shortened(runs, most=_DESCRIBED)}"] if runs else []
+    return ". ".join(filter(None, parts))
 
 
 def style_of(picture: Picture) -> str:
