@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 VARIABLE = "MIGRATE_TEST_URI"
 """Names the PostgreSQL server; not MIGRATE_URI, which names the database that no test may touch."""
+SQLITE = "sqlite"
+"""Says in the place of a server that SQLite files are meant."""
+_NO_SERVER = (
+    "the project's database is PostgreSQL ({}), and no server to test on is named: SQLite would show something else\n"
+    f"hint: --migrate-uri postgres://user:password@host:port/database, or ${VARIABLE}; --migrate-uri {SQLITE} if that is meant"
+)
 
 
 class Trouble(Exception):  # noqa: N818 - what pytest shows is its text
@@ -55,7 +61,13 @@ class Target:
 
 
 class Bench:
-    """What one pytest process works with: the project, and scratch databases migrated once and copied from then on."""
+    """What one pytest process works with: the project, and scratch databases migrated once and copied from then on.
+
+    Attributes:
+        told: on what databases the tests run; empty as long as none was asked for.
+    """
+
+    told = ""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -88,6 +100,8 @@ class Bench:
         if self._opened is None:
             try:
                 self._opened = self._open_scratch()
+            except Trouble as trouble:
+                self._opened = trouble
             except (
                 MigrateGraphError
             ) as error:  # remembered: a thousand tests must not wait for a dead server one by one
@@ -98,16 +112,22 @@ class Bench:
 
     def _open_scratch(self) -> Scratch:
         from migrate_graph.database.scratch import open_scratch
+        from migrate_graph.redaction import redact_uri
 
-        chosen = (
+        chosen = str(
             self._config.getoption("migrate_uri")
             or os.environ.get(VARIABLE)
             or self._config.getini("migrate_graph_uri")
         )
         settings = self.project.config
-        return open_scratch(
-            str(chosen), directory=self._directory, schema=settings.search_path, table=settings.migrate_table
+        if not chosen and settings.has_database and settings.migrate_uri.startswith("postgres"):
+            raise Trouble(_NO_SERVER.format(settings.sources["migrate_uri"]))
+        uri = "" if chosen.lower() == SQLITE else chosen
+        scratch = open_scratch(
+            uri, directory=self._directory, schema=settings.search_path, table=settings.migrate_table
         )
+        self.told = f"databases of their own on {redact_uri(uri)}" if uri else "SQLite files of their own"
+        return scratch
 
     @contextlib.contextmanager
     def database(self, target: Target) -> Iterator[Project]:
@@ -351,6 +371,7 @@ def chosen_tests(config: pytest.Config) -> list[str]:
 # -- hooks -------------------------------------------------------------------------------------------------------------
 
 _BENCH = pytest.StashKey[Bench]()
+_TOLD = pytest.StashKey[set[str]]()
 
 
 def bench_of(config: pytest.Config) -> Bench:
@@ -366,10 +387,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--migrate-uri",
         metavar="URI",
-        help=f"a PostgreSQL server to test migrations on; also ${VARIABLE}. Default: SQLite files.",
+        help=f"a PostgreSQL server to test migrations on, or {SQLITE}; also ${VARIABLE}. Default: SQLite files, "
+        "unless the project's database is PostgreSQL.",
     )
     parser.addini(
-        "migrate_graph_uri", "migrate_graph: a PostgreSQL server to test on; default: SQLite files", default=""
+        "migrate_graph_uri",
+        f"migrate_graph: a PostgreSQL server to test on, or {SQLITE}; default: SQLite files",
+        default="",
     )
     parser.addini(
         "migrate_graph_root",
@@ -397,9 +421,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # Not in `pytest_unconfigure`: a worker of xdist may be ended before it comes to that.
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Drop what was made."""
-    if _BENCH in session.config.stash:
-        session.config.stash[_BENCH].close()
+    """Drop what was made, and keep on what it was."""
+    bench = session.config.stash.get(_BENCH, None)
+    if bench is None:
+        return
+    bench.close()
+    if bench.told:
+        session.config.stash.setdefault(_TOLD, set()).add(bench.told)
+        getattr(session.config, "workeroutput", {})["migrate_graph"] = bench.told  # of a worker of xdist
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of xdist has told."""
+    if text := getattr(node, "workeroutput", {}).get("migrate_graph"):
+        node.config.stash.setdefault(_TOLD, set()).add(text)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say on what databases the tests ran."""
+    texts: set[str] = config.stash.get(_TOLD, set[str]())
+    for text in sorted(texts):
+        terminalreporter.write_line(f"migrate_graph: tests ran on {text}")
 
 
 # Not `wrapper=True`: this runs wherever the package is installed, also under a pytest that does not know it.

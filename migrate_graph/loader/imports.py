@@ -20,6 +20,9 @@ from migrate_graph.loader.edwh_names import PACKAGE, edwh_migrate_modules
 from migrate_graph.loader.paths import is_below
 from migrate_graph.user_files import is_user_file
 
+# Processes that are started anew (spawn, forkserver) are given `sys.path`, and nothing of our import hooks.
+_FOR_CHILDREN = str(Path(__file__).parent / "for_children")
+
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()
 
@@ -139,12 +142,14 @@ class ProjectImports:
             # The finder comes first; the entries at the end are for child processes, and for the package of this directory.
             own = [*self._path, str(self.directory), *_parent_of_package(self.directory)]
             sys.path += [entry for entry in dict.fromkeys(own) if entry not in path]
+            sys.path.insert(0, _FOR_CHILDREN)
             sys.meta_path.insert(0, finder)
             try:
                 yield
             finally:
                 sys.meta_path.remove(finder)
-                self._path = [entry for entry in sys.path if entry not in path and entry not in own[len(self._path) :]]
+                known = {*path, *own[len(self._path) :], _FOR_CHILDREN}
+                self._path = [entry for entry in sys.path if entry not in known]
                 sys.path[:] = path
                 fresh = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
                 self._modules = {name: fresh[name] for name in self._own(fresh, collector)}

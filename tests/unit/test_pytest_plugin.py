@@ -11,6 +11,7 @@ import textwrap
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pydal  # noqa: F401 - a class of ours is made of it once
 import pytest
 from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
 from user_project import clean_environment
@@ -251,6 +252,54 @@ def test_the_database_of_the_project_is_never_touched(project: Project, monkeypa
     assert os.environ["MIGRATE_URI"].endswith("real.db")
     assert {path.name for path in project.path.iterdir()} >= {"migrations.py"}
     assert not [path for path in project.path.rglob("*") if path.name.startswith("real.db") or path.name == "files"]
+
+
+# -- which database ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgres://u:geheim@db.example/shop", "postgresql+psycopg2://u:geheim@db.example/shop"]
+)
+def test_a_project_on_postgres_is_not_tested_on_sqlite_in_silence(
+    project: Project, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    project.write("test_own.py", "def test_it(migrated_db): pass\ndef test_other(migrated_uri): pass")
+    monkeypatch.setenv("MIGRATE_URI", uri)
+    done = project.run()
+    done.assert_outcomes(errors=2)
+    done.stdout.fnmatch_lines(["*PostgreSQL (MIGRATE_URI in the environment), and no server to test on is named*"])
+    done.stdout.fnmatch_lines(["*hint: --migrate-uri postgres://*; --migrate-uri sqlite if that is meant*"])
+    done.stdout.no_fnmatch_line("*geheim*")
+
+
+@pytest.mark.parametrize("way", ["option", "variable", "setting"])
+def test_sqlite_may_be_meant(project: Project, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    project.write("test_own.py", "def test_it(migrated_db): pass")
+    monkeypatch.setenv("MIGRATE_URI", "postgres://u@db.example/shop")
+    if way == "setting":
+        project.configure('migrate_graph_uri = "sqlite"')
+    if way == "variable":
+        monkeypatch.setenv("MIGRATE_TEST_URI", "sqlite")
+    done = project.run(*(["--migrate-uri=sqlite"] if way == "option" else []))
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["migrate_graph: tests ran on SQLite files of their own"])
+
+
+def test_which_database_is_said_where_one_was_asked_for(project: Project) -> None:
+    project.write("test_own.py", "def test_own(): pass\ndef test_graph(migrate_graph): pass")
+    project.run().stdout.no_fnmatch_line("*tests ran on*")
+    project.write("test_own.py", "def test_it(migrated_db): pass")
+    project.run().stdout.fnmatch_lines(["migrate_graph: tests ran on SQLite files of their own"])
+
+
+def test_workers_say_it_too(project: Project) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist runs tests in several processes, and is not installed here")
+    project.write("test_own.py", "def test_it(migrated_db): pass\ndef test_other(migrated_db): pass")
+    done = project.pytester.runpytest_subprocess(
+        "-p", "xdist", "-p", "migrate_graph.pytest_plugin", "-n", "2", timeout=120
+    )
+    done.assert_outcomes(passed=2)
+    assert done.outlines.count("migrate_graph: tests ran on SQLite files of their own") == 1
 
 
 def test_nothing_is_left_behind(project: Project, tmp_path: Path) -> None:
