@@ -460,7 +460,6 @@ def test_two_thousand_nodes_are_searched_and_zoomed_without_waiting(chromium: An
     searched = min(visited.page.evaluate(f"() => ({took})({search})") for _ in range(3))
     zoomed = min(visited.page.evaluate(f"() => ({took})({turn})") for _ in range(5))
     assert visited.page.locator("#hits").inner_text() == "50 found"
-    print(f"search {searched:.0f} ms, a step of the wheel {zoomed:.0f} ms")
     assert max(searched, zoomed) < 2000, "a quiet machine takes a tenth; what grows with the square takes minutes"
     visited.context.close()
 

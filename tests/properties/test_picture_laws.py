@@ -2,6 +2,7 @@
 
 import re
 
+import networkx as nx
 from drawing import drawn, graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,10 +49,19 @@ def test_shown_and_hidden_add_up(registry: Registry, data: st.DataObject, questi
 @given(registries(), st.data())
 def test_every_drawn_edge_exists_and_none_is_lost(registry: Registry, data: st.DataObject) -> None:
     picture = picture_for(registry, data, Question.GRAPH)
+    versions: nx.DiGraph[str] = nx.DiGraph()
+    versions.add_nodes_from(node.key for node in picture.nodes)
+    versions.add_edges_from((link.before, link.after) for link in picture.links if link.kind is EdgeKind.REPLACES)
+
+    def same(before: str, after: str, kind: EdgeKind) -> set[tuple[str, str, EdgeKind]]:
+        """Return as what an edge may be drawn: a view hangs from what it names, or from a successor of that."""
+        later = nx.descendants(versions, before) if kind is EdgeKind.USES else set()
+        return {(version, after, kind) for version in {before} | later}
+
     exist = {(link.before, link.after, link.kind) for link in picture.links}
     drawn = {(edge.before, edge.after, kind) for edge in picture.edges for kind in edge.kinds}
-    assert drawn <= exist
-    lost = exist - drawn
+    assert drawn <= {each for edge in exist for each in same(*edge)}
+    lost = {edge for edge in exist if not same(*edge) & drawn}
     implied = {(link.before, link.after, link.kind) for link in picture.links if link.implied}
     assert all(kind is EdgeKind.TOUCHES or (before, after, kind) in implied for before, after, kind in lost)
 

@@ -63,6 +63,28 @@ def test_states_of_a_plan() -> None:
     assert found["Old"] is State.RETIRED
 
 
+def test_a_view_hangs_from_the_version_that_it_will_use() -> None:
+    views = {
+        "V1": {"since": "a"},
+        "V2": {"since": "b", "replaces": "V1"},
+        "V3": {"since": "c", "replaces": "V2"},
+        "Reader": {"uses": "V1", "since": "a"},
+    }
+    migrations = {name: {"touches": ["V1"]} for name in "abc"}
+    graph = graph_of("a < b < c", views=views, migrations=migrations)
+
+    def used(question: str, applied: str, *, planned: bool) -> list[str]:
+        history = history_of(applied)
+        plan = build_plan(graph, history) if planned else None
+        picture = drawn(question, graph, plan, history, options=PictureOptions(everything=True))
+        return [edge.before for edge in picture.edges if edge.kind == "uses"]
+
+    assert used("plan", "a", planned=True) == ["v.V3"]
+    assert used("plan", "a b", planned=True) == ["v.V3"]
+    assert used("graph", "a b", planned=False) == ["v.V2"]
+    assert used("graph", "a", planned=False) == ["v.V1"]
+
+
 def test_the_words_under_a_name() -> None:
     picture = picture_of("graph", SHOP, history_of("a b", failed="c"))
     assert node_of(picture, "c").notes[0] == "FAILED, again as #1"

@@ -10,11 +10,13 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
+from markdown_it import MarkdownIt
 
 from migrate_graph import reports
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.rules import Finding, Related, Severity
 from migrate_graph.errors import UsageError
+from migrate_graph.markdown import code
 from migrate_graph.reports import REPORTS, write_report
 from migrate_graph.reports.markdown import MARKDOWN_LIMIT
 from migrate_graph.reports.report import Report, Subject, fingerprint
@@ -178,7 +180,7 @@ def test_annotations_point_at_the_word_that_is_wrong() -> None:
     region = result["locations"][0]["physicalLocation"]["region"]
     assert region == {"startLine": 4, "startColumn": 16, "endColumn": 20}
     assert lines[4][region["startColumn"] - 1 : region["endColumn"] - 1] == "nöpe"
-    assert "billing.py&#58;4</code>" in write_report_as("markdown", pointing)
+    assert "`app/billing.py:4`" in write_report_as("markdown", pointing)
     (entry,) = json.loads(write_report_as("gitlab", pointing))
     assert entry["location"]["lines"] == {"begin": 4}
 
@@ -225,12 +227,72 @@ def test_gitlab_fingerprints_are_unique_and_do_not_move_with_lines() -> None:
 
 def test_markdown_cannot_be_broken_out_of() -> None:
     text = write_report_as("markdown", MIXED)
-    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == 5, "one row a finding"
-    assert all(row.count("|") == 5 for row in rows)
-    assert "<script>" not in text
-    assert "@here" not in text
     assert "3 errors, 1 warning, 1 remark in 2 migrations and 2 views" in text
+    tokens = [
+        token
+        for each in MarkdownIt("commonmark").enable("table").parse(text)
+        for token in (each, *(each.children or ()))
+    ]
+    kinds = {token.type for token in tokens}
+    assert kinds <= {
+        *TABLE,
+        "heading_open",
+        "heading_close",
+        "inline",
+        "text",
+        "code_inline",
+        "html_inline",
+        "paragraph_open",
+        "paragraph_close",
+    }
+    assert {token.content for token in tokens if token.type == "html_inline"} <= {"<br>"}, "ours"
+    foreign = [
+        token.content
+        for token in tokens
+        if token.type == "text" and ("@here" in token.content or "script" in token.content)
+    ]
+    assert foreign == [], "what is foreign is code"
+    assert sum(token.type == "tr_open" for token in tokens) == 1 + 4, "a row a finding, but for the remark"
+    assert all(count == 4 for count in cells_of(tokens))
+
+
+TABLE = {f"{part}_{end}" for part in ("table", "thead", "tbody", "tr", "th", "td") for end in ("open", "close")}
+
+
+def cells_of(tokens: list[Any]) -> list[int]:
+    """Return the number of cells in each row."""
+    counts: list[int] = []
+    for token in tokens:
+        if token.type == "tr_open":
+            counts.append(0)
+        elif token.type in {"td_open", "th_open"}:
+            counts[-1] += 1
+    return counts
+
+
+def test_markdown_of_a_valid_graph_is_a_line_and_the_graph() -> None:
+    many = [
+        Finding("MG105", "redundant-requirement", Severity.INFO, Node(NodeKind.MIGRATION, f"m{n}"), "x", "", place(n))
+        for n in range(95)
+    ]
+    text = write_report_as("markdown", report(*many, REMARK, picture="flowchart LR\n"))
+    assert text.splitlines()[2:4] == ["", "96 remarks: 96 of MG105; `migrate check` lists them."]
+    assert text.count("\n") < 14
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("create_orders_20260105_001", "`create_orders_20260105_001`"),
+        ("a`b", "``a`b``"),
+        ("`a``", "``` `a`` ```"),
+        ("a|b\\|c", "`a\\|b\\\\|c`"),
+        ("two\nlines", "`two lines`"),
+        ("", ""),
+    ],
+)
+def test_names_are_the_same_in_a_raw_log(text: str, written: str) -> None:
+    assert code(text) == written
 
 
 def test_markdown_stays_below_the_limit_and_says_how_many_more() -> None:

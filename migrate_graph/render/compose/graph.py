@@ -168,7 +168,25 @@ class _Composer:
         for edge in self._edges(shown):
             old = edge.kind is EdgeKind.TOUCHES and edge.before.name not in touching
             if not old and not is_implied(edge, self.given.graph):
-                yield edge
+                yield self._as_used(edge, shown) if edge.kind is EdgeKind.USES else edge
+
+    def _as_used(self, edge: Edge, shown: AbstractSet[Node]) -> Edge:
+        """Return an edge of `uses` from the version that is read in the end: a view hangs from the successor of what it names."""
+        if is_ring(edge, self.given.graph) or self.given.states[edge.after].replaced_by:
+            return edge
+        versions = [edge.before]
+        while successor := self._successor(versions[-1]):
+            if successor in versions:  # a ring of versions has no last one
+                return edge
+            versions.append(successor)
+        last = versions[-1]
+        return replace(edge, before=last) if last in shown and last != edge.after else edge
+
+    def _successor(self, view: Node) -> Node | None:
+        """Return the version that a view is handed over to by the plan, or that lives in its place."""
+        known = self.given.states[view]
+        name = (known.heir if self.given.plan else None) or known.replaced_by
+        return Node(NodeKind.VIEW, name) if name else None
 
     def _edge_state(self, before: Node, after: Node, edges: Sequence[Edge]) -> EdgeState:
         if any(is_ring(edge, self.given.graph) for edge in edges):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import State
+from migrate_graph.markdown import code
 from migrate_graph.render.labels import told_in
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import LIGHT, STATES, TIMES, EdgeState, accused_look, glyph_of
@@ -121,31 +122,14 @@ def _table(picture: Picture, room: int) -> list[str]:
     lines = ["| # | migration | state | declared at | |", "|--:|---|---|---|---|"]
     left = room - sum(map(len, lines)) - 100
     for number, node in enumerate(rows):
-        cells = (
-            str(node.place or ""),
-            f"`{node.name}`" if "`" not in node.name else _markdown(node.name),
-            str(node.state),
-        )
-        line = (
-            "| "
-            + " | ".join(
-                (
-                    *map(_cell, cells),
-                    _markdown(node.source),
-                    _markdown("; ".join(filter(None, (*node.happenings, node.sentence)))),
-                )
-            )
-            + " |"
-        )
+        told = "; ".join(filter(None, (*node.happenings, node.sentence)))
+        cells = (str(node.place or ""), code(node.name), str(node.state), code(node.source), code(told))
+        line = f"| {' | '.join(cells)} |"
         left -= len(line) + 1
         if left < 0:
             return [*lines, "", f"… and {len(rows) - number} more"]
         lines.append(line)
     return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _markdown(text: str) -> str:
