@@ -101,7 +101,7 @@ class History:
         records: the ledger, by name.
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
-        view_texts: fingerprint of what each view manager's text was when it last came up, where that is known.
+        view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
     """
 

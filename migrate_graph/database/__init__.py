@@ -209,6 +209,14 @@ class Backend(Protocol):
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""
 
+    def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
+        """Remember the views that exist just as their managers write them, as if a migration had made them; give whose they are.
+
+        Args:
+            managers: those that the database does not know, by name.
+            texts: fingerprints of their texts, by name.
+        """
+
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         """Write Python text with a manager for each view that has none, and name what cannot be adopted.
 

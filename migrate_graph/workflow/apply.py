@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
+        reading = _record_existing_views(project, backend, observer, reading)
         found = assess(project, reading, selection=options.selection, judging=judging)
         found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
@@ -290,6 +291,25 @@ def _read_and_repair(
     return Reading(history=backend.read_history(), database=backend.label)
 
 
+def _record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:
+    """Let the database know the views that it has just as their managers write them: those that were adopted."""
+    views, history = project.graph.views, reading.history
+    new = [name for name in Timeline(project.graph).living(history.applied) if name not in history.view_texts]
+    if not new:
+        return reading
+    texts = {name: views[name].fingerprint for name in new}
+    known = backend.record_existing_views({name: views[name].manager for name in new}, texts)
+    if not known:
+        return reading
+    exist = (
+        "exists as its manager writes it, and is" if len(known) == 1 else "exist as their managers write them, and are"
+    )
+    observer(Warned(f"{counted(len(known), 'view')} {exist} known from now on"))
+    return replace(
+        reading, history=replace(history, view_texts={**history.view_texts, **{name: texts[name] for name in known}})
+    )
+
+
 def restore_database(
     config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer, psql: str | None = None
 ) -> Path:
@@ -317,7 +337,18 @@ def restore_database(
                 "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
             )
         backend.prepare()
+        _renew_views(backend)
         return restored
+
+
+def _renew_views(backend: Backend) -> None:
+    """Remember the views as the server writes them since the restore: it has read every definition anew."""
+    work = backend.work(Migration("renewal of views", lambda _db: True), AttemptKey.now("renewal of views", run=""))
+    try:
+        work.views.renew()
+        work.db.commit()
+    finally:
+        work.close()
 
 
 def _restore(

@@ -86,3 +86,86 @@ def test_adopting_needs_a_database_that_knows_what_a_view_reads(shop) -> None:
     none = shop("views", "adopt", MIGRATE_URI="")
     assert none.code == 2
     assert "no database is configured" in none.err
+
+
+ADOPTED = """
+    from migrate_graph import migration
+    import views
+
+
+    @migration
+    def create_base_1(db):
+        db.executesql("CREATE TABLE IF NOT EXISTS base (id integer, name text)")
+        return True
+"""
+
+
+def oids(uri: str) -> list[tuple[str, int]]:
+    connection = psycopg2.connect(uri)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname::text, oid::int FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
+            )
+            return sorted(cursor.fetchall())
+    finally:
+        connection.close()
+
+
+def test_adopted_views_are_known_as_they_are_and_not_built_anew(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(
+        postgres_uri,
+        "CREATE VIEW first_view AS SELECT id, '100%%'::text AS share FROM base WHERE name LIKE 'a%'",
+        "CREATE VIEW second_view AS SELECT id + 1 AS id FROM first_view",
+        "CREATE MATERIALIZED VIEW third_view AS SELECT id FROM second_view",
+        "CREATE UNIQUE INDEX third_index ON third_view (id)",
+    )
+    before = oids(postgres_uri)
+    assert shell("views", "adopt").code == 0
+    shell.write("migrations.py", ADOPTED)
+    found = shell("check")
+    assert (found.code, found.out.count("MG210"), "or remove it" in found.out) == (0, 3, False), found.out
+    first = shell("apply")
+    assert "3 views exist as their managers write them, and are known from now on" in first.err
+    assert "known from now on" not in shell("apply").err
+    assert oids(postgres_uri) == before
+    assert [each["lives"] for each in shell("status", "--json").json["views"]] == [True] * 3
+    assert "MG406" not in shell("check", "--history").out
+    text = (shell.path / "views.py").read_text()
+    (shell.path / "views.py").write_text(text.replace("(id + 1)", "(id + 2)"))
+    told = shell("check", "--history").out
+    assert "MG406" in told
+    assert "SecondView" in told
+    execute(postgres_uri, "CREATE OR REPLACE VIEW first_view AS SELECT id, name AS share FROM base")
+    assert "changed by hand since it was made: public.first_view" in shell("status").out
+
+
+def test_a_view_that_its_manager_writes_otherwise_is_not_taken_for_its_own(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(postgres_uri, "CREATE VIEW first_view AS SELECT id FROM base")
+    assert shell("views", "adopt").code == 0
+    shell.write("migrations.py", ADOPTED)
+    execute(postgres_uri, "CREATE OR REPLACE VIEW first_view AS SELECT id FROM base WHERE id > 1")
+    assert "known from now on" not in shell("apply").err
+
+
+def test_many_adopted_views_are_told_in_few_lines(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(
+        postgres_uri,
+        "DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE VIEW v_%s AS SELECT id + %s AS id FROM base', i, i); END LOOP; END $$",
+    )
+    adopted = shell("views", "adopt")
+    assert len(adopted.out.splitlines()) <= 5
+    shell.write("migrations.py", ADOPTED)
+    assert len(shell("check").out.splitlines()) <= 8
+    assert len(shell("check", "--history").out.splitlines()) <= 8
+    assert len(shell("apply").err.splitlines()) <= 6
+    assert len(shell("status").out.splitlines()) <= 8

@@ -267,7 +267,11 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         {"graph": graph_of("a", views={"V": {"since": "a"}, "W": {}})},
         [
             ("V", "no migration brings up view 'V'", "open it in 'a' with `with V(db):`, or remove it"),
-            ("W", "no migration brings up view 'W'", "open it with `with W(db):`, or remove it"),
+            (
+                "W",
+                "no migration brings up view 'W'",
+                "a database that has it keeps it; for an empty one, open it where it should be created, with `with W(db):`",
+            ),
         ],
         {"graph": graph_of("a", migrations={"a": OPENS}, views={"V": {}, "W": {"uses": "V"}})},
     ),

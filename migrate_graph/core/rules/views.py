@@ -585,6 +585,8 @@ def view_never_built(context: Context) -> Iterator[Hit]:
             yield Hit(first, message, hint)
             continue
         for view in views:
-            opener = f" in {quoted(view.since)}" if view.since is not None else ""
             message = f"no migration brings up view {quoted(view.name)}"
-            yield Hit(view, message, f"open it{opener} with `with {view.name}(db):`, or remove it")
+            opened = f"with `with {view.name}(db):`"
+            old_one = f"a database that has it keeps it; for an empty one, open it where it should be created, {opened}"
+            hint = old_one if view.since is None else f"open it in {quoted(view.since)} {opened}, or remove it"
+            yield Hit(view, message, hint)

@@ -77,6 +77,12 @@ class Bookkeeping(ABC):
             history = replace(history, views_down=views.read_down(), view_texts=views.read_texts())
         return history
 
+    def _record_views(self, rows: Sequence[LedgerRow]) -> tuple[str, ...]:
+        if rows:
+            with self._together():
+                ViewLedger(self._ledger.names, self._execute).write(rows)
+        return tuple(row.manager for row in rows)
+
     def _view_rows(self) -> dict[str, LedgerRow]:
         if self._ledger.names.views not in self._present():
             return {}

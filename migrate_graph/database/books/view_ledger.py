@@ -136,12 +136,12 @@ class ViewLedger:
         )
 
     def read_texts(self) -> dict[str, str]:
-        """Return the fingerprint of each manager's text when it last came up, where that is known; nothing else of a row is read."""
+        """Return the fingerprint of each manager's text when it last came up, empty where it is not known; nothing else of a row is read."""
         rows = self._run(
             f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self._table} ORDER BY manager"
         )
         heads = ((manager, _TEXT.match(head)) for manager, head in rows)
-        return {manager: match[1] for manager, match in heads if match and match[1]}
+        return {manager: match[1] if match else "" for manager, match in heads}
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""

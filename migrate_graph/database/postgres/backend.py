@@ -28,6 +28,7 @@ from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
+from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
@@ -424,6 +425,11 @@ class PostgresBackend(Bookkeeping):
         rows = self._view_rows()
         with self._named_as_in_the_project():
             return view_presences(self._catalog(), rows, managers)
+
+    def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
+        with self._named_as_in_the_project():
+            rows = existing_views(self._catalog(), managers, texts)
+        return self._record_views(rows)
 
     @contextmanager
     def _named_as_in_the_project(self) -> Iterator[None]:

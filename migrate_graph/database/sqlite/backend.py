@@ -23,6 +23,7 @@ from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
+from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
     ConfigError,
@@ -363,6 +364,9 @@ class SqliteBackend(Bookkeeping):
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         catalog = SqliteCatalog(lambda: self._keeper)
         return view_presences(catalog, self._view_rows(), managers) if managers else {}
+
+    def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
+        return self._record_views(existing_views(SqliteCatalog(lambda: self._keeper), managers, texts))
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         raise UsageError(
