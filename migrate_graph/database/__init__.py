@@ -87,6 +87,17 @@ class Work(Protocol):
     def leftovers(self) -> list[str]:
         """Return what a failure left behind that no rollback removes."""
 
+    def patiently(self, doing: str, call: Callable[[], None]) -> None:
+        """Run statements of ours on its connection, outside of the body: a wait is told, hears signals, and ends.
+
+        Args:
+            doing: what they do, for the words.
+            call: sends them.
+
+        Raises:
+            Stopped: a signal arrived, and there was no answer.
+        """
+
     def is_lost(self) -> bool:
         """Whether the connection broke, also when the body caught what the driver said of it."""
 

@@ -180,6 +180,8 @@ class Attempt:
         is_sure, self._walk.is_sure = self._walk.is_sure and not work.has_new_session, False
         if not (is_sure or self._holds_lock()):
             return NotBegun(lock_lost(self._backend))
+        work.patiently(f"beginning {self._migration.name}", work.start)
+        checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
                 value = self._call(work)
@@ -191,17 +193,18 @@ class Attempt:
             return refused
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
+        work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
+        work.finish(seconds=self._seconds, guard=self._guard)
+        return Applied()
+
+    def _judge(self, work: Work) -> None:
         work.check()
         if self._views.were_opened:
             work.views.check_complete()
         self._tell_leftovers(work)
-        work.finish(seconds=self._seconds, guard=self._guard)
-        return Applied()
 
     def _call(self, work: Work) -> Any:
         """Call the body, in the surroundings that are promised to it."""
-        work.start()
-        checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         name = self._migration.name
         self._views.work = work
         run = Running(
@@ -385,9 +388,11 @@ class Attempt:
         return redact(text, *self._backend.secrets)
 
     def _tell_leftovers(self, work: Work) -> None:
+        found: list[str] = []
         with contextlib.suppress(Exception):  # of a broken connection nothing can be asked
-            for leftover in work.leftovers():
-                self._warn(leftover)
+            work.patiently(f"looking at what {self._migration.name} has left", lambda: found.extend(work.leftovers()))
+        for leftover in found:
+            self._warn(leftover)
 
     def _warn(self, message: str) -> None:
         self._warnings.append(message)

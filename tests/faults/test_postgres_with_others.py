@@ -50,9 +50,9 @@ def two_2(db):
 
 
 @contextmanager
-def locked(field: Field, table: str) -> Iterator[None]:
+def locked(field: Field, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
     with closing(psycopg2.connect(field.uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(f"LOCK TABLE {table} IN {mode} MODE")
         yield
 
 
@@ -79,6 +79,69 @@ def waits(field: Field) -> None:
 
 def goes_on(field: Field) -> None:
     (field.path / "wait").unlink()
+
+
+VIEWS = """
+from child import executed
+from migrate_graph import ViewMigrationManager, migration
+
+class V(ViewMigrationManager):
+    uses = ()
+    since = "one_1"
+    def up(self): self.db.executesql("CREATE VIEW v AS SELECT 1 AS x")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS v")
+
+@migration
+def one_1(db):
+    import pathlib, time
+    executed("one_1")
+    with V(db):
+        pass
+    db.commit()
+    print("here", flush=True)
+    while pathlib.Path("wait").exists():
+        time.sleep(0.05)
+    return True
+"""
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_look_at_what_a_body_has_left(told: bool, on_postgres: Field) -> None:
+    on_postgres.write(VIEWS)
+    waits(on_postgres)
+    process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+    process.wait_for("here")
+    with locked(on_postgres, "ewh_implemented_features_views"):
+        goes_on(on_postgres)
+        started = time.monotonic()
+        line = process.wait_for("waiting for a lock held by pid")
+        assert time.monotonic() - started < LIMIT + 0.5
+        assert "looking at what one_1 has left" in line
+        if told:
+            ended = process.stop(signal.SIGTERM)
+            assert ended.code == 143, ended.output
+            assert ended.seconds < LIMIT
+    if not told:
+        assert process.end().code == 0
+    on_postgres.wait_until_quiet()
+    assert on_postgres.apply().code == (5 if told else 0)
+    assert on_postgres.executions("one_1") == 1
+
+
+def test_the_beginning_of_a_migration_without_a_transaction(on_postgres: Field) -> None:
+    """Its marker is durable before its body: whoever holds the journal is told, and a signal is heard."""
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    on_postgres.write(TWO.replace("@migration\ndef two_2", '@migration(transaction="none")\ndef two_2'))
+    with locked(on_postgres, "ewh_implemented_features_journal", "SHARE"):  # it may be read
+        process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        line = process.wait_for("waiting for a lock held by pid")
+        ended = process.stop(signal.SIGTERM)
+    assert "beginning two_2" in line
+    assert ended.code == 143, ended.output
+    assert ended.seconds < LIMIT + 1.0  # what cannot be recorded gets a moment, too
+    assert on_postgres.executions("two_2") == 0
+    assert on_postgres.apply().code == 0
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -285,6 +286,25 @@ def test_a_reader_that_stays_in_the_way_of_a_commit(on_sqlite: Field) -> None:
         assert "another program" in ended.output
     assert on_sqlite.probe().tables == set()
     assert on_sqlite.apply().code == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_reader_that_stays_in_the_way_of_a_commit_is_told(told: bool, on_sqlite: Field) -> None:
+    on_sqlite.write(_one("db.executesql('CREATE TABLE one (id integer)')\nreturn True"))
+    assert on_sqlite.migrate("mark", "one_1", "--pending").code == 0
+    with closing(sqlite3.connect(on_sqlite.uri.partition("://")[2], isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM sqlite_master").fetchall()
+        process = on_sqlite.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        assert "committing one_1" in process.wait_for("is held by another program")
+        if told:
+            ended = process.stop(signal.SIGTERM)
+            assert ended.code == 143, ended.output
+            assert ended.seconds < 3.5  # it is recorded, if the reader goes in time
+    if not told:
+        assert process.end().code == 0
+    assert on_sqlite.apply().code == 0
+    assert on_sqlite.probe().tables == {"one"}
 
 
 def test_exit_codes_in_json_are_those_of_the_process(anywhere: Field) -> None:

@@ -102,7 +102,9 @@ class Spare:
 
 
 def _can_be_renewed(connection: WorkConnection) -> bool:
-    if connection.fresh_memory is None or connection.may_leave_more or not is_at_rest(connection):
+    if connection.fresh_memory is None or connection.may_leave_more or connection.ended_unseen:
+        return False
+    if not is_at_rest(connection):
         return False
     connection.autocommit = True
     return DriverMemory.of(connection) == connection.fresh_memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -92,7 +93,11 @@ class PostgresWork:
             pydal_uri(settings.uri), self._connector, while_made=True, finds_table="SELECT to_regclass(%s) IS NOT NULL"
         )
         self._connection.being_greeted = not sessions.pooled
-        self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
+        self.db = sessions.patiently(
+            self._connection,
+            f"opening a session for {key.name}",
+            partial(make_own_dal, source, typedal=settings.typedal, folder=settings.folder),
+        )
         self._connection.being_greeted = False
         define_ledger_later(self.db, rname=ledger.names.quoted(ledger.names.ledger))
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
@@ -276,6 +281,9 @@ class PostgresWork:
 
     def _invalid_indexes(self) -> set[str]:
         return {name for (name,) in self._execute(_INVALID_INDEXES, ())}
+
+    def patiently(self, doing: str, call: Callable[[], None]) -> None:
+        self._sessions.patiently(self._connection, doing, call)
 
     def is_lost(self) -> bool:
         return self._broke or self._connection.is_broken()

@@ -420,9 +420,27 @@ class SqliteBackend(Bookkeeping):
         if self._lock is not None:
             self._lock.sign(migration.name)
         self._work = SqliteWork(
-            self._settings, migration, key, self._ledger, lambda: self._open(WorkConnection, mode="rwc")
+            self._settings,
+            migration,
+            key,
+            self._ledger,
+            lambda: self._open(WorkConnection, mode="rwc"),
+            held_up=self._held_up,
         )
         return self._work
+
+    def _held_up(self, doing: str) -> Callable[[float], None]:
+        """Return what tells, while a statement of ours waits for another program, what it does, and ends the wait when a signal arrives."""
+        told = 0.0
+
+        def tell(waited: float) -> None:
+            nonlocal told
+            self._interruption.check()
+            if waited - told >= (_TELL_EVERY if told else _TELL_FIRST):
+                told = waited
+                self._observer(Connecting(waited, f"{doing}: {self.path} is held by another program"))
+
+        return tell
 
     def explain(self, error: BaseException) -> Trouble:
         """Return what an exception of a migration means; also for exceptions that are none of the driver's."""

@@ -115,6 +115,7 @@ class WorkConnection(sqlite3.Connection):
         self.lost_work = False
         self.is_closed = False
         self.waits = False
+        self.held_up: Callable[[float], None] | None = None
         self.busy_error: BaseException | None = None
         self._savepoint = Savepoint("migrate_graph", self._say)
         self._open = False
@@ -214,18 +215,22 @@ class WorkConnection(sqlite3.Connection):
     def patiently(self, call: Callable[[], object]) -> None:
         """Repeat while another program holds the database, up to `patience` seconds.
 
-        SQLite waits in C, where no signal handler runs and nothing can interrupt it, so it is let wait a moment at a time.
+        SQLite waits in C, where no signal handler runs and nothing can interrupt it, so it is let wait a moment at a time. `held_up`
+        is called with the seconds waited; it may raise.
         """
-        deadline = time.monotonic() + self.patience
+        started = time.monotonic()
         try:
             while True:
                 try:
                     call()
                 except sqlite3.OperationalError as error:
                     self.busy_error = error
-                    if error.sqlite_errorcode not in _BUSY or time.monotonic() >= deadline:
+                    waited = time.monotonic() - started
+                    if error.sqlite_errorcode not in _BUSY or waited >= self.patience:
                         raise
                     self.waits = True
+                    if self.held_up is not None:
+                        self.held_up(waited)
                     time.sleep(0.05)
                 else:
                     return
@@ -358,7 +363,10 @@ class SqliteWork:
         key: AttemptKey,
         ledger: Ledger,
         connect: Callable[[], WorkConnection],
+        *,
+        held_up: Callable[[str], Callable[[float], None]],
     ) -> None:
+        self._held_up = held_up
         self._mode = migration.transaction
         self._key = key
         self._connect = connect
@@ -422,12 +430,22 @@ class SqliteWork:
             connection.mode = TransactionMode.OWN
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
-        connection = self._connection
-        if not self._ledger.write_success(self._key, seconds=seconds):
-            connection.really_rollback()
-            raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+        self.patiently(f"recording the success of {self._key.name}", partial(self._write_success, seconds))
         guard()
-        connection.really_commit()
+        self.patiently(f"committing {self._key.name}", self._connection.really_commit)
+
+    def _write_success(self, seconds: float) -> None:
+        if not self._ledger.write_success(self._key, seconds=seconds):
+            self._connection.really_rollback()
+            raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+
+    def patiently(self, doing: str, call: Callable[[], None]) -> None:
+        connection = self._connection
+        connection.held_up = self._held_up(doing)
+        try:
+            call()
+        finally:
+            connection.held_up = None
 
     def leftovers(self) -> list[str]:
         """Return what a failure left behind that no rollback removes: nothing, in SQLite."""
