@@ -422,9 +422,9 @@ MUTANTS = [
     ),
     Mutant(
         "threads, swallowed",
-        "database/sqlite/work.py",
-        "if self._owner.refused:",
-        "if False:",
+        "database/driver_errors.py",
+        "    if refused:",
+        "    if False:",
         f"{BODIES} -k another_thread",
     ),
     Mutant(

@@ -52,3 +52,26 @@ def postgres_errors() -> tuple[type[Exception], type[Exception]]:
     except ImportError:
         return type("PostgresError", (Exception,), {}), type("PostgresUndefinedTable", (Exception,), {})
     return psycopg2.Error, psycopg2.errors.UndefinedTable
+
+
+def require_whole(*, refused: str, lost: str, is_closed: bool, single: bool) -> None:
+    """Refuse to call an attempt's work whole, after its body has returned, when some of it is missing.
+
+    Args:
+        refused: who else wanted to use its `db`, in words; empty when nobody did.
+        lost: what of it was rolled back without its noticing, in words; empty when nothing was.
+        is_closed: the body has closed the connection.
+        single: it is one transaction.
+
+    Raises:
+        AttemptFailed: with what to do.
+    """
+    if refused:
+        raise AttemptFailed(f"db was used in {refused}, which was refused, so that something of its work is missing")
+    if lost:
+        raise AttemptFailed(lost, hint="let exceptions pass, and call db.commit() before closing the connection")
+    if is_closed and single:
+        raise AttemptFailed(
+            "it closed its connection, so nothing of it was kept (transaction='single')",
+            hint="leave the connection open",
+        )

@@ -13,7 +13,7 @@ import psycopg2
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger_later, forget, make_own_dal
-from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
@@ -232,27 +232,19 @@ class PostgresWork:
 
     def check(self) -> None:
         connection = self._connection
-        if self._owner.refused:
-            raise AttemptFailed(
-                f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
-            )
         lost = self._lost_work or connection.why_work_was_lost()
-        if lost:
-            raise AttemptFailed(
-                f"{lost}, which is rolled back",
-                hint="let exceptions pass, and call db.commit() before closing the connection",
-            )
+        require_whole(
+            refused=self._owner.refused,
+            lost=f"{lost}, which is rolled back" if lost else "",
+            is_closed=bool(connection.closed),
+            single=self._mode is TransactionMode.SINGLE,
+        )
         if connection.single and connection.ended_unseen:
             raise AttemptFailed(
                 "a cursor that it made by hand has ended its transaction, and transaction='single' promises one",
                 hint="use db.commit() and db.rollback()",
             )
         if connection.closed:
-            if self._mode is TransactionMode.SINGLE:
-                raise AttemptFailed(
-                    "it closed its connection, so nothing of it was kept (transaction='single')",
-                    hint="leave the connection open",
-                )
             self._connector()
             connection = self._connection
         status = connection.info.transaction_status

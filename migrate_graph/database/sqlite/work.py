@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, define_ledger_later, discard, make_own_dal
-from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
@@ -54,6 +54,8 @@ _READING_PRAGMAS = {
     "index_xinfo",
     "foreign_key_list",
 }
+
+_LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
 
 # Not SQLITE_BUSY_SNAPSHOT: a transaction that has read what another has changed since can only begin again.
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY}
@@ -410,21 +412,13 @@ class SqliteWork:
 
     def check(self) -> None:
         connection = self._connection
-        if self._owner.refused:
-            raise AttemptFailed(
-                f"db was used in {self._owner.refused}, which was refused, so that something of its work is missing"
-            )
-        if self._lost_work or connection.has_lost_work():
-            raise AttemptFailed(
-                "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)",
-                hint="let the exception pass, and call db.commit() before closing the connection",
-            )
+        require_whole(
+            refused=self._owner.refused,
+            lost=_LOST if self._lost_work or connection.has_lost_work() else "",
+            is_closed=connection.is_closed,
+            single=self._mode is TransactionMode.SINGLE,
+        )
         if connection.is_closed:
-            if self._mode is TransactionMode.SINGLE:
-                raise AttemptFailed(
-                    "it closed its connection, so nothing of it was kept (transaction='single')",
-                    hint="leave the connection open",
-                )
             connection = self._connector()
         if self._mode is TransactionMode.NONE:
             connection.mode = TransactionMode.OWN
