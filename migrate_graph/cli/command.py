@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import typer
@@ -87,7 +88,27 @@ def _condition(told: str | Condition) -> Condition:
     return Condition(told.replace("=", " "), lambda typed: option in typed and (not value or value in typed[option]))
 
 
-class CheckedCommand(TyperCommand):
+class ConvertsWhatIsTyped:
+    """A command or group that converts no value which nobody typed: to convert one, typer imports pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with that of `--help`."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # of the command that this is mixed into
+        for parameter in parameters:
+            if not parameter.required and "process_value" not in vars(parameter):
+                parameter.process_value = partial(_value_of, parameter, parameter.process_value)
+        return parameters
+
+
+def _value_of(parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    if not (value is None or value == [] or isinstance(value, Enum)):
+        return convert(ctx, value)
+    if value is None and (parameter.multiple or parameter.nargs == -1):
+        value = ()
+    return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+
+
+class CheckedCommand(ConvertsWhatIsTyped, TyperCommand):
     """A command that refuses options which do nothing beside each other."""
 
     together: tuple[Together, ...] = ()

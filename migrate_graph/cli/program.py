@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from migrate_graph import __version__
 from migrate_graph.cli import commands
-from migrate_graph.cli.command import DECLARED, Section, session_of
+from migrate_graph.cli.command import DECLARED, ConvertsWhatIsTyped, Section, session_of
 from migrate_graph.cli.completion import complete_setting
 from migrate_graph.cli.console import Color
 from migrate_graph.errors import UsageError
@@ -28,7 +28,7 @@ UsageFault: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises when a command line cannot be parsed."""
 
 
-class CommandFolder(TyperGroup):
+class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
     """The commands of a folder: each file is one, and is imported when it is typed; a folder is a group of its own."""
 
     folder = commands.__name__

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
-import networkx as nx
-
 from migrate_graph.core.history import History
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, Registry, View
-from migrate_graph.core.reachability import ancestor_masks, knots, redundant_edges, rings
+from migrate_graph.core.reachability import ancestor_masks, redundant_edges, rings
 
 Named = TypeVar("Named", Migration, View)
 
@@ -85,20 +85,35 @@ class MigrationGraph:
         registry: what it was built from.
         migrations: by name, in order of declaration.
         views: by name, in order of declaration.
-        requires: digraph of migration names (requirement → migration); unknown requirements are nodes too.
-        uses: digraph of view names (view read → reader); unknown views are nodes too.
-        replaces: digraph of view names (predecessor → successor); unknown views are nodes too.
     """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.migrations: Mapping[str, Migration] = _first_of_each(registry.migrations)
         self.views: Mapping[str, View] = _first_of_each(registry.views)
-        self.requires: nx.DiGraph[str] = _digraph({name: each.requires for name, each in self.migrations.items()})
-        self.uses: nx.DiGraph[str] = _digraph({name: each.uses for name, each in self.views.items()})
-        replaced = {name: () if each.replaces is None else (each.replaces,) for name, each in self.views.items()}
-        self.replaces: nx.DiGraph[str] = _digraph(replaced)
         self._orders: dict[Ordering, tuple[str, ...]] = {}
+
+    @cached_property
+    def requires(self) -> nx.DiGraph[str]:
+        """Digraph of migration names (requirement → migration); unknown requirements are nodes too."""
+        return _digraph({name: each.requires for name, each in self.migrations.items()})
+
+    @cached_property
+    def uses(self) -> nx.DiGraph[str]:
+        """Digraph of view names (view read → reader); unknown views are nodes too."""
+        return _digraph({name: each.uses for name, each in self.views.items()})
+
+    @cached_property
+    def replaces(self) -> nx.DiGraph[str]:
+        """Digraph of view names (predecessor → successor); unknown views are nodes too."""
+        replaced = {name: () if each.replaces is None else (each.replaces,) for name, each in self.views.items()}
+        return _digraph(replaced)
+
+    @cached_property
+    def unknown_requirements(self) -> tuple[str, ...]:
+        """Names that migrations require and nothing declares, in the order in which they are met."""
+        named = chain.from_iterable(each.requires for each in self.migrations.values())
+        return tuple(dict.fromkeys(name for name in named if name not in self.migrations))
 
     def nodes(self) -> Iterator[Node]:
         """Yield every declared migration, then every declared view, in order of declaration."""
@@ -110,12 +125,16 @@ class MigrationGraph:
         return iter(sorted(self._edges()))
 
     def _edges(self) -> Iterator[Edge]:
-        for before, after in self.requires.edges:
-            yield Edge(Node(NodeKind.MIGRATION, before), Node(NodeKind.MIGRATION, after), EdgeKind.REQUIRES)
-        for kind, digraph in ((EdgeKind.USES, self.uses), (EdgeKind.REPLACES, self.replaces)):
-            for before, after in digraph.edges:
-                yield Edge(Node(NodeKind.VIEW, before), Node(NodeKind.VIEW, after), kind)
+        for migration in self.migrations.values():
+            for before in dict.fromkeys(migration.requires):
+                yield Edge(
+                    Node(NodeKind.MIGRATION, before), Node(NodeKind.MIGRATION, migration.name), EdgeKind.REQUIRES
+                )
         for view in self.views.values():
+            for before in dict.fromkeys(view.uses):
+                yield Edge(Node(NodeKind.VIEW, before), Node(NodeKind.VIEW, view.name), EdgeKind.USES)
+            if view.replaces is not None:
+                yield Edge(Node(NodeKind.VIEW, view.replaces), Node(NodeKind.VIEW, view.name), EdgeKind.REPLACES)
             if view.since is not None:
                 yield Edge(Node(NodeKind.MIGRATION, view.since), Node(NodeKind.VIEW, view.name), EdgeKind.SINCE)
             if view.until is not None:
@@ -130,18 +149,38 @@ class MigrationGraph:
         The order is edwh-migrate's. What is on or behind a cycle has no place in it: it stands last, as declared.
         """
         if ordering not in self._orders:
-            sortable = self.requires.subgraph([name for name in self.migrations if name not in self.unsortable])
-            keys = {name: _tie_break(each, rank, ordering) for rank, (name, each) in enumerate(self.migrations.items())}
-            front = nx.lexicographical_topological_sort(sortable, key=keys.__getitem__)
+            front = self._front(ordering)
             back = (name for name in self.migrations if name in self.unsortable)
             self._orders[ordering] = (*front, *back)
         return self._orders[ordering]
 
+    def _front(self, ordering: Ordering) -> list[str]:
+        """Return what has a place in an order: of all that could come next, always the first one by its key.
+
+        networkx can do that, too; many runs need nothing else of it, and importing it takes longer than they do.
+        """
+        keys = {name: _tie_break(each, rank, ordering) for rank, (name, each) in enumerate(self.migrations.items())}
+        missing = {name: set(each.requires).intersection(keys) for name, each in self.migrations.items()}
+        behind: dict[str, list[str]] = {name: [] for name in keys}
+        for name, befores in missing.items():
+            for before in befores:
+                behind[before].append(name)
+        ready = [(keys[name], name) for name, befores in missing.items() if not befores]
+        heapify(ready)
+        front = []
+        while ready:
+            _, name = heappop(ready)
+            front.append(name)
+            for after in behind[name]:
+                missing[after].remove(name)
+                if not missing[after]:
+                    heappush(ready, (keys[after], after))
+        return front
+
     @cached_property
     def unsortable(self) -> frozenset[str]:
         """Migrations on or behind a cycle of `requires`."""
-        ringed = [name for knot in knots(self.requires) for name in knot]
-        return frozenset(chain.from_iterable(nx.bfs_layers(self.requires, ringed)))
+        return frozenset(self.migrations).difference(self._front(Ordering.LEGACY))
 
     def cycles(self, kind: EdgeKind = EdgeKind.REQUIRES) -> tuple[tuple[str, ...], ...]:
         """Return minimal rings that share no edge, each from its first-declared member along `before → after`.
@@ -153,8 +192,14 @@ class MigrationGraph:
 
     @cached_property
     def _rings(self) -> dict[EdgeKind, tuple[tuple[str, ...], ...]]:
-        digraphs = {EdgeKind.REQUIRES: self.requires, EdgeKind.USES: self.uses, EdgeKind.REPLACES: self.replaces}
-        return {kind: rings(each, {name: rank for rank, name in enumerate(each)}) for kind, each in digraphs.items()}
+        found: dict[EdgeKind, tuple[tuple[str, ...], ...]] = dict.fromkeys(
+            (EdgeKind.REQUIRES, EdgeKind.USES, EdgeKind.REPLACES), ()
+        )
+        if self.unsortable:
+            found[EdgeKind.REQUIRES] = _rings_in(self.requires)
+        if self.views:
+            found |= {EdgeKind.USES: _rings_in(self.uses), EdgeKind.REPLACES: _rings_in(self.replaces)}
+        return found
 
     @cached_property
     def ring_edges(self) -> frozenset[tuple[Node, Node]]:
@@ -220,6 +265,10 @@ class MigrationGraph:
 def build_graph(registry: Registry) -> MigrationGraph:
     """Build the graph of a registry; never raises, whatever was declared."""
     return MigrationGraph(registry)
+
+
+def _rings_in(digraph: nx.DiGraph[str]) -> tuple[tuple[str, ...], ...]:
+    return rings(digraph, {name: rank for rank, name in enumerate(digraph)})
 
 
 def _tie_break(migration: Migration, rank: int, ordering: Ordering) -> tuple[int, int, int]:

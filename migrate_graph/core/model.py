@@ -59,6 +59,40 @@ class BodyFacts:
     opened_views: tuple[str, ...] = ()
 
 
+class FactsOnDemand(BodyFacts):
+    """Facts that are read from the source text when somebody asks for one: of most migrations, most commands never do.
+
+    Args:
+        read: reads them.
+        views: finds the names of the view managers that are opened, which the rest is not needed for.
+    """
+
+    __slots__ = ("_read", "_views")
+    _read: Callable[[], BodyFacts]
+    _views: Callable[[], tuple[str, ...]]
+
+    def __init__(self, read: Callable[[], BodyFacts], views: Callable[[], tuple[str, ...]]) -> None:
+        object.__setattr__(self, "_read", read)
+        object.__setattr__(self, "_views", views)
+
+    def __getattr__(self, name: str) -> object:  # only called where nothing has been read yet
+        if name not in BodyFacts.__dataclass_fields__:
+            raise AttributeError(name)
+        if name == "opened_views":
+            object.__setattr__(self, name, self._views())
+            return object.__getattribute__(self, name)
+        facts = self._read()
+        for field_ in BodyFacts.__dataclass_fields__:
+            object.__setattr__(self, field_, getattr(facts, field_))
+        return getattr(facts, name)
+
+    def __eq__(self, other: object) -> bool:
+        names = BodyFacts.__dataclass_fields__
+        return isinstance(other, BodyFacts) and all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment] # as their values change when they are read
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Migration:
     """One declared step of the database's history; what `@migration` returns.

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-import networkx as nx
-
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
 from migrate_graph.core.states import NodeState, State, States, standing_of
 from migrate_graph.core.timeline import Course, Timeline, ViewChanges

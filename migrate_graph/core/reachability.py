@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import networkx as nx
+from migrate_graph.core.late import nx
 
 RINGS_PER_KNOT = 20
 """Rings reported of one strongly connected component: enough to work on; a tangle has more rings than atoms."""

@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
 
-import networkx as nx
-
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
+from migrate_graph.core.late import nx
 from migrate_graph.core.states import WORDINGS, State, States
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -125,7 +125,8 @@ class NodeState:
         asked: false when it is pending and the plan was not asked for it.
         waits_for: what keeps it from running: requirements that cannot run; of a view, the migration that opens it.
         late: not applied, and ordered before something that is.
-        changed: its code is not the code that was applied; of a view that lives: not the one that it was made with.
+        code: of a migration that is applied: what is declared today.
+        edited: of a view that lives: its text is not the one that it was made with.
         commits: commits of its own that failed or interrupted attempts left in the database.
         attempt: the last one, or what was written by hand after it.
         when: it was applied, or last tried; None when never.
@@ -145,7 +146,8 @@ class NodeState:
     asked: bool = True
     waits_for: tuple[str, ...] = ()
     late: bool = False
-    changed: bool = False
+    code: Migration | None = field(default=None, repr=False, compare=False)
+    edited: bool = False
     commits: int = 0
     attempt: Attempt | None = None
     when: datetime | None = None
@@ -157,6 +159,13 @@ class NodeState:
     change: ViewChange | None = None
     taken_down: tuple[int, ...] = ()
     brought_up: tuple[int, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether its code is not the code that was applied, or made; the source text of a migration is read for that."""
+        return self.edited or (
+            self.code is not None and not same_fingerprint(self.fingerprint, self.code.facts.fingerprint)
+        )
 
     @property
     def now(self) -> State:
@@ -280,8 +289,7 @@ class _Judge:
         """
         name = migration.name
         if name in self._applied:
-            known = self._known(name, State.APPLIED)
-            return replace(known, changed=not same_fingerprint(known.fingerprint, migration.facts.fingerprint))
+            return replace(self._known(name, State.APPLIED), code=migration)
         known = replace(self._known(name, self._remembered(migration)), late=late)
         if known.state in {State.INTERRUPTED, State.RUNNING}:
             return known
@@ -358,7 +366,7 @@ def _views(
     for name, view in graph.views.items():
         known = replace(
             _now(view, moment, history.applied, migrations),
-            changed=name in edited,
+            edited=name in edited,
             change=verbs.change_of(name),
             taken_down=verbs.taken_down.get(name, ()),
             brought_up=verbs.brought_up.get(name, ()),

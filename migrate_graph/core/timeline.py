@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from heapq import heappop, heappush
 
-import networkx as nx
-
 from migrate_graph.core.graph import MigrationGraph
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.reachability import knots
 
@@ -280,8 +279,10 @@ class Course:
         self._built.difference_update(retired)
         self._applied.add(migration.name)
         # Each goes to the first view in `up` that replaces it, directly or through versions between them.
-        replaces = self._timeline.graph.replaces
-        heirs = {name: heir for name in replaced for heir in reversed(block.up) if nx.has_path(replaces, name, heir)}
+        graph = self._timeline.graph
+        heirs = {
+            name: heir for name in replaced for heir in reversed(block.up) if nx.has_path(graph.replaces, name, heir)
+        }
         return ViewChanges(down, block.up, new, retired, tuple(heirs.items()))
 
 

@@ -104,6 +104,10 @@ class Executor:
         started = time.monotonic()
         walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
         self._observer(RunStarted(walk.run, plan))
+        for step in plan.steps:
+            _ = (
+                step.migration.facts.fingerprint
+            )  # read before any body runs: bodies may change what their names stand for
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
             for index, step in enumerate(plan.steps, 1):

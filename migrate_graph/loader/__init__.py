@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
-from migrate_graph.core.model import Migration, Registry, UnreachedFile, View
-from migrate_graph.loader.bodies import definition_of, facts_of
+from migrate_graph.core.model import BodyFacts, FactsOnDemand, Migration, Registry, UnreachedFile, View
+from migrate_graph.loader.bodies import definition_of, facts_of, views_opened_by
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_directory, run_file
+from migrate_graph.loader.meanings import as_loaded
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
 from migrate_graph.loader.unreachable import undecorated_functions, unreached_files
@@ -128,10 +130,10 @@ def build_registry(
         LoadError: `uses`, `since`, `until` or `replaces` of a view manager cannot be evaluated.
     """
     places = Places(root.absolute(), (directory or root).absolute())
-    sources = Sources(places.shown)
+    sources, modules = Sources(places.shown), dict(sys.modules)
     return Registry(
         migrations=tuple(
-            _described(declared, at, places, sources) for at, declared in enumerate(_each_once(migrations))
+            _described(declared, at, places, sources, modules) for at, declared in enumerate(_each_once(migrations))
         ),
         views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))),
         unreached=tuple(unreached),
@@ -150,14 +152,24 @@ def _each_once(declared: Iterable[T]) -> Iterator[T]:
             yield each
 
 
-def _described(declared: Migration, position: int, places: Places, sources: Sources) -> Migration:
+def _described(
+    declared: Migration, position: int, places: Places, sources: Sources, modules: Mapping[str, ModuleType]
+) -> Migration:
+    def read() -> BodyFacts:
+        with as_loaded(modules):
+            return facts_of(declared.function, sources)
+
+    def views() -> tuple[str, ...]:
+        with as_loaded(modules):
+            return views_opened_by(declared.function, sources)
+
     source = definition_of(declared.function, sources) or declared.source
     return replace(
         declared,
         position=position,
         source=places.place(source),
         module=places.module(source.path),
-        facts=facts_of(declared.function, sources),
+        facts=FactsOnDemand(read, views),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dis
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from types import FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from migrate_graph.core.model import BodyFacts
@@ -43,13 +45,17 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
     )
 
 
+def views_opened_by(function: Callable[..., Any], sources: Sources) -> tuple[str, ...]:
+    """Return the names of the view managers that a body opens, itself or in helper functions."""
+    return _opened_views(chain_of(function), sources)
+
+
 def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocation | None:
     """Return the line of a body's `def`, below its decorators; None when it has no code of its own."""
     chain = chain_of(function)
     if not chain:
         return None
-    code, node = chain[-1].__code__, sources.node_of(chain[-1])
-    return SourceLocation(code.co_filename, code.co_firstlineno if node is None else node.lineno)
+    return SourceLocation(chain[-1].__code__.co_filename, sources.line_of_def(chain[-1]))
 
 
 # --- facts about one body ----------------------------------------------------------------------------------------
@@ -134,9 +140,35 @@ def _opened_views(roots: Iterable[FunctionType], sources: Sources) -> tuple[str,
 def _mentions_of(function: FunctionType, sources: Sources) -> Iterator[str | FunctionType]:
     """Return what a function itself mentions, in order: names of view managers, and functions that it calls."""
     if function not in sources.mentions:
-        node = sources.node_of(function)
+        node = sources.node_of(function) if _may_mention(function) else None
         sources.mentions[function] = () if node is None else tuple(_mentions(Reader(function), node))
     return iter(sources.mentions[function])
+
+
+def _may_mention(function: FunctionType) -> bool:
+    """Return whether a function names anything that could be a view manager or lead to one; its text need not be parsed for this."""
+    reader = Reader(function)
+    codes, names = [function.__code__], set(function.__code__.co_freevars)
+    while codes:
+        code = codes.pop()
+        if _IMPORT_NAME in code.co_code[::2]:
+            return True
+        names.update(code.co_names)
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return any(not _leads_nowhere(reader.named(name)) for name in names)
+
+
+def _leads_nowhere(value: object) -> bool:
+    """Return whether a value is plain data, or a module, class or function of the standard library."""
+    if value is None or isinstance(value, str | bytes | int | float):
+        return True
+    if not isinstance(value, ModuleType | type | BuiltinFunctionType | FunctionType) or hasattr(value, "__wrapped__"):
+        return False
+    module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    return isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
+
+
+_IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 
 
 def _mentions(reader: Reader, node: FunctionNode) -> Iterator[str | FunctionType]:

@@ -39,6 +39,8 @@ def undecorated_in(text: bytes) -> Declared:
     Args:
         text: of a file that declares migrations.
     """
+    if not _may_lack_decorators(text):
+        return ()
     statements = _statements_of(text)
     used = {
         node.id if isinstance(node, ast.Name) else node.attr
@@ -52,6 +54,21 @@ def undecorated_in(text: bytes) -> Declared:
         for each in functions
         if _DATED.search(each.name) and not each.decorator_list and each.name not in used
     )
+
+
+_DATED_DEF = re.compile(rb"^[ \t]*(?:async[ \t]+)?def[ \t]+[^\s(\[]*_(?:19|20)\d{6}_\d{1,4}\b", re.MULTILINE)
+
+
+def _may_lack_decorators(text: bytes) -> bool:
+    """Return whether a function that is called like a migration has no line `@…` just above it: only then the file is parsed."""
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for found in _DATED_DEF.finditer(text):
+        end = max(found.start() - 1, 0)
+        above = text[text.rfind(b"\n", 0, end) + 1 : end]
+        if not above.lstrip().startswith(b"@"):
+            return True
+    return False
 
 
 def names_below(directory: Path, *, most_files: int) -> list[str]:

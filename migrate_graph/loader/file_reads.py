@@ -6,13 +6,13 @@ import ast
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
-from migrate_graph.loader.meanings import Reader
+from migrate_graph.loader.meanings import Reader, loaded_modules
 from migrate_graph.user_files import is_user_file
 
 _READING = frozenset({"read_text", "read_bytes", "read_binary", "open_text", "open_binary", "get_data", "open"})
@@ -192,7 +192,7 @@ class FileReads:
             return _directory_of(names.scope)
         anchor: object = names.meaning(arguments[0])
         anchor = anchor if isinstance(anchor, ModuleType) else self._text(arguments[0], names)
-        module = sys.modules.get(anchor) if isinstance(anchor, str) else anchor
+        module = loaded_modules().get(anchor) if isinstance(anchor, str) else anchor
         home = _directory_of(vars(module)) if isinstance(module, ModuleType) else None
         return None if home is None else self._with_parts("joinpath", home, arguments[1:], names)
 
@@ -227,8 +227,13 @@ def _combined(
 def _directory_of(scope: Mapping[str, Any]) -> Path | None:
     file = scope.get("__file__")
     if isinstance(file, str):
-        return Path(file).parent
+        return _parent_of(file)
     return next((Path(entry) for entry in scope.get("__path__") or ()), None)
+
+
+@lru_cache(maxsize=1024)
+def _parent_of(file: str) -> Path:
+    return Path(file).parent
 
 
 def _last_word(node: ast.expr) -> str:

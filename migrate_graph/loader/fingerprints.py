@@ -8,7 +8,6 @@ import datetime as dt
 import enum
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeAlias
 
 from migrate_graph.authoring import ViewMigrationManager
 from migrate_graph.loader.file_reads import FileReads, words_of_files
-from migrate_graph.loader.meanings import Reader, is_manager
+from migrate_graph.loader.meanings import Reader, is_manager, loaded_modules
 from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant
 from migrate_graph.user_files import is_user_file
 
@@ -160,7 +159,7 @@ class _Unit:
 
     def read_class(self, kind: type) -> None:
         """Take the members of a class itself, without those of its bases."""
-        directory = Path(getattr(sys.modules.get(kind.__module__), "__file__", None) or ".").parent
+        directory = Path(getattr(loaded_modules().get(kind.__module__), "__file__", None) or ".").parent
         for name, value in sorted(vars(kind).items()):
             if name in _PLACING or name == "_abc_impl" or (name.startswith("__") and name not in _MEANT_TO_ACT):
                 continue
@@ -255,7 +254,7 @@ def _module_of(node: ast.ImportFrom, scope: Mapping[str, Any]) -> ModuleType | N
         name = resolve_name("." * node.level + (node.module or ""), scope.get("__package__") or "")
     except ImportError:
         return None
-    module = sys.modules.get(name)
+    module = loaded_modules().get(name)
     return module if isinstance(module, ModuleType) else None
 
 

@@ -6,11 +6,30 @@ import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from migrate_graph import authoring
+
+_loaded: ContextVar[Mapping[str, ModuleType] | None] = ContextVar("loaded modules", default=None)
+
+
+def loaded_modules() -> Mapping[str, ModuleType]:
+    """Return the modules that names stand for: those of now, or of the moment that `as_loaded` was given."""
+    return _loaded.get() or sys.modules
+
+
+@contextmanager
+def as_loaded(modules: Mapping[str, ModuleType]) -> Iterator[None]:
+    """Read as it was when these modules were loaded: afterwards a project's own are put aside."""
+    token = _loaded.set(modules)
+    try:
+        yield
+    finally:
+        _loaded.reset(token)
 
 
 class Reader:
@@ -85,15 +104,15 @@ class Reader:
         for alias in node.names:
             if isinstance(node, ast.Import):
                 name = alias.name if alias.asname else alias.name.partition(".")[0]
-                self.imported[alias.asname or name] = sys.modules.get(name)
+                self.imported[alias.asname or name] = loaded_modules().get(name)
                 continue
             try:
                 package = self.scope.get("__package__") or ""
                 name = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             except ImportError:
                 continue
-            value = getattr(sys.modules.get(name), "__dict__", {}).get(alias.name)
-            self.imported[alias.asname or alias.name] = value or sys.modules.get(f"{name}.{alias.name}")
+            value = getattr(loaded_modules().get(name), "__dict__", {}).get(alias.name)
+            self.imported[alias.asname or alias.name] = value or loaded_modules().get(f"{name}.{alias.name}")
 
 
 def is_manager(value: object) -> bool:

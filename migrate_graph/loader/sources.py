@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import linecache
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, TypeAlias
 from migrate_graph.core.model import Migration
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_MOST_LINES_OF_DECORATORS = 200
+_DEFINITION = re.compile(rb"\s*(?:async\s+)?def\s+([^\s(\[:]+)")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
@@ -49,6 +52,8 @@ class Sources:
         self.mentions: dict[FunctionType, tuple[str | FunctionType, ...]] = {}
         self.units: dict[Any, Any] = {}
         self._files: dict[str, ParsedFile] = {}
+        self._texts: dict[str, bytes | str] = {}
+        self._lines: dict[str, list[bytes]] = {}
 
     def file(self, name: str, scope: Mapping[str, Any]) -> ParsedFile:
         """Return a parsed file; an empty one when its text cannot be read.
@@ -58,8 +63,30 @@ class Sources:
             scope: the names of its module.
         """
         if name not in self._files:
-            self._files[name] = _parsed(_text_of(name, scope))
+            self._files[name] = _parsed(self._text(name, scope))
         return self._files[name]
+
+    def _text(self, name: str, scope: Mapping[str, Any]) -> bytes | str:
+        if name not in self._texts:
+            self._texts[name] = _text_of(name, scope)
+        return self._texts[name]
+
+    def line_of_def(self, function: FunctionType) -> int:
+        """Return the line of a function's `def`, below its decorators; its first line where there is none.
+
+        The text is kept as it is now, and is not parsed for this.
+        """
+        code = function.__code__
+        name, first = code.co_filename, code.co_firstlineno
+        if name not in self._lines:
+            text = self._text(name, function.__globals__)
+            self._lines[name] = (text if isinstance(text, bytes) else text.encode()).splitlines()
+        word = code.co_name.encode()
+        for line, text in enumerate(self._lines[name][first - 1 : first - 1 + _MOST_LINES_OF_DECORATORS], first):
+            if (found := _DEFINITION.match(text)) and found[1] == word:
+                return line
+        node = self.node_of(function)
+        return first if node is None else node.lineno
 
     def node_of(self, function: FunctionType) -> FunctionNode | None:
         """Return the syntax tree of a function; None when its source cannot be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,12 @@ def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[U
         places: how files are shown.
         collector: what was declared.
     """
-    reached = {file.resolve(), *_executed(), *_declaring(collector)}
+    reached = {_identity(name) for name in (str(file), *_executed(), *_declaring(collector))}
     hooks = _known_managers(collector)
     words = mentions_of(hooks)
     found = []
     for path in python_files(file.parent):
-        if path.resolve() in reached:
+        if _identity(str(path)) in reached:
             continue
         text = read_bytes(path)
         if words.search(text) and (names := declarations_in(text, hooks)):
@@ -48,19 +49,28 @@ def undecorated_functions(file: Path, places: Places, collector: Collector) -> t
     return tuple(UnreachedFile(places.shown(str(path)), names) for path, names in texts.items() if names)
 
 
-def _executed() -> Iterator[Path]:
+def _identity(file: str) -> tuple[int, int] | str:
+    """Return what is the same for one file however it is called; the name of one that is not there."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - of hundreds of modules: a Path of each takes longer than all else here
+    except OSError:
+        return file
+    return found.st_dev, found.st_ino
+
+
+def _executed() -> Iterator[str]:
     for module in list(sys.modules.values()):
         name = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(name, str):
-            yield Path(name).resolve()
+            yield name
 
 
-def _declaring(collector: Collector) -> Iterator[Path]:
+def _declaring(collector: Collector) -> Iterator[str]:
     """Yield the files that declared something, however they were executed."""
     for declared in collector.migrations:
-        yield Path(declared.source.path).resolve()
+        yield declared.source.path
     for manager in collector.managers:
-        yield Path(declared_at(manager).path).resolve()
+        yield declared_at(manager).path
 
 
 def _known_managers(collector: Collector) -> dict[str, frozenset[str]]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
 from migrate_graph import __version__
 from migrate_graph.completion_flag import CompletionFlag
 from migrate_graph.config import SourceKind
@@ -23,6 +21,7 @@ from migrate_graph.core.events import (
     Warned,
 )
 from migrate_graph.core.history import History
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
 from migrate_graph.core.rules import RULES, Doing, Severity
 from migrate_graph.core.timeline import Timeline
@@ -86,8 +85,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     """
     config = project.config
     judging = Judging(doing=options.doing)
-    early = assess(project, judging=judging)
-    early.refuse_what_no_history_excuses(doing="apply")
+    assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
     flag = _flag(config)
     if config.redis_host:
         check_address(config.redis_host)
@@ -97,16 +95,21 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         if flag and flag.is_set(backend.fingerprint(), observer):
             return _already_complete(flag, observer)
         has_ledger = backend.has_ledger()
-        if early.exit_code and (has_ledger or _configured_backup(config) is None):
-            history = backend.read_history() if has_ledger else History()
-            known = Reading(history=history, database=backend.label)
-            assess(project, known, judging=judging).refuse_errors(doing="apply")  # before anything is written
+        found: Assessment | None = None
+        if has_ledger or _configured_backup(config) is None:
+            known = Reading(
+                history=backend.read_history() if has_ledger else History(),
+                database=backend.label,
+            )
+            found = assess(project, known, selection=options.selection, judging=judging)
+            found.refuse_errors(doing="apply")  # before anything is written
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
         reading = _record_existing_views(project, backend, observer, reading)
-        found = assess(project, reading, selection=options.selection, judging=judging)
-        found.refuse_errors(doing="apply")
+        if found is None or found.reading.history != reading.history:
+            found = assess(project, reading, selection=options.selection, judging=judging)
+            found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
         plan = found.planned
         backend.preflight([step.migration.name for step in plan.steps])
@@ -118,7 +121,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
 
 def _tell_warnings(found: Assessment, observer: Observer) -> None:
     """Warn of what is wrong and stops nothing here, although `check` calls it an error."""
-    for finding in found.findings:
+    for finding in found.grave_findings:
         if finding.severity is Severity.WARNING and RULES[finding.code].severity is Severity.ERROR:
             observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 

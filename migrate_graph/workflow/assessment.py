@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
 from migrate_graph.core.plan import Plan, build_plan
-from migrate_graph.core.rules import RULES, Doing, Finding, RuleSettings, Severity, check
+from migrate_graph.core.rules import RULES, Doing, Finding, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
 from migrate_graph.errors import ExitCode, InvalidGraph
@@ -110,7 +110,14 @@ class Assessment:
         Raises:
             UsageError: a code is unknown, or a selector means nothing.
         """
-        found = check(
+        found = self._found()
+        if not self.judging.subjects:
+            return found
+        meant = select_nodes(self.judging.subjects, self.graph, self.states)
+        return tuple(each for each in found if meant & {each.subject, *(other.subject for other in each.related)})
+
+    def _found(self, *, only: Callable[[Rule], bool] = lambda _rule: True, grave: bool = False) -> tuple[Finding, ...]:
+        return check(
             self.graph,
             self.reading.history if self.plan and self.reading.was_read else None,
             base=self.base.graph if self.base else None,
@@ -118,11 +125,14 @@ class Assessment:
             settings=self.judging.settings(self.project),
             standing=self.plan.standing if self.plan else None,
             doing=self.judging.doing,
+            only=only,
+            errors_only=grave,
         )
-        if not self.judging.subjects:
-            return found
-        meant = select_nodes(self.judging.subjects, self.graph, self.states)
-        return tuple(each for each in found if meant & {each.subject, *(other.subject for other in each.related)})
+
+    @cached_property
+    def grave_findings(self) -> tuple[Finding, ...]:
+        """Of the findings, all errors and what is a warning only for what is done; the bodies of history are not read for it."""
+        return self.__dict__["findings"] if "findings" in self.__dict__ else self._found(grave=True)
 
     @property
     def edited_views(self) -> dict[str, int]:
@@ -142,7 +152,7 @@ class Assessment:
     @property
     def errors_of_graph(self) -> int:
         """How many errors there are that forbid to use the graph."""
-        grave = (each for each in self.findings if each.severity is Severity.ERROR)
+        grave = (each for each in self.grave_findings if each.severity is Severity.ERROR)
         return sum(not RULES[each.code].needs_history for each in grave)
 
     def refuse_errors(self, *, doing: str) -> None:
@@ -173,7 +183,8 @@ class Assessment:
         Raises:
             InvalidGraph: the rules found such errors in the graph.
         """
-        if any(each.severity is Severity.ERROR and RULES[each.code].applied is None for each in self.findings):
+        found = self._found(only=lambda rule: rule.applied is None, grave=True)
+        if any(each.severity is Severity.ERROR for each in found):
             self.refuse_errors(doing=doing)
 
     def drawn(self, include: Sequence[str], exclude: Sequence[str] = ()) -> frozenset[Node]:

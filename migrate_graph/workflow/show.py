@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx as nx
-
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import Attempt
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, View
 from migrate_graph.workflow.log import log
 from migrate_graph.workflow.project import Project, Reading, require_name

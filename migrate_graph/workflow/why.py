@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import networkx as nx
-
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.project import Project, require_name

@@ -265,5 +265,7 @@ def test_a_shared_helper_is_looked_through_once(tmp_path: Path, monkeypatch: pyt
         "read_function",
         lambda unit, function: (read.append(function.__name__), original(unit, function)),
     )
-    load(tmp_path)
+    registry = load(tmp_path)
+    assert read == [], "and none before somebody asks"
+    assert all(each.facts.fingerprint for each in registry.migrations)
     assert len(read) == len(set(read)) == 90

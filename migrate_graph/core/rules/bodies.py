@@ -77,7 +77,7 @@ def no_success_value(context: Context) -> Iterator[Hit]:
         return True                                  # good
     ```
     """
-    for migration in context.graph.migrations.values():
+    for migration in context.judged():
         if migration.kind is BodyKind.FUNCTION and not migration.facts.returns_value:
             message = f"{quoted(migration.name)} never returns a value, so it can only fail"
             yield Hit(migration, message, "end it with `return True`")
@@ -149,7 +149,7 @@ def commit_before_return(context: Context) -> Iterator[Hit]:
         return True                                  # good
     ```
     """
-    for migration in context.graph.migrations.values():
+    for migration in context.judged():
         if (place := migration.facts.commits_before_return) is not None:
             message = f"{quoted(migration.name)} commits just before it returns"
             yield Hit(migration, message, "remove `db.commit()`: success commits work and record together", place)
@@ -187,7 +187,7 @@ def create_by_definition(context: Context) -> Iterator[Hit]:
         return True
     ```
     """
-    for migration in context.graph.migrations.values():
+    for migration in context.judged():
         if (place := migration.facts.creates_by_definition) is not None:
             message = f"{quoted(migration.name)} lets pyDAL create a table, which it does not do here"
             yield Hit(migration, message, "write the CREATE TABLE; pydal2sql create prints it", place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
@@ -64,6 +64,8 @@ def check(
     settings: RuleSettings | None = None,
     standing: States | None = None,
     doing: Doing = Doing.CHECK,
+    only: Callable[[Rule], bool] = lambda _rule: True,
+    errors_only: bool = False,
 ) -> tuple[Finding, ...]:
     """Judge a graph by every rule.
 
@@ -75,6 +77,8 @@ def check(
         settings: which rules count, and how much; the catalogue's own severities when not given.
         standing: how each migration stands, where that is known already; else what the history says.
         doing: what it is judged for.
+        only: which rules are asked.
+        errors_only: nothing is looked for that is neither an error nor, for what is done, a warning instead of one.
 
     Returns:
         All findings, the worst first, then by code, place and subject.
@@ -96,9 +100,22 @@ def check(
     findings = []
     for rule in RULES.values():
         silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
+        silent = silent or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
         if settings.severity_of(rule) is not Severity.OFF and not silent:
+            context.passes_history_over = errors_only and _is_mild_as_history(rule, settings)
             findings += [finding for hit in rule.find(context) for finding in judge.judged(rule, hit)]
     return tuple(sorted(findings, key=_reading_order))
+
+
+def _may_be_grave(rule: Rule, settings: RuleSettings) -> bool:
+    return Severity.ERROR in {rule.severity, settings.severity_of(rule)}
+
+
+def _is_mild_as_history(rule: Rule, settings: RuleSettings) -> bool:
+    return rule.applied is not None and settings.severity_of(rule, rule.applied) not in {
+        Severity.ERROR,
+        Severity.WARNING,
+    }
 
 
 @dataclass(frozen=True, slots=True)

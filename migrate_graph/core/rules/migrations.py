@@ -350,6 +350,8 @@ def duplicate_sequence(context: Context) -> Iterator[Hit]:
         if (sequence := graph.migrations[name].sequence) is not None:
             sharing.setdefault(sequence, []).append(name)
     groups = {sequence: names for sequence, names in sharing.items() if len(names) > 1}
+    if not groups:
+        return
     bits, masks = ancestor_masks(graph.requires, (name for names in groups.values() for name in names))
     for (first, second), names in groups.items():
         # A group is in order when each one precedes the next in the line.

@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
-import networkx as nx
-
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
+from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, UnreachedFile, View
 from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.timeline import Timeline
@@ -227,6 +226,7 @@ class Context:
         ordering: how ties are broken.
         ledger_name_length: width of the ledger's name column, in characters.
         base: the graph before a change; the graph itself without one.
+        passes_history_over: what the rule that is asked finds of applied migrations would not be told.
     """
 
     def __init__(
@@ -245,6 +245,7 @@ class Context:
         self.ledger_name_length = ledger_name_length
         self.base = graph if base is None else base
         self._standing = standing
+        self.passes_history_over = False
         self._suggestions_left = _SUGGESTIONS
 
     @cached_property
@@ -271,6 +272,11 @@ class Context:
         below = {name for name in (self.opened | moved) if name in self.graph.uses}
         return frozenset(below.union(*(nx.descendants(self.graph.uses, name) for name in below)))
 
+    def judged(self) -> Iterator[Migration]:
+        """Return the migrations that a rule about bodies looks at."""
+        passed_over = self.history.applied if self.passes_history_over else frozenset()
+        return (each for name, each in self.graph.migrations.items() if name not in passed_over)
+
     @cached_property
     def _pending(self) -> frozenset[str]:
         return frozenset(self.graph.migrations) - self.history.applied
@@ -284,9 +290,10 @@ class Context:
     @cached_property
     def misplaced(self) -> frozenset[str]:
         """Migrations that require, directly or not, a name that nothing declares: their place in the order means nothing yet."""
-        requires = self.graph.requires
-        unknown = [name for name in requires if name not in self.graph.migrations]
-        return frozenset(name for layer in nx.bfs_layers(requires, unknown) for name in layer)
+        unknown = self.graph.unknown_requirements
+        if not unknown:
+            return frozenset()
+        return frozenset(name for layer in nx.bfs_layers(self.graph.requires, unknown) for name in layer)
 
     @cached_property
     def comparison(self) -> Comparison:

@@ -361,6 +361,8 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
     """
     graph = context.graph
     timeline = context.timeline
+    if not graph.views:
+        return
     bits, predecessors = ancestor_masks(graph.replaces, graph.views)
     last = len(timeline.places)
     told = set()

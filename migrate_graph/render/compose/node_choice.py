@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
+from migrate_graph.core.late import nx
 from migrate_graph.core.states import STUCK, State
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar

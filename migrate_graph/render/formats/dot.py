@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
 from migrate_graph.columns import columns
+from migrate_graph.core.late import nx
 from migrate_graph.render.labels import told_in
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import (

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-import networkx as nx
-
 from migrate_graph.columns import columns
+from migrate_graph.core.late import nx
 from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import EDGES
 

@@ -1,0 +1,25 @@
+"""networkx, imported when it is first used: that takes longer than most runs, and many have nothing to walk."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["nx"]
+
+
+class _Late:
+    """Stands for a module until something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(import_module(self._name), attribute)
+
+
+if not TYPE_CHECKING:
+    nx = _Late("networkx")

@@ -1,0 +1,76 @@
+"""What a command imports and parses: counted, never timed. Most runs have nothing to do, and should cost little."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_HEAVY = frozenset({"networkx", "pydantic", "pydal", "psycopg2", "sqlite3", "rich", "tomlkit", "wasmtime", "redis"})
+
+# Runs a command in a new process; then tells which of the modules were imported, and how many files were parsed.
+_RUN = """
+import json, os, sys
+from pathlib import Path
+from migrate_graph.loader import sources
+words, heavy, told = json.loads(sys.argv[1])
+parsed, parse = [], sources._parsed
+sources._parsed = lambda text: parsed.append(1) or parse(text)
+from migrate_graph.cli import main
+code = main(words, environ=os.environ)
+imported = {name.partition(".")[0] for name in sys.modules}
+Path(told).write_text(json.dumps([code, len(parsed), sorted(imported & set(heavy))]))
+"""
+
+_MIGRATIONS = """
+from migrate_graph import migration
+
+LIMIT = 3
+
+@migration
+def one_20260101_001(db):
+    db.executesql("CREATE TABLE one (id integer)")
+    return True
+
+@migration(requires=one_20260101_001)
+def two_20260101_002(db):
+    db.executesql("CREATE TABLE two (id integer)")
+    return LIMIT == 3
+"""
+
+
+def _run(directory: Path, uri: str, *words: str) -> tuple[int, int, set[str]]:
+    """Return exit code, parsed files, and which heavy modules were imported."""
+    told = directory / "told.json"
+    ran = subprocess.run(
+        [sys.executable, "-c", _RUN, json.dumps([words, sorted(_HEAVY), str(told)])],
+        cwd=directory, env={"MIGRATE_URI": uri, "CI": "true", "HOME": str(directory)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not ran.returncode, ran.stderr
+    code, parsed, modules = json.loads(told.read_text())
+    return code, parsed, set(modules)
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(word: str, tmp_path: Path) -> None:
+    assert _run(tmp_path, "sqlite://app.db", word) == (0, 0, set())
+
+
+def test_a_wrong_word_imports_nothing_heavy(tmp_path: Path) -> None:
+    code, parsed, modules = _run(tmp_path, "sqlite://app.db", "apply", "--no-such-option")
+    assert (code, parsed, modules) == (2, 0, set())
+
+
+def test_nothing_to_do_imports_the_driver_alone(database_uri: str, tmp_path: Path) -> None:
+    """No body is parsed either: what is applied is history."""
+    (tmp_path / "migrations.py").write_text(_MIGRATIONS)
+    driver = {"psycopg2"} if database_uri.startswith("postgres") else {"sqlite3"}
+    code, parsed, modules = _run(tmp_path, database_uri, "apply")
+    assert (code, parsed) == (0, 1)
+    assert modules >= driver | {"pydal"}
+    assert _run(tmp_path, database_uri, "apply") == (0, 0, driver)
+    code, _, modules = _run(tmp_path, database_uri, "status")
+    assert (code, modules) == (0, driver)
