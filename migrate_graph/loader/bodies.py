@@ -162,9 +162,9 @@ def _leads_nowhere(value: object) -> bool:
     """Return whether a value is plain data, or a module, class or function of the standard library."""
     if value is None or isinstance(value, str | bytes | int | float):
         return True
-    if not isinstance(value, ModuleType | type | BuiltinFunctionType | FunctionType) or hasattr(value, "__wrapped__"):
+    if type(value) not in {ModuleType, type, BuiltinFunctionType, FunctionType} or hasattr(value, "__wrapped__"):
         return False
-    module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    module = getattr(value, "__name__" if type(value) is ModuleType else "__module__", None)
     return isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
 
 
