@@ -239,6 +239,8 @@ class MigrationGraph:
     @cached_property
     def redundant_requires(self) -> Mapping[tuple[str, str], str]:
         """Pairs (requirement, migration) that another requirement of the migration implies, with that one."""
+        if all(len(each.requires) < 2 for each in self.migrations.values()):
+            return {}
         return redundant_edges(self.requires)
 
     def reduced_requires(self) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import resolve_name
 from itertools import zip_longest
 from pathlib import Path
@@ -41,10 +41,10 @@ def fingerprint_of(function: FunctionType, sources: Sources) -> str:
         function: the body.
         sources: of this loading.
     """
-    node = sources.node_of(function)
-    if node is None:
+    if sources.node_of(function) is None:
         return ""
-    return _joined(_own_words(function, node), _reached_from([function], sources))
+    _, *own = _unit_of(function, sources).words  # without its name
+    return _joined(own, _reached_from([function], sources))
 
 
 def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources | None = None) -> str:
@@ -287,19 +287,27 @@ def flattened(tree: object) -> Iterator[str]:
     while stack:
         item = stack.pop()
         if isinstance(item, ast.AST):
-            fields = [(name, value) for name, value in ast.iter_fields(item) if name not in SILENT_FIELDS]
-            if isinstance(item, ast.JoinedStr):  # Python 3.12.0 and .1 end a format with an empty text
-                fields = [("values", [part for part in item.values if not is_constant(part, value="")])]
             yield f"({type(item).__name__}"
             stack.append(_END)
-            for name, value in reversed(fields):
+            if isinstance(item, ast.JoinedStr):  # Python 3.12.0 and .1 end a format with an empty text
+                if kept := [part for part in item.values if not is_constant(part, value="")]:
+                    stack += [kept, _Word("values")]
+                continue
+            for name, word in _words_of_fields(type(item)):  # type: ignore[arg-type] # a class can be hashed
+                value = getattr(item, name, None)
                 if value is not None and value != []:
-                    stack += [value, _Word(name)]
+                    stack += [value, word]
         elif isinstance(item, list):
             yield "["
             stack += [_END, *reversed(item)]
         else:
             yield item if isinstance(item, _Word) else repr(item)
+
+
+@cache
+def _words_of_fields(kind: type[ast.AST]) -> tuple[tuple[str, _Word], ...]:
+    """Return the fields of a kind of node that count, the last first."""
+    return tuple((name, _Word(name)) for name in reversed(kind._fields) if name not in SILENT_FIELDS)
 
 
 class _Word(str):

@@ -170,14 +170,17 @@ def _names_in(target: ast.expr) -> Iterator[str]:
     yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def own_nodes(node: FunctionNode) -> Iterator[ast.AST]:
-    """Walk a body without the functions and classes defined in it."""
+@functools.lru_cache(maxsize=8)
+def own_nodes(node: FunctionNode) -> tuple[ast.AST, ...]:
+    """Walk a body without the functions and classes defined in it; several questions in a row are asked of one body."""
     stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
+    walked = []
     while stack:
         found = stack.pop()
-        yield found
+        walked.append(found)
         if not isinstance(found, SCOPES):
             stack.extend(ast.iter_child_nodes(found))
+    return tuple(walked)
 
 
 def is_constant(node: object, *, value: object) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from migrate_graph import __version__
@@ -131,7 +132,7 @@ class Ledger:
     def read_applied(self) -> frozenset[str]:
         """Read which names are recorded as installed."""
         rows = self._run(self.applied_query)
-        return frozenset(name for (name,) in rows if name is not None)
+        return frozenset(map(itemgetter(0), rows)) - {None}
 
     @property
     def applied_query(self) -> str:
