@@ -84,7 +84,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
-    judging = Judging(doing=options.doing)
+    judging = Judging(doing=options.doing, errors_only=True)
     assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
     flag = _flag(config)
     if config.redis_host:

@@ -50,12 +50,14 @@ class Judging:
         ignore: not these codes.
         strict: warnings count as errors.
         doing: what it is judged for.
+        errors_only: nothing is looked for that stops nothing, until somebody asks for all findings.
     """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     strict: bool = False
     doing: Doing = Doing.CHECK
+    errors_only: bool = False
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ class Assessment:
     @cached_property
     def grave_findings(self) -> tuple[Finding, ...]:
         """Of the findings, all errors and what is a warning only for what is done; the bodies of history are not read for it."""
-        return self.__dict__["findings"] if "findings" in self.__dict__ else self._found(grave=True)
+        return self._found(grave=True) if self.judging.errors_only else self.findings
 
     @property
     def edited_views(self) -> dict[str, int]:
