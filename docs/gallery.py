@@ -57,6 +57,22 @@ def shop_with_a_fault(directory: Path) -> None:
     billing.write_text(text, encoding="utf-8")
 
 
+def shop_with_a_change(directory: Path) -> None:
+    """Commit the example and change it as a pull request might: a new migration, and an edited one."""
+    shop(directory)
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "the shop")):
+        who = ("-c", "user.name=shop", "-c", "user.email=shop@example.org", "-c", "commit.gpgsign=false")
+        env = {"PATH": os.defpath, "HOME": str(directory)}
+        subprocess.run(("git", *who, *words), check=True, cwd=directory, env=env)  # noqa: S603, S607 - words of ours
+    orders = directory / "orders.py"
+    text = replaced(orders.read_text(encoding="utf-8"), "TYPE VARCHAR(40)", "TYPE VARCHAR(60)")
+    text += (
+        "\n\n@migration(requires=drop_paper_number_20260330_002)\ndef add_order_channel_20260413_001(db):\n"
+        '    db.executesql("ALTER TABLE customer_order ADD COLUMN channel VARCHAR(12)")\n    return True\n'
+    )
+    orders.write_text(text, encoding="utf-8")
+
+
 def invoices(directory: Path) -> None:
     """Write the project that the page about views shows."""
     page = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
@@ -153,6 +169,7 @@ SCENES = (
     Scene("shop-graph.svg", shop, ("graph -o shop-graph.svg",)),
     Scene("shop-focus.svg", shop, ("graph --focus Dashboard --hops 1 -o shop-focus.svg",)),
     Scene("shop-ring.svg", shop_with_a_ring, ("check --graph shop-ring.svg",)),
+    Scene("shop-change.svg", shop_with_a_change, ("check --base HEAD --graph shop-change.svg",)),
     Scene("shop-failed.svg", shop_with_a_fault, ("apply --keep-going", "plan --graph shop-failed.svg")),
     Scene(
         "invoices-before.svg", invoices, ("apply --to create_invoice_20260401_001", "plan --graph invoices-before.svg")
