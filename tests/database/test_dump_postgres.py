@@ -25,7 +25,8 @@ from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.stream import DumpStream
 from migrate_graph.database.postgres import restore as restore_module
 from migrate_graph.database.postgres import restore_psql
-from migrate_graph.errors import DatabaseError, RestoreError
+from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, RestoreError
 
 pytestmark = pytest.mark.postgres
 
@@ -335,12 +336,18 @@ def test_a_hostile_dump_leaves_nothing_and_runs_nothing(
         (b"COMMIT; BEGIN", "would have ended the one transaction"),
         (b"COMMIT AND CHAIN", "would have ended the one transaction"),
         (b"END", "would have ended the one transaction"),
-        (b"ROLLBACK", "ended the transaction of the restore .* nothing of it is in the database"),
-        (b"ROLLBACK; BEGIN", "ended the transaction of the restore; nothing of it is in the database"),
+        (b"ROLLBACK", "ended the transaction of the restore .* everything was rolled back"),
+        (b"ROLLBACK; BEGIN", "ended the transaction of the restore; everything was rolled back"),
         (
             b"ROLLBACK; CREATE TABLE public.leaked (); COMMIT; BEGIN",
-            "ended the transaction of the restore; 1 relations of it",
+            r"ended the transaction of the restore; but 1 relation stayed in the database \(e.g. public.leaked\)",
         ),
+        # An error after that is no sign that nothing stayed.
+        (
+            b"ROLLBACK; CREATE TABLE public.leaked (); COMMIT; BEGIN; SELECT 1/0",
+            r"could not be restored; but 1 relation stayed in the database \(e.g. public.leaked\)",
+        ),
+        (b"SELECT 1/0", "could not be restored; everything was rolled back"),
     ],
 )
 def test_what_the_reader_does_not_see_the_server_refuses(
@@ -357,6 +364,30 @@ def test_what_the_reader_does_not_see_the_server_refuses(
     with pytest.raises(RestoreError, match=said):
         restore(checked(tmp_path / "b.sql", BODY), dsn)
     assert relations(dsn) == (["leaked"] if b"leaked" in hidden and b"ROLLBACK" in hidden else [])
+
+
+def test_what_stayed_is_looked_up_through_a_connection_of_its_own(
+    tmp_path: Path, dsn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what cannot be looked up is not said."""
+    opened: list[str] = []
+    original = Sessions.open
+
+    def opening(sessions: Sessions, role: str, *arguments: Any, **options: Any) -> Any:
+        opened.append(role)
+        if role == "look" and opened.count("look") > 1:
+            raise DatabaseUnreachable("the server is gone")
+        return original(sessions, role, *arguments, **options)
+
+    monkeypatch.setattr(Sessions, "open", opening)
+    dump = checked(tmp_path / "b.sql", BODY + "SELECT 1/0;\n")
+    with pytest.raises(RestoreError, match="could not be restored; everything was rolled back: line"):
+        restore(dump, dsn)
+    assert opened == ["keeper", "restore", "look"]
+    with pytest.raises(
+        RestoreError, match=r"whether something of it stayed could not be looked up \(the server is gone\): line"
+    ):
+        restore(dump, dsn)
 
 
 def test_data_that_the_server_does_not_take_is_told(
@@ -441,7 +472,13 @@ def test_a_dump_may_change_its_role(tmp_path: Path, postgres_admin_uri: str, rol
 
 def test_nothing_is_restored_while_the_work_of_another_run_goes_on(tmp_path: Path, dsn: dict[str, str]) -> None:
     """Its lock is not ours to wait for: whoever restores has waited for it before."""
-    target = restore_module.RestoreTarget(label="x", schema="public", table="ewh_implemented_features", lock=(77, 88))
+    target = restore_module.RestoreTarget(
+        label="x",
+        schema="public",
+        table="ewh_implemented_features",
+        lock=(77, 88),
+        look=lambda: pytest.fail("nothing was begun"),
+    )
     dump = checked(tmp_path / "b.sql", BODY)
     with closing(psycopg2.connect(**dsn)) as other, closing(psycopg2.connect(**dsn)) as connection:
         connection.autocommit = True

@@ -484,8 +484,9 @@ class PostgresBackend(Bookkeeping):
 
         keys = (_WORK_CLASS, self._lock_key())
         target = RestoreTarget(
-            label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets
-        )
+            label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets,
+            look=self._relations_after_restore,
+        )  # fmt: skip
         connection = self._sessions.open("restore", ours=False)
         try:
             if dump.needs_psql:
@@ -500,6 +501,21 @@ class PostgresBackend(Bookkeeping):
         finally:
             close_quietly(connection)
         self._find_ledger()
+
+    def _relations_after_restore(self) -> list[str]:
+        """Name what is in the database, through a connection of its own, when the server has ended what it was given."""
+        from migrate_graph.database.postgres.restore import USER_RELATIONS
+
+        self._revive()
+        connection = self._sessions.open("look")
+        try:
+            return [name for (name,) in self._sessions.patience.run(
+                connection, "looking what a restore has left", self._send, connection, USER_RELATIONS, ()
+            )]  # fmt: skip
+        except psycopg2.Error as error:
+            raise DatabaseUnreachable(redact(first_line(error), *self.secrets)) from None
+        finally:
+            close_quietly(connection)
 
     def _look_whether_restored(self, dump: VerifiedDump) -> None:
         """Look what became of a restore whose COMMIT was not answered, once the server has ended it."""

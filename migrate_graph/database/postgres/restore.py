@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, search_path
-from migrate_graph.errors import DatabaseRefused, RestoreError
-from migrate_graph.messages import first_line
+from migrate_graph.database.postgres.sessions import close_quietly
+from migrate_graph.errors import DatabaseRefused, MigrateGraphError, RestoreError
+from migrate_graph.messages import counted, first_line
 from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class RestoreTarget:
         table: the ledger table that must exist afterwards, as configured.
         lock: keys of an advisory lock that the transaction holds: when this process is killed, the server may live on for the
             statement it is in, and the next runner must wait for that.
+        look: names every relation in the database, through a connection that is opened for it, once nothing of the restore is at work.
         secrets: what no output may contain.
     """
 
@@ -85,7 +87,19 @@ class RestoreTarget:
     schema: str | None
     table: str
     lock: tuple[int, int]
+    look: Callable[[], list[str]]
     secrets: tuple[str, ...] = ()
+
+    def state_after_failure(self) -> str:
+        """Return what stands in the database, which was empty before, in words: looked up, not believed."""
+        try:
+            relations = self.look()
+        except MigrateGraphError as error:
+            return f"whether something of it stayed could not be looked up ({error.message})"
+        if not relations:
+            return "everything was rolled back"
+        some = ", ".join(relations[:3])
+        return f"but {counted(len(relations), 'relation')} stayed in the database (e.g. {some}): drop it and create it anew"
 
 
 def restore_through_driver(dump: VerifiedDump, connection: Any, target: RestoreTarget, *, observer: Observer) -> None:
@@ -229,47 +243,45 @@ class _Restore:
         if info.parameter_status("standard_conforming_strings") != "on" or is_client_only(encoding):
             raise RestoreError(
                 f"the backup {self._dump.path} cannot be restored: line {self._part.line} changes how text is read "
-                f"(standard_conforming_strings, or client_encoding to {encoding}); everything was rolled back",
+                f"(standard_conforming_strings, or client_encoding to {encoding}); {self._state()}",
                 hint="dump again with --encoding=UTF8, and standard_conforming_strings switched on",
             )
 
     # -- what went wrong ------------------------------------------------------------------------------------------------------
 
     def _ended(self) -> RestoreError:
-        """Return the error for a dump that did end the transaction, after looking what it has left."""
-        with suppress(psycopg2.Error):
-            self._ask("ROLLBACK")
-        relations = []
-        with suppress(psycopg2.Error):
-            self._ask("SET search_path TO ''")
-            relations = [name for (name,) in self._ask(USER_RELATIONS)]
-        left = (
-            f"{len(relations)} relations of it are in the database" if relations else "nothing of it is in the database"
-        )
+        """Return the error for a dump that did end the transaction."""
         where = f" (near line {self._part.line})" if self._part.line else ""
         return RestoreError(
-            f"the backup {self._dump.path} ended the transaction of the restore{where}; {left}",
-            hint="drop the database and create it anew; dump again with plain pg_dump" if relations
-            else "dump again with plain pg_dump",
-        )  # fmt: skip
+            f"the backup {self._dump.path} ended the transaction of the restore{where}; {self._state()}",
+            hint="dump again with plain pg_dump",
+        )
+
+    def _state(self) -> str:
+        """End the transaction, and look what is left of it."""
+        with suppress(psycopg2.Error):
+            if not self._connection.closed:
+                self._ask("ROLLBACK")
+        close_quietly(self._connection)
+        return self._target.state_after_failure()
 
     def _explained(self, error: psycopg2.Error) -> Exception:
         if self._connection.closed or (error.pgcode or "").startswith(("57P", "08")):
             if self._committing:
                 return CommitUnknown()
             return RestoreError(
-                f"the connection was lost while {self._dump.path} was restored; nothing was committed: "
+                f"the connection was lost while {self._dump.path} was restored; {self._state()}: "
                 f"{redact(first_line(error), *self._target.secrets)}",
                 hint="look whether the server is up, then run again",
             )
         if error.diag.constraint_name == f"{self._guard}_key":
             return RestoreError(
-                f"the backup {self._dump.path} cannot be restored: line {self._part.line}: {_ENDED}; everything was rolled back",
+                f"the backup {self._dump.path} cannot be restored: line {self._part.line}: {_ENDED}; {self._state()}",
                 hint="remove the statement, or dump again with plain pg_dump",
             )
         message = redact(self._message(error), *self._target.secrets)
         return RestoreError(
-            f"the backup {self._dump.path} could not be restored; everything was rolled back: {message}",
+            f"the backup {self._dump.path} could not be restored; {self._state()}: {message}",
             hint=hint_for(error.pgcode or "", self._part),
         )
 

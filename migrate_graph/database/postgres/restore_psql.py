@@ -236,9 +236,11 @@ def _failed(dump: VerifiedDump, code: int, complaints: BinaryIO, target: Restore
         )
     if code == 2:  # psql's own code for a connection that was lost or never made
         return RestoreError(
-            f"psql lost its connection while restoring {dump.path}{told}",
+            f"psql lost its connection while restoring {dump.path}; {target.state_after_failure()}{told}",
             hint="look whether the server is up, then run again",
         )
     found = _ERROR.search(told)
     hint = hint_for(found[2], Part(PartKind.STATEMENT, 0)) if found else "mend the dump, or make it again"
-    return RestoreError(f"the backup {dump.path} could not be restored; everything was rolled back{told}", hint=hint)
+    return RestoreError(
+        f"the backup {dump.path} could not be restored; {target.state_after_failure()}{told}", hint=hint
+    )
