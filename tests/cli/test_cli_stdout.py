@@ -73,8 +73,11 @@ def test_xml_is_one_document_whoever_prints(loud, words: str) -> None:
 
 
 def test_json_lines_stay_json_lines(loud) -> None:
-    lines = [json.loads(line) for line in migrate(loud, "migrate apply --json").stdout.splitlines()]
+    done = migrate(loud, "migrate apply --json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert (lines[0]["type"], lines[-1]["type"], lines[-1]["exit_code"]) == ("version", "exit", 0)
+    assert b"LOUD child of a body" in done.stderr, "a child writes past us, to stderr"
+    assert not [line for line in lines if "LOUD child of a body" in line["message"]]
 
 
 def test_a_closed_stdout_hurts_nobody(shop) -> None:

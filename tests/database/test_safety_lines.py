@@ -146,6 +146,53 @@ def test_an_exception_after_the_commit_undoes_no_success(database_uri: str, monk
     assert stand.history().applied == {"table_1"}
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("keeper", ["with an old snapshot by default", "lost as well"])
+def test_the_keeper_sees_what_a_new_connection_would(
+    keeper: str, postgres_uri: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks when the work's lock is free, in a statement of its own: what was committed is visible then, however old the session is."""
+    if keeper != "lost as well":
+        name = postgres_uri.rpartition("/")[2]
+        postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    stand = Stand(postgres_uri)
+    seen: list[tuple[bool, int]] = []
+
+    def before() -> None:
+        opened, outcome_of = stand.backend.work, stand.backend.outcome_of
+
+        def open_work(*arguments: Any) -> Any:
+            work = opened(*arguments)
+            finish = work.finish
+
+            def finish_and_raise(**options: Any) -> None:
+                finish(**options)
+                if keeper == "lost as well":
+                    _terminate(postgres_server, "keeper")
+                raise TimeoutError("too late")
+
+            work.finish = finish_and_raise
+            return work
+
+        def look(key: AttemptKey) -> tuple[bool, int]:
+            seen.append(outcome_of(key))
+            return seen[-1]
+
+        monkeypatch.setattr(stand.backend, "work", open_work, raising=False)
+        monkeypatch.setattr(stand.backend, "outcome_of", look, raising=False)
+
+    if keeper == "lost as well":
+        with pytest.raises(LockLost):
+            stand.run(table_1, before=before)
+    else:
+        assert stand.run(table_1, before=before).succeeded
+    assert seen == [(True, 1)] or seen == [(True, 0)]
+    assert stand.history().applied == {"table_1"}
+    with open_backend(stand.settings) as fresh:
+        (attempt,) = fresh.read_history().attempts
+    assert attempt.state.value == "applied"
+
+
 def test_a_failing_run_is_tried_again_only_if_nothing_was_kept(database_uri: str) -> None:
     """Somebody is in the way after an own commit: it is not run a second time by itself."""
     stand, runs = Stand(database_uri), []
