@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
-_SHARED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+"""The signals that end a run, as far as this system knows them."""
 
 
 class HasDescriptor(Protocol):
@@ -47,7 +48,7 @@ def on_fork(action: Callable[[], None]) -> Callable[[], None]:
 
 def _before() -> None:
     # A signal that the child receives before its handlers are its own would be told to this process, through the shared pipe.
-    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SHARED_SIGNALS) if _actions else None
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if _actions else None
 
 
 def _after() -> None:
@@ -73,4 +74,5 @@ def _replace(descriptor: int) -> None:
     os.close(nothing)
 
 
-os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
+if hasattr(os, "register_at_fork"):  # a system without forks needs none of this
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
-import posix
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, NoReturn
+
+_SYSTEM: Any = import_module(os.name)  # `posix` or `nt`: where `os` has its functions from
 
 really_exit = os._exit
 """Ends the process, whoever stands guard."""
@@ -85,7 +87,7 @@ def in_body() -> Iterator[None]:
     A forked child may be.
     """
     process = os.getpid()
-    real = {name: getattr(posix, name) for name in _EXECS}
+    real = {name: getattr(_SYSTEM, name) for name in _EXECS}
 
     def guarded(name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -106,7 +108,7 @@ def in_body() -> Iterator[None]:
 
 def _set(name: str, call: Callable[..., Any]) -> None:
     setattr(os, name, call)
-    setattr(posix, name, call)
+    setattr(_SYSTEM, name, call)
 
 
 def _set_exit(call: Callable[[int], NoReturn]) -> None:

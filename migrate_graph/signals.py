@@ -18,7 +18,7 @@ from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.process_end import really_exit
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = forks.SIGNALS
 
 # A cancel request that reaches the server just before the statement does is lost, so it is repeated.
 _CANCEL_EVERY = 0.2

@@ -121,7 +121,7 @@ class Session:
 
         try:
             user = getpass.getuser()
-        except (OSError, KeyError):  # no such user in this container
+        except (OSError, KeyError, ImportError):  # no such user in this container, or no list of them
             user = "unknown"
         return f"{user}@{socket.gethostname()}"
 

@@ -19,7 +19,11 @@ from migrate_graph import forks
 # The function of C: Python's makes an enumeration of each answer, and there are 128 of them to a migration.
 _handler_of: Callable[[int], Any] = import_module("_signal").getsignal
 
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+# Not every system has timers and masks.
+_TIMERS = tuple(
+    getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
+)
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")
 _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "excepthook")
 _SIGNALS = tuple(map(int, signal.valid_signals()))
 _DESCRIPTORS = (0, 1, 2)
@@ -51,7 +55,7 @@ class _State:
         self._listen_again = listen_again
         self._main = threading.current_thread() is threading.main_thread()
         self._handlers = {number: _handler_of(number) for number in _SIGNALS}
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if _HAS_MASKS else None
         self._timers = {timer: signal.getitimer(timer) for timer in _TIMERS}
         self._streams = {name: getattr(sys, name) for name in _STREAMS}
         self._descriptors = {number: copy for number in _DESCRIPTORS if (copy := _copy(number)) is not None}
@@ -105,7 +109,8 @@ class _State:
         for number, handler in self._handlers.items():
             if handler is not None and _handler_of(number) != handler:
                 signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _put_streams_back(self) -> None:
         for name, stream in self._streams.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -15,10 +14,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from migrate_graph import forks
 from migrate_graph.core.events import LockHolder
 from migrate_graph.errors import DatabaseRefused
+
+try:
+    import fcntl as _fcntl
+except ImportError:  # not a POSIX system
+    fcntl: Any = None
+else:
+    fcntl = _fcntl
+
+_OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 # One byte, far behind those that SQLite locks. Such a lock belongs to the open file, so that hard links and mounts of a single
 # file meet at it; Linux only.
@@ -50,12 +59,20 @@ class FileLock:
         database: the file.
         beside: the lock's own file.
         writable: nothing will be written without; then nothing is created either.
+
+    Raises:
+        DatabaseRefused: this system knows no such locks.
     """
 
     def __init__(self, database: Path, beside: Path, *, writable: bool) -> None:
         self._database = database
         self._beside = beside
         self._since = ""
+        if fcntl is None:
+            raise DatabaseRefused(
+                "migrations of an SQLite database need file locks of POSIX, which this system does not have",
+                hint="run migrate apply where it has them (Linux, macOS, a container, WSL); reading commands work here",
+            )
         self._open_database = _opened_again(database) if writable and _HAS_OPEN_FILE_LOCKS else None
         self._file = self._open(create=writable)
         if self._file is not None:
@@ -63,7 +80,7 @@ class FileLock:
 
     def _open(self, *, create: bool) -> FileIO | None:
         """Open the file beside, as SQLite does its journals: with the mode and the owner of the database."""
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = _OPENING
         try:
             with suppress(FileNotFoundError):
                 return _open_existing(self._beside, flags)
@@ -194,7 +211,7 @@ def _opened_again(database: Path) -> FileIO | None:
         _opened[found] = known
         return known
     try:
-        file = FileIO(os.open(database, os.O_RDWR | os.O_CLOEXEC), "r+")
+        file = FileIO(os.open(database, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)), "r+")
     except OSError:
         return None
     forks.hide(file)
@@ -215,11 +232,11 @@ def _means(path: Path, file: FileIO) -> bool:
 def holder_of(beside: Path) -> LockHolder | None:
     """Return who holds the lock whose file lies beside a database; None when it is free, or nobody can tell."""
     try:
-        file = os.open(beside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(beside, os.O_RDONLY | _OPENING)
     except OSError:
         return None
     try:
-        if flock(beside, file, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        if fcntl is None or flock(beside, file, fcntl.LOCK_SH | fcntl.LOCK_NB):
             return None
         said = json.loads(os.read(file, 10_000) or b"{}")
         told = {key: str(said.get(key, "")) for key in ("host", "since", "migration")}
