@@ -10,7 +10,7 @@ from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, View
 from migrate_graph.workflow.log import log
 from migrate_graph.workflow.project import Project, Reading, require_name
-from migrate_graph.workflow.status import MigrationState, ViewState, read_status
+from migrate_graph.workflow.status import MigrationStatus, ViewStatus, read_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Shown:
     Attributes:
         node: what it is.
         declared: the migration or the view.
-        state: of a migration; None for a view.
-        view_state: of a view; None for a migration.
+        status: of a migration; None for a view.
+        view_status: of a view; None for a migration.
         requires: what must come first: requirements of a migration, used views of a view.
         dependents: what needs it directly.
         touches: views a migration opens, or migrations that open a view.
@@ -30,8 +30,8 @@ class Shown:
 
     node: Node
     declared: Migration | View
-    state: MigrationState | None
-    view_state: ViewState | None
+    status: MigrationStatus | None
+    view_status: ViewStatus | None
     requires: tuple[str, ...]
     dependents: tuple[str, ...]
     touches: tuple[str, ...]
@@ -52,8 +52,8 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
             Shown(
                 node=Node(NodeKind.MIGRATION, name),
                 declared=migration,
-                state=next(state for state in report.migrations if state.name == name),
-                view_state=None,
+                status=next(each for each in report.migrations if each.name == name),
+                view_status=None,
                 requires=migration.requires,
                 dependents=dependents_in(graph.requires, name),
                 touches=migration.touches,
@@ -65,8 +65,8 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
             Shown(
                 node=Node(NodeKind.VIEW, name),
                 declared=view,
-                state=None,
-                view_state=next(state for state in report.views if state.name == name),
+                status=None,
+                view_status=next(each for each in report.views if each.view.name == name),
                 requires=view.uses,
                 dependents=dependents_in(graph.uses, name),
                 touches=graph.touched_by(name),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Node, NodeKind
@@ -15,62 +14,48 @@ from migrate_graph.workflow.project import Project, Reading
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationState:
+class MigrationStatus:
     """One migration in one database.
 
     Attributes:
         name: of it.
-        status: what is known of it.
-        when: it was applied or last tried; None when never.
-        duration: seconds of the last attempt; None when unknown.
-        commits: own commits that a failed or interrupted attempt left behind.
-        detail: the error of the last attempt, or what it waits for.
-        late: pending, but ordered before something applied.
-        changed: its source differs from the one that was applied.
+        known: what the judge of states says of it.
         source: where it is declared; None for an orphan.
     """
 
     name: str
-    status: State
-    when: datetime | None = None
-    duration: float | None = None
-    commits: int = 0
-    detail: str = ""
-    late: bool = False
-    changed: bool = False
+    known: NodeState
     source: SourceLocation | None = None
+
+    @property
+    def detail(self) -> str:
+        """What it waits for, and the error of the last attempt, or who wrote the record by hand and why."""
+        waits_for = f"waits for {', '.join(self.known.waits_for)}" if self.known.waits_for else ""
+        return "; ".join(each for each in (waits_for, self.known.error or self.known.remark) if each)
 
 
 @dataclass(frozen=True, slots=True)
-class ViewState:
+class ViewStatus:
     """One view in one database.
 
     Attributes:
-        name: of its manager.
-        state: what is known of it; a view that the plan will change is what it is now.
-        lives: its window is open now and no successor has taken over.
-        down: it was taken down and not brought back.
         view: what is declared.
+        known: what the judge of states says of it.
+        down: it was taken down and not brought back.
         retired: its `until` is applied.
-        replaced_by: the successor that lives in its place; None without one.
         missing: relations it made that are not in the database.
-        changed: relations whose definition was changed by somebody else.
+        altered: relations whose definition was changed by somebody else.
         unknown: relations that somebody has locked, so that nobody can look without waiting.
-        edited: its text does something else than when it was made.
-        renewed_by: the pending migration that will bring the new text in; empty when none will.
+        renewed_by: the pending migration that will bring it up again; empty when none will.
     """
 
-    name: str
-    state: State
-    lives: bool
-    down: bool
     view: View
+    known: NodeState
+    down: bool
     retired: bool = False
-    replaced_by: str | None = None
     missing: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    edited: bool = False
     renewed_by: str = ""
 
 
@@ -84,8 +69,8 @@ class StatusReport:
         reading: what the database remembers, and who is at work on it.
     """
 
-    migrations: tuple[MigrationState, ...]
-    views: tuple[ViewState, ...]
+    migrations: tuple[MigrationStatus, ...]
+    views: tuple[ViewStatus, ...]
     reading: Reading
 
     @property
@@ -95,7 +80,7 @@ class StatusReport:
 
     def count(self, status: State) -> int:
         """Return how many migrations have this status."""
-        return sum(state.status is status for state in self.migrations)
+        return sum(each.known.state is status for each in self.migrations)
 
 
 def read_status(project: Project, reading: Reading) -> StatusReport:
@@ -103,47 +88,32 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
     found = assess(project, reading)
     return StatusReport(
         migrations=tuple(
-            _migration_state(project, node.name, known)
+            _migration_status(project, node.name, known)
             for node, known in found.states.items()
             if node.kind is NodeKind.MIGRATION
             and (known.recorded or known.attempt or node.name in found.graph.migrations)
         ),
-        views=tuple(_view_state(found, view) for view in found.graph.views.values()),
+        views=tuple(_view_status(found, view) for view in found.graph.views.values()),
         reading=reading,
     )
 
 
-def _migration_state(project: Project, name: str, known: NodeState) -> MigrationState:
+def _migration_status(project: Project, name: str, known: NodeState) -> MigrationStatus:
     migration = project.graph.migrations.get(name)
-    waits_for = f"waits for {', '.join(known.waits_for)}" if known.waits_for else ""
-    return MigrationState(
-        name=name,
-        status=known.state,
-        when=known.when,
-        duration=known.duration,
-        commits=known.commits,
-        detail="; ".join(each for each in (waits_for, known.error or known.remark) if each),
-        late=known.late,
-        changed=known.changed,
-        source=migration.source if migration else None,
-    )
+    return MigrationStatus(name, known, migration.source if migration else None)
 
 
-def _view_state(found: Assessment, view: View) -> ViewState:
+def _view_status(found: Assessment, view: View) -> ViewStatus:
     known = found.states[Node(NodeKind.VIEW, view.name)]
     reading = found.reading
     made = reading.presences.get(view.name) if known.applied else None  # what lives no longer is not missed
-    return ViewState(
-        name=view.name,
-        state=known.now,
-        lives=known.applied,
-        down=any(stored.manager == view.name for stored in reading.history.views_down),
+    return ViewStatus(
         view=view,
+        known=known,
+        down=any(stored.manager == view.name for stored in reading.history.views_down),
         retired=view.until in reading.history.applied,
-        replaced_by=known.replaced_by,
         missing=made.missing if made else (),
-        changed=made.changed if made else (),
+        altered=made.changed if made else (),
         unknown=made.unknown if made else (),
-        edited=known.changed,
         renewed_by=found.planned.steps[known.brought_up[0] - 1].migration.name if known.brought_up else "",
     )

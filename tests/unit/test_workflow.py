@@ -165,10 +165,10 @@ def test_an_unfinished_attempt_is_running_while_somebody_holds_the_lock() -> Non
         )
     )
     held = read_status(project, Reading(history, "the database", lock_holder=LockHolder(4242)))
-    assert {state.name: state.status for state in held.migrations} == {
+    assert {each.name: each.known.state for each in held.migrations} == {
         "old": State.INTERRUPTED,  # of an earlier run: nobody is at work on it
         "busy": State.RUNNING,
         "next": State.BLOCKED,
     }
     free = read_status(project, Reading(history, "the database"))
-    assert {state.status for state in free.migrations} == {State.INTERRUPTED, State.BLOCKED}
+    assert {each.known.state for each in free.migrations} == {State.INTERRUPTED, State.BLOCKED}

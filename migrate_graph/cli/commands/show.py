@@ -72,11 +72,11 @@ def shown_text(shown: Shown, style: TextStyle) -> Iterator[str]:
 
 
 def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
-    state = shown.state
-    assert state is not None  # noqa: S101 - a migration always has one
-    when = moment(state.when)
-    rows = [("state", f"{state.status}{f', {when}' if when else ''}")]
-    rows += [("detail", one_line(state.detail))] if state.detail else []
+    status = shown.status
+    assert status is not None  # noqa: S101 - a migration always has one
+    when = moment(status.known.when)
+    rows = [("state", f"{status.known.state}{f', {when}' if when else ''}")]
+    rows += [("detail", one_line(status.detail))] if status.detail else []
     rows += [("requires", listed(shown.requires)), ("required by", listed(shown.dependents))]
     rows += [("views", listed(shown.touches))] if shown.touches else []
     rows += [("transaction", str(declared.transaction))]
@@ -85,11 +85,11 @@ def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
 
 
 def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
-    state = shown.view_state
-    assert state is not None  # noqa: S101 - a view always has one
+    status = shown.view_status
+    assert status is not None  # noqa: S101 - a view always has one
     return [
-        ("state", view_word(state)),
-        *([("text", edited_sentence(state))] if state.edited else []),
+        ("state", view_word(status)),
+        *([("text", edited_sentence(status))] if status.known.changed else []),
         ("window", one_line(window_of(declared))),
         ("uses", listed(shown.requires)),
         ("used by", listed(shown.dependents)),
@@ -110,12 +110,14 @@ def shown_document(shown: tuple[Shown, ...]) -> dict[str, Any]:
 
 
 def _shown(shown: Shown) -> dict[str, Any]:
-    state = (
-        migration_document(shown.state) if shown.state else view_document(shown.view_state) if shown.view_state else {}
-    )
+    status: dict[str, Any] = {}
+    if shown.status:
+        status = migration_document(shown.status)
+    elif shown.view_status:
+        status = view_document(shown.view_status)
     return {
         "kind": str(shown.node.kind),
-        **state,
+        **status,
         "description": shown.declared.description,
         "requires": list(shown.requires),
         "dependents": list(shown.dependents),

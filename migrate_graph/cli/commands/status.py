@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder
     from migrate_graph.core.states import State
     from migrate_graph.workflow.project import Project
-    from migrate_graph.workflow.status import MigrationState, StatusReport, ViewState
+    from migrate_graph.workflow.status import MigrationStatus, StatusReport, ViewStatus
 
 
 @command(
@@ -110,7 +110,7 @@ def _rows_text(rows: Sequence[_Row], style: TextStyle) -> Iterator[str]:
             yield from _painted([f"      {lines[0]}", *lines[1:]], tone, style)
 
 
-def _migrations_text(migrations: Sequence[MigrationState], style: TextStyle, least: int) -> Iterator[str]:
+def _migrations_text(migrations: Sequence[MigrationStatus], style: TextStyle, least: int) -> Iterator[str]:
     yield ""
     rows: list[_Row] = []
     for _, group in groupby(migrations, key=_sameness):
@@ -119,48 +119,50 @@ def _migrations_text(migrations: Sequence[MigrationState], style: TextStyle, lea
             rows += map(_migration_row, alike)
         else:
             names = between([state.name for state in alike])
-            rows.append(_Row(alike[0].status, (names, f"{len(alike):,} {alike[0].status}", "", "", _remark(alike[0]))))
+            rows.append(
+                _Row(alike[0].known.state, (names, f"{len(alike):,} {alike[0].known.state}", "", "", _remark(alike[0])))
+            )
     yield from _rows_text(rows, style)
 
 
-def _sameness(state: MigrationState) -> object:
+def _sameness(state: MigrationStatus) -> object:
     """Return what two migrations have in common that may share a line; what somebody should look at never does."""
-    is_dull = state.status in _DULL and not state.changed and not state.commits
-    return (state.status, state.late) if is_dull else state.name
+    is_dull = state.known.state in _DULL and not state.known.changed and not state.known.commits
+    return (state.known.state, state.known.late) if is_dull else state.name
 
 
-def _migration_row(state: MigrationState) -> _Row:
-    cells = (one_line(state.name), str(state.status), moment(state.when), _lasted(state), _remark(state))
-    return _Row(state.status, cells, ((one_line(state.detail), "muted"),) if state.detail else ())
+def _migration_row(state: MigrationStatus) -> _Row:
+    cells = (one_line(state.name), str(state.known.state), moment(state.known.when), _lasted(state), _remark(state))
+    return _Row(state.known.state, cells, ((one_line(state.detail), "muted"),) if state.detail else ())
 
 
 def _status_heading(project: Project, report: StatusReport) -> str:
     from migrate_graph.core.states import State
 
     counts = [f"{report.count(status)} {status}" for status in State if report.count(status)]
-    total = sum(state.status is not State.ORPHAN for state in report.migrations)
+    total = sum(state.known.state is not State.ORPHAN for state in report.migrations)
     migrations = f"{counted(total, 'migration')}{': ' if counts else ''}{', '.join(counts)}"
     return " · ".join(part for part in (one_line(project.name), one_line(report.reading.database), migrations) if part)
 
 
-def _lasted(state: MigrationState) -> str:
-    return lasting(state.duration) if state.duration is not None else ""
+def _lasted(state: MigrationStatus) -> str:
+    return lasting(state.known.duration) if state.known.duration is not None else ""
 
 
-def _remark(state: MigrationState) -> str:
+def _remark(state: MigrationStatus) -> str:
     parts = []
-    if state.commits:
-        parts.append(f"{counted(state.commits, 'own commit')} kept")
-    if state.late:
+    if state.known.commits:
+        parts.append(f"{counted(state.known.commits, 'own commit')} kept")
+    if state.known.late:
         parts.append("late: stands before something applied")
-    if state.changed:
+    if state.known.changed:
         parts.append("changed since it was applied")
-    if state.status == "orphan":
+    if state.known.state == "orphan":
         parts.append("recorded, but not in the code")
     return "; ".join(parts)
 
 
-def _views_text(views: Sequence[ViewState], style: TextStyle, least: int) -> Iterator[str]:
+def _views_text(views: Sequence[ViewStatus], style: TextStyle, least: int) -> Iterator[str]:
     if not views:
         return
     yield ""
@@ -173,53 +175,58 @@ def _views_text(views: Sequence[ViewState], style: TextStyle, least: int) -> Ite
         else:
             rows.append(
                 _Row(
-                    alike[0].state, (between([state.name for state in alike]), f"{len(alike):,} {view_word(alike[0])}")
+                    alike[0].known.now,
+                    (between([state.view.name for state in alike]), f"{len(alike):,} {view_word(alike[0])}"),
                 )
             )
     yield from _rows_text(rows, style)
 
 
-def _view_sameness(state: ViewState) -> object:
-    is_dull = not state.down and not state.missing and not state.changed and not state.unknown and not state.edited
-    return (state.state, view_word(state)) if is_dull else state.name
+def _view_sameness(state: ViewStatus) -> object:
+    is_dull = (
+        not state.down and not state.missing and not state.altered and not state.unknown and not state.known.changed
+    )
+    return (state.known.now, view_word(state)) if is_dull else state.view.name
 
 
-def _view_row(state: ViewState) -> _Row:
+def _view_row(state: ViewStatus) -> _Row:
     from migrate_graph.core.states import State
 
     details = []
     if state.missing and not state.down:
         details.append((f"not in the database: {listed(state.missing)}", "error"))
-    if state.changed:
-        details.append((f"changed by hand since it was made: {listed(state.changed)}", "warning"))
-    if state.edited:
+    if state.altered:
+        details.append((f"changed by hand since it was made: {listed(state.altered)}", "warning"))
+    if state.known.changed:
         details.append((edited_sentence(state), "warning"))
     if state.unknown:
         details.append((f"not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"))
     return _Row(
-        State.DOWN if state.missing else state.state, (one_line(state.name), _view_sentence(state)), tuple(details)
+        State.DOWN if state.missing else state.known.now,
+        (one_line(state.view.name), _view_sentence(state)),
+        tuple(details),
     )
 
 
-def edited_sentence(state: ViewState) -> str:
+def edited_sentence(state: ViewStatus) -> str:
     """Return that the text of a view changed, and what brings the new one in."""
     brings = f"{one_line(state.renewed_by)} brings the new text in"
-    none = f"no migration brings the new text in: open it in one, `with {state.name}(db): pass`"
+    none = f"no migration brings the new text in: open it in one, `with {state.view.name}(db): pass`"
     return f"text changed since it was created; {brings if state.renewed_by else none}"
 
 
-def view_word(state: ViewState) -> str:
+def view_word(state: ViewStatus) -> str:
     """Return the state of a view in a word or two."""
     if state.down:
         return "DOWN"
-    if state.lives:
+    if state.known.applied:
         return "lives"
     if state.retired:
         return "retired"
-    return f"replaced by {one_line(state.replaced_by)}" if state.replaced_by else "not yet"
+    return f"replaced by {one_line(state.known.replaced_by)}" if state.known.replaced_by else "not yet"
 
 
-def _view_sentence(state: ViewState) -> str:
+def _view_sentence(state: ViewStatus) -> str:
     """Return the state with the end of the window that explains it."""
     view, word = state.view, view_word(state)
     since = f"since {view.since}" if view.since else ""
@@ -233,7 +240,7 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
     """Yield what does not go on by itself or is at work now, and what to type."""
     from migrate_graph.core.states import State
 
-    by_state = {status: [each for each in report.migrations if each.status is status] for status in State}
+    by_state = {status: [each for each in report.migrations if each.known.state is status] for status in State}
     lines = []
     for status in (State.FAILED, State.INTERRUPTED, State.RUNNING):
         lines += [line for state in by_state[status] for line in _attention_line(state, style)]
@@ -252,15 +259,15 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
     yield from ("", *lines) if lines else ()
 
 
-def _attention_line(state: MigrationState, style: TextStyle) -> list[str]:
+def _attention_line(state: MigrationStatus, style: TextStyle) -> list[str]:
     """Return one that failed, died or runs: which, where, and what it said."""
     from migrate_graph.core.states import WORDINGS
 
     where = f" ({state.source})" if state.source else ""
     detail = f": {state.detail}" if state.detail else ""
-    commits = f", {counted(state.commits, 'own commit')} kept" if state.commits else ""
-    first, *more = _hung(one_line(f"{state.status} {state.name}{where}{commits}{detail}"), style)
-    tone = WORDINGS[state.status].tone
+    commits = f", {counted(state.known.commits, 'own commit')} kept" if state.known.commits else ""
+    first, *more = _hung(one_line(f"{state.known.state} {state.name}{where}{commits}{detail}"), style)
+    tone = WORDINGS[state.known.state].tone
     return [style.paint(first, tone), *_painted(more, tone, style)]
 
 
@@ -299,34 +306,34 @@ def _holder(holder: LockHolder | None) -> dict[str, Any] | None:
     }
 
 
-def migration_document(state: MigrationState) -> dict[str, Any]:
+def migration_document(state: MigrationStatus) -> dict[str, Any]:
     """Return the state of a migration as JSON."""
     return {
         "name": state.name,
-        "status": str(state.status),
-        "when": time_text(state.when),
-        "duration": state.duration,
-        "commits": state.commits,
+        "status": str(state.known.state),
+        "when": time_text(state.known.when),
+        "duration": state.known.duration,
+        "commits": state.known.commits,
         "detail": state.detail,
-        "late": state.late,
-        "changed": state.changed,
+        "late": state.known.late,
+        "changed": state.known.changed,
         **place_document(state.source),
     }
 
 
-def view_document(state: ViewState) -> dict[str, Any]:
+def view_document(state: ViewStatus) -> dict[str, Any]:
     """Return the state of a view as JSON."""
     view = state.view
     return {
-        "name": state.name,
-        "lives": state.lives,
+        "name": state.view.name,
+        "lives": state.known.applied,
         "down": state.down,
         "retired": state.retired,
-        "replaced_by": state.replaced_by,
+        "replaced_by": state.known.replaced_by,
         "missing": list(state.missing),
-        "changed": list(state.changed),
+        "changed": list(state.altered),
         "unknown": list(state.unknown),
-        "edited": state.edited,
+        "edited": state.known.changed,
         "renewed_by": state.renewed_by or None,
         "since": view.since,
         "until": view.until,
