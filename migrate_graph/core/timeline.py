@@ -209,6 +209,18 @@ class Moment:
                     stack.append(other)
         return affected
 
+    def used_by(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the living views that some views read, however deep, and that are not among them; dependencies first."""
+        given = set(names)
+        below, stack = set[str](), list(given)
+        while stack:
+            view = self._views.get(self.active_version(stack.pop()))
+            new = set(view.uses if view else ()) - below
+            below |= new
+            stack += new
+        living = {self.active_version(name) for name in below if name in self._views} - given
+        return tuple(self._dependencies_first({name for name in living if self.active(name)}))
+
     def block(self, opened: Iterable[str]) -> ViewBlock:
         """Return what goes down and what comes up when these views are opened."""
         ordered = self._dependencies_first(self.affected(opened))

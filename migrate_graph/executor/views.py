@@ -40,7 +40,8 @@ class RunViews:
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
         self._add_undeclared(type(manager))
-        block = Timeline(self._graph).block(type(manager).__name__, applied=self._applied, running=self._name)
+        moment = Timeline(self._graph).moment(applied=self._applied, running=self._name)
+        block = moment.block([type(manager).__name__])
         instances: Mapping[str, ViewMigrationManager] = {
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
             for name in (*block.down, *block.up)
@@ -51,7 +52,8 @@ class RunViews:
             [instances[name] for name in block.up],
             migration=self._name,
             observer=self._observer,
-            texts={name: self._graph.views[name].fingerprint for name in block.up if name in self._graph.views},
+            texts={name: view.fingerprint for name, view in self._graph.views.items()},
+            used=lambda: [self._graph.views[name].manager(manager.db) for name in moment.used_by(block.up)],
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 

@@ -88,6 +88,25 @@ def test_the_oldest_and_what_is_newer_than_known_are_used(version: int, pretend:
     assert Stand(postgres_uri).run(one_1).succeeded
 
 
+@pytest.mark.parametrize(("version", "warned"), [(120000, 0), (189999, 0), (190001, 1)])
+def test_a_server_that_is_newer_than_known_is_told_once(
+    version: int, warned: int, pretend: Pretend, postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Sessions.settings
+
+    def settings(self: Any, connection: Any, *, ours: bool) -> Any:  # this server does not know what newer ones do
+        sent = known(self, connection, ours=ours)
+        return [each for each in sent if each[0] != "transaction_timeout"]
+
+    monkeypatch.setattr(Sessions, "settings", settings)
+    pretend(version)
+    events: list[Any] = []
+    with open_backend(Settings(postgres_uri), observer=events.append) as backend:
+        assert backend.user_relations() == []
+    told = [each for each in events if "newer than this version" in getattr(each, "message", "")]
+    assert len(told) == warned
+
+
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize(
     ("version", "timeouts"),

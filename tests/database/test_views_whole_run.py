@@ -158,15 +158,12 @@ DRESS_SQLITE = (
 Ask = Callable[..., list[Any]]
 
 
-@pytest.fixture
-def ask(database_uri: str) -> Ask:
-    """Run statements in the project's database, each committed; give the rows of the last."""
+def asking(uri: str) -> Ask:
+    """Return what runs statements in a database, each committed, and gives the rows of the last."""
 
     def run(*statements: str) -> list[Any]:
         connection: Any = (
-            sqlite3.connect(database_uri.removeprefix("sqlite://"))
-            if database_uri.startswith("sqlite")
-            else psycopg2.connect(database_uri)
+            sqlite3.connect(uri.removeprefix("sqlite://")) if uri.startswith("sqlite") else psycopg2.connect(uri)
         )
         rows: list[Any] = []
         cursor = connection.cursor()
@@ -178,6 +175,11 @@ def ask(database_uri: str) -> Ask:
         return rows
 
     return run
+
+
+@pytest.fixture
+def ask(database_uri: str) -> Ask:
+    return asking(database_uri)
 
 
 @pytest.fixture
@@ -509,3 +511,65 @@ def test_an_edited_view_is_told_until_a_migration_brings_it_in(
     assert "MG406" not in project.migrate("check", "--history").stdout
     assert project.migrate("apply").returncode == 0
     assert "text changed" not in project.migrate("status").stdout
+
+
+OUT_OF_ORDER = """
+from migrate_graph import ViewMigrationManager, migration
+
+class All(ViewMigrationManager):
+    uses = ()
+    def up(self):
+        self.db.executesql("CREATE VIEW person_all AS SELECT id, name FROM person")
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS person_all")
+
+class Middle(ViewMigrationManager):
+    uses = (All,)
+    def up(self):
+        self.db.executesql("CREATE VIEW person_middle AS SELECT id, name FROM person_all")
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS person_middle")
+
+class Api(ViewMigrationManager):
+    uses = (Middle,)
+    def up(self):
+        self.db.executesql("CREATE VIEW person_api AS SELECT id, name FROM person")
+        self.db.executesql(
+            "CREATE RULE ins AS ON INSERT TO person_api DO INSTEAD INSERT INTO {} VALUES (new.id, new.name)"
+        )
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS person_api")
+
+@migration
+def base_20260101_001(db):
+    db.executesql("CREATE TABLE person (id int, name text)")
+    with Api(db):
+        pass
+    with All(db):
+        pass
+    return True
+"""
+
+
+@pytest.mark.postgres
+def test_what_a_view_uses_and_nothing_has_made_yet_comes_up_first(project: Project, postgres_uri: str) -> None:
+    ask = asking(postgres_uri)
+    project.env["MIGRATE_URI"] = postgres_uri
+    project.write("migrations.py", OUT_OF_ORDER.format("person_middle"))
+    done = project.migrate("apply")
+    assert done.returncode == 0, done.stderr
+    assert ask("SELECT string_agg(viewname, ' ' ORDER BY 1) FROM pg_views WHERE viewname LIKE 'person%'") == [
+        ("person_all person_api person_middle",)
+    ]
+    assert ask("SELECT count(*) FROM ewh_implemented_features_views WHERE state = 'up'") == [(3,)]
+
+
+@pytest.mark.postgres
+def test_what_nothing_would_make_is_told_as_the_server_says_it(project: Project, postgres_uri: str) -> None:
+    ask = asking(postgres_uri)
+    project.env["MIGRATE_URI"] = postgres_uri
+    project.write("migrations.py", OUT_OF_ORDER.format("person_nowhere"))
+    done = project.migrate("apply")
+    assert done.returncode == 1
+    assert 'relation "person_nowhere" does not exist' in done.stderr
+    assert ask("SELECT count(*) FROM pg_views WHERE viewname LIKE 'person%'") == [(0,)]

@@ -165,11 +165,19 @@ class PostgresBackend(Bookkeeping):
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         self._sessions.listen(observer, interruption)
         self._keeper = self._sessions.open("keeper")
-        self._require_supported()
+        self._require_supported(observer)
         self._find_ledger()
 
-    def _require_supported(self) -> None:
+    def _require_supported(self, observer: Observer) -> None:
         version = self._keeper.info.server_version
+        if version >= _NEWEST + 10000:
+            observer(
+                Warned(
+                    f"{self.label} is PostgreSQL {version // 10000}, which is newer than this version of migrate_graph was tried with "
+                    f"({_OLDEST // 10000} to {_NEWEST // 10000})",
+                    "look whether there is a newer migrate_graph, and try it on a copy first",
+                )
+            )
         if version < _OLDEST:
             raise DatabaseRefused(
                 f"{self.label} is PostgreSQL {version // 10000}, and {_OLDEST // 10000} to {_NEWEST // 10000} are supported",

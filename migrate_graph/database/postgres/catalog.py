@@ -14,6 +14,9 @@ from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
     INVALID_SAVEPOINT_SPECIFICATION,
     NO_ACTIVE_SQL_TRANSACTION,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_OBJECT,
+    UNDEFINED_TABLE,
 )
 
 from migrate_graph.database.names import TableNames
@@ -400,6 +403,10 @@ class PostgresCatalog:
     def broken(self, before: Observation) -> list[tuple[str, str]]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
         return []
+
+    def is_undefined(self, error: BaseException) -> bool:
+        """See `views.ViewCatalog`."""
+        return getattr(error, "pgcode", None) in {UNDEFINED_TABLE, UNDEFINED_FUNCTION, UNDEFINED_OBJECT}
 
     def refusal(self, error: BaseException) -> str | None:
         """See `views.ViewCatalog`."""

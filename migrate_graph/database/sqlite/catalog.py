@@ -175,6 +175,10 @@ class SqliteCatalog:
             if part.relation in present and (error := self._error(part))
         ]
 
+    def is_undefined(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`; SQLite creates a view whatever it reads."""
+        return False
+
     def refusal(self, error: BaseException) -> str | None:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; SQLite drops whatever it is told to."""
         return None

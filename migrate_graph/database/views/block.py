@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from migrate_graph.core.events import Observer, ignore_events
@@ -22,6 +22,7 @@ class Block:
     migration: str = ""
     observer: Observer = ignore_events
     texts: Mapping[str, str] = field(default_factory=dict)
+    used: Callable[[], Sequence[Manager]] = tuple
     before: Observation = field(default_factory=Observation)
     place: str = ""
 

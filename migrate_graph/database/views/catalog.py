@@ -187,6 +187,9 @@ class ViewCatalog(Protocol):
     def refusal(self, error: BaseException) -> str | None:
         """Return what the database says when it refused to drop something others depend on; None for another error."""
 
+    def is_undefined(self, error: BaseException) -> bool:
+        """Whether the database says that something which a statement names is not there."""
+
     def is_aborted(self) -> bool:
         """Whether the transaction is aborted."""
 

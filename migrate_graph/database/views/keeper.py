@@ -23,6 +23,7 @@ from migrate_graph.database.views.catalog import (
     ViewCatalog,
 )
 from migrate_graph.database.views.claims import Claims, name_of
+from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
@@ -89,6 +90,7 @@ class ViewKeeper:
         migration: str,
         observer: Observer = ignore_events,
         texts: Mapping[str, str] | None = None,
+        used: Callable[[], Sequence[Manager]] = tuple,
     ) -> None:
         """Open a block: run every `down()` once and write the view ledger.
 
@@ -101,6 +103,7 @@ class ViewKeeper:
             migration: the running migration.
             observer: told what goes down and, later, what comes up.
             texts: fingerprints of the managers' texts, by name, to be remembered.
+            used: gives instances of what those that come up use and that lives, dependencies first; asked when something is missing.
 
         Raises:
             ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
@@ -112,6 +115,7 @@ class ViewKeeper:
             migration,
             observer,
             texts or {},
+            used,
         )
         if block.names:
             self._run_down(block)
@@ -273,6 +277,13 @@ class ViewKeeper:
                 continue
             except Unprepared:
                 continue
+            except Exception as error:
+                unmade = self._unmade(block) if self._catalog.is_undefined(error) else []
+                if not unmade:
+                    raise
+                block.up = [*unmade, *block.up]
+                rows = {name_of(each): LedgerRow(name_of(each), ViewState.DOWN, "") for each in unmade} | dict(rows)
+                continue
             for manager in block.up:
                 block.observer(ViewCreated(block.migration, name_of(manager)))
             return
@@ -280,6 +291,15 @@ class ViewKeeper:
             f"bringing up {', '.join(block.names)} drops something else each time it is tried",
             hint="let up() create what down() drops, and drop nothing else",
         )
+
+    def _unmade(self, block: Block) -> list[Manager]:
+        """Return what the views of a block use and no migration has made here yet: they come up first then, as in a new database."""
+        taken = {name for each in (*self._blocks, block) for name in each.names}
+        used = {name_of(each): each for each in block.used() if name_of(each) not in taken}
+        known = self._ledger.read(used)
+        written = {name: names_created(type(each)) for name, each in used.items() if name not in known}
+        there = self._catalog.look_up([each for names in written.values() for each in names])
+        return [used[name] for name, names in written.items() if names and not any(each in there for each in names)]
 
     def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool) -> None:
         claims = Claims(block.up, rows, block.texts)
