@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from mutant import Mutant
+from mutants_backup import BACKUP
 
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
@@ -20,26 +22,8 @@ SESSIONS = "tests/database/test_executor_sessions.py"
 NOTICED = "noticed"
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One line, broken.
-
-    Attributes:
-        name: what is missing then.
-        file: in the package.
-        line: a text that stands there once.
-        broken: what stands there instead.
-        tests: of which one must fail.
-    """
-
-    name: str
-    file: str
-    line: str
-    broken: str
-    tests: str
-
-
 MUTANTS = [
+    *BACKUP,
     Mutant(
         "kept session: what the server knows",
         "database/postgres/spare.py",
