@@ -151,6 +151,48 @@ MUTANTS = [
         "tests/faults/test_pooler.py -k stays_with_it",
     ),
     Mutant(
+        "which ledger, once the lock is taken",
+        "database/postgres/backend.py",
+        "if self._lock_key() == holding[0].key:",
+        "if True:",
+        "tests/faults/test_postgres_with_others.py -k made_meanwhile",
+    ),
+    Mutant(
+        "work of the dead, once the lock is taken",
+        "database/postgres/backend.py",
+        "            waited += self._wait_for_work(max(wait, _LAST_MOMENT), observer, interruption)\n",
+        "",
+        "tests/faults/test_concurrency.py -k dead_runner",
+    ),
+    Mutant(
+        "a wait before a body",
+        "executor/attempt.py",
+        'work.patiently(f"beginning {self._migration.name}", work.start)',
+        "work.start()",
+        "tests/faults/test_postgres_with_others.py -k without_a_transaction",
+    ),
+    Mutant(
+        "a wait after a body",
+        "executor/attempt.py",
+        'work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))',
+        "self._judge(work)",
+        "tests/faults/test_postgres_with_others.py -k has_left",
+    ),
+    Mutant(
+        "a wait for a reader of a file",
+        "database/sqlite/work.py",
+        "                    if self.held_up is not None:\n                        self.held_up(waited)\n",
+        "",
+        "tests/faults/test_states.py -k commit_is_told",
+    ),
+    Mutant(
+        "another connection's loss",
+        "executor/attempt.py",
+        "        if work is not None and not work.is_lost():",
+        "        if False:",
+        f"{LINES}::test_the_loss_of_another_connection_is_an_error_like_any_other",
+    ),
+    Mutant(
         "timeouts that are off",
         "database/postgres/sessions.py",
         'settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))',
@@ -485,7 +527,7 @@ def _try(mutant: Mutant, copy: Path) -> str:
     file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
     try:
         where, _, chosen = mutant.tests.partition(" -k ")
-        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", where]
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout=90", "-p", "no:cacheprovider", where]
         words += ["-k", chosen.strip("'")] if chosen else []
         ran = subprocess.run(words, cwd=copy, check=False, capture_output=True, text=True)
     finally:

@@ -147,6 +147,30 @@ def test_an_exception_after_the_commit_undoes_no_success(database_uri: str, monk
 
 
 @pytest.mark.postgres
+def test_the_loss_of_another_connection_is_an_error_like_any_other(
+    postgres_uri: str, postgres_server: PostgresServer
+) -> None:
+    """A body may have connections of its own: what happens to them is no reason to ask a human about ours."""
+    stand = Stand(postgres_uri)
+
+    def other_1(db: Any) -> bool:
+        table_1(db)
+        db.commit()
+        with closing(psycopg2.connect(postgres_uri, application_name="the body's own")) as own, own.cursor() as cursor:
+            postgres_server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the body''s own'"
+            )
+            cursor.execute("SELECT 1")
+        return True
+
+    (result,) = stand.run(other_1).results
+    assert result.outcome is Outcome.RAISED
+    assert "the connection to the database was lost" not in result.error
+    assert result.commits == 1
+    assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 1)]
+
+
+@pytest.mark.postgres
 @pytest.mark.parametrize("keeper", ["with an old snapshot by default", "lost as well"])
 def test_the_keeper_sees_what_a_new_connection_would(
     keeper: str, postgres_uri: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch

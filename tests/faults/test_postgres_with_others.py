@@ -234,6 +234,30 @@ def test_a_ledger_that_was_made_while_another_was_waited_for(on_postgres: Field)
     assert on_postgres.executions("one_1") == 1
 
 
+def test_the_lock_of_a_ledger_that_was_made_meanwhile_is_asked_for(on_postgres: Field) -> None:
+    """Whoever holds it may be between two migrations, where nothing is at work: only the lock itself says so."""
+    on_postgres.query("CREATE SCHEMA a")
+    on_postgres.query("CREATE SCHEMA b")
+    on_postgres.write(ONE)
+    import hashlib
+
+    of_a, of_b = (
+        int.from_bytes(hashlib.sha256(f"{schema}\0ewh_implemented_features".encode()).digest()[:4], "big", signed=True)
+        for schema in "ab"
+    )
+    with closing(on_postgres.connect()) as holder, holder.cursor() as cursor:
+        holder.autocommit = True
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_a))
+        waiting = on_postgres.open("apply", "--lock-timeout", "6", env={"SCHEMA": "a,b"})
+        waiting.wait_for("waiting for another run")
+        assert on_postgres.migrate("mark", "one_1", "--pending", env={"SCHEMA": "b"}).code == 0
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_b))
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_a))
+        ended = waiting.end()
+    assert ended.code == 75, ended.output
+    assert on_postgres.executions("one_1") == 0
+
+
 def test_nobody_waits_for_himself(on_postgres: Field) -> None:
     """The work of a run that is dead goes on in the server: that session is named, not our own."""
     on_postgres.write(ONE)
