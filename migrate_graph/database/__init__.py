@@ -239,6 +239,12 @@ class Backend(Protocol):
             UsageError: a name is no unmanaged view, or the database cannot tell what a view reads.
         """
 
+    def remembered_views(self) -> tuple[str, ...]:
+        """Return the managers that the view ledger knows, whether their views are up or down."""
+
+    def forget_views(self, managers: Sequence[str], *, reason: str, run: str) -> dict[str, tuple[str, ...]]:
+        """Delete what the view ledger remembers of managers; return the stored definitions of those that it knew, by name."""
+
     def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait."""
 

@@ -36,7 +36,7 @@ from migrate_graph.errors import (
 )
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
-from migrate_graph.messages import counted
+from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.locked import locked
@@ -289,7 +289,8 @@ def _read_and_repair(
             + "; ".join(
                 f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
             ),
-            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database",
+            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database\n"
+            f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
         )
     return Reading(history=backend.read_history(), database=backend.label)
 

@@ -79,6 +79,7 @@ ARGUMENTS = {"migrate why": ("widen_20260302_001",), "migrate show": (OLD[7],), 
 WRITING = {
     "migrate apply", "migrate baseline", "migrate mark", "migrate resolve", "migrate restore", "migrate init", "migrate new",
     "migrate views adopt",
+    "migrate views forget",
 }  # fmt: skip
 
 # Beside the second option the first one changes nothing here, for a reason that is none of the command line.

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from moving_stories import Story, run_as_edwh_migrate
-from user_project import RunMigrate
+from user_project import Project, RunMigrate
 
 from migrate_graph import console_hook
 from migrate_graph.config import Config
@@ -61,3 +61,51 @@ def test_they_take_turns(
             code = console_hook([], config=Config.load(settings))
             assert code == 0, "\n".join([*told, capfd.readouterr().err, (tmp_path / "migrations.py").read_text()])
         assert versions(database_uri) == story.expected(), "\n".join([*told, capfd.readouterr().err])
+
+
+STUCK = """
+from edwh_migrate import ViewMigrationManager, migration
+
+@migration
+def first_20260101_001(db):
+    db.executesql("CREATE TABLE a (id INTEGER)")
+    with Report(db):
+        pass
+    return True
+
+class Report(ViewMigrationManager):
+    uses = ()
+    def up(self): self.db.executesql("CREATE VIEW report AS SELECT id FROM a")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS report")
+"""
+
+
+def test_a_view_that_cannot_come_back_can_be_forgotten(project: Project, database_uri: str) -> None:
+    """Its class is gone, and so is what its definition reads: every run asks for a decision, until somebody decides."""
+    project.env["MIGRATE_URI"] = database_uri
+    project.write("migrations.py", STUCK)
+    assert project.migrate("apply").returncode == 0
+    connection = connected(database_uri)
+    cursor = connection.cursor()
+    for statement in (
+        "DROP VIEW report",
+        "DROP TABLE a",
+        "UPDATE ewh_implemented_features_views SET state = 'down', relations = replace(relations, 'CREATE VIEW', 'CREATE VEIW')",
+    ):
+        cursor.execute(statement)
+    connection.commit()
+    connection.close()
+    project.write("migrations.py", STUCK.partition("class Report")[0].replace("    with Report(db):\n        pass\n", ""))
+    asked = project.migrate("apply")
+    assert (asked.returncode, "migrate views forget Report" in asked.stderr) == (5, True), asked.stderr
+    unknown = project.migrate("views", "forget", "Rport")
+    assert (unknown.returncode, "it knows Report" in unknown.stderr) == (2, True), unknown.stderr
+    done = project.migrate("views", "forget", "Report", "--reason", "nobody reads it")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("forgotten: Report\n  ")
+    assert "SELECT id" in done.stdout
+    log = project.migrate("log").stdout
+    assert "views forget Report" in log
+    assert "nobody reads it" in log
+    assert project.migrate("apply").returncode == 0
+    assert "views forget" not in project.migrate("status", "--all").stdout

@@ -88,6 +88,23 @@ class Bookkeeping(ABC):
             return {}
         return ViewLedger(self._ledger.names, self._execute).read()
 
+    def remembered_views(self) -> tuple[str, ...]:
+        return tuple(self._view_rows())
+
+    def forget_views(self, managers: Sequence[str], *, reason: str, run: str) -> dict[str, tuple[str, ...]]:
+        rows = self._view_rows()
+        with self._together():
+            ViewLedger(self._ledger.names, self._execute).forget(name for name in managers if name in rows)
+            for name in managers:
+                if name in rows:
+                    key = AttemptKey.now(f"views forget {name}", run=run)
+                    self._ledger.write_note(key, AttemptState.MARKED, storable(reason, self._encoding()))
+        return {
+            name: tuple(each.definition or each.identity for each in rows[name].relations)
+            for name in managers
+            if name in rows
+        }
+
     def fingerprint(self) -> str:
         # The first attempt's key is as old as the journal: a database made anew at the same address has another.
         first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
