@@ -95,7 +95,9 @@ def test_a_view_that_cannot_come_back_can_be_forgotten(project: Project, databas
         cursor.execute(statement)
     connection.commit()
     connection.close()
-    project.write("migrations.py", STUCK.partition("class Report")[0].replace("    with Report(db):\n        pass\n", ""))
+    project.write(
+        "migrations.py", STUCK.partition("class Report")[0].replace("    with Report(db):\n        pass\n", "")
+    )
     asked = project.migrate("apply")
     assert (asked.returncode, "migrate views forget Report" in asked.stderr) == (5, True), asked.stderr
     unknown = project.migrate("views", "forget", "Rport")
