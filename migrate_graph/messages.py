@@ -49,3 +49,11 @@ def typed(command: str, name: str, options: str = "") -> str:
     word = quote(name)
     words = [command, options, "--", word] if name.startswith("-") else [command, word, options]
     return " ".join(each for each in words if each)
+
+
+def lasting(seconds: float) -> str:
+    """Return a duration: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} m {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} m"

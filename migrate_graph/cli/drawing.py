@@ -18,6 +18,7 @@ from migrate_graph.render import FORMATS, format_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
+    from migrate_graph.core.history import Attempt
     from migrate_graph.render.picture import Picture
     from migrate_graph.workflow.assessment import Assessment
 
@@ -60,6 +61,7 @@ class Drawing:
     group: Group = Group.AUTO
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    run: tuple[Attempt, ...] = ()
 
     def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
         """Return it in a format."""
@@ -82,7 +84,7 @@ class Drawing:
             grouping=Grouping(self.group),
             link_template=project.config.link_template,
         )
-        picture = picture_of(found, question=self.question, options=options)
+        picture = picture_of(found, question=self.question, options=options, run=self.run)
         return redacted_picture(picture, session.console.redact)
 
     def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, sized, style_of, summary
-from migrate_graph.cli.text import lasting
 from migrate_graph.columns import hanging
 from migrate_graph.core.events import (
     Connecting,
@@ -36,6 +35,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
+from migrate_graph.messages import lasting
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:

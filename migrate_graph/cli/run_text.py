@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.text import between, lasting
+from migrate_graph.cli.text import between
 from migrate_graph.columns import hanging
 from migrate_graph.core.events import (
     Connecting,
@@ -29,7 +29,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
-from migrate_graph.messages import counted, typed
+from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:

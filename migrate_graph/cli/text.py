@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from migrate_graph.redaction import one_line
 
@@ -21,14 +21,6 @@ def between(names: Sequence[str]) -> str:
     """Return which names a run of them is: the first and the last."""
     first, last = one_line(names[0]), one_line(names[-1])
     return f"{first} … {last}" if len(names) > 1 else first
-
-
-def lasting(seconds: float) -> str:
-    """Return a duration: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
-    return f"{minutes} m {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} m"
 
 
 def moment(when: datetime | None) -> str:

@@ -30,6 +30,8 @@ class Question(StrEnum):
     """What is wrong?"""
     CHANGE = "change"
     """What is different since a revision?"""
+    RUN = "run"
+    """What did a run do, and how long did it take?"""
 
 
 class Grouping(StrEnum):

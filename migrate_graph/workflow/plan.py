@@ -12,9 +12,11 @@ from migrate_graph.core.states import states_of
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import typed
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
+from migrate_graph.workflow.log import changes_of
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
+    from migrate_graph.core.history import Attempt
     from migrate_graph.render.picture import Picture, PictureOptions
 
 
@@ -45,19 +47,22 @@ def exit_code_of(found: Assessment, *, asks: bool = False) -> int:
     return ExitCode.PENDING if asks and (plan.steps or plan.blocked) else ExitCode.OK
 
 
-def picture_of(found: Assessment, *, question: str, options: PictureOptions) -> Picture:
+def picture_of(found: Assessment, *, question: str, options: PictureOptions, run: tuple[Attempt, ...] = ()) -> Picture:
     """Compose the picture of what was assessed; `render.render` writes it in a format.
 
     Args:
         found: what is drawn; its graph may be invalid.
-        question: `plan` (what will change), `graph` (how it is built), `check` (what is wrong) or `change` (what is different).
+        question: `plan` (what will change), `graph` (how it is built), `check` (what is wrong), `change` (what is different) or
+            `run` (what a run did).
         options: what is shown and what is hidden.
+        run: the attempts of the run that is drawn.
 
     Raises:
         UsageError: the focus names nothing that exists, or the link template is no URL that may be drawn.
     """
     from migrate_graph.render.compose.change import picture_of_change
     from migrate_graph.render.compose.graph import build_picture
+    from migrate_graph.render.compose.run import picture_of_run
     from migrate_graph.render.picture import PictureInput
 
     given = PictureInput(
@@ -67,6 +72,8 @@ def picture_of(found: Assessment, *, question: str, options: PictureOptions) -> 
         base, graph = found.base, found.base.graph
         before = PictureInput(graph, states_of(graph), ordering=found.project.ordering)
         return picture_of_change(base.comparison, given, before=before, revision=base.revision, options=options)
+    if question == "run":
+        return picture_of_run(given, run, changes=changes_of(found, run), options=options)
     return build_picture(question, given, options)
 
 

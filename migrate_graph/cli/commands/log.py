@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import Section, command, session_of
+from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.json_document import reading_document, time_text
-from migrate_graph.cli.options import FileOption, JsonOption
-from migrate_graph.cli.text import lasting, moment
+from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, Renderer, RendererOption
+from migrate_graph.cli.text import moment
 from migrate_graph.columns import hanging, table
 from migrate_graph.core.history import Attempt, AttemptState
-from migrate_graph.messages import counted
+from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
@@ -23,21 +24,42 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Reading
 
 
-@command(Section.LOOK, "migrate log", "migrate log add_total_20260402_001")
+@command(
+    Section.LOOK,
+    "migrate log",
+    "migrate log add_total_20260402_001",
+    "migrate log --graph run.svg",
+    together=(Together("--run", needs=("--graph",)), Together("--renderer", needs=(LAID_OUT,))),
+)
 def log(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this migration.", show_default=False)] = None,
     *,
     file: FileOption = None,
+    graph: GraphOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="ID", help="Draw this run, not the newest; the first letters do.", show_default=False
+        ),
+    ] = None,
     json: JsonOption = False,
+    renderer: RendererOption = Renderer.AUTO,
 ) -> None:
-    """Show what was tried, when, where, and how it ended."""
-    from migrate_graph.workflow.log import log_of
+    """Show what was tried, when, where, and how it ended. With --graph, draw the newest run: how long each migration took and each view was away."""
+    from migrate_graph.workflow.assessment import assess
+    from migrate_graph.workflow.log import log_of, run_of
 
     session = session_of(context)
+    if graph is not None:
+        require_format("text", {"text"}, graph, None)
     project = session.project(file)
     reading = session.reading(project)
     attempts = log_of(project, reading, name)
+    if graph is not None:
+        chosen = run_of(attempts, run)
+        whole = run_of(log_of(project, reading, None), chosen[0].run)
+        Drawing(question="run", renderer=renderer, run=whole).write(session, assess(project, reading), graph)
     if json:
         session.console.show_json(log_document(attempts, reading))
     elif attempts:

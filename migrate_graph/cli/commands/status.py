@@ -13,9 +13,9 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
-from migrate_graph.cli.text import between, lasting, listed, moment
+from migrate_graph.cli.text import between, listed, moment
 from migrate_graph.columns import hanging, table
-from migrate_graph.messages import counted, typed
+from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, place_document
 
