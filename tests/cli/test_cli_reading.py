@@ -400,3 +400,51 @@ def test_config_shows_no_secret_in_any_spelling(shell, uri: str) -> None:
     assert "hunter2" not in ran.out + ran.err
     ran = shell("config", REDIS_HOST=uri)
     assert "hunter2" not in ran.out + ran.err
+
+
+def test_log_draws_the_newest_run(shop) -> None:
+    assert shop("log", "--graph", "run.svg").code == 2, "nothing ran yet"
+    shop("apply", "--to", "create_customer_20260301_001")
+    shop("apply")
+    ran = shop("log", "--graph", "run.svg")
+    assert "drawn: run.svg" in ran.err
+    picture = (shop.path / "run.svg").read_text()
+    assert "2 applied" in picture
+    assert "create_customer" not in picture, "that was another run"
+    first = shop("log", "--json").json["attempts"][0]["run"]
+    shop("log", "--graph", "run.txt", "--run", first[:20])
+    assert "create_customer_20260301_001" in (shop.path / "run.txt").read_text()
+    unknown = shop("log", "--graph", "run.svg", "--run", "nope")
+    assert (unknown.code, "--run" in shop("log", "--run", "x").err) == (2, True)
+
+
+def test_plan_says_how_long_it_took_elsewhere(shop) -> None:
+    assert "took" not in shop("plan").out
+    shop("apply")
+    (shop.path / "staging.json").write_text(shop("log", "--json").out)
+    shop("mark", "--pending", "create_invoice_20260301_002", "widen_total_20260302_001")
+    here = shop("plan")
+    assert here.out.count("took 0.") == 2
+    assert " · about 0." in here.out
+    (shop.path / "shop.db").unlink(missing_ok=True)
+    timings = json.loads((shop.path / "staging.json").read_text())
+    timings["attempts"][1]["duration"] = 200.0
+    del timings["attempts"][2]
+    (shop.path / "staging.json").write_text(json.dumps(timings))
+    ran = shop("plan", "--timings", "staging.json")
+    assert "took 3 m 20 s" in ran.out
+    assert "about 3 m 20 s" in ran.out
+    assert shop("plan", "--timings", "staging.json", "--json").json["steps"][-2]["took"] == 200.0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(None, "No such file"), ("{", "is not JSON"), ('{"attempts": 3}', "is not what"), ("[]", "is not what")],
+)
+def test_timings_that_are_none_are_refused(shop, text: str | None, why: str) -> None:
+    if text is not None:
+        (shop.path / "t.json").write_text(text)
+    ran = shop("plan", "--timings", "t.json")
+    assert ran.code == 2
+    assert why in ran.err
+    assert "migrate log --json" in ran.err

@@ -30,13 +30,12 @@ from migrate_graph.cli.options import (
 )
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging, padded
-from migrate_graph.messages import counted, typed
+from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.cli.session import Session
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
     from migrate_graph.workflow.assessment import Assessment
@@ -77,11 +76,21 @@ def plan(
     renderer: RendererOption = Renderer.AUTO,
     all_nodes: AllOption = False,
     link_template: LinkOption = None,
+    timings: Annotated[
+        Path | None,
+        typer.Option(
+            "--timings",
+            metavar="FILE",
+            help="Say how long it may take: what `migrate log --json` wrote about another database.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Show what would run, in which order and why. Nothing is changed."""
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.assessment import Judging, Selection, assess
     from migrate_graph.workflow.plan import exit_code_of
+    from migrate_graph.workflow.timings import timings_of
 
     session = session_of(context)
     chosen = "json" if json else format_name
@@ -99,20 +108,15 @@ def plan(
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
     code = exit_code_of(planned, asks=check)
-    _show_plan(session, planned, chosen, output=output, drawn=drawn, code=code)
-    raise typer.Exit(code)
-
-
-def _show_plan(
-    session: Session, planned: Assessment, chosen: str, *, output: Path | None, drawn: Drawing, code: int
-) -> None:
+    took = timings_of(planned.planned, reading.history.attempts, timings)
     if chosen == "json":
-        deliver_json(session, plan_document(planned, exit_code=code), output)
+        deliver_json(session, plan_document(planned, took, exit_code=code), output)
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(planned, style), output)
+        deliver_lines(session, plan_text(planned, style, took), output)
     else:
         drawn.show(session, planned, chosen, output)
+    raise typer.Exit(code)
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -125,8 +129,14 @@ _MOST = 20
 """Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
 
 
-def plan_text(planned: Assessment, style: TextStyle) -> Iterator[str]:
-    """Yield what would run, in which order and why."""
+def plan_text(planned: Assessment, style: TextStyle, took: Mapping[str, float]) -> Iterator[str]:
+    """Yield what would run, in which order and why.
+
+    Args:
+        planned: what was assessed.
+        style: how it is written.
+        took: seconds that steps took before, where that is known.
+    """
     plan, reading = planned.planned, planned.reading
     for line in _sentence(_plan_heading(planned.project, plan, reading), style):
         yield style.paint(line, "bold")
@@ -134,16 +144,23 @@ def plan_text(planned: Assessment, style: TextStyle) -> Iterator[str]:
         yield style.paint(f"({reading.note})", "muted")
     yield ""
     edited = planned.edited_views
-    yield from _steps_text(plan, edited, style)
+    yield from _steps_text(plan, edited, took, style)
     if plan.steps:
         yield ""
-        yield plan.summary
+        yield plan.summary + _in_all(took, len(plan.steps))
     yield from _plan_remarks(plan, style)
     yield from _edited_remark([name for name, place in edited.items() if not place], style)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
-def _steps_text(plan: Plan, edited: Mapping[str, int], style: TextStyle) -> Iterator[str]:
+def _in_all(took: Mapping[str, float], steps: int) -> str:
+    if not took:
+        return ""
+    known = "" if len(took) == steps else f" for {len(took)} of them"
+    return f" · about {lasting(sum(took.values()))}{known}"
+
+
+def _steps_text(plan: Plan, edited: Mapping[str, int], took: Mapping[str, float], style: TextStyle) -> Iterator[str]:
     numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
     rows = [
         (str(numbers[step.migration.name]), one_line(step.migration.name), one_line(str(step.migration.source)))
@@ -155,7 +172,8 @@ def _steps_text(plan: Plan, edited: Mapping[str, int], style: TextStyle) -> Iter
     is_wide = style.width is None or ahead + _INDENT <= style.width
     for step, (number, name, place) in zip(plan.steps, rows, strict=True):
         head = f"{number:>{digits}}  {style.paint(name, 'bold')}"
-        reason = _reason(step, numbers)
+        before = took.get(step.migration.name)
+        reason = "; ".join(filter(None, (_reason(step, numbers), "" if before is None else f"took {lasting(before)}")))
         if is_wide:
             head += " " * (names - columns(name)) + f"  {style.paint(padded(place, places), 'muted')}"
             first, *more = hanging(reason, style.width, column=ahead, indent=_INDENT)
@@ -271,14 +289,23 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 # -- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def plan_document(planned: Assessment, *, exit_code: int) -> dict[str, Any]:
-    """Return a plan."""
+def plan_document(planned: Assessment, took: Mapping[str, float], *, exit_code: int) -> dict[str, Any]:
+    """Return a plan.
+
+    Args:
+        planned: what was assessed.
+        took: seconds that steps took before, where that is known.
+        exit_code: what the process will end with.
+    """
     plan, project = planned.planned, planned.project
     body = {
         "project": project.name,
         **reading_document(planned.reading),
         "ordering": str(project.ordering),
-        "steps": [_step(step, number, planned.edited_views) for number, step in enumerate(plan.steps, start=1)],
+        "steps": [
+            {**_step(step, number, planned.edited_views), "took": took.get(step.migration.name)}
+            for number, step in enumerate(plan.steps, start=1)
+        ],
         "blocked": [
             {"name": each.migration.name, "by": list(each.by), **place_document(each.migration.source)}
             for each in plan.blocked

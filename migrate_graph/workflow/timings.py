@@ -1,0 +1,44 @@
+"""How long the steps of a plan took before: in this database, or in another one whose log somebody has saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from migrate_graph.core.history import Attempt, AttemptState
+from migrate_graph.core.plan import Plan
+from migrate_graph.errors import UsageError
+
+_HINT = "save it there with: migrate log --json > timings.json"
+
+
+def timings_of(plan: Plan, attempts: Iterable[Attempt], elsewhere: Path | None = None) -> dict[str, float]:
+    """Return the seconds that each step took when it was applied last, where that is known.
+
+    Args:
+        plan: whose steps are asked for.
+        attempts: of this database, oldest first.
+        elsewhere: what `migrate log --json` wrote about another one; it comes first.
+
+    Raises:
+        UsageError: the file cannot be read, or holds something else.
+    """
+    known = {each.name: each.duration for each in attempts if each.state is AttemptState.APPLIED}
+    known |= _read(elsewhere) if elsewhere else {}
+    names = (step.migration.name for step in plan.steps)
+    return {name: seconds for name in names if (seconds := known.get(name)) is not None}
+
+
+def _read(file: Path) -> dict[str, float | None]:
+    try:
+        log = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", hint=_HINT) from None
+    except ValueError:
+        raise UsageError(f"{file} is not JSON", hint=_HINT) from None
+    try:
+        applied = [each for each in log["attempts"] if each["state"] == AttemptState.APPLIED]
+        return {str(each["name"]): float(each["duration"]) for each in applied if each["duration"] is not None}
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{file} is not what `migrate log --json` writes", hint=_HINT) from None
