@@ -160,6 +160,39 @@ def test_functions_are_called_with_the_search_path_of_the_session(stand: Postgre
     assert stand("SHOW search_path") == [("shop",)]
 
 
+def test_a_function_whose_body_names_things_without_schemas_is_repaired(stand: PostgresStand) -> None:
+    function = "CREATE FUNCTION all_of_v() RETURNS SETOF v LANGUAGE sql STABLE AS 'SELECT * FROM v'"
+    stand(SHOP, "CREATE VIEW v AS SELECT id FROM orders", function, "REVOKE ALL ON FUNCTION all_of_v() FROM PUBLIC")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    v = stand.manager("V", up="CREATE VIEW v AS SELECT id FROM orders")
+    all_of_v = stand.manager("AllOfV", up=function, down="DROP FUNCTION IF EXISTS all_of_v()")
+    stand.keeper.take_down([all_of_v, v], [v, all_of_v], migration="m")
+    stand.connection.commit()
+    stand.reconnect()
+    assert stand.keeper.repair([], declared=set()) == ()
+    assert difference(before, probe(stand.connection.cursor())) == []
+    assert stand("SELECT proacl::text FROM pg_proc WHERE proname = 'all_of_v'") == [("{postgres=X/postgres}",)]
+    assert stand("SHOW check_function_bodies") == [("on",)]
+
+
+def test_what_cannot_be_repaired_is_told_as_it_failed_last(stand: PostgresStand) -> None:
+    """The first time round what it reads is down as well, which is no longer so at the end."""
+    stand(
+        SHOP,
+        "CREATE VIEW zz AS SELECT id FROM orders",
+        "CREATE VIEW aa AS SELECT zz.id, vault.id AS other FROM zz, vault",
+    )
+    stand.connection.commit()
+    zz = stand.manager("Zz", up="CREATE VIEW zz AS SELECT id FROM orders")
+    aa = stand.manager("Aa", up="CREATE VIEW aa AS SELECT zz.id, vault.id AS other FROM zz, vault")
+    stand.keeper.take_down([aa, zz], [zz, aa], migration="m")
+    stand("DROP TABLE vault")
+    stand.connection.commit()
+    [unrepaired] = stand.keeper.repair([], declared=set())
+    assert "vault" in unrepaired.error
+
+
 # -- whose rights -----------------------------------------------------------------------------------------------------
 
 

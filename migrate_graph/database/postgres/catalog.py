@@ -69,12 +69,14 @@ _SAVEPOINT = "migrate_graph_views"
 _SAFE_PATH = "pg_catalog, pg_temp"
 
 # A text is written, and read again, as the standard has it. What the session has stands in settings of our own until it is put back, so
-# that a query and the change before it are sent as one message. JIT costs more than it saves with queries of this kind.
+# that a query and the change before it are sent as one message. JIT costs more than it saves with queries of this kind. The
+# body of a function that is created from its stored definition may name things without their schemas: they are looked up when it runs.
 _SETTINGS = {
     "search_path": _SAFE_PATH,
     "standard_conforming_strings": "on",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    "check_function_bodies": "off",
 }
 _ENTER = "SELECT " + ", ".join(
     f"pg_catalog.set_config('migrate_graph.{name}', pg_catalog.current_setting('{name}'), true), "

@@ -525,6 +525,7 @@ class ViewKeeper:
         observer: Observer,
         texts: Mapping[str, str],
     ) -> bool:
+        errors.pop(name, None)  # of the round before, in which what it reads was missing
         rows = self._ledger.read()
         row = rows[name]
         if row.state is ViewState.UP:
