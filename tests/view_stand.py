@@ -89,8 +89,9 @@ class _SqliteConnection(sqlite3.Connection):
 
 
 class SqliteStand(Stand):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, before: str = "") -> None:
         super().__init__(sqlite3.connect(path, isolation_level=None, factory=_SqliteConnection))
+        self(before or "SELECT 1")
         names = TableNames.of(TABLE, SQLITE)
         ViewLedger(
             names, lambda statement, parameters: self.connection.execute(statement, parameters).fetchall()

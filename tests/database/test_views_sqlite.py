@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from view_stand import SqliteStand
+from view_stand import TABLE, SqliteStand
 
 from migrate_graph.errors import ViewError
 
@@ -193,3 +194,112 @@ def test_a_hand_over_keeps_the_trigger(stand: SqliteStand) -> None:
     stand.keeper.bring_up()
     assert stand("SELECT name FROM sqlite_master WHERE type = 'trigger'") == [("ring",)]
     assert stand("SELECT manager, state FROM ewh_implemented_features_views") == [("BaseV2", "up")]
+
+
+# -- others -----------------------------------------------------------------------------------------------------------
+
+
+def statements_of_a_block(stand: SqliteStand) -> list[str]:
+    """Return what one block of a view with a reader sends."""
+    base = stand.manager("Base", up="CREATE VIEW base AS SELECT id FROM orders")
+    top = stand.manager("Top", up="CREATE VIEW top AS SELECT id FROM base")
+    sent: list[str] = []
+    stand.connection.set_trace_callback(sent.append)
+    stand.keeper.take_down([top, base], [base, top], migration="m")
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    stand.connection.set_trace_callback(None)
+    return sent
+
+
+def test_two_thousand_bystanders_are_not_asked(tmp_path: Path) -> None:
+    counts = []
+    for bystanders in (0, 2_000):
+        stand = SqliteStand(tmp_path / f"{bystanders}.db")
+        stand("CREATE TABLE orders (id int)", "CREATE TABLE crowd (id int)", "BEGIN")
+        stand("CREATE VIEW base AS SELECT id FROM orders", "CREATE VIEW top AS SELECT id FROM base")
+        for number in range(bystanders):
+            stand(f"CREATE VIEW crowd_{number} AS SELECT id FROM crowd WHERE id > {number}")
+        for number in range(bystanders // 20):
+            stand(
+                f"CREATE TABLE owner_{number} (id int)",
+                f"CREATE TRIGGER owner_{number}_t AFTER INSERT ON owner_{number} BEGIN DELETE FROM crowd; END",
+            )
+        stand("CREATE VIEW broken AS SELECT nosuch FROM nowhere", "COMMIT")
+        sent = statements_of_a_block(stand)
+        assert not any("crowd" in each or "owner_" in each or "broken" in each for each in sent)
+        counts.append(len(sent))
+        stand.connection.close()
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_another_session_changes_nothing_while_a_block_is_open(tmp_path: Path, journal: str) -> None:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand(f"PRAGMA journal_mode = {journal}", "CREATE TABLE orders (id int)")
+    stand("CREATE VIEW base AS SELECT id FROM orders", "CREATE VIEW theirs AS SELECT 1 AS one")
+    base = stand.manager("Base", up="CREATE VIEW base AS SELECT id FROM orders")
+    other = sqlite3.connect(tmp_path / "shop.db", isolation_level=None, timeout=0)
+    other.execute("CREATE VIEW late AS SELECT 1 AS one")
+    other.execute("DROP VIEW theirs")
+    other.execute("CREATE TEMP VIEW base AS SELECT 2 AS two")  # its own, whatever it is called
+    other.execute("CREATE TEMP TABLE work (id int)")
+    stand("BEGIN IMMEDIATE")
+    stand.keeper.take_down([base], [base], migration="m")
+    for statement in ("DROP VIEW late", "CREATE VIEW more AS SELECT 1", "DROP TABLE orders", "BEGIN EXCLUSIVE"):
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute(statement)
+    other.execute("DROP TABLE temp.work")
+    if journal == "wal":  # who reads sees the view until it is committed
+        assert other.execute("SELECT count(*) FROM main.base").fetchone() == (0,)
+    recorded = (
+        "SELECT state, json_extract(relations, '$.relations[0].identity'), json_array_length(relations, '$.relations')"
+    )
+    assert stand(f"{recorded} FROM {TABLE}_views") == [("down", '"base"', 1)]
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    stand("COMMIT")
+    assert stand(f"{recorded} FROM {TABLE}_views") == [("up", '"base"', 1)]
+    other.execute("DROP VIEW late")
+    assert other.execute("SELECT two FROM base").fetchone() == (2,)
+    other.close()
+    stand.connection.close()
+
+
+def test_what_others_did_between_two_blocks_is_theirs(tmp_path: Path) -> None:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand("CREATE TABLE orders (id int)", "CREATE VIEW base AS SELECT id FROM orders", "CREATE VIEW theirs AS SELECT 1")
+    base = stand.manager("Base", up="CREATE VIEW base AS SELECT id FROM orders")
+    other = sqlite3.connect(tmp_path / "shop.db", isolation_level=None, timeout=5)
+    for statements in (["DROP VIEW theirs", "CREATE VIEW theirs AS SELECT id FROM base"], ["DROP VIEW theirs"]):
+        for statement in statements:
+            other.execute(statement)
+        stand("BEGIN IMMEDIATE")
+        if len(statements) == 2:  # now it reads ours, and nobody manages it
+            with pytest.raises(ViewError, match="theirs"):
+                stand.keeper.take_down([base], [base], migration="m")
+            stand("ROLLBACK")
+            continue
+        stand.keeper.take_down([base], [base], migration="m")
+        stand.keeper.bring_up()
+        stand("COMMIT")
+    assert stand(f"SELECT state FROM {TABLE}_views") == [("up",)]
+    other.close()
+    stand.connection.close()
+
+
+def test_another_encoding_of_the_file(tmp_path: Path) -> None:
+    stand = SqliteStand(tmp_path / "shop.db", before="PRAGMA encoding = 'UTF-16be'")
+    assert stand("PRAGMA encoding") == [("UTF-16be",)]
+    stand('CREATE TABLE "bestélling" (id int)')
+    up = 'CREATE VIEW "überzicht 😀" AS SELECT id, \'é😀\' AS x FROM "bestélling"'
+    stand(
+        up, 'CREATE TRIGGER "ö" INSTEAD OF INSERT ON "überzicht 😀" BEGIN INSERT INTO "bestélling" VALUES (new.id); END'
+    )
+    before = stand("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'ewh%' ORDER BY 1, 2")
+    view = stand.manager("Overzicht", up=up, down='DROP VIEW IF EXISTS "überzicht 😀"')
+    stand.keeper.take_down([view], [view], migration="m")
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    assert stand("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'ewh%' ORDER BY 1, 2") == before
+    stand.connection.close()

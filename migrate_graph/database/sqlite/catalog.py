@@ -32,14 +32,14 @@ class _Part:
     Attributes:
         description: what to call it.
         sql: its text.
-        probe: a statement that fails when it is broken, and changes nothing.
         relation: the view or table.
+        event: of triggers, what they are of: DELETE, INSERT or UPDATE; empty for a view.
     """
 
     description: str
     sql: str
-    probe: str
     relation: str
+    event: str = ""
 
     @property
     def words(self) -> set[str]:
@@ -206,21 +206,24 @@ class SqliteCatalog:
         tables: dict[str, list[str]] = {}
         for kind, name, table, sql in self.run(_SCHEMA):
             if kind == "view":
-                yield _Part(f"view {quote_identifier(name)}", sql, f"PRAGMA table_info({quote_identifier(name)})", name)
+                yield _Part(f"view {quote_identifier(name)}", sql, name)
             elif kind == "trigger":
                 tables.setdefault(table, []).append(sql)
         for table, triggers in tables.items():
-            yield from self._triggers_of(table, "\n".join(triggers))
+            for event in ("DELETE", "INSERT", "UPDATE"):
+                yield _Part(f"{event} trigger on {quote_identifier(table)}", "\n".join(triggers), table, event)
 
-    def _triggers_of(self, table: str, sql: str) -> Iterator[_Part]:
-        column = quote_identifier(next((row[1] for row in self._columns(table)), ""))
-        name = quote_identifier(table)
-        for event, probe in (
-            ("DELETE", f"EXPLAIN DELETE FROM {name}"),
-            ("INSERT", f"EXPLAIN INSERT INTO {name} DEFAULT VALUES"),
-            ("UPDATE", f"EXPLAIN UPDATE {name} SET {column} = {column}"),
-        ):
-            yield _Part(f"{event} trigger on {name}", sql, probe, table)
+    def _probe(self, part: _Part) -> str:
+        """Return a statement that fails when a part is broken, and changes nothing."""
+        name = quote_identifier(part.relation)
+        if not part.event:
+            return f"PRAGMA table_info({name})"
+        if part.event == "DELETE":
+            return f"EXPLAIN DELETE FROM {name}"
+        if part.event == "INSERT":
+            return f"EXPLAIN INSERT INTO {name} DEFAULT VALUES"
+        column = quote_identifier(next((row[1] for row in self._columns(part.relation)), ""))
+        return f"EXPLAIN UPDATE {name} SET {column} = {column}"
 
     def _columns(self, table: str) -> list[tuple[Any, ...]]:
         try:
@@ -232,7 +235,7 @@ class SqliteCatalog:
         """Return why a part does not work; empty when it does."""
         try:
             # Never the same text twice: sqlite3 keeps prepared statements, and an EXPLAIN is not prepared again.
-            self.run(f"{part.probe} -- {next(self._probes)}")
+            self.run(f"{self._probe(part)} -- {next(self._probes)}")
         except sqlite3.Error as error:
             return str(error)
         return ""
