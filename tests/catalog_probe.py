@@ -37,7 +37,10 @@ _QUERIES = {
 }
 _DESCRIPTIONS = """
     SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384"""
-_FUNCTIONS = "SELECT oid::regprocedure::text, pg_get_functiondef(oid) FROM pg_proc WHERE oid >= 16384"
+_FUNCTIONS = """
+    SELECT oid::regprocedure::text, CASE prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(oid) END, pg_get_userbyid(proowner),
+        ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)
+    FROM pg_proc WHERE oid >= 16384"""
 
 
 def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[str, list[tuple[Any, ...]]]:
