@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ class Drawing:
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     run: tuple[Attempt, ...] = ()
+    took: Mapping[str, float] = field(default_factory=dict)
 
     def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
         """Return it in a format."""
@@ -84,7 +85,7 @@ class Drawing:
             grouping=Grouping(self.group),
             link_template=project.config.link_template,
         )
-        picture = picture_of(found, question=self.question, options=options, run=self.run)
+        picture = picture_of(found, question=self.question, options=options, run=self.run, took=self.took)
         return redacted_picture(picture, session.console.redact)
 
     def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -55,6 +55,7 @@ class PictureInput:
         plan: what would run; None when nothing was planned.
         findings: what is wrong.
         ordering: how ties are broken where no plan tells the order.
+        took: seconds that steps took before, where that is known.
     """
 
     graph: MigrationGraph
@@ -62,6 +63,7 @@ class PictureInput:
     plan: Plan | None = None
     findings: tuple[Finding, ...] = ()
     ordering: Ordering = Ordering.LEGACY
+    took: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[str, ...]:

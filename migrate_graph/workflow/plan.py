@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from migrate_graph.atomic_write import write_whole
@@ -18,6 +20,9 @@ from migrate_graph.workflow.project import Project, Reading
 if TYPE_CHECKING:
     from migrate_graph.core.history import Attempt
     from migrate_graph.render.picture import Picture, PictureOptions
+
+
+_UNKNOWN: Mapping[str, float] = MappingProxyType({})
 
 
 def plan_project(project: Project, reading: Reading, *, selection: Selection | None = None) -> Assessment:
@@ -47,7 +52,14 @@ def exit_code_of(found: Assessment, *, asks: bool = False) -> int:
     return ExitCode.PENDING if asks and (plan.steps or plan.blocked) else ExitCode.OK
 
 
-def picture_of(found: Assessment, *, question: str, options: PictureOptions, run: tuple[Attempt, ...] = ()) -> Picture:
+def picture_of(
+    found: Assessment,
+    *,
+    question: str,
+    options: PictureOptions,
+    run: tuple[Attempt, ...] = (),
+    took: Mapping[str, float] = _UNKNOWN,
+) -> Picture:
     """Compose the picture of what was assessed; `render.render` writes it in a format.
 
     Args:
@@ -56,6 +68,7 @@ def picture_of(found: Assessment, *, question: str, options: PictureOptions, run
             `run` (what a run did).
         options: what is shown and what is hidden.
         run: the attempts of the run that is drawn.
+        took: seconds that steps took before, where that is known.
 
     Raises:
         UsageError: the focus names nothing that exists, or the link template is no URL that may be drawn.
@@ -66,7 +79,12 @@ def picture_of(found: Assessment, *, question: str, options: PictureOptions, run
     from migrate_graph.render.picture import PictureInput
 
     given = PictureInput(
-        found.graph, found.states, plan=found.plan, findings=found.findings, ordering=found.project.ordering
+        found.graph,
+        found.states,
+        plan=found.plan,
+        findings=found.findings,
+        ordering=found.project.ordering,
+        took=took,
     )
     if found.base is not None and question == "change":
         base, graph = found.base, found.base.graph

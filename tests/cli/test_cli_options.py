@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -45,6 +46,7 @@ PROJECT = (
     + declared("widen_20260302_001", "invoice_20260301_001", OLD[-1])  # the second one is redundant
     + declared("lonely_20260303_001")
     + declared("without_sequence")
+    + declared("settled_20250103_001")
     + "".join(f"class Totals{number}(Totals):\n    since = 'widen_20260302_001'\n\n\n" for number in range(5))
 )
 GONE = declared("gone_20250102_001")
@@ -56,6 +58,7 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--select": ("--select", "tag:money lonely_20260303_001"), "--exclude": ("--exclude", "widen_20260302_001 lonely_20260303_001"),
         "--check": ("--check",), "--offline": ("--offline",), "--json": ("--json",), "--renderer": ("--renderer", "dot"),
         "--all": ("--all",), "--link-template": ("--link-template", "https://host/{file}#{line}"),
+        "--timings": ("--timings", "../timings.json"),
     },
     "migrate check": {
         "--history": ("--history",), "--format": ("--format", "github"), "-o": ("-o", "out.txt"), "--graph": ("--graph", "check.dot"),
@@ -71,7 +74,10 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "migrate why": {"--before": ("--before", OLD[3]), "--file": ("--file", "../other"), "--json": ("--json",)},
     "migrate show": {"--file": ("--file", "../other"), "--offline": ("--offline",), "--json": ("--json",)},
-    "migrate log": {"--file": ("--file", "../other"), "--json": ("--json",)},
+    "migrate log": {
+        "--file": ("--file", "../other"), "--json": ("--json",), "--graph": ("--graph", "run.dot"), "--run": ("--run", "nope"),
+        "--renderer": ("--renderer", "dot"),
+    },
     "migrate explain": {"--json": ("--json",)},
     "migrate config": {"--json": ("--json",)},
 }  # fmt: skip
@@ -101,7 +107,10 @@ def project(shell):
     shell.write("../other/migrations.py", HEAD + declared(OLD[7]) + declared("widen_20260302_001", OLD[7]))
     shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'app.db'}"
     shell.write("migrations.py", HEAD + GONE + PROJECT.removeprefix(HEAD))
+    assert shell("apply", "--select", "settled_*").code == 0
     assert shell("apply", "--fake", "--select", "old_* gone_*").code == 0
+    took = [{"name": "invoice_20260301_001", "state": "applied", "duration": 5.0}]
+    shell.write("../timings.json", json.dumps({"attempts": took}))
     for words in (
         ["init", "-q"],
         ["add", "."],

@@ -101,14 +101,15 @@ def plan(
     reading = session.reading(project, offline=offline)
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
     # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
-    drawn = Drawing(question="check" if planned.errors_of_graph else "plan", renderer=renderer, everything=all_nodes)
+    took = timings_of(planned.planned, reading.history.attempts, timings)
+    question = "check" if planned.errors_of_graph else "plan"
+    drawn = Drawing(question=question, renderer=renderer, everything=all_nodes, took=took)
     if graph is not None:
         drawn.write(session, planned, graph)
     if planned.errors_of_graph and chosen not in {"text", "json"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
     code = exit_code_of(planned, asks=check)
-    took = timings_of(planned.planned, reading.history.attempts, timings)
     if chosen == "json":
         deliver_json(session, plan_document(planned, took, exit_code=code), output)
     elif chosen == "text":

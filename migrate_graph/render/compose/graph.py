@@ -13,7 +13,7 @@ from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.rules.rule import Severity, quoted
 from migrate_graph.core.states import NodeState, State
 from migrate_graph.errors import UsageError
-from migrate_graph.messages import counted
+from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, is_ring, links
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, asked_for, choose, touches_shown
@@ -140,7 +140,8 @@ class _Composer:
         notes = notes_of(node, known, self.given.codes.get(node, ()))
         step = self.given.plan.step_of(node.name) if self.given.plan and node.kind is NodeKind.MIGRATION else None
         if step and self.question is Question.PLAN:
-            notes = (*notes, *notes_of_step(step))
+            took = self.given.took.get(node.name)
+            notes = (*notes, *([] if took is None else [f"took {lasting(took)}"]), *notes_of_step(step))
         return box(
             node,
             self.given.declared(node),
