@@ -41,7 +41,7 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     inner = {key: closed(value) for key, value in schema.items()}
-    if "required" in inner and "properties" in inner and "allOf" not in inner:
+    if "type" in inner and "properties" in inner and "allOf" not in inner:
         inner.setdefault("additionalProperties", False)
     return inner
 
@@ -181,8 +181,10 @@ def test_every_line_of_a_run_follows_its_schema(shop) -> None:
         each["type"] for each in lines
     }
     schema = schema_of("event")
+    cases = {each["if"]["properties"]["type"]["const"]: set(each["then"]["properties"]) for each in schema["allOf"]}
     for line in lines:
         jsonschema.validate(line, schema)
+        assert set(line) <= {"type", "seq", "ts", "message"} | cases[line["type"]]
 
 
 def test_every_event_stands_in_the_schema() -> None:
