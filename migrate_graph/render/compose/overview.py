@@ -33,7 +33,7 @@ def overview(given: PictureInput, options: PictureOptions, asked: Shown | None =
         members[module].append((node, given.states[node]))
     nodes = tuple(_box(module, members[module]) for module in _in_order(members, given.order))
     edges = _edges(given, modules)
-    total = f"{len(modules)} of {len(given.states)}" if asked else str(len(modules))
+    total = f"{len(modules):,} of {len(given.states):,}" if asked else f"{len(modules):,}"
     of = f": {one_line(asked.how)}" if asked else ""
     arrows = f"; {TIMES}n: an arrow stands for so many" if edges else ""
     return Picture(

@@ -238,7 +238,9 @@ class _Words:
     def of(self, node: PictureNode) -> list[str]:
         """Return the sentences: first the one that may stand beside the name."""
         told = (note.removeprefix(f"#{node.place} ").removeprefix("view · ") for note in node.notes if note != "view")
-        notes = " ".join(note for note in told if note != State.PENDING)  # its number and its look say that already
+        # Its number and its look say that it is pending; what blocks it says that it is blocked.
+        said = {State.PENDING, *(State.BLOCKED for word, _ in node.details if word == "blocked by")}
+        notes = " ".join(note for note in told if note not in said)
         others = self._of_module(node) if node.kind == "module" else self._of_node(node)
         return [notes, "; ".join(f"{word} {text}".strip() for word, text in others if text), node.sentence]
 
