@@ -48,7 +48,8 @@ def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[st
     found = {}
     for catalog, query in _QUERIES.items():
         cursor.execute(
-            query + " AND c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relname NOT LIKE %s",
+            query + " AND c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relname NOT LIKE %s "
+            "AND c.relpersistence <> 't' AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'bystander')",
             (without,),
         )
         found[catalog] = sorted(tuple(map(str, row)) for row in cursor.fetchall())

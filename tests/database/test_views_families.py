@@ -11,7 +11,7 @@ from view_stand import SHOP, PostgresStand, kept
 
 from migrate_graph.errors import ViewError
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("bystander")]
 
 VIEW = "CREATE VIEW v AS SELECT id, customer, total, note FROM orders"
 HELD = "CREATE MATERIALIZED VIEW v AS SELECT id, customer, total, note FROM orders"

@@ -19,7 +19,7 @@ from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.stored_sql import check_item, check_stored, is_one_statement
 from migrate_graph.errors import ViewError
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("bystander")]
 
 
 @pytest.fixture

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from catalog_probe import difference, probe
+from servers import PostgresServer
 from user_project import Project
 
 HEAD = """
@@ -573,3 +576,37 @@ def test_what_nothing_would_make_is_told_as_the_server_says_it(project: Project,
     assert done.returncode == 1
     assert 'relation "person_nowhere" does not exist' in done.stderr
     assert ask("SELECT count(*) FROM pg_views WHERE viewname LIKE 'person%'") == [(0,)]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("how", ["restore", "apply"])
+def test_after_a_restore_no_view_is_called_changed_by_hand(
+    project: Project, postgres_server: PostgresServer, tmp_path: Path, how: str
+) -> None:
+    """Alone, too: the server has read every definition of the dump anew, and this one was another when it was made."""
+    with postgres_server.database() as first, postgres_server.database() as second:
+        uri = postgres_server.app_uri(first)
+        project.env["MIGRATE_URI"] = uri
+        project.write("migrations.py", EDITED.format(what="count(*)"))
+        assert project.migrate("apply").returncode == 0
+        asking(uri)("CREATE OR REPLACE VIEW v_totals AS SELECT count(*) + 0 AS total FROM t")
+        assert "changed by hand" in project.migrate("status").stdout
+        command = [
+            str(postgres_server.binaries / "pg_dump"),
+            "--no-owner",
+            "--no-privileges",
+            "--dbname",
+            uri.replace("postgres://", "postgresql://"),
+        ]
+        dump = tmp_path / "backup.sql"
+        dump.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+        project.env["MIGRATE_URI"] = postgres_server.app_uri(second)
+        done = (
+            project.migrate("restore", str(dump))
+            if how == "restore"
+            else project.migrate("apply", env={"DATABASE_TO_RESTORE": str(dump)})
+        )
+        assert done.returncode == 0, done.stderr
+        told = project.migrate("status").stdout
+        assert "Totals" in told
+        assert "changed by hand" not in told
