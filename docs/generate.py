@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import api_page
 import gallery
 
 ROOT = Path(__file__).parents[1]
@@ -140,6 +141,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "rules": rules,
     "cli": cli,
     "settings": settings,
+    "api": api_page.api,
     "lanes": gallery.lanes,
     "mermaid": gallery.mermaid,
 }

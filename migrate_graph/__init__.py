@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration as Migration
     from migrate_graph.loader.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What migrations files import. It is fetched when it is asked for, and brings in neither networkx nor pyDAL nor typer;
 # every other name is one of edwh-migrate's.

@@ -10,8 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import resource
 import sys
+from typing import Any
+
+resource: Any
+try:
+    import resource
+except ImportError:  # not a POSIX system: nothing limits the layout there but whoever waits for it
+    resource = None
 
 
 def main(limit: str, wanted: str, program: str = "") -> int:
@@ -20,10 +26,11 @@ def main(limit: str, wanted: str, program: str = "") -> int:
     Processor time is limited, not time on the clock: on a busy machine a layout takes longer and is as good. The kernel
     ends the process at the limit (SIGXCPU); WebAssembly could not be interrupted from inside.
     """
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    seconds = int(limit) if hard == resource.RLIM_INFINITY else min(int(limit), hard)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if resource is not None:
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        seconds = int(limit) if hard == resource.RLIM_INFINITY else min(int(limit), hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if program:
         os.execv(program, [program, f"-T{wanted}"])  # noqa: S606 - the system's Graphviz
     return _embedded(wanted)
