@@ -35,6 +35,7 @@ RUN = {
     "docs/moving-from-edwh-migrate.md": None,
     "examples/shop/README.md": SHOP,
     "docs/testing.md": None,
+    "docs/recipes.md": None,
     "examples/with_pytest/README.md": LIBRARY,
     "examples/with_pydal2sql/README.md": ROOT / "examples" / "with_pydal2sql",
 }
