@@ -22,6 +22,8 @@ _BACK = (
     "nothing runs backwards: migrate new undo_it writes a migration that undoes it, migrate restore brings a backup back",
 )
 
+_EMPTY = ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",)
+
 # Words of other tools (Alembic, Django, Flyway, Rails, sqitch, dbmate), each with what it is called here: the first of several
 # whose command there is.
 _BROUGHT: dict[str, tuple[str, ...]] = {
@@ -42,8 +44,8 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
     "rollback": _BACK,
     "revert": _BACK,
     "undo": _BACK,
-    "reset": ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",),
-    "flush": ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",),
+    "reset": _EMPTY,
+    "flush": _EMPTY,
     "lint": ("migrate check tells every finding",),
     "validate": ("migrate check tells every finding, migrate check --history also those about this database",),
     "test": ("migrate check tells every finding; docs/testing.md shows how pytest runs migrations",),
@@ -59,6 +61,41 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
     "info": ("migrate status lists migrations, migrate show NAME tells all about one",),
     "repair": ("migrate apply brings views back, migrate resolve NAME decides about an interrupted migration",),
     "squash": ("nothing squashes: old migrations stay, migrate status folds them into a line",),
+    "squashmigrations": ("nothing squashes: old migrations stay, migrate status folds them into a line",),
+    "optimizemigration": ("nothing squashes: old migrations stay, migrate status folds them into a line",),
+    "redo": _BACK,
+    "clean": _EMPTY,
+    "drop": _EMPTY,
+    "sqlflush": _EMPTY,
+    "update": ("migrate apply runs what is pending, migrate apply --to NAME up to one",),
+    "latest": ("migrate apply runs what is pending",),
+    "goto": ("migrate apply --to NAME runs up to one; nothing runs backwards",),
+    "dev": ("migrate apply runs what is pending, migrate plan tells beforehand what that is",),
+    "force": (
+        "migrate resolve NAME decides about an interrupted migration, migrate mark NAME --installed writes a record",
+    ),
+    "set": ("migrate mark NAME --installed writes a record without running it",),
+    "sync": ("migrate baseline records what a database has already",),
+    "changelog-sync": ("migrate baseline records what a database has already",),
+    "ensure_version": ("migrate baseline begins the ledger of a database, migrate apply that of an empty one",),
+    "add": ("migrate new NAME writes a migration",),
+    "edit": ("migrate show NAME tells where it is declared: edit it there, as long as it is applied nowhere",),
+    "verify": ("migrate status tells what somebody changed by hand, migrate check --history what was edited",),
+    "diff": (
+        "migrate check --base REF --graph change.svg draws what a branch changes; nothing is compared with models",
+    ),
+    "inspectdb": ("migrate views adopt writes managers for the views of a database; tables are read by nothing here",),
+    "pull": ("migrate views adopt writes managers for the views of a database; tables are read by nothing here",),
+    "push": ("migrate new NAME writes a migration; nothing is pushed from models",),
+    "dump": ("pg_dump, or sqlite3 FILE .dump, writes a backup; migrate restore brings one back",),
+    "load": ("migrate restore brings a backup back, into an empty database",),
+    "wait": ("migrate apply waits itself, as long as connect_wait and --lock-timeout say",),
+    "unlock": ("a lock ends with the run that holds it; migrate status tells whose it is",),
+    "release-locks": ("a lock ends with the run that holds it; migrate status tells whose it is",),
+    "tag": ("migrations have tags: @migration(tags=…), migrate apply --select tag:NAME",),
+    "seed": ("write what every database needs into a migration",),
+    "dbshell": ("psql, or sqlite3, opens the database",),
+    "shell": ("psql, or sqlite3, opens the database",),
     "fake": ("migrate apply --fake records without running, migrate mark NAME --installed one of them",),
     "migrate": ("migrate apply runs what is pending",),
     "version": ("migrate --version",),

@@ -192,7 +192,7 @@ def test_what_is_proposed_can_be_typed(word: str) -> None:
         words = text.split()
         if words[0].startswith("-") or words[0] == "COMMAND":
             continue
-        command = commands[f"migrate {words[0]}"]
+        command = commands.get(f"migrate {' '.join(words[:2])}") or commands[f"migrate {words[0]}"]
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert {each for each in words if each.startswith("--")} <= known
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
+from moving_stories import Story
 from user_project import RunMigrate
 
 ROOT = Path(__file__).parents[2]
@@ -148,3 +149,38 @@ def test_migrate_goes_on_where_typedal_was(consumers: Path, tmp_path: Path, run_
     )
     done = run_migrate(cwd=tmp_path)
     assert "committed: second_20260101_002" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_edwh_migrate_itself_and_this_tool_take_turns(
+    consumers: Path, tmp_path: Path, database_uri: str, run_migrate: RunMigrate, seed: int
+) -> None:
+    """Random stories of views that change hands, with the real 2.1.0 running every other time."""
+    story, told = Story(seed, cascades=False), [""]
+    variables = {"MIGRATE_URI": database_uri, "DATABASE_TO_RESTORE": "", "FLAG_LOCATION": str(tmp_path)}
+    if database_uri.startswith("sqlite"):
+        variables["MIGRATE_URI"] = f"sqlite://{tmp_path / 'app.db'}"
+    for edited, theirs, _ in story.stages(5):
+        story.dying = None
+        story.write(tmp_path)
+        told.append(f"{'edwh-migrate' if theirs else 'migrate'}: {edited}; opens {story.opened[-1]}")
+        if theirs:
+            program = "from edwh_migrate.migrate import console_hook; console_hook()"
+            done = run(consumers, tmp_path, "-c", program, EDWH_MIGRATE_SHIM="0", **variables)
+        else:
+            done = run_migrate(cwd=tmp_path, env=variables)
+        assert done.returncode == 0, "\n".join([*told, done.stdout, done.stderr])
+        assert views_at(variables["MIGRATE_URI"]) == story.expected(), "\n".join([*told, done.stdout, done.stderr])
+
+
+def views_at(uri: str) -> dict[str, int]:
+    """Return the views of a database, with the version of each."""
+    from pydal import DAL
+
+    db = DAL(uri, migrate=False, folder=".")
+    query = "SELECT viewname FROM pg_views WHERE schemaname = 'public'"
+    if uri.startswith("sqlite"):
+        query = "SELECT name FROM sqlite_master WHERE type = 'view'"
+    found = {name: db.executesql(f"SELECT max(version) FROM {name}")[0][0] for (name,) in db.executesql(query)}
+    db.close()
+    return found

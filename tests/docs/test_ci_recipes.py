@@ -198,4 +198,7 @@ def test_the_pre_commit_hook(tmp_path: Path, project: Path) -> None:
 def test_the_json_example_follows_the_schema() -> None:
     found = re.search(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert found
-    jsonschema.validate(json.loads(found[1]), json.loads((ROOT / "tests" / "schemas" / "findings-1.json").read_text()))
+    jsonschema.validate(
+        json.loads(found[1]),
+        json.loads((ROOT / "migrate_graph" / "reports" / "schemas" / "findings-1.json").read_text()),
+    )
