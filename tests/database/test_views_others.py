@@ -162,6 +162,30 @@ def test_two_hundred_blocks_of_one_migration_each_cost_the_same(stand: PostgresS
     stand.keeper.check_complete()
 
 
+def test_neither_a_new_view_nor_a_repair_reads_the_rows_of_all_others(stand: PostgresStand) -> None:
+    stand(SHOP)
+    managers = [
+        stand.manager(f"Each{number}", up=f"CREATE VIEW each{number} AS SELECT id FROM orders") for number in range(30)
+    ]
+    sent: list[str] = []
+    plain = stand.catalog.run
+
+    def noted(statement: str, parameters: Any = None) -> Any:
+        sent.append(statement)
+        return plain(statement, parameters)
+
+    stand.catalog.run = noted
+    stand.keeper._ledger._execute = noted
+    for manager in managers:
+        kept(stand, [manager], [manager])
+    stand.keeper.take_down(managers[::-1], managers, migration="m")
+    stand.keeper.abandon()
+    assert stand.keeper.repair(managers, declared={type(each).__name__ for each in managers}) == ()
+    asked = [each for each in sent if each.startswith("SELECT manager")]
+    assert len(asked) > 60
+    assert [each for each in asked if "WHERE" not in each] == []
+
+
 @pytest.mark.parametrize(
     "meanwhile",
     [

@@ -109,6 +109,20 @@ class ViewLedger:
         rows = self._run(f"{statement} ORDER BY manager", wanted or ())
         return {row[0]: self._row(*row) for row in rows}
 
+    def read_naming(self, identities: Iterable[str]) -> dict[str, LedgerRow]:
+        """Return the rows of managers that one of these relations may be of; the others are not read."""
+        named = sorted(json.dumps(identity) for identity in identities)
+        if len(named) > _TOGETHER:
+            return self.read()
+        if not named:
+            return {}
+        place = self._dialect.function("strpos" if self._dialect.folds_case else "instr")
+        mentions = " OR ".join([f"{place}(relations, ?) {self._dialect.op('>')} 0"] * len(named))
+        rows = self._run(
+            f"SELECT manager, state, migration, relations FROM {self._table} WHERE {mentions} ORDER BY manager", named
+        )
+        return {row[0]: self._row(*row) for row in rows}
+
     def _row(self, manager: str, state: str, migration: str, relations: str) -> LedgerRow:
         try:
             return LedgerRow.from_json(manager, state, migration, relations)

@@ -447,7 +447,7 @@ class ViewKeeper:
         }
         if not new:
             return
-        others = [row for name, row in self._ledger.read().items() if name not in relations]
+        others = [row for name, row in self._ledger.read_naming(new).items() if name not in relations]
         left = {row.manager: tuple(each for each in row.relations if each.identity not in new) for row in others}
         changed = [replace(row, relations=left[row.manager]) for row in others if left[row.manager] != row.relations]
         self._ledger.write(row for row in changed if row.relations or row.state is ViewState.DOWN)
@@ -526,14 +526,13 @@ class ViewKeeper:
         texts: Mapping[str, str],
     ) -> bool:
         errors.pop(name, None)  # of the round before, in which what it reads was missing
-        rows = self._ledger.read()
-        row = rows[name]
+        row = self._ledger.read([name])[name]
         if row.state is ViewState.UP:
             return True
         if not row.relations and name not in managers:  # what it had came up with another manager
             self._ledger.forget([name])
             return True
-        heir = managers.get(name) or _heir(row, managers, rows)
+        heir = managers.get(name) or _heir(row, managers, self._ledger.read())
         ways: list[Callable[[], None]] = [partial(self._recreate, row)] if row.relations else []
         if heir is not None:
             ways.insert(0, partial(self._bring_back, replace(row, manager=name_of(heir)), heir, texts))
