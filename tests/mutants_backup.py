@@ -38,9 +38,10 @@ BACKUP = [
         ("silent unpacker", _DUMP, "        watch.start()", "        pass", f"{FILES} -k silent_command"),
         ("stale siblings", _DUMP, "for candidate in (configured, *siblings):", "for candidate in (*siblings, configured):", f"{FILES} -k stale"),
         ("configured and absent", _DUMP, "    if is_default:\n", "    if True:\n", f"{FILES} -k absent_is_an_error"),
+        ("memory of xz", _DUMP, "        self._machine = lzma.LZMADecompressor(memlimit=_MEMORY_OF_XZ)\n\n", "        self._machine = lzma.LZMADecompressor()\n\n", f"{FILES} -k memory_that"),
         # -- the second reading
-        ("same file", _STREAM, "same = identity_of(dump.path) == dump.identity", "same = True", f"{POSTGRES} -k changes_after"),
-        ("same text", _STREAM, "if (length, checksum) != (dump.length, dump.checksum):", "if False:", f"{FILES} -k judged_again"),
+        ("same file", _STREAM, "same = identity_of(dump.path) == dump.identity", "same = True", f"{FILES} -k became_a_pipe"),
+        ("same text", _STREAM, "if (length, checksum) != (dump.length, dump.checksum):", "if False:", f"{POSTGRES} -k changes_after"),
         ("judged again", _STREAM, "        if reader.faults:\n            raise", "        if False:\n            raise", f"{FILES} -k judged_again"),
         ("nothing after a fault", _STREAM, "            if reader.faults:\n                break", "            if False:\n                break", f"{FILES} -k judged_again"),
         # -- the text
@@ -52,8 +53,8 @@ BACKUP = [
         ("cut inside", _TEXT, 'if self._mode and self._mode not in {"a remark", "a command"}:', "if False:", f"{TEXT} -k cut"),
         ("cut in a statement", _TEXT, "        elif self._start >= 0:", "        elif False:", f"{TEXT} -k cut"),
         ("cut in a transaction", _TEXT, "        elif self._own_begin:", "        elif False:", f"{TEXT} -k 'cut or own or named'"),
-        ("trailer", _TEXT, "        elif self._needs_trailer:", "        elif False:", f"{TEXT} -k trailer"),
-        ("no statement", _TEXT, "        elif not self._statements:", "        elif False:", f"{TEXT} -k named_with_its_line"),
+        ("trailer", _TEXT, "        elif self._needs_trailer:", "        elif False:", f"{TEXT} -k cut"),
+        ("no statement", _TEXT, "        elif not self._statements:", "        elif False:", f"{TEXT} -k cut"),
         ("after a COPY", _TEXT, "if self._buffer[self._position : end or len(self._buffer)].strip():", "if False:", f"{TEXT} -k named_with_its_line"),
         ("continued escape string", _TEXT, '"escape" if goes_on and kind == "string" else kind', "kind", TEXT),
         # -- the words
@@ -89,7 +90,6 @@ BACKUP = [
         ("line ends in a service file", _PSQL, 'if any("\\n" in value or value != value.strip() for value in said.values()):', "if False:", f"{POSTGRES} -k service_file"),
         # -- SQLite
         ("authorizer", _FILE, "    database.set_authorizer(_authorizer(functions, refused))", "    pass", f"{SQLITE} -k hostile"),
-        ("attached", _FILE, "    database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)", "    pass", f"{SQLITE} -k 'hostile or defensive'"),
         ("pages", _FILE, '    database.execute(f"PRAGMA max_page_count = {limit}").close()', "    pass", f"{SQLITE} -k outgrows"),
         ("functions for direct use only", _FILE, "if not int(flags) & _DIRECT_ONLY", "if True", f"{SQLITE} -k hostile"),
         ("refused functions", _FILE, "    } - _REFUSED_FUNCTIONS", "    }", f"{SQLITE} -k hostile"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -256,6 +257,44 @@ def test_a_bomb_costs_little_memory(tmp_path: Path, line: bytes) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
     assert int(done.stdout) < 400_000, done.stderr  # kilobytes: a statement may be held twice
     assert "line" in done.stderr
+
+
+def test_the_memory_that_unpacking_takes_is_bounded(tmp_path: Path) -> None:
+    """The header of an .xz file says how large its dictionary is, and 4 GiB are allowed."""
+    for size, fits in ((64 << 20, True), (256 << 20, False)):
+        pack = lzma.LZMACompressor(filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}])
+        path = tmp_path / f"{size}.sql.xz"
+        path.write_bytes(pack.compress(b"SELECT 1;\n") + pack.flush())
+        if fits:
+            assert verify(path, kind="postgres").length == 10
+        else:
+            with pytest.raises(RestoreError, match="wants more than 128 MiB of memory") as refused:
+                verify(path, kind="postgres")
+            assert "xz -9" in refused.value.hint
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0" * 4, b"\0" * (1 << 21)])
+def test_streams_of_xz_one_after_another_are_one_text(tmp_path: Path, padding: bytes) -> None:
+    path = tmp_path / "b.sql.xz"
+    path.write_bytes(lzma.compress(b"SELECT 1;\n") + padding + lzma.compress(b"SELECT 2;\n" * 200_000) + padding)
+    assert verify(path, kind="postgres").length == 10 * 200_001
+    path.write_bytes(path.read_bytes().rstrip(b"\0")[:-30])
+    with pytest.raises(RestoreError, match="damaged or cut off"):
+        verify(path, kind="postgres")
+    path.write_bytes(lzma.compress(b"SELECT 1;\n") + b"rubbish")
+    with pytest.raises(RestoreError, match="damaged or cut off"):
+        verify(path, kind="postgres")
+
+
+def test_a_file_that_became_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """To open it would wait for somebody who writes."""
+    path = tmp_path / "b.sql"
+    path.write_bytes(b"SELECT 1;\n")
+    dump = verify(path, kind="postgres")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RestoreError, match="changed while"):
+        list(DumpStream(dump, lambda _: None).parts())
 
 
 def test_what_is_streamed_is_judged_again(tmp_path: Path) -> None:

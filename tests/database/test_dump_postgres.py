@@ -444,8 +444,9 @@ def test_what_a_dump_sets_for_its_session_is_undone(
     assert search_path != ""
 
 
+@pytest.mark.parametrize("command", ["", "\\echo x\n"], ids=["driver", "psql"])
 def test_timeouts_of_the_role_do_not_end_a_restore(
-    tmp_path: Path, dsn: dict[str, str], postgres_server: PostgresServer
+    command: str, tmp_path: Path, dsn: dict[str, str], postgres_server: PostgresServer
 ) -> None:
     name = dsn["dbname"]
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -455,7 +456,8 @@ def test_timeouts_of_the_role_do_not_end_a_restore(
         "CREATE TABLE late (x int);\nCREATE CONSTRAINT TRIGGER slow AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION slow();\nINSERT INTO late VALUES (1);\n"
     )
-    restore(checked(tmp_path / "b.sql", BODY + "SELECT pg_sleep(0.4);\n" + at_commit), dsn)
+    text = BODY + command + "SELECT pg_sleep(0.4);\n" + at_commit
+    restore(checked(tmp_path / "b.sql", text, trusted=bool(command)), dsn)
     assert ask(dsn, "SELECT count(*) FROM customer") == [(1000,)]
 
 
@@ -674,6 +676,7 @@ def test_psql_is_connected_as_we_are_and_its_argv_tells_nothing(
 ) -> None:
     """What the environment cannot say (`require_auth`, `sslcrl` …) reaches psql by a service file without a name."""
     monkeypatch.setenv("PGOPTIONS", "-c work_mem=9MB")
+    monkeypatch.setenv("PGTZ", "Europe/Amsterdam")
     asked = dsn | {"require_auth": "scram-sha-256", "gssencmode": "disable", "ssl_min_protocol_version": "TLSv1.3"}
     fake = str(fake_psql(tmp_path, "18.6"))
     restore(checked(tmp_path / "b.sql", BODY + "\\echo x\n", trusted=True), asked, psql=fake)
@@ -682,6 +685,7 @@ def test_psql_is_connected_as_we_are_and_its_argv_tells_nothing(
             "options=-c work_mem=9MB"} <= set(service.splitlines())  # fmt: skip
     assert APP_PASSWORD not in argv + service
     assert f"PGPASSWORD={APP_PASSWORD}" in environment
+    assert "PGTZ" not in environment, "what we do not say is not said"
     assert dsn["host"] not in argv
 
 

@@ -54,6 +54,10 @@ _ALLOWED_RATIO = 250
 
 # What a program that unpacks needs; no password of the environment is among it.
 _FOR_CHILDREN = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "GNUPGHOME", "SYSTEMROOT"}
+# A dictionary of xz -9 has 64 MiB.
+_MEMORY_OF_XZ = 128 << 20
+_TOO_MUCH_MEMORY = "Memory usage limit exceeded"
+
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -408,8 +412,19 @@ def open_sql(path: Path, command: str) -> Iterator[SqlSource]:
     try:
         with path.open("rb") as file:
             yield SqlSource(_unpacked(file, path.suffix.lower()), file)
+    except lzma.LZMAError as error:
+        if str(error) != _TOO_MUCH_MEMORY:
+            raise _damaged(path, error) from None
+        raise RestoreError(
+            f"the backup {path} wants more than {_MEMORY_OF_XZ >> 20} MiB of memory to be unpacked (its dictionary is that large)",
+            hint="pack it again with a plain xz -9, or unpack it first",
+        ) from None
     except _DAMAGE as error:
-        raise RestoreError(f"the backup {path} is damaged or cut off: {error}", hint="make or copy it again") from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> RestoreError:
+    return RestoreError(f"the backup {path} is damaged or cut off: {error}", hint="make or copy it again")
 
 
 def _unpacked(file: BinaryIO, extension: str) -> BinaryIO:
@@ -417,9 +432,45 @@ def _unpacked(file: BinaryIO, extension: str) -> BinaryIO:
         case ".gz":
             return cast("BinaryIO", gzip.GzipFile(fileobj=file))
         case ".xz":
-            return cast("BinaryIO", lzma.LZMAFile(file))
+            return cast("BinaryIO", _Xz(file))
         case _:
             return file
+
+
+class _Xz:
+    """What an .xz file holds; unlike `lzma.LZMAFile` it unpacks in bounded memory: a file of a few bytes may ask for 4 GiB."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._machine = lzma.LZMADecompressor(memlimit=_MEMORY_OF_XZ)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, `size` at most; empty at the end.
+
+        Raises:
+            EOFError: the file ends too early.
+            LZMAError: it is damaged, or asks for too much memory.
+        """
+        while True:
+            packed = b""
+            if self._machine.eof:
+                packed = self._next_stream()
+                if not packed:
+                    return b""
+                self._machine = lzma.LZMADecompressor(memlimit=_MEMORY_OF_XZ)
+            elif self._machine.needs_input:
+                packed = self._file.read(_PIECE)
+                if not packed:
+                    raise EOFError("it ends before its end-of-stream marker")
+            if piece := self._machine.decompress(packed, size):
+                return piece
+
+    def _next_stream(self) -> bytes:
+        """Return the beginning of another stream, which may follow after zeros; empty at the end."""
+        packed = self._machine.unused_data or self._file.read(_PIECE)
+        while packed and not (begun := packed.lstrip(b"\0")):
+            packed = self._file.read(_PIECE)
+        return begun if packed else b""
 
 
 @contextmanager

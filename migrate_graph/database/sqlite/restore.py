@@ -175,7 +175,6 @@ def _harden(database: sqlite3.Connection, dump: VerifiedDump, refused: list[str]
     defensive = getattr(sqlite3, "SQLITE_DBCONFIG_DEFENSIVE", None)
     if defensive is not None:  # Python 3.12
         database.setconfig(defensive, True)  # type: ignore[attr-defined] # noqa: FBT003 - the driver's own signature
-    database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * LONGEST_STATEMENT)
     functions = {
         name.lower() for name, *_, flags in database.execute("PRAGMA function_list") if not int(flags) & _DIRECT_ONLY
