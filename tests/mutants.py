@@ -25,6 +25,41 @@ NOTICED = "noticed"
 MUTANTS = [
     *BACKUP,
     Mutant(
+        "kept DAL: who else holds it",
+        "database/spare_dal.py",
+        "_references(holder) == self._holders and ",
+        "",
+        f"{SESSIONS} -k handed_on",
+    ),
+    Mutant(
+        "kept DAL: what was changed in it",
+        "database/spare_dal.py",
+        " and _is_as_before(holder.db, self._seen)",
+        "",
+        f"{SESSIONS} -k handed_on",
+    ),
+    Mutant(
+        "kept session: its lock between transactions",
+        "database/postgres/spare.py",
+        ", pg_catalog.pg_try_advisory_lock(%s, %s)",
+        ", %s::int = %s::int OR true",
+        f"{SESSIONS} -k has_the_work_lock",
+    ),
+    Mutant(
+        "calls: Ctrl-C where nobody listens",
+        "database/__init__.py",
+        "    with interruption.overhearing():",
+        "    if True:",
+        "tests/faults/test_signals.py -k 'ctrl_c and status'",
+    ),
+    Mutant(
+        "calls: who looks after them",
+        "database/postgres/patience.py",
+        "waiting.glance()",
+        "pass",
+        "tests/faults/test_signals.py -k ctrl_c",
+    ),
+    Mutant(
         "kept session: what the server knows",
         "database/postgres/spare.py",
         'cursor.execute("DISCARD ALL")',

@@ -45,12 +45,14 @@ class DalSource:
         connect: opens a connection; whatever pyDAL hands it does not matter.
         while_made: pyDAL connects while the `DAL` is made (PostgreSQL).
         finds_table: asks whether there is a table of the name that is put in.
+        sets_up: pyDAL's first statements mean something to a new connection.
     """
 
     uri: str
     connect: Callable[..., Any]
     while_made: bool
     finds_table: str = ""
+    sets_up: bool = True
 
 
 def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: Any) -> Any:
@@ -160,6 +162,25 @@ def _ledger_fields() -> tuple[Any, ...]:
         Field("installed", "boolean", default=False),
         Field("last_update_dttm", "datetime", default=dt.datetime.now),
     )
+
+
+def attach(db: Any, source: DalSource) -> None:
+    """Give a `DAL` that `forget` has taken off its connection one of `source`, as if it had been made for it."""
+    from pydal._globals import THREAD_LOCAL
+
+    adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this
+    adapter.connector = source.connect
+    if source.while_made:
+        adapter.driver_args["connection_factory"] = source.connect
+    THREAD_LOCAL._pydal_db_instances_.setdefault(db._db_uid, []).append(db)  # noqa: SLF001 - as above
+    THREAD_LOCAL._pydal_last_insert_ = None
+    _forget_folder(type(db))
+    if source.sets_up:
+        adapter.get_connection()
+        return
+    connection = source.connect()
+    setattr(THREAD_LOCAL, adapter._connection_uname_, connection)
+    setattr(THREAD_LOCAL, adapter._cursors_uname_, connection.cursor())
 
 
 def discard(db: Any) -> None:

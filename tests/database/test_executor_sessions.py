@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 import psycopg2.extras
+import pydal
 import pytest
 from stand import Stand
 
 from migrate_graph.core.events import StepFinished
 from migrate_graph.errors import UsageError
-
-pytestmark = pytest.mark.postgres
 
 DIRT: dict[str, Callable[[Any], object]] = {
     "search_path": lambda db: db.executesql("SET search_path TO pg_catalog"),
@@ -358,3 +358,55 @@ def test_a_session_that_is_used_again_has_the_work_lock(
 
     assert stand.run(first_1, second_2).succeeded
     assert held == [(1,)]
+
+
+# -- the `DAL` that is handed on ----------------------------------------------------------------------------------------------
+
+
+def _spoken() -> dict[str, object]:
+    """Return what pyDAL keeps of the dialect of the last `DAL` that was made, for all of them."""
+    spoken: dict[str, object] = pydal.objects.Expression._dialect_expressions_
+    return spoken
+
+
+CHANGES_DAL: dict[str, Callable[[Any], object]] = {
+    "a table": lambda db: db.define_table("thing", migrate=False),
+    "the ledger, looked at": lambda db: db(db.ewh_implemented_features.id > 0).select(),
+    "an attribute": lambda db: setattr(db, "_tenant", 7),
+    "an attribute of the adapter": lambda db: setattr(db._adapter, "tenant", 7),
+    "a function in place of pyDAL's": lambda db: setattr(db, "executesql", lambda *_a: []),
+    "a type of the dialect": lambda db: db._adapter.dialect.types.update(string="VARCHAR(9)"),
+    "fields of every table": lambda db: db._common_fields.append(pydal.Field("tenant")),
+    "what all expressions say": lambda db: _spoken().update(loud=object()),
+    "held by somebody": _kept.append,
+    "its adapter held by somebody": lambda db: _kept.append(db._adapter),
+}
+
+
+@pytest.mark.parametrize("what", ["nothing", *CHANGES_DAL])
+def test_a_dal_is_handed_on_only_as_it_was_made(what: str, database_uri: str) -> None:
+    seen: list[Any] = []
+
+    def first_1(db: Any) -> bool:
+        return True
+
+    def middle_2(db: Any) -> bool:
+        seen.append(weakref.ref(db))
+        CHANGES_DAL.get(what, lambda _db: None)(db)
+        return True
+
+    def last_3(db: Any) -> bool:
+        seen.append(seen[0]() is db)
+        table = db.define_table("t", pydal.Field("name"), migrate=False)
+        assert db.tables == ["ewh_implemented_features", "t"]
+        assert (hasattr(db, "_tenant"), hasattr(db._adapter, "tenant"), table.fields) == (False, False, ["id", "name"])
+        assert db._adapter.dialect.types["string"] != "VARCHAR(9)"
+        assert db.executesql("SELECT 1") == [(1,)]
+        assert table.name.lower()._dialect is db._adapter.dialect
+        return True
+
+    finished = Stand(database_uri).run(first_1, middle_2, last_3)
+    assert finished.succeeded, finished.results
+    assert seen[1] is (what == "nothing")
+    _spoken().pop("loud", None)
+    _kept.clear()

@@ -28,6 +28,7 @@ from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
+from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
@@ -153,6 +154,7 @@ class PostgresBackend(Bookkeeping):
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
+        self._spare_dal: SpareDal | None = None
         self._spare = Spare(self._sessions, wanted=settings.session == "reused")
         self.label = self._sessions.label
         self.secrets = self._sessions.secrets
@@ -609,8 +611,17 @@ class PostgresBackend(Bookkeeping):
             prologue=self._prologue(),
             pooled=self._sessions.pooled,
             patiently=self._sessions.patience.run,
+            dals=self._dals(),
         )
         return PostgresWork(self._settings, migration, key, self._ledger, sessions=sessions)
+
+    def _dals(self) -> SpareDal:
+        """Return what makes the `DAL` of each migration, now that it is known where the ledger stands."""
+        names, settings = self._ledger.names, self._settings
+        ledger = names.quoted(names.ledger)
+        if self._spare_dal is None or self._spare_dal.ledger != ledger:
+            self._spare_dal = SpareDal(typedal=settings.typedal, folder=settings.folder, ledger=ledger)
+        return self._spare_dal
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
         keys = (_WORK_CLASS, self._lock_key())

@@ -12,7 +12,7 @@ import psycopg2
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, define_ledger_later, forget, make_own_dal
+from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.postgres.renewal import Holder
+    from migrate_graph.database.spare_dal import SpareDal
 
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
@@ -55,6 +56,7 @@ class WorkSessions:
             is read-only, the server's process, and when the transaction began.
         pooled: a session belongs to another client after each commit.
         patiently: runs a call on a connection that may have to wait, telling what for.
+        dals: makes the `DAL`.
     """
 
     open: Callable[[], tuple[WorkConnection, bool]]
@@ -62,6 +64,7 @@ class WorkSessions:
     prologue: tuple[str, list[Any]]
     pooled: bool
     patiently: Callable[..., Any]
+    dals: SpareDal
 
 
 class PostgresWork:
@@ -90,16 +93,20 @@ class PostgresWork:
         self._invalid_before: set[str] = set()
         self._ledger = ledger.on(self._execute)
         source = DalSource(
-            pydal_uri(settings.uri), self._connector, while_made=True, finds_table="SELECT to_regclass(%s) IS NOT NULL"
+            pydal_uri(settings.uri),
+            self._connector,
+            while_made=True,
+            finds_table="SELECT to_regclass(%s) IS NOT NULL",
+            sets_up=sessions.pooled,
         )
         self._connection.being_greeted = not sessions.pooled
         self.db = sessions.patiently(
             self._connection,
             f"opening a session for {key.name}",
-            partial(make_own_dal, source, typedal=settings.typedal, folder=settings.folder),
+            partial(sessions.dals.take, source),
         )
         self._connection.being_greeted = False
-        define_ledger_later(self.db, rname=ledger.names.quoted(ledger.names.ledger))
+        sessions.dals.note(self)
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         catalog = PostgresCatalog(self._cursor)
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
@@ -292,7 +299,10 @@ class PostgresWork:
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
         self._unsure = self._unsure or self._connection.ended_unseen
         self._connection.write_marker = None
+        if self._succeeded:
+            self._sessions.dals.keep(self)
         forget(self.db)
+        del self.db
         if self._succeeded and self._mode is TransactionMode.OWN and self._sessions.keep(self):
             del self._connection  # it is another attempt's now
             return

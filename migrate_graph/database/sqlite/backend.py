@@ -20,6 +20,7 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
+from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
@@ -156,7 +157,9 @@ class SqliteBackend(Bookkeeping):
         self.label = redact_uri(settings.uri)
         self.secrets = settings.secrets
         self._keeper: sqlite3.Connection | None = None
-        self._ledger = Ledger(TableNames.of(settings.table, SQLITE), self._execute)
+        names = TableNames.of(settings.table, SQLITE)
+        self._ledger = Ledger(names, self._execute)
+        self._spare_dal = SpareDal(typedal=settings.typedal, folder=settings.folder, ledger=names.quoted(names.ledger))
         self._interruption = Interruption()
         self._observer: Observer = ignore_events
         self._opened: tuple[int, int] | None = None
@@ -426,6 +429,7 @@ class SqliteBackend(Bookkeeping):
             self._ledger,
             lambda: self._open(WorkConnection, mode="rwc"),
             held_up=self._held_up,
+            dals=self._spare_dal,
         )
         return self._work
 

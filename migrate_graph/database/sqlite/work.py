@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, define_ledger_later, discard, make_own_dal
+from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
+    from migrate_graph.database.spare_dal import SpareDal
 
 _KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
@@ -367,6 +368,7 @@ class SqliteWork:
         connect: Callable[[], WorkConnection],
         *,
         held_up: Callable[[str], Callable[[float], None]],
+        dals: SpareDal,
     ) -> None:
         self._held_up = held_up
         self._mode = migration.transaction
@@ -380,8 +382,10 @@ class SqliteWork:
         self._ledger = ledger.on(self._execute)
         finds = "SELECT count(*) FROM pragma_table_info(trim(?, '\"'))"
         source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds)
-        self.db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
-        define_ledger_later(self.db, rname=ledger.names.quoted(ledger.names.ledger))
+        self._dals = dals
+        self._succeeded = self._ended = False
+        self.db = dals.take(source)
+        dals.note(self)
         self.db.commit()
         catalog = SqliteCatalog(lambda: self._connection)
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run))
@@ -427,6 +431,7 @@ class SqliteWork:
         self.patiently(f"recording the success of {self._key.name}", partial(self._write_success, seconds))
         guard()
         self.patiently(f"committing {self._key.name}", self._connection.really_commit)
+        self._succeeded = True
 
     def _write_success(self, seconds: float) -> None:
         if not self._ledger.write_success(self._key, seconds=seconds):
@@ -460,10 +465,16 @@ class SqliteWork:
         return self._connection.holds_file() and error is not self._connection.busy_error
 
     def close(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         self._connection.write_marker = None
         with suppress(sqlite3.Error):
             self._connection.really_rollback()
-        discard(self.db)
+        if self._succeeded:
+            self._dals.keep(self)
+        forget(self.db)
+        del self.db
         with suppress(sqlite3.Error):
             self._connection.close()
 
