@@ -39,10 +39,7 @@ class Spare:
     def remember(self, connection: WorkConnection) -> None:
         """Note what a new session is like, so that it can be told later whether it is so again."""
         if self._wanted and self._sessions.is_direct:
-            connection.fresh_memory = DriverMemory.of(connection)
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT {_DEFAULTS}")
-                (connection.fresh_defaults,) = cursor.fetchone()
+            self._sessions.patience.run(connection, "looking at a new session", _remember, connection)
 
     def keep(self, holder: Holder) -> bool:
         """Take over the session of a migration that has succeeded; False where the next one is better off with another."""
@@ -99,6 +96,13 @@ class Spare:
         """Close what is kept."""
         close_quietly(self._connection)
         self._connection = None
+
+
+def _remember(connection: WorkConnection) -> None:
+    connection.fresh_memory = DriverMemory.of(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_DEFAULTS}")
+        (connection.fresh_defaults,) = cursor.fetchone()
 
 
 def _can_be_renewed(connection: WorkConnection) -> bool:
