@@ -91,10 +91,10 @@ BACKUP = [
         # -- SQLite
         ("authorizer", _FILE, "    database.set_authorizer(_authorizer(functions, refused))", "    pass", f"{SQLITE} -k hostile"),
         ("pages", _FILE, '    database.execute(f"PRAGMA max_page_count = {limit}").close()', "    pass", f"{SQLITE} -k outgrows"),
-        ("functions for direct use only", _FILE, "if not int(flags) & _DIRECT_ONLY", "if True", f"{SQLITE} -k hostile"),
-        ("refused functions", _FILE, "    } - _REFUSED_FUNCTIONS", "    }", f"{SQLITE} -k hostile"),
+        ("refused functions", _FILE, "} - _REFUSED_FUNCTIONS", "}", f"{SQLITE} -k hostile"),
+        ("memory of SQLite", _FILE, " or _is_modest(name, second)", " or name in {'temp_store', 'cache_size'}", f"{SQLITE} -k hostile"),
         ("dot commands", _FILE, '        if statement.startswith("."):', "        if False:", f"{SQLITE} -k 'fails or hostile'"),
-        ("integrity", _FILE, '    if verdict != "ok":', "    if False:", f"{SQLITE} -k fails"),
+        ("integrity", _FILE, '    if verdict != "ok":', "    if False:", f"{SQLITE} -k damaged"),
         ("ledger, SQLite", _FILE, "    if not database.execute(query, (ledger,)).fetchone()[0]:", "    if False:", f"{SQLITE} -k fails"),
         ("open transaction", _FILE, "    if database.in_transaction:\n        raise", "    if False:\n        raise", f"{SQLITE} -k fails"),
         ("empty, SQLite", _FILE, "            if relations:\n                raise not_empty", "            if False:\n                raise not_empty", f"{SQLITE} -k filled_meanwhile"),

@@ -97,6 +97,17 @@ def test_d09_what_fails_leaves_the_database_as_it_was(
     assert not (tmp_path / "witness").exists()
 
 
+def test_a_damaged_database_is_not_copied(tmp_path: Path) -> None:
+    """A trusted dump may write the schema itself, and so make a column forbid what stands in it."""
+    damage = (
+        "CREATE TABLE a (x);\nINSERT INTO a VALUES (NULL);\nPRAGMA writable_schema = ON;\n"
+        "UPDATE sqlite_master SET sql = 'CREATE TABLE a (x NOT NULL)' WHERE name = 'a';\nPRAGMA writable_schema = RESET;\n"
+    )
+    with pytest.raises(RestoreError, match=r"makes a damaged database: NULL value in a.x"):
+        restore(tmp_path, BODY + damage, tmp_path / "db.sqlite", trusted=True)
+    assert left_behind(tmp_path) == []
+
+
 def test_a_trusted_dump_may_attach(tmp_path: Path) -> None:
     restore(
         tmp_path, BODY + f"ATTACH DATABASE '{tmp_path / 'other.db'}' AS o; DETACH o;", tmp_path / "db", trusted=True
@@ -170,6 +181,11 @@ HOSTILE = {
     "a temporary trigger": "CREATE TEMP TRIGGER x AFTER INSERT ON customer BEGIN SELECT 1; END;",
     "a module": "CREATE VIRTUAL TABLE x USING dbstat(main);",
     "the schema by a statement": "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2, 'CREATE TABLE x (a)');",
+    "sorting in memory": "PRAGMA temp_store = MEMORY;",
+    "sorting in memory, by number": "PRAGMA main.temp_store(2);",
+    "a large cache": "PRAGMA cache_size = -9999999;",
+    "a large cache in pages": "PRAGMA cache_size = '999999';",
+    "a cache that never spills": "PRAGMA cache_spill = OFF;",
     "a value that is too large": "INSERT INTO customer (name) VALUES (zeroblob(400000000));",
 }
 
@@ -203,6 +219,7 @@ def test_the_database_is_defensive(tmp_path: Path) -> None:
 
 def test_what_dumps_do_is_allowed(tmp_path: Path) -> None:
     text = BODY + (
+        "PRAGMA temp_store=0;\nPRAGMA cache_size = -2000;\nPRAGMA cache_size;\n"
         "PRAGMA foreign_keys=OFF;\nPRAGMA encoding = 'UTF-8';\nPRAGMA user_version = 7;\nPRAGMA application_id = 9;\n"
         "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT DEFAULT (datetime('now')), j TEXT CHECK (json_valid(j)));\n"
         "DELETE FROM sqlite_sequence;\nINSERT INTO sqlite_sequence VALUES ('a', 41);\nINSERT INTO a (j) VALUES ('{}');\n"

@@ -40,12 +40,14 @@ _ALLOWED = {
     sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_UPDATE,
 }  # fmt: skip
 _ALLOWED_PRAGMAS = {
-    "application_id", "cache_size", "defer_foreign_keys", "encoding", "foreign_keys", "integrity_check",
-    "legacy_alter_table", "quick_check", "recursive_triggers", "synchronous", "temp_store", "user_version",
+    "application_id", "defer_foreign_keys", "encoding", "foreign_keys", "integrity_check",
+    "legacy_alter_table", "quick_check", "recursive_triggers", "synchronous", "user_version",
 }  # fmt: skip
+# Larger ones would let one statement take any amount of memory: -65536 is 64 MiB, 16384 are pages of 4 KiB.
+_CACHES = range(-65536, 16385)
+_TEMPORARY_FILES = {"0", "1", "default", "file"}
 _ALLOWED_QUESTIONS = {"data_version", "page_size", "schema_version"}  # modules of SQLite ask them
 _ALLOWED_MODULES = {"fts3", "fts4", "fts5", "rtree", "rtree_i32", "geopoly"}
-_DIRECT_ONLY = 0x80000  # SQLITE_DIRECTONLY: never from a schema, and not from a dump
 _REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer", "sqlite_log", "edit", "readfile", "writefile"}
 
 # The temporary database may be this much larger than the text that it is made from.
@@ -176,9 +178,7 @@ def _harden(database: sqlite3.Connection, dump: VerifiedDump, refused: list[str]
     if defensive is not None:  # Python 3.12
         database.setconfig(defensive, True)  # type: ignore[attr-defined] # noqa: FBT003 - the driver's own signature
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * LONGEST_STATEMENT)
-    functions = {
-        name.lower() for name, *_, flags in database.execute("PRAGMA function_list") if not int(flags) & _DIRECT_ONLY
-    } - _REFUSED_FUNCTIONS
+    functions = {name.lower() for name, *_ in database.execute("PRAGMA function_list")} - _REFUSED_FUNCTIONS
     database.set_authorizer(_authorizer(functions, refused))
 
 
@@ -193,7 +193,9 @@ def _authorizer(functions: set[str], refused: list[str]) -> Callable[..., int]:
         elif action == sqlite3.SQLITE_PRAGMA:
             what = f"PRAGMA {first}"
             name = (first or "").lower()
-            allowed = name in _ALLOWED_PRAGMAS or (second is None and name in _ALLOWED_QUESTIONS)
+            allowed = (
+                name in _ALLOWED_PRAGMAS or (second is None and name in _ALLOWED_QUESTIONS) or _is_modest(name, second)
+            )
         elif action in {sqlite3.SQLITE_CREATE_VTABLE, sqlite3.SQLITE_DROP_VTABLE}:
             what = f"the module {second} of a virtual table"
             allowed = (second or "").lower() in _ALLOWED_MODULES
@@ -205,6 +207,18 @@ def _authorizer(functions: set[str], refused: list[str]) -> Callable[..., int]:
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
     return judge
+
+
+def _is_modest(pragma: str, value: str | None) -> bool:
+    """Return whether a PRAGMA about memory asks for no more than a restore may take."""
+    if pragma == "temp_store":
+        return value is None or value.strip("'\"").lower() in _TEMPORARY_FILES
+    if pragma != "cache_size":
+        return False
+    try:
+        return value is None or int(value.strip("'\"")) in _CACHES
+    except ValueError:
+        return False
 
 
 _ACTIONS = {
