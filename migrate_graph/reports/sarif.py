@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from migrate_graph import __version__
@@ -18,7 +18,7 @@ _SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.
 def to_sarif(report: Report) -> str:
     """Render as SARIF 2.1.0, with the page of every rule that found something."""
     codes = sorted({finding.code for finding in report.findings})
-    run = {
+    run: dict[str, object] = {
         "tool": {
             "driver": {
                 "name": "migrate_graph",
@@ -30,6 +30,18 @@ def to_sarif(report: Report) -> str:
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The top of the repository."}}},
         "results": [_sarif_result(finding, codes, report) for finding in report.findings],
     }
+    return _document(run)
+
+
+def to_failed_sarif(why: str, exit_code: int) -> str:
+    """Return SARIF that says why nothing was judged: code scanning then keeps what it knew, and shows the failure."""
+    told = {"level": "error", "message": {"text": legible(why)}}
+    invocation = {"executionSuccessful": False, "exitCode": exit_code, "toolExecutionNotifications": [told]}
+    driver = {"name": "migrate_graph", "version": __version__, "rules": []}
+    return _document({"tool": {"driver": driver}, "invocations": [invocation], "results": []})
+
+
+def _document(run: Mapping[str, object]) -> str:
     schema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
     return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=True) + "\n"
 

@@ -64,6 +64,7 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--history": ("--history",), "--format": ("--format", "github"), "-o": ("-o", "out.txt"), "--graph": ("--graph", "check.dot"),
         "--select": ("--select", "MG105,MG204,MG401"), "--ignore": ("--ignore", "MG204"), "--strict": ("--strict",),
         "--base": ("--base", "HEAD"), "--json": ("--json",), "--renderer": ("--renderer", "dot"), "--moving": ("--moving",),
+        "--report": ("--report", "sarif=check.sarif"),
     },
     "migrate status": {"--views": ("--views",), "--all": ("--all",), "--offline": ("--offline",), "--json": ("--json",)},
     "migrate graph": {

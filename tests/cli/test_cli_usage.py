@@ -228,3 +228,27 @@ def test_paths_that_are_no_utf_8(shop, tmp_path, monkeypatch, command: str) -> N
     shop.env["MIGRATIONS_FILE"] = str(folder / "migrations.py")
     ran = shop(*command.split())
     assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("sarif", "names no file"),
+        ("=x", "no format is called ''"),
+        ("sarrif=x", "did you mean"),
+        ("sarif=", "names no file"),
+    ],
+)
+def test_a_report_names_a_format_and_a_file(shop, report: str, message: str) -> None:
+    ran = shop("check", "--report", report)
+    assert ran.code == 2
+    assert message in ran.err
+
+
+def test_several_reports_are_written_in_one_run(shop) -> None:
+    ran = shop("check", "--report", "sarif=a.sarif", "--report", "junit=b.xml", "--report", "markdown=c.md")
+    assert ran.code == 0
+    assert "nothing wrong" in ran.out
+    assert (shop.path / "a.sarif").read_text().startswith("{")
+    assert (shop.path / "b.xml").read_text().startswith("<?xml")
+    assert "```mermaid" in (shop.path / "c.md").read_text()

@@ -75,6 +75,8 @@ def test_the_action_on_a_valid_graph(tmp_path: Path, project: Path) -> None:
     done, summary, output = act(tmp_path, project, base="main", strict="true")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert output == "exit-code=0\n"
+    assert (project / "migrate-check.md").read_text() == summary
+    assert (project / "migrate-check.svg").read_text().startswith("<svg")
     assert "nothing wrong in 2 migrations" in summary
     assert json.loads((project / "migrate-check.sarif").read_text())["version"] == "2.1.0"
 
@@ -90,6 +92,18 @@ def test_the_action_on_an_invalid_graph(tmp_path: Path, project: Path) -> None:
     assert "```mermaid" in summary
     results = json.loads((project / "migrate-check.sarif").read_text())["runs"][0]["results"]
     assert [result["ruleId"] for result in results] == ["MG102"]
+
+
+@needs_git
+def test_the_action_says_why_it_could_not_judge(tmp_path: Path, project: Path) -> None:
+    (project / "migrations.py").write_text("import nothing_of_this_name\n")
+    done, summary, output = act(tmp_path, project)
+    assert (done.returncode, summary, output) == (2, "", "exit-code=2\n")
+    sarif = json.loads((project / "migrate-check.sarif").read_text())
+    jsonschema.validate(sarif, json.loads((ROOT / "tests" / "schemas" / "sarif-2.1.0.json").read_text()))
+    (invocation,) = sarif["runs"][0]["invocations"]
+    assert invocation["exitCode"] == 2
+    assert "nothing_of_this_name" in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
 
 @needs_git
@@ -160,7 +174,8 @@ def test_no_token_that_may_write_is_where_the_code_of_a_pull_request_runs() -> N
 
 def test_what_others_made_is_named_by_commit() -> None:
     steps = [step for job in workflow("GitHub")["jobs"].values() for step in job["steps"]]
-    for step in steps:
+    assert not any("${{" in step.get("run", "") for step in steps), "an input pasted into a script can run commands"
+    for step in (step for step in steps if "uses" in step):
         name, _, version = step["uses"].partition("@")
         assert name.startswith("OWNER/") or re.fullmatch("[0-9a-f]{40}", version), step
     assert not any("uses" in step for step in ACTION["runs"]["steps"]), "the action brings nobody else's code"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ from migrate_graph.cli.options import (
     Renderer,
     RendererOption,
 )
+from migrate_graph.errors import MigrateGraphError, UsageError
 from migrate_graph.reports import REPORTS, require_report, write_report
 
 if TYPE_CHECKING:
@@ -43,7 +45,17 @@ if TYPE_CHECKING:
         Together("--renderer", needs=(LAID_OUT,)),
         Together(
             "--moving",
-            excludes=("--json", "--format", "--graph", "--base", "--history", "--select", "--ignore", "--strict"),
+            excludes=(
+                "--json",
+                "--format",
+                "--report",
+                "--graph",
+                "--base",
+                "--history",
+                "--select",
+                "--ignore",
+                "--strict",
+            ),
         ),
     ),
 )
@@ -75,6 +87,15 @@ def check(
     moving: Annotated[
         bool, typer.Option("--moving", help="Only list what will be different here than with edwh-migrate 2.1.0.")
     ] = False,
+    reports: Annotated[
+        list[str],
+        typer.Option(
+            "--report",
+            metavar="FORMAT=FILE",
+            help="Write this report as well, as sarif=check.sarif; may be repeated.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
 ) -> None:
@@ -88,19 +109,24 @@ def check(
     session = session_of(context)
     if graph is not None:
         require_format("text", {"text"}, graph, None)
-    project = session.project(path)
-    found = assess(
-        project,
-        session.asked_history(project) if history or (moving and project.config.has_database) else None,
-        judging=Judging(tuple(select), tuple(ignore), strict),
-        base=_base(session, project, base) if base is not None else None,
-    )
+    chosen = require_report("json" if json else format_name)
+    others = [_other_report(each) for each in reports]
+    try:
+        project = session.project(path)
+        found = assess(
+            project,
+            session.asked_history(project) if history or (moving and project.config.has_database) else None,
+            judging=Judging(tuple(select), tuple(ignore), strict),
+            base=_base(session, project, base) if base is not None else None,
+        )
+    except MigrateGraphError as error:
+        _report_failure(session, others, error)
+        raise
     if moving:
         _show_differences(session, found, output)
         raise typer.Exit
     drawn = Drawing(question="check" if base is None else "change", renderer=renderer)
-    chosen = require_report("json" if json else format_name)
-    _show_findings(session, found, chosen, drawn=drawn, output=output)
+    _show_findings(session, found, [(chosen, output), *others], drawn=drawn)
     if graph is not None:
         drawn.write(session, found, graph)
     raise typer.Exit(found.exit_code)
@@ -115,24 +141,53 @@ def _base(session: Session, project: Project, revision: str) -> Base:
     return base
 
 
-def _show_findings(session: Session, found: Assessment, chosen: str, *, drawn: Drawing, output: Path | None) -> None:
-    from migrate_graph.reports.text import to_text
+def _other_report(typed_in: str) -> tuple[str, Path]:
+    """Return the format and the file of a report that was asked for besides.
+
+    Raises:
+        UsageError: it names no format, or no file.
+    """
+    name, _, file = typed_in.partition("=")
+    if not file:
+        raise UsageError(f"--report {typed_in} names no file", hint=f"write --report {name or 'sarif'}=FILE")
+    return require_report(name), Path(file)
+
+
+def _report_failure(session: Session, reports: Iterable[tuple[str, Path]], error: MigrateGraphError) -> None:
+    """Write why nothing could be judged, in the formats that can say so: else whoever uploads a report finds none, or an old one."""
+    from migrate_graph.reports.sarif import to_failed_sarif
+
+    for name, file in reports:
+        if name == "sarif":
+            text = to_failed_sarif(session.console.redact(str(error)), int(error.exit_code))
+            deliver_document(session, text.encode(), file)
+
+
+def _show_findings(
+    session: Session, found: Assessment, wanted: Sequence[tuple[str, Path | None]], *, drawn: Drawing
+) -> None:
     from migrate_graph.workflow.check import report_of
 
     picture = ""
     changes_nothing = found.base is not None and not found.base.comparison
-    if chosen == "markdown" and not changes_nothing:
+    if any(name == "markdown" for name, _ in wanted) and not changes_nothing:
         picture = drawn.draw(session, found, "mermaid").decode()
     console = session.console
     report: Report = console.redacted(report_of(found))
     report = replace(report, picture=picture, line_of=lambda place: console.redact(found.project.line_of(place)))
-    if chosen == "text":
-        style = console.style if output is None else IN_A_FILE
-        deliver_lines(
-            session, to_text(report, style.paint, style.width, folds=not found.judging.codes).splitlines(), output
-        )
+    for name, output in wanted:
+        _deliver_report(session, found, report, name, output)
+
+
+def _deliver_report(session: Session, found: Assessment, report: Report, name: str, output: Path | None) -> None:
+    from migrate_graph.reports.text import to_text
+
+    if name == "text":
+        style = session.console.style if output is None else IN_A_FILE
+        text = to_text(report, style.paint, style.width, folds=not found.judging.codes)
+        deliver_lines(session, text.splitlines(), output)
     else:
-        deliver_document(session, write_report(report, chosen).encode("utf-8", "replace"), output)
+        deliver_document(session, write_report(report, name).encode("utf-8", "replace"), output)
 
 
 def _show_differences(session: Session, found: Assessment, output: Path | None) -> None:
