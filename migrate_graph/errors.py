@@ -16,7 +16,7 @@
     ├── PendingTaskFailed            7   migrations are fine; the cache flush or the flag is not
     ├── RestoreError               8   the backup was refused or failed; the database is as it was
     ├── LockTimeout               75   gave up waiting for the lock
-    └── Stopped                128+n   stopped by signal n, after a clean rollback
+    └── Stopped                128+n   stopped by signal n; what was not committed is rolled back
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class LockTimeout(MigrateGraphError):  # noqa: N818 - names the state
 
 
 class Stopped(MigrateGraphError):  # noqa: N818 - names the state
-    """Stopped by a signal, after a clean rollback.
+    """Stopped by a signal; what was not committed is rolled back.
 
     Attributes:
         signal: the number of the signal.

@@ -64,7 +64,7 @@ MUTANTS = [
         "database/postgres/spare.py",
         'cursor.execute("DISCARD ALL")',
         'cursor.execute("SELECT 1")',
-        f"{SESSIONS} -k virgin",
+        f"{SESSIONS} -k fresh",
     ),
     Mutant(
         "kept session: what the driver remembers",

@@ -58,7 +58,7 @@ class Settings:
 
 
 class Work(Protocol):
-    """One attempt at one migration: a connection and a `DAL` of its own, a virgin session, a marker in every transaction."""
+    """One attempt at one migration: a connection and a `DAL` of its own, a fresh session, a marker in every transaction."""
 
     db: Any
     """The `DAL` (or `TypeDAL`) that the migration is called with."""
@@ -179,7 +179,7 @@ class Backend(Protocol):
         """
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:
-        """Open a virgin session for one attempt."""
+        """Open a fresh session for one attempt."""
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Write into ledger and journal that an attempt failed; a success that is recorded stays.

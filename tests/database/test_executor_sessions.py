@@ -1,4 +1,4 @@
-"""A migration meets a virgin session, whatever the one before it did to its own (D07)."""
+"""A migration meets a fresh session, whatever the one before it did to its own (D07)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ SELECT current_setting('search_path'), current_user::text, session_user::text, c
 
 
 @pytest.mark.parametrize("dirt", DIRT)
-def test_d07_a_virgin_session(dirt: str, postgres_server: Any, postgres_database: str) -> None:
+def test_d07_a_fresh_session(dirt: str, postgres_server: Any, postgres_database: str) -> None:
     """As the superuser, who is allowed everything that is tried."""
     postgres_server.execute("DO $$ BEGIN CREATE ROLE other; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
     stand = Stand(postgres_server.admin_uri(postgres_database))

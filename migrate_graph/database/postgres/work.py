@@ -1,4 +1,4 @@
-"""One attempt at one migration on PostgreSQL: a virgin session whose every transaction starts with the marker."""
+"""One attempt at one migration on PostgreSQL: a fresh session whose every transaction starts with the marker."""
 
 from __future__ import annotations
 
