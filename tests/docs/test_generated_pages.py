@@ -11,6 +11,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from migrate_graph.errors import ExitCode
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -74,3 +76,10 @@ def test_the_readme_names_every_command(generator: ModuleType) -> None:
     words = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`([^`]+)`", table))))
     missing = [path for path, _ in every_command(path="") if not set(path.split()) <= words]
     assert not missing
+
+
+@pytest.mark.parametrize("page", ["cli.md", "reliability.md"])
+def test_every_exit_code_is_told(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    told = {int(code) for code in re.findall(r"^\| (\d+)(?: ?\+ ?n)? \|", text, re.MULTILINE)}
+    assert told >= {int(code) for code in ExitCode}
