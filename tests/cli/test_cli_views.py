@@ -169,3 +169,20 @@ def test_many_adopted_views_are_told_in_few_lines(shell, postgres_uri: str) -> N
     assert len(shell("check", "--history").out.splitlines()) <= 8
     assert len(shell("apply").err.splitlines()) <= 6
     assert len(shell("status").out.splitlines()) <= 8
+
+
+def test_a_database_that_takes_no_writes_is_only_looked_at(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(postgres_uri, "CREATE VIEW first_view AS SELECT id FROM base")
+    assert shell("views", "adopt").code == 0
+    shell.write("migrations.py", ADOPTED)
+    name = postgres_uri.rpartition("/")[2]
+    execute(postgres_uri, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    done = shell("apply")
+    assert (done.code, "known from now on" in done.err) == (0, False), done.err
+    execute(
+        postgres_uri, "SET transaction_read_only = off", f"ALTER DATABASE {name} RESET default_transaction_read_only"
+    )
+    assert "1 view exists as its manager writes it, and is known from now on" in shell("apply").err

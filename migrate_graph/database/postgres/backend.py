@@ -437,6 +437,8 @@ class PostgresBackend(Bookkeeping):
             return view_presences(self._catalog(), rows, managers)
 
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
+        if self._one("SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
+            return ()  # also a standby may be asked whether all is done
         with self._named_as_in_the_project():
             rows = existing_views(self._catalog(), managers, texts)
         return self._record_views(rows)
