@@ -15,7 +15,7 @@ _QUERIES = {
         WHERE c.relkind IN ('r', 'v', 'm', 'i', 'S')""",
     "pg_attribute": """
         SELECT c.oid::regclass::text, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-            ARRAY (SELECT unnest(a.attacl)::text ORDER BY 1), a.attstattarget, a.attoptions, a.attstorage, a.attcompression,
+            ARRAY (SELECT unnest(a.attacl)::text ORDER BY 1), a.attstattarget, a.attoptions, a.attstorage, to_jsonb(a) ->> 'attcompression',
             pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         WHERE c.relkind IN ('r', 'v', 'm', 'i') AND a.attnum > 0 AND NOT a.attisdropped""",
@@ -29,7 +29,7 @@ _QUERIES = {
         SELECT c.oid::regclass::text, r.rulename, pg_get_ruledef(r.oid), r.ev_enabled
         FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE true""",
     "pg_statistic_ext": """
-        SELECT c.oid::regclass::text, s.stxname, pg_get_statisticsobjdef(s.oid), pg_get_userbyid(s.stxowner), s.stxstattarget
+        SELECT c.oid::regclass::text, s.stxname, pg_get_statisticsobjdef(s.oid), pg_get_userbyid(s.stxowner), to_jsonb(s) ->> 'stxstattarget'
         FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid WHERE true""",
     "pg_policy": """
         SELECT c.oid::regclass::text, p.polname, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
