@@ -10,7 +10,7 @@ import traceback
 from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 
-from migrate_graph.cli.argv import arranged, wants_json
+from migrate_graph.cli.argv import arranged, meant_by, wants_json
 from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
 from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, Stopped, UsageError
@@ -111,6 +111,7 @@ def _usage_error(fault: Exception) -> UsageError:
     message, _, proposal = (message.strip() or str(fault)).partition(". Did you mean ")
     hint = did_you_mean(sorted(near or ()), f"{command} --help")
     hint = f"did you mean {proposal}" if proposal else hint
+    hint = meant_by(str(getattr(fault, "option_name", ""))) or hint
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 

@@ -103,6 +103,33 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
 }
 
 
+_OPTIONS: dict[str, str] = {
+    **dict.fromkeys(("--yes", "-y", "--noinput", "--no-input", "--no-interaction"), "nothing is asked: leave it out"),
+    **dict.fromkeys(("--sql", "--print-sql"), "migrations are Python: migrate plan tells what would run"),
+    **dict.fromkeys(("--database", "--url", "--db", "--dsn"), "--uri URI names the database"),
+    **dict.fromkeys(("--settings", "-x"), "--set NAME=VALUE sets any setting"),
+    **dict.fromkeys(("--target", "--until", "--revision"), "--to NAME runs up to one"),
+    "--plan": "migrate plan tells what would run",
+    "--check": "migrate plan --check ends with 4 when something is pending",
+    "--fake-initial": "migrate baseline proposes what a database has already",
+    "--run-syncdb": "migrate apply runs what is pending; tables are made by migrations only",
+    "--autogenerate": "migrate new NAME writes a migration; its body is yours, nothing is generated from models",
+    "--empty": "migrate new NAME writes a migration; its body is yours",
+    "--verbose": "migrate apply --output plain tells every step; --debug shows tracebacks",
+    "--verbosity": "migrate apply --output plain tells every step; --debug shows tracebacks",
+}
+"""Options of other tools, each with what does that here; an option of ours of that name is never asked for here."""
+
+
+def meant_by(option: str) -> str:
+    """Return what an unknown option is called here; empty when it is none of another tool.
+
+    Args:
+        option: as it was typed.
+    """
+    return _OPTIONS.get(option, "")
+
+
 def _brought(word: str, commands: Collection[str]) -> str:
     """Return what a word of another tool is called here; empty when it is none."""
     for advice in _BROUGHT.get(word.lower(), ()):

@@ -19,7 +19,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 FALLBACK = "DATABASE_URL"
 """The variable that names the database where nothing of ours does."""
 
-_FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite)[a-z0-9+:_]*://", re.IGNORECASE)
+_FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite|psql|pgsql|postgis)[a-z0-9+:_]*://", re.IGNORECASE)
 
 
 @overload

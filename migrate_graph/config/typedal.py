@@ -25,7 +25,7 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
-_OURS = re.compile(r"\s*(postgres\w*|psql|sqlite3?)(\+\w+)?://", re.IGNORECASE)
+_OURS = re.compile(r"\s*(postgres\w*|psql|pgsql|sqlite3?)(\+\w+)?://", re.IGNORECASE)
 """What can be migrated; TypeDAL's own default is a database in memory."""
 
 

@@ -7,6 +7,8 @@ import re
 from migrate_graph.config.values import Refused
 
 _POSTGRES = re.compile(r"(?P<name>postgres(?:ql|[23])?)(?:[+:][a-z0-9_]+)?", re.IGNORECASE)
+_ALSO_POSTGRES = frozenset({"psql", "pgsql", "postgis", "django.contrib.gis.db.backends.postgis"})
+"""What django-environ and dj-database-url call it."""
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.:_-]*")
 _HOST = r"(?:\[[^\[\]]*\]|[^\[\]:,]*)(?::\d{0,5})?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
@@ -28,6 +30,8 @@ def checked_uri(uri: str) -> str:
         raise _in_memory()
     if not separator or not _SCHEME.fullmatch(scheme):
         raise Refused("it has no scheme", "write postgres://user:password@host:port/database, or sqlite://path/to/file")
+    if scheme.lower() in _ALSO_POSTGRES:
+        scheme = "postgresql"
     if match := _POSTGRES.fullmatch(scheme):
         _check_postgres(rest)
         name = match["name"].lower()

@@ -183,6 +183,14 @@ def test_a_word_of_another_tool_gets_what_it_is_called_here(shop, word: str) -> 
     assert not (shop.path / "shop.db").exists()
 
 
+@pytest.mark.parametrize("option", argv._OPTIONS)
+def test_an_option_of_another_tool_gets_what_it_is_called_here(shop, option: str) -> None:
+    ran = shop("apply", option)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith(f"hint: {argv._OPTIONS[option]}\n"), ran.err
+    assert not (shop.path / "shop.db").exists()
+
+
 @pytest.mark.parametrize("word", argv._BROUGHT)
 def test_what_is_proposed_can_be_typed(word: str) -> None:
     """Every `migrate X --option` in an answer is a command with that option."""
