@@ -118,6 +118,12 @@ class Drawing:
             yield style.paint(line.text, WORDINGS[line.state].tone) if line.state else line.text
 
 
+def format_told_by(output: Path | None) -> str:
+    """Return the format that a file's suffix means; text for any other file, and without one."""
+    suffix = output.suffix.lower() if output is not None else ""
+    return next((name for name, each in FORMATS.items() if suffix in each.suffixes), "text")
+
+
 def require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:
     """Refuse, before any work, a format or a file that cannot be written."""
     from migrate_graph.workflow.plan import picture_format

@@ -448,3 +448,14 @@ def test_timings_that_are_none_are_refused(shop, text: str | None, why: str) -> 
     assert ran.code == 2
     assert why in ran.err
     assert "migrate log --json" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("file", "starts"),
+    [("plan.svg", b"<svg"), ("plan.json", b"{"), ("plan.md", b"###"), ("plan.log", b"shop"), ("plan.PNG", b"\x89PNG")],
+)
+def test_the_suffix_of_a_plans_file_tells_its_format(shop, file: str, starts: bytes) -> None:
+    assert shop("plan", "-o", file).code == 0
+    assert (shop.path / file).read_bytes().startswith(starts)
+    assert shop("plan", "-o", file, "--format", "text").code == 0
+    assert (shop.path / file).read_bytes().startswith(b"shop")

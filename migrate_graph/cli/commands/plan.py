@@ -12,7 +12,7 @@ import typer
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
-from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, require_format
+from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, format_told_by, require_format
 from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.options import (
     AllOption,
@@ -61,11 +61,14 @@ def plan(
     *,
     graph: GraphOption = None,
     format_name: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"text, json or markdown; or a picture: {', '.join(PICTURES)}."
+            "--format",
+            metavar="FORMAT",
+            help=f"text, json or markdown; or a picture: {', '.join(PICTURES)}. Else as the suffix of -o tells, or text.",
+            show_default=False,
         ),
-    ] = "text",
+    ] = None,
     output: OutputOption = None,
     to: ToOption = None,
     select: SelectOption = [],  # noqa: B006 - typer copies it
@@ -93,7 +96,7 @@ def plan(
     from migrate_graph.workflow.timings import timings_of
 
     session = session_of(context)
-    chosen = "json" if json else format_name
+    chosen = "json" if json else format_name or format_told_by(output)
     require_format(chosen, {"text", "json", "markdown"}, graph, output)
     session.overrides["link_template"] = link_template
     project = session.project(path)
