@@ -1,6 +1,7 @@
 """Where boxes would be too small to read, pictures are rows: a line each, lanes at the left, what is said of it at the right."""
 
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,7 @@ from migrate_graph.render.style import TIMES
 SVG = "{http://www.w3.org/2000/svg}"
 COLUMN = 838
 """Pixels that a code host gives a picture."""
+GALLERY = sorted((Path(__file__).parents[2] / "docs" / "pictures").glob("*.svg"))
 LEAST = 7
 """Pixels of a letter that can be read."""
 
@@ -116,6 +118,11 @@ def long_names(size: int) -> Picture:
 )
 def test_no_letter_is_too_small_to_be_read_on_a_page(make: Any) -> None:
     assert least_letter(to_svg(make())) >= LEAST
+
+
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_no_letter_of_the_gallery_is_too_small(path: Path) -> None:
+    assert least_letter(path.read_bytes()) >= LEAST
 
 
 def test_a_short_plan_is_boxes_and_a_chain_is_rows() -> None:
