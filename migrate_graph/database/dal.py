@@ -197,12 +197,13 @@ def forget(db: Any) -> None:
     """Take a `DAL` off its connection, which stays open, and make pyDAL forget it; whoever uses it later is told so."""
     from pydal._globals import THREAD_LOCAL
 
-    adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this
     with contextlib.suppress(Exception):  # there may be none any more
-        adapter.cursor.close()
-    for name in (adapter._cursors_uname_, adapter._connection_uname_):
-        vars(THREAD_LOCAL).pop(name, None)
-    adapter.connector = _refuse_to_connect
+        db._adapter.cursor.close()  # noqa: SLF001 - pyDAL has no public name for any of this
+    with contextlib.suppress(AttributeError):  # a body may have taken it apart
+        adapter = db._adapter  # noqa: SLF001 - as above
+        adapter.connector = _refuse_to_connect
+        for name in (adapter._cursors_uname_, adapter._connection_uname_):
+            vars(THREAD_LOCAL).pop(name, None)
     group = getattr(THREAD_LOCAL, "_pydal_db_instances_", {})
     remaining = [other for other in group.get(db._db_uid, []) if other is not db]  # noqa: SLF001 - as above
     if remaining:

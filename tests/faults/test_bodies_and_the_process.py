@@ -179,6 +179,7 @@ ENDS = {
     "no memory, caught": (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1, 1))\ntry: bytearray(10**8)\nexcept MemoryError: raise ValueError"
     ),
+    "db taken apart": "db._adapter.connection.close()\ndb._adapter = None\nraise ValueError",
     "everything closed, then an error": "os.closerange(0, 1024)\nraise ValueError",
 }
 
