@@ -6,6 +6,7 @@ either without a test or without a use.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -197,7 +198,7 @@ MUTANTS = [
         "database/postgres/backend.py",
         "            waited += self._wait_for_work(max(wait, _LAST_MOMENT), observer, interruption)\n",
         "",
-        "tests/faults/test_concurrency.py -k dead_runner",
+        "tests/faults/test_postgres_with_others.py -k still_commits",
     ),
     Mutant(
         "a wait before a body",
@@ -564,7 +565,9 @@ def _try(mutant: Mutant, copy: Path) -> str:
         where, _, chosen = mutant.tests.partition(" -k ")
         words = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout=90", "-p", "no:cacheprovider", where]
         words += ["-k", chosen.strip("'")] if chosen else []
-        ran = subprocess.run(words, cwd=copy, check=False, capture_output=True, text=True)
+        # Children must import the copy, too, not what is installed.
+        environment = os.environ | {"PYTHONPATH": str(copy)}  # noqa: TID251 - a program of its own
+        ran = subprocess.run(words, cwd=copy, env=environment, check=False, capture_output=True, text=True)
     finally:
         file.write_text(text, encoding="utf-8")
     if ran.returncode not in {0, 1}:

@@ -99,8 +99,8 @@ BACKUP = [
         ("open transaction", _FILE, "    if database.in_transaction:\n        raise", "    if False:\n        raise", f"{SQLITE} -k fails"),
         ("empty, SQLite", _FILE, "            if relations:\n                raise not_empty", "            if False:\n                raise not_empty", f"{SQLITE} -k filled_meanwhile"),
         ("changed meanwhile", _FILE, "            if begun[0] != before:", "            if False:", f"{SQLITE} -k between_the_proof"),
-        ("busy for ever", _FILE, "            if time.monotonic() > deadline:", "            if False:", f"{SQLITE} -k locked_database"),
+        ("busy for ever", _FILE, "            if time.monotonic() > deadline:", "            if False:", f"{SQLITE} -k without_end"),
         ("interrupted", _FILE, "    with interruption.stopping(fresh.interrupt):\n        yield", "    yield", f"{SQLITE} -k endless"),
-        ("leftovers of others", _FILE, "entry.is_dir(follow_symlinks=False) and ", "", f"{SQLITE} -k killed_restores"),
+        ("leftovers of others", _FILE, "if entry.stat(follow_symlinks=False).st_uid == os.geteuid():", "if True:", f"{SQLITE} -k left_is_his"),
     ]
 ]  # fmt: skip

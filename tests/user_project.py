@@ -19,7 +19,7 @@ def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dic
     kept = {
         name: value
         for name, value in os.environ.items()  # noqa: TID251 - tests are an edge too
-        if name in {"PATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START"}
+        if name in {"PATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "PYTHONPATH"}
     }
     return (
         kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from user_project import Project
+from user_project import Project, clean_environment
 
 from migrate_graph.core.events import Event, RestoreFinished, RestoreStarted
 from migrate_graph.database import Settings, open_backend
@@ -136,6 +137,20 @@ def test_a_locked_database_is_not_touched(tmp_path: Path, monkeypatch: pytest.Mo
         database.execute("BEGIN EXCLUSIVE")
         with pytest.raises(RestoreError, match="locked"):
             restore(tmp_path, BODY, target)
+
+
+def test_a_reader_that_does_not_go_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrate_graph.database.sqlite.restore._BUSY_WAIT", 0.2)
+    target = tmp_path / "db.sqlite"
+    with closing(sqlite3.connect(target, isolation_level=None)) as database:
+        database.execute("PRAGMA user_version = 42")
+        database.execute("BEGIN")
+        database.execute("SELECT * FROM sqlite_master").fetchall()
+        with pytest.raises(RestoreError, match="locked"):
+            restore(tmp_path, BODY, target)
+    assert ask(target, "PRAGMA user_version") == [(42,)]
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
@@ -303,6 +318,18 @@ def test_what_killed_restores_left_is_removed_by_the_next_run_under_the_lock(tmp
     assert outside.is_dir()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+def test_what_another_user_left_is_his(tmp_path: Path) -> None:
+    his = tmp_path / ".app.db.migrate-restore-his"
+    his.mkdir()
+    os.chown(his, 65534, 65534)
+    restore_module.remove_leftovers(tmp_path / "app.db")
+    assert his.is_dir()
+    os.chown(his, 0, 0)
+    restore_module.remove_leftovers(tmp_path / "app.db")
+    assert not his.exists()
+
+
 def test_an_endless_statement_hears_a_signal(tmp_path: Path, project: Project) -> None:
     (tmp_path / "b.sql").write_text(
         LEDGER
@@ -313,7 +340,7 @@ def test_an_endless_statement_hears_a_signal(tmp_path: Path, project: Project) -
     process = subprocess.Popen(
         [sys.executable, "-m", "migrate_graph", "restore"],
         cwd=project.path,
-        env=project.env,
+        env=clean_environment(tmp_path, project.env),
         stderr=subprocess.PIPE,
         text=True,
     )

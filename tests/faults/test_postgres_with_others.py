@@ -258,6 +258,24 @@ def test_the_lock_of_a_ledger_that_was_made_meanwhile_is_asked_for(on_postgres: 
     assert on_postgres.executions("one_1") == 0
 
 
+def test_what_a_dead_runner_still_commits_is_not_run_again(on_postgres: Field) -> None:
+    """Its lock is free, its session still at work on the server: what it records is read after it has ended."""
+    import hashlib
+
+    on_postgres.write(ONE)
+    assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
+    key = int.from_bytes(hashlib.sha256(b"public\0ewh_implemented_features").digest()[:4], "big", signed=True)
+    with closing(psycopg2.connect(on_postgres.uri)) as dead, dead.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (0x6D68, key))
+        cursor.execute("UPDATE ewh_implemented_features SET installed = 'T' WHERE name = 'one_1'")
+        process = on_postgres.open("apply")
+        process.wait_for("waiting for another run")
+        dead.commit()
+        ended = process.end()
+    assert ended.code == 0, ended.output
+    assert on_postgres.executions("one_1") == 0
+
+
 def test_nobody_waits_for_himself(on_postgres: Field) -> None:
     """The work of a run that is dead goes on in the server: that session is named, not our own."""
     on_postgres.write(ONE)

@@ -124,20 +124,13 @@ def _work_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def remove_leftovers(path: Path) -> list[str]:
-    """Remove what restores of this database that were killed have left beside it; to be called under the lock only.
-
-    Returns:
-        Names of the directories that were removed.
-    """
-    removed = []
+def remove_leftovers(path: Path) -> None:
+    """Remove what restores of this database that were killed have left beside it, no links; to be called under the lock only."""
     with os.scandir(path.parent) as entries:
         found = [entry for entry in entries if entry.name.startswith(_prefix(path))]
     for entry in found:
-        if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+        if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
             shutil.rmtree(entry.path, ignore_errors=True)
-            removed.append(entry.name)
-    return removed
 
 
 # -- the temporary database ---------------------------------------------------------------------------------------------------
