@@ -341,17 +341,20 @@ class PostgresCatalog:
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
         """See `views.ViewCatalog`."""
-        parts = {name: tuple(map(bare, parted(name))) for name in names}
-        if not parts:
+        if not names:
             return {}
+        called: dict[str, list[tuple[str, str]]] = {}
+        for name in names:
+            schema, relation = map(bare, parted(name))
+            called.setdefault(relation, []).append((name, schema))
         [[[schemas, _]]] = self._read_here(_SCHEMAS)  # in order
-        rows = self.read(stamped({name for _, name in parts.values()}))
+        rows = self.read(stamped(called))
         found: dict[str, tuple[Key, str]] = {}
         for oid, schema, relation, stamp in sorted(
             rows, key=lambda row: schemas.index(row[1]) if row[1] in schemas else len(schemas), reverse=True
         ):
-            for name, (wanted, own) in parts.items():
-                if own == relation and (wanted == schema or (not wanted and schema in schemas)):
+            for name, wanted in called[relation]:
+                if wanted == schema or (not wanted and schema in schemas):
                     found[name] = ((PG_CLASS, oid, 0), stamp or "")
         return found
 
