@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,9 +33,23 @@ class Collector:
 _collector: ContextVar[Collector | None] = ContextVar("migrate_graph_collector", default=None)
 
 
+# A thread does not inherit a context variable: one that a file starts while it is loaded (a pool that imports modules) is found by
+# being none of those that ran before. Innermost last.
+_loading: list[tuple[Collector, frozenset[threading.Thread]]] = []
+
+
+def _open_collector() -> Collector | None:
+    """Return the collector of this context, or of the loading that this thread was started in."""
+    found = _collector.get()
+    if found is None and _loading:
+        collector, before = _loading[-1]
+        return None if threading.current_thread() in before else collector
+    return found
+
+
 def is_collecting() -> bool:
     """Return whether declarations land in a collector just now."""
-    return _collector.get() is not None
+    return _open_collector() is not None
 
 
 @contextmanager
@@ -42,9 +57,12 @@ def collecting() -> Iterator[Collector]:
     """Collect declarations in a collector of their own instead of the default store."""
     collector = Collector()
     token = _collector.set(collector)
+    entry = (collector, frozenset(threading.enumerate()))
+    _loading.append(entry)
     try:
         yield collector
     finally:
+        _loading.remove(entry)
         _collector.reset(token)
 
 
@@ -64,12 +82,12 @@ class MigrationStore:
     @property
     def migrations(self) -> list[Migration]:
         """The declared migrations, in order of rank."""
-        return (_collector.get() or self._declared).migrations
+        return (_open_collector() or self._declared).migrations
 
     @property
     def managers(self) -> list[type[ViewMigrationManager]]:
         """The declared view managers, in order of declaration; `reset()` leaves them, they are classes and stay."""
-        return (_collector.get() or self._declared).managers
+        return (_open_collector() or self._declared).managers
 
     def has(self, name: str) -> bool:
         """Return whether a migration of this name is declared."""
@@ -112,7 +130,7 @@ class MigrationStore:
         Raises:
             ValueError: with no collector open: the name is taken, or a requirement is unknown.
         """
-        if _collector.get() is not None:
+        if is_collecting():
             self.migrations.append(declared)
             return declared
         if self.has(declared.name):

@@ -52,3 +52,16 @@ def test_workers_find_the_modules_of_the_project(project: Project, sqlite_uri: s
         project.write(where, body)
     done = project.migrate("apply", where, env={"MIGRATE_URI": sqlite_uri})
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["check", "plan --json", "graph -o x.svg", "apply"])
+def test_a_thread_that_an_import_starts_holds_nothing_up(project: Project, sqlite_uri: str, words: str) -> None:
+    """Schedulers and metrics do that: it is named, and not waited for."""
+    project.write("background.py", "import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    project.write(
+        "migrations.py",
+        "import background\nfrom edwh_migrate import migration\n@migration\ndef first_20260101_001(db): return True\n",
+    )
+    done = project.migrate(*words.split(), env={"MIGRATE_URI": sqlite_uri}, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "was left by user code and does not end" in done.stderr

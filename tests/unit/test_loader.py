@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from migrate_graph.authoring import migrations
 from migrate_graph.core.model import BodyKind, Registry
 from migrate_graph.errors import LoadError
 from migrate_graph.loader import load, load_project, user_imports
@@ -750,3 +751,60 @@ def test_independent_files_are_no_directory_of_migrations(project: Project) -> N
     for where in ("migrations", "migrations.py"):
         with pytest.raises(LoadError):
             load(root / where)
+
+
+@pytest.mark.parametrize("way", ["a pool", "a thread", "_thread"])
+def test_what_threads_of_a_file_declare_is_declared(project: Project, way: str) -> None:
+    """Modules that are imported in threads belong to the file that started these, as in edwh-migrate."""
+    start = {
+        "a pool": "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor() as pool: list(pool.map(import_module, ['billing', 'shipping']))\n",
+        "a thread": "import threading\nfor name in ('billing', 'shipping'):\n"
+        "    thread = threading.Thread(target=import_module, args=(name,)); thread.start(); thread.join()\n",
+        "_thread": "import _thread, queue\ndone = queue.Queue()\n"
+        "def work(name): import_module(name); done.put(1)\n"
+        "for name in ('billing', 'shipping'): _thread.start_new_thread(work, (name,))\n"
+        "done.get(timeout=20); done.get(timeout=20)\n",
+    }[way]
+    root = project(
+        {
+            "migrations.py": "from importlib import import_module\n" + ONE.format("first") + start,
+            "billing.py": ONE.format("bill") + VIEW,
+            "shipping.py": ONE.format("ship"),
+        }
+    )
+    loaded = load(root)
+    assert sorted(each.name for each in loaded.migrations) == ["bill", "first", "ship"]
+    assert [each.name for each in loaded.views] == ["V"]
+    assert not migrations
+
+
+def test_a_thread_that_ran_before_declares_for_the_process(project: Project) -> None:
+    """A program's own thread is none of the file that is loaded meanwhile."""
+    import threading
+
+    from migrate_graph.authoring.store import collecting, is_collecting
+
+    asked, answered, said = threading.Event(), threading.Event(), []
+
+    def wait() -> None:
+        asked.wait(20)
+        said.append(is_collecting())
+        answered.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with collecting():
+        asked.set()
+        assert answered.wait(20)
+    thread.join()
+    assert said == [False]
+
+
+VIEW = """
+from migrate_graph import ViewMigrationManager
+class V(ViewMigrationManager):
+    uses = ()
+    def up(self): ...
+    def down(self): ...
+"""
