@@ -169,12 +169,22 @@ def test_a_collector_judges_nothing_and_leaves_the_store_alone(store: MigrationS
     assert not store
 
 
-def test_a_collector_is_of_its_own_thread(store: MigrationStore) -> None:
+def test_a_collector_is_of_its_own_thread_and_of_those_it_starts(store: MigrationStore) -> None:
+    opened = threading.Event()
+
+    def declare_elsewhere() -> None:
+        assert opened.wait(20)
+        migration(_named("elsewhere"))
+
+    before = threading.Thread(target=declare_elsewhere)
+    before.start()
     with collecting() as collector:
-        thread = threading.Thread(target=lambda: migration(_named("elsewhere")))
-        thread.start()
-        thread.join()
-        assert collector.migrations == []
+        opened.set()
+        before.join()
+        inside = threading.Thread(target=lambda: migration(_named("inside")))
+        inside.start()
+        inside.join()
+        assert [each.name for each in collector.migrations] == ["inside"]
     assert names(store) == ["elsewhere"]
 
 
