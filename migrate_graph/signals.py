@@ -130,7 +130,8 @@ class Interruption:
         finally:
             forget()
             if before == -1:
-                signal.set_wakeup_fd(-1)
+                if (now := signal.set_wakeup_fd(-1)) != writer:  # an event loop has taken it meanwhile
+                    signal.set_wakeup_fd(now)
             else:
                 os.close(reader)
             os.close(writer)

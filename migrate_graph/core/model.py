@@ -63,28 +63,20 @@ class FactsOnDemand(BodyFacts):
     """Facts that are read from the source text when somebody asks for one: of most migrations, most commands never do.
 
     Args:
-        read: reads them.
-        views: finds the names of the view managers that are opened, which the rest is not needed for.
+        read: reads one, by its name.
     """
 
-    __slots__ = ("_read", "_views")
-    _read: Callable[[], BodyFacts]
-    _views: Callable[[], tuple[str, ...]]
+    __slots__ = ("_read",)
+    _read: Callable[[str], object]
 
-    def __init__(self, read: Callable[[], BodyFacts], views: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, read: Callable[[str], object]) -> None:
         object.__setattr__(self, "_read", read)
-        object.__setattr__(self, "_views", views)
 
-    def __getattr__(self, name: str) -> object:  # only called where nothing has been read yet
+    def __getattr__(self, name: str) -> object:  # only called where it has not been read yet
         if name not in BodyFacts.__dataclass_fields__:
             raise AttributeError(name)
-        if name == "opened_views":
-            object.__setattr__(self, name, self._views())
-            return object.__getattribute__(self, name)
-        facts = self._read()
-        for field_ in BodyFacts.__dataclass_fields__:
-            object.__setattr__(self, field_, getattr(facts, field_))
-        return getattr(facts, name)
+        object.__setattr__(self, name, self._read(name))
+        return object.__getattribute__(self, name)
 
     def __eq__(self, other: object) -> bool:
         names = BodyFacts.__dataclass_fields__

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import TypeVar
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
-from migrate_graph.core.model import BodyFacts, FactsOnDemand, Migration, Registry, UnreachedFile, View
-from migrate_graph.loader.bodies import definition_of, facts_of, views_opened_by
+from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, View
+from migrate_graph.loader.bodies import definition_of, fact_of
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_directory, run_file
@@ -155,13 +155,9 @@ def _each_once(declared: Iterable[T]) -> Iterator[T]:
 def _described(
     declared: Migration, position: int, places: Places, sources: Sources, modules: Mapping[str, ModuleType]
 ) -> Migration:
-    def read() -> BodyFacts:
+    def read(name: str) -> object:
         with as_loaded(modules):
-            return facts_of(declared.function, sources)
-
-    def views() -> tuple[str, ...]:
-        with as_loaded(modules):
-            return views_opened_by(declared.function, sources)
+            return fact_of(name, declared.function, sources)
 
     source = definition_of(declared.function, sources) or declared.source
     return replace(
@@ -169,7 +165,7 @@ def _described(
         position=position,
         source=places.place(source),
         module=places.module(source.path),
-        facts=FactsOnDemand(read, views),
+        facts=FactsOnDemand(read),
     )
 
 

@@ -25,29 +25,26 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
         sources: of this loading; None reads the file for this question only.
     """
     sources = sources or Sources()
+    found: dict[str, Any] = {name: fact_of(name, function, sources) for name in BodyFacts.__dataclass_fields__}
+    return BodyFacts(**found)
+
+
+def fact_of(name: str, function: Callable[..., Any], sources: Sources) -> object:
+    """Return one of these facts, by its name in `BodyFacts`; nothing is looked at that it does not need."""
     chain = chain_of(function)
+    if name == "opened_views":
+        return _opened_views(chain, sources)
     nodes = [(each, node) for each in chain if (node := sources.node_of(each)) is not None]
-    views = _opened_views(chain, sources)
-    if not chain or not nodes or nodes[-1][0] is not chain[-1]:
-        return BodyFacts(opened_views=views)
+    if not nodes or nodes[-1][0] is not chain[-1]:
+        return getattr(BodyFacts(), name)
     inner, node = nodes[-1]
-    file = sources.shown(inner.__code__.co_filename)
-    commit, creates = (
-        None if line is None else SourceLocation(file, line)
-        for line in (_commit_before_return(node), _creates_by_definition(node))
-    )
-    return BodyFacts(
-        fingerprint=fingerprint_of(inner, sources),
-        returns_value=_returns_value([node for _, node in nodes]),
-        commits_before_return=commit,
-        creates_by_definition=creates,
-        opened_views=views,
-    )
-
-
-def views_opened_by(function: Callable[..., Any], sources: Sources) -> tuple[str, ...]:
-    """Return the names of the view managers that a body opens, itself or in helper functions."""
-    return _opened_views(chain_of(function), sources)
+    if name == "fingerprint":
+        return fingerprint_of(inner, sources)
+    if name == "returns_value":
+        return _returns_value([node for _, node in nodes])
+    find = {"commits_before_return": _commit_before_return, "creates_by_definition": _creates_by_definition}[name]
+    line = find(node)
+    return None if line is None else SourceLocation(sources.shown(inner.__code__.co_filename), line)
 
 
 def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocation | None:
