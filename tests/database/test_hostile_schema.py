@@ -214,7 +214,7 @@ STEPS: list[tuple[str, set[int]]] = [
     ("apply --select five_5", {-9}), ("status", ANYTHING | {5}), ("apply --select five_5", {5}), ("resolve five_5 --retry", {0}),
     ("apply --select five_5", {0}),
     ("mark two_2 --pending", {0}), ("mark three_3 --installed", {0}), ("apply --fake", {0}), ("apply", {0}),
-    ("views adopt --output adopted.py", {0, 2}),
+    ("views adopt --output adopted.py", {0, 2}), ("views forget V --reason tried", {0, 2}),
     ("--set migrate_table=another baseline --all", {0}), ("--set migrate_table=another baseline --all --yes", {0}),
     ("--set migrate_table=third --set restore_size_limit=1000 restore backup.sql", {8}),
     ("status --json", {0}),
