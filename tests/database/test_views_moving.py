@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,16 @@ def versions(uri: str) -> dict[str, int]:
     return found
 
 
+def owners(uri: str) -> Counter[str]:
+    """Return how many managers the view ledger gives each relation."""
+    connection = connected(uri)
+    cursor = connection.cursor()
+    cursor.execute("SELECT relations FROM ewh_implemented_features_views")
+    found = Counter(each["identity"] for (text,) in cursor.fetchall() for each in json.loads(text)["relations"])
+    connection.close()
+    return found
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_they_take_turns(
     seed: int,
@@ -60,6 +72,8 @@ def test_they_take_turns(
         else:
             code = console_hook([], config=Config.load(settings))
             assert code == 0, "\n".join([*told, capfd.readouterr().err, (tmp_path / "migrations.py").read_text()])
+        if not theirs:
+            assert set(owners(database_uri).values()) <= {1}, "\n".join([*told, str(owners(database_uri))])
         assert versions(database_uri) == story.expected(), "\n".join([*told, capfd.readouterr().err])
 
 

@@ -80,7 +80,11 @@ class Bookkeeping(ABC):
     def _record_views(self, rows: Sequence[LedgerRow]) -> tuple[str, ...]:
         if rows:
             with self._together():
-                ViewLedger(self._ledger.names, self._execute).write(rows)
+                ledger = ViewLedger(self._ledger.names, self._execute)
+                ledger.write(rows)
+                ledger.release(
+                    {each.identity for row in rows for each in row.relations}, keepers=[row.manager for row in rows]
+                )
         return tuple(row.manager for row in rows)
 
     def _view_rows(self) -> dict[str, LedgerRow]:

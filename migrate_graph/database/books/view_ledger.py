@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -170,6 +170,19 @@ class ViewLedger:
                 "relations = excluded.relations, changed = excluded.changed",
                 [value for row in some for value in row],
             )
+
+    def release(self, identities: Collection[str], *, keepers: Collection[str]) -> None:
+        """Take relations out of the rows of all managers but some; a row that is up and empty then is deleted.
+
+        Args:
+            identities: of the relations.
+            keepers: the managers that have them now.
+        """
+        others = [row for name, row in self.read_naming(identities).items() if name not in keepers]
+        left = {row.manager: tuple(each for each in row.relations if each.identity not in identities) for row in others}
+        changed = [replace(row, relations=left[row.manager]) for row in others if left[row.manager] != row.relations]
+        self.write(row for row in changed if row.relations or row.state is ViewState.DOWN)
+        self.forget(row.manager for row in changed if not row.relations and row.state is ViewState.UP)
 
     def forget(self, managers: Iterable[str]) -> None:
         """Delete rows: of views that have retired."""

@@ -208,6 +208,7 @@ class ViewKeeper:
                     raise _Again(gone.unread)
                 self._refuse_losses(block, before, gone.lost)
                 self._ledger.write(rows_down(block, gone.captured, rows))
+                self._take_over(gone.captured, rows)
         except CommittedInside as error:
             # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
             # What of it came after the COMMIT is there again; a repair finds that out.
@@ -445,13 +446,8 @@ class ViewKeeper:
         new = {each.identity for name, some in relations.items() for each in some} - {
             identity for name in relations for identity in known.get(name, ())
         }
-        if not new:
-            return
-        others = [row for name, row in self._ledger.read_naming(new).items() if name not in relations]
-        left = {row.manager: tuple(each for each in row.relations if each.identity not in new) for row in others}
-        changed = [replace(row, relations=left[row.manager]) for row in others if left[row.manager] != row.relations]
-        self._ledger.write(row for row in changed if row.relations or row.state is ViewState.DOWN)
-        self._ledger.forget(row.manager for row in changed if not row.relations and row.state is ViewState.UP)
+        if new:
+            self._ledger.release(new, keepers=relations)
 
     # -- repair -----------------------------------------------------------------------------------------------------
 
