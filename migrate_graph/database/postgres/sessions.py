@@ -50,6 +50,9 @@ _KEEPER_LOCK_TIMEOUT = 60.0
 
 # Seconds to find out whether a second client of a pooler gets the first one's server.
 _POOLER_LOOK = 5.0
+_POOLER_PAUSE = 0.05
+_POOLER_LOOKS = 5
+"""So often a second client is asked: others are at work on the pooler too, and may hold the first one's server just then."""
 
 _WAITS = {"SyncRep": "the commit waits for a synchronous standby (synchronous_standby_names)"}
 
@@ -246,27 +249,48 @@ class Sessions:
     def _is_transaction_pooler(self, connection: Any) -> bool:
         """Return whether a pooler gives a server to each transaction, not to each client.
 
-        The same client may get the same server twice by chance, so a second client holds one meanwhile: if that is the first
-        client's, or leaves it another one, servers change hands. One that gets none shows that the first keeps its own.
+        The same client may get the same server again by chance, also while a second client holds another one, so that is asked several times.
         """
         first = _server_pid(connection)
         if any(_server_pid(connection) != first for _ in range(2)):
             return True
-        found: list[bool] = []
+        for _ in range(_POOLER_LOOKS):
+            changed_hands = self._changes_hands(connection, first)
+            if changed_hands or changed_hands is None:
+                return bool(changed_hands)
+        return False
 
-        def ask() -> None:
+    def _changes_hands(self, connection: Any, first: int) -> bool | None:
+        """Let a second client hold a server: is it the first client's, or does the first one now get another?
+
+        None where the second one gets none, although the first is asked meanwhile: it does not give its own away.
+        """
+        held: list[int] = []
+        asked, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
             with suppress(psycopg2.Error):
                 other = self._dial("look", OurConnection)
                 try:
                     other.autocommit = False
-                    found.append(_server_pid(other) == first or _server_pid(connection) != first)
+                    held.append(_server_pid(other))
+                    asked.set()
+                    done.wait(_POOLER_LOOK)
                 finally:
                     close_quietly(other)
+            asked.set()
 
-        asking = threading.Thread(target=ask, name="migrate_graph look", daemon=True)
-        asking.start()
-        asking.join(_POOLER_LOOK)
-        return bool(found and found[0])
+        threading.Thread(target=hold, name="migrate_graph look", daemon=True).start()
+        until = time.monotonic() + _POOLER_LOOK
+        try:
+            while not asked.wait(_POOLER_PAUSE):  # who waits for a server takes what we give back
+                if _server_pid(connection) != first:
+                    return True
+                if time.monotonic() > until:
+                    return None
+            return held[0] == first or _server_pid(connection) != first if held else None
+        finally:
+            done.set()
 
     def settings(self, connection: Any, *, ours: bool) -> list[tuple[str, str]]:
         """List the settings of a session of ours, as (name, value): also those that are off, or a role's own would hold.
