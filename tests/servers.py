@@ -227,7 +227,7 @@ class PostgresStandby(PostgresServer):
         import psycopg2
 
         with closing(psycopg2.connect(self._primary.admin_uri())) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_current_wal_flush_lsn()")
+            cursor.execute("SELECT pg_current_wal_insert_lsn()")  # it commits without waiting for the disk
             ((there,),) = cursor.fetchall()
         deadline = time.monotonic() + 30
         with closing(psycopg2.connect(self.admin_uri())) as connection, connection.cursor() as cursor:

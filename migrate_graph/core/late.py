@@ -5,9 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import networkx as nx
-
 __all__ = ["nx"]
 
 
@@ -21,5 +18,7 @@ class _Late:
         return getattr(import_module(self._name), attribute)
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    import networkx as nx
+else:
     nx = _Late("networkx")

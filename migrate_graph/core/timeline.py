@@ -214,11 +214,10 @@ class Moment:
         given = set(names)
         below, stack = set[str](), list(given)
         while stack:
-            view = self._views.get(self.active_version(stack.pop()))
-            new = set(view.uses if view else ()) - below
+            new = set(self._views[self.active_version(stack.pop())].uses) & self._views.keys() - below
             below |= new
             stack += new
-        living = {self.active_version(name) for name in below if name in self._views} - given
+        living = {self.active_version(name) for name in below} - given
         return tuple(self._dependencies_first({name for name in living if self.active(name)}))
 
     def block(self, opened: Iterable[str]) -> ViewBlock:

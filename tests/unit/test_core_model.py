@@ -3,7 +3,7 @@ from drawing import migration_of, view_of
 
 from migrate_graph.core.events import Outcome, Result, RunFinished, Warned, ignore_events
 from migrate_graph.core.history import History
-from migrate_graph.core.model import Migration, sequence_of
+from migrate_graph.core.model import BodyFacts, FactsOnDemand, Migration, sequence_of
 from migrate_graph.user_files import SourceLocation
 
 
@@ -70,3 +70,23 @@ def test_how_a_run_ended() -> None:
     assert finished.of(Outcome.REFUSED, Outcome.RAISED) == (refused,)
     assert [outcome for outcome in Outcome if outcome.failed] == [Outcome.REFUSED, Outcome.RAISED, Outcome.INTERRUPTED]
     assert ignore_events(Warned("said to nobody")) is None
+
+
+def test_facts_are_read_one_at_a_time_and_once() -> None:
+    known = BodyFacts(fingerprint="abc", returns_value=False)
+    asked: list[str] = []
+
+    def read(name: str) -> object:
+        asked.append(name)
+        return getattr(known, name)
+
+    facts = FactsOnDemand(read)
+    assert (facts.fingerprint, facts.fingerprint, asked) == ("abc", "abc", ["fingerprint"])
+    assert facts == known
+    assert facts != BodyFacts(fingerprint="other")
+    assert facts != "abc"
+    assert len(asked) == len(set(asked))
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        facts.nothing_like_it  # noqa: B018 - asking is the test
+    with pytest.raises(TypeError):
+        hash(facts)

@@ -108,3 +108,14 @@ def test_view_managers_of_one_name_stop_no_bare_migrate_and_migrations_do() -> N
     assert worst("MG103", views, doing=Doing.CHECK) == worst("MG103", views, doing=Doing.RUN) == "error"
     assert worst("MG103", views, doing=Doing.COMPATIBLE) == "warning"
     assert worst("MG103", migrations, doing=Doing.COMPATIBLE) == "error"
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_who_asks_for_errors_alone_gets_all_of_them(name: str) -> None:
+    _, graph, applied = GRAPHS[name]
+    for history in (None, history_of(applied), history_of()):
+        found = check(graph, history, ordering=Ordering.INTERTWINED)
+        grave = check(graph, history, ordering=Ordering.INTERTWINED, errors_only=True)
+        errors = [each for each in found if each.severity is Severity.ERROR]
+        assert [each for each in grave if each.severity is Severity.ERROR] == errors
+        assert set(grave) <= set(found)

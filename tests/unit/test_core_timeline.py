@@ -131,3 +131,18 @@ def test_on_a_ring_of_replaces_no_answer_depends_on_what_was_asked_before(first:
 def test_beyond_a_ring_the_order_still_holds() -> None:
     graph = views(Base={}, A={"uses": "B Base"}, B={"uses": "A"}, Top={"uses": "B"})
     assert block(graph, "Base").up == ("Base", "A", "B", "Top")
+
+
+def test_what_views_read_is_found_however_deep_as_the_versions_that_live() -> None:
+    graph = views(
+        A={},
+        B1={"uses": "A"},
+        B2={"replaces": "B1", "uses": "A", "since": "b"},
+        C={"uses": "B1"},
+        D={"uses": "C Gone"},
+        Late={"since": "z"},
+    )
+    timeline = Timeline(graph)
+    assert timeline.moment(applied=()).used_by(["D"]) == ("A", "B1", "C")
+    assert timeline.moment(applied={"b"}).used_by(["D"]) == ("A", "B2", "C")
+    assert timeline.moment(applied=()).used_by(["A", "Late"]) == ()

@@ -769,7 +769,7 @@ def test_what_threads_of_a_file_declare_is_declared(project: Project, way: str) 
     root = project(
         {
             "migrations.py": "from importlib import import_module\n" + ONE.format("first") + start,
-            "billing.py": ONE.format("bill") + VIEW,
+            "billing.py": ONE.format("bill") + "from migrate_graph import ViewMigrationManager\n" + VIEW.format("V"),
             "shipping.py": ONE.format("ship"),
         }
     )
@@ -799,12 +799,3 @@ def test_a_thread_that_ran_before_declares_for_the_process(project: Project) -> 
         assert answered.wait(20)
     thread.join()
     assert said == [False]
-
-
-VIEW = """
-from migrate_graph import ViewMigrationManager
-class V(ViewMigrationManager):
-    uses = ()
-    def up(self): ...
-    def down(self): ...
-"""
