@@ -439,7 +439,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say on what databases the tests ran."""
+    """Write on what databases the tests ran."""
     texts: set[str] = config.stash.get(_TOLD, set[str]())
     for text in sorted(texts):
         terminalreporter.write_line(f"migrate_graph: tests ran on {text}")

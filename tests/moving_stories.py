@@ -122,7 +122,7 @@ class Story:
             each.replaces = new if each.replaces == old else each.replaces
 
     def _swap(self, view: ManagedView, _at: int) -> None:
-        """Let two classes exchange their names."""
+        """Exchange the names of two classes."""
         other = self._draw.choice(self.views)
         if len(view.managers) > 1 or len(other.managers) > 1:
             return

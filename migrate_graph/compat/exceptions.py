@@ -66,7 +66,7 @@ _OF_OLD: dict[type[MigrateGraphError], tuple[type[Exception], ...]] = {
 
 @contextmanager
 def caught_as_before() -> Iterator[None]:
-    """Let errors of ours be caught also by the types that edwh-migrate raised in their place."""
+    """Add to errors of ours the types that edwh-migrate raised in their place, so that either catches them."""
     try:
         yield
     except MigrateGraphError as error:

@@ -165,7 +165,7 @@ def _ledger_fields() -> tuple[Any, ...]:
 
 
 def attach(db: Any, source: DalSource) -> None:
-    """Give a `DAL` that `forget` has taken off its connection one of `source`, as if it had been made for it."""
+    """Connect a `DAL` that `forget` has taken off its connection to one of `source`, as if it had been made for it."""
     from pydal._globals import THREAD_LOCAL
 
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this

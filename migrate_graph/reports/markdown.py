@@ -43,7 +43,7 @@ def to_markdown(report: Report) -> str:
 
 
 def _remarks(remarks: Counter[str]) -> str:
-    """Say how many remarks there are, of which rules."""
+    """Return how many remarks there are, of which rules."""
     of = ", ".join(f"{number} of {rule}" for rule, number in sorted(remarks.items()))
     return f"{counted(remarks.total(), 'remark')}: {of}; `migrate check` lists them."
 

@@ -296,7 +296,7 @@ def _read_and_repair(
 
 
 def _record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:
-    """Let the database know the views that it has just as their managers write them: those that were adopted."""
+    """Record the views that are in the database just as their managers write them: those that were adopted."""
     views, history = project.graph.views, reading.history
     new = [name for name in Timeline(project.graph).living(history.applied) if name not in history.view_texts]
     if not new:

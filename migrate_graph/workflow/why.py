@@ -144,7 +144,7 @@ def _path(graph: MigrationGraph, earlier: str, later: str) -> tuple[tuple[Node, 
 
 
 def _tie_break(project: Project, earlier: str, later: str) -> Iterator[str]:
-    """Tell, sentence by sentence, why the order has one before the other although no edge says so."""
+    """Yield sentences that tell why the order has one before the other although no edge says so."""
     graph = project.graph
     if later in graph.unsortable:
         yield f"'{later}' stands on or behind a ring of requirements and has no place in the order: migrate check"

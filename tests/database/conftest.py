@@ -54,7 +54,7 @@ DROP TABLE bystander.work CASCADE; DROP TABLE work_{round};
 
 @pytest.fixture
 def bystander(postgres_admin_uri: str) -> Iterator[None]:
-    """Let another session create, drop, refresh and lock things of its own, in a schema of its own, while a test runs."""
+    """Run another session that creates, drops, refreshes and locks things of its own, in a schema of its own, while a test runs."""
     connection = psycopg2.connect(postgres_admin_uri, options="-c lock_timeout=10000")
     connection.autocommit = True
     cursor = connection.cursor()

@@ -105,7 +105,7 @@ class Looks:
 
     @contextmanager
     def own(self, connection: Any, statement: str) -> Iterator[None]:
-        """Let a statement of ours pass: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
+        """Note a statement of ours: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
         self.recall(connection)
         yield
         if self.found is None:

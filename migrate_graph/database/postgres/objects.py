@@ -255,7 +255,7 @@ def _setting(kind: str, identity: str, setting: str) -> str:
 
 
 def placed(statement: str, addresses: Iterable[Address]) -> str:
-    """Put addresses into a statement."""
+    """Return a statement with addresses filled in."""
     chosen = sorted(addresses)
     for position, name in enumerate(("$classes", "$objects", "$columns")):
         statement = statement.replace(name, "'{" + ",".join(str(int(each[position])) for each in chosen) + "}'")

@@ -261,7 +261,7 @@ class Sessions:
         return False
 
     def _changes_hands(self, connection: Any, first: int) -> bool | None:
-        """Let a second client hold a server: is it the first client's, or does the first one now get another?
+        """Return whether a second client gets the first one's server, or leaves it another one.
 
         None where the second one gets none, although the first is asked meanwhile: it does not give its own away.
         """
