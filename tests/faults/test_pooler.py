@@ -46,6 +46,18 @@ def _pgbouncer(
     return process, port
 
 
+def wait_until_it_answers(uri: str) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            psycopg2.connect(uri).close()
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.fixture(params=["our own", "pgbouncer"])
 def pooled(
     request: pytest.FixtureRequest,
@@ -67,14 +79,7 @@ def pooled(
         process, port = _pgbouncer(directory, postgres_server)
     field = Field(tmp_path / "project", postgres_uri)
     field.env["MIGRATE_URI"] = postgres_uri.replace(f":{postgres_server.port}/", f":{port}/")
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg2.connect(field.env["MIGRATE_URI"]).close()
-            break
-        except psycopg2.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    wait_until_it_answers(field.env["MIGRATE_URI"])
     yield field
     if process is not None:
         process.terminate()
@@ -271,14 +276,7 @@ def session_pooler(postgres_server: PostgresServer, postgres_uri: str, tmp_path:
     process, port = _pgbouncer(directory, postgres_server, "session")
     field = Field(tmp_path / "project", postgres_uri)
     field.env["MIGRATE_URI"] = postgres_uri.replace(f":{postgres_server.port}/", f":{port}/")
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg2.connect(field.env["MIGRATE_URI"]).close()
-            break
-        except psycopg2.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    wait_until_it_answers(field.env["MIGRATE_URI"])
     yield field, port
     process.terminate()
     process.wait(10)

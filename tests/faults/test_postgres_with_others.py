@@ -45,6 +45,11 @@ def two_2(db):
 """
 )
 
+HELD = ONE.replace(
+    "    return True",
+    "    import pathlib, time\n    print('here')\n    while pathlib.Path('wait').exists():\n        time.sleep(0.05)\n    return True",
+)
+
 
 # -- waits outside of a body ---------------------------------------------------------------------------------------------
 
@@ -202,10 +207,16 @@ def test_a_server_process_that_is_frozen(told: bool, on_postgres: Field) -> None
 def test_two_spellings_of_one_schema_meet(on_postgres: Field) -> None:
     on_postgres.query("CREATE SCHEMA a")
     on_postgres.query("CREATE SCHEMA b")
-    on_postgres.write(ONE.replace("return True", "import time; time.sleep(1); return True"))
+    on_postgres.write(HELD)
+    (on_postgres.path / "wait").touch()
     assert on_postgres.migrate("mark", "one_1", "--pending", env={"SCHEMA": "b"}).code == 0
-    runs = [on_postgres.start("apply", env={"SCHEMA": each}) for each in ("b", "a,b", '"b"', "b,a")]
-    ended = [run() for run in runs]
+    first = on_postgres.open("apply", env={"SCHEMA": "b"})
+    first.wait_for("here")
+    others = [on_postgres.open("apply", env={"SCHEMA": each}) for each in ("a,b", '"b"', "b,a")]
+    for other in others:
+        other.wait_for("waiting for another run")
+    (on_postgres.path / "wait").unlink()
+    ended = [run.end() for run in (first, *others)]
     assert [each.code for each in ended] == [0, 0, 0, 0], [each.output for each in ended]
     assert on_postgres.executions("one_1") == 1
     assert on_postgres.query("SELECT to_regclass('a.ewh_implemented_features')") == [(None,)]
