@@ -1,4 +1,4 @@
-"""PostgreSQL: connections, the advisory lock, cancelling, and what is checked before anything runs."""
+"""The backend of PostgreSQL: one connection takes the lock and keeps the books, others do the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,10 +23,12 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
+from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
-from migrate_graph.database.postgres.patience import Patience
+from migrate_graph.database.postgres.requirements import require_supported, require_writable, unmet
 from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import Spare
+from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
@@ -46,16 +48,6 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
-    from migrate_graph.signals import Interruption
-
-# Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
-_RUN_CLASS = 0x6D67
-_WORK_CLASS = 0x6D68
-
-_ADVISORY = (
-    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.database = "
-    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-)
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
 _LAST_MOMENT = 5.0
@@ -66,66 +58,10 @@ _LAST_WORDS = 0.7
 # Seconds that the server may still execute what a broken connection of ours has left behind.
 _LEFTOVER_WAIT = 60.0
 
-_RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
-_CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
-_OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction="none")'
-_HINTS = {
-    "25001": _OUTSIDE,
-    "2D000": _OUTSIDE,
-    "25006": "is it a standby, or is default_transaction_read_only set?",
-    "42501": "grant the role the rights it lacks",
-    "53100": "the server's disk is full: make room, then run again",
-    "53200": "the server is out of memory: look at its log",
-    "55P03": "lock_timeout sets how long a statement waits for a lock",
-    "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
-}
-
-
-_READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
-
-# What is tested with servers of every version; transaction_timeout and other novelties are used where they are known.
-_OLDEST, _NEWEST = 120000, 180000
-
 # Seconds in which an earlier session of the same run usually ends, so that nothing is said of it.
 _QUIET = 1.5
 
 _Value = TypeVar("_Value")
-
-
-@dataclass
-class _HeldLock:
-    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another.
-
-    The server is asked, not the driver: somebody may have reset the session, or a pooler given us another one.
-    """
-
-    connection: Any
-    key: int
-    patience: Patience
-
-    def is_held(self) -> bool:
-        try:
-            return bool(self.answer("true"))
-        except (psycopg2.Error, DatabaseUnreachable):
-            return False
-
-    def answer(self, question: str) -> Any:
-        """Return the answer to a question of one value, asked together with whether the lock is ours; None when it is not.
-
-        Raises:
-            psycopg2.Error: there was no answer.
-        """
-        return self.patience.run(self.connection, "asking whether the lock is still ours", self._ask, question)
-
-    def _ask(self, question: str = "true") -> Any:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() AND {_ADVISORY} "
-                f"AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid)), {question}",
-                (str(_RUN_CLASS), str(self.key % 2**32)),
-            )
-            is_held, answer = cursor.fetchone()
-        return answer if is_held else None
 
 
 class PostgresBackend(Bookkeeping):
@@ -167,24 +103,8 @@ class PostgresBackend(Bookkeeping):
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         self._sessions.listen(observer, interruption)
         self._keeper = self._sessions.open("keeper")
-        self._require_supported(observer)
+        require_supported(self._keeper.info.server_version, self.label, observer)
         self._find_ledger()
-
-    def _require_supported(self, observer: Observer) -> None:
-        version = self._keeper.info.server_version
-        if version >= _NEWEST + 10000:
-            observer(
-                Warned(
-                    f"{self.label} is PostgreSQL {version // 10000}, which is newer than this version of migrate_graph was tried with "
-                    f"({_OLDEST // 10000} to {_NEWEST // 10000})",
-                    "look whether there is a newer migrate_graph, and try it on a copy first",
-                )
-            )
-        if version < _OLDEST:
-            raise DatabaseRefused(
-                f"{self.label} is PostgreSQL {version // 10000}, and {_OLDEST // 10000} to {_NEWEST // 10000} are supported",
-                hint="upgrade the server first",
-            )
 
     def _find_ledger(self) -> None:
         """Find where the tables are, or would be made: so no later change of search_path can hide them, and so all who mean one ledger meet.
@@ -308,9 +228,9 @@ class PostgresBackend(Bookkeeping):
     # -- the lock -------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[_HeldLock]:
+    def lock(self, wait: float, observer: Observer, interruption: Interruption | None = None) -> Iterator[HeldLock]:
         interruption = interruption or self._sessions.interruption
-        holding: list[_HeldLock] = []
+        holding: list[HeldLock] = []
         started = time.monotonic()
         try:
             waited = 0.0
@@ -335,7 +255,7 @@ class PostgresBackend(Bookkeeping):
         finally:
             self._release(holding, observer)
 
-    def _take(self, holding: list[_HeldLock]) -> bool:
+    def _take(self, holding: list[HeldLock]) -> bool:
         """Try for the lock once; what holds it is put into `holding`.
 
         Behind a pooler a session's lock belongs to whoever gets the server connection next (two clients both got it); there one
@@ -351,7 +271,7 @@ class PostgresBackend(Bookkeeping):
             self._reconnect()  # the server went while we waited: go on waiting when it is back
             return False
         if taken:
-            holding.append(_HeldLock(connection, key, self._sessions.patience))
+            holding.append(HeldLock(connection, key, self._sessions.patience))
         elif pooled:
             close_quietly(connection)
         return taken
@@ -361,10 +281,10 @@ class PostgresBackend(Bookkeeping):
             self._sessions.begin(connection)
         kind = "xact_" if self._sessions.pooled else ""
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_catalog.pg_try_advisory_{kind}lock(%s, %s)", (_RUN_CLASS, key))
+            cursor.execute(f"SELECT pg_catalog.pg_try_advisory_{kind}lock(%s, %s)", (RUN_CLASS, key))
             return bool(cursor.fetchone()[0])
 
-    def _release(self, holding: list[_HeldLock], observer: Observer) -> None:
+    def _release(self, holding: list[HeldLock], observer: Observer) -> None:
         if not holding:
             return
         lock = holding.pop()
@@ -382,23 +302,23 @@ class PostgresBackend(Bookkeeping):
                 )
 
     @staticmethod
-    def _unlock(lock: _HeldLock) -> bool:
+    def _unlock(lock: HeldLock) -> bool:
         with lock.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (_RUN_CLASS, lock.key))
+            cursor.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (RUN_CLASS, lock.key))
             return bool(cursor.fetchone()[0])
 
     def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
         """Wait until no session of a run, ours or a dead one's, is at work on the server."""
-        holder = partial(self._holder, _WORK_CLASS)
+        holder = partial(self._holder, WORK_CLASS)
         return self._wait(self._work_is_over, limit, observer, interruption, holder, quiet_for=_QUIET)
 
     def _work_is_over(self) -> bool:
         # Taken and given back by one statement, since in autocommit its transaction is over with it.
-        return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", (_WORK_CLASS, self._lock_key())))
+        return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", (WORK_CLASS, self._lock_key())))
 
     def lock_holder(self) -> LockHolder | None:
-        worker = self._holder(_WORK_CLASS)
-        holder = self._holder(_RUN_CLASS) or worker
+        worker = self._holder(WORK_CLASS)
+        holder = self._holder(RUN_CLASS) or worker
         if holder is None or worker is None:
             return holder
         _, _, migration = worker.application.partition("migrate_graph:")
@@ -414,7 +334,7 @@ class PostgresBackend(Bookkeeping):
         rows = self._execute(
             "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
             "pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-            f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {_ADVISORY} "
+            f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {ADVISORY} "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) "
             "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) LIMIT 1",
             (str(kind), str(self._lock_key() % 2**32), list(self._sessions.pids)),
@@ -494,7 +414,7 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.restore import CommitUnknown, RestoreTarget, restore_through_driver
         from migrate_graph.database.postgres.restore_psql import parameters_of, restore_through_psql
 
-        keys = (_WORK_CLASS, self._lock_key())
+        keys = (WORK_CLASS, self._lock_key())
         target = RestoreTarget(
             label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets,
             look=self._relations_after_restore,
@@ -548,7 +468,7 @@ class PostgresBackend(Bookkeeping):
                     f"schema {self._settings.schema!r} does not exist in {self.label}",
                     hint=f"CREATE SCHEMA {quote_identifier(self._settings.schema or 'public')}; or set `schema`",
                 )
-            self._require_writable()
+            require_writable(self._execute, self.label)
             with self._together():
                 self._ledger.create(missing)
                 if names.views in missing:
@@ -556,33 +476,10 @@ class PostgresBackend(Bookkeeping):
                 keep_to_ourselves(self._execute, names, missing)
         require_trusted(self._execute, names)
 
-    def _require_writable(self) -> None:
-        if self._one(
-            "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on'"
-        ):
-            raise DatabaseRefused(f"{self.label} cannot record migrations: {_READ_ONLY}", hint=_HINTS["25006"])
-
     def preflight(self, names: Sequence[str]) -> None:
         if not names:  # nothing will be recorded: also a standby may be asked whether all is done
             return
-        tables = self._ledger.names
-        ledger, journal, views = map(tables.quoted, tables.all)
-        facts = self._execute(
-            "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
-            "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
-            "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
-            "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
-            "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
-            "AND (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_sequence_privilege(s, 'USAGE')), true) FROM "
-            "(SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
-            "WHERE s IS NOT NULL), "
-            "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
-            "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
-            "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
-            "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())",
-            ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
-        )[0]
-        faults = _preflight_faults(*facts, names=names, duplicates=self._ledger.duplicates(), table=tables.ledger)
+        faults = unmet(self._execute, self._ledger.names, names, self._ledger.duplicates())
         if faults:
             raise DatabaseRefused(
                 f"{self.label} cannot record migrations: " + "; ".join(faults),
@@ -626,7 +523,7 @@ class PostgresBackend(Bookkeeping):
         return self._spare_dal
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
-        keys = (_WORK_CLASS, self._lock_key())
+        keys = (WORK_CLASS, self._lock_key())
         kept = self._spare.take(name, keys)
         if kept is not None:
             return kept, False
@@ -639,7 +536,7 @@ class PostgresBackend(Bookkeeping):
                     return bool(cursor.fetchone()[0])
 
             observer, interruption = self._sessions.observer, self._sessions.interruption
-            holder = partial(self._holder, _WORK_CLASS)
+            holder = partial(self._holder, WORK_CLASS)
             self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
         self._spare.remember(connection)
         return connection, True
@@ -654,7 +551,7 @@ class PostgresBackend(Bookkeeping):
             "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
             f"pg_catalog.pg_backend_pid() AS pid, {NOW.format('pg_catalog.now()')} AS began"
         )
-        parameters: list[Any] = [_WORK_CLASS, self._lock_key()]
+        parameters: list[Any] = [WORK_CLASS, self._lock_key()]
         if self._sessions.pooled:
             settings = self._sessions.settings(self._alive_keeper(), ours=False)
             parts += ", pg_catalog.set_config(%s, %s, true)" * len(settings)
@@ -664,61 +561,15 @@ class PostgresBackend(Bookkeeping):
     # -- trouble --------------------------------------------------------------------------------------------------------------
 
     def explain(self, error: BaseException) -> Trouble:
-        """Return what an exception of a migration means; also for exceptions that are none of the driver's."""
-        message = redact(first_line(error), *self.secrets)
-        if not isinstance(error, psycopg2.Error):
-            return Trouble(TroubleKind.OTHER, message)
-        code = error.pgcode or ""
-        if code == "40P01" and error.diag.message_detail:  # who waits for whom
-            message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *self.secrets)}"
-        hint = _HINTS.get(code, "")
-        if code in _RETRIABLE:
-            return Trouble(TroubleKind.RETRY, message, hint)
-        if (
-            code.startswith(("57P", "08"))
-            or code in _CUT
-            or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
-        ):
-            return Trouble(TroubleKind.LOST, message, hint)
-        return Trouble(TroubleKind.OTHER, message, hint)
+        return explained(error, self.secrets)
 
     def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""
         rows = self._execute(
-            f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {_ADVISORY} "
+            f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {ADVISORY} "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY b.xact_start NULLS LAST LIMIT 1",
-            (str(_WORK_CLASS), str(self._lock_key() % 2**32)),
+            (str(WORK_CLASS), str(self._lock_key() % 2**32)),
         )
         return blocked_by(rows[0], self.secrets) if rows else ""
-
-
-def _preflight_faults(
-    read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
-    permitted: bool | None,  # noqa: FBT001 - as above
-    width: int | None,
-    lonely: bool | None,  # noqa: FBT001 - as above
-    *,
-    names: Sequence[str],
-    duplicates: Sequence[str],
-    table: str,
-) -> list[str]:
-    """Return what preflight found, in words."""
-    faults = []
-    if read_only:
-        faults.append(_READ_ONLY)
-    if permitted is False:
-        faults.append(
-            f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "
-            "or USAGE on their sequences"
-        )
-    if lonely:
-        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
-    faults += [
-        f"the name of {name!r} is longer than the {width} characters of {table}.name"
-        for name in names
-        if width and len(name) > width
-    ]
-    faults += [f"{table} has more than one row for {name!r}" for name in duplicates]
-    return faults

@@ -1,0 +1,110 @@
+"""What a server and a role must allow before anything runs: a known version, writing, rights, room for names, two connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from migrate_graph.core.events import Observer, Warned
+from migrate_graph.database.names import TableNames
+from migrate_graph.database.postgres.trouble import HINTS
+from migrate_graph.errors import DatabaseRefused
+
+_READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
+
+# What is tested with servers of every version; transaction_timeout and other novelties are used where they are known.
+_OLDEST, _NEWEST = 120000, 180000
+
+Execute = Callable[..., list[tuple[Any, ...]]]
+
+
+def require_supported(version: int, label: str, observer: Observer) -> None:
+    """Refuse a server that is too old, and warn of one that is newer than known.
+
+    Raises:
+        DatabaseRefused: it is too old.
+    """
+    if version >= _NEWEST + 10000:
+        observer(
+            Warned(
+                f"{label} is PostgreSQL {version // 10000}, which is newer than this version of migrate_graph was tried with "
+                f"({_OLDEST // 10000} to {_NEWEST // 10000})",
+                "look whether there is a newer migrate_graph, and try it on a copy first",
+            )
+        )
+    if version < _OLDEST:
+        raise DatabaseRefused(
+            f"{label} is PostgreSQL {version // 10000}, and {_OLDEST // 10000} to {_NEWEST // 10000} are supported",
+            hint="upgrade the server first",
+        )
+
+
+def require_writable(execute: Execute, label: str) -> None:
+    """Refuse a server that only reads.
+
+    Raises:
+        DatabaseRefused: it is a standby, or read-only by default.
+    """
+    ((read_only,),) = execute(
+        "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on'"
+    )
+    if read_only:
+        raise DatabaseRefused(f"{label} cannot record migrations: {_READ_ONLY}", hint=HINTS["25006"])
+
+
+def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]) -> list[str]:
+    """Return in words what keeps these migrations from being recorded.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        tables: the tool's.
+        names: of the migrations that will run.
+        duplicates: names that the ledger has in more than one row.
+    """
+    ledger, journal, views = map(tables.quoted, tables.all)
+    facts = execute(
+        "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
+        "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
+        "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+        "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
+        "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+        "AND (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_sequence_privilege(s, 'USAGE')), true) FROM "
+        "(SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
+        "WHERE s IS NOT NULL), "
+        "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
+        "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
+        "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+        "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())",
+        ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
+    )[0]
+    return _in_words(*facts, names=names, duplicates=duplicates, table=tables.ledger)
+
+
+def _in_words(
+    read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
+    permitted: bool | None,  # noqa: FBT001 - as above
+    width: int | None,
+    lonely: bool | None,  # noqa: FBT001 - as above
+    *,
+    names: Sequence[str],
+    duplicates: Sequence[str],
+    table: str,
+) -> list[str]:
+    """Return what was found, in words."""
+    faults = []
+    if read_only:
+        faults.append(_READ_ONLY)
+    if permitted is False:
+        faults.append(
+            f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "
+            "or USAGE on their sequences"
+        )
+    if lonely:
+        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
+    faults += [
+        f"the name of {name!r} is longer than the {width} characters of {table}.name"
+        for name in names
+        if width and len(name) > width
+    ]
+    faults += [f"{table} has more than one row for {name!r}" for name in duplicates]
+    return faults

@@ -1,0 +1,51 @@
+"""What an exception of a migration means on PostgreSQL: known by its SQLSTATE, never by words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg2
+
+from migrate_graph.database.driver_errors import Trouble, TroubleKind
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+
+_RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
+_CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
+_OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction="none")'
+HINTS = {
+    "25001": _OUTSIDE,
+    "2D000": _OUTSIDE,
+    "25006": "is it a standby, or is default_transaction_read_only set?",
+    "42501": "grant the role the rights it lacks",
+    "53100": "the server's disk is full: make room, then run again",
+    "53200": "the server is out of memory: look at its log",
+    "55P03": "lock_timeout sets how long a statement waits for a lock",
+    "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
+}
+"""What helps, by SQLSTATE."""
+
+
+def explained(error: BaseException, secrets: Sequence[str]) -> Trouble:
+    """Return what an exception means; also of one that is none of the driver's.
+
+    Args:
+        error: the exception.
+        secrets: what no message may contain.
+    """
+    message = redact(first_line(error), *secrets)
+    if not isinstance(error, psycopg2.Error):
+        return Trouble(TroubleKind.OTHER, message)
+    code = error.pgcode or ""
+    if code == "40P01" and error.diag.message_detail:  # who waits for whom
+        message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *secrets)}"
+    hint = HINTS.get(code, "")
+    if code in _RETRIABLE:
+        return Trouble(TroubleKind.RETRY, message, hint)
+    if (
+        code.startswith(("57P", "08"))
+        or code in _CUT
+        or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
+    ):
+        return Trouble(TroubleKind.LOST, message, hint)
+    return Trouble(TroubleKind.OTHER, message, hint)
