@@ -36,7 +36,8 @@ _QUERIES = {
         FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid WHERE true""",
 }
 _DESCRIPTIONS = """
-    SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384"""
+    SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384
+        AND objoid NOT IN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'bystander')"""
 _FUNCTIONS = """
     SELECT oid::regprocedure::text, CASE prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(oid) END, pg_get_userbyid(proowner),
         ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)
