@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,15 +31,18 @@ def timings_of(plan: Plan, attempts: Iterable[Attempt], elsewhere: Path | None =
     return {name: seconds for name in names if (seconds := known.get(name)) is not None}
 
 
-def _read(file: Path) -> dict[str, float | None]:
+def _read(file: Path) -> dict[str, float]:
     try:
         log = json.loads(file.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", hint=_HINT) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(f"{file} is not JSON", hint=_HINT) from None
     try:
         applied = [each for each in log["attempts"] if each["state"] == AttemptState.APPLIED]
-        return {str(each["name"]): float(each["duration"]) for each in applied if each["duration"] is not None}
-    except (KeyError, TypeError, ValueError):
+        found = {str(each["name"]): float(each["duration"]) for each in applied if each["duration"] is not None}
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise UsageError(f"{file} is not what `migrate log --json` writes", hint=_HINT) from None
+    if not all(0 <= seconds < math.inf for seconds in found.values()):
+        raise UsageError(f"{file} holds durations that are none", hint=_HINT)
+    return found

@@ -437,13 +437,27 @@ def test_plan_says_how_long_it_took_elsewhere(shop) -> None:
     assert shop("plan", "--timings", "staging.json", "--json").json["steps"][-2]["took"] == 200.0
 
 
+TOOK = '{"attempts": [{"name": "create_invoice_20260301_002", "state": "applied", "duration": %s}]}'
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
-    [(None, "No such file"), ("{", "is not JSON"), ('{"attempts": 3}', "is not what"), ("[]", "is not what")],
+    [
+        (None, "No such file"),
+        ("{", "is not JSON"),
+        ('{"attempts": 3}', "is not what"),
+        ("[]", "is not what"),
+        ("[" * 100_000, "is not JSON"),
+        (TOOK % "NaN", "durations that are none"),
+        (TOOK % "1e999", "durations that are none"),
+        (TOOK % "-1", "durations that are none"),
+        (TOOK % ("9" * 400), "is not what"),
+        ("\udcff", "is not JSON"),
+    ],
 )
 def test_timings_that_are_none_are_refused(shop, text: str | None, why: str) -> None:
     if text is not None:
-        (shop.path / "t.json").write_text(text)
+        (shop.path / "t.json").write_text(text, errors="surrogateescape")
     ran = shop("plan", "--timings", "t.json")
     assert ran.code == 2
     assert why in ran.err

@@ -252,3 +252,18 @@ def test_several_reports_are_written_in_one_run(shop) -> None:
     assert (shop.path / "a.sarif").read_text().startswith("{")
     assert (shop.path / "b.xml").read_text().startswith("<?xml")
     assert "```mermaid" in (shop.path / "c.md").read_text()
+
+
+@pytest.mark.parametrize("beside", [("-o", "a.out"), ("--report", "junit=./a.out"), ("--graph", "a.svg")])
+def test_two_reports_never_go_into_one_file(shop, beside: tuple[str, str]) -> None:
+    ran = shop("check", *beside, "--report", "sarif=a.out" if "svg" not in beside[1] else "sarif=a.svg")
+    assert ran.code == 2
+    assert "two outputs go into a." in ran.err
+    assert not (shop.path / "a.out").exists()
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_why_nothing_was_judged(shop) -> None:
+    shop.write("migrations.py", "import nothing_of_this_name\n")
+    ran = shop("check", "--report", "sarif=nowhere/a.sarif")
+    assert ran.code == 2
+    assert "nothing_of_this_name" in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_lines
+from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stream
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
     GraphOption,
@@ -110,7 +111,7 @@ def check(
     if graph is not None:
         require_format("text", {"text"}, graph, None)
     chosen = require_report("json" if json else format_name)
-    others = [_other_report(each) for each in reports]
+    others = _other_reports(reports, beside=(output, graph))
     try:
         project = session.project(path)
         found = assess(
@@ -141,16 +142,28 @@ def _base(session: Session, project: Project, revision: str) -> Base:
     return base
 
 
-def _other_report(typed_in: str) -> tuple[str, Path]:
-    """Return the format and the file of a report that was asked for besides.
+def _other_reports(typed_in: Iterable[str], *, beside: Iterable[Path | None]) -> list[tuple[str, Path]]:
+    """Return the formats and files of the reports that were asked for besides.
+
+    Args:
+        typed_in: each `FORMAT=FILE`.
+        beside: other files that will be written.
 
     Raises:
-        UsageError: it names no format, or no file.
+        UsageError: one names no format or no file, or two are to go into one file.
     """
-    name, _, file = typed_in.partition("=")
-    if not file:
-        raise UsageError(f"--report {typed_in} names no file", hint=f"write --report {name or 'sarif'}=FILE")
-    return require_report(name), Path(file)
+    found = []
+    taken = [file.absolute() for file in beside if file is not None]
+    for each in typed_in:
+        name, _, text = each.partition("=")
+        if not text:
+            raise UsageError(f"--report {each} names no file", hint=f"write --report {name or 'sarif'}=FILE")
+        file = Path(text)
+        if file.absolute() in taken and not is_stream(file):
+            raise UsageError(f"two outputs go into {file}", hint="give each a file of its own")
+        taken.append(file.absolute())
+        found.append((require_report(name), file))
+    return found
 
 
 def _report_failure(session: Session, reports: Iterable[tuple[str, Path]], error: MigrateGraphError) -> None:
@@ -160,7 +173,8 @@ def _report_failure(session: Session, reports: Iterable[tuple[str, Path]], error
     for name, file in reports:
         if name == "sarif":
             text = to_failed_sarif(session.console.redact(str(error)), int(error.exit_code))
-            deliver_document(session, text.encode(), file)
+            with suppress(UsageError):  # why nothing could be judged matters more than where that cannot be written
+                deliver_document(session, text.encode(), file)
 
 
 def _show_findings(
