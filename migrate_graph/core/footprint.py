@@ -1,0 +1,159 @@
+"""What a migration did when it was watched: its statements, locks, rows and changes, as the database told them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from migrate_graph.user_files import SourceLocation
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fact:
+    """One thing a database is made of.
+
+    Attributes:
+        kind: `table`, `column`, `index`, `constraint`, `view`, … in the database's words.
+        identity: its qualified name, quoted where the database would quote it: `public.invoice.qty`.
+    """
+
+    kind: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A table whose file was written anew.
+
+    Attributes:
+        relation: which.
+        size: bytes of the real table, without its indexes; None where that is not known.
+        rows: estimated rows of the real table; None where that is not known.
+    """
+
+    relation: str
+    size: int | None = None
+    rows: int | None = None
+
+
+class Held(StrEnum):
+    """What became of a statement in a rehearsal that cannot run everything."""
+
+    RUN = "run"
+    """It ran as it was sent."""
+    HELD_BACK = "held back"
+    """The end or the begin of a transaction: a savepoint stood for it."""
+    CHANGED = "run without CONCURRENTLY"
+    SKIPPED = "not run: it cannot be part of a transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement that the body sent.
+
+    Attributes:
+        sql: its text, values filled in; literals are `?` when values are not wanted.
+        source: the line of the user's file that sent it.
+        seconds: how long it took.
+        rows: rows it touched or returned, as the driver counts; None where it does not say.
+        locks: the strongest lock it newly took on each relation that existed before the migration: `ACCESS EXCLUSIVE`.
+        rewrites: tables that it wrote anew.
+        uses: columns that it read or wrote: `public.invoice.qty`; `public.invoice.*` for whole rows.
+        held: what became of it.
+        error: what the database answered, when it failed.
+    """
+
+    sql: str
+    source: SourceLocation | None = None
+    seconds: float = 0.0
+    rows: int | None = None
+    locks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    rewrites: tuple[Rewrite, ...] = ()
+    uses: tuple[str, ...] = ()
+    held: Held = Held.RUN
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """Rows of one table that were written, also by triggers.
+
+    Attributes:
+        inserted: rows.
+        updated: rows.
+        deleted: rows; a TRUNCATE counts none.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAct:
+    """Something that a body did, or tried, beside its database.
+
+    Attributes:
+        what: in words: `opens the file /tmp/x for writing`.
+        source: the line of the user's file.
+        refused: whether it was kept from happening.
+    """
+
+    what: str
+    source: SourceLocation | None = None
+    refused: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a relation is where the migration will really run.
+
+    Attributes:
+        bytes: of the relation, without its indexes.
+        rows: estimated by the database.
+    """
+
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What one migration did.
+
+    Attributes:
+        statements: what it sent, in order.
+        locks: the strongest lock it held on each relation when it ended, relations that it made itself included.
+        added: facts that were not there before.
+        changed: facts whose definition is another.
+        removed: facts that are gone.
+        uses: columns that its statements read or wrote.
+        hangs: facts that what it made depends on: columns, types, functions.
+        lost: facts that what it removed depended on.
+        wrote: rows written, by table.
+        sizes: of the relations it touched that existed before, where the migration will really run.
+        own_commits: commits that the body made itself.
+        outside: what it did beside its database.
+        not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
+    """
+
+    statements: tuple[Statement, ...] = ()
+    locks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    added: frozenset[Fact] = frozenset()
+    changed: frozenset[Fact] = frozenset()
+    removed: frozenset[Fact] = frozenset()
+    uses: frozenset[str] = frozenset()
+    hangs: frozenset[Fact] = frozenset()
+    lost: frozenset[Fact] = frozenset()
+    wrote: Mapping[str, Wrote] = field(default_factory=lambda: MappingProxyType({}))
+    sizes: Mapping[str, Size] = field(default_factory=lambda: MappingProxyType({}))
+    own_commits: int = 0
+    outside: tuple[OutsideAct, ...] = ()
+    not_rehearsed: tuple[str, ...] = ()
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """Every table that was written anew, in order."""
+        return tuple(rewrite for statement in self.statements for rewrite in statement.rewrites)
