@@ -61,8 +61,12 @@ class Statement:
         locks: the strongest lock it newly took on each relation that existed before the migration: `ACCESS EXCLUSIVE`.
         rewrites: tables that it wrote anew.
         uses: columns that it read or wrote: `public.invoice.qty`; `public.invoice.*` for whole rows.
+        scans: relations that it read from end to end, also to build an index or to prove a constraint.
+        transaction: in which of the body's transactions it ran, counted from 0; each own commit or rollback begins another.
         held: what became of it.
         error: what the database answered, when it failed.
+        error_code: the class of that answer: an SQLSTATE (`2BP01`), or SQLite's name for it; empty where it has none.
+        blockers: views that the answer named and that no manager owns: they depend on what the statement changes.
     """
 
     sql: str
@@ -72,8 +76,12 @@ class Statement:
     locks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     rewrites: tuple[Rewrite, ...] = ()
     uses: tuple[str, ...] = ()
+    scans: tuple[str, ...] = ()
+    transaction: int = 0
     held: Held = Held.RUN
     error: str = ""
+    error_code: str = ""
+    blockers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,8 @@ class Footprint:
         added: facts that were not there before.
         changed: facts whose definition is another.
         removed: facts that are gone.
+        renamed: of those, what stands there still, under another name: nothing of it is lost.
+        invalid: indexes that it left unusable, by name.
         uses: columns that its statements read or wrote.
         hangs: facts that what it made depends on: columns, types, functions.
         lost: facts that what it removed depended on.
@@ -144,6 +154,8 @@ class Footprint:
     added: frozenset[Fact] = frozenset()
     changed: frozenset[Fact] = frozenset()
     removed: frozenset[Fact] = frozenset()
+    renamed: frozenset[Fact] = frozenset()
+    invalid: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
     hangs: frozenset[Fact] = frozenset()
     lost: frozenset[Fact] = frozenset()
@@ -157,3 +169,22 @@ class Footprint:
     def rewrites(self) -> tuple[Rewrite, ...]:
         """Every table that was written anew, in order."""
         return tuple(rewrite for statement in self.statements for rewrite in statement.rewrites)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a migration may cost where it will really run before a rehearsal objects.
+
+    Attributes:
+        rewrite: bytes of the largest table that may be written anew, or read under a lock that keeps others out.
+        lock: seconds for which such a lock may be held.
+        rows: rows that one statement may write.
+    """
+
+    rewrite: int = 100_000_000
+    lock: float = 2.0
+    rows: int = 100_000
+
+    def is_small(self, size: Size) -> bool:
+        """Return whether a relation is so small that whatever is done to it is done at once."""
+        return size.bytes <= self.rewrite and size.rows <= self.rows

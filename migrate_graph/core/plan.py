@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from migrate_graph.core.footprint import Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
@@ -51,11 +52,13 @@ class Step:
         migration: what runs.
         reason: why, and why here.
         views: what it does to views.
+        footprint: what it did in a rehearsal; None without one.
     """
 
     migration: Migration
     reason: Reason
     views: ViewChanges = field(default_factory=ViewChanges)
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True, slots=True)
