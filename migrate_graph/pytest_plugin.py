@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
     from migrate_graph.workflow.assessment import Selection
     from migrate_graph.workflow.project import Project
-    from migrate_graph.workflow.rehearsing import Rebuilt, Rehearsed
+    from migrate_graph.workflow.scratch_runs import AppliedToScratch, Rebuilt
 
 VARIABLE = "MIGRATE_TEST_URI"
 """Names the PostgreSQL server; not MIGRATE_URI, which names the database that no test may touch."""
@@ -157,7 +157,7 @@ class Bench:
         return found
 
     def _migrated(self, target: Target) -> ScratchDatabase:
-        from migrate_graph.workflow.rehearsing import start_from_nothing
+        from migrate_graph.workflow.scratch_runs import start_from_nothing
 
         scratch = self._scratch
         made = scratch.create()
@@ -177,7 +177,7 @@ class Bench:
         return self._path_of("migrate_graph_backup")
 
     def _on(self, database: ScratchDatabase) -> Project:
-        from migrate_graph.workflow.rehearsing import on_scratch
+        from migrate_graph.workflow.scratch_runs import on_scratch
 
         return on_scratch(self.project, database, backup=self._backup)
 
@@ -199,15 +199,15 @@ def pointing_at(database: ScratchDatabase) -> Iterator[None]:
         yield
 
 
-def migrate(project: Project, target: Target) -> Rehearsed:
+def migrate(project: Project, target: Target) -> AppliedToScratch:
     """Migrate a scratch database.
 
     Raises:
         Trouble: a migration failed, or the graph is wrong.
     """
-    from migrate_graph.workflow.rehearsing import rehearse
+    from migrate_graph.workflow.scratch_runs import apply_to_scratch
 
-    done = rehearse(project, selection=target.as_selection())
+    done = apply_to_scratch(project, selection=target.as_selection())
     if done.exit_code > 128:
         raise KeyboardInterrupt  # the run took the signal, and pytest wants to stop as well
     if done.exit_code:
@@ -240,7 +240,7 @@ def told_findings(project: Project) -> str:
     return to_text(report_of(found)).rstrip() if found.exit_code else ""
 
 
-def told_run(done: Rehearsed) -> str:
+def told_run(done: AppliedToScratch) -> str:
     """Return which migrations failed, and what was not reached because of them."""
     from migrate_graph.core.events import Outcome
 
@@ -314,7 +314,7 @@ def applies_twice_without_work(bench: Bench) -> None:
 
 def every_view_is_rebuilt_equal(bench: Bench) -> None:
     """Each living view, taken down and brought up again, is what it was, and so is all that reads it."""
-    from migrate_graph.workflow.rehearsing import rebuild_views
+    from migrate_graph.workflow.scratch_runs import rebuild_views
 
     with bench.database(Target()) as project:
         rebuilt = rebuild_views(project)

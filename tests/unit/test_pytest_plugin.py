@@ -20,7 +20,7 @@ from user_project import clean_environment
 import migrate_graph.database.postgres.backend
 import migrate_graph.database.sqlite.backend
 import migrate_graph.pytest_plugin
-import migrate_graph.workflow.rehearsing  # noqa: F401
+import migrate_graph.workflow.scratch_runs  # noqa: F401
 
 # ruff: noqa: TID251 - the environment is handed on to children
 

@@ -1,4 +1,4 @@
-"""Rehearse: apply a project to a database made for that, and rebuild its views there, with nothing of the world outside."""
+"""Apply a project to a database made for that, and rebuild its views there, with nothing of the world outside."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import ScratchDatabase
 
 _CONNECT_WAIT = 10.0
-"""Seconds: a rehearsal is to fail, not to hang, when there is no server."""
+"""Seconds: it is to fail, not to hang, when there is no server."""
 
 
 def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | None = None) -> Project:
     """Return the project with another database, and without cache, flag and configured backup.
 
     Args:
-        project: what is rehearsed; it stays as it is.
+        project: what is applied; it stays as it is.
         database: where.
         backup: what the empty database is made from; None: from nothing.
     """
@@ -58,7 +58,7 @@ def start_from_nothing(project: Project) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
+class AppliedToScratch:
     """How a run on a scratch database ended.
 
     Attributes:
@@ -75,7 +75,7 @@ class Rehearsed:
         return self.finished.results if self.finished else ()
 
 
-def rehearse(project: Project, *, selection: Selection | None = None) -> Rehearsed:
+def apply_to_scratch(project: Project, *, selection: Selection | None = None) -> AppliedToScratch:
     """Apply what is pending in a scratch database.
 
     Raises:
@@ -88,7 +88,7 @@ def rehearse(project: Project, *, selection: Selection | None = None) -> Rehears
             heard.append(event)
 
     code = apply_project(project, ApplyOptions(selection=selection or Selection()), listen)
-    return Rehearsed(int(code), heard[-1] if heard else None)
+    return AppliedToScratch(int(code), heard[-1] if heard else None)
 
 
 @dataclass(frozen=True, slots=True)
