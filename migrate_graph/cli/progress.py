@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
-from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, sized, style_of, summary
+from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
 from migrate_graph.columns import hanging
 from migrate_graph.core.events import (
     Connecting,
@@ -35,7 +35,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
-from migrate_graph.messages import lasting
+from migrate_graph.messages import lasting, sized
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:

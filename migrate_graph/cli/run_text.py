@@ -29,7 +29,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     Warned,
 )
-from migrate_graph.messages import counted, lasting, typed
+from migrate_graph.messages import counted, lasting, sized, typed
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
@@ -123,16 +123,6 @@ def how_far(event: StepProgress) -> str:
     if not event.total:
         return f"{event.done:,}{unit}"
     return f"{event.done:,} of {event.total:,}{unit} ({event.done / event.total:.0%})"
-
-
-def sized(number: int) -> str:
-    """Return a number of bytes: `12.3 MB`."""
-    amount = float(number)
-    for unit in ("bytes", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
 
 
 def headline(finished: RunFinished) -> str:

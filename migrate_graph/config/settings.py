@@ -18,6 +18,7 @@ from migrate_graph.config.values import (
     FilePath,
     RawValue,
     Refused,
+    RehearseBudget,
     Schema,
     Seconds,
     Source,
@@ -26,6 +27,7 @@ from migrate_graph.config.values import (
     converted,
     expected,
 )
+from migrate_graph.core.footprint import Budget
 from migrate_graph.errors import ConfigError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact, redact_setting
@@ -203,6 +205,12 @@ class Config:
     )
     link_template: str = setting(
         "", "links in pictures: `https://…/{file}#L{line}`", flag="--link-template", ours=True, check=_checked_template
+    )
+    rehearse_budget: RehearseBudget = setting(
+        Budget(),
+        "what a migration may cost before a rehearsal objects: bytes of a table that is written anew or scanned under a lock, "
+        "seconds of such a lock, rows that one statement writes",
+        ours=True,
     )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)
     error: Codes = setting((), "codes of rules that are errors", ours=True, check=_checked_codes)

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
+from migrate_graph.core.footprint import Budget
+from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import hidden_character
 from migrate_graph.user_files import SourceLocation
 
@@ -16,6 +18,7 @@ Seconds: TypeAlias = Annotated[float, "a number of seconds, 0 or more"]
 Bytes: TypeAlias = Annotated[int, "a whole number of bytes, 0 or more"]
 FilePath: TypeAlias = Annotated[str, "a path"]
 Codes: TypeAlias = Annotated[tuple[str, ...], 'a list of codes like "MG101"']
+RehearseBudget: TypeAlias = Annotated[Budget, 'a table like { rewrite = "100 MB", lock = 2.0, rows = 100000 }']
 Schema: TypeAlias = Annotated[str | Literal[False], "the name of a schema, or false"]
 
 _EXPECTED = {bool: "true or false", str: "a text"}
@@ -181,6 +184,8 @@ def _as_type(value: object, wanted: Any, *, from_text: bool, empty: bool) -> Any
     elif wanted is str:
         if isinstance(value, str) and (value or empty):
             return value
+    elif wanted is Budget:
+        return _budget(value, from_text=from_text)
     elif wanted is bool:
         return _boolean(value, from_text=from_text)
     else:
@@ -210,3 +215,39 @@ def _texts(value: object, *, from_text: bool) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset):
         raise WrongType
     return tuple(str(each).strip() for each in value)
+
+
+def _budget(value: object, *, from_text: bool) -> Budget:
+    """Return the budget of a table; what it does not name stays as it is by default.
+
+    Where only texts are known it is written `rewrite=100 MB, lock=2, rows=100000`.
+    """
+    if isinstance(value, Budget):
+        return value
+    if from_text:
+        value = {key.strip(): text.strip() for each in str(value).split(",") for key, _, text in [each.partition("=")]}
+    if not isinstance(value, dict):
+        raise WrongType
+    kinds = {"rewrite": int, "lock": float, "rows": int}
+    unknown = [str(key) for key in value if key not in kinds]
+    if unknown:
+        raise Refused(
+            f"there is no budget for {', '.join(unknown)}",
+            did_you_mean(similar(unknown[0], kinds, most=1), f"it takes {', '.join(kinds)}"),
+        )
+    amounts = {key: _bytes(each) if key == "rewrite" else each for key, each in value.items()}
+    return Budget(**{key: _number(each, kinds[key], from_text=from_text) for key, each in amounts.items()})  # type: ignore[arg-type]
+
+
+_UNITS = {"": 1, "BYTES": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([A-Za-z]*)", re.ASCII)
+
+
+def _bytes(value: object) -> object:
+    """Return the bytes of a size, written as `100 MB` or as a number."""
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if found is None or found[2].upper() not in _UNITS:
+        raise Refused(f"{value!r} is no size", "write a number of bytes, or one with a unit: 100 MB, 1.5 GB")
+    return round(float(found[1]) * _UNITS[found[2].upper()])

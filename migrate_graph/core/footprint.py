@@ -98,6 +98,11 @@ class Wrote:
     updated: int = 0
     deleted: int = 0
 
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.inserted + self.updated + self.deleted
+
 
 @dataclass(frozen=True, slots=True)
 class OutsideAct:
@@ -146,6 +151,7 @@ class Footprint:
         sizes: of the relations it touched that existed before, where the migration will really run.
         own_commits: commits that the body made itself.
         outside: what it did beside its database.
+        without_rows: it was watched on a copy that held none of the rows: what it would write is not known.
         not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
     """
 
@@ -163,6 +169,7 @@ class Footprint:
     sizes: Mapping[str, Size] = field(default_factory=lambda: MappingProxyType({}))
     own_commits: int = 0
     outside: tuple[OutsideAct, ...] = ()
+    without_rows: bool = False
     not_rehearsed: tuple[str, ...] = ()
 
     @property
@@ -184,6 +191,10 @@ class Budget:
     rewrite: int = 100_000_000
     lock: float = 2.0
     rows: int = 100_000
+
+    def __str__(self) -> str:
+        megabytes, rest = divmod(self.rewrite, 10**6)
+        return f"rewrite={self.rewrite if rest else f'{megabytes} MB'}, lock={self.lock:g}, rows={self.rows}"
 
     def is_small(self, size: Size) -> bool:
         """Return whether a relation is so small that whatever is done to it is done at once."""

@@ -141,6 +141,7 @@ def rule_settings(
         error=tuple(config.error),
         warn=(*config.warn, "MG104") if project.one_of_many else tuple(config.warn),
         strict=strict,
+        budget=config.rehearse_budget,
     )
 
 

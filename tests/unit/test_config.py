@@ -8,6 +8,7 @@ import pytest
 
 from migrate_graph.config import Config, Source, SourceKind, load_config
 from migrate_graph.config.values import RawValue
+from migrate_graph.core.footprint import Budget
 from migrate_graph.errors import ConfigError
 
 URI = "postgres://shop:hunter2@db/shop"
@@ -147,6 +148,12 @@ def test_d08b_one_bad_value_does_not_drop_the_file_silently(tmp_path: Path) -> N
         ("lock_timeout = true", "lock_timeout = True"),
         ("restore_size_limit = 1.5", "restore_size_limit = 1.5"),
         ("on_partial = 'sometimes'", "one of retry, stop"),
+        ("rehearse_budget = 5", "rehearse_budget = 5, but it takes a table like"),
+        ("rehearse_budget = { rows = '5' }", "it takes a table like"),
+        ("rehearse_budget = { rows = -1 }", "it takes a table like"),
+        ("rehearse_budget = { lock = true }", "it takes a table like"),
+        ("rehearse_budget = { rewrite = '100 apples' }", "rehearse_budget: '100 apples' is no size"),
+        ("rehearse_budget = { rewrites = 5 }", "rehearse_budget: there is no budget for rewrites"),
         ("ignore = 'MG101'", "a list of codes"),
         ("ignore = ['MG101', 'nonsense']", "a list of codes"),
         ("migrations_file = 1979-05-27", "migrations_file = datetime.date"),
@@ -413,3 +420,22 @@ def test_every_setting_is_documented() -> None:
         assert setting.variables
         if setting.name != "migrate_uri":
             assert setting.value_of(RawValue(setting.name, setting.default, Source(SourceKind.CODE))) == setting.default
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "budget"),
+    [
+        ("", {}, Budget(rewrite=100_000_000, lock=2.0, rows=100_000)),
+        ("rehearse_budget = { rewrite = '1.5 GB' }", {}, Budget(rewrite=1_500_000_000)),
+        ("rehearse_budget = { rewrite = 4096, lock = 1, rows = 7 }", {}, Budget(4096, 1.0, 7)),
+        (
+            "rehearse_budget = { rows = 7 }",
+            {"MIGRATE_REHEARSE_BUDGET": "lock=0.5, rewrite = 10kB"},
+            Budget(10_000, 0.5),
+        ),
+    ],
+)
+def test_the_budget_of_a_rehearsal(tmp_path: Path, toml: str, environ: dict[str, str], budget: Budget) -> None:
+    config = load_config(project(tmp_path, f"[tool.migrate]\n{toml}\n"), environ)
+    assert config.rehearse_budget == budget
+    assert load_config(tmp_path, {"MIGRATE_REHEARSE_BUDGET": str(budget)}).rehearse_budget == budget, "as it is shown"

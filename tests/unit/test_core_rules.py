@@ -488,7 +488,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
 }
 
 
-@pytest.mark.parametrize("code", RULES)
+@pytest.mark.parametrize("code", CASES)
 def test_every_rule_finds_what_it_should_and_nothing_else(code: str) -> None:
     broken, expected, right = CASES[code]
     assert told(code, **broken) == expected
@@ -500,8 +500,18 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
-    expected = [*range(101, 111), *range(201, 211), *range(301, 306), *range(401, 407), *range(501, 507)]
-    assert list(RULES) == [f"MG{number}" for number in expected] == list(CASES)
+    expected = [
+        *range(101, 111),
+        *range(201, 211),
+        *range(301, 306),
+        *range(401, 407),
+        *range(501, 507),
+        *range(601, 612),
+    ]
+    assert list(RULES) == [f"MG{number}" for number in expected]
+    assert [each.code for each in RULES.values() if not each.needs_rehearsal] == list(CASES), (
+        "others have cases elsewhere"
+    )
     assert len({each.name for each in RULES.values()}) == len(RULES)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
@@ -27,6 +28,7 @@ class RuleSettings:
         warn: these are warnings.
         strict: warnings count as errors.
         ledger_name_length: width of the ledger's name column, in characters.
+        budget: what a migration may cost before a rehearsal objects.
     """
 
     select: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class RuleSettings:
     warn: tuple[str, ...] = ()
     strict: bool = False
     ledger_name_length: int = 512
+    budget: Budget = field(default_factory=Budget)
 
     def severity_of(self, rule: Rule, milder: Severity | None = None) -> Severity:
         """Return the severity of a rule under these settings; OFF when it does not count.
@@ -63,6 +66,7 @@ def check(
     ordering: Ordering = Ordering.LEGACY,
     settings: RuleSettings | None = None,
     standing: States | None = None,
+    rehearsed: Mapping[str, Footprint] | None = None,
     doing: Doing = Doing.CHECK,
     only: Callable[[Rule], bool] = lambda _rule: True,
     errors_only: bool = False,
@@ -76,6 +80,8 @@ def check(
         ordering: how ties are broken.
         settings: which rules count, and how much; the catalogue's own severities when not given.
         standing: how each migration stands, where that is known already; else what the history says.
+        rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; without it the rules about
+            that (MG6xx) are silent.
         doing: what it is judged for.
         only: which rules are asked.
         errors_only: nothing is looked for that is neither an error nor, for what is done, a warning instead of one.
@@ -95,11 +101,14 @@ def check(
         ledger_name_length=settings.ledger_name_length,
         base=base,
         standing=standing,
+        rehearsed=rehearsed,
+        budget=settings.budget,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
     findings = []
     for rule in RULES.values():
         silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
+        silent = silent or (rule.needs_rehearsal and rehearsed is None)
         silent = silent or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
         if settings.severity_of(rule) is not Severity.OFF and not silent:
             context.passes_history_over = errors_only and _is_mild_as_history(rule, settings)
@@ -147,6 +156,8 @@ class _Judge:
             chosen.append(rule.running)
         if self.doing is Doing.COMPATIBLE and not self._is_kept(rule, hit):
             chosen += [severity for kind, severity in rule.compatible.items() if kind is node_of(hit.subject).kind]
+        if hit.severity:
+            chosen.append(hit.severity)
         if self.asked and rule.applied and self.context.is_history(hit.subject):
             chosen.append(rule.applied)
         return max(chosen, key=_WORST_FIRST.index)

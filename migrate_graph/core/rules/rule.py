@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
+from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
@@ -100,6 +101,7 @@ class Hit:
         hint: as in `Finding`.
         source: where; the declaration's own place when not given.
         related: as in `Finding`.
+        severity: milder than the rule's own, where it is not as bad as others that the rule finds; None: as bad.
     """
 
     subject: Migration | View | Node
@@ -107,6 +109,7 @@ class Hit:
     hint: str
     source: SourceLocation | None = None
     related: tuple[Related, ...] = ()
+    severity: Severity | None = None
 
 
 def node_of(subject: Migration | View | Node) -> Node:
@@ -143,6 +146,7 @@ class Rule:
         page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
         needs_history: it says nothing without a database's history.
         needs_base: it says nothing without an earlier graph to compare with.
+        needs_rehearsal: it says nothing without a plan that was rehearsed.
         applied: severity of what is history in the database that was asked; None: no other.
         running: severity in `plan` and `apply`; None: no other.
         compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
@@ -156,6 +160,7 @@ class Rule:
     page: str
     needs_history: bool = False
     needs_base: bool = False
+    needs_rehearsal: bool = False
     applied: Severity | None = None
     running: Severity | None = None
     compatible: Mapping[NodeKind, Severity] = field(default_factory=dict)
@@ -177,6 +182,7 @@ def rule(
     *,
     needs_history: bool = False,
     needs_base: bool = False,
+    needs_rehearsal: bool = False,
     applied: Severity | None = None,
     running: Severity | None = None,
     compatible: Mapping[NodeKind, Severity] | None = None,
@@ -189,6 +195,7 @@ def rule(
         severity: unless configured otherwise; the other severities are never worse.
         needs_history: call it only when there is a history.
         needs_base: call it only when there is an earlier graph.
+        needs_rehearsal: call it only when a plan was rehearsed.
         applied: as in `Rule`.
         running: as in `Rule`.
         compatible: as in `Rule`.
@@ -207,6 +214,7 @@ def rule(
             inspect.cleandoc(find.__doc__ or ""),
             needs_history,
             needs_base,
+            needs_rehearsal,
             applied,
             running,
             compatible or {},
@@ -226,6 +234,8 @@ class Context:
         ordering: how ties are broken.
         ledger_name_length: width of the ledger's name column, in characters.
         base: the graph before a change; the graph itself without one.
+        rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; empty without a rehearsal.
+        budget: what a migration may cost.
         passes_history_over: what the rule that is asked finds of applied migrations would not be told.
     """
 
@@ -238,6 +248,8 @@ class Context:
         ledger_name_length: int,
         base: MigrationGraph | None = None,
         standing: States | None = None,
+        rehearsed: Mapping[str, Footprint] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.graph = graph
         self.history = history
@@ -245,6 +257,8 @@ class Context:
         self.ledger_name_length = ledger_name_length
         self.base = graph if base is None else base
         self._standing = standing
+        self.rehearsed = rehearsed or {}
+        self.budget = budget or Budget()
         self.passes_history_over = False
         self._suggestions_left = _SUGGESTIONS
 
