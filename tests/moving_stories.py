@@ -272,7 +272,7 @@ def run_as_edwh_migrate(directory: Path, config: Config) -> None:
         for name in project.graph.order(Ordering.LEGACY):
             if name not in applied:
                 opener = PlainOpener(project.graph, name, applied)
-                with running(Running(name, applied, opener, lambda *_: None)):
+                with running(Running(name, lambda: applied, opener, lambda *_: None)):
                     assert project.graph.migrations[name].function(db)
                 mark_migration(db, name, installed=True)
                 db.commit()

@@ -378,9 +378,23 @@ MUTANTS = [
     Mutant(
         "ledger read again",
         "executor/run.py",
-        "                self._read_ledger_again(walk)\n",
+        "                self._read_ledger_again(walk, step.migration)\n",
         "",
         "tests/faults/test_ledger_meanwhile.py",
+    ),
+    Mutant(
+        "ledger read for views",
+        "executor/views.py",
+        "self.work.read_applied() - {self._name}",
+        "frozenset()",
+        "tests/faults/test_ledger_meanwhile.py -k view",
+    ),
+    Mutant(
+        "lock held twice",
+        "database/postgres/backend.py",
+        'f"SELECT {once} AND {once}", (RUN_CLASS, key) * 2',
+        'f"SELECT {once}", (RUN_CLASS, key)',
+        f"{LINES} -k held_twice",
     ),
     Mutant(
         "resumable",

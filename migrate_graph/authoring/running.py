@@ -34,13 +34,13 @@ class Running:
 
     Attributes:
         name: of the migration.
-        applied: names that were installed before it started.
+        read_applied: reads which names are installed, itself not among them, when that is asked for the first time.
         views: what opens view managers.
         report: told `(done, total, unit)` by `progress`.
     """
 
     name: str
-    applied: AbstractSet[str]
+    read_applied: Callable[[], AbstractSet[str]]
     views: ViewOpener
     report: Callable[[int, int | None, str], None]
 

@@ -275,7 +275,7 @@ def _running_name() -> str:
 def _applied(db: Any) -> AbstractSet[str]:
     """Return the applied names: as the run knows them, or outside a run as the ledger has them."""
     if run := current():
-        return run.applied
+        return run.read_applied()
     ledger = getattr(db, "ewh_implemented_features", None)
     if ledger is None:
         raise UsageError(

@@ -84,6 +84,9 @@ class Work(Protocol):
             AttemptFailed: its journal row is not ours any more.
         """
 
+    def read_applied(self) -> frozenset[str]:
+        """Read which names are installed, as this connection sees them."""
+
     def leftovers(self) -> list[str]:
         """Return what a failure left behind that no rollback removes."""
 
@@ -140,11 +143,8 @@ class Backend(Protocol):
     def read_history(self) -> History:
         """Read ledger, journal and view ledger; writes nothing, works with a read-only role."""
 
-    def read_applied(self) -> frozenset[str]:
-        """Read which names the ledger has as installed."""
-
-    def read_applied_if_held(self, lock: Lock) -> frozenset[str] | None:
-        """Read the same, while the lock is certainly ours; None when it is not."""
+    def installed_if_held(self, lock: Lock, names: Sequence[str]) -> frozenset[str] | None:
+        """Read which of these names are installed, while the lock is certainly ours; None when it is not."""
 
     def fingerprint(self) -> str:
         """Return 16 hex digits that no other database of the same address has."""

@@ -146,7 +146,7 @@ class Attempt:
         self._warnings: list[str] = []
         self._waited_for = ""
         self._unsure = False
-        self._views = RunViews(walk.graph, migration.name, walk.applied, around.observer)
+        self._views = RunViews(walk.graph, migration.name, around.observer)
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
@@ -209,7 +209,7 @@ class Attempt:
         self._views.work = work
         run = Running(
             name=name,
-            applied=self._walk.applied,
+            read_applied=self._views.read_applied,
             views=self._views,
             report=lambda done, total, unit: self._observer(StepProgress(name, done, total, unit)),
         )

@@ -111,7 +111,7 @@ class Executor:
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
             for index, step in enumerate(plan.steps, 1):
-                self._read_ledger_again(walk)
+                self._read_ledger_again(walk, step.migration)
                 result = self._one(step, index, len(plan.steps), walk)
                 if result.outcome is not Outcome.APPLIED:
                     before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
@@ -132,22 +132,25 @@ class Executor:
             raise walk.broken
         return finished
 
-    def _read_ledger_again(self, walk: Walk) -> None:
-        """Read what is installed now: the body before may have written records of others (that is how people squash).
+    def _read_ledger_again(self, walk: Walk, migration: Migration) -> None:
+        """Read whether a migration and what it requires are installed now: a body may have written records of others, which is how people squash.
 
         Whether the lock is still ours is asked with it.
         """
         if not walk.results or walk.broken or walk.stopped or self._interruption.signal:
             return
         try:
-            applied = self._surroundings.backend.read_applied_if_held(self._surroundings.lock)
+            names = (migration.name, *migration.requires)
+            installed = self._surroundings.backend.installed_if_held(self._surroundings.lock, names)
         except MigrateGraphError as error:
             walk.broken = error
             return
-        if applied is None:
+        if installed is None:
             walk.broken = lock_lost(self._surroundings.backend)
             return
-        walk.applied, walk.is_sure = set(applied), True
+        walk.applied.difference_update(names)
+        walk.applied.update(installed)
+        walk.is_sure = True
 
     def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
         migration = step.migration

@@ -29,18 +29,24 @@ class RunViews:
         were_opened: a block was entered, so that what came up must be judged.
     """
 
-    def __init__(self, graph: MigrationGraph, name: str, applied: AbstractSet[str], observer: Observer) -> None:
+    def __init__(self, graph: MigrationGraph, name: str, observer: Observer) -> None:
         self.work: Work
         self.were_opened = False
         self._graph = graph
         self._name = name
-        self._applied = applied
+        self._applied: AbstractSet[str] | None = None
         self._observer = observer
+
+    def read_applied(self) -> AbstractSet[str]:
+        """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""
+        if self._applied is None:
+            self._applied = self.work.read_applied() - {self._name}
+        return self._applied
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
         self._add_undeclared(type(manager))
-        moment = Timeline(self._graph).moment(applied=self._applied, running=self._name)
+        moment = Timeline(self._graph).moment(applied=self.read_applied(), running=self._name)
         block = moment.block([type(manager).__name__])
         instances: Mapping[str, ViewMigrationManager] = {
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)

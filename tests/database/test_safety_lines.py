@@ -292,3 +292,24 @@ def test_a_lock_that_somebody_released_is_told(postgres_uri: str) -> None:
     with pytest.raises(LockLost):
         stand.run(table_1, before=before)
     assert any("not ours any more" in one.message for one in stand.told(Warned))
+
+
+@pytest.mark.postgres
+def test_the_lock_is_held_twice_so_that_giving_one_back_to_ask_leaves_no_gap(postgres_uri: str) -> None:
+    with (
+        open_backend(Stand(postgres_uri).settings, writing=True) as backend,
+        closing(psycopg2.connect(postgres_uri)) as other,
+        other.cursor() as cursor,
+        backend.lock(0, lambda _event: None) as lock,
+    ):
+        key = lock.key  # type: ignore[attr-defined] # of PostgreSQL's
+        backend._execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, key))  # type: ignore[attr-defined] # the keeper's session
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (0x6D67, key))
+        assert cursor.fetchone() == (False,), "it is held once more"
+        assert lock.is_held()
+        backend._execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, key))  # type: ignore[attr-defined] # as above
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (0x6D67, key))
+        assert cursor.fetchone() == (True,)
+        assert not lock.is_held(), "another has it"
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, key))
+        assert not lock.is_held(), "it is not taken again by asking"

@@ -70,3 +70,42 @@ def test_a_record_that_is_installed_is_never_taken_back_by_a_failure(anywhere: F
     anywhere.write(TEXT.replace("BODY", body))
     assert anywhere.apply().code == 1
     assert anywhere.probe().ledger["first_1"] == "T"
+
+
+VIEW = """
+from child import executed
+from migrate_graph import ViewMigrationManager, migration
+
+@migration
+def first_1(db):
+    BODY
+    return True
+
+@migration
+def old_2(db):
+    executed("old_2")
+    return True
+
+class Made(ViewMigrationManager):
+    uses, since = (), old_2
+    def up(self):
+        self.db.executesql("CREATE VIEW made AS SELECT 1 AS one")
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS made")
+
+@migration
+def opens_3(db):
+    with Made(db):
+        pass
+    return True
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_view_whose_beginning_a_body_records_comes_up(way: str, anywhere: Field) -> None:
+    """What a block takes along is judged by the ledger as it is then, although `opens_3` does not require `old_2`."""
+    anywhere.write(VIEW.replace("BODY", WAYS[way].replace("other_2", "old_2")))
+    ended = anywhere.apply()
+    assert ended.code == 0, ended.output
+    assert anywhere.executions("old_2") == 0
+    assert anywhere.query("SELECT one FROM made") == [(1,)]

@@ -381,7 +381,7 @@ def test_a_manager_inside_a_run_is_the_runs_matter(collector: Collector) -> None
 
     assert current() is None
     progress(1)
-    with running(Running("now", frozenset(), Opener(), report)):
+    with running(Running("now", frozenset, Opener(), report)):
         with Shown("db") as entered:
             assert entered.should_run()
             assert entered.check_since()

@@ -124,11 +124,8 @@ class Bookkeeping(ABC):
         state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
         return state is AttemptState.APPLIED, commits
 
-    def read_applied(self) -> frozenset[str]:
-        return self._ledger.read_applied()
-
-    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
-        return self.read_applied() if lock.is_held() else None
+    def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
+        return self._ledger.read_installed(names) if lock.is_held() else None
 
     def mark(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -131,13 +132,18 @@ class Ledger:
 
     def read_applied(self) -> frozenset[str]:
         """Read which names are recorded as installed."""
-        rows = self._run(self.applied_query)
+        rows = self._run(f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')")
         return frozenset(map(itemgetter(0), rows)) - {None}
 
-    @property
-    def applied_query(self) -> str:
-        """The query of the names that are installed."""
-        return f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')"
+    def read_installed(self, names: Sequence[str]) -> frozenset[str]:
+        """Read which of these names are recorded as installed."""
+        ((*found,),) = self._run(f"SELECT {self.are_installed(names)}", names)
+        return frozenset(compress(names, found))
+
+    def are_installed(self, names: Sequence[str]) -> str:
+        """Return what to select, with the names as parameters, to learn of each whether it is installed: one look into the index for each."""
+        one = f"EXISTS (SELECT 1 FROM {self._ledger} WHERE name {self._is} ? AND installed IN ('T', '1'))"
+        return ", ".join([one] * len(names))
 
     def duplicates(self) -> list[str]:
         """Name the records that stand more than once (possible where somebody made the table by hand)."""

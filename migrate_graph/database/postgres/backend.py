@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -271,7 +271,7 @@ class PostgresBackend(Bookkeeping):
             self._reconnect()  # the server went while we waited: go on waiting when it is back
             return False
         if taken:
-            holding.append(HeldLock(connection, key, self._sessions.patience))
+            holding.append(HeldLock(connection, key, self._sessions.patience, is_twice=not pooled))
         elif pooled:
             close_quietly(connection)
         return taken
@@ -280,8 +280,9 @@ class PostgresBackend(Bookkeeping):
         if self._sessions.pooled:
             self._sessions.begin(connection)
         kind = "xact_" if self._sessions.pooled else ""
+        once = f"pg_catalog.pg_try_advisory_{kind}lock(%s, %s)"
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_catalog.pg_try_advisory_{kind}lock(%s, %s)", (RUN_CLASS, key))
+            cursor.execute(f"SELECT {once} AND {once}", (RUN_CLASS, key) * 2)  # twice: see `HeldLock`
             return bool(cursor.fetchone()[0])
 
     def _release(self, holding: list[HeldLock], observer: Observer) -> None:
@@ -292,7 +293,7 @@ class PostgresBackend(Bookkeeping):
             close_quietly(lock.connection)
             return
         with suppress(psycopg2.Error, MigrateGraphError):  # with a lost connection the lock is gone, too
-            unlocked = self._sessions.patience.run(lock.connection, "giving the lock back", self._unlock, lock)
+            unlocked = self._sessions.patience.run(lock.connection, "giving the lock back", lock.give_back)
             if not unlocked:
                 observer(
                     Warned(
@@ -300,12 +301,6 @@ class PostgresBackend(Bookkeeping):
                         "was the run's server session reset by somebody?",
                     )
                 )
-
-    @staticmethod
-    def _unlock(lock: HeldLock) -> bool:
-        with lock.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (RUN_CLASS, lock.key))
-            return bool(cursor.fetchone()[0])
 
     def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
         """Wait until no session of a run, ours or a dead one's, is at work on the server."""
@@ -486,15 +481,15 @@ class PostgresBackend(Bookkeeping):
                 hint="nothing was run; mend this and run again",
             )
 
-    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
+    def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         if self._sessions.pooled:  # the lock's connection is in a transaction, which would hold on to the table
-            return super().read_applied_if_held(lock)
+            return super().installed_if_held(lock, names)
         try:
             with self._explained():
-                names = lock.answer(f"ARRAY({POSTGRES.sql(self._ledger.applied_query)})")
+                found = lock.row(POSTGRES.sql(self._ledger.are_installed(names)), names)
         except DatabaseUnreachable:
             return None
-        return None if names is None else frozenset(filter(None, names))
+        return None if found is None else frozenset(compress(names, found))
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 

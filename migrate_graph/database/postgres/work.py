@@ -269,6 +269,9 @@ class PostgresWork:
         self._connection.really_rollback()
         self._connection.autocommit = False
 
+    def read_applied(self) -> frozenset[str]:
+        return self._ledger.read_applied()
+
     def leftovers(self) -> list[str]:
         """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
         if self._mode is not TransactionMode.NONE or self._connection.closed:

@@ -446,6 +446,9 @@ class SqliteWork:
         finally:
             connection.held_up = None
 
+    def read_applied(self) -> frozenset[str]:
+        return self._ledger.read_applied()
+
     def leftovers(self) -> list[str]:
         """Return what a failure left behind that no rollback removes: nothing, in SQLite."""
         return []
