@@ -172,26 +172,26 @@ class Ledger:
 
         The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
         """
-        self._run(self._marker("VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"), self._marker_values(key))
+        self._run(self._marker, self._marker_values(key))
 
-    def write_marker_if(self, key: AttemptKey, question: str, parameters: Sequence[Any]) -> Rows:
-        """Write the marker where a question is answered with `is_ours`, in one statement (PostgreSQL); return the answer.
+    def write_marker_asking(self, key: AttemptKey, questions: str, parameters: Sequence[Any]) -> Rows:
+        """Do the same and return the answers to questions, in one statement (PostgreSQL).
 
         Args:
             key: of the attempt.
-            question: a query of one row, in the driver's own spelling of parameters.
-            parameters: of the question.
+            questions: to be selected, in the driver's own spelling of parameters.
+            parameters: of theirs.
         """
-        marker = self._dialect.sql(self._marker("SELECT ?, ?, ?, ?, 1, ?, ?, ?, ?, ? FROM asked WHERE asked.is_ours"))
         return self._execute(
-            f"WITH asked AS MATERIALIZED ({question}), marked AS ({marker}) SELECT * FROM asked",
-            (*parameters, *self._marker_values(key)),
+            f"{self._dialect.sql(self._marker)} RETURNING {questions}", (*self._marker_values(key), *parameters)
         )
 
-    def _marker(self, source: str) -> str:
+    @property
+    def _marker(self) -> str:
         return (
             f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
-            f'"fingerprint") {source} ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits {self._dialect.op("+")} 1'
+            f'"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits '
+            f"{self._dialect.op('+')} 1"
         )
 
     def _marker_values(self, key: AttemptKey) -> tuple[Any, ...]:

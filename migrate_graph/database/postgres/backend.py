@@ -537,7 +537,7 @@ class PostgresBackend(Bookkeeping):
         return connection, True
 
     def _prologue(self) -> tuple[str, list[Any]]:
-        """Return what stands before every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+        """Return what is asked with every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
 
         Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction. Nothing
         here is found by way of the search_path, which is the body's.
@@ -551,7 +551,7 @@ class PostgresBackend(Bookkeeping):
             settings = self._sessions.settings(self._alive_keeper(), ours=False)
             parts += ", pg_catalog.set_config(%s, %s, true)" * len(settings)
             parameters += chain.from_iterable(settings)
-        return f"SELECT {parts}", parameters
+        return parts, parameters
 
     # -- trouble --------------------------------------------------------------------------------------------------------------
 

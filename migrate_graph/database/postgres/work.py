@@ -52,7 +52,7 @@ class WorkSessions:
     Attributes:
         open: opens a session for the attempt, or gives one that was kept; and tells whether it is new.
         keep: takes the session of an attempt that succeeded over for the next one, if it can be made as good as new.
-        prologue: the statement before every marker, with its parameters: whether the work's lock is ours, whether the transaction
+        prologue: what is asked with every marker, with its parameters: whether the work's lock is ours, whether the transaction
             is read-only, the server's process, and when the transaction began.
         pooled: a session belongs to another client after each commit.
         patiently: runs a call on a connection that may have to wait, telling what for.
@@ -144,7 +144,7 @@ class PostgresWork:
         if self._sessions.pooled or not self._connection.opens_transaction:
             return self._mark_in_steps()
         try:
-            ((is_ours, _, pid, began),) = self._ledger.on(self._anchored).write_marker_if(
+            ((is_ours, _, pid, began),) = self._ledger.on(self._anchored).write_marker_asking(
                 self._key, *self._sessions.prologue
             )
         except psycopg2.errors.ReadOnlySqlTransaction:
@@ -153,7 +153,8 @@ class PostgresWork:
         return self._began(is_ours, pid, began)
 
     def _mark_in_steps(self) -> str:
-        ((is_ours, read_only, pid, began, *_),) = self._anchored(*self._sessions.prologue)
+        questions, parameters = self._sessions.prologue
+        ((is_ours, read_only, pid, began, *_),) = self._anchored(f"SELECT {questions}", parameters)
         began = self._began(is_ours, pid, began)
         if read_only == "off":  # nothing of a read-only transaction can become durable
             self._ledger.write_marker(self._key)
