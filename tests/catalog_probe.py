@@ -34,7 +34,11 @@ _QUERIES = {
     "pg_policy": """
         SELECT c.oid::regclass::text, p.polname, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
         FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid WHERE true""",
+    "pg_type": """
+        SELECT c.oid::regclass::text, ARRAY (SELECT unnest(coalesce(t.typacl, acldefault('T', t.typowner)))::text ORDER BY 1)
+        FROM pg_type t JOIN pg_class c ON c.reltype = t.oid WHERE c.relkind IN ('v', 'm')""",
 }
+_EXTENSIONS = "SELECT pg_describe_object(classid, objid, objsubid), refobjid FROM pg_depend WHERE deptype = 'x'"
 _DESCRIPTIONS = """
     SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384
         AND objoid NOT IN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'bystander')"""
@@ -54,7 +58,7 @@ def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[st
             (without,),
         )
         found[catalog] = sorted(tuple(map(str, row)) for row in cursor.fetchall())
-    for name, query in (("pg_description", _DESCRIPTIONS), ("pg_proc", _FUNCTIONS)):
+    for name, query in (("pg_description", _DESCRIPTIONS), ("pg_proc", _FUNCTIONS), ("pg_extension", _EXTENSIONS)):
         cursor.execute(query)
         found[name] = sorted(tuple(map(str, row)) for row in cursor.fetchall())
     return found

@@ -67,6 +67,7 @@ class Relation:
         grants: every privilege, the owner's own included.
         certain: its manager is known to drop it on purpose; else it must be there again after `up()`.
         stamp: changes whenever somebody replaces the view; empty where the database has none.
+        address: how the database finds it by name again, where its definition is not known (a domain, an operator, a column).
     """
 
     identity: str
@@ -80,6 +81,7 @@ class Relation:
     grants: tuple[Grant, ...] = ()
     certain: bool = True
     stamp: str = ""
+    address: str = ""
 
     @property
     def is_view(self) -> bool:

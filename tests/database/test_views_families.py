@@ -28,6 +28,19 @@ FAR = "CREATE VIEW v AS SELECT id FROM far"
 TYPED = "CREATE VIEW v AS SELECT 1::ty.pos AS p, 'a''b'::ty.\"Mood\" AS m, 'x' COLLATE \"C\" AS c"
 CALLING = "CREATE VIEW v AS SELECT id FROM orders WHERE id OPERATOR(op.===) 1"
 
+OVER = "CREATE VIEW w AS SELECT id FROM v"
+RULE = "CREATE RULE heard AS ON DELETE TO vault DO ALSO SELECT * FROM v"
+TRIGGER = "CREATE TRIGGER tr BEFORE INSERT ON vault FOR EACH ROW WHEN (f(NULL::v) = 1) EXECUTE FUNCTION shout()"
+CONSTRAINT_TRIGGER = (
+    "CREATE CONSTRAINT TRIGGER tr AFTER INSERT ON vault DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW WHEN (f(NULL::v) = 1) EXECUTE FUNCTION shout()"
+)
+OPERATOR = (
+    "CREATE FUNCTION same(v, v) RETURNS bool LANGUAGE sql AS 'SELECT true'; "
+    "CREATE OPERATOR === (leftarg = v, rightarg = v, function = same)"
+)
+AGGREGATE = "CREATE FUNCTION acc(int, v) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE agg(v) (sfunc = acc, stype = int)"
+
 Managers = tuple[tuple[str, str, str], ...]
 V: Managers = (("V", VIEW, ""),)
 
@@ -96,6 +109,22 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
         (*V, ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("W", "CREATE VIEW w AS SELECT f(v) FROM v", "")), ["GRANT SELECT ON w TO reader"]),
     "two views of one manager": ((("V", f"{VIEW}; CREATE VIEW v2 AS SELECT id FROM v", "DROP VIEW IF EXISTS v CASCADE"),), [
         "GRANT SELECT ON v2 TO reader"]),
+    "its row type": (V, [
+        "COMMENT ON TYPE v IS 'a row'", "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk WITH GRANT OPTION"]),
+    "replica identity": ((("V", HELD, ""),), ["ALTER MATERIALIZED VIEW v REPLICA IDENTITY FULL"]),
+    "what goes with an extension": ((("V", HELD, ""), ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("W", OVER, "")), [
+        "CREATE INDEX i ON v (id)", "CREATE TRIGGER t INSTEAD OF DELETE ON w FOR EACH ROW EXECUTE FUNCTION shout()",
+        "ALTER MATERIALIZED VIEW v DEPENDS ON EXTENSION plpgsql", "ALTER INDEX i DEPENDS ON EXTENSION plpgsql",
+        "ALTER FUNCTION f(v) DEPENDS ON EXTENSION plpgsql", "ALTER TRIGGER t ON w DEPENDS ON EXTENSION plpgsql"]),
+    "a rule that is switched off": ((*V, ("R", RULE, "DROP RULE heard ON vault")), [
+        "ALTER TABLE vault DISABLE RULE heard", "COMMENT ON RULE heard ON vault IS 'c'"]),
+    "a rule that is always on": ((*V, ("R", RULE, "DROP RULE heard ON vault")), ["ALTER TABLE vault ENABLE ALWAYS RULE heard"]),
+    "a trigger that is switched off": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("T", TRIGGER, "DROP TRIGGER tr ON vault")), [
+        "ALTER TABLE vault DISABLE TRIGGER tr", "COMMENT ON TRIGGER tr ON vault IS 'c'"]),
+    "a constraint trigger of replicas": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("T", CONSTRAINT_TRIGGER, "DROP TRIGGER tr ON vault")), [
+        "ALTER TABLE vault ENABLE REPLICA TRIGGER tr"]),
     "event triggers": (V, [
         "CREATE TABLE dropped (what text)",
         ("CREATE FUNCTION given() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM "
@@ -105,6 +134,34 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
         ("CREATE FUNCTION gone() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO dropped SELECT object_identity FROM "
         "pg_event_trigger_dropped_objects(); END $$"),
         "CREATE EVENT TRIGGER gone ON sql_drop EXECUTE FUNCTION gone()"]),
+}  # fmt: skip
+
+# What has a manager and no stored definition: it comes back by that, or a repair names it.
+MANAGED: dict[str, tuple[Managers, list[str]]] = {
+    "a domain": ((*V, ("D", "CREATE DOMAIN d AS v[]", "DROP DOMAIN d")), ["COMMENT ON DOMAIN d IS 'c'", "GRANT USAGE ON DOMAIN d TO clerk"]),
+    "a type": ((*V, ("D", "CREATE TYPE ct AS (a v)", "DROP TYPE ct")), [
+        "COMMENT ON TYPE ct IS 'c'", "REVOKE USAGE ON TYPE ct FROM PUBLIC", "COMMENT ON COLUMN ct.a IS 'c'"]),
+    "an operator": ((*V, ("O", OPERATOR, "DROP OPERATOR ===(v, v); DROP FUNCTION same(v, v)")), [
+        "COMMENT ON OPERATOR ===(v, v) IS 'c'", "ALTER OPERATOR ===(v, v) OWNER TO keeper"]),
+    "a cast": ((*V, ("F", f"{ROW_FUNCTION}; CREATE CAST (v AS int) WITH FUNCTION f(v)", "DROP CAST (v AS int); DROP FUNCTION f(v)")), [
+        "COMMENT ON CAST (v AS int) IS 'c'"]),
+    "an aggregate": ((*V, ("A", AGGREGATE, "DROP AGGREGATE agg(v); DROP FUNCTION acc(int, v)")), [
+        "COMMENT ON AGGREGATE agg(v) IS 'c'", "REVOKE ALL ON FUNCTION agg(v) FROM PUBLIC", "ALTER AGGREGATE agg(v) OWNER TO keeper"]),
+    "a table": ((*V, ("T", "CREATE TABLE h (x v)", "DROP TABLE h")), [
+        "COMMENT ON TABLE h IS 'c'", "COMMENT ON COLUMN h.x IS 'c'", "GRANT SELECT ON h TO reader", "GRANT UPDATE (x) ON h TO clerk",
+        "ALTER TABLE h OWNER TO keeper"]),
+    "a table that holds what it read": (
+        (("V", f"{VIEW}; CREATE TABLE held AS SELECT * FROM v", "DROP TABLE held; DROP VIEW v"),), ["GRANT SELECT ON held TO reader"]),
+    "a default": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"),
+        ("D", "ALTER TABLE vault ALTER id SET DEFAULT f(NULL)", "ALTER TABLE vault ALTER id DROP DEFAULT")), []),
+    "a constraint": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"),
+        ("C", "ALTER TABLE vault ADD CONSTRAINT ck CHECK (f(NULL) = 1)", "ALTER TABLE vault DROP CONSTRAINT ck")),
+        ["COMMENT ON CONSTRAINT ck ON vault IS 'c'"]),
+    "an index": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"), ("I", "CREATE INDEX ix ON vault (f(NULL::v))", "DROP INDEX ix")),
+        ["COMMENT ON INDEX ix IS 'c'"]),
 }  # fmt: skip
 WORLD = (
     'CREATE SCHEMA "Sché ma"', "CREATE SCHEMA ty", "CREATE DOMAIN ty.pos AS int CHECK (VALUE > 0)",
@@ -152,6 +209,8 @@ REFUSED = {
         ROW_FUNCTION, "ALTER TABLE vault ADD g int GENERATED ALWAYS AS (f(NULL::v)) STORED",
     ],
     "table constraint ck on public.vault": [ROW_FUNCTION, "ALTER TABLE vault ADD CONSTRAINT ck CHECK (f(NULL::v) = 1)"],
+    "trigger tr ON public.vault": [ROW_FUNCTION, TRIGGER],
+    "statistics object public.st": [ROW_FUNCTION, "CREATE STATISTICS st ON (f(NULL::v) + id), id FROM vault"],
     "index public.ix": [ROW_FUNCTION, "CREATE INDEX ix ON vault (f(NULL::v))"],
 }  # fmt: skip
 
@@ -188,6 +247,43 @@ def test_it_is_as_before(stand: PostgresStand, family: str) -> None:
     assert stand.keeper.repair([], declared=set()) == ()
     assert difference(before, probe(stand.connection.cursor())) == []
     assert [event for event in stand.events if type(event).__name__ == "Warned"] == []
+
+
+@pytest.mark.parametrize("family", MANAGED)
+def test_what_has_no_stored_definition_comes_back_by_its_manager(stand: PostgresStand, family: str) -> None:
+    described, dress = MANAGED[family]
+    managers: list[Any] = [stand.manager(name, up=up, down=down) for name, up, down in described]
+    stand("GRANT CREATE ON SCHEMA public TO keeper", *(up for _, up, _ in described), *dress)
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    for _ in range(2):
+        kept(stand, managers[::-1], managers)
+        assert difference(before, probe(stand.connection.cursor())) == []
+    stand.connection.commit()
+    for living in ([], managers):  # nobody has its definition; then its manager
+        if not living:
+            stand.keeper.take_down(managers[::-1], managers, migration="m")
+            stand.connection.commit()
+        stand.reconnect()
+        left = stand.keeper.repair(living, declared={type(each).__name__ for each in living})
+        assert all("has no stored definition" in each.error for each in left)
+        assert bool(left) is not bool(living)
+        stand.connection.commit()
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+@pytest.mark.parametrize("family", MANAGED)
+def test_what_its_manager_does_not_make_again_is_refused_by_name(stand: PostgresStand, family: str) -> None:
+    described, _ = MANAGED[family]
+    managers: list[Any] = [stand.manager(name, up=up, down=down) for name, up, down in described]
+    stand(*(up for _, up, _ in described))
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    type(managers[-1]).statement_up = VIEW if len(managers) == 1 else "SELECT 1"
+    with pytest.raises(ViewError, match=r"did not create it again|created nothing|would lose"):
+        kept(stand, managers[::-1], managers)
+    stand.connection.rollback()
+    assert difference(before, probe(stand.connection.cursor())) == []
 
 
 @pytest.mark.parametrize("lost", REFUSED)

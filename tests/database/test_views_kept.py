@@ -36,6 +36,11 @@ BEGIN
     FOR it IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE command_tag IN ('CREATE VIEW', 'CREATE MATERIALIZED VIEW') LOOP
         EXECUTE format('GRANT ALL ON %s TO auditor', it.object_identity);
         EXECUTE format('COMMENT ON %s %s IS %L', replace(it.command_tag, 'CREATE ', ''), it.object_identity, 'made by machine');
+        EXECUTE format('COMMENT ON COLUMN %s.id IS %L', it.object_identity, 'made by machine');
+        IF it.command_tag = 'CREATE VIEW' THEN
+            EXECUTE format('ALTER VIEW %s SET (security_barrier = true)', it.object_identity);
+            EXECUTE format('ALTER VIEW %s ALTER COLUMN id SET DEFAULT 7', it.object_identity);
+        END IF;
         EXECUTE format('ALTER %s %s OWNER TO keeper', replace(it.command_tag, 'CREATE ', ''), it.object_identity);
     END LOOP;
 END $$;
@@ -66,6 +71,36 @@ def test_what_event_triggers_add_is_not_what_up_says(stand: PostgresStand, roles
         "SELECT rolname::text, has_table_privilege(rolname, 'v', 'SELECT'), has_table_privilege(rolname, 'v', 'UPDATE') "
         "FROM pg_roles WHERE rolname IN ('auditor', 'clerk', 'reader') ORDER BY 1"
     ) == [("auditor", False, False), ("clerk", False, True), ("reader", True, False)]
+    stand("DROP EVENT TRIGGER add_to_new")
+    stand.connection.commit()
+
+
+def test_what_up_reads_from_elsewhere_counts_as_what_it_says(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    create = "CREATE VIEW v AS SELECT id FROM orders"
+    texts = {"v.sql": create}
+
+    class V:
+        def up(self) -> None:
+            stand(texts["v.sql"])
+
+        def down(self) -> None:
+            stand("DROP VIEW v")
+
+    stand(SHOP, "GRANT CREATE ON SCHEMA public TO keeper", create, "GRANT SELECT ON v TO reader")
+    stand(ADDING)
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    manager: Any = V()
+    kept(stand, [manager], [manager])
+    assert difference(before, probe(stand.connection.cursor())) == []
+    texts["v.sql"] = (
+        f"{create}; GRANT UPDATE ON v TO clerk; COMMENT ON VIEW v IS 'said'; ALTER VIEW v SET (security_barrier = false)"
+    )
+    kept(stand, [manager], [manager])
+    assert stand(
+        "SELECT has_table_privilege('clerk', oid, 'UPDATE'), has_table_privilege('auditor', oid, 'SELECT'), "
+        "obj_description(oid), reloptions, pg_get_userbyid(relowner)::text FROM pg_class WHERE relname = 'v'"
+    ) == [(True, False, "said", ["security_barrier=false"], "postgres")]
     stand("DROP EVENT TRIGGER add_to_new")
     stand.connection.commit()
 

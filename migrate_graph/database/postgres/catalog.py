@@ -18,13 +18,16 @@ from psycopg2.errorcodes import (
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
 )
+from psycopg2.sql import Composable
 
 from migrate_graph.database.names import TableNames
+from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.looks import Look, Looks, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
     Address,
     Found,
+    address_of,
     details_of,
     edges_from,
     edges_in,
@@ -64,6 +67,11 @@ from migrate_graph.errors import ViewError
 _JUST_MADE = 2**20
 
 _SAVEPOINT = "migrate_graph_views"
+
+# Classes of SQLSTATE: something that a name says is not known, or its schema is not.
+_NOT_THERE = {"42", "3F"}
+
+_RELATION_KINDS = {"TABLE", "SEQUENCE", "INDEX", "TYPE"}
 
 # Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
 _SAFE_PATH = "pg_catalog, pg_temp"
@@ -172,14 +180,26 @@ class PostgresCatalog:
             raise CommittedInside from cause
 
     @contextmanager
-    def commits_held(self) -> Iterator[None]:
+    def commits_held(self) -> Iterator[list[str] | None]:
         """See `views.ViewCatalog`."""
         connection = self._connection
+        heard: list[str] = []
+        hears = isinstance(connection, WorkConnection)
         connection.commit = lambda: None
+        if hears:
+            understand = connection.read
+
+            def read(cursor: Any, query: Any, values: Any) -> Any:
+                heard.append(query.as_string(connection) if isinstance(query, Composable) else _text(query))
+                return understand(cursor, query, values)
+
+            connection.read = read
         try:
-            yield
+            yield heard if hears else None
         finally:
             del connection.commit
+            if hears:
+                del connection.read
 
     def commit(self) -> None:
         """See `views.ViewCatalog`."""
@@ -293,7 +313,7 @@ class PostgresCatalog:
         details = found_in(self.read(details_of(unknown))) if unknown else {}
         for key in unknown:
             if key in details:
-                found[key] = replace(found[key], thing=details[key].thing, made=details[key].made)
+                found[key] = replace(details[key], reasons=found[key].reasons)
             else:
                 del found[key]  # it is not there
         return captured_from(described_rows, self.read), found, moment
@@ -403,7 +423,25 @@ class PostgresCatalog:
             there |= {
                 each.thing.identity: (key, each.thing) for key, each in found.items() if each.thing.identity in others
             }
-        return there
+        return there | self._find_by_address(
+            [each for each in relations if each.address or each.kind in _RELATION_KINDS]
+        )
+
+    def _find_by_address(self, things: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
+        """Return those that exist of what is no view, function or part of a table: domains, operators, columns, tables."""
+        keys: dict[Address, str] = {}
+        for thing in things:
+            try:
+                with self.atomic():
+                    [[classid, objid, column]] = self.read(address_of(thing))
+            except psycopg2.Error as error:
+                if (error.pgcode or "")[:2] not in _NOT_THERE:
+                    raise
+                continue
+            keys[classid, objid, column] = thing.identity
+        found = found_in(self.read(details_of(keys))) if keys else {}
+        self._made |= {key: each.made for key, each in found.items()}
+        return {keys[key]: (key, each.thing) for key, each in found.items()}
 
     def broken(self, before: Observation) -> list[tuple[str, str]]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
@@ -449,13 +487,17 @@ class PostgresCatalog:
             key, made = found[stored.identity]
             if stored.is_view:
                 made = self.describe([key])[key]
-            again = Restorable(key, made, stored, ManagerText(), fills=stored.kind == "MATERIALIZED VIEW")
+            again = Restorable(key, made, stored, ManagerText(heard=True), fills=stored.kind == "MATERIALIZED VIEW")
             Restoration(self.send, again, self._made[key], place=place).run()
 
     def send(self, statement: str) -> None:
         """Run a statement, surrogates in it as the bytes that they stand for."""
         with self._cursor() as cursor, self._looks.own(cursor.connection, statement):
             cursor.execute(statement.encode("utf-8", "surrogateescape"))
+
+
+def _text(query: Any) -> str:
+    return query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
 
 
 def _as_json(queries: Sequence[str]) -> str:

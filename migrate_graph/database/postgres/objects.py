@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from migrate_graph.database.postgres.snapshot import Made, array_of, fresh_privileges, grants_of, literal, texts
+from migrate_graph.database.postgres.snapshot import (
+    DEPENDS,
+    OWN_PRIVILEGES,
+    TYPE_PRIVILEGES,
+    Made,
+    array_of,
+    fresh_privileges,
+    grants_of,
+    literal,
+    texts,
+)
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.manager_text import bare, parted
 
@@ -15,6 +26,14 @@ Address: TypeAlias = tuple[int, int, int]
 
 PG_CLASS = 1259
 """OID of `pg_class`, the same in every database."""
+
+# What `COMMENT ON` calls what `pg_identify_object` calls otherwise.
+_COMMENTED = {
+    "TABLE CONSTRAINT": "CONSTRAINT",
+    "TABLE COLUMN": "COLUMN",
+    "COMPOSITE TYPE COLUMN": "COLUMN",
+    "STATISTICS OBJECT": "STATISTICS",
+}
 
 _LISTS = {
     "search_path",
@@ -57,12 +76,21 @@ _WHOLE = """CASE o.classid
     WHEN 'pg_catalog.pg_attrdef'::regclass THEN (SELECT x.adrelid FROM pg_catalog.pg_attrdef x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_constraint'::regclass THEN (SELECT x.conrelid FROM pg_catalog.pg_constraint x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_statistic_ext'::regclass THEN (SELECT x.stxrelid FROM pg_catalog.pg_statistic_ext x WHERE x.oid = o.objid)
-    WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT coalesce(nullif(x.typrelid, 0),
-        (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid = x.typelem AND x.typcategory = 'A'))
+    WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT nullif(coalesce(nullif(x.typrelid, 0),
+        (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid = x.typelem AND e.typarray = x.oid)), 0)
         FROM pg_catalog.pg_type x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_class'::regclass THEN CASE WHEN o.objsubid = 0 THEN
         (SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid AND x.refclassid = o.classid
             AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
+    END"""
+
+# What else an object is a part of: an array its element type, a multirange and its functions their range, a constraint its trigger.
+_OTHER_WHOLE = """CASE WHEN o.classid IN ('pg_catalog.pg_type'::regclass, 'pg_catalog.pg_proc'::regclass) THEN
+        (SELECT pg_catalog.json_build_array(x.refclassid::int8, x.refobjid::int8, 0) FROM pg_catalog.pg_depend x WHERE x.classid = o.classid
+            AND x.objid = o.objid AND x.refclassid = 'pg_catalog.pg_type'::regclass AND x.deptype = 'i' LIMIT 1)
+    WHEN o.classid = 'pg_catalog.pg_constraint'::regclass THEN
+        (SELECT pg_catalog.json_build_array(x.tableoid::int8, x.oid::int8, 0) FROM pg_catalog.pg_trigger x
+            JOIN pg_catalog.pg_constraint k ON k.oid = x.tgconstraint AND k.contype = 't' WHERE x.tgconstraint = o.objid LIMIT 1)
     END"""
 
 # Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
@@ -81,16 +109,6 @@ WITH object AS MATERIALIZED (
 
 _UNREAD = Relation("", "", "PART")
 
-_DETAILS = f"""
-, o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
-SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons,
-    coalesce(o.whole, 0)::int8 AS whole,
-    thing.kind AS kind, thing.identity AS identity, thing.name AS name, thing.definition AS definition, thing.owner AS owner,
-    thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh,
-    current_user::text AS creator, pg_catalog.current_setting('role') AS role
-FROM o CROSS JOIN LATERAL ($thing) thing
-"""
-
 _COMMENT = "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = 0)"
 _ON = (
     "(SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
@@ -99,6 +117,45 @@ _ON = (
 _NOTHING = (
     "NULL::text AS owner, {comment} AS comment, NULL::text[] AS settings, NULL::json AS grants, NULL::json AS fresh"
 )
+
+_TYPE = """CASE o.classid WHEN 'pg_catalog.pg_type'::regclass THEN o.objid WHEN 'pg_catalog.pg_class'::regclass THEN
+        (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = o.objid AND c.relkind = 'c' AND o.objsubid = 0) END"""
+
+# What the statement that creates something does not say, besides its comment. A rule or trigger of a table may be disabled.
+_MORE = f"""(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(item.aspect, item.name, item.head, item.sql) ORDER BY item.place, item.name) FROM (
+    {TYPE_PRIVILEGES.format(identity="thing.identity", type=_TYPE)}
+    UNION ALL
+    SELECT 3, 'state', '', '', pg_catalog.format('ALTER TABLE %s %s %s %I', {_ON.format(relation="x.relation")},
+        CASE x.state WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE REPLICA' END, thing.kind, thing.name)
+    FROM (SELECT r.ev_class AS relation, r.ev_enabled AS state FROM pg_catalog.pg_rewrite r WHERE o.classid = r.tableoid AND r.oid = o.objid
+        UNION ALL SELECT t.tgrelid, t.tgenabled FROM pg_catalog.pg_trigger t WHERE o.classid = t.tableoid AND t.oid = o.objid) x
+    WHERE x.state <> 'O'
+    UNION ALL {DEPENDS.format(place=4, what="thing.kind || ' ' || thing.identity", classid="o.classid", objid="o.objid")}
+        AND thing.kind IN ('FUNCTION', 'PROCEDURE', 'TRIGGER', 'INDEX')
+    UNION ALL
+    SELECT 5, 'security label', l.provider, pg_catalog.format('SECURITY LABEL FOR %I ON', l.provider),
+        pg_catalog.format('%s IS %L', thing.identity, l.label)
+    FROM pg_catalog.pg_seclabel l WHERE l.classoid = o.classid AND l.objoid = o.objid AND l.objsubid = o.objsubid
+        AND thing.kind IN ('FUNCTION', 'PROCEDURE', 'AGGREGATE', 'TYPE', 'TABLE', 'SEQUENCE')
+    UNION ALL
+    SELECT 6, 'column comment', a.attname, '', pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', thing.identity, a.attname, d.description)
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_description d ON d.objoid = a.attrelid AND d.classoid = o.classid AND d.objsubid = a.attnum
+    WHERE thing.kind IN ('TABLE', 'TYPE') AND o.classid = 'pg_catalog.pg_class'::regclass AND a.attrelid = o.objid AND a.attnum > 0 AND o.objsubid = 0
+    ) item)"""
+
+_DETAILS = f"""
+, o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
+SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons,
+    coalesce(o.whole, 0)::int8 AS whole, {_OTHER_WHOLE} AS otherwhole,
+    thing.kind AS kind, thing.identity AS identity, thing.name AS name, thing.definition AS definition, thing.owner AS owner,
+    thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh,
+    {_MORE} AS more, CASE WHEN thing.definition IS NULL AND thing.kind NOT IN ('AGGREGATE', 'RULE', 'TRIGGER')
+        AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0) THEN (
+        SELECT pg_catalog.json_build_array(x.type, x.object_names, x.object_args)
+        FROM pg_catalog.pg_identify_object_as_address(o.classid, o.objid, o.objsubid) x) END AS address,
+    current_user::text AS creator, pg_catalog.current_setting('role') AS role
+FROM o CROSS JOIN LATERAL ($thing) thing
+"""
 
 _FUNCTION_PRIVILEGES = """(SELECT pg_catalog.json_agg(pg_catalog.json_build_array('',
         CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee) END,
@@ -118,7 +175,11 @@ _THING = f"""
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX'
             WHEN 'I' THEN 'INDEX' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
         pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relname::text AS name, NULL::text AS definition,
-        {_NOTHING.format(comment="NULL::text")}
+        CASE WHEN c.relkind NOT IN ('v', 'm', 'i', 'I') THEN pg_catalog.pg_get_userbyid(c.relowner)::text END AS owner,
+        CASE WHEN c.relkind = 'c' THEN (SELECT d.description FROM pg_catalog.pg_description d WHERE d.objoid = c.reltype
+            AND d.classoid = 'pg_catalog.pg_type'::regclass) WHEN c.relkind NOT IN ('v', 'm') THEN {_COMMENT} END AS comment, NULL::text[] AS settings,
+        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {OWN_PRIVILEGES} END AS grants,
+        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {fresh_privileges("r", "c.relnamespace")} END AS fresh
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0 AND c.oid = o.objid
     UNION ALL
@@ -142,7 +203,12 @@ _THING = f"""
         CASE WHEN NOT x.tgisinternal THEN pg_catalog.pg_get_triggerdef(x.oid) END, {_NOTHING.format(comment=_COMMENT)}
     FROM pg_catalog.pg_trigger x WHERE o.classid = 'pg_catalog.pg_trigger'::regclass AND x.oid = o.objid
     UNION ALL
-    SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, {_NOTHING.format(comment="NULL")}
+    SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, CASE o.classid
+            WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT pg_catalog.pg_get_userbyid(t.typowner) FROM pg_catalog.pg_type t WHERE t.oid = o.objid)
+            WHEN 'pg_catalog.pg_operator'::regclass THEN
+                (SELECT pg_catalog.pg_get_userbyid(t.oprowner) FROM pg_catalog.pg_operator t WHERE t.oid = o.objid) END::text,
+        (SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = o.objsubid),
+        NULL, NULL, NULL
     FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (
         SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) THEN o.classid END, o.objid, o.objsubid) x
     WHERE x.type IS NOT NULL AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0)
@@ -185,6 +251,24 @@ def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
     }
 
 
+def address_of(thing: Relation) -> str:
+    """Return the query for where something stands in the catalogs; the server raises an error when it is not there."""
+    if not thing.address:  # a relation
+        return (
+            f"SELECT {PG_CLASS}::int8 AS classid, x.oid::oid::int8 AS objid, 0 AS objsubid "
+            f"FROM (SELECT {literal(thing.identity)}::regclass AS oid) x"
+        )
+    kind, names, arguments = json.loads(thing.address)
+    return (
+        "SELECT x.classid::int8 AS classid, x.objid::int8 AS objid, x.objsubid AS objsubid "
+        f"FROM pg_catalog.pg_get_object_address({literal(kind)}, {_in_order(names)}, {_in_order(arguments)}) x"
+    )
+
+
+def _in_order(values: Iterable[str]) -> str:
+    return f"ARRAY[{', '.join(map(literal, values))}]::pg_catalog.text[]"
+
+
 def details_of(objects: Collection[Address]) -> str:
     """Return the query for some objects; `found_in` reads its rows."""
     return placed(_LISTED, objects) + _DETAILS.replace("$thing", _THING)
@@ -223,10 +307,28 @@ def found_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
 
 
 def _found(row: list[Any]) -> Found:
-    reasons, whole, kind, identity, name, definition, owner, comment, settings, grants, fresh, creator, role = row
+    (
+        reasons,
+        whole,
+        other,
+        kind,
+        identity,
+        name,
+        definition,
+        owner,
+        comment,
+        settings,
+        grants,
+        fresh,
+        more,
+        address,
+        *us,
+    ) = row
     items = [Item("setting", each.partition("=")[0], _setting(kind, identity, each)) for each in settings or ()]
+    items += [Item(aspect, part, sql, head=head) for aspect, part, head, sql in more or ()]
     if comment is not None:
-        items.append(Item("comment", "", f"{identity} IS {literal(comment)}", head="COMMENT ON"))
+        kept = _COMMENTED.get(kind, kind)
+        items.append(Item("comment", "", f"COMMENT ON {kept} {identity} IS {literal(comment)}"))
     thing = Relation(
         identity,
         name,
@@ -235,13 +337,16 @@ def _found(row: list[Any]) -> Found:
         owner=owner or "",
         items=tuple(items),
         grants=grants_of(grants),
+        address=json.dumps(address) if address else "",
     )
-    return Found(
-        thing,
-        (PG_CLASS, whole, 0) if whole else None,
-        _reasons(reasons),
-        Made(creator, frozenset(grants_of(fresh)), role),
-    )
+    creator, role = us
+    return Found(thing, _whole(whole, other), _reasons(reasons), Made(creator, frozenset(grants_of(fresh)), role))
+
+
+def _whole(relation: int, other: list[int] | None) -> Address | None:
+    if other:
+        return other[0], other[1], other[2]
+    return (PG_CLASS, relation, 0) if relation else None
 
 
 def _reasons(rows: Iterable[list[int]] | None) -> frozenset[Address]:

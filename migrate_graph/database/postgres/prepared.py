@@ -38,10 +38,10 @@ class Prepared:
             self._connection, self._names = connection, {}
         template = self._template(query)
         name = self._names.get(template)
-        if name is None:
+        numbers = _NUMBERS.findall(query)
+        if name is None or not numbers:  # what has other texts each time is never asked again
             self._names[template] = ""
             return query
-        numbers = _NUMBERS.findall(query)
         arguments = f" ({', '.join(numbers)})" if numbers else ""
         if name:
             return f"EXECUTE {name}{arguments}"

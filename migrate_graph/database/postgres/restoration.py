@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import psycopg2
@@ -19,6 +20,14 @@ _OF_EVERY_KIND = {"comment", "column comment", "security label", "column securit
 
 # These call functions of users, which rely on the session's search_path; the others only name things.
 _CALLING = {"index", "planner statistics", "statistics"}
+
+# What others may say of a new view: the word that `up()` would need for it, and how it is taken back.
+_ADDED = {
+    "comment": ("COMMENT", "COMMENT ON {kind} {it} IS NULL"),
+    "column comment": ("COMMENT", "COMMENT ON COLUMN {it}.{name} IS NULL"),
+    "option": ("", "ALTER {kind} {it} RESET ({name})"),
+    "column default": ("DEFAULT", "ALTER {kind} {it} ALTER COLUMN {name} DROP DEFAULT"),
+}
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
 
@@ -57,6 +66,7 @@ class Restoration:
         self._restore_grants(given)
         if self._fills:
             self._fill()
+        self._remove_added()
         self._restore_items()
         return self._warnings
 
@@ -102,7 +112,7 @@ class Restoration:
         there = {(item.aspect, item.name): item for item in self._made.items}
         for item in self._stored.items:
             new = there.get((item.aspect, item.name))
-            if new == item or (new is not None and not self._was_added(item)) or not self._applies(item):
+            if new == item or (new is not None and not self._was_added(new)) or not self._applies(item):
                 continue
             statement = item.statement(self._made.kind)
             check_item(item, statement, self._made)
@@ -119,7 +129,25 @@ class Restoration:
 
     def _was_added(self, item: Item) -> bool:
         """Whether somebody else, an event trigger for example, said this when it was created: `up()` says nothing of the kind."""
-        return item.aspect.endswith("comment") and bool(self._text.texts) and not self._text.says("COMMENT")
+        if item.aspect not in _ADDED:
+            return False
+        knows = self._text.is_complete or (bool(self._text.texts) and item.aspect.endswith("comment"))
+        return knows and not self._text.says(_ADDED[item.aspect][0] or re.escape(item.name.rpartition(".")[2]))
+
+    def _remove_added(self) -> None:
+        """Take away what somebody else has said of it when it was created, and nobody had said before."""
+        before = {(item.aspect, item.name) for item in self._stored.items}
+        if not self._text.is_complete or self._made.kind != self._stored.kind:
+            return
+        for item in self._made.items:
+            if (item.aspect, item.name) not in before and self._was_added(item):
+                parts = (
+                    item.name.split(".", 1) if item.aspect == "option" else [item.name]
+                )  # `toast.` stands before some
+                statement = _ADDED[item.aspect][1].format(
+                    kind=self._made.kind, it=self._made.identity, name=".".join(map(quote_identifier, parts))
+                )
+                self._run(f"{item.aspect} {item.name}".strip(), statement)
 
     def _applies(self, item: Item) -> bool:
         if self._made.kind != self._stored.kind and item.aspect not in _OF_EVERY_KIND:
@@ -166,7 +194,7 @@ class Restoration:
             self._as_grantor(grant, owner, f"GRANT {self._on(grant)} TO {_role(grant.grantee)}{option}")
 
     def _has_column(self, grant: Grant) -> bool:
-        has = not grant.column or grant.column in self._made.columns
+        has = not grant.column or not self._made.is_view or grant.column in self._made.columns
         if not has:
             item = Item("privilege", f"{grant.privilege} ({grant.column}) for {grant.grantee or 'PUBLIC'}", "")
             self._warn(item, f"there is no column {grant.column} any more")
@@ -205,7 +233,7 @@ def differs(thing: Restorable) -> bool:
     stored, made = thing.stored, thing.made
     return (
         thing.fills
-        or bool(set(stored.items) - set(made.items))
+        or set(stored.items) != set(made.items)
         or stored.owner != made.owner
         or stored.grants != made.grants
     )

@@ -58,6 +58,8 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
     c.relkind = 'm' OR c.reloptions IS NOT NULL OR c.relhastriggers
         OR 1 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
+        OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.reltype AND d.classoid = 'pg_catalog.pg_type'::regclass)
+        OR (SELECT t.typacl IS NOT NULL FROM pg_catalog.pg_type t WHERE t.oid = c.reltype)
         OR EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = c.oid AND l.classoid = 'pg_catalog.pg_class'::regclass)
         OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid) AS dressed,
     current_user::text AS creator, pg_catalog.current_setting('role') AS role,
@@ -95,6 +97,22 @@ WITH view AS MATERIALIZED (
     WHERE c.oid = ANY ($oids)
 )
 """
+
+TYPE_PRIVILEGES = """
+    SELECT 1 AS place, 'type privilege' AS aspect, '' AS name, '' AS head,
+        pg_catalog.format('REVOKE ALL ON TYPE %s FROM PUBLIC', {identity}) AS sql
+    FROM pg_catalog.pg_type t WHERE t.oid = {type} AND t.typacl IS NOT NULL
+        AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.typacl) x WHERE x.grantee = 0)
+    UNION ALL
+    SELECT 2, 'type privilege', pg_catalog.pg_get_userbyid(x.grantee)::text, '', pg_catalog.format('GRANT USAGE ON TYPE %s TO %I', {identity},
+        pg_catalog.pg_get_userbyid(x.grantee)) || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM pg_catalog.pg_type t, pg_catalog.aclexplode(t.typacl) x WHERE t.oid = {type} AND x.grantee NOT IN (0, t.typowner)"""
+
+DEPENDS = """
+    SELECT {place} AS place, 'extension' AS aspect, e.extname::text AS name, '' AS head,
+        pg_catalog.format('ALTER %s DEPENDS ON EXTENSION %I', {what}, e.extname) AS sql
+    FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+    WHERE d.classid = {classid} AND d.objid = {objid} AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x'"""
 
 # In the order in which they are restored: emptying a materialized view comes before its indexes, ANALYZE last. `part`: the columns that
 # an index or a statistics object reads; `comment`: of the parts, by catalog. Statistics are the session's role's anyway.
@@ -229,6 +247,28 @@ _ITEMS = (
         pg_catalog.format('SECURITY LABEL FOR %I ON COLUMN %s.%I IS %L', l.provider, identity, a.attname, l.label), ARRAY[a.attname::text]
     FROM attribute a JOIN pg_catalog.pg_seclabel l ON l.objoid = a.oid AND l.classoid = 'pg_catalog.pg_class'::regclass AND l.objsubid = a.attnum
     UNION ALL
+    SELECT view.oid, 5, 'type comment', '', '', pg_catalog.format('COMMENT ON TYPE %s IS %L', identity, d.description), '{}'
+    FROM view JOIN pg_catalog.pg_description d ON d.objoid = view.reltype AND d.classoid = 'pg_catalog.pg_type'::regclass
+    UNION ALL
+    SELECT view.oid, 5 + given.place, given.aspect, given.name, given.head, given.sql, '{}'
+    FROM view CROSS JOIN LATERAL ($type_privileges) given
+    UNION ALL
+    SELECT oid, 15, 'replica identity', '', 'ALTER',
+        pg_catalog.format('%s REPLICA IDENTITY %s', identity, CASE relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END), '{}'
+    FROM view WHERE relkind = 'm' AND relreplident IN ('f', 'n')
+    UNION ALL
+    SELECT oid, 15, 'replica identity', '', 'ALTER', pg_catalog.format('%s REPLICA IDENTITY USING INDEX %I', identity, relname), columns
+    FROM index WHERE indisreplident
+    UNION ALL
+    SELECT view.oid, 15, given.aspect, given.name, given.head, given.sql, '{}' FROM view CROSS JOIN LATERAL ($view_depends) given
+    WHERE view.relkind = 'm'
+    UNION ALL
+    SELECT index.oid, 15, 'index extension', index.relname || ' ' || given.name, given.head, given.sql, columns
+    FROM index CROSS JOIN LATERAL ($index_depends) given
+    UNION ALL
+    SELECT trigger.oid, 15, 'trigger extension', trigger.tgname || ' ' || given.name, given.head, given.sql, '{}'
+    FROM trigger CROSS JOIN LATERAL ($trigger_depends) given
+    UNION ALL
     SELECT oid, 16, 'planner statistics', '', '', pg_catalog.format('ANALYZE %s', identity), '{}'
     FROM view WHERE relkind = 'm' AND relispopulated
         AND EXISTS (SELECT FROM pg_catalog.pg_stats s WHERE s.schemaname = view.nspname AND s.tablename = view.relname)
@@ -236,6 +276,25 @@ _ITEMS = (
 SELECT oid::int8, aspect, name::text AS name, sql, columns::text[] AS columns, head FROM item ORDER BY oid, place, name
 """
 )
+for _mark, _query in {
+    "$type_privileges": TYPE_PRIVILEGES.format(identity="view.identity", type="view.reltype"),
+    "$view_depends": DEPENDS.format(
+        place=0,
+        what="'MATERIALIZED VIEW ' || view.identity",
+        classid="'pg_catalog.pg_class'::regclass",
+        objid="view.oid",
+    ),
+    "$index_depends": DEPENDS.format(
+        place=0, what="'INDEX ' || index.name", classid="'pg_catalog.pg_class'::regclass", objid="index.indexrelid"
+    ),
+    "$trigger_depends": DEPENDS.format(
+        place=0,
+        what="pg_catalog.format('TRIGGER %I ON %s', trigger.tgname, trigger.identity)",
+        classid="'pg_catalog.pg_trigger'::regclass",
+        objid="trigger.tgoid",
+    ),
+}.items():
+    _ITEMS = _ITEMS.replace(_mark, _query)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,8 +128,11 @@ class ViewCatalog(Protocol):
             CommittedInside: on leaving, when the savepoint is gone because somebody committed.
         """
 
-    def commits_held(self) -> AbstractContextManager[None]:
-        """Make `commit()` of the connection do nothing."""
+    def commits_held(self) -> AbstractContextManager[list[str] | None]:
+        """Make `commit()` of the connection do nothing, and give a list that every statement which is sent meanwhile is added to.
+
+        None where nobody can hear them.
+        """
 
     def place(self) -> str:
         """Return what decides where names without a schema belong."""

@@ -59,6 +59,11 @@ class Claims:
             return False
         return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
 
+    def hear(self, name: str, statements: Sequence[str] | None) -> None:
+        """Note what a manager's `up()` has sent, where that was heard: it counts as its text, wherever it came from."""
+        if statements is not None:
+            self.texts[name] = self.texts[name].and_said(statements)
+
     def owner(self, thing: Relation, *, before: Observation | None = None, key: Key | None = None) -> str:
         """Return the manager that is known to make or drop something; empty when none is.
 

@@ -234,10 +234,10 @@ class ViewKeeper:
             steps |= dict.fromkeys(gone - steps.keys(), "")
         return steps
 
-    def _call(self, method: Callable[[], None], what: str, block: Block) -> None:
-        """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error."""
+    def _call(self, method: Callable[[], None], what: str, block: Block) -> list[str] | None:
+        """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error; return what it sent, where that is heard."""
         try:
-            with self._catalog.commits_held():
+            with self._catalog.commits_held() as heard:
                 method()
         except Exception as error:
             refused = self._catalog.refusal(error)
@@ -249,6 +249,7 @@ class ViewKeeper:
             ) from error
         if self._catalog.is_aborted():
             raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
+        return heard
 
     def _refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
         """Refuse what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
@@ -322,7 +323,7 @@ class ViewKeeper:
         looked = not block.up
         for manager in block.up:
             name = name_of(manager)
-            self._call(manager.up, f"{name}.up()", block)
+            claims.hear(name, self._call(manager.up, f"{name}.up()", block))
             looked = careful or not claims.is_predictable(name)
             if looked:
                 changes = self._catalog.changes(moment, block.before)
@@ -370,7 +371,9 @@ class ViewKeeper:
             fills = name in fill and relation.kind == "MATERIALIZED VIEW"
             if relation.identity in was or fills:
                 text = claims.texts.get(name) or next(iter(claims.texts.values()))
-                before = was.get(relation.identity) or replace(relation, items=())
+                before = was.get(relation.identity) or replace(
+                    relation, items=tuple(each for each in relation.items if each.aspect != "not populated")
+                )
                 again.append(Restorable(key, relation, before, text, fills))
         for warning in self._catalog.restore(again):
             block.observer(Warned(warning))

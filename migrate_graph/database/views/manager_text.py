@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dis
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
@@ -20,12 +20,16 @@ _KIND = (
     r"(?P<kind>VIEW|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|POLICY|RULE|TRIGGER|DOMAIN|TYPE|TABLE|SEQUENCE|INDEX)\b"
 )
 _VERB = re.compile(rf"\b(?P<verb>CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?{_KIND}", re.IGNORECASE)
+# Whatever else comes or goes: an operator, a cast, a column or constraint of a table.
+_ANY_VERB = re.compile(r"\b(?:CREATE|DROP)\s+(?!OR\s+REPLACE\b)\w", re.IGNORECASE)
 _ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
 _MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{_DOTTED}){_END}")
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
 _OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
 # The steps of a function by which it puts texts together.
 _BUILDING = {"BUILD_STRING", "FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "BINARY_OP"}
+# What the catalog knows under another word.
+_CALLED = {"PROCEDURE": "FUNCTION", "ROUTINE": "FUNCTION", "AGGREGATE": "FUNCTION", "DOMAIN": "TYPE"}
 _EVENTS = {"select", "insert", "update", "delete"}
 _GRANT = re.compile(r"\b(?:GRANT|REVOKE)\b[^;]*", re.IGNORECASE)
 
@@ -60,12 +64,23 @@ class ManagerText:
         put_together: some of its SQL is put together when it runs, so that it may make and drop what its text does not name.
         words: every text that stands by itself, folded: where names are put together, one of them may be a name.
         texts: all of them.
+        heard: what `up()` has sent is among them, so that it has said nothing else.
     """
 
     named: frozenset[Named] = frozenset()
     put_together: bool = False
     words: frozenset[str] = frozenset()
     texts: tuple[str, ...] = field(default=(), repr=False)
+    heard: bool = False
+
+    def and_said(self, statements: Iterable[str]) -> ManagerText:
+        """Return the same, and what `up()` has sent."""
+        return replace(self, texts=(*self.texts, *statements), heard=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what it does not say is not said at all."""
+        return self.heard or (bool(self.texts) and not self.put_together)
 
     def names(self, *, kind: str, name: str, schema: str, table: str = "", visible: bool = True) -> bool:
         """Return whether it creates or drops something of this kind and name; a name alone means what is visible."""
@@ -107,13 +122,15 @@ def _text(found_texts: tuple[tuple[str, bool], ...]) -> ManagerText:
             found = [each for each in _named(verb, text) if not (goes_on and text.endswith(each.written))]
             complete += bool(found)
             named.update(found)
+        known = {verb.start() for verb in _VERB.finditer(text)}
+        verbs += sum(each.start() not in known for each in _ANY_VERB.finditer(text))
     words = frozenset(bare(text.rpartition(".")[2]) for text in texts if re.fullmatch(rf"\s*{_DOTTED}\s*", text))
     return ManagerText(frozenset(named), complete < verbs or not verbs, words, texts)
 
 
 def _named(verb: re.Match[str], text: str) -> Iterator[Named]:
     kind = verb["kind"].upper()
-    kind = "FUNCTION" if kind in {"PROCEDURE", "ROUTINE", "AGGREGATE"} else kind
+    kind = _CALLED.get(kind, kind)
     match = _ONE.match(text, verb.end())
     while match:
         written = match["name"]

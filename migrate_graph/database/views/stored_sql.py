@@ -23,9 +23,16 @@ _BEGINNINGS = {
     "TRIGGER": r"CREATE (?:CONSTRAINT )?TRIGGER ",
 }
 # `$it`: what it stands with. Indexes and statistics have names of their own.
+_KINDS = (
+    r"(?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|POLICY|RULE|TRIGGER|TYPE|TABLE|SEQUENCE|INDEX|OPERATOR"
+    r"|OPERATOR CLASS|OPERATOR FAMILY|CAST|CONSTRAINT|COLUMN|STATISTICS)"
+)
 _OF_ITEMS = (
     r"(?:ALTER (?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE) $it |ALTER (?:INDEX|STATISTICS) "
-    r"|COMMENT ON (?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|POLICY|RULE|TRIGGER) $it IS |COMMENT ON COLUMN $it\."
+    rf"|COMMENT ON {_KINDS} $it IS |COMMENT ON COLUMN $it\."
+    r"|ALTER TRIGGER (?:.+ ON )?$it DEPENDS ON EXTENSION "
+    r"|ALTER TABLE $table (?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) (?:RULE|TRIGGER) $name$"
+    r"|REVOKE ALL ON TYPE $it FROM PUBLIC$|GRANT USAGE ON TYPE $it TO "
     r"|COMMENT ON (?:RULE|TRIGGER) .+ ON $it IS |COMMENT ON (?:INDEX|STATISTICS) |SECURITY LABEL FOR .+ ON [A-Z ]+ $it"
     r"|REFRESH MATERIALIZED VIEW $it |ANALYZE $it$|CREATE (?:UNIQUE )?INDEX .+ ON $it\s|CREATE STATISTICS .+ FROM $it$"
     r"|CREATE RULE .+ TO $it\s|CREATE (?:CONSTRAINT )?TRIGGER .+ ON $it\s)"
@@ -75,7 +82,9 @@ def check_item(item: Item, statement: str, relation: Relation) -> None:
     Raises:
         ViewError: it is not.
     """
+    name, _, table = map(re.escape, relation.identity.rpartition(" ON "))
     beginning = _OF_ITEMS.replace("$it", re.escape(relation.identity))
+    beginning = beginning.replace("$table", table).replace("$name", name)
     if not re.match(beginning, statement, re.DOTALL) or not is_one_statement(statement):
         raise _refused(relation.label, f"what is stored as its {item.aspect} is not one statement that restores it")
 
