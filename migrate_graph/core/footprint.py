@@ -47,6 +47,7 @@ class Held(StrEnum):
     """The end or the begin of a transaction: a savepoint stood for it."""
     CHANGED = "run without CONCURRENTLY"
     SKIPPED = "not run: it cannot be part of a transaction"
+    OUTSIDE = "not run: the server would act outside of the database"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from migrate_graph.errors import ConfigError
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder, Observer
+    from migrate_graph.core.footprint import Footprint
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
     from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.database.watching import Watching
     from migrate_graph.signals import Interruption
 
 
@@ -252,6 +254,31 @@ class Backend(Protocol):
         """Close every connection."""
 
 
+class RehearsingBackend(Backend, Protocol):
+    """A backend that watches what its migrations do; not connected yet.
+
+    Attributes:
+        footprints: of the migrations that have run, by name.
+        ended: why nothing more can be rehearsed; empty as long as something can.
+    """
+
+    footprints: dict[str, Footprint]
+    ended: str
+
+    def connect(self, *, observer: Observer, interruption: Interruption) -> None:
+        """See `Connectable`."""
+
+    def begin(self) -> None:
+        """Look what the database is made of, once the lock is held and before anything runs.
+
+        Raises:
+            DatabaseRefused: nothing can be rehearsed here: a server that only reads, missing rights.
+        """
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what is not as it will be, and what stays, in words."""
+
+
 class Connectable(Backend, Protocol):
     """A backend that is not connected yet."""
 
@@ -280,6 +307,9 @@ class BackendClass(Protocol):
 
     def catalog_on(self, connection: Any) -> ViewCatalog:
         """Return what the database can tell of its views through a connection of the driver."""
+
+    def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
+        """Return a backend that watches what its migrations do, and keeps of it what is said."""
 
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.events import Outcome, Result
-from migrate_graph.errors import ExitCode
+from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, Warned, ignore_events
+from migrate_graph.core.history import History
+from migrate_graph.database import backend_class
+from migrate_graph.database.scratch import open_scratch
+from migrate_graph.database.watching import Keeping, Outside, Watching, nobody_looks
+from migrate_graph.errors import ConfigError, ExitCode, MigrateGraphError
+from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.loader import user_imports
+from migrate_graph.messages import counted
+from migrate_graph.signals import Interruption
+from migrate_graph.workflow.apply import ApplyOptions, apply_project
+from migrate_graph.workflow.assessment import Selection
+from migrate_graph.workflow.project import database_settings
+from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:
+    from migrate_graph.core.footprint import Footprint
     from migrate_graph.core.plan import Plan
+    from migrate_graph.database import RehearsingBackend, Settings
+    from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.project import Project
+
+_LOCK_WAIT = 10.0
+"""Seconds that a rehearsal waits for another run: it can be tried again."""
+
+_NEW_ENUM_VALUE = "55P04"
+"""SQLSTATE of a new value of an enum that is used before the transaction that adds it is committed."""
 
 
 class Place(StrEnum):
@@ -64,3 +91,217 @@ class Rehearsal:
         """What a command that only rehearses ends with: 1 when a migration failed, or the rehearsal ended before its end."""
         failed = any(result.outcome is not Outcome.APPLIED for result in self.results)
         return ExitCode.FAILED if self.cut or failed else ExitCode.OK
+
+
+def rehearse(
+    project: Project,
+    found: Assessment,
+    options: RehearseOptions,
+    observer: Observer = ignore_events,
+    *,
+    outside: Outside = nobody_looks,
+) -> Rehearsal:
+    """Run what is pending where it cannot hurt.
+
+    Args:
+        project: what is declared; its database is the one that the migrations are meant for.
+        found: what that database remembers, and what would run.
+        options: where, and how.
+        observer: told what happens, as in a run.
+        outside: stands around each body.
+
+    Raises:
+        DatabaseError: there is no place for it; with what to do.
+        ConfigError: it is to happen in the database itself, and nothing limits how long a lock is waited for.
+        LockTimeout: another run is at work.
+        Stopped: a signal arrived; nothing stays.
+    """
+    rehearsals = {Place.SCRATCH: _on_scratch, Place.HERE: _here}
+    with tempfile.TemporaryDirectory(prefix="migrate_graph_rehearsal_") as folder:
+        return rehearsals[options.on](_Rehearsing(project, found, options, observer, outside, Path(folder)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsing:
+    """What every rehearsal works with.
+
+    Attributes:
+        folder: a directory that is removed afterwards.
+    """
+
+    project: Project
+    found: Assessment
+    options: RehearseOptions
+    observer: Observer
+    outside: Outside
+    folder: Path
+
+    def watching(self, keeping: Keeping) -> Watching:
+        """Return how its migrations are watched."""
+        return Watching(root=self.project.root, keeping=keeping, values=self.options.values, outside=self.outside)
+
+    def ended(
+        self, *, footprints: Mapping[str, Footprint], results: tuple[Result, ...], cut: str, remarks: tuple[str, ...]
+    ) -> Rehearsal:
+        """Return what was seen, with the plan that was rehearsed."""
+        plan = self.found.planned
+        steps = tuple(replace(step, footprint=footprints.get(step.migration.name)) for step in plan.steps)
+        return Rehearsal(on=self.options.on, plan=replace(plan, steps=steps), results=results, cut=cut, remarks=remarks)
+
+
+def _here(about: _Rehearsing) -> Rehearsal:
+    """Rehearse in the database itself."""
+    config = about.project.config
+    if not config.lock_timeout:
+        raise ConfigError(
+            "a rehearsal in the database itself needs a lock_timeout: others wait behind what it waits for",
+            hint='set lock_timeout in [tool.migrate], for example lock_timeout = "5s", or rehearse --on clone',
+        )
+    about.observer(
+        Warned(
+            "this rehearses in the database itself: what the migrations lock is held to the end, and others wait for it",
+            "rehearse --on clone locks nothing",
+        )
+    )
+    settings = replace(database_settings(config), folder=_copied_tables(config.db_folder, about.folder))
+    done = _run(about, settings, about.watching(Keeping.NOTHING), history=about.found.reading.history)
+    footprints = [step.footprint for step in done.plan.steps if step.footprint]
+    locked = sorted({
+        f"{lock} on {name}" for footprint in footprints for statement in footprint.statements
+        for name, lock in statement.locks.items() if lock in _KEEP_OTHERS_OUT and name not in _made_by(footprints)
+    })  # fmt: skip
+    remark = f"held in the database until its end: {', '.join(locked)}"
+    return replace(done, remarks=(*done.remarks, remark)) if locked else done
+
+
+def _made_by(footprints: Iterable[Footprint]) -> set[str]:
+    """Return the names of what the migrations of a rehearsal have made."""
+    return {fact.identity for footprint in footprints for fact in footprint.added}
+
+
+_KEEP_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
+
+
+def _copied_tables(db_folder: str | None, folder: Path) -> Path:
+    """Copy what pyDAL remembers of tables to where a rehearsal may change it."""
+    for file in Path(db_folder).glob("*.table") if db_folder else ():
+        shutil.copy(file, folder)
+    return folder
+
+
+def _on_scratch(about: _Rehearsing) -> Rehearsal:
+    """Rehearse in a database that is made, and dropped, for it."""
+    project, config = about.project, about.project.config
+    scratch = open_scratch(
+        config.migrate_uri, directory=about.folder, schema=config.search_path, table=config.migrate_table
+    )
+    made = scratch.create()
+    try:
+        there = on_scratch(project, made, backup=Path(config.database_to_restore) if _has_backup(project) else None)
+        cut = _replay(there, about)
+        if cut:
+            return about.ended(footprints={}, results=(), cut=cut, remarks=())
+        history = _history_of(there)
+        orphans = sorted(about.found.reading.history.applied - history.applied - set(project.graph.migrations))
+        done = _run(about, database_settings(there.config), about.watching(Keeping.EVERYTHING), history=history)
+        lost = f"recorded as applied, and declared by nothing, so not replayed: {', '.join(orphans)}"
+        return replace(done, remarks=(*done.remarks, lost)) if orphans else done
+    finally:
+        scratch.drop(made)
+
+
+def _has_backup(project: Project) -> bool:
+    from migrate_graph.config import SourceKind
+
+    config = project.config
+    return bool(config.database_to_restore) and config.sources["database_to_restore"].kind is not SourceKind.DEFAULT
+
+
+def _replay(there: Project, about: _Rehearsing) -> str:
+    """Bring a scratch database to where the real one is; return why that failed, empty when it did not."""
+    applied = [name for name in about.found.planned.applied if name in there.graph.migrations]
+    heard: list[RunFinished] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            heard.append(event)
+
+    if not _has_backup(about.project):
+        start_from_nothing(there)
+    if not applied:
+        return ""
+    apply_project(there, ApplyOptions(selection=Selection(select=tuple(applied))), listen)
+    failed = [result for finished in heard for result in finished.results if result.outcome is not Outcome.APPLIED]
+    if not failed:
+        return ""
+    first = failed[0]
+    return (
+        f"{counted(len(applied), 'applied migration')} could not be replayed on an empty database: "
+        f"{first.name} {first.outcome}: {first.error}"
+    )
+
+
+def _history_of(there: Project) -> History:
+    from migrate_graph.workflow.project import read_history
+
+    return read_history(there.config).history
+
+
+def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history: History) -> Rehearsal:
+    """Walk the plan, watched."""
+    plan, project = about.found.planned, about.project
+    heard: list[RunFinished] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            heard.append(event)
+        about.observer(event)
+
+    interruption = Interruption()
+    cut = ""
+    with _connected(settings, watching, about.observer, interruption) as backend, interruption.listening():
+        with backend.lock(wait=_LOCK_WAIT, observer=about.observer, interruption=interruption) as lock:
+            backend.prepare()
+            backend.begin()
+            executor = Executor(
+                backend, lock, listen,
+                interruption=interruption, options=RunOptions(keep_going=True, tries=1), root=str(project.root),
+            )  # fmt: skip
+            try:
+                with user_imports(project.imports, project.registry):
+                    executor.run(plan, project.graph, history)
+            except MigrateGraphError as error:
+                cut = backend.ended or error.message
+            cut = cut or backend.ended
+            remarks = backend.remarks()
+    interruption.check()
+    results = heard[-1].results if heard else ()
+    return about.ended(
+        footprints=backend.footprints,
+        results=tuple(_judged(result, backend.footprints.get(result.name)) for result in results),
+        cut=cut,
+        remarks=remarks,
+    )
+
+
+@contextmanager
+def _connected(
+    settings: Settings, watching: Watching, observer: Observer, interruption: Interruption
+) -> Iterator[RehearsingBackend]:
+    """Connect a backend that watches."""
+    with closing(backend_class(settings.uri).rehearsing(settings, watching)) as backend, interruption.overhearing():
+        backend.connect(observer=observer, interruption=interruption)
+        yield backend
+
+
+def _judged(result: Result, footprint: Footprint | None) -> Result:
+    """Return how a step ended; what only a rehearsal forbids is not the migration's fault."""
+    last = footprint.statements[-1] if footprint and footprint.statements else None
+    if result.outcome is not Outcome.RAISED or last is None or last.error_code != _NEW_ENUM_VALUE:
+        return result
+    return replace(
+        result,
+        outcome=Outcome.NOT_REACHED,
+        error="it uses a new value of an enum, which is only possible when the transaction that adds it is committed",
+        hint="migrate plan --rehearse --on scratch runs it with real commits",
+    )

@@ -33,6 +33,7 @@ from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
+from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
 
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings, Work
+    from migrate_graph.database import RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.database.watching import Watching
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
 _LAST_MOMENT = 5.0
@@ -70,6 +72,8 @@ class PostgresBackend(Bookkeeping):
     kind = "postgres"
     dialect = POSTGRES
     dal_source = staticmethod(dal_source)
+    work_class = PostgresWork
+    connection_class = WorkConnection
     _longest_pause = 2.0
 
     @staticmethod
@@ -86,6 +90,13 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.scratch import open_scratch
 
         return open_scratch(settings, directory=directory, schemas=schemas)
+
+    @staticmethod
+    def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:
+        from migrate_graph.database.postgres.rehearsal import GuardedBackend
+        from migrate_graph.database.postgres.watched import WatchedBackend
+
+        return (WatchedBackend if watching.keeping is Keeping.EVERYTHING else GuardedBackend)(settings, watching)
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
@@ -507,7 +518,7 @@ class PostgresBackend(Bookkeeping):
             patiently=self._sessions.patience.run,
             dals=self._dals(),
         )
-        return PostgresWork(self._settings, migration, key, self._ledger, sessions=sessions)
+        return self.work_class(self._settings, migration, key, self._ledger, sessions=sessions)
 
     def _dals(self) -> SpareDal:
         """Return what makes the `DAL` of each migration, now that it is known where the ledger stands."""
@@ -522,7 +533,7 @@ class PostgresBackend(Bookkeeping):
         kept = self._spare.take(name, keys)
         if kept is not None:
             return kept, False
-        connection: WorkConnection = self._sessions.open(name, WorkConnection, lock=keys, ours=False)
+        connection: WorkConnection = self._sessions.open(name, self.connection_class, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
             def is_ours() -> bool:

@@ -121,7 +121,10 @@ class WorkConnection(OurConnection):
         ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
         asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
             transaction knows by it whether anybody else has used the connection.
+        cursor_class: what every cursor is at least.
     """
+
+    cursor_class: type[WorkCursor] = WorkCursor
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
@@ -156,11 +159,11 @@ class WorkConnection(OurConnection):
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         name, factory, *rest = (*arguments, None, None)[: max(2, len(arguments))]
         default: Any = self.cursor_factory
-        chosen: Any = options.pop("cursor_factory", factory) or default or WorkCursor
+        chosen: Any = options.pop("cursor_factory", factory) or default or self.cursor_class
         if not isinstance(chosen, type):  # a function that makes one
             return super().cursor(options.pop("name", name), chosen, *rest, **options)
-        if not issubclass(chosen, WorkCursor):
-            chosen = type(chosen.__name__, (WorkCursor, chosen), {})
+        if not issubclass(chosen, self.cursor_class):
+            chosen = type(chosen.__name__, (self.cursor_class, chosen), {})
         return super().cursor(options.pop("name", name), chosen, *rest, **options)
 
     def read(self, cursor: pg.cursor, query: Any, values: Any) -> list[Statement]:
@@ -171,18 +174,19 @@ class WorkConnection(OurConnection):
         """
         if self.write_marker is None or self._marking:
             return _PLAIN
-        text = self._text(query)
+        text = self.text_of(query)
         self.may_leave_more = self.may_leave_more or may_stay(text)
-        found = statements(text, backslashes=self._backslashes)
+        found = statements(text, backslashes=self.backslashes)
         if cursor.name is not None and found != _PLAIN and (len(found) > 1 or found[0].kind is not Kind.PLAIN):
             raise psycopg2.ProgrammingError("a named cursor takes one query, and nothing that ends a transaction")
         if len(found) > 1 and not any(each.kind is not Kind.PLAIN for each in found):
             return _PLAIN
         if len(found) > 1 and values is not None:
-            found = statements(self._text(cursor.mogrify(query, values)), backslashes=self._backslashes)
+            found = statements(self.text_of(cursor.mogrify(query, values)), backslashes=self.backslashes)
         return found
 
-    def _text(self, query: Any) -> str:
+    def text_of(self, query: Any) -> str:
+        """Return a query, however it is given, as text."""
         if isinstance(query, Composable):
             return query.as_string(self)
         if isinstance(query, bytes):
@@ -190,7 +194,8 @@ class WorkConnection(OurConnection):
         return str(query)
 
     @property
-    def _backslashes(self) -> bool:
+    def backslashes(self) -> bool:
+        """Whether they escape in every string."""
         return self.info.parameter_status("standard_conforming_strings") == "off"
 
     # -- statements -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ _PATTERN = r"""
 """
 _TOKEN = re.compile(_PATTERN.format(escaping="[eE]"), re.VERBOSE | re.DOTALL)
 _TOKEN_WHERE_ALL_ESCAPE = re.compile(_PATTERN.format(escaping="[eE]?"), re.VERBOSE | re.DOTALL)
+_NUMBER = re.compile(r"\d[\w.]*")  # what is part of a name has been taken with it
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -69,6 +71,88 @@ def statements(text: str, *, backslashes: bool = False) -> list[Statement]:
         for part, words in _parts(text, _TOKEN_WHERE_ALL_ESCAPE if backslashes else _TOKEN)
     ]
     return found or [Statement(text, Kind.PLAIN)]
+
+
+def split(text: str, *, backslashes: bool = False) -> list[Statement]:
+    """Return every statement of a text, as the server would take them one by one; what is nothing but comments is left out.
+
+    Args:
+        text: as it is sent.
+        backslashes: as in `statements`.
+    """
+    tokens = _TOKEN_WHERE_ALL_ESCAPE if backslashes else _TOKEN
+    return [Statement(part.strip().removesuffix(";").rstrip(), _kind(words)) for part, words in _parts(text, tokens)]
+
+
+def without_values(text: str, *, backslashes: bool = False) -> str:
+    """Return a statement with `?` for each of its literals; what stands between dollars is code, and stays.
+
+    Args:
+        text: one statement.
+        backslashes: as in `statements`.
+    """
+    tokens, position, parts = (_TOKEN_WHERE_ALL_ESCAPE if backslashes else _TOKEN), 0, list[str]()
+    while position < len(text):
+        number = _NUMBER.match(text, position)
+        token = number or tokens.match(text, position)
+        if token is None:  # unreachable: `other` takes anything
+            break
+        end = token.end() if number else _end_of(text, token)
+        is_value = bool(number) or (token.lastgroup == "text" and not token[0].startswith('"'))
+        parts.append("?" if is_value else text[position:end])
+        position = end
+    return "".join(parts)
+
+
+def first_word(text: str) -> str:
+    """Return the first word of a statement, in capitals, also behind parentheses; empty where it begins with something else."""
+    for token in _tokens(text):
+        if token.lastgroup == "word":
+            return token[0].upper()
+        if token.lastgroup not in {"space", "comment"} and token[0] != "(":
+            break
+    return ""
+
+
+def first_words(text: str, most: int = 6) -> list[str]:
+    """Return the first words of a statement, in capitals."""
+    return [token[0].upper() for token in _tokens(text) if token.lastgroup == "word"][:most]
+
+
+def without_concurrently(text: str) -> str:
+    """Return a statement as it can be part of a transaction: the same one where it says nothing of CONCURRENTLY."""
+    words = first_words(text, most=2)
+    if "concurrently" not in text.lower() or words[:1] not in (["CREATE"], ["DROP"], ["REINDEX"], ["ALTER"]):
+        return text
+    parts, position, depth = list[str](), 0, 0
+    for token in _tokens(text):
+        if token[0] in {"(", ")"}:
+            depth += 1 if token[0] == "(" else -1
+        if token.lastgroup == "word" and token[0].upper() == "CONCURRENTLY":
+            parts += [text[position : token.start()], "CONCURRENTLY off" if depth else ""]
+            position = token.end()
+    return "".join((*parts, text[position:]))
+
+
+def acts_outside(text: str) -> bool:
+    """Return whether a statement makes the server write a file or run a program."""
+    tokens = [token for token in _tokens(text) if token.lastgroup not in {"space", "comment"}]
+    if not tokens or tokens[0][0].upper() != "COPY":
+        return False
+    depth = 0
+    for token, after in itertools.pairwise(tokens):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if not depth and token[0].upper() in {"TO", "FROM"}:
+            is_file = after[0].upper() == "PROGRAM" or after[0].startswith(("'", "e'", "E'", "$"))
+            return after[0].upper() == "PROGRAM" or (is_file and token[0].upper() == "TO")
+    return False
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while token := _TOKEN.match(text, position):
+        yield token
+        position = _end_of(text, token)
 
 
 def _parts(text: str, tokens: re.Pattern[str]) -> Iterator[tuple[str, list[str]]]:

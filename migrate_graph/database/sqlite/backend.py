@@ -39,11 +39,12 @@ from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings, Work
+    from migrate_graph.database import RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.database.watching import Watching
 
 # Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
 _LOOK = 0.05
@@ -134,6 +135,13 @@ class SqliteBackend(Bookkeeping):
             return sqlite3.connect(path, detect_types=sqlite3.PARSE_DECLTYPES, check_same_thread=False)
 
         return DalSource(settings.uri, connect, while_made=False)
+
+    @staticmethod
+    def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:  # noqa: ARG004 - of BackendClass
+        raise UsageError(
+            f"{redact_uri(settings.uri)} is SQLite, and migrations are only watched on PostgreSQL",
+            hint="apply them to a copy of the file",
+        )
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:  # noqa: ARG004 - of BackendClass

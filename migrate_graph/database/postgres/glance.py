@@ -1,0 +1,95 @@
+"""One look at the open transaction: which relations it has locked, how strongly, and how many rows of each it has read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
+"""Runs one statement of ours in the open transaction, unseen, and gives its rows."""
+
+_RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S'"
+
+# Names are found in no search_path here: that is the body's.
+_GLANCE = (
+    "SELECT CAST(l.relation AS pg_catalog.int8), pg_catalog.array_agg(l.mode), CAST(c.relkind AS pg_catalog.text), "
+    "CASE WHEN c.oid IS NOT NULL THEN pg_catalog.format('%I.%I', n.nspname, c.relname) END, CAST(c.relfilenode AS pg_catalog.int8), "
+    "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_inserted(l.relation), "
+    "pg_catalog.pg_stat_get_xact_tuples_updated(l.relation), pg_catalog.pg_stat_get_xact_tuples_deleted(l.relation) "
+    "FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation "
+    "LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+    "WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted "
+    "AND l.relation OPERATOR(pg_catalog.>=) 16384 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND (c.oid IS NULL OR c.relkind OPERATOR(pg_catalog.=) "
+    f"ANY (CAST(ARRAY[{_RELATIONS}] AS pg_catalog.\"char\"[])) AND c.relpersistence OPERATOR(pg_catalog.<>) 't') "
+    "GROUP BY l.relation, c.oid, c.relkind, n.nspname, c.relname, c.relfilenode"
+)
+
+FILES: Final = (
+    "SELECT CAST(c.oid AS pg_catalog.int8), CAST(c.relfilenode AS pg_catalog.int8) FROM pg_catalog.pg_class c "
+    "WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND c.relkind OPERATOR(pg_catalog.=) "
+    f'ANY (CAST(ARRAY[{_RELATIONS}] AS pg_catalog."char"[]))'
+)
+"""Asks in which file each relation lies: another file later means that it was written anew."""
+
+_STRENGTH: Final = {
+    "AccessShareLock": 1, "RowShareLock": 2, "RowExclusiveLock": 3, "ShareUpdateExclusiveLock": 4, "ShareLock": 5,
+    "ShareRowExclusiveLock": 6, "ExclusiveLock": 7, "AccessExclusiveLock": 8,
+}  # fmt: skip
+
+_WORDS: Final = {
+    mode: "".join(
+        f" {letter}" if letter.isupper() and at else letter for at, letter in enumerate(mode.removesuffix("Lock"))
+    ).upper()
+    for mode in _STRENGTH
+}
+
+_STRONGEST_OF_DATA = _STRENGTH["RowExclusiveLock"]
+
+
+def strongest(modes: Iterable[str]) -> str:
+    """Return the strongest of some locks, as the server names them; empty when there is none."""
+    return max(modes, key=_STRENGTH.__getitem__, default="")
+
+
+def in_words(mode: str) -> str:
+    """Return a lock as SQL spells it: `ACCESS EXCLUSIVE`."""
+    return _WORDS[mode]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the open transaction has done with one relation.
+
+    Attributes:
+        name: qualified; None where it was dropped.
+        kind: as `pg_class.relkind`.
+        modes: locks that it holds.
+        file: where the relation lies.
+        scans: how often it was read from end to end.
+        written: rows inserted, updated and deleted.
+    """
+
+    name: str | None
+    kind: str
+    modes: frozenset[str]
+    file: int
+    scans: int
+    written: tuple[int, int, int]
+
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether it was locked as no statement needs that only reads or writes rows."""
+        return _STRENGTH[strongest(self.modes)] > _STRONGEST_OF_DATA
+
+
+Glance: TypeAlias = Mapping[int, Seen]
+
+
+def glance(ask: Ask) -> Glance:
+    """Return what the open transaction has done with each relation that it has locked, by number."""
+    return {
+        number: Seen(name, kind or "", frozenset(modes), file or 0, scans, (inserted, updated, deleted))
+        for number, modes, kind, name, file, scans, inserted, updated, deleted in ask(_GLANCE)
+    }

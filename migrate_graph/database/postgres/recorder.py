@@ -1,0 +1,421 @@
+"""Hears what a migration says to its database, and asks the database what each statement did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import psycopg2
+
+from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
+from migrate_graph.database.postgres.facts import SHARED, Difference, Facts, counting
+from migrate_graph.database.postgres.glance import FILES, Ask, Glance, Seen, glance, in_words, strongest
+from migrate_graph.database.postgres.statements import first_word, without_values
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+from migrate_graph.user_files import SourceLocation
+
+_ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "VALUES", "TABLE"})
+"""First words of statements that read or write rows, and change nothing else themselves."""
+
+_MOVES_ROWS: Final = frozenset({"COPY", "FETCH", "EXECUTE", "MOVE", "CLOSE", "DECLARE"})
+"""First words of others that do; what they read from end to end, they would elsewhere reach by an index."""
+
+_FORGETS_ON_DEMAND: Final = 150000
+"""Version of the server from which on the counters of a transaction are certainly gone when it has ended, if that is asked for."""
+
+_PROBE = "migrate_graph_probe"
+_USES = f"""
+SELECT pg_catalog.format('%I.%I.%s', n.nspname, c.relname, coalesce(pg_catalog.quote_ident(a.attname), '*'))
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid AND a.attnum OPERATOR(pg_catalog.=) d.refobjsubid
+  AND d.refobjsubid OPERATOR(pg_catalog.>) 0
+WHERE d.classid OPERATOR(pg_catalog.=) CAST(CAST('pg_catalog.pg_proc' AS pg_catalog.regclass) AS pg_catalog.oid)
+  AND d.refclassid OPERATOR(pg_catalog.=) CAST(CAST('pg_catalog.pg_class' AS pg_catalog.regclass) AS pg_catalog.oid)
+  AND d.objid OPERATOR(pg_catalog.=) CAST(CAST('pg_temp.{_PROBE}()' AS pg_catalog.regprocedure) AS pg_catalog.oid)
+  AND c.oid OPERATOR(pg_catalog.>=) 16384
+"""
+
+_UNTOUCHED = Seen(None, "", frozenset(), 0, 0, (0, 0, 0))
+
+_NO_WORDS: Mapping[str, str] = {}
+
+
+class Session(Protocol):
+    """The connection of a migration that is watched."""
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run statements of ours in the open transaction, unseen; give the rows of the last."""
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open that answers questions."""
+
+    @property
+    def backslashes(self) -> bool:
+        """Whether backslashes escape in every string."""
+
+    @property
+    def info(self) -> Any:
+        """What libpq knows of the connection."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """What was seen of one migration so far.
+
+    Attributes:
+        statements: that it sent.
+        transaction: number of its transaction, from 0.
+        own_commits: that it made.
+        shapes: columns that statements of rows use, by the statement without its values.
+        locks: the strongest on each relation, by name.
+        touched: numbers of relations that were locked so that they could be changed.
+        born: numbers of relations that were not there when it began.
+        written: catalogs of which rows were written.
+        wrote: rows by table.
+        blind: it had statements outside of any transaction, of which nothing can be asked.
+        outside: what it did beside its database.
+        not_rehearsed: why a part of it could not be watched.
+        difference: between the facts before and after.
+    """
+
+    statements: list[Statement] = field(default_factory=list)
+    transaction: int = 0
+    own_commits: int = 0
+    shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    locks: dict[str, str] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
+    born: set[int] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
+    wrote: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    blind: bool = False
+    outside: list[OutsideAct] = field(default_factory=list)
+    not_rehearsed: dict[str, None] = field(default_factory=dict)
+    difference: Difference = field(default_factory=Difference)
+
+
+class Recorder:
+    """Watches one migration after another.
+
+    Args:
+        facts: what the database is made of.
+        sizes: of relations where the migrations will really run, by name; None where nobody knows.
+        root: directory that places are shown relative to.
+        values: statements are told with their values.
+        secrets: what no output may contain.
+        own: numbers of the tool's own tables and their sequences, of which nothing is told.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        *,
+        sizes: Mapping[str, Size] | None,
+        root: Path,
+        values: bool,
+        secrets: Sequence[str],
+        own: frozenset[int],
+    ) -> None:
+        self.root = root
+        self._facts = facts
+        self._sizes = sizes
+        self._values = values
+        self._secrets = secrets
+        self._files: dict[int, int] | None = None
+        self._born_files: dict[int, int] = {}
+        self._own = own
+        self._step = _Step()
+        self._last: Glance = {}
+        self._forgets = False
+        self._others_spoke = False  # since the last look
+        self._locks_went = False  # a savepoint was gone back to
+        self._base: dict[int, tuple[int, int, int]] = {}
+        self._ours: set[int] = set()
+
+    # -- a migration ----------------------------------------------------------------------------------------------------------
+
+    def begin(self, session: Session, ask: Ask) -> None:
+        """Forget the migration before; what the open transaction has done until now is not this one's.
+
+        Args:
+            session: of the migration.
+            ask: runs a statement in a transaction that may be another one.
+        """
+        if self._files is None or self._step.blind:
+            self._files = dict(ask(FILES))
+        self._files |= self._born_files
+        self._step = _Step()
+        self._forgets = session.info.server_version >= _FORGETS_ON_DEMAND
+        self._ours, self._born_files = set(), {}
+        self.after_end()
+        if session.is_in_transaction:
+            self._last = self._glance(session)
+            self._base |= {number: seen.written for number, seen in self._last.items()}
+
+    @property
+    def writes_shared(self) -> bool:
+        """Whether the migration has written what all databases of the server share."""
+        return not self._step.written.isdisjoint(SHARED)
+
+    def footprint(self) -> Footprint:
+        """Return what was seen of the migration."""
+        step, sizes = self._step, self._sizes or {}
+        names = {*step.locks, *step.wrote}
+        return Footprint(
+            statements=tuple(step.statements),
+            locks={name: in_words(mode) for name, mode in sorted(step.locks.items())},
+            added=step.difference.added,
+            changed=step.difference.changed,
+            removed=step.difference.removed,
+            renamed=step.difference.renamed,
+            invalid=step.difference.invalid,
+            uses=frozenset(use for statement in step.statements for use in statement.uses),
+            wrote={name: Wrote(*counts) for name, counts in sorted(step.wrote.items()) if any(counts)},
+            sizes={name: sizes[name] for name in sorted(names) if name in sizes},
+            own_commits=step.own_commits,
+            outside=tuple(step.outside),
+            not_rehearsed=tuple(step.not_rehearsed),
+        )
+
+    def note_outside(self, acts: Sequence[OutsideAct]) -> None:
+        """Add what the migration did beside its database."""
+        self._step.outside += acts
+
+    def not_rehearsed(self, why: str) -> None:
+        """Note why a part of the migration could not be watched."""
+        self._step.not_rehearsed[why] = None
+
+    @property
+    def own_commits(self) -> int:
+        """How many commits the migration has made itself."""
+        return self._step.own_commits
+
+    def survey(self) -> None:
+        """Look what became of the database since the survey before, in a transaction of its own."""
+        step = self._step
+        step.difference = (
+            self._facts.read_whole() if step.blind else self._facts.read_changed(step.touched, frozenset(step.written))
+        )
+
+    # -- ends of transactions -----------------------------------------------------------------------------------------------------
+
+    def before_end(self, session: Session, *, own: bool) -> None:
+        """Look at a transaction that is about to be committed, for real or not.
+
+        Args:
+            session: its connection.
+            own: the migration commits itself.
+        """
+        step = self._step
+        if session.is_in_transaction:
+            now = self._look(session)
+            for number, seen in now.items():
+                self._count(seen, self._base.get(number, (0, 0, 0)))
+            self._base |= {number: seen.written for number, seen in now.items()}
+            self._note_written(session)
+            if self._forgets:
+                session.ask("SELECT pg_catalog.pg_stat_force_next_flush()")
+        if own:
+            step.own_commits += 1
+
+    def next_transaction(self) -> None:
+        """Note that the migration goes on in another transaction, as it sees it."""
+        self._step.transaction += 1
+
+    def after_end(self) -> None:
+        """Note that a transaction has really ended: its locks and its counters are gone."""
+        self._last = {}
+        if self._forgets:
+            self._base = {}
+        self._others_spoke = self._locks_went = False
+
+    def before_rollback(self, session: Session) -> None:
+        """Look at a transaction that is about to be rolled back: of its rows none stays."""
+        self.next_transaction()
+        if session.is_in_transaction:
+            now = self._look(session)
+            self._base |= {number: seen.written for number, seen in now.items()}
+            self._note_written(session)
+        self._locks_went = True
+
+    def _count(self, seen: Seen, before: tuple[int, int, int]) -> None:
+        if seen.name is None or seen.kind == "S":
+            return
+        was = self._step.wrote.get(seen.name, (0, 0, 0))
+        self._step.wrote[seen.name] = tuple(  # type: ignore[assignment] # three, as before
+            known + (now - then if now >= then else now)
+            for known, now, then in zip(was, seen.written, before, strict=True)
+        )
+
+    def _note_written(self, session: Session) -> None:
+        self._step.written |= {name for name, count in session.ask(counting(session.info.server_version)) if count}
+
+    # -- statements -------------------------------------------------------------------------------------------------------------
+
+    def overhear(self) -> None:
+        """Note that something was sent that is not the migration's: what it locks is not its, either."""
+        self._others_spoke = True
+
+    def statement(
+        self,
+        session: Session,
+        texts: Sequence[str],
+        source: SourceLocation | None,
+        rows: Callable[[], int],
+        send: Callable[[], Held],
+    ) -> None:
+        """Send what the migration says, and note what that does.
+
+        Args:
+            session: where it is sent.
+            texts: statements; more than one where the driver sends one again and again with other values.
+            source: the line that it comes from.
+            rows: tells how many rows it touched, when it was sent.
+            send: sends it, and tells what became of it.
+        """
+        text = texts[0] if texts else ""
+        shape = without_values(text, backslashes=session.backslashes)
+        is_of_rows = first_word(text) in _ROWS
+        known = is_of_rows and shape in self._step.shapes
+        can_ask = session.is_in_transaction
+        if can_ask and not known and (self._others_spoke or self._locks_went):
+            self._look_at_ours(session)
+        before = self._last
+        if can_ask and is_of_rows and not known:
+            self._step.shapes[shape] = self._uses(session, text)
+        uses = self._step.shapes.get(shape, ()) if is_of_rows else ()
+        found = Statement(
+            sql=self._told(text, shape, is_of_rows=is_of_rows),
+            source=source,
+            uses=uses,
+            transaction=self._step.transaction,
+        )
+        started = time.perf_counter()
+        try:
+            held = send()
+            count = rows() if held is not Held.HELD_BACK else -1
+            found = replace(found, held=held, seconds=time.perf_counter() - started, rows=count if count >= 0 else None)
+            if known:
+                self._others_spoke = True  # rows were counted meanwhile that nobody has looked at
+            else:
+                found = self._with_marks_where_asked(session, found, before, is_of_rows=is_of_rows)
+        except BaseException as error:
+            told, code = self._of_error(error)
+            found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=told, error_code=code)
+            raise
+        finally:
+            self._step.statements.append(found)
+            self._step.statements += [
+                replace(
+                    found, sql=self._told(each, shape, is_of_rows=is_of_rows), seconds=0.0, rows=None, locks=_NO_WORDS
+                )
+                for each in texts[1:]
+            ]
+
+    def _with_marks_where_asked(
+        self, session: Session, found: Statement, before: Glance, *, is_of_rows: bool
+    ) -> Statement:
+        if found.held in {Held.HELD_BACK, Held.SKIPPED, Held.OUTSIDE}:
+            return found
+        if session.is_in_transaction:
+            return self._with_marks(session, found, before, is_of_rows=is_of_rows)
+        self._step.blind = True  # it was a transaction of its own, which is over
+        return found
+
+    def _told(self, text: str, shape: str, *, is_of_rows: bool) -> str:
+        told = text if self._values or not (is_of_rows or "'" in text) else shape
+        return redact(told, *self._secrets)
+
+    def _of_error(self, error: BaseException) -> tuple[str, str]:
+        told = redact(first_line(error), *self._secrets)
+        return told, (error.pgcode or "") if isinstance(error, psycopg2.Error) else ""
+
+    def _uses(self, session: Session, text: str) -> tuple[str, ...]:
+        """Return the columns that a statement of rows uses, as the server resolves it: a function is made of it and asked what it depends on."""
+        if session.info.server_version < 140000:
+            return ()
+        session.ask("SAVEPOINT migrate_graph_uses")
+        try:
+            session.ask(f"CREATE FUNCTION pg_temp.{_PROBE}() RETURNS void LANGUAGE sql BEGIN ATOMIC\n{text}\n; END")
+            found = tuple(sorted(use for (use,) in session.ask(_USES)))
+        except psycopg2.Error:  # it is wrong itself, or one of those that no function may consist of
+            found = ()
+        session.ask("ROLLBACK TO SAVEPOINT migrate_graph_uses; RELEASE SAVEPOINT migrate_graph_uses")
+        return found
+
+    def _glance(self, session: Session) -> Glance:
+        return {number: seen for number, seen in glance(session.ask).items() if number not in self._own}
+
+    def _look(self, session: Session) -> Glance:
+        """Look at the open transaction, and note what it has locked since the last look."""
+        if self._others_spoke or self._locks_went:
+            self._look_at_ours(session)
+        now = self._glance(session)
+        step = self._step
+        for number, seen in now.items():
+            before = self._last.get(number)
+            modes = seen.modes - (before.modes if before else frozenset())
+            if number in self._ours:
+                modes -= {"AccessShareLock"}
+            if number not in (self._files or {}):
+                step.born.add(number)
+                self._born_files[number] = seen.file
+            if seen.may_have_changed:
+                step.touched.add(number)
+            if modes and seen.name is not None:
+                step.locks[seen.name] = strongest({*modes, *filter(None, [step.locks.get(seen.name, "")])})
+        self._last = now
+        return now
+
+    def _look_at_ours(self, session: Session) -> None:
+        """Where somebody else has spoken since the last look: what was only read then, this package has read."""
+        now = self._glance(session)
+        if not self._locks_went:
+            self._ours |= {
+                number for number, seen in now.items() if number not in self._last and seen.modes == {"AccessShareLock"}
+            }
+        self._last = now
+        self._others_spoke = self._locks_went = False
+
+    def _with_marks(self, session: Session, found: Statement, before: Glance, *, is_of_rows: bool) -> Statement:
+        """Return a statement with what it locked, wrote anew and read from end to end."""
+        now = self._look(session)
+        there = [
+            (number, seen, before.get(number, _UNTOUCHED))
+            for number, seen in sorted(now.items(), key=lambda each: each[1].name or "")
+            if number not in self._step.born and seen.name is not None
+        ]
+        locks = {
+            str(seen.name): self._lock_of(found, seen.modes - was.modes)
+            for _, seen, was in there
+            if seen.modes - was.modes
+        }
+        scans = [
+            str(seen.name)
+            for _, seen, was in there
+            if not is_of_rows and seen.scans > was.scans and first_word(found.sql) not in _MOVES_ROWS
+        ]
+        rewritten = [seen for number, seen, _ in there if self._is_rewritten(number, seen)]
+        self._files = {**(self._files or {}), **{number: seen.file for number, seen, _ in there}}
+        if first_word(found.sql) == "TRUNCATE":
+            rewritten = []
+        return replace(
+            found, locks=locks, scans=tuple(scans), rewrites=tuple(self._rewrite(str(seen.name)) for seen in rewritten)
+        )
+
+    @staticmethod
+    def _lock_of(found: Statement, modes: Iterable[str]) -> str:
+        return in_words("ShareUpdateExclusiveLock" if found.held is Held.CHANGED else strongest(modes))
+
+    def _is_rewritten(self, number: int, seen: Seen) -> bool:
+        file = (self._files or {}).get(number, 0)
+        return seen.kind in {"r", "m"} and bool(file) and seen.file != file
+
+    def _rewrite(self, name: str) -> Rewrite:
+        size = (self._sizes or {}).get(name)
+        return Rewrite(name, size.bytes if size else None, size.rows if size else None)

@@ -1,0 +1,172 @@
+"""Cursors that let a recorder hear what is sent through them, however it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import psycopg2.extensions as pg
+
+from migrate_graph.core.footprint import Held
+from migrate_graph.database.postgres.connection import INTRANS, WorkConnection, WorkCursor
+from migrate_graph.database.postgres.recorder import Recorder
+from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split
+from migrate_graph.database.watching import Speaker, speaker
+
+
+class RecordingCursor(WorkCursor):
+    """A cursor of a migration that is watched: the statements of a text are sent one by one."""
+
+    connection: RecordedConnection
+
+    def _speaker(self) -> Speaker | None:
+        recorder = self.connection.recorder
+        if recorder is None:
+            return None
+        who = speaker(recorder.root)
+        if who is None:
+            recorder.overhear()
+        return who
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        who = self._speaker()
+        if who is None or self.connection.being_greeted:
+            super().execute(query, vars)
+            return
+        text = self.connection.text_of(query if vars is None else self.mogrify(query, vars))
+        send = super().execute
+        found = [Statement(text, Kind.PLAIN)] if self.name is not None else self.connection.parts_of(text)
+        for each in found or [Statement(text, Kind.PLAIN)]:
+            self.connection.hear(self, [each], who, send)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        who = self._speaker()
+        if who is None:
+            super().executemany(query, vars_list)
+            return
+        values = list(vars_list)
+        found = self.connection.parts_of(self.connection.text_of(query))
+        if len(found) != 1 or found[0].kind is not Kind.PLAIN:
+            for each in values:
+                self.execute(query, each)
+            return
+        texts = [self.connection.text_of(self.mogrify(query, each)) for each in values]
+        send = super().executemany
+        self.connection.hear(
+            self, [Statement(text, Kind.PLAIN) for text in texts], who, lambda _text: send(query, values)
+        )
+
+    def callproc(self, procname: Any, *arguments: Any) -> Any:
+        who = self._speaker()
+        if who is None:
+            return super().callproc(procname, *arguments)
+        given = arguments[0] if arguments else ()
+        values = (
+            ", ".join(f"{name} := {self._literal(value)}" for name, value in given.items())
+            if isinstance(given, dict)
+            else ", ".join(map(self._literal, given or ()))
+        )
+        answers: list[Any] = []
+        send = super().callproc
+        self._hear(f"SELECT * FROM {procname}({values})", who, lambda: answers.append(send(procname, *arguments)))
+        return answers[0]
+
+    def _literal(self, value: Any) -> str:
+        return self.connection.text_of(self.mogrify("%s", (value,)))
+
+    def copy_expert(self, sql: Any, *arguments: Any, **options: Any) -> None:
+        self._copy(self.connection.text_of(sql), partial(super().copy_expert, sql, *arguments, **options))
+
+    def copy_from(self, file: Any, table: Any, *arguments: Any, **options: Any) -> None:
+        self._copy(f"COPY {table} FROM STDIN", partial(super().copy_from, file, table, *arguments, **options))
+
+    def copy_to(self, file: Any, table: Any, *arguments: Any, **options: Any) -> None:
+        self._copy(f"COPY {table} TO STDOUT", partial(super().copy_to, file, table, *arguments, **options))
+
+    def _copy(self, text: str, send: Callable[[], object]) -> None:
+        who = self._speaker()
+        if who is None:
+            send()
+        else:
+            self._hear(text, who, send)
+
+    def _hear(self, text: str, who: Speaker, send: Callable[[], object]) -> None:
+        self.connection.hear(self, [Statement(text, Kind.PLAIN)], who, lambda _text: send())
+
+
+class RecordedConnection(WorkConnection):
+    """The driver connection of a migration that is watched, and whose commits are commits.
+
+    Attributes:
+        recorder: hears what is sent; None while no migration is at work.
+    """
+
+    cursor_class = RecordingCursor
+
+    def __init__(self, dsn: str) -> None:
+        self.recorder: Recorder | None = None
+        super().__init__(dsn)
+
+    def parts_of(self, text: str) -> list[Statement]:
+        """Return what a text is sent as: where each statement is a transaction of its own, one text is one, and stays so."""
+        return [] if self.autocommit else split(text, backslashes=self.backslashes)
+
+    def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
+        """Let the recorder hear what is sent.
+
+        Args:
+            cursor: through which it is sent.
+            found: what; more than one where the driver repeats one with other values.
+            who: says it.
+            send: sends a text.
+        """
+        if self.recorder is None or not found:
+            send("")
+            return
+        self.before_statement(found[0].kind)
+        texts = [each.text for each in found]
+        self.recorder.statement(
+            self, texts, who.source, lambda: cursor.rowcount, partial(self._carry_out, self.recorder, found[0], send)
+        )
+
+    def _carry_out(self, recorder: Recorder, statement: Statement, send: Callable[[str], object]) -> Held:
+        if statement.kind is Kind.COMMITS:
+            recorder.before_end(self, own=True)
+            recorder.next_transaction()
+        elif statement.kind is Kind.ROLLS_BACK:
+            recorder.before_rollback(self)
+        send(statement.text)
+        if statement.kind in ENDS:
+            recorder.after_end()
+        return Held.RUN
+
+    # -- see `recorder.Session` -----------------------------------------------------------------------------------------------
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run statements of ours, unseen."""
+        with pg.connection.cursor(self, cursor_factory=pg.cursor) as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open that answers questions."""
+        return not self.closed and bool(self.info.transaction_status == INTRANS)
+
+    # -- ends -------------------------------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        if self.recorder is not None and self.is_in_transaction and not self.single:
+            self.recorder.before_end(self, own=True)
+            self.recorder.next_transaction()
+        super().commit()
+        if self.recorder is not None and not self.single:
+            self.recorder.after_end()
+
+    def rollback(self) -> None:
+        if self.recorder is not None:
+            self.recorder.before_rollback(self)
+        super().rollback()
+        if self.recorder is not None and not self.single:
+            self.recorder.after_end()

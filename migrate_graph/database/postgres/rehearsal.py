@@ -1,0 +1,658 @@
+"""Works that share one transaction which nothing can commit: what a migration would do is done, seen, and undone."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg2
+import psycopg2.extensions as pg
+from psycopg2 import errors as pg_errors
+
+from migrate_graph.core.footprint import Held
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.dal import DalSource, forget
+from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
+from migrate_graph.database.names import quote_literal
+from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
+from migrate_graph.database.postgres.facts import SETTINGS, Facts
+from migrate_graph.database.postgres.patience import cut
+from migrate_graph.database.postgres.recorder import Recorder
+from migrate_graph.database.postgres.recording import RecordedConnection
+from migrate_graph.database.postgres.sessions import pydal_uri
+from migrate_graph.database.postgres.statements import (
+    Kind,
+    Statement,
+    acts_outside,
+    first_words,
+    split,
+    without_concurrently,
+)
+from migrate_graph.database.postgres.watched import Observation, WatchedBackend
+from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.database.watching import Keeping
+from migrate_graph.errors import DatabaseRefused
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.watching import Watching
+
+_STEP, _PART, _LOOK = "migrate_graph_step", "migrate_graph_part", "migrate_graph_look"
+
+ESCAPED: Final = "MG001"
+"""SQLSTATE of what the guard raises when somebody commits."""
+
+_NEVER_IN_TRANSACTION = (
+    ("VACUUM",), ("ALTER", "SYSTEM"), ("CREATE", "DATABASE"), ("DROP", "DATABASE"), ("CREATE", "TABLESPACE"), ("DROP", "TABLESPACE"),
+    ("CREATE", "SUBSCRIPTION"), ("ALTER", "SUBSCRIPTION"), ("DROP", "SUBSCRIPTION"), ("REINDEX", "DATABASE"), ("REINDEX", "SYSTEM"),
+    ("REINDEX", "SCHEMA"),
+)  # fmt: skip
+
+_AS_NEW = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; DEALLOCATE ALL; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
+
+_LEFT_BEHIND = (
+    "SELECT pg_catalog.format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, "
+    "CAST(CAST(c.oid AS pg_catalog.regclass) AS pg_catalog.text)) FROM pg_catalog.pg_class c "
+    "WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND c.relkind OPERATOR(pg_catalog.=) "
+    "ANY (CAST(ARRAY['r', 'p', 'v', 'S'] AS pg_catalog.\"char\"[])) AND c.relname OPERATOR(pg_catalog.<>) '{guard}'"
+)
+
+_DEFERRABLE = (
+    "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', '), "
+    "pg_catalog.string_agg(CASE WHEN c.condeferred THEN pg_catalog.format('%I.%I', n.nspname, c.conname) END, ', ') "
+    "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
+    "WHERE c.condeferrable AND c.conname OPERATOR(pg_catalog.<>) '{guard}'"
+)
+
+_SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences"
+
+_GONE = (pg_errors.InvalidSavepointSpecification, pg_errors.NoActiveSqlTransaction)
+
+_HOW_ELSE = "migrate plan --rehearse --on scratch runs it with real commits, in a database made for it"
+
+
+class GuardedConnection(RecordedConnection):
+    """A connection on which commits are savepoints, as long as it is guarded.
+
+    Three things keep a commit from happening that comes past the methods of this class: the row of a temporary table whose deferred
+    constraint trigger refuses every real commit; a session in which every transaction but ours is read-only; and a search_path, in
+    every transaction but ours, in which nothing can be created.
+
+    Attributes:
+        has_ended: the transaction of the rehearsal is over: somebody ended it past us.
+        bound: what all databases of the server share was written, so that nothing is committed any more.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._guard = f"migrate_graph_guard_{secrets.token_hex(4)}"
+        self._keeps = False
+        self._is_guarded = False
+        self._in_step = False
+        self._sends_each_alone = False
+        self.has_ended = False
+        self.bound = False
+        super().__init__(dsn)
+
+    # -- the transaction ------------------------------------------------------------------------------------------------------
+
+    def guard(self, *, keeps: bool, pooled: bool) -> None:
+        """Open the transaction that nothing can commit.
+
+        Args:
+            keeps: after each migration what it did is committed, where that is this database's own.
+            pooled: the session is another client's later, so that nothing is set for longer than the transaction.
+
+        Raises:
+            DatabaseRefused: the server only reads, or the role may not do what it takes.
+        """
+        self._keeps = keeps
+        if not pooled:
+            self.ask("SET default_transaction_read_only = on; SET search_path = ''")
+        pg.connection.autocommit.__set__(self, False)  # type: ignore[attr-defined] # a property of C
+        self._is_guarded = True
+        try:
+            self._begin()
+            self.ask(
+                f"CREATE TEMPORARY TABLE {self._guard} (armed integer); "
+                f"CREATE FUNCTION pg_temp.{self._guard}() RETURNS trigger LANGUAGE plpgsql AS $guard$ BEGIN "
+                f"IF pg_catalog.current_setting('migrate_graph.{self._guard}', true) = 'open' THEN RETURN NULL; END IF; "
+                f"RAISE EXCEPTION 'a rehearsal is never committed' USING ERRCODE = '{ESCAPED}'; END $guard$; "
+                f"CREATE CONSTRAINT TRIGGER {self._guard} AFTER INSERT ON pg_temp.{self._guard} DEFERRABLE INITIALLY DEFERRED "
+                f"FOR EACH ROW EXECUTE FUNCTION pg_temp.{self._guard}()"
+            )
+        except pg_errors.ReadOnlySqlTransaction as error:
+            raise DatabaseRefused(
+                "the server is read-only (a standby?), and a rehearsal writes", hint=_HOW_ELSE
+            ) from error
+        except pg_errors.FeatureNotSupported as error:  # SET TRANSACTION READ WRITE during recovery
+            raise DatabaseRefused("the server is a standby, and a rehearsal writes", hint=_HOW_ELSE) from error
+        except pg_errors.InsufficientPrivilege as error:
+            raise DatabaseRefused(
+                f"the role may not make what guards a rehearsal: {str(error).splitlines()[0]}",
+                hint="GRANT TEMPORARY ON DATABASE … TO the role, or rehearse --on scratch",
+            ) from error
+        self._arm_guard()
+        if keeps:
+            self._really_end()
+
+    def _begin(self) -> None:
+        """Begin a transaction; only this one of the session may write."""
+        self.ask("SET TRANSACTION READ WRITE")
+
+    def _arm_guard(self) -> None:
+        self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'shut'; INSERT INTO pg_temp.{self._guard} VALUES (1)")
+
+    def _really_end(self) -> None:
+        """Commit, and begin the next one.
+
+        Raises:
+            Error: a deferred constraint is violated: everything since the last commit is rolled back.
+        """
+        try:
+            self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'open'")
+            pg.connection.commit(self)
+        except psycopg2.Error:
+            pg.connection.rollback(self)
+            raise
+        finally:
+            if not self.closed:
+                self._begin()
+                self._arm_guard()
+                if self._in_step:
+                    self._set_savepoints()
+        if self.recorder is not None:
+            self.recorder.after_end()
+
+    def _settle(self) -> None:
+        """Check what is deferred, as a commit would, and leave every constraint as it was declared."""
+        ((names, deferred),) = self.ask(_DEFERRABLE.format(guard=self._guard))
+        if names:
+            self.ask(f"SET CONSTRAINTS {names} IMMEDIATE")
+        if deferred:
+            self.ask(f"SET CONSTRAINTS {deferred} DEFERRED")
+
+    @contextlib.contextmanager
+    def _or_ended(self) -> Iterator[None]:
+        """Notice that the transaction is over.
+
+        Raises:
+            AttemptFailed: it is.
+        """
+        try:
+            yield
+        except _GONE:
+            self.has_ended = True
+            raise ended_past_us() from None
+
+    # -- a migration --------------------------------------------------------------------------------------------------------------
+
+    def renew(self, settings: Sequence[tuple[str, str]]) -> None:
+        """Be as a new session is, as far as that is possible."""
+        with self._or_ended():
+            if self.info.transaction_status != INTRANS:
+                raise pg_errors.NoActiveSqlTransaction
+            self.ask(_AS_NEW)
+            left = [thing for (thing,) in self.ask(_LEFT_BEHIND.format(guard=self._guard))]
+            chosen = ", ".join(
+                f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, false)"
+                for name, value in settings
+            )
+            drops = "".join(f"DROP {thing} CASCADE; " for thing in left if not thing.startswith("SEQUENCE"))
+            self.ask(f"{drops}SELECT {chosen}")
+
+    def begin_step(self, mode: TransactionMode) -> None:
+        """Begin a migration."""
+        self._in_step, self.single = True, mode is TransactionMode.SINGLE
+        self._sends_each_alone = mode is TransactionMode.NONE
+        self.lost_work = ""
+        self._set_savepoints()
+
+    def _set_savepoints(self) -> None:
+        self.ask(f"SAVEPOINT {_STEP}" + (f"; SAVEPOINT {_PART}" if self.single else ""))
+
+    def end_step(self) -> None:
+        """Keep what the migration did.
+
+        Raises:
+            AttemptFailed: the transaction is over.
+        """
+        with self._or_ended():
+            self._settle()
+            if self.recorder is not None:
+                self.recorder.before_end(self, own=False)
+            self._note_bound()
+            self.ask(f"RELEASE SAVEPOINT {_STEP}")
+            self._in_step = False
+            if self._keeps and not self.bound:
+                self._really_end()
+
+    def abandon_step(self) -> None:
+        """Undo what the migration did since its last own commit."""
+        if not self._in_step or self.closed:
+            return
+        self._in_step = False
+        try:
+            if self.info.transaction_status == IDLE:
+                raise pg_errors.NoActiveSqlTransaction
+            self.ask(f"ROLLBACK TO SAVEPOINT {_STEP}; RELEASE SAVEPOINT {_STEP}")
+        except _GONE:
+            self.has_ended = True
+
+    def _note_bound(self) -> None:
+        self.bound = self.bound or (self.recorder is not None and self.recorder.writes_shared)
+
+    # -- what the body sends ------------------------------------------------------------------------------------------------------
+
+    def parts_of(self, text: str) -> list[Statement]:
+        """Return what a text is sent as: each of its statements by itself."""
+        return split(text, backslashes=self.backslashes)
+
+    def _carry_out(self, recorder: Recorder, statement: Statement, send: Callable[[str], object]) -> Held:
+        if self.info.transaction_status == IDLE:
+            self.has_ended = True
+            raise ended_past_us()
+        self._refuse(statement.kind)
+        if statement.kind is Kind.COMMITS:
+            self.commit()
+        elif statement.kind is Kind.ROLLS_BACK:
+            self.rollback()
+        if statement.kind is not Kind.PLAIN:
+            return Held.HELD_BACK
+        words = first_words(statement.text)
+        refused = next((each for each in _NEVER_IN_TRANSACTION if tuple(words[: len(each)]) == each), None)
+        if refused:
+            recorder.not_rehearsed(f"{' '.join(refused)} cannot be part of a transaction, so it was not run")
+            return Held.SKIPPED
+        if acts_outside(statement.text):
+            recorder.not_rehearsed("COPY to a file or a program of the server was not run")
+            return Held.OUTSIDE
+        return self._send(statement.text, words, send)
+
+    def _send(self, text: str, words: Sequence[str], send: Callable[[str], object]) -> Held:
+        plain = without_concurrently(text)
+        switch = words[:2] == ["SET", "CONSTRAINTS"]
+        if switch:
+            self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'open'")
+        try:
+            send(plain)
+        except psycopg2.Error:
+            if self._sends_each_alone and self.info.transaction_status == INERROR:
+                self.rollback()
+            raise
+        if switch:
+            self.ask(f"SET CONSTRAINTS pg_temp.{self._guard} DEFERRED")
+            self._arm_guard()
+        if self._sends_each_alone:
+            self._commit(own=False)
+        return Held.RUN if plain == text else Held.CHANGED
+
+    # -- the ends of a transaction, as the body knows them ----------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Set a savepoint, and commit for real what may be kept."""
+        self._commit(own=True)
+
+    def _commit(self, *, own: bool) -> None:
+        if not self._in_step:
+            return
+        status = self.info.transaction_status
+        if status == INERROR:
+            self.rollback()
+            self.lost_work = "an SQL error had aborted the transaction that it committed"
+            raise pg_errors.InFailedSqlTransaction(
+                "current transaction is aborted: everything since the last commit is rolled back, and there is nothing to commit"
+            )
+        with self._or_ended():
+            if status == IDLE:
+                raise pg_errors.NoActiveSqlTransaction
+            if self.single:
+                self.ask(f"RELEASE SAVEPOINT {_PART}; SAVEPOINT {_PART}")
+                return
+            self._settle()
+            if self.recorder is not None:
+                self.recorder.before_end(self, own=own)
+                self.recorder.next_transaction()
+            self._note_bound()
+            if self._keeps and not self.bound:
+                self._really_end()
+            else:
+                self.ask(f"RELEASE SAVEPOINT {_STEP}; SAVEPOINT {_STEP}")
+
+    def rollback(self) -> None:
+        """Go back to the last savepoint."""
+        if not self._in_step or self.closed:
+            return
+        if self.recorder is not None:
+            self.recorder.before_rollback(self)
+        with self._or_ended():
+            if self.info.transaction_status == IDLE:
+                raise pg_errors.NoActiveSqlTransaction
+            self.ask(f"ROLLBACK TO SAVEPOINT {_PART if self.single else _STEP}")
+
+    def close(self) -> None:
+        """Be as good as closed for the body: what it left uncommitted is undone, and who asks again gets the same session."""
+        if not self._is_guarded:
+            super().close()
+            return
+        if self._in_step and not self.closed:
+            self.lost_work = self.lost_work or "its connection was closed with uncommitted work"
+            self.rollback()
+
+    def really_close(self) -> None:
+        """End the session; the server rolls back."""
+        self._is_guarded = self._in_step = False
+        with contextlib.suppress(psycopg2.Error):
+            pg.connection.close(self)
+
+    def reset(self) -> None:
+        """Go back to the last savepoint."""
+        self.rollback()
+
+    @property
+    def autocommit(self) -> Any:
+        """Whether each statement is a transaction of its own, as the body sees it."""
+        return self._sends_each_alone if self._is_guarded else pg.connection.autocommit.__get__(self)  # type: ignore[attr-defined] # a property of C
+
+    @autocommit.setter
+    def autocommit(self, value: Any) -> None:
+        if self._is_guarded:
+            self._sends_each_alone = bool(value)
+        else:
+            pg.connection.autocommit.__set__(self, value)  # type: ignore[attr-defined] # as above
+
+    def set_session(self, *arguments: Any, **options: Any) -> None:
+        """Obey what can be obeyed inside of a transaction."""
+        if not self._is_guarded:
+            super().set_session(*arguments, **options)
+            return
+        if options.pop("autocommit", None) is not None:
+            self.autocommit = True
+        if self.recorder is not None and (arguments or options):
+            self.recorder.not_rehearsed("set_session() was not obeyed: all of a rehearsal is one transaction")
+
+    def set_isolation_level(self, level: int | None) -> None:
+        """Obey what can be obeyed inside of a transaction."""
+        self.rollback()
+        self.autocommit = level == pg.ISOLATION_LEVEL_AUTOCOMMIT
+        if self.recorder is not None and level not in {
+            pg.ISOLATION_LEVEL_AUTOCOMMIT,
+            pg.ISOLATION_LEVEL_READ_COMMITTED,
+            None,
+        }:
+            self.recorder.not_rehearsed("set_isolation_level() was not obeyed: all of a rehearsal is one transaction")
+
+    def set_client_encoding(self, encoding: str) -> None:
+        """Leave the encoding as it is: the driver would roll back to change it."""
+        if self.recorder is not None:
+            self.recorder.not_rehearsed(
+                f"set_client_encoding({encoding!r}) was not obeyed: the driver would roll back to change it"
+            )
+
+
+def ended_past_us() -> AttemptFailed:
+    """Return the error of a migration that has ended the transaction of the rehearsal."""
+    return AttemptFailed(
+        "it ended the transaction of the rehearsal past us (with a cursor made by hand, perhaps); nothing of it was kept",
+        hint=_HOW_ELSE,
+    )
+
+
+class GuardedWork:
+    """See `database.Work`; all of them share one session."""
+
+    has_new_session = False
+
+    def __init__(
+        self, backend: GuardedBackend, migration: Migration, key: AttemptKey, observation: Observation
+    ) -> None:
+        self._backend = backend
+        self._connection = backend.guarded
+        self._mode = migration.transaction
+        self._key = key
+        self._observation = observation
+        self._owner = Owner()
+        self._succeeded = self._ended = False
+        self.patiently("opening a session", partial(self._connection.renew, backend.session_settings()))
+        self._connection.being_greeted = True
+        source = DalSource(
+            backend.pydal_uri,
+            self._connector,
+            while_made=True,
+            finds_table="SELECT to_regclass(%s) IS NOT NULL",
+            sets_up=False,
+        )
+        self.db = backend.dals().take(source)
+        self._connection.being_greeted = False
+        backend.dals().note(self)
+        catalog = PostgresCatalog(self._cursor)
+        self.views = ViewKeeper(catalog, ViewLedger(backend.names, catalog.run, locate=catalog.locate))
+
+    def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
+        self._owner.check()
+        return self._connection
+
+    def _cursor(self) -> Any:
+        return self._connection.cursor()
+
+    def start(self) -> None:
+        self._connection.owner = self._owner
+        self._connection.begin_step(self._mode)
+        self._observation.recorder.begin(self._connection, self._connection.ask)
+        self._connection.recorder = self._observation.recorder
+        self._observation.body_begins()
+
+    def check(self) -> None:
+        self._observation.body_ends()
+        connection = self._connection
+        if connection.has_ended or connection.info.transaction_status == IDLE:
+            connection.has_ended = True
+            raise ended_past_us()
+        lost = connection.lost_work
+        require_whole(
+            refused=self._owner.refused,
+            lost=f"{lost}, which is rolled back" if lost else "",
+            is_closed=False,
+            single=self._mode is TransactionMode.SINGLE,
+        )
+        if connection.info.transaction_status == INERROR:
+            raise AttemptFailed(
+                "it swallowed an SQL error: the transaction is aborted, so nothing of it was kept",
+                hint="let the exception pass, or wrap the statement in a savepoint",
+            )
+
+    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+        self.patiently(f"recording the success of {self._key.name}", self._write_success)
+        guard()
+        self.patiently(f"ending {self._key.name}", self._connection.end_step)
+        self._succeeded = True
+
+    def _write_success(self) -> None:
+        self._connection.ask("RESET SESSION AUTHORIZATION; RESET ROLE")
+        self._backend.write_success(self._key)
+
+    def leftovers(self) -> list[str]:
+        return []
+
+    def patiently(self, doing: str, call: Callable[[], None]) -> None:
+        self._backend.patience.run(self._connection, doing, call)
+
+    def is_lost(self) -> bool:
+        self._observation.body_ends()
+        return self._connection.is_broken()
+
+    def is_unsure(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._observation.body_ends()
+        if self._ended:
+            return
+        self._ended = True
+        connection = self._connection
+        connection.recorder, connection.owner = None, None
+        with contextlib.suppress(psycopg2.Error):
+            self.patiently(f"rolling back {self._key.name}", connection.abandon_step)
+        if connection.has_ended:
+            self._backend.ended = f"{self._key.name} ended the transaction of the rehearsal"
+        if self._succeeded:
+            self._backend.dals().keep(self)
+        forget(self.db)
+        del self.db
+        self._observation.end()
+
+    def cancel(self) -> None:
+        self._connection.cancel()
+
+    def hang_up(self) -> None:
+        cut(self._connection)
+
+
+class GuardedBackend(WatchedBackend):
+    """See `database.Backend` and `watching.Rehearsing`; nothing of what its migrations do stays."""
+
+    def __init__(self, settings: Settings, watching: Watching) -> None:
+        super().__init__(settings, watching)
+        self.guarded: GuardedConnection
+        self._sequences: dict[str, Any] = {}
+        self._bound_by = ""
+
+    @property
+    def _keeps(self) -> bool:
+        return self._watching.keeping is Keeping.BY_STEP
+
+    def begin(self) -> None:
+        """Open the transaction that nothing can commit, make the tool's tables in it, and look what the database is made of."""
+        self._sequences = self._values_of_sequences()
+        self.guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
+        self.guarded.guard(keeps=self._keeps, pooled=self._sessions.pooled)
+        names = self._ledger.names
+        missing = set(names.all) - self._present()
+        if missing:
+            self._inner.create(missing)
+            if names.views in missing:
+                ViewLedger(names, self._tell).create()
+        facts = Facts(self._read_inside, version=self.guarded.info.server_version, own=self._own_tables())
+        facts.read_whole()
+        self._recorder = self._recorder_of(facts, self.guarded.ask)
+
+    # -- what works need ------------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> Any:
+        """The names of the tool's tables."""
+        return self._ledger.names
+
+    @property
+    def pydal_uri(self) -> str:
+        """The URI as pyDAL reads it."""
+        return pydal_uri(self._settings.uri)
+
+    @property
+    def patience(self) -> Any:
+        """What waits for the server."""
+        return self._sessions.patience
+
+    def dals(self) -> Any:
+        """Return what makes the `DAL` of each migration."""
+        return self._dals()
+
+    def session_settings(self) -> list[tuple[str, str]]:
+        """Return the settings of a migration's session."""
+        place = [] if self._settings.schema else [("search_path", self._sessions.place)]
+        return [*place, *self._sessions.settings(self.guarded, ours=False)]
+
+    def write_success(self, key: AttemptKey) -> None:
+        """Record, inside of the rehearsal, that a migration is installed."""
+        self._inner.write_record(key.name, installed=True)
+
+    @property
+    def _inner(self) -> Any:
+        return self._ledger.on(self._tell)
+
+    def _tell(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with pg.connection.cursor(self.guarded, cursor_factory=pg.cursor) as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def _read_inside(self, query: str) -> Sequence[tuple[Any, ...]]:
+        connection = self.guarded
+        rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {query}")
+        connection.ask(f"ROLLBACK TO SAVEPOINT {_LOOK}; RELEASE SAVEPOINT {_LOOK}")
+        return rows
+
+    # -- see `database.Backend` ---------------------------------------------------------------------------------------------------
+
+    def work(self, migration: Migration, key: AttemptKey) -> Any:
+        """Begin a migration in the transaction of the rehearsal."""
+        if self.ended or self._recorder is None:
+            raise DatabaseRefused(self.ended or "the rehearsal has not begun", hint=_HOW_ELSE)
+        was_bound = self.guarded.bound
+        if was_bound and not self._bound_by:
+            self._bound_by = self._last_name
+        self._last_name = migration.name
+        return GuardedWork(
+            self, migration, key, Observation(migration.name, self._recorder, self._watching.outside, self.footprints)
+        )
+
+    _last_name = ""
+
+    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
+        if self.ended:
+            raise DatabaseRefused(self.ended, hint=_HOW_ELSE)
+        if not lock.is_held():
+            return None
+        with self._explained():
+            applied: frozenset[str] = self._inner.read_applied()
+        return applied
+
+    def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
+        """Record nothing: no journal is kept of a rehearsal."""
+
+    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
+        """Return that it failed, and how many commits of its own came before."""
+        return False, self._recorder.own_commits if self._recorder else 0
+
+    def explain(self, error: BaseException) -> Trouble:
+        trouble = super().explain(error)
+        if isinstance(error, psycopg2.Error) and error.pgcode == ESCAPED:
+            told = ended_past_us()
+            return Trouble(TroubleKind.OTHER, told.message, told.hint)
+        return trouble
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what is not as it will be, and what stays."""
+        told = []
+        if not self._keeps:
+            told.append(
+                "all of it was one transaction: now() stood still, and locks of earlier migrations were held on"
+            )
+            before, after = self._sequences, self._values_of_sequences()
+            advanced = sorted(name for name, value in after.items() if name in before and value != before[name])
+            if advanced:
+                told.append(f"sequences advance in a rehearsal, too, and are not set back: {', '.join(advanced)}")
+        elif self.guarded.bound:
+            told.append(
+                f"{self._bound_by or self._last_name} writes what all databases of the server share (roles, for example): "
+                "from there on all of it was one transaction, so that none of that stays"
+            )
+        return tuple(told)
+
+    def _values_of_sequences(self) -> dict[str, Any]:
+        return {} if self._keeps else dict(self._look(_SEQUENCES))
+
+    def close(self) -> None:
+        connection = getattr(self, "guarded", None)
+        if connection is not None:
+            connection.really_close()
+        super().close()
+
+    def prepare(self) -> None:
+        """Make nothing: the tool's tables are made inside of the rehearsal."""

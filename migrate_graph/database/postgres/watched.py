@@ -1,0 +1,201 @@
+"""A backend whose migrations are watched while they are applied: every commit is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.core.footprint import Footprint, OutsideAct
+from migrate_graph.database.postgres.backend import PostgresBackend
+from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.facts import SETTINGS, Facts, numbers_of
+from migrate_graph.database.postgres.recorder import Recorder
+from migrate_graph.database.postgres.recording import RecordedConnection
+from migrate_graph.database.postgres.work import PostgresWork
+from migrate_graph.errors import MigrateGraphError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.watching import Outside, Watching
+
+
+class Observation:
+    """What is noted of one migration, from the beginning of its body to the end of its work.
+
+    Args:
+        name: of the migration.
+        recorder: hears it.
+        outside: stands around its body.
+        footprints: where what was seen is kept.
+    """
+
+    def __init__(self, name: str, recorder: Recorder, outside: Outside, footprints: dict[str, Footprint]) -> None:
+        self.recorder = recorder
+        self._name = name
+        self._outside = outside
+        self._footprints = footprints
+        self._around = ExitStack()
+        self._acts: list[OutsideAct] = []
+        self._is_over = False
+
+    def body_begins(self) -> None:
+        """Look from here on at what the body does beside its database."""
+        self._acts = self._around.enter_context(self._outside(self._name))
+
+    def body_ends(self) -> None:
+        """Look at that no more."""
+        self._around.close()
+
+    def end(self) -> None:
+        """Look what has become of the database, and keep what was seen."""
+        self.body_ends()
+        if self._is_over:
+            return
+        self._is_over = True
+        self.recorder.note_outside(self._acts)
+        try:
+            self.recorder.survey()
+        except (psycopg2.Error, MigrateGraphError):
+            self.recorder.not_rehearsed("what it left could not be looked at: the connection was lost")
+        self._footprints[self._name] = self.recorder.footprint()
+
+
+class WatchedWork(PostgresWork):
+    """See `database.Work`; its statements are heard."""
+
+    observation: Observation | None = None
+
+    def _arm(self, connection: WorkConnection) -> None:
+        super()._arm(connection)
+        if self.observation is not None and isinstance(connection, RecordedConnection):
+            connection.recorder = self.observation.recorder
+
+    def observe(self, observation: Observation, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> None:
+        """Let everything be heard from the beginning of the body on.
+
+        Args:
+            observation: of the migration.
+            ask: runs a statement elsewhere.
+        """
+        assert isinstance(self._connection, RecordedConnection)  # noqa: S101 - what the backend opens
+        observation.recorder.begin(self._connection, ask)
+        self.observation = observation
+
+    def start(self) -> None:
+        """Begin the attempt."""
+        super().start()
+        if self.observation is not None:
+            self.observation.body_begins()
+
+    def check(self) -> None:
+        """Judge the session after the body has returned."""
+        self._body_ends()
+        super().check()
+
+    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+        """Record the success."""
+        connection = self._connection
+        if self.observation is not None and isinstance(connection, RecordedConnection) and not connection.closed:
+            self.observation.recorder.before_end(connection, own=False)
+        super().finish(seconds=seconds, guard=guard)
+
+    def is_lost(self) -> bool:
+        """Whether the connection broke."""
+        self._body_ends()
+        return super().is_lost()
+
+    def _body_ends(self) -> None:
+        if self.observation is not None:
+            self.observation.body_ends()
+
+    def close(self) -> None:
+        """Close the connection, and keep what was seen."""
+        self._body_ends()
+        connection = getattr(self, "_connection", None)
+        if isinstance(connection, RecordedConnection):
+            connection.recorder = None
+        del connection  # who holds one keeps it from being used again
+        super().close()
+        if self.observation is not None:
+            self.observation.end()
+
+
+class WatchedBackend(PostgresBackend):
+    """See `database.Backend` and `watching.Rehearsing`."""
+
+    work_class = WatchedWork
+    connection_class = RecordedConnection
+
+    def __init__(self, settings: Settings, watching: Watching) -> None:
+        super().__init__(settings, writing=True)
+        self.footprints: dict[str, Footprint] = {}
+        self.ended = ""
+        self._watching = watching
+        self._recorder: Recorder | None = None
+
+    def begin(self) -> None:
+        """Look what the database is made of before anything runs."""
+        facts = Facts(self._read_facts, version=self._alive_keeper().info.server_version, own=self._own_tables())
+        facts.read_whole()
+        self._recorder = self._recorder_of(facts, self._look)
+
+    def _own_tables(self) -> tuple[str, ...]:
+        names = self._ledger.names
+        return tuple(sorted(map(names.quoted, names.all)))
+
+    def _recorder_of(self, facts: Facts, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> Recorder:
+        watching = self._watching
+        return Recorder(
+            facts,
+            sizes=watching.sizes,
+            root=Path(watching.root),
+            values=watching.values,
+            secrets=self.secrets,
+            own=frozenset(number for (number,) in ask(numbers_of(self._own_tables()))),
+        )
+
+    def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
+        work = super().work(migration, key)
+        if self._recorder is not None and isinstance(work, WatchedWork):
+            work.observe(
+                Observation(migration.name, self._recorder, self._watching.outside, self.footprints), self._look
+            )
+        return work
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what is not as it will be."""
+        return ()
+
+    def _look(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the keeper as it is written."""
+        with self._explained():
+            return self._patiently(_plainly, statement)
+
+    def _read_facts(self, query: str) -> Sequence[tuple[Any, ...]]:
+        return self._patiently(_in_a_moment, query)
+
+
+def _plainly(connection: Any, statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def _in_a_moment(connection: Any, query: str) -> list[tuple[Any, ...]]:
+    """Run a query in a transaction of its own, of which nothing stays."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            cursor.execute(f"{SETTINGS}; {query}")
+            return list(cursor.fetchall())
+        finally:
+            with suppress(psycopg2.Error):
+                cursor.execute("ROLLBACK")
