@@ -259,21 +259,24 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
 
     interruption = Interruption()
     cut = ""
-    with _connected(settings, watching, about.observer, interruption) as backend, interruption.listening():
-        with backend.lock(wait=_LOCK_WAIT, observer=about.observer, interruption=interruption) as lock:
-            backend.prepare()
-            backend.begin()
-            executor = Executor(
-                backend, lock, listen,
-                interruption=interruption, options=RunOptions(keep_going=True, tries=1), root=str(project.root),
-            )  # fmt: skip
-            try:
-                with user_imports(project.imports, project.registry):
-                    executor.run(plan, project.graph, history)
-            except MigrateGraphError as error:
-                cut = backend.ended or error.message
-            cut = cut or backend.ended
-            remarks = backend.remarks()
+    with (
+        interruption.listening(),
+        _connected(settings, watching, about.observer, interruption) as backend,
+        backend.lock(wait=_LOCK_WAIT, observer=about.observer, interruption=interruption) as lock,
+    ):
+        backend.prepare()
+        backend.begin()
+        executor = Executor(
+            backend, lock, listen,
+            interruption=interruption, options=RunOptions(keep_going=True, tries=1), root=str(project.root),
+        )  # fmt: skip
+        try:
+            with user_imports(project.imports, project.registry):
+                executor.run(plan, project.graph, history)
+        except MigrateGraphError as error:
+            cut = backend.ended or error.message
+        cut = cut or backend.ended
+        remarks = backend.remarks()
     interruption.check()
     results = heard[-1].results if heard else ()
     return about.ended(

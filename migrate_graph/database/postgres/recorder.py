@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 import psycopg2
 
 from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
-from migrate_graph.database.postgres.facts import SHARED, Difference, Facts, counting
+from migrate_graph.database.postgres.facts import Difference, Facts
+from migrate_graph.database.postgres.facts_query import SHARED, counting
 from migrate_graph.database.postgres.glance import FILES, Ask, Glance, Seen, glance, in_words, strongest
 from migrate_graph.database.postgres.statements import first_word, without_values
 from migrate_graph.messages import first_line

@@ -21,7 +21,8 @@ from migrate_graph.database.names import quote_literal
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
-from migrate_graph.database.postgres.facts import SETTINGS, Facts
+from migrate_graph.database.postgres.facts import Facts
+from migrate_graph.database.postgres.facts_query import SETTINGS
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
@@ -116,7 +117,7 @@ class GuardedConnection(RecordedConnection):
         self._keeps = keeps
         if not pooled:
             self.ask("SET default_transaction_read_only = on; SET search_path = ''")
-        pg.connection.autocommit.__set__(self, False)  # type: ignore[attr-defined] # a property of C
+        self.autocommit = False
         self._is_guarded = True
         try:
             self._begin()

@@ -12,7 +12,8 @@ import psycopg2
 from migrate_graph.core.footprint import Footprint, OutsideAct
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.connection import WorkConnection
-from migrate_graph.database.postgres.facts import SETTINGS, Facts, numbers_of
+from migrate_graph.database.postgres.facts import Facts
+from migrate_graph.database.postgres.facts_query import SETTINGS, numbers_of
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
 from migrate_graph.database.postgres.work import PostgresWork
