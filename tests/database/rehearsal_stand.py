@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,5 +102,16 @@ def state(server: PostgresServer, uri: str) -> dict[str, Any]:
         "sequences": dict(run(uri, "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences")),
         "databases": sorted(run(uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")),
         "roles": sorted(run(uri, "SELECT rolname FROM pg_roles")),
-        "sessions": run(uri, "SELECT datname, application_name FROM pg_stat_activity WHERE application_name ~ '^migrate_graph'"),
+        "sessions": sessions(uri),
     }  # fmt: skip
+
+
+def sessions(uri: str) -> list[tuple[Any, ...]]:
+    """Return the tool's sessions on the server, once those have ended whose clients are gone."""
+    until = time.monotonic() + 5
+    while True:
+        found = run(
+            uri, "SELECT datname, application_name FROM pg_stat_activity WHERE application_name ~ '^migrate_graph'"
+        )
+        if not found or time.monotonic() > until:
+            return found
