@@ -17,13 +17,13 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
-from migrate_graph.database.names import quote_literal
+from migrate_graph.database.names import TableNames, quote_literal
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
 from migrate_graph.database.postgres.facts import Facts
 from migrate_graph.database.postgres.facts_query import SETTINGS
-from migrate_graph.database.postgres.patience import cut
+from migrate_graph.database.postgres.patience import Patience, cut
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
 from migrate_graph.database.postgres.sessions import pydal_uri
@@ -36,14 +36,15 @@ from migrate_graph.database.postgres.statements import (
     without_concurrently,
 )
 from migrate_graph.database.postgres.watched import Observation, WatchedBackend
+from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings
-    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database import Settings, Work
+    from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.watching import Watching
 
 _STEP, _PART, _LOOK = "migrate_graph_step", "migrate_graph_part", "migrate_graph_look"
@@ -479,6 +480,9 @@ class GuardedWork:
         self._connection.ask("RESET SESSION AUTHORIZATION; RESET ROLE")
         self._backend.write_success(self._key)
 
+    def read_applied(self) -> frozenset[str]:
+        return self._backend.inner.read_applied()
+
     def leftovers(self) -> list[str]:
         return []
 
@@ -516,6 +520,12 @@ class GuardedWork:
         cut(self._connection)
 
 
+if TYPE_CHECKING:
+
+    def _is_a_work(work: GuardedWork) -> Work:
+        return work
+
+
 class GuardedBackend(WatchedBackend):
     """See `database.Backend` and `watching.Rehearsing`; nothing of what its migrations do stays."""
 
@@ -537,7 +547,7 @@ class GuardedBackend(WatchedBackend):
         names = self._ledger.names
         missing = set(names.all) - self._present()
         if missing:
-            self._inner.create(missing)
+            self.inner.create(missing)
             if names.views in missing:
                 ViewLedger(names, self._tell).create()
         facts = Facts(self._read_inside, version=self.guarded.info.server_version, own=self._own_tables())
@@ -547,7 +557,7 @@ class GuardedBackend(WatchedBackend):
     # -- what works need ------------------------------------------------------------------------------------------------------
 
     @property
-    def names(self) -> Any:
+    def names(self) -> TableNames:
         """The names of the tool's tables."""
         return self._ledger.names
 
@@ -557,11 +567,11 @@ class GuardedBackend(WatchedBackend):
         return pydal_uri(self._settings.uri)
 
     @property
-    def patience(self) -> Any:
+    def patience(self) -> Patience:
         """What waits for the server."""
         return self._sessions.patience
 
-    def dals(self) -> Any:
+    def dals(self) -> SpareDal:
         """Return what makes the `DAL` of each migration."""
         return self._dals()
 
@@ -572,10 +582,11 @@ class GuardedBackend(WatchedBackend):
 
     def write_success(self, key: AttemptKey) -> None:
         """Record, inside of the rehearsal, that a migration is installed."""
-        self._inner.write_record(key.name, installed=True)
+        self.inner.write_record(key.name, installed=True)
 
     @property
-    def _inner(self) -> Any:
+    def inner(self) -> Ledger:
+        """The tool's tables, as the rehearsal sees them."""
         return self._ledger.on(self._tell)
 
     def _tell(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -605,14 +616,13 @@ class GuardedBackend(WatchedBackend):
 
     _last_name = ""
 
-    def read_applied_if_held(self, lock: Any) -> frozenset[str] | None:
+    def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         if self.ended:
             raise DatabaseRefused(self.ended, hint=_HOW_ELSE)
         if not lock.is_held():
             return None
         with self._explained():
-            applied: frozenset[str] = self._inner.read_applied()
-        return applied
+            return self.inner.read_installed(names)
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Record nothing: no journal is kept of a rehearsal."""
