@@ -6,7 +6,9 @@ import _thread
 import contextlib
 import os
 import queue
+import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from typing import Any
 from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.process_end import really_exit
+from migrate_graph.supervisor import Supervisor
 
 SIGNALS = forks.SIGNALS
 
@@ -68,7 +71,8 @@ class Interruption:
         self._to_cancel: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._to_hang_up: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._handlers: dict[int, Any] = {}
-        self._writer = -1
+        self._ends: tuple[socket.socket, socket.socket] | None = None
+        self._supervisor: Supervisor | None = None
         self._is_told = False
 
     # -- listening ----------------------------------------------------------------------------------------------------------
@@ -78,7 +82,8 @@ class Interruption:
         """Take SIGTERM, SIGINT and SIGHUP; outside the main thread Python allows none, and nothing is done.
 
         The handlers of Python run only between bytecodes, so while a driver waits in C they come late (5.5 s were measured). A
-        thread that reads the wakeup file descriptor has the running statement cancelled at once. A second signal ends the process.
+        thread that reads the wakeup file descriptor has the running statement cancelled at once. A second signal ends the process;
+        where a function in C keeps the interpreter, so that neither is heard, a supervisor does.
 
         Raises:
             MigrateGraphError: there is no memory for a thread.
@@ -86,15 +91,15 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
+        reader, writer = self._ends = socket.socketpair()
+        os.set_blocking(writer.fileno(), False)
         # Started before any signal can arrive: to start one then could need a lock that the interrupted code holds.
         start_thread(self._listen, reader, name="signals")
         start_thread(self._cancel_when_heard, name="cancel")
         start_thread(self._hang_up_when_heard, name="hang up")
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
-        previous = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        forget = forks.on_fork(lambda: self._put_aside(reader))
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        forget = forks.on_fork(self._put_aside)
         try:
             for number in self._handlers:
                 signal.signal(number, self._on_signal)
@@ -105,8 +110,7 @@ class Interruption:
             self._give_handlers_back()
             self._to_cancel.put(_STOP)
             self._to_hang_up.put(_STOP)
-            with contextlib.suppress(OSError):  # a body may have closed whatever is open
-                os.close(self._writer)
+            self._close()
 
     @contextlib.contextmanager
     def overhearing(self) -> Iterator[None]:
@@ -148,22 +152,30 @@ class Interruption:
 
     def listen_again(self) -> None:
         """Take the wakeup pipe back from a body that has given it to somebody else (an event loop does)."""
-        if self._handlers and threading.current_thread() is threading.main_thread():
+        if self._ends and self._handlers and threading.current_thread() is threading.main_thread():
             with contextlib.suppress(OSError, ValueError):  # a body may have closed whatever is open
-                signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+                signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
+
+    def _close(self) -> None:
+        """Close what signals are heard through; the thread that listens there ends."""
+        if self._supervisor:
+            self._supervisor.close()
+        for end in reversed(self._ends or ()):
+            with contextlib.suppress(OSError):  # a body may have closed whatever is open
+                end.close()
+        self._ends = self._supervisor = None
 
     def _give_handlers_back(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
-    def _put_aside(self, reader: int) -> None:
+    def _put_aside(self) -> None:
         """Restore the signals of before in a forked child, without a pipe to us: what is sent to it is not meant for us."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
         self.signal, self._is_told, self._cancel, self._hang_up = 0, False, None, None
-        os.close(reader)
-        os.close(self._writer)
+        self._close()
 
     # -- blocks that a signal ends ------------------------------------------------------------------------------------------
 
@@ -175,6 +187,10 @@ class Interruption:
             cancel: called again and again until the block ends.
             hang_up: called when that does not help.
         """
+        if self._ends and self._supervisor is None:
+            self._supervisor = Supervisor(self._ends[0], SIGNALS)
+            if self._is_told:
+                self._supervisor.heard()
         before = (self._hang_up, self._cancel)
         self._hang_up, self._cancel = hang_up, cancel
         try:
@@ -229,10 +245,11 @@ class Interruption:
         if self._cancel is not None:
             raise StopNow(number)
 
-    def _listen(self, reader: int) -> None:
+    def _listen(self, reader: socket.socket) -> None:
         asked = 0.0
-        with contextlib.suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
-            while received := pipe.read(4096):
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            # Not read before the interpreter can be had: what lies there unread shows the supervisor that it cannot.
+            while select.select([reader], [], []) and (received := reader.recv(4096)):
                 ours = [
                     number for number in received if number in SIGNALS and signal.getsignal(number) == self._on_signal
                 ]
@@ -242,6 +259,8 @@ class Interruption:
                     _leave(ours[0])
                 asked = asked or time.monotonic()
                 self._is_told = True
+                if self._supervisor:
+                    self._supervisor.heard()
                 self._end_soon()
 
     def _end_soon(self) -> None:

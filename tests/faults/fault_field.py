@@ -244,7 +244,11 @@ class Process:
 
     def end(self, timeout: float = 60) -> Ended:
         """Wait for its end."""
-        rest, _ = self.process.communicate(timeout=timeout)
+        try:
+            rest, _ = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # a body that works for ever must not slow what comes after
+            raise
         return self._field.ended(self.process.returncode, "".join(self._said) + (rest or ""), self._started)
 
 

@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -88,6 +91,109 @@ def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
     ended = process.stop(signal.SIGTERM)
     assert (ended.code, ended.seconds < 1) == (143, True)
     assert anywhere.probe().tables == set(), "the database rolls back what nobody commits"
+
+
+# C functions that keep the interpreter: until the clock says so, or for ever.
+FOR_EVER = "collections.deque(itertools.repeat(None), maxlen=0)"
+FOR_SECONDS = "any(map(operator.lt, itertools.repeat(time.monotonic() + 2.5), iter(time.monotonic, None)))"
+
+
+def _deaf(wait: str, before: str = "") -> str:
+    return "import collections, itertools, operator, os, signal\n" + _text(wait, before)
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_it_while_a_c_function_keeps_the_interpreter(
+    second: signal.Signals, anywhere: Field
+) -> None:
+    anywhere.write(_deaf(FOR_EVER))
+    process = anywhere.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.2)
+    process.process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert process.process.poll() is None, "one signal asks; only the second one insists"
+    ended = process.stop(second)
+    assert ended.code == -signal.SIGKILL
+    assert f"killed: a second {second.name} came" in ended.output
+    assert anywhere.probe().tables == set()
+    anywhere.write(_text("pass"))
+    assert anywhere.apply().code == 0
+
+
+def test_a_second_signal_ends_it_when_only_the_first_was_heard(on_sqlite: Field) -> None:
+    on_sqlite.write(
+        _deaf(f"try:\n        time.sleep(30)\n    except BaseException:\n        print('no')\n    {FOR_EVER}")
+    )
+    process = on_sqlite.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.2)
+    process.process.send_signal(signal.SIGTERM)
+    process.wait_for("slow_1 | no")
+    time.sleep(0.2)
+    ended = process.stop(signal.SIGTERM)
+    assert ended.code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("kind", ["alone", "sent twice at once", "beside the body's own"])
+def test_one_signal_is_never_taken_for_two(kind: str, on_sqlite: Field) -> None:
+    ticks = "signal.signal(signal.SIGALRM, lambda *_: None)\n    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\n    "
+    on_sqlite.write(_deaf((ticks if kind == "beside the body's own" else "") + FOR_SECONDS))
+    process = on_sqlite.open("apply")
+    process.wait_for("slow_1 | here")
+    time.sleep(0.2)
+    process.process.send_signal(signal.SIGTERM)
+    if kind == "sent twice at once":  # as `timeout` does; two numbers, so that the kernel does not make one of them
+        process.process.send_signal(signal.SIGHUP)
+    ended = process.end()
+    assert ended.code in {128 + signal.SIGTERM, 128 + signal.SIGHUP}
+    assert "killed" not in ended.output
+    assert "INTERRUPTED slow_1" in ended.output
+
+
+def test_the_supervisor_is_no_child_and_ends_with_the_run(on_sqlite: Field) -> None:
+    wait = (
+        "child = os.fork()\n    if not child:\n        os._exit(0)\n    met = []\n    while True:\n        try:\n"
+        "            met.append(os.wait()[0])\n        except ChildProcessError:\n            break\n    assert met == [child]"
+    )
+    on_sqlite.write(_deaf(wait, "    print('running as', os.getpid())\n"))
+    process = on_sqlite.open("apply")
+    line = process.wait_for("running as")
+    ended = process.end()
+    assert ended.code == 0
+    run = line.split("running as")[1].split()[0]
+    deadline = time.monotonic() + 20
+    while left := _supervisors_of(run):
+        assert time.monotonic() < deadline, left
+
+
+def _supervisors_of(run: str) -> list[bytes]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = entry.read_bytes().split(b"\0")
+            if any(word.endswith(b"supervisor.py") for word in words) and run.encode() in words:
+                found.append(entry.read_bytes())
+    return found
+
+
+def test_a_run_without_a_body_has_no_supervisor(on_sqlite: Field) -> None:
+    on_sqlite.write(_text("pass"))
+    program = (
+        "import sys, migrate_graph.supervisor as s\nreal = s.subprocess.run\n"
+        "s.subprocess.run = lambda *a, **k: print('supervised') or real(*a, **k)\n"
+        "from migrate_graph.cli import main\nmain(['apply'])"
+    )
+    for times in (1, 0):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=False,
+            cwd=on_sqlite.path,
+            env=on_sqlite.env,
+            text=True,
+            capture_output=True,
+        )
+        assert done.stdout.count("supervised") == times, done.stdout + done.stderr
 
 
 def test_nohup_is_respected(anywhere: Field) -> None:
