@@ -406,7 +406,7 @@ MUTANTS = [
     Mutant(
         "wakeup pipe taken back",
         "signals.py",
-        "                signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)\n\n",
+        "                signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)\n\n",
         "                pass\n\n",
         f"{BODIES} -k heard_in_the_next",
     ),
@@ -558,6 +558,34 @@ MUTANTS = [
         "                    cancel()\n",
         "                    pass\n",
         "tests/faults/test_signals.py -k 'd20 and statement'",
+    ),
+    Mutant(
+        "what was heard is not read before the interpreter can be had",
+        "signals.py",
+        "select.select([reader], [], []) and (received",
+        "(received",
+        "tests/faults/test_signals.py -k 'keeps_the_interpreter and sqlite'",
+    ),
+    Mutant(
+        "the supervisor is told of the first signal",
+        "signals.py",
+        "                    self._supervisor.heard()\n                self._end_soon()",
+        "                    pass\n                self._end_soon()",
+        "tests/faults/test_signals.py -k only_the_first_was_heard",
+    ),
+    Mutant(
+        "the body's own signals are not counted",
+        "supervisor.py",
+        "if number in self._signals]",
+        "]",
+        "tests/faults/test_signals.py -k never_taken_for_two",
+    ),
+    Mutant(
+        "the supervisor is no child",
+        "supervisor.py",
+        "    if os.fork():\n        os._exit(0)\n",
+        "",
+        "tests/faults/test_signals.py -k is_no_child",
     ),
 ]
 

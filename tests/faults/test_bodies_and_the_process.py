@@ -261,6 +261,7 @@ def test_a_signal_is_heard_in_the_next_body(change: str, anywhere: Field) -> Non
     _project(anywhere, CHANGES[change], f"print('here')\ndb.executesql('{statement}')")
     process = anywhere.open("apply")
     process.wait_for("m2_2 | here")
+    time.sleep(0.3)  # so that it meets the driver waiting in C, where Python's own handlers do not run
     ended = process.stop(signal.SIGTERM)
     assert (ended.code, ended.seconds < 2) == (143, True), ended
     assert anywhere.probe().tables == {"m1_1"}

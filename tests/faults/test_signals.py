@@ -193,7 +193,8 @@ def test_a_run_without_a_body_has_no_supervisor(on_sqlite: Field) -> None:
             text=True,
             capture_output=True,
         )
-        assert done.stdout.count("supervised") == times, done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        assert said.count("supervised") == times, said
 
 
 def test_nohup_is_respected(anywhere: Field) -> None:
