@@ -286,9 +286,9 @@ MUTANTS = [
     ),
     Mutant(
         "result of the unlock",
-        "database/postgres/backend.py",
-        "return bool(cursor.fetchone()[0])\n\n    def _wait_for_work",
-        "return bool(cursor.fetchone())\n\n    def _wait_for_work",
+        "database/postgres/held_lock.py",
+        "            return bool(cursor.fetchone()[0])",
+        "            return bool(cursor.fetchone())",
         f"{LINES}::test_a_lock_that_somebody_released_is_told",
     ),
     Mutant(
