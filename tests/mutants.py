@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
 LINES = "tests/database/test_safety_lines.py"
 SESSIONS = "tests/database/test_executor_sessions.py"
+OF_SQLITE = "tests/database/test_sqlite_sessions.py"
 NOTICED = "noticed"
 
 
@@ -83,8 +84,8 @@ MUTANTS = [
     ),
     Mutant(
         "kept session: who else holds it",
-        "database/postgres/renewal.py",
-        "return _references(holder) == _ALONE",
+        "database/sole_holder.py",
+        "return references(holder) == alone",
         "return True",
         f"{SESSIONS} -k reaches_no_later",
     ),
@@ -108,6 +109,48 @@ MUTANTS = [
         "if self._wanted and self._sessions.is_direct:",
         "if True:",
         f"{SESSIONS} -k asked_for",
+    ),
+    Mutant(
+        "kept SQLite connection: what SQLite is asked",
+        "database/sqlite/work.py",
+        "if self.write_marker is not None and _may_stay(action, *names):",
+        "if False:",
+        f"{OF_SQLITE} -k left_in_it",
+    ),
+    Mutant(
+        "kept SQLite connection: what the driver is asked",
+        "database/sqlite/work.py",
+        "        if self.write_marker is not None:\n            self.may_leave_more = True\n        return method",
+        "        return method",
+        f"{OF_SQLITE} -k left_in_it",
+    ),
+    Mutant(
+        "kept SQLite connection: what the driver remembers",
+        "database/sqlite/work.py",
+        "and (self.row_factory, self.text_factory) == (None, str)",
+        "",
+        f"{OF_SQLITE} -k left_in_it",
+    ),
+    Mutant(
+        "kept SQLite connection: its attributes",
+        "database/sqlite/work.py",
+        "and vars(self).keys() == self._names",
+        "",
+        f"{OF_SQLITE} -k left_in_it",
+    ),
+    Mutant(
+        "kept SQLite connection: who else holds it",
+        "database/sqlite/spare.py",
+        " or not is_ours_alone(holder, alone=_alone())",
+        "",
+        f"{OF_SQLITE} -k left_in_it",
+    ),
+    Mutant(
+        "kept SQLite connection: other modes",
+        "database/sqlite/work.py",
+        "self._succeeded and self._mode is TransactionMode.OWN and",
+        "",
+        f"{OF_SQLITE} -k 'other_modes or failure_ends'",
     ),
     Mutant(
         "end by a cursor made by hand",

@@ -192,7 +192,7 @@ class Config:
     statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
     session: Literal["reused", "fresh"] = setting(
         "reused",
-        "whether a migration may get the session of the one before, made as good as new (PostgreSQL)",
+        "whether a migration may get the session of the one before, made as good as new",
         ours=True,
     )
     connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)

@@ -43,7 +43,7 @@ class Settings:
         connect_wait: seconds to wait for a server that does not answer yet.
         lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
         statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
-        session: whether a migration may get the session of the one before, made as good as new: `reused`, or `fresh` (PostgreSQL).
+        session: whether a migration may get the session of the one before, made as good as new: `reused`, or `fresh`.
         secrets: what no output may contain, besides the password of the URI.
     """
 

@@ -7,11 +7,12 @@ connection, so both are looked at. Whatever is odd means a new session: that is 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg2.extensions as pg
+
+from migrate_graph.database.sole_holder import references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +31,6 @@ def may_stay(text: str) -> bool:
     return _STAYS.search(text) is not None
 
 
-class Holder(Protocol):
-    """The one thing that holds a connection."""
-
-    _connection: Any
-
-
 class _Probe:
     """A holder of something that nobody else holds."""
 
@@ -43,11 +38,8 @@ class _Probe:
         self._connection = object()
 
 
-def _references(holder: Holder) -> int:
-    return sys.getrefcount(holder._connection)  # noqa: SLF001 - of a holder, that is what it is for
-
-
-_ALONE = _references(_Probe())
+ALONE = references(_Probe())
+"""References to a connection that nobody but its holder reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +69,6 @@ class DriverMemory:
                 type(connection.notices), type(connection.notifies), *(tuple(each.items()) for each in types),
             ),
         )  # fmt: skip
-
-
-def is_ours_alone(holder: Holder) -> bool:
-    """Return whether nobody but `holder` can reach its connection: no cursor, no thread, no exception that was kept.
-
-    What somebody else holds would let him write in another migration's transaction.
-    """
-    return _references(holder) == _ALONE
 
 
 def is_at_rest(connection: Any) -> bool:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from migrate_graph.database.postgres.renewal import DriverMemory, is_at_rest, is_ours_alone
+from migrate_graph.database.postgres.renewal import ALONE, DriverMemory, is_at_rest
 from migrate_graph.database.postgres.sessions import application_name, close_quietly
+from migrate_graph.database.sole_holder import is_ours_alone
 from migrate_graph.errors import DatabaseUnreachable, MigrateGraphError
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.connection import WorkConnection
-    from migrate_graph.database.postgres.renewal import Holder
     from migrate_graph.database.postgres.sessions import Sessions
+    from migrate_graph.database.sole_holder import Holder
 
 # What roles and databases give to new sessions: a session that is older than a change has the values of before.
 _DEFAULTS = (
@@ -43,7 +44,7 @@ class Spare:
 
     def keep(self, holder: Holder) -> bool:
         """Take over the session of a migration that has succeeded; False where the next one is better off with another."""
-        if not is_ours_alone(holder):
+        if not is_ours_alone(holder, alone=ALONE):
             return False
         connection = holder._connection  # noqa: SLF001 - of a holder, that is what it is for
         try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
-    from migrate_graph.database.postgres.renewal import Holder
+    from migrate_graph.database.sole_holder import Holder
     from migrate_graph.database.spare_dal import SpareDal
 
 

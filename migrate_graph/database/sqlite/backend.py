@@ -23,6 +23,7 @@ from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
+from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
@@ -173,6 +174,7 @@ class SqliteBackend(Bookkeeping):
         self._opened: tuple[int, int] | None = None
         self._work: SqliteWork | None = None
         self._lock: FileLock | None = None
+        self._spare = Spare(self._open_work, wanted=settings.session == "reused")
         self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
 
     # -- connections ----------------------------------------------------------------------------------------------------------
@@ -288,12 +290,16 @@ class SqliteBackend(Bookkeeping):
         return DatabaseUnreachable(f"cannot use {self.label}: {message}", hint=f"check {self.path}")
 
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        keeper = self._keeper
-        if keeper is None:
+        return self._ask(self._keeper, statement, parameters)
+
+    def _ask(
+        self, connection: sqlite3.Connection | None, statement: str, parameters: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        if connection is None:
             return []
         try:
             return self._patiently(
-                lambda: keeper.execute(statement, tuple(parameters)).fetchall(), limit=self._patience()
+                lambda: connection.execute(statement, tuple(parameters)).fetchall(), limit=self._patience()
             )
         except sqlite3.DatabaseError as error:  # a file that is damaged is no OperationalError
             raise self._unusable(error) from None
@@ -315,6 +321,7 @@ class SqliteBackend(Bookkeeping):
             raise
 
     def close(self) -> None:
+        self._spare.close()
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
@@ -435,11 +442,21 @@ class SqliteBackend(Bookkeeping):
             migration,
             key,
             self._ledger,
-            lambda: self._open(WorkConnection, mode="rwc"),
+            self._spare,
             held_up=self._held_up,
             dals=self._spare_dal,
         )
         return self._work
+
+    def _open_work(self) -> WorkConnection:
+        connection: WorkConnection = self._open(WorkConnection, mode="rwc")
+        return connection
+
+    def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
+        """Ask on the connection that the last migration has left: the keeper would read the whole schema again, which that one has changed."""
+        if not lock.is_held():
+            return None
+        return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)
 
     def _held_up(self, doing: str) -> Callable[[float], None]:
         """Return what tells, while a statement of ours waits for another program, what it does, and ends the wait when a signal arrives."""

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Literal
 
 from migrate_graph.core.model import TransactionMode
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.spare_dal import SpareDal
+    from migrate_graph.database.sqlite.spare import Spare
 
 _KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
@@ -55,6 +56,14 @@ _READING_PRAGMAS = {
     "index_xinfo",
     "foreign_key_list",
 }
+
+# What is not in the file, so that the next migration on the same connection would meet it: asked of SQLite for each statement that is
+# prepared, and of the driver for each call.
+_LEAVING = {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+_LEAVING_METHODS = (
+    "create_function", "create_aggregate", "create_window_function", "create_collation", "set_progress_handler", "set_trace_callback",
+    "enable_load_extension", "load_extension", "setlimit", "setconfig", "deserialize",
+)  # fmt: skip
 
 _LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
 
@@ -111,23 +120,38 @@ class WorkConnection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.patience = 0.0
+        self.is_closed = False
+        self._savepoint = Savepoint("migrate_graph", self._say)
+        self.forget_attempt()
+        super().set_authorizer(self._judge)
+        self._names: frozenset[str] = frozenset(vars(self)) | {"_names"}
+
+    def forget_attempt(self) -> None:
+        """Be as a connection is that no attempt has had."""
         self.write_marker: Callable[[], None] | None = None
         self.owner: Owner | None = None
         self.mode = TransactionMode.OWN
-        self.patience = 0.0
         self.lost_work = False
-        self.is_closed = False
         self.waits = False
         self.held_up: Callable[[float], None] | None = None
         self.busy_error: BaseException | None = None
-        self._savepoint = Savepoint("migrate_graph", self._say)
+        self.may_leave_more = False
         self._open = False
         self._marking = False
         self._marked = False
         self._ours = 0
         self._asked_level: Any = None
         self._asked_authorizer: Callable[..., int] | None = None
-        super().set_authorizer(self._judge)
+
+    def is_as_new(self) -> bool:
+        """Return whether nothing that an attempt has done with it is seen by the next one; what it has done is committed."""
+        return (
+            not (self.may_leave_more or self.is_closed or self.in_transaction)
+            and vars(self).keys() == self._names
+            and (self.row_factory, self.text_factory) == (None, str)
+            and (self._asked_level, self._asked_authorizer) == (None, None)
+        )
 
     def cursor(self, factory: Any = WorkCursor) -> Any:
         if not issubclass(factory, WorkCursor):
@@ -194,6 +218,8 @@ class WorkConnection(sqlite3.Connection):
             self._ours -= 1
 
     def _judge(self, action: int, *names: str | None) -> int:
+        if self.write_marker is not None and _may_stay(action, *names):
+            self.may_leave_more = True
         if not self._ours and self.write_marker is not None and not self._may_go_past(action, *names):
             return sqlite3.SQLITE_DENY
         return self._asked_authorizer(action, *names) if self._asked_authorizer else sqlite3.SQLITE_OK
@@ -207,7 +233,7 @@ class WorkConnection(sqlite3.Connection):
         if self._has_marker():
             return True
         if action == sqlite3.SQLITE_PRAGMA:
-            return second is None or (first or "").lower() in _READING_PRAGMAS
+            return _only_reads(action, first, second)
         return action in _READING
 
     def _has_marker(self) -> bool:
@@ -356,6 +382,24 @@ class WorkConnection(sqlite3.Connection):
             )
 
 
+def _noting(name: str) -> Callable[..., Any]:
+    """Return a method of the driver's connections that notes that it was called for a migration."""
+    method = getattr(sqlite3.Connection, name)
+
+    @wraps(method)
+    def call(self: WorkConnection, *arguments: Any, **options: Any) -> Any:
+        if self.write_marker is not None:
+            self.may_leave_more = True
+        return method(self, *arguments, **options)
+
+    return call
+
+
+for _name in _LEAVING_METHODS:
+    if hasattr(sqlite3.Connection, _name):
+        setattr(WorkConnection, _name, _noting(_name))
+
+
 class SqliteWork:
     """See `database.Work`."""
 
@@ -365,7 +409,7 @@ class SqliteWork:
         migration: Migration,
         key: AttemptKey,
         ledger: Ledger,
-        connect: Callable[[], WorkConnection],
+        spare: Spare,
         *,
         held_up: Callable[[str], Callable[[float], None]],
         dals: SpareDal,
@@ -373,15 +417,17 @@ class SqliteWork:
         self._held_up = held_up
         self._mode = migration.transaction
         self._key = key
-        self._connect = connect
+        self._spare = spare
         self._owner = Owner()
         self._started = False
-        self.has_new_session = True
         self._lost_work = False
         self._connection: WorkConnection
         self._ledger = ledger.on(self._execute)
         finds = "SELECT count(*) FROM pragma_table_info(trim(?, '\"'))"
-        source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds)
+        self._fresh: WorkConnection | None
+        self._fresh, self.has_new_session = spare.take()
+        sets_up = self.has_new_session  # what pyDAL registers stays registered
+        source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds, sets_up=sets_up)
         self._dals = dals
         self._succeeded = self._ended = False
         self.db = dals.take(source)
@@ -394,7 +440,8 @@ class SqliteWork:
         self._owner.check()  # pyDAL asks for a connection in every thread and process that uses the `DAL`
         if self._started:
             self._lost_work = self._lost_work or self._connection.has_lost_work()
-        self._connection = self._connect()
+        connection, self._fresh = self._fresh or self._spare.take()[0], None
+        self._connection = connection
         if self._started:
             self._arm()
         return self._connection
@@ -465,7 +512,7 @@ class SqliteWork:
 
     def is_in_its_own_way(self, error: BaseException) -> bool:
         """Return whether another connection of this process failed because this one has uncommitted work."""
-        return self._connection.holds_file() and error is not self._connection.busy_error
+        return not self._ended and self._connection.holds_file() and error is not self._connection.busy_error
 
     def close(self) -> None:
         if self._ended:
@@ -478,6 +525,9 @@ class SqliteWork:
             self._dals.keep(self)
         forget(self.db)
         del self.db
+        if self._succeeded and self._mode is TransactionMode.OWN and self._spare.keep(self):
+            del self._connection  # it is another attempt's now
+            return
         with suppress(sqlite3.Error):
             self._connection.close()
 
@@ -486,6 +536,16 @@ class SqliteWork:
 
     def cancel(self) -> None:
         self._connection.interrupt()
+
+
+def _may_stay(action: int, first: str | None, second: str | None, database: str | None, *_: str | None) -> bool:
+    """Return whether a statement that asks for this may leave something in its connection: what is temporary has a database of its own."""
+    return database == "temp" or (action in _LEAVING and not _only_reads(action, first, second))
+
+
+def _only_reads(action: int, first: str | None, second: str | None, *_: str | None) -> bool:
+    """Return whether what is asked for is a pragma that only tells something."""
+    return action == sqlite3.SQLITE_PRAGMA and (second is None or (first or "").lower() in _READING_PRAGMAS)
 
 
 def _keyword(sql: str) -> str:
