@@ -49,6 +49,11 @@ class Held(StrEnum):
     SKIPPED = "not run: it cannot be part of a transaction"
     OUTSIDE = "not run: the server would act outside of the database"
 
+    @property
+    def ran(self) -> bool:
+        """Whether it was sent at all."""
+        return not self.value.startswith("not run")
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -154,6 +159,8 @@ class Footprint:
         outside: what it did beside its database.
         without_rows: it was watched on a copy that held none of the rows: what it would write is not known.
         not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
+        failure: why it failed; empty when it did not.
+        failed_at: the line where it failed.
     """
 
     statements: tuple[Statement, ...] = ()
@@ -172,6 +179,8 @@ class Footprint:
     outside: tuple[OutsideAct, ...] = ()
     without_rows: bool = False
     not_rehearsed: tuple[str, ...] = ()
+    failure: str = ""
+    failed_at: SourceLocation | None = None
 
     @property
     def rewrites(self) -> tuple[Rewrite, ...]:

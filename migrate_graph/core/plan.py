@@ -107,6 +107,11 @@ class Plan:
         return {step.migration.name: place for place, step in enumerate(self.steps, 1)}
 
     @cached_property
+    def footprints(self) -> dict[str, Footprint]:
+        """What was seen of each step that was rehearsed, in the order of the run; empty when none was."""
+        return {step.migration.name: step.footprint for step in self.steps if step.footprint is not None}
+
+    @cached_property
     def not_asked(self) -> frozenset[str]:
         """What is pending and was not asked for, as a set."""
         return frozenset(self.unselected)

@@ -311,6 +311,15 @@ class BackendClass(Protocol):
     def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
         """Return a backend that watches what its migrations do, and keeps of it what is said."""
 
+    def copied(
+        self, settings: Settings, into: Path, *, observer: Observer, interruption: Interruption
+    ) -> Settings | None:
+        """Copy a whole database into an empty directory, and return how the copy is reached; None where that is not done.
+
+        Raises:
+            DatabaseUnreachable: it cannot be read.
+        """
+
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""
 

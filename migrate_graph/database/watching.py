@@ -30,6 +30,8 @@ _BETWEEN = frozenset(
         "postgres/recorder.py",
         "postgres/recording.py",
         "postgres/rehearsal.py",
+        "sqlite/recorder.py",
+        "sqlite/work.py",
     )
 )
 

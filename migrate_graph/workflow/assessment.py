@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -126,6 +126,7 @@ class Assessment:
             ordering=self.project.ordering,
             settings=self.judging.settings(self.project),
             standing=self.plan.standing if self.plan else None,
+            rehearsed=self.plan.footprints if self.plan and self.plan.footprints else None,
             doing=self.judging.doing,
             only=only,
             errors_only=grave,
@@ -155,7 +156,12 @@ class Assessment:
     def errors_of_graph(self) -> int:
         """How many errors there are that forbid to use the graph."""
         grave = (each for each in self.grave_findings if each.severity is Severity.ERROR)
-        return sum(not RULES[each.code].needs_history for each in grave)
+        return sum(not (RULES[each.code].needs_history or RULES[each.code].needs_rehearsal) for each in grave)
+
+    @property
+    def errors_of_rehearsal(self) -> int:
+        """How many errors there are in what a rehearsal saw."""
+        return sum(each.severity is Severity.ERROR and RULES[each.code].needs_rehearsal for each in self.grave_findings)
 
     def refuse_errors(self, *, doing: str) -> None:
         """Raise when the graph must not be used.
@@ -188,6 +194,10 @@ class Assessment:
         found = self._found(only=lambda rule: rule.applied is None, grave=True)
         if any(each.severity is Severity.ERROR for each in found):
             self.refuse_errors(doing=doing)
+
+    def with_rehearsed(self, plan: Plan) -> Assessment:
+        """Return the same with a plan that was rehearsed: what was seen is judged with everything else."""
+        return replace(self, plan=plan)
 
     def drawn(self, include: Sequence[str], exclude: Sequence[str] = ()) -> frozenset[Node]:
         """Return the nodes that selectors mean.

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, Warned, ignore_events
 from migrate_graph.core.history import History
 from migrate_graph.database import backend_class
+from migrate_graph.database.outside_acts import OutsideWatch
 from migrate_graph.database.scratch import open_scratch
-from migrate_graph.database.watching import Keeping, Outside, Watching, nobody_looks
+from migrate_graph.database.watching import Keeping, Outside, Watching
 from migrate_graph.errors import ConfigError, ExitCode, MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
@@ -99,7 +100,7 @@ def rehearse(
     options: RehearseOptions,
     observer: Observer = ignore_events,
     *,
-    outside: Outside = nobody_looks,
+    outside: Outside | None = None,
 ) -> Rehearsal:
     """Run what is pending where it cannot hurt.
 
@@ -108,7 +109,7 @@ def rehearse(
         found: what that database remembers, and what would run.
         options: where, and how.
         observer: told what happens, as in a run.
-        outside: stands around each body.
+        outside: stands around each body; None: what refuses, or tells, acts outside of the database.
 
     Raises:
         DatabaseError: there is no place for it; with what to do.
@@ -118,7 +119,9 @@ def rehearse(
     """
     rehearsals = {Place.SCRATCH: _on_scratch, Place.HERE: _here}
     with tempfile.TemporaryDirectory(prefix="migrate_graph_rehearsal_") as folder:
-        return rehearsals[options.on](_Rehearsing(project, found, options, observer, outside, Path(folder)))
+        about = _Rehearsing(project, found, options, observer, outside, Path(folder))
+        copied = _on_copy(about) if options.on is Place.CLONE else None
+        return copied or rehearsals[options.on](about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +136,14 @@ class _Rehearsing:
     found: Assessment
     options: RehearseOptions
     observer: Observer
-    outside: Outside
+    outside: Outside | None
     folder: Path
 
     def watching(self, keeping: Keeping) -> Watching:
         """Return how its migrations are watched."""
-        return Watching(root=self.project.root, keeping=keeping, values=self.options.values, outside=self.outside)
+        root, options = self.project.root, self.options
+        outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
+        return Watching(root=root, keeping=keeping, values=options.values, outside=outside)
 
     def ended(
         self, *, footprints: Mapping[str, Footprint], results: tuple[Result, ...], cut: str, remarks: tuple[str, ...]
@@ -147,6 +152,19 @@ class _Rehearsing:
         plan = self.found.planned
         steps = tuple(replace(step, footprint=footprints.get(step.migration.name)) for step in plan.steps)
         return Rehearsal(on=self.options.on, plan=replace(plan, steps=steps), results=results, cut=cut, remarks=remarks)
+
+
+def _on_copy(about: _Rehearsing) -> Rehearsal | None:
+    """Rehearse on a copy of the whole database; None where there is no such thing."""
+    settings = database_settings(about.project.config)
+    interruption = Interruption()
+    with interruption.listening():
+        copy = backend_class(settings.uri).copied(
+            settings, about.folder, observer=about.observer, interruption=interruption
+        )
+    if copy is None:
+        return None
+    return _run(about, copy, about.watching(Keeping.EVERYTHING), history=about.found.reading.history)
 
 
 def _here(about: _Rehearsing) -> Rehearsal:
@@ -192,8 +210,12 @@ def _copied_tables(db_folder: str | None, folder: Path) -> Path:
 def _on_scratch(about: _Rehearsing) -> Rehearsal:
     """Rehearse in a database that is made, and dropped, for it."""
     project, config = about.project, about.project.config
+    is_file = backend_class(config.migrate_uri).kind == "sqlite"
     scratch = open_scratch(
-        config.migrate_uri, directory=about.folder, schema=config.search_path, table=config.migrate_table
+        "" if is_file else config.migrate_uri,
+        directory=about.folder,
+        schema=config.search_path,
+        table=config.migrate_table,
     )
     made = scratch.create()
     try:

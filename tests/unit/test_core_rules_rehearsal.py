@@ -1,13 +1,16 @@
-"""MG601 to MG611: what a rehearsal saw, judged by the size of the tables where the migrations will really run."""
+"""MG601 to MG612: what a rehearsal saw, judged by the size of the tables where the migrations will really run."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from drawing import graph_of
 
 from migrate_graph.core.footprint import Budget, Fact, Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
+from migrate_graph.core.history import History
+from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
 from migrate_graph.core.rules.rehearsal import table_of
 from migrate_graph.user_files import SourceLocation
@@ -115,6 +118,7 @@ CASES: dict[str, tuple[Footprint, tuple[str, str], Footprint]] = {
         ("warning", "'a' takes away column public.invoice.qty"),
         footprint(removed=frozenset({Fact("index", "public.i")})),
     ),
+    "MG612": (footprint(failure="ValueError: no", failed_at=HERE), ("error", "'a' fails: ValueError: no"), footprint(ADD)),
 }  # fmt: skip
 
 
@@ -269,3 +273,11 @@ def test_a_footprint_knows_every_table_that_was_written_anew() -> None:
 def test_a_budget_reads_as_it_is_written() -> None:
     assert str(Budget()) == "rewrite=100 MB, lock=2, rows=100000"
     assert str(Budget(rewrite=4096, lock=0.5)) == "rewrite=4096, lock=0.5, rows=100000"
+
+
+def test_a_plan_knows_what_was_seen_of_its_steps() -> None:
+    graph = graph_of("a < b")
+    plan = build_plan(graph, History())
+    assert plan.footprints == {}
+    seen = replace(plan, steps=(plan.steps[0], replace(plan.steps[1], footprint=footprint(ADD))))
+    assert seen.footprints == {"b": footprint(ADD)}

@@ -480,7 +480,7 @@ def not_rehearsed(context: Context) -> Iterator[Hit]:
         for why in step.seen.not_rehearsed:
             yield Hit(step.migration, f"{quoted(step.migration.name)} was not watched to its end: {why}", hint)
         for statement in step.seen.statements:
-            if statement.held is Held.SKIPPED:
+            if not statement.held.ran:
                 message = f"{quoted(step.migration.name)}: {_short(statement)} was {statement.held}"
                 yield Hit(step.migration, message, hint, statement.source)
 
@@ -524,8 +524,8 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
                 yield Hit(
                     step.migration,
                     f"{quoted(step.migration.name)} fails at {_short(statement)}, with {names} in the way",
-                    f"`migrate views adopt {statement.blockers[0]}` writes a manager where there is none; then open it around "
-                    "the statement: `with Manager(db):`",
+                    f"give it a manager (`migrate views adopt {statement.blockers[0]}`; on SQLite `migrate new NAME --view`), and "
+                    "open that around the statement: `with Manager(db):`",
                     statement.source,
                 )
 
@@ -597,4 +597,40 @@ def breaks_running_code(context: Context) -> Iterator[Hit]:
                 step.migration,
                 f"{quoted(step.migration.name)} takes away {_facts(step, _outermost(gone))}",
                 "let the old name stand until no running program uses it, and drop it in a later release",
+            )
+
+
+@rule("MG612", Severity.ERROR, needs_rehearsal=True)
+def fails_in_rehearsal(context: Context) -> Iterator[Hit]:
+    """A migration that fails when it is tried.
+
+    ## What it finds
+
+    In a rehearsal: a migration that raised, or that returned something which is no success. What requires it was not tried.
+
+    ```python
+    @migration
+    def add_unique_email(db):
+        db.executesql("CREATE UNIQUE INDEX customer_email ON customer (email)")     # bad: two customers have the same
+        return True
+    ```
+
+    ## Why it matters
+
+    It will fail where it really runs, unless rows or rights are others there.
+
+    ## How to fix it
+
+    Read the error and the line. An empty copy of the schema has no rows: `--data 1000` copies some, `--on scratch` restores the
+    configured backup.
+
+    ```console
+    $ migrate plan --rehearse --data 1000                                           # good: with rows to fail on
+    ```
+    """
+    for step in _steps(context):
+        if step.seen.failure:
+            message = f"{quoted(step.migration.name)} fails: {step.seen.failure}"
+            yield Hit(
+                step.migration, message, "migrate plan --rehearse shows what it sent until then", step.seen.failed_at
             )

@@ -98,6 +98,17 @@ class PostgresBackend(Bookkeeping):
 
         return (WatchedBackend if watching.keeping is Keeping.EVERYTHING else GuardedBackend)(settings, watching)
 
+    @staticmethod
+    def copied(
+        settings: Settings,  # noqa: ARG004 - of BackendClass
+        into: Path,  # noqa: ARG004 - of BackendClass
+        *,
+        observer: Observer,  # noqa: ARG004 - of BackendClass
+        interruption: Interruption,  # noqa: ARG004 - of BackendClass
+    ) -> Settings | None:
+        """Return None: a server's database is not copied with all of its rows."""
+        return None
+
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)

@@ -76,7 +76,7 @@ _TEXTS = {
         r"(from )?within a transaction|database \S+ is locked"
     ): 'a statement that refuses a transaction needs @migration(transaction="none")',
     re.compile(
-        r"error in view (?P<view>.+?):"
+        r"error in view (?P<view>.+?)(?: after (?:drop|add|rename)[a-z ]*)?:"
     ): "{view} reads what this statement changes: open it with its manager (`with V(db)`), "
     "or drop it before and create it after",
 }
@@ -125,6 +125,8 @@ class SqliteBackend(Bookkeeping):
 
     kind = "sqlite"
     dialect = SQLITE
+    work_class = SqliteWork
+    connection_class = WorkConnection
     _longest_pause = 0.1
 
     @staticmethod
@@ -138,11 +140,16 @@ class SqliteBackend(Bookkeeping):
         return DalSource(settings.uri, connect, while_made=False)
 
     @staticmethod
-    def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:  # noqa: ARG004 - of BackendClass
-        raise UsageError(
-            f"{redact_uri(settings.uri)} is SQLite, and migrations are only watched on PostgreSQL",
-            hint="apply them to a copy of the file",
-        )
+    def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:
+        from migrate_graph.database.sqlite.rehearsal import SqliteRehearsal
+
+        return SqliteRehearsal(settings, watching)
+
+    @staticmethod
+    def copied(settings: Settings, into: Path, *, observer: Observer, interruption: Interruption) -> Settings | None:
+        from migrate_graph.database.sqlite.rehearsal import copy_database
+
+        return copy_database(settings, into, observer=observer, interruption=interruption)
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:  # noqa: ARG004 - of BackendClass
@@ -266,7 +273,7 @@ class SqliteBackend(Bookkeeping):
     def _open(self, factory: type[sqlite3.Connection], *, mode: str) -> Any:
         connection: Any = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, factory=factory, isolation_level=None,
-            check_same_thread=False, timeout=_MOMENT, cached_statements=0 if factory is WorkConnection else 128,
+            check_same_thread=False, timeout=_MOMENT, cached_statements=0 if issubclass(factory, WorkConnection) else 128,
             detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
         )  # fmt: skip
         if isinstance(connection, WorkConnection):
@@ -437,7 +444,7 @@ class SqliteBackend(Bookkeeping):
     def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
         if self._lock is not None:
             self._lock.sign(migration.name)
-        self._work = SqliteWork(
+        self._work = self.work_class(
             self._settings,
             migration,
             key,
@@ -449,7 +456,7 @@ class SqliteBackend(Bookkeeping):
         return self._work
 
     def _open_work(self) -> WorkConnection:
-        connection: WorkConnection = self._open(WorkConnection, mode="rwc")
+        connection: WorkConnection = self._open(self.connection_class, mode="rwc")
         return connection
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:

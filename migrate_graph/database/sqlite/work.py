@@ -102,10 +102,14 @@ class WorkCursor(sqlite3.Cursor):
             if connection.mode is TransactionMode.SINGLE:
                 self.execute(statement)
                 continue
-            with connection.ours():
-                connection.patiently(partial(super().execute, statement))
+            self.run_alone(statement)
         connection.after_script()
         return self
+
+    def run_alone(self, statement: str) -> None:
+        """Run one statement of a script, which opens no transaction."""
+        with self.connection.ours():
+            self.connection.patiently(partial(super().execute, statement))
 
 
 class WorkConnection(sqlite3.Connection):
@@ -118,13 +122,16 @@ class WorkConnection(sqlite3.Connection):
     only what is prepared is judged.
     """
 
+    cursor_class: type[WorkCursor] = WorkCursor
+    """What every cursor is at least."""
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.patience = 0.0
         self.is_closed = False
         self._savepoint = Savepoint("migrate_graph", self._say)
         self.forget_attempt()
-        super().set_authorizer(self._judge)
+        super().set_authorizer(self.judge)
         self._names: frozenset[str] = frozenset(vars(self)) | {"_names"}
 
     def forget_attempt(self) -> None:
@@ -153,9 +160,10 @@ class WorkConnection(sqlite3.Connection):
             and (self._asked_level, self._asked_authorizer) == (None, None)
         )
 
-    def cursor(self, factory: Any = WorkCursor) -> Any:
-        if not issubclass(factory, WorkCursor):
-            factory = WorkCursor if factory is sqlite3.Cursor else type(factory.__name__, (WorkCursor, factory), {})
+    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
+        least = self.cursor_class
+        if not issubclass(factory, least):
+            factory = least if issubclass(least, factory) else type(factory.__name__, (least, factory), {})
         return super().cursor(factory)
 
     # These make a cursor in C, past the method above.
@@ -217,7 +225,8 @@ class WorkConnection(sqlite3.Connection):
         finally:
             self._ours -= 1
 
-    def _judge(self, action: int, *names: str | None) -> int:
+    def judge(self, action: int, *names: str | None) -> int:
+        """Answer SQLite whether a statement that it prepares may do something."""
         if self.write_marker is not None and _may_stay(action, *names):
             self.may_leave_more = True
         if not self._ours and self.write_marker is not None and not self._may_go_past(action, *names):
@@ -235,6 +244,11 @@ class WorkConnection(sqlite3.Connection):
         if action == sqlite3.SQLITE_PRAGMA:
             return _only_reads(action, first, second)
         return action in _READING
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a statement of ours is being sent, or one that came through our cursors."""
+        return bool(self._ours)
 
     def _has_marker(self) -> bool:
         return (self._open and self.in_transaction) or (self.mode is TransactionMode.NONE and self._marked)
@@ -268,14 +282,14 @@ class WorkConnection(sqlite3.Connection):
 
     def swallows(self, sql: str) -> bool:
         """Whether a statement is a BEGIN for a transaction that the marker has opened already."""
-        return self._open and self.in_transaction and not self._marking and _keyword(sql) == "BEGIN"
+        return self._open and self.in_transaction and not self._marking and keyword(sql) == "BEGIN"
 
     def before_statement(self, sql: str) -> None:
         """Open the transaction and send the marker, unless one is open or the statement wants none."""
         self._check_process()
         if self.write_marker is None or self._marking:
             return
-        if self.mode is TransactionMode.SINGLE and _keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql):
+        if self.mode is TransactionMode.SINGLE and keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql):
             raise sqlite3.OperationalError(
                 "transaction='single' is one transaction: instead of this statement call db.commit() or db.rollback()"
             )
@@ -298,7 +312,7 @@ class WorkConnection(sqlite3.Connection):
                 self.write_marker()  # type: ignore[misc] # before_statement has asked
             self._marked = True
             return
-        begin = sql if _keyword(sql) == "BEGIN" else "BEGIN IMMEDIATE"
+        begin = sql if keyword(sql) == "BEGIN" else "BEGIN IMMEDIATE"
         self.patiently(partial(self._say, begin))
         self._open = True
         self.write_marker()  # type: ignore[misc] # before_statement has asked
@@ -307,7 +321,7 @@ class WorkConnection(sqlite3.Connection):
 
     def after_statement(self, sql: str) -> None:
         """Notice a raw COMMIT or ROLLBACK."""
-        if _keyword(sql) in _ENDS:
+        if keyword(sql) in _ENDS:
             self._open = self.in_transaction
 
     def after_script(self) -> None:
@@ -371,7 +385,7 @@ class WorkConnection(sqlite3.Connection):
 
     def _refuse_ignored_pragma(self, sql: str) -> None:
         """Refuse what SQLite would silently ignore: dropping a table with foreign keys still on deletes the rows that refer to it."""
-        pragma = _PRAGMA.search(sql) if _keyword(sql) == "PRAGMA" else None
+        pragma = _PRAGMA.search(sql) if keyword(sql) == "PRAGMA" else None
         if pragma is None or pragma[1].lower() != "foreign_keys" or pragma[2] is None:
             return
         with self.ours():
@@ -548,16 +562,16 @@ def _only_reads(action: int, first: str | None, second: str | None, *_: str | No
     return action == sqlite3.SQLITE_PRAGMA and (second is None or (first or "").lower() in _READING_PRAGMAS)
 
 
-def _keyword(sql: str) -> str:
+def keyword(sql: str) -> str:
     """Return a statement's first word in capitals, comments skipped."""
     match = _KEYWORD.match(sql)
     return match[1].upper() if match else ""
 
 
 def _runs_outside(sql: str) -> bool:
-    keyword = _keyword(sql)
-    if keyword != "PRAGMA":
-        return keyword in _OUTSIDE_KEYWORDS
+    word = keyword(sql)
+    if word != "PRAGMA":
+        return word in _OUTSIDE_KEYWORDS
     pragma = _PRAGMA.search(sql)
     return pragma is not None and (
         pragma[1].lower() in _OUTSIDE_PRAGMAS | _READING_PRAGMAS or not any(sign in sql for sign in "=(")

@@ -1,0 +1,368 @@
+"""Hears what a migration says to an SQLite database, and lets SQLite's authorizer tell what each statement reads and writes."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.sqlite.facts import Difference, Facts, spelled, table_of
+from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
+from migrate_graph.database.watching import Speaker, speaker
+from migrate_graph.messages import first_line
+from migrate_graph.redaction import redact
+
+_WRITING: Final = {
+    sqlite3.SQLITE_INSERT: "inserted",
+    sqlite3.SQLITE_UPDATE: "updated",
+    sqlite3.SQLITE_DELETE: "deleted",
+}
+_SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_temp_schema"})
+_PIECES: Final = re.compile(
+    r"""(?P<value>[xX]?'(?:[^']|'')*'|\d[\w.]*)"""
+    r"""|(?P<kept>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
+_IN_VIEW: Final = "error in view "
+
+
+def without_values(sql: str) -> str:
+    """Return a statement with `?` for each of its literals."""
+    return _PIECES.sub(lambda match: match["kept"] or "?", sql)
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the authorizer was asked while one statement was prepared.
+
+    Attributes:
+        uses: columns.
+        direct: what the statement itself writes: table and kind.
+        indirect: what triggers and foreign keys write because of it.
+        sql: what is run, values filled in, as SQLite traces it.
+    """
+
+    uses: dict[str, None] = field(default_factory=dict)
+    direct: dict[tuple[str, str], None] = field(default_factory=dict)
+    indirect: dict[tuple[str, str], None] = field(default_factory=dict)
+    sql: str = ""
+
+    def take(self, action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> None:
+        """Note what the authorizer was asked."""
+        table = first or ""
+        if database == "temp" or table in _SCHEMA_TABLES or table.startswith("sqlite_"):
+            return
+        if action in {sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE}:
+            self.uses[f"{spelled(table)}.{spelled(second) if second else '*'}"] = None
+        elif action in {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE}:
+            self.uses[f"{spelled(table)}.*"] = None
+        if action in _WRITING:
+            (self.indirect if inner else self.direct)[spelled(table), _WRITING[action]] = None
+
+
+class Recorder:
+    """Watches one migration after another.
+
+    Args:
+        root: directory that places are shown relative to.
+        values: statements are told with their values.
+        secrets: what no output may contain.
+        own: names of tables that are this package's.
+    """
+
+    def __init__(self, *, root: Path, values: bool, secrets: Sequence[str], own: Sequence[str]) -> None:
+        self.root = root
+        self._values = values
+        self._secrets = secrets
+        self._own = frozenset(map(spelled, own))
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the migration before."""
+        self._statements: list[Statement] = []
+        self._transaction = 0
+        self.own_commits = 0
+        self._kept: dict[str, Wrote] = {}
+        self._open: dict[str, Wrote] = {}
+
+    def footprint(
+        self, difference: Difference, sizes: dict[str, Size], outside: Sequence[OutsideAct], views: Sequence[str]
+    ) -> Footprint:
+        """Return what was seen of the migration.
+
+        Args:
+            difference: of the facts before and after.
+            sizes: of the tables, before anything ran.
+            outside: what it did beside its database.
+            views: names of all views there were.
+        """
+        uses = frozenset(use for statement in self._statements for use in statement.uses)
+        touched = {table_of(fact) for fact in {*difference.removed, *difference.changed, *difference.added}}
+        names = sorted(name for name in sizes if name in touched or any(use.startswith(f"{name}.") for use in uses))
+        return Footprint(
+            statements=tuple(replace(each, blockers=_blockers(each.error, views)) for each in self._statements),
+            added=difference.added,
+            changed=difference.changed,
+            removed=difference.removed,
+            renamed=difference.renamed,
+            uses=uses,
+            wrote={name: self._kept[name] for name in sorted(self._kept)},
+            sizes={name: sizes[name] for name in names},
+            own_commits=self.own_commits,
+            outside=tuple(outside),
+        )
+
+    def note_end(self, *, keeps: bool, own: bool = True) -> None:
+        """Note that a transaction has ended; what was written in it is kept or not."""
+        if keeps:
+            for name, wrote in self._open.items():
+                self._kept[name] = _sum(self._kept.get(name, Wrote()), wrote)
+        self._open = {}
+        if own:
+            self._transaction += 1
+            self.own_commits += keeps
+
+    def statement(
+        self, connection: RecordedConnection, cursor: sqlite3.Cursor, who: Speaker, send: Callable[[], Any]
+    ) -> Any:
+        """Send what the migration says, and note what that does.
+
+        Args:
+            connection: where it is sent.
+            cursor: through which.
+            who: says it.
+            send: sends it; its text is known from the trace.
+        """
+        notes = connection.notes = Notes()
+        changes, started = connection.changes, time.perf_counter()
+        found = Statement("", who.source, transaction=self._transaction)
+        try:
+            answer = send()
+            found = replace(found, rows=cursor.rowcount if cursor.rowcount >= 0 else None)
+        except BaseException as error:
+            name = getattr(error, "sqlite_errorname", "")
+            found = replace(found, error=redact(first_line(error), *self._secrets), error_code=name)
+            raise
+        else:
+            return answer
+        finally:
+            connection.notes = None
+            self._add(replace(found, seconds=time.perf_counter() - started), notes)
+            self._count(notes, found.rows or 0, connection.changes - changes)
+
+    def overheard(self, sql: str, notes: Notes, who: Speaker) -> None:
+        """Note a statement that came through a cursor made by hand."""
+        self._add(Statement("", who.source, transaction=self._transaction), replace(notes, sql=sql))
+
+    def rewritten(self, tables: Sequence[str], sizes: dict[str, Size]) -> None:
+        """Note that the last statement wrote tables anew."""
+        rewrites = tuple(
+            Rewrite(name, sizes[name].bytes, sizes[name].rows) if name in sizes else Rewrite(name)
+            for name in tables
+            if name not in self._own
+        )
+        self._statements[-1] = replace(self._statements[-1], rewrites=rewrites)
+
+    def _add(self, found: Statement, notes: Notes) -> None:
+        sql = notes.sql.strip().removesuffix(";").rstrip()
+        told = redact(sql if self._values else without_values(sql), *self._secrets)
+        self._statements.append(replace(found, sql=told, uses=tuple(sorted(notes.uses))))
+
+    def _count(self, notes: Notes, rows: int, changes: int) -> None:
+        """Count what was written, where it is clear of which table: SQLite counts rows, not tables."""
+        if not changes:
+            return
+        direct = min(rows, changes)
+        if notes.direct and direct:
+            self._count_one(next(iter(notes.direct)), direct)
+        if len(notes.indirect) == 1 and changes > direct:
+            self._count_one(next(iter(notes.indirect)), changes - direct)
+
+    def _count_one(self, written: tuple[str, str], rows: int) -> None:
+        table, kind = written
+        if table not in self._own:
+            self._open[table] = _sum(self._open.get(table, Wrote()), Wrote(**{kind: rows}))
+
+
+def _sum(one: Wrote, other: Wrote) -> Wrote:
+    return Wrote(one.inserted + other.inserted, one.updated + other.updated, one.deleted + other.deleted)
+
+
+def _blockers(error: str, views: Sequence[str]) -> tuple[str, ...]:
+    """Return the view that an answer of SQLite names, which speaks English everywhere."""
+    if not error.startswith(_IN_VIEW):
+        return ()
+    rest = error.removeprefix(_IN_VIEW)
+    named = [view for view in views if rest.startswith((f"{view}:", f"{view} "))]
+    return (spelled(max(named, key=len)),) if named else ()
+
+
+class RecordedCursor(WorkCursor):
+    """A cursor of a migration that is watched."""
+
+    connection: RecordedConnection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> RecordedCursor:
+        """Run a statement, and let the recorder hear it."""
+        self._heard(sql, lambda: super(RecordedCursor, self).execute(sql, parameters))
+        return self
+
+    def executemany(self, sql: str, parameters: Any, /) -> RecordedCursor:
+        """Run a statement with each of several values, and let the recorder hear it once."""
+        self._heard(sql, lambda: super(RecordedCursor, self).executemany(sql, parameters))
+        return self
+
+    def run_alone(self, statement: str) -> None:
+        """See `WorkCursor`."""
+        self._heard(statement, lambda: super(RecordedCursor, self).run_alone(statement))
+
+    def _heard(self, sql: str, send: Callable[[], Any]) -> None:
+        connection = self.connection
+        recorder = connection.recorder
+        who = speaker(recorder.root, sys._getframe(1)) if recorder and connection.notes is None else None  # noqa: SLF001 - who asks
+        if recorder is None or who is None or not keyword(sql):  # nothing but a comment
+            send()
+        else:
+            connection.hear(recorder, self, who, sql, send)
+
+
+class RecordedConnection(WorkConnection):
+    """The driver connection of a migration that is watched.
+
+    Attributes:
+        recorder: hears what is sent; None while no migration is at work.
+        notes: what the authorizer is asked about the statement that is being sent.
+        sizes: of the tables, before anything ran.
+    """
+
+    cursor_class = RecordedCursor
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.recorder: Recorder | None = None
+        self.notes: Notes | None = None
+        self.sizes: dict[str, Size] = {}
+        self._by_hand = Notes()
+        self._our_changes = 0
+        super().__init__(*arguments, **options)
+        self.set_trace_callback(self._traced)
+
+    @property
+    def changes(self) -> int:
+        """How many rows the migration has changed, also those of its triggers."""
+        return self.total_changes - self._our_changes
+
+    def hear(self, recorder: Recorder, cursor: sqlite3.Cursor, who: Speaker, sql: str, send: Callable[[], Any]) -> None:
+        """Let the recorder hear what is sent.
+
+        Args:
+            recorder: hears.
+            cursor: through which it is sent.
+            who: says it.
+            sql: its text, for what SQLite refuses before it runs.
+            send: sends it.
+        """
+        word = keyword(sql)
+        before = self._widths() if word == "ALTER" else {}
+        was_open = self.in_transaction
+
+        def sent() -> Any:
+            assert self.notes is not None  # noqa: S101 - the recorder has made them
+            self.notes.sql = ""
+            try:
+                return send()
+            finally:
+                self.notes.sql = self.notes.sql or sql
+
+        recorder.statement(self, cursor, who, sent)
+        if word == "VACUUM":
+            recorder.rewritten(sorted(self.sizes), self.sizes)
+        elif before:
+            after = self._widths()
+            recorder.rewritten(
+                [spelled(name) for name, width in before.items() if after.get(name, width) < width], self.sizes
+            )
+        if was_open and not self.in_transaction:
+            recorder.note_end(keeps=word in {"COMMIT", "END"})
+
+    def _widths(self) -> dict[str, int]:
+        """Return how many columns each table has."""
+        rows = self._quietly(
+            "SELECT m.name, count(*) FROM sqlite_master m, pragma_table_xinfo(m.name) WHERE m.type = 'table' GROUP BY 1"
+        )
+        return dict(rows)
+
+    def _quietly(self, statement: str) -> list[tuple[Any, ...]]:
+        recorder, self.recorder = self.recorder, None
+        try:
+            with self.ours():
+                return sqlite3.Connection.cursor(self, sqlite3.Cursor).execute(statement).fetchall()
+        finally:
+            self.recorder = recorder
+
+    def before_statement(self, sql: str) -> None:
+        """Open the transaction: what is sent for that is not the statement."""
+        notes, self.notes = self.notes, None
+        before = self.total_changes
+        try:
+            super().before_statement(sql)
+        finally:
+            self.notes = notes
+            self._our_changes += self.total_changes - before
+
+    def judge(self, action: int, *names: str | None) -> int:
+        """Answer SQLite, and note what it was asked."""
+        answer = super().judge(action, *names)
+        if self.recorder is not None and answer == sqlite3.SQLITE_OK:
+            if action == sqlite3.SQLITE_ATTACH and not self._may_attach(names[0]):
+                return sqlite3.SQLITE_DENY
+            first, second, database, inner = (*names, None, None, None, None)[:4]
+            notes = self.notes or (None if self.is_ours else self._by_hand)
+            if notes is not None:
+                notes.take(action, first, second, database, inner)
+        return answer
+
+    def _may_attach(self, file: str | None) -> bool:
+        """Ask whoever watches what bodies do outside: another file is another database, and SQLite opens it in C."""
+        try:
+            sys.audit("sqlite3.connect", file or "")
+        except RuntimeError:
+            return False
+        return True
+
+    def _traced(self, sql: str) -> None:
+        """Take the text of a statement with its values; of one that no cursor of ours has sent all there is to know."""
+        if self.recorder is None or sql.startswith("--"):  # a trigger's
+            return
+        if self.notes is not None:
+            self.notes.sql = self.notes.sql or sql
+            return
+        notes, self._by_hand = self._by_hand, Notes()
+        who = None if self.is_ours else speaker(self.recorder.root)
+        if who is not None:
+            self.recorder.overheard(sql, notes, who)
+
+    def commit(self) -> None:
+        """Commit, and let the recorder know."""
+        self._note_end(super().commit, keeps=True)
+
+    def rollback(self) -> None:
+        """Roll back, and let the recorder know."""
+        self._note_end(super().rollback, keeps=False)
+
+    def _note_end(self, end: Callable[[], None], *, keeps: bool) -> None:
+        was_open = self.in_transaction
+        end()
+        if self.recorder is not None and was_open and self.mode is not TransactionMode.SINGLE:
+            self.recorder.note_end(keeps=keeps)
+
+
+def views_in(facts: Facts) -> list[str]:
+    """Return the names of all views."""
+    return [name for name, table in facts.tables.items() if not table.page]

@@ -1,0 +1,209 @@
+"""Rehearse on a copy of an SQLite file: everything really happens there, and the file itself is only read."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from hashlib import md5
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.footprint import Footprint, OutsideAct, Size
+from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path
+from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes
+from migrate_graph.database.sqlite.recorder import RecordedConnection, Recorder, views_in
+from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Observer
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.watching import Watching
+    from migrate_graph.signals import Interruption
+
+_PAGES = 4096
+"""So many pages are copied at a time; between, others may write."""
+
+_GIVES_WAY = 60.0
+"""Seconds after which a copy that others keep beginning anew is made in one go, while they wait."""
+
+
+class _TooLong(Exception):  # noqa: N818 - names what happened
+    """A copy did not get to its end, since others write."""
+
+
+class SqliteRehearsal(SqliteBackend):
+    """A backend whose migrations are watched; see `database.RehearsingBackend`. All of them really happen: it is given a copy."""
+
+    connection_class = RecordedConnection
+
+    def __init__(self, settings: Settings, watching: Watching) -> None:
+        super().__init__(replace(settings, session="fresh"), writing=True)
+        self._watching = watching
+        self.footprints: dict[str, Footprint] = {}
+        self.ended = ""
+        self._own = self._ledger.names.all
+        self.recorder = Recorder(root=watching.root, values=watching.values, secrets=settings.secrets, own=self._own)
+        self._facts = Facts()
+        self.sizes: dict[str, Size] = {}
+
+    def begin(self) -> None:
+        """Look what the database is made of."""
+        self._facts = self.read_facts()
+        self.sizes = dict(self._watching.sizes or read_sizes(self._execute, self._facts))
+
+    def read_facts(self) -> Facts:
+        """Read what the copy is made of now."""
+        return read_facts(self._execute, own=self._own, before=self._facts)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what is not as it will be."""
+        return ()
+
+    def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
+        """Open a watched session for one attempt."""
+        work = _WatchedWork(
+            self._settings,
+            migration,
+            key,
+            self._ledger,
+            self._spare,
+            held_up=self._held_up,
+            dals=self._spare_dal,
+        )
+        work.watch(self, migration.name)
+        self._work = work
+        return work
+
+    def _open_work(self) -> WorkConnection:
+        connection = super()._open_work()
+        if isinstance(connection, RecordedConnection):
+            connection.sizes = self.sizes
+        return connection
+
+    @contextmanager
+    def standing_around(self, name: str) -> Iterator[list[OutsideAct]]:
+        """Watch what the body of a migration does beside its database."""
+        with self._watching.outside(name) as acts:
+            yield acts
+
+    def note(self, name: str, acts: list[OutsideAct]) -> None:
+        """Keep what was seen of a migration that is over."""
+        before, self._facts = self._facts, self.read_facts()
+        seen = difference(before, self._facts)
+        self.footprints[name] = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
+
+
+class _WatchedWork(SqliteWork):
+    """See `database.Work`; what goes on between its start and its end is watched."""
+
+    _rehearsal: SqliteRehearsal | None = None
+
+    def watch(self, rehearsal: SqliteRehearsal, name: str) -> None:
+        """Say where what is seen is kept."""
+        self._rehearsal, self._name = rehearsal, name
+        self._around = ExitStack()
+        self._acts: list[OutsideAct] = []
+        self._watches = False
+
+    def start(self) -> None:
+        super().start()
+        if self._rehearsal is not None:
+            self._acts = self._around.enter_context(self._rehearsal.standing_around(self._name))
+            self._rehearsal.recorder.begin()
+            self._watches = True
+            self._arm()
+
+    def _arm(self) -> None:
+        super()._arm()
+        connection = self._connection
+        if self._rehearsal is not None and self._watches and isinstance(connection, RecordedConnection):
+            connection.recorder = self._rehearsal.recorder
+
+    def _look_away(self) -> None:
+        self._watches = False
+        self._around.close()
+        if isinstance(self._connection, RecordedConnection):
+            self._connection.recorder = None
+
+    def check(self) -> None:
+        self._look_away()
+        super().check()
+
+    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+        super().finish(seconds=seconds, guard=guard)
+        if self._rehearsal is not None:
+            self._rehearsal.recorder.note_end(keeps=True, own=False)
+
+    def close(self) -> None:
+        if self._ended:
+            return
+        self._look_away()
+        super().close()
+        if self._rehearsal is not None:
+            self._rehearsal.note(self._name, self._acts)
+
+
+def copy_database(settings: Settings, into: Path, *, observer: Observer, interruption: Interruption) -> Settings:
+    """Copy a database as it is committed now, and what pyDAL knows of its tables; return how the copy is reached.
+
+    Args:
+        settings: of the database, which is only read; where there is no file yet, none is made.
+        into: an empty directory.
+        observer: told while another program holds the file.
+        interruption: ends the copying when a signal arrives.
+
+    Raises:
+        DatabaseUnreachable: it cannot be read.
+    """
+    uri = f"sqlite://{into}/database.sqlite"
+    original = _Original(settings, writing=False)
+    with closing(original):
+        original.connect(observer=observer, interruption=interruption)
+        original.copy_to(into / "database.sqlite")
+    _copy_tables_of_pydal(settings, uri=uri, into=into)
+    return replace(settings, uri=uri, folder=into)
+
+
+class _Original(SqliteBackend):
+    """The file itself, which is only read."""
+
+    def copy_to(self, file: Path) -> None:
+        """Write what is committed into a new file; nothing where there is no file yet."""
+        if self._keeper is None:
+            return
+        try:
+            self._copy(file, pages=_PAGES)
+        except _TooLong:
+            file.unlink()
+            self._copy(file, pages=-1)
+
+    def _copy(self, file: Path, *, pages: int) -> None:
+        assert self._keeper is not None  # noqa: S101 - whoever calls has looked
+        keeper, started = self._keeper, time.monotonic()
+
+        def look_at_the_clock(_status: int, remaining: int, _total: int) -> None:
+            self._interruption.check()
+            if pages > 0 and remaining and time.monotonic() - started > _GIVES_WAY:
+                raise _TooLong
+
+        with closing(sqlite3.connect(file)) as new:
+            self._patiently(
+                lambda: keeper.backup(new, pages=pages, progress=look_at_the_clock, sleep=0.0), limit=self._patience()
+            )
+
+
+def _copy_tables_of_pydal(settings: Settings, *, uri: str, into: Path) -> None:
+    """Copy what pyDAL knows of tables, so that it neither takes them for new nor remembers what was only rehearsed.
+
+    Its files are named after the URI, and lie in its folder, or beside the database.
+    """
+    old, new = (md5(text.encode(), usedforsecurity=False).hexdigest() for text in (settings.uri, uri))
+    for folder in {settings.folder or Path(), resolve_path(settings.uri, settings.folder).parent}:
+        for file in folder.glob(f"{old}_*.table"):
+            shutil.copy(file, into / file.name.replace(old, new))
