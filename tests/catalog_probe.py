@@ -45,7 +45,7 @@ _DESCRIPTIONS = """
 _FUNCTIONS = """
     SELECT oid::regprocedure::text, CASE prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(oid) END, pg_get_userbyid(proowner),
         ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)
-    FROM pg_proc WHERE oid >= 16384"""
+    FROM pg_proc WHERE oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'bystander')"""
 
 
 def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[str, list[tuple[Any, ...]]]:

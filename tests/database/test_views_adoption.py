@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bystanders import SCHEMA, bystanding
 from catalog_probe import difference, probe
 from servers import PostgresServer
 from view_stand import PostgresStand, SqliteStand, dressed, kept
@@ -18,7 +20,7 @@ from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
-from migrate_graph.database.views.adoption import ManagerName, describe_unmanaged, write_managers
+from migrate_graph.database.views.adoption import Adoptable, ManagerName, describe_unmanaged, write_managers
 from migrate_graph.database.views.presence import ViewPresence, view_presences
 from migrate_graph.errors import UsageError
 
@@ -27,9 +29,18 @@ HOSTILE = '"; DROP TABLE orders; -- \\ %s {} \r\n""" <script>😀\u202e'
 
 @pytest.fixture
 def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
+    """A database that somebody else uses, who has views of his own there: some of them come and go while we look."""
     stand = PostgresStand(postgres_admin_uri)
-    yield stand
+    with bystanding(postgres_admin_uri):
+        yield stand
     stand.connection.close()
+
+
+def unmanaged(stand: PostgresStand, managed: Collection[str] = (), *, names: Collection[str] = ()) -> Adoptable:
+    """Find what can be adopted, without what is somebody else's."""
+    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), managed, names=names)
+    stand.connection.commit()  # as adopting does: what it has read was locked until now
+    return replace(found, views=tuple(each for each in found.views if not each.relation.identity.startswith(SCHEMA)))
 
 
 class Db:
@@ -55,7 +66,7 @@ def test_adopted_managers_make_the_same_views(stand: PostgresStand, roles: tuple
     stand("CREATE TEMP VIEW passing AS SELECT 1 AS one")
     stand.connection.commit()
     before = probe(stand.connection.cursor())
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
+    found = unmanaged(stand).views
     assert [view.relation.name for view in found] == ["base", "lefty", "righty", HOSTILE, "top"]
     assert found[-1].uses == ("public.lefty", "public.righty")
     text, names = write_managers(found, {})
@@ -89,7 +100,7 @@ def test_the_written_file_passes_linters_and_type_checkers(
     stand: PostgresStand, roles: tuple[str, ...], tmp_path: Path
 ) -> None:
     dressed(stand)
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ("public.base",)).views
+    found = unmanaged(stand, ("public.base",)).views
     text, _ = write_managers(found, {"public.base": ManagerName("billing", "BaseView")})
     (tmp_path / "views.py").write_text(text)
     (tmp_path / "billing.py").write_text(
@@ -111,13 +122,12 @@ def test_the_written_file_passes_linters_and_type_checkers(
 @pytest.mark.postgres
 def test_only_what_is_asked_for_and_not_managed_is_adopted(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     dressed(stand)
-    catalog = PostgresCatalog(stand.connection.cursor)
-    assert [
-        view.relation.name
-        for view in describe_unmanaged(catalog, ("public.base",), names=("top", "public.lefty")).views
-    ] == ["lefty", "top"]
+    assert [view.relation.name for view in unmanaged(stand, ("public.base",), names=("top", "public.lefty")).views] == [
+        "lefty",
+        "top",
+    ]
     with pytest.raises(UsageError, match="no unmanaged view is called rihty") as caught:
-        describe_unmanaged(catalog, (), names=("rihty",))
+        unmanaged(stand, names=("rihty",))
     assert "righty" in caught.value.hint
 
 
@@ -197,7 +207,7 @@ def test_a_rule_that_writes_to_another_view_counts(stand: PostgresStand) -> None
         "CREATE VIEW person_all AS SELECT id, name, active FROM person",
         "CREATE RULE ins AS ON INSERT TO person_api DO INSTEAD INSERT INTO person_all VALUES (new.id, new.name, true)",
     )
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
+    found = unmanaged(stand).views
     assert [(view.relation.name, view.uses) for view in found] == [
         ("person_all", ()),
         ("person_api", ("public.person_all",)),
@@ -217,7 +227,7 @@ def test_views_in_a_circle_keep_no_other_from_being_adopted(stand: PostgresStand
         "CREATE VIEW good AS SELECT 2 AS id",
         "CREATE VIEW reader AS SELECT id FROM a",
     )
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ())
+    found = unmanaged(stand)
     assert [view.relation.name for view in found.views] == ["good", "reader"]
     assert set(found.left_out) == {"public.a", "public.b"}
     assert "public.b" in found.left_out["public.a"]
@@ -235,7 +245,7 @@ def test_an_adopted_materialized_view_is_filled_as_its_owner(stand: PostgresStan
     )
     stand.connection.commit()
     before = probe(stand.connection.cursor())
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), ()).views
+    found = unmanaged(stand).views
     managers = managers_in(write_managers(found, {})[0], stand)
     kept(stand, managers, managers)
     assert stand("SELECT who FROM mv") == [("clerk",)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from bystanders import bystanding
 from moving_stories import Story, run_as_edwh_migrate
 from user_project import Project, RunMigrate
 
@@ -57,7 +59,10 @@ def test_they_take_turns(
 ) -> None:
     story, told = Story(seed, cascades=not database_uri.startswith("sqlite")), [""]
     settings = {"migrate_uri": database_uri, "database_to_restore": "", "migrations_file": "migrations.py"}
-    for edited, theirs, dies in story.stages(6):
+    others = ExitStack()
+    for stage, (edited, theirs, dies) in enumerate(story.stages(6)):
+        if stage == 1:  # there is a ledger now, so that nobody takes the database for an empty one
+            others.enter_context(bystanding(database_uri))
         story.write(tmp_path)
         told.append(f"{'edwh-migrate' if theirs else 'migrate'}: {edited}; opens {story.opened[-1]}")
         if dies:
@@ -75,6 +80,7 @@ def test_they_take_turns(
         if not theirs:
             assert set(owners(database_uri).values()) <= {1}, "\n".join([*told, str(owners(database_uri))])
         assert versions(database_uri) == story.expected(), "\n".join([*told, capfd.readouterr().err])
+    others.close()
 
 
 STUCK = """
@@ -112,7 +118,8 @@ def test_a_view_that_cannot_come_back_can_be_forgotten(project: Project, databas
     project.write(
         "migrations.py", STUCK.partition("class Report")[0].replace("    with Report(db):\n        pass\n", "")
     )
-    asked = project.migrate("apply")
+    with bystanding(database_uri):
+        asked = project.migrate("apply")
     assert (asked.returncode, "migrate views forget Report" in asked.stderr) == (5, True), asked.stderr
     unknown = project.migrate("views", "forget", "Rport")
     assert (unknown.returncode, "it knows Report" in unknown.stderr) == (2, True), unknown.stderr

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import pytest
+from bystanders import Bystander, in_step
 from catalog_probe import difference, probe
-from view_stand import BASE, SHOP, PostgresStand, kept
+from view_stand import BASE, SHOP, PostgresStand, dressed, kept
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.postgres.connection import OurConnection
@@ -279,6 +280,27 @@ def test_what_others_create_and_drop_meanwhile_is_theirs(stand: PostgresStand, o
     stand.keeper.check_complete()
     [(_, state, relations)] = stand(recorded)
     assert (state, [each["identity"] for each in relations]) == ("up", ["public.v"])
+    assert not [event for event in stand.events if isinstance(event, Warned)]
+
+
+def test_whatever_others_do_at_each_step_is_theirs(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    managers = dressed(stand)
+    before = probe(stand.connection.cursor())
+    bystander = Bystander(stand.uri)
+    in_step(bystander, stand.catalog)
+    kept(stand, managers[::-1], managers)
+    rounds = bystander.rounds
+    assert rounds >= 5
+    stand.connection.commit()
+    stand.keeper.take_down(managers[::-1], managers, migration="m")
+    rows = stand("SELECT relations::json->'relations' FROM ewh_implemented_features_views")
+    assert not [each["identity"] for (relations,) in rows for each in relations if "bystander" in each["identity"]]
+    stand.keeper.abandon()
+    stand.connection.commit()
+    assert stand.keeper.repair(managers, declared={type(each).__name__ for each in managers}) == ()
+    assert bystander.rounds > rounds + 5
+    bystander.close()
+    assert difference(before, probe(stand.connection.cursor())) == []
     assert not [event for event in stand.events if isinstance(event, Warned)]
 
 

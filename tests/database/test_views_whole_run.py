@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from bystanders import bystanding
 from catalog_probe import difference, probe
 from servers import PostgresServer
 from user_project import Project
@@ -186,8 +187,8 @@ def ask(database_uri: str) -> Ask:
 
 
 @pytest.fixture
-def shop(project: Project, database_uri: str, request: pytest.FixtureRequest, ask: Ask) -> Project:
-    """A project whose first migration is applied and whose views are dressed."""
+def shop(project: Project, database_uri: str, request: pytest.FixtureRequest, ask: Ask) -> Iterator[Project]:
+    """A project whose first migration is applied and whose views are dressed, in a database that somebody else uses."""
     project.env["MIGRATE_URI"] = database_uri
     project.write("migrations.py", HEAD + PENDING)
     done = project.migrate("apply", "--to", "create_20260101_001")
@@ -197,7 +198,8 @@ def shop(project: Project, database_uri: str, request: pytest.FixtureRequest, as
     else:
         request.getfixturevalue("roles")
         ask(*DRESS)
-    return project
+    with bystanding(database_uri):
+        yield project
 
 
 def seen(uri: str) -> Any:
