@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from bystanders import SCHEMA, bystanding
 from catalog_probe import difference, probe
@@ -38,8 +41,10 @@ def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
 
 def unmanaged(stand: PostgresStand, managed: Collection[str] = (), *, names: Collection[str] = ()) -> Adoptable:
     """Find what can be adopted, without what is somebody else's."""
-    found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), managed, names=names)
-    stand.connection.commit()  # as adopting does: what it has read was locked until now
+    try:
+        found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), managed, names=names)
+    finally:
+        stand.connection.commit()  # as adopting does: what it has read was locked until now
     return replace(found, views=tuple(each for each in found.views if not each.relation.identity.startswith(SCHEMA)))
 
 
@@ -216,6 +221,57 @@ def test_a_rule_that_writes_to_another_view_counts(stand: PostgresStand) -> None
     before = probe(stand.connection.cursor())
     kept(stand, managers[::-1], managers)
     assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def wait_until_it_waits(stand: PostgresStand, other: Any) -> None:
+    """Wait until the session of a stand waits for a lock."""
+    deadline = time.monotonic() + 30
+    with other.cursor() as cursor:
+        while True:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s", (stand.connection.info.backend_pid,)
+            )
+            if cursor.fetchall() != [(0,)]:
+                return
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_others_drop_while_it_is_looked_at_is_left_out(stand: PostgresStand, count: int) -> None:
+    stand("CREATE SCHEMA fleeting", *(f"CREATE VIEW fleeting.v{each} AS SELECT 1 AS one" for each in range(count)))
+    stand("CREATE VIEW stays AS SELECT 1 AS one")
+    stand.connection.commit()
+    with psycopg2.connect(stand.uri) as other, other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("DROP SCHEMA fleeting CASCADE")
+        found = pool.submit(unmanaged, stand)
+        wait_until_it_waits(stand, other)
+        other.commit()
+        assert [view.relation.name for view in found.result(30).views] == ["stays"]
+    other.close()
+
+
+@pytest.mark.postgres
+def test_what_others_drop_while_status_looks_is_not_known(stand: PostgresStand) -> None:
+    stand("CREATE TABLE t (id int)", "CREATE VIEW v AS SELECT id FROM t")
+    v = stand.manager("V", up="CREATE VIEW v AS SELECT id FROM t")
+    kept(stand, [v], [v])
+    stand("CREATE OR REPLACE VIEW v AS SELECT id FROM t WHERE id > 0")
+    rows = stand.keeper._ledger.read()
+    stand.connection.commit()
+    catalog = stand.catalog
+    with psycopg2.connect(stand.uri) as other, other.cursor() as cursor:
+        asked = catalog.read
+
+        def read(query: str) -> Any:
+            if "pg_get_viewdef" in query:  # nobody has locked it when that is asked; then somebody drops it
+                cursor.execute("DROP VIEW v")
+                other.commit()
+            return asked(query)
+
+        catalog.read = read
+        assert view_presences(catalog, rows, {"V": object}) == {"V": ViewPresence(("public.v",), unknown=("public.v",))}
+    other.close()
 
 
 @pytest.mark.postgres

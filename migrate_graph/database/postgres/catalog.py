@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
@@ -12,6 +13,7 @@ import psycopg2
 import psycopg2.extensions as pg
 from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
+    INTERNAL_ERROR,
     INVALID_SAVEPOINT_SPECIFICATION,
     NO_ACTIVE_SQL_TRANSACTION,
     UNDEFINED_FUNCTION,
@@ -383,23 +385,56 @@ class PostgresCatalog:
         oids = {cast("Address", key)[1] for key in keys}
         if not oids:
             return {}
-        with self.safely():
-            busy = {oid for (oid,) in self.read(read_by_busy(oids))}
-            # Somebody may come at this very moment.
-            statement = "SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', '200ms', true)"
-            [(patience, _)] = self.run(statement)
-            try:
-                with self.atomic():
-                    found = capture(self.read, oids - busy).relations
-            except psycopg2.errors.LockNotAvailable:
-                found = {}
-            self.run("SELECT pg_catalog.set_config('lock_timeout', %s, true)", (patience,))
+        busy = {oid for (oid,) in self.read(read_by_busy(oids))}
+        found, _ = self._capture_unlocked(oids - busy)  # somebody may come at this very moment
         return {(PG_CLASS, oid, 0): found.get(oid) for oid in oids}
 
     def every_view(self) -> dict[Key, Relation]:
-        """See `views.ViewCatalog`."""
-        oids = [oid for (oid,) in self.read(_EVERY_VIEW)]
-        return {(PG_CLASS, oid, 0): relation for oid, relation in capture(self.read, oids).relations.items()}
+        """See `views.ViewCatalog`; what others have locked is waited for with nothing else in our hands, so that nobody waits in a circle."""
+        found, locked = self._capture_unlocked({oid for (oid,) in self.read(_EVERY_VIEW)})
+        for oid in locked:
+            found |= self._capture_unlocked({oid}, patience="")[0]
+        return {(PG_CLASS, oid, 0): found[oid] for oid in sorted(found)}
+
+    def _capture_unlocked(
+        self, oids: AbstractSet[int], *, patience: str = "200ms"
+    ) -> tuple[dict[int, Relation], set[int]]:
+        """Read views completely, and tell which are locked; what others drop while we look is left out.
+
+        Args:
+            oids: of the views.
+            patience: how long a lock is waited for, less than anybody needs to find out that two wait for each other; empty for as long
+                as the session waits.
+        """
+        if not oids:
+            return {}, set()
+        try:
+            with self.atomic():
+                return self._capture_within(oids, patience), set()
+        except psycopg2.errors.LockNotAvailable:
+            if len(oids) == 1 and not patience:
+                raise
+            locked = set(oids)
+        except psycopg2.Error as error:
+            # To ask about a view that is gone by now is an error of the server itself.
+            if error.pgcode not in {INTERNAL_ERROR, UNDEFINED_TABLE}:
+                raise
+            locked = set()
+        if len(oids) == 1:
+            return {}, locked
+        chosen = sorted(oids)
+        half = len(chosen) // 2
+        some, locked = self._capture_unlocked(set(chosen[:half]), patience=patience)
+        more, also = self._capture_unlocked(set(chosen[half:]), patience=patience)
+        return some | more, locked | also
+
+    def _capture_within(self, oids: AbstractSet[int], patience: str) -> dict[int, Relation]:
+        setting = "SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', %s, true)"
+        before = self.run(setting, (patience,))[0][0] if patience else ""
+        found = capture(self.read, oids).relations
+        if patience:  # after an exception the savepoint takes it back
+            self.run(setting, (before,))
+        return found
 
     def role(self) -> str:
         """Return whom this session acts as."""
