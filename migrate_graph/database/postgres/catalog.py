@@ -385,8 +385,9 @@ class PostgresCatalog:
         oids = {cast("Address", key)[1] for key in keys}
         if not oids:
             return {}
-        busy = {oid for (oid,) in self.read(read_by_busy(oids))}
-        found, _ = self._capture_unlocked(oids - busy)  # somebody may come at this very moment
+        with self.safely():
+            busy = {oid for (oid,) in self.read(read_by_busy(oids))}
+            found, _ = self._capture_unlocked(oids - busy)  # somebody may come at this very moment
         return {(PG_CLASS, oid, 0): found.get(oid) for oid in oids}
 
     def every_view(self) -> dict[Key, Relation]:
