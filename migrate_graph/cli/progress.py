@@ -48,7 +48,7 @@ HEARTBEAT = 30.0
 PROGRESS_EVERY = 5.0
 """Seconds between two lines about one kind of progress: a batched body may report it a thousand times."""
 
-STREAM_VERSION = "1.0"
+STREAM_VERSION = "1.1"
 """Of the JSON lines: a minor step adds, a major step changes. Ignore what you do not know."""
 
 
@@ -140,7 +140,8 @@ def _fields(event: Event) -> dict[str, Any]:
     """Return the fields of an event; a plan is told by its names, since its values carry functions."""
     if isinstance(event, RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
-        return {"run": event.run, "steps": steps, "blocked": [each.migration.name for each in event.plan.blocked]}
+        blocked = [each.migration.name for each in event.plan.blocked]
+        return {"run": event.run, "steps": steps, "blocked": blocked, "atomic": event.atomic}
     if isinstance(event, RunFinished):
         return {**asdict(event), "succeeded": event.succeeded}
     if isinstance(event, Warned):
@@ -362,9 +363,9 @@ def _counted_up(event: LockWaiting | Connecting | StepWaiting, told: float) -> s
 
 
 def _told_by_mark(result: Result) -> str:
-    """Return how a migration ended, without the word `ok` where the mark says it."""
+    """Return how a migration ended, without the word where the mark says it."""
     text = outcome_of(result)
-    return text.removeprefix("ok ") if result.outcome is Outcome.APPLIED else text
+    return text.partition(" ")[2] if result.outcome in {Outcome.APPLIED, Outcome.DONE} else text
 
 
 _FINISHED_MARKS = {"good": "✓", "error": "✗", "warning": "⊘", "muted": "-"}

@@ -48,6 +48,8 @@ _WORDS = {
     Outcome.BLOCKED: ("blocked", "warning"),
     Outcome.INTERRUPTED: ("INTERRUPTED", "error"),
     Outcome.NOT_REACHED: ("not reached", "muted"),
+    Outcome.DONE: ("done", "good"),
+    Outcome.ROLLED_BACK: ("rolled back", "muted"),
 }
 
 
@@ -79,7 +81,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             return f"restored in {lasting(event.seconds)}"
         case RunStarted():
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
-            return f"{counted(len(event.plan.steps), 'migration')} to run{blocked}"
+            whole = ", all of them or none" if event.atomic else ""
+            return f"{counted(len(event.plan.steps), 'migration')} to run{whole}{blocked}"
         case StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
         case StepFinished():
@@ -135,11 +138,12 @@ def headline(finished: RunFinished) -> str:
     counts += [f"{failed} failed"] if failed else []
     counts += [
         f"{len(found)} {outcome}"
-        for outcome in (Outcome.BLOCKED, Outcome.NOT_REACHED)
+        for outcome in (Outcome.ROLLED_BACK, Outcome.BLOCKED, Outcome.NOT_REACHED)
         if (found := finished.of(outcome))
     ]
+    whole = " in one transaction" if finished.atomic and finished.succeeded else ""
     stopped = f", stopped by signal {finished.signal}" if finished.signal else ""
-    return f"{', '.join(counts)}{stopped} in {lasting(finished.seconds)}"
+    return f"{', '.join(counts)}{whole}{stopped} in {lasting(finished.seconds)}"
 
 
 def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
@@ -179,9 +183,10 @@ def _not_run(finished: RunFinished, style: TextStyle) -> Iterator[str]:
     else:
         for result in blocked:
             yield from _told("blocked", "warning", f"{one_line(result.name)}: {one_line(result.error)}", style)
-    unreached = [result.name for result in finished.of(Outcome.NOT_REACHED)]
-    if unreached:
-        yield f"  {len(unreached):,} not reached ({between(unreached)})"
+    for outcome in (Outcome.ROLLED_BACK, Outcome.NOT_REACHED):
+        names = [result.name for result in finished.of(outcome)]
+        if names:
+            yield f"  {len(names):,} {outcome} ({between(names)})"
 
 
 def _failure(result: Result, style: TextStyle) -> Iterator[str]:
@@ -219,12 +224,13 @@ def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
     if interrupted and interrupted[0].needs_decision:
         return one_line(typed("migrate resolve", interrupted[0].name, "--applied | --retry"))
+    again = "migrate apply --atomic" if finished.atomic else "migrate apply"
     if finished.signal or (interrupted and interrupted[0].commits is not None):
-        return "migrate apply (goes on where this run stopped)"
+        return f"{again} ({'begins again' if finished.atomic else 'goes on where this run stopped'})"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)
     if failed:
         place = f" at {one_line(str(failed[0].source))}" if failed[0].source else ""
-        return f"correct {one_line(failed[0].name)}{place}, then migrate apply"
+        return f"correct {one_line(failed[0].name)}{place}, then {again}"
     if finished.of(Outcome.BLOCKED):
         return "migrate status"
     return ""

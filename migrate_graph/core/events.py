@@ -25,6 +25,10 @@ class Outcome(StrEnum):
     """A signal stopped it, or an earlier process died in it."""
     NOT_REACHED = "not reached"
     """The run stopped before it."""
+    DONE = "done"
+    """It has done its work, which is kept when the whole run is (`apply --atomic`)."""
+    ROLLED_BACK = "rolled back"
+    """It had done its work, and nothing of the run was kept (`apply --atomic`)."""
 
     @property
     def failed(self) -> bool:
@@ -178,10 +182,12 @@ class RunStarted:
     Attributes:
         run: identifies the run.
         plan: what will be walked.
+        atomic: it is one transaction: all of it is kept, or nothing.
     """
 
     run: str
     plan: Plan
+    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +239,7 @@ class StepWaiting:
 
 @dataclass(frozen=True, slots=True)
 class StepRetrying:
-    """A migration is tried again from its beginning; nothing of it was kept.
+    """A migration, or with `apply --atomic` the whole run, is tried again from its beginning; nothing of it was kept.
 
     Attributes:
         name: of the migration.
@@ -329,6 +335,7 @@ class RunFinished:
         seconds: wall time.
         signal: number of the signal that stopped it; 0 when none did.
         changed: something durable was done.
+        atomic: it was one transaction.
     """
 
     run: str
@@ -336,6 +343,7 @@ class RunFinished:
     seconds: float
     signal: int = 0
     changed: bool = False
+    atomic: bool = False
 
     def of(self, *outcomes: Outcome) -> tuple[Result, ...]:
         """Return the results with one of these outcomes."""

@@ -119,6 +119,43 @@ class Work(Protocol):
         """Make it fail when that does not help: the server does not answer; called from another thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class AtomicIntent:
+    """What a run that is one transaction is going to do.
+
+    Attributes:
+        places: of its migrations, from 1, by name.
+        needed_until: the place of the last migration that takes each view down, by its manager's name.
+        following: which names are to be looked up when a migration has ended.
+        careful: nothing is put off: views come up where their block ends, and every check is made where it belongs.
+    """
+
+    places: Mapping[str, int]
+    needed_until: Mapping[str, int]
+    following: Mapping[str, tuple[str, ...]]
+    careful: bool = False
+
+
+class AtomicRun(Protocol):
+    """One transaction for all migrations of a run, on one connection."""
+
+    @property
+    def was_careful(self) -> bool:
+        """Whether nothing was put off that might have gone otherwise in its place: views, checks of foreign keys."""
+
+    def work(self, migration: Migration, key: AttemptKey) -> Work:
+        """Return the work of the next migration; the session is like a new one, and `finish` commits nothing."""
+
+    def installed(self, names: Sequence[str]) -> frozenset[str]:
+        """Read which of these names are recorded as installed now; to be asked when a migration has ended."""
+
+    def commit(self, guard: Callable[[], None]) -> None:
+        """Make everything durable, calling `guard()` just before."""
+
+    def close(self) -> None:
+        """Close the connection, rolling back what is not durable."""
+
+
 class Lock(Protocol):
     """The lock of a run, while it is held."""
 
@@ -182,6 +219,9 @@ class Backend(Protocol):
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a fresh session for one attempt."""
+
+    def atomic_run(self, intent: AtomicIntent) -> AtomicRun:
+        """Return one transaction for a run."""
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Write into ledger and journal that an attempt failed; a success that is recorded stays.

@@ -45,6 +45,13 @@ class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exceptio
         self.hint = hint
 
 
+ENDS_ITSELF = (
+    "db.commit() and db.rollback() are savepoints there; if it must end its transaction, apply it by itself: run without --atomic, "
+    "with --to up to it"
+)
+"""What helps a migration that cannot be part of a run that is one transaction."""
+
+
 def postgres_errors() -> tuple[type[Exception], type[Exception]]:
     """Return the driver's base exception and the one for a missing table; two that nothing raises where it is not installed."""
     try:

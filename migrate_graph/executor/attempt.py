@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,7 +40,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every attempt of a run works with."""
+    """What every attempt of a run works with.
+
+    Attributes:
+        backend: the database.
+        lock: of the run.
+        observer: told everything that happens.
+        interruption: what is known of signals.
+        watch: asks what a body's statement waits for.
+        root: directory that paths in messages are relative to.
+        open_work: opens the work of an attempt.
+    """
 
     backend: Backend
     lock: Lock
@@ -47,6 +58,7 @@ class Surroundings:
     interruption: Interruption
     watch: Watch
     root: str
+    open_work: Callable[[Migration, AttemptKey], Work]
 
 
 @dataclass(slots=True)
@@ -150,21 +162,22 @@ class Attempt:
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
-        return self._settle(self._end())
+        return self.settle(self.end())
 
     # -- from the beginning to the end --------------------------------------------------------------------------------------
 
-    def _end(self) -> End:
+    def end(self) -> End:
+        """Run the body; return how that ended."""
         try:
-            work = self._backend.work(self._migration, self._key)
+            work = self._around.open_work(self._migration, self._key)
         except (DatabaseError, errors.LockTimeout) as error:
             return NotBegun(error)
         except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
-            return self._judged(error)
+            return self.judged(error)
         try:
             end = self._carry_out(work)
         except BaseException as error:  # noqa: BLE001 - SystemExit and whatever else a body raises
-            end = self._judged(error, work)
+            end = self.judged(error, work)
         try:
             if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught what the driver said
                 end = Lost(end.message if isinstance(end, Refused) else end.trouble.message)
@@ -194,7 +207,7 @@ class Attempt:
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
         work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
-        work.finish(seconds=self._seconds, guard=self._guard)
+        work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
 
     def _judge(self, work: Work) -> None:
@@ -231,7 +244,7 @@ class Attempt:
         finally:
             printed.close_line()
 
-    def _guard(self) -> None:
+    def guard(self) -> None:
         """Stand between the last statement and its commit.
 
         The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
@@ -241,7 +254,7 @@ class Attempt:
         self._around.interruption.check()
         checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
 
-    def _judged(self, error: BaseException, work: Work | None = None) -> Failed:
+    def judged(self, error: BaseException, work: Work | None = None) -> Failed:
         """Return what an exception means, wherever it came from.
 
         Args:
@@ -263,23 +276,29 @@ class Attempt:
 
     # -- the settlement -----------------------------------------------------------------------------------------------------
 
-    def _settle(self, end: End) -> Settled:
+    def settle(self, end: End, *, note: str = "") -> Settled:
+        """Write down how the attempt ended.
+
+        Args:
+            end: how.
+            note: what the journal is told besides, of a failure.
+        """
         if isinstance(end, NotBegun):  # what stops the run is not this migration's fault
             self._walk.broken = self._walk.broken or end.error
             return Settled(Result(self._migration.name, Outcome.NOT_REACHED, source=self._migration.source))
         if isinstance(end, Applied):
             return self._applied()
         checkpoints.reached(Checkpoint.ROLLED_BACK)
-        settled = self._settle_failure(end)
+        settled = self._settle_failure(end, note)
         if isinstance(end, Stopped) and isinstance(end.error, KeyboardInterrupt):
             raise end.error  # no handler of ours is in place: a program that uses us as a library
         return settled
 
     def _applied(self) -> Settled:
         checkpoints.reached(Checkpoint.COMMITTED)
-        return Settled(self._result(Outcome.APPLIED))
+        return Settled(self.result(Outcome.APPLIED))
 
-    def _settle_failure(self, end: Failed) -> Settled:
+    def _settle_failure(self, end: Failed, note: str) -> Settled:
         """Look at what is durable, and only then say, and write, how it ended: an exception alone proves nothing.
 
         The connection may break after the server has committed, and a signal may come then, too.
@@ -296,7 +315,7 @@ class Attempt:
         outcome = {Refused: Outcome.REFUSED, Stopped: Outcome.INTERRUPTED}.get(type(end), Outcome.RAISED)
         commits = commits or int(self._unsure)
         result = self._failure(end, outcome, commits=commits)
-        recorded = self._record(self._words(end)[0], commits)
+        recorded = self._record("; ".join(filter(None, (self._words(end)[0], note))), commits)
         retry = isinstance(end, Raised) and end.trouble.kind is TroubleKind.RETRY and commits == 0
         return Settled(result, retry=retry and recorded)
 
@@ -326,7 +345,7 @@ class Attempt:
     def _record(self, message: str, commits: int) -> bool:
         """Write the failure down; return whether that was possible: if not, the run ends here."""
         try:
-            self._backend.record_failure(self._key, error=message, seconds=self._seconds, commits=commits)
+            self._backend.record_failure(self._key, error=message, seconds=self.seconds, commits=commits)
         except Exception as error:  # noqa: BLE001 - as above
             told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
             known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
@@ -343,7 +362,7 @@ class Attempt:
         message, hint = self._words(end)
         if commits != 0:
             message = f"{message} ({self._kept(commits)})"
-        result = self._result(outcome, error=message, hint=hint, commits=commits)
+        result = self.result(outcome, error=message, hint=hint, commits=commits)
         if not isinstance(end, Raised):
             return result
         trace = "" if isinstance(end.error, AttemptFailed) else self._redacted(user_traceback(end.error))
@@ -374,14 +393,25 @@ class Attempt:
         known = ", as far as can be known," if self._unsure else ""
         return f"{counted(commits, 'commit')} of its own{known} stayed in the database"
 
-    def _result(self, outcome: Outcome, **more: Any) -> Result:
+    def result(self, outcome: Outcome, **more: Any) -> Result:
+        """Return how it ended, as a value."""
         return Result(
-            self._migration.name, outcome, self._seconds, source=self._migration.source, warnings=tuple(self._warnings),
+            self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
             **more,
         )  # fmt: skip
 
+    def is_durable(self) -> bool:
+        """Look up whether its success is recorded."""
+        return self._backend.outcome_of(self._key)[0]
+
     @property
-    def _seconds(self) -> float:
+    def is_unsure(self) -> bool:
+        """Whether nobody knows for sure what of it stayed."""
+        return self._unsure
+
+    @property
+    def seconds(self) -> float:
+        """What it has taken so far."""
         return time.monotonic() - self._started
 
     def _redacted(self, text: str) -> str:

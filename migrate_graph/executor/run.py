@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import (
@@ -16,16 +14,15 @@ from migrate_graph.core.events import (
     RunFinished,
     RunStarted,
     StepFinished,
-    StepRetrying,
     StepStarted,
-    Warned,
 )
-from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import checkpoints
+from migrate_graph.executor.atomic import AtomicWalk
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
+from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
 from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
@@ -48,6 +45,7 @@ class RunOptions:
         first_delay: seconds before the second attempt; doubles up to `longest_delay`.
         longest_delay: seconds.
         watch_every: seconds between questions what a running statement waits for.
+        atomic: the run is one transaction.
     """
 
     keep_going: bool = False
@@ -56,6 +54,7 @@ class RunOptions:
     first_delay: float = 1.0
     longest_delay: float = 30.0
     watch_every: float = 2.0
+    atomic: bool = False
 
 
 class Executor:
@@ -84,7 +83,9 @@ class Executor:
         self._observer = kept_apart(observer)
         self._interruption = interruption or Interruption()
         self._watch = Watch(self._observer, every=self._options.watch_every)
-        self._surroundings = Surroundings(backend, lock, self._observer, self._interruption, self._watch, root)
+        self._surroundings = Surroundings(
+            backend, lock, self._observer, self._interruption, self._watch, root, open_work=backend.work
+        )
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:
         """Run every step of a plan that can run, in order.
@@ -103,22 +104,18 @@ class Executor:
         """
         started = time.monotonic()
         walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
-        self._observer(RunStarted(walk.run, plan))
+        self._observer(RunStarted(walk.run, plan, atomic=self._options.atomic))
         for step in plan.steps:
             _ = (
                 step.migration.facts.fingerprint
             )  # read before any body runs: bodies may change what their names stand for
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
-            for index, step in enumerate(plan.steps, 1):
-                self._read_ledger_again(walk, step.migration)
-                result = self._one(step, index, len(plan.steps), walk)
-                if result.outcome is not Outcome.APPLIED:
-                    before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
-                    result = replace(result, kept_before=before.commits if before else 0)
-                walk.results.append(result)
-                self._observer(StepFinished(index, len(plan.steps), result))
-        waiting = [_blocked(one.migration, one.by) for one in plan.blocked]
+            if self._options.atomic:
+                AtomicWalk(self._surroundings, self._options).run(plan, walk)
+            else:
+                self._walk(plan, walk)
+        waiting = [blocked(one.migration, one.by) for one in plan.blocked]
         checkpoints.reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
             walk.run,
@@ -126,11 +123,21 @@ class Executor:
             time.monotonic() - started,
             self._interruption.signal,
             changed=walk.changed,
+            atomic=self._options.atomic,
         )
         self._observer(finished)
         if walk.broken and not finished.signal:
             raise walk.broken
         return finished
+
+    def _walk(self, plan: Plan, walk: Walk) -> None:
+        for index, step in enumerate(plan.steps, 1):
+            self._read_ledger_again(walk, step.migration)
+            result = self._one(step, index, len(plan.steps), walk)
+            if result.outcome is not Outcome.APPLIED:
+                result = with_kept_before(result, plan)
+            walk.results.append(result)
+            self._observer(StepFinished(index, len(plan.steps), result))
 
     def _read_ledger_again(self, walk: Walk, migration: Migration) -> None:
         """Read whether a migration and what it requires are installed now: a body may have written records of others, which is how people squash.
@@ -157,12 +164,10 @@ class Executor:
         if walk.stopped or walk.broken or self._interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
         if migration.name in walk.applied:
-            note = "recorded as installed by an earlier migration of this run; not run"
-            self._observer(Warned(f"{migration.name} is {note}"))
-            return Result(migration.name, Outcome.APPLIED, hint=note, source=migration.source)
+            return recorded_meanwhile(migration, self._observer)
         unmet = tuple(name for name in migration.requires if name not in walk.applied)
         if unmet:
-            return _blocked(migration, unmet)
+            return blocked(migration, unmet)
         self._observer(StepStarted(migration.name, index, total, migration.source))
         result = self._with_retries(migration, walk)
         if result.outcome is Outcome.APPLIED:
@@ -177,22 +182,8 @@ class Executor:
 
     def _with_retries(self, migration: Migration, walk: Walk) -> Result:
         """Try again from the beginning when somebody was in the way and nothing was kept."""
-        options, delay = self._options, self._options.first_delay
-        for attempt in range(1, options.tries + 1):
+        pauses = Pauses(self._options, self._interruption, self._observer)
+        while True:
             settled = Attempt(self._surroundings, migration, walk).run()
-            if not settled.retry or walk.broken or attempt == options.tries:
-                break
-            pause = min(delay, options.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
-            self._observer(StepRetrying(migration.name, attempt + 1, options.tries, pause, settled.result.error))
-            try:
-                self._interruption.sleep(pause)
-            except Stopped:
-                break
-            delay *= 2
-        return settled.result
-
-
-def _blocked(migration: Migration, by: Sequence[str]) -> Result:
-    """Return the result of a migration that waits for others, or for a human."""
-    waits = "needs a decision: migrate resolve" if tuple(by) == (migration.name,) else f"waits for {', '.join(by)}"
-    return Result(migration.name, Outcome.BLOCKED, error=waits, source=migration.source)
+            if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
+                return settled.result

@@ -28,6 +28,7 @@ class Stand:
         self,
         *bodies: Callable[[Any], Any],
         modes: dict[str, str] | None = None,
+        views: dict[str, list[Any]] | None = None,
         before: Callable[[], object] = lambda: None,
         **options: Any,
     ) -> RunFinished:
@@ -36,13 +37,17 @@ class Stand:
         Args:
             bodies: named as the migrations are.
             modes: `transaction=` by name.
+            views: which managers each opens, by name; under "" those that no one opens.
             before: called under the lock, before the run.
             options: of `RunOptions`.
         """
         with collecting() as declared:
             for body in bodies:
-                migration(transaction=(modes or {}).get(body.__name__, "own"))(body)
-        graph = build_graph(Registry(tuple(declared.migrations)))
+                name = body.__name__
+                migration(transaction=(modes or {}).get(name, "own"), views=(views or {}).get(name, ()))(body)
+        managers = dict.fromkeys(each for some in (views or {}).values() for each in some)
+        declared_views = tuple(each.as_view(position=position) for position, each in enumerate(managers))
+        graph = build_graph(Registry(tuple(declared.migrations), declared_views))
         interruption = Interruption()
         with (
             open_backend(self.settings, self.events.append, interruption=interruption, writing=True) as backend,

@@ -121,6 +121,21 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
             "0 applied, 1 failed in 1.0 s",
             "next: migrate resolve a --applied | --retry",
         ),
+        (
+            RunFinished("r", (Result("a", Outcome.APPLIED), Result("b", Outcome.APPLIED)), 1.0, atomic=True),
+            "2 applied in one transaction in 1.0 s",
+            "committed: a, b",
+        ),
+        (
+            RunFinished("r", (Result("a", Outcome.ROLLED_BACK), Result("b", Outcome.RAISED, error="no")), 1.0, atomic=True),
+            "0 applied, 1 failed, 1 rolled back in 1.0 s",
+            "next: correct b, then migrate apply --atomic",
+        ),
+        (
+            RunFinished("r", (Result("a", Outcome.ROLLED_BACK), Result("b", Outcome.INTERRUPTED)), 1.0, signal=15, atomic=True),
+            "0 applied, 1 failed, 1 rolled back, stopped by signal 15 in 1.0 s",
+            "next: migrate apply --atomic (begins again)",
+        ),
         (RunFinished("r", (Result("a", Outcome.BLOCKED, error="waits for x"),), 1.0), "0 applied, 1 blocked in 1.0 s", "next: migrate status"),
     ],
 )  # fmt: skip

@@ -186,6 +186,10 @@ class Ledger:
             f"{self._dialect.sql(self._marker)} RETURNING {questions}", (*self._marker_values(key), *parameters)
         )
 
+    def marker_statement(self, key: AttemptKey) -> tuple[str, tuple[Any, ...]]:
+        """Return the marker's statement in the driver's own spelling, to be sent among others, and its parameters."""
+        return self._dialect.sql(self._marker), self._marker_values(key)
+
     @property
     def _marker(self) -> str:
         return (
@@ -208,18 +212,45 @@ class Ledger:
             seconds: that it took.
             first: statements that come before, without parameters.
         """
+        statement, values = self._success_at_once(key, seconds)
+        return len(self._execute(f"{first}; {statement}", values)) == 1
+
+    def write_success_and_ask(
+        self, key: AttemptKey, *, seconds: float, first: str, question: str, names: Sequence[str]
+    ) -> Rows:
+        """Do that, and return one row: the state, None where its row is not there, an answer, and which names are installed (PostgreSQL).
+
+        Args:
+            key: of the attempt.
+            seconds: that it took.
+            first: statements that come before, in the driver's own spelling.
+            question: what is selected besides, without parameters.
+            names: of migrations.
+        """
+        statement, values = self._success_at_once(key, seconds)
+        asked = [
+            f"(SELECT j.state FROM {self._journal} j WHERE j.attempt {self._is} ? AND j.state {self._is} ?)",
+            question,
+        ]
+        asked += [self.are_installed(names)] if names else []
+        return self._execute(
+            f"{first}; {statement}; SELECT {self._dialect.sql(', '.join(asked))}",
+            (*values, key.attempt, AttemptState.APPLIED.value, *names),
+        )
+
+    def _success_at_once(self, key: AttemptKey, seconds: float) -> tuple[str, tuple[Any, ...]]:
         equal, now = self._is, self._local_now()
-        rows = self._run(
-            f"{first}; WITH finished AS (UPDATE {self._journal} SET state = ?, commits = commits {self._dialect.op('-')} 1, finished = ?, "
+        statement = (
+            f"WITH finished AS (UPDATE {self._journal} SET state = ?, commits = commits {self._dialect.op('-')} 1, finished = ?, "
             f"duration = ? WHERE attempt {equal} ? AND state {equal} ? RETURNING id), "
             f"known AS (UPDATE {self._ledger} SET installed = 'T', last_update_dttm = ? WHERE name {equal} ? RETURNING name), "
             f'new AS (INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") '
-            "SELECT 'T', ?, ? WHERE NOT EXISTS (SELECT FROM known)) SELECT id FROM finished",
-            (
-                AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value, now, key.name, now, key.name,
-            ),
+            "SELECT 'T', ?, ? WHERE NOT EXISTS (SELECT FROM known)) SELECT id FROM finished"
+        )
+        values = (
+            AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value, now, key.name, now, key.name,
         )  # fmt: skip
-        return len(rows) == 1
+        return self._dialect.sql(statement), values
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""

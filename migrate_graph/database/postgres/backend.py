@@ -21,6 +21,7 @@ from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier
+from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS, HeldLock
@@ -32,6 +33,7 @@ from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
+from migrate_graph.database.views.held import HeldViews
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import RehearsingBackend, Settings, Work
+    from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
@@ -521,15 +523,26 @@ class PostgresBackend(Bookkeeping):
                 "transaction='none' needs a session of its own, and a pooler stands between us and the server",
                 hint="connect to the server's own port in migrate_uri",
             )
-        sessions = WorkSessions(
-            open=lambda: self._open_work(migration.name),
+        sessions = self._work_sessions(lambda: self._open_work(migration.name))
+        return self.work_class(self._settings, migration, key, self._ledger, sessions=sessions)
+
+    def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
+        sessions = self._work_sessions(lambda: self._open_new_work("atomic run", AtomicConnection))
+        lasting = partial(self._sessions.settings, ours=False)
+        held = HeldViews.of(intent)
+        return PostgresAtomicRun(
+            self._settings, self._ledger, sessions, lasting=lasting, held=held, following=intent.following
+        )
+
+    def _work_sessions(self, opens: Callable[[], tuple[WorkConnection, bool]]) -> WorkSessions:
+        return WorkSessions(
+            open=opens,
             keep=self._spare.keep,
             prologue=self._prologue(),
             pooled=self._sessions.pooled,
             patiently=self._sessions.patience.run,
             dals=self._dals(),
         )
-        return self.work_class(self._settings, migration, key, self._ledger, sessions=sessions)
 
     def _dals(self) -> SpareDal:
         """Return what makes the `DAL` of each migration, now that it is known where the ledger stands."""
@@ -540,11 +553,14 @@ class PostgresBackend(Bookkeeping):
         return self._spare_dal
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
-        keys = (WORK_CLASS, self._lock_key())
-        kept = self._spare.take(name, keys)
+        kept = self._spare.take(name, (WORK_CLASS, self._lock_key()))
         if kept is not None:
             return kept, False
-        connection: WorkConnection = self._sessions.open(name, self.connection_class, lock=keys, ours=False)
+        return self._open_new_work(name, self.connection_class)
+
+    def _open_new_work(self, name: str, kind: type[WorkConnection]) -> tuple[WorkConnection, bool]:
+        keys = (WORK_CLASS, self._lock_key())
+        connection: WorkConnection = self._sessions.open(name, kind, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
             def is_ours() -> bool:

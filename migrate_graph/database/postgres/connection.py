@@ -27,9 +27,11 @@ IDLE, ACTIVE, INTRANS, INERROR = (
 # pyDAL's first statements. The encoding is asked for when we connect, `standard_conforming_strings` with our settings.
 _GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
 
-# Stands at the beginning of every transaction with a marker. One that an error has aborted answers no question, but only the same
-# one can go back to it.
-_ANCHOR = "migrate_graph_anchor"
+ANCHOR = "migrate_graph_anchor"
+"""Stands at the beginning of every transaction with a marker.
+
+One that an error has aborted answers no question, but only the same one can go back to it.
+"""
 
 # Set, until its end, in a transaction that a statement of the body has begun where we saw it, and which has no marker yet.
 _IN_SIGHT = "migrate_graph.in_sight"
@@ -346,7 +348,7 @@ class WorkConnection(OurConnection):
     def anchor(self) -> str:
         """What stands before the first statement of a transaction with a marker; empty where a statement is one of its own."""
         alone = self.info.transaction_status == IDLE and self._sends_alone
-        return "" if alone else f"SAVEPOINT {_ANCHOR};"
+        return "" if alone else f"SAVEPOINT {ANCHOR};"
 
     def _believe_the_server(self) -> None:
         """Make the driver open a transaction again, when it believes in one that the server has ended."""
@@ -388,7 +390,7 @@ class WorkConnection(OurConnection):
 
     def _goes_back(self) -> bool:
         try:
-            self._say(f"ROLLBACK TO SAVEPOINT {_ANCHOR}")
+            self._say(f"ROLLBACK TO SAVEPOINT {ANCHOR}")
         except psycopg2.errors.InvalidSavepointSpecification:
             return False
         return True

@@ -21,11 +21,13 @@ from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.spare_dal import SpareDal
+from migrate_graph.database.sqlite.atomic import AtomicConnection, SqliteAtomicRun
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 from migrate_graph.database.views.existing import existing_views
+from migrate_graph.database.views.held import HeldViews
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
     ConfigError,
@@ -40,7 +42,7 @@ from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import RehearsingBackend, Settings, Work
+    from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
@@ -464,6 +466,24 @@ class SqliteBackend(Bookkeeping):
         if not lock.is_held():
             return None
         return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)
+
+    def atomic_run(self, intent: AtomicIntent) -> SqliteAtomicRun:
+        return SqliteAtomicRun(
+            self._settings,
+            self._ledger,
+            lambda: self._open(AtomicConnection, mode="rwc"),
+            held_up=self._held_up,
+            dals=self._spare_dal,
+            held=HeldViews.of(intent),
+            careful=intent.careful,
+            on_work=self._note_work,
+        )
+
+    def _note_work(self, work: SqliteWork, name: str) -> None:
+        """Note what is at work, for whoever looks at the lock, and for what an error means."""
+        self._work = work
+        if self._lock is not None:
+            self._lock.sign(name)
 
     def _held_up(self, doing: str) -> Callable[[float], None]:
         """Return what tells, while a statement of ours waits for another program, what it does, and ends the wait when a signal arrives."""

@@ -65,7 +65,7 @@ _LEAVING_METHODS = (
     "enable_load_extension", "load_extension", "setlimit", "setconfig", "deserialize",
 )  # fmt: skip
 
-_LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
+LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
 
 # Not SQLITE_BUSY_SNAPSHOT: a transaction that has read what another has changed since can only begin again.
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY}
@@ -479,7 +479,7 @@ class SqliteWork:
         connection = self._connection
         require_whole(
             refused=self._owner.refused,
-            lost=_LOST if self._lost_work or connection.has_lost_work() else "",
+            lost=LOST if self._lost_work or connection.has_lost_work() else "",
             is_closed=connection.is_closed,
             single=self._mode is TransactionMode.SINGLE,
         )
@@ -566,6 +566,24 @@ def keyword(sql: str) -> str:
     """Return a statement's first word in capitals, comments skipped."""
     match = _KEYWORD.match(sql)
     return match[1].upper() if match else ""
+
+
+def ends_transaction(sql: str) -> bool:
+    """Return whether a statement ends the transaction that it is sent in."""
+    return keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql)
+
+
+def stands_alone(sql: str) -> str:
+    """Return the word of a statement that can be in no transaction, or would stay behind it; empty for all others."""
+    word = keyword(sql)
+    return word if word in {"ATTACH", "DETACH", "VACUUM"} else ""
+
+
+def pragma_set(sql: str) -> str:
+    """Return the name of the pragma that a statement sets; empty where it sets none."""
+    pragma = _PRAGMA.search(sql) if keyword(sql) == "PRAGMA" else None
+    name = pragma[1].lower() if pragma and pragma[2] is not None else ""
+    return "" if name in _READING_PRAGMAS else name
 
 
 def _runs_outside(sql: str) -> bool:

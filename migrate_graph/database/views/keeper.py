@@ -155,12 +155,16 @@ class ViewKeeper:
                 f"the migration rolled back inside `with {self._rolled_back[0]}(db)`, so its views were not rebuilt",
                 hint="call db.rollback() only outside of the block",
             )
-        missing = sorted({stored.manager for stored in self._ledger.read_down()})
+        missing = self._missing()
         if missing:
             raise ViewError(
                 f"views are still down: {', '.join(missing)}",
                 hint="an exception inside `with V(db)` must leave the block and the migration",
             )
+
+    def _missing(self) -> list[str]:
+        """Return the managers whose views are down and should not be."""
+        return sorted({stored.manager for stored in self._ledger.read_down()})
 
     # -- down -------------------------------------------------------------------------------------------------------
 

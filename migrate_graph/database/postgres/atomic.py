@@ -1,0 +1,460 @@
+"""A run on PostgreSQL that is one transaction: its migrations share a session, which each finds like a new one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, compress
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extensions as pg
+
+from migrate_graph.database.books.view_ledger import ViewLedger
+from migrate_graph.database.dal import DalSource, forget
+from migrate_graph.database.driver_errors import ENDS_ITSELF, AttemptFailed, require_whole
+from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NOW, WorkConnection
+from migrate_graph.database.postgres.patience import cut
+from migrate_graph.database.postgres.sessions import application_name, pydal_uri
+from migrate_graph.database.postgres.statements import ENDS, Kind
+from migrate_graph.database.views.held import HeldKeeper, HeldViews
+from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.errors import MigrateGraphError
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.database import Settings
+    from migrate_graph.database.books.ledger import AttemptKey, Ledger
+    from migrate_graph.database.postgres.work import WorkSessions
+    from migrate_graph.database.savepoints import Savepoint
+
+_AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
+
+# What DISCARD ALL does, as far as a transaction allows it. The work's lock is the transaction's too, and stays.
+_LIKE_NEW = (
+    f"{_AS_OURSELVES}; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; "
+    "SELECT pg_catalog.pg_advisory_unlock_all()"
+)
+
+# As a commit does: what was deferred is checked, and with the next migration constraints are as they are declared. There is no
+# command for that, so those that are declared IMMEDIATE are named.
+_CHECKED = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
+_IMMEDIATE_ONES = (
+    "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname) FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid OPERATOR(pg_catalog.=) c.connamespace WHERE c.condeferrable AND NOT c.condeferred "
+    "AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') ORDER BY 1"
+)
+
+
+class AtomicConnection(WorkConnection):
+    """The driver connection of such a run: commits of bodies are savepoints, and nothing but the run ends the transaction.
+
+    Attributes:
+        on_statement: told the text of each statement of a body before it is sent.
+        on_savepoint: told when a body has set the savepoint that it can go back to.
+        on_undo: told when it has gone back.
+        ended: how a body wanted to end the transaction; empty when none did.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.on_statement: Callable[[str], None] | None = None
+        self.on_savepoint: Callable[[], None] = _nothing
+        self.on_undo: Callable[[], None] = _nothing
+        self.ended = ""
+        self._lets_close = False
+        super().__init__(dsn)
+
+    # -- one migration --------------------------------------------------------------------------------------------------------
+
+    def begin_migration(self, owner: Owner, write_marker: Callable[[], str], began: str) -> None:
+        """Be the connection of a migration, whose marker stands in the transaction."""
+        self.owner, self.write_marker, self.single = owner, write_marker, True
+        self.ended, self._began = "", began
+
+    def end_migration(self) -> None:
+        """Be nobody's; what is said to it now does nothing."""
+        self.owner, self.write_marker, self.on_statement = None, None, None
+
+    def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Send statements of ours past everything that looks after those of bodies; return the rows of the last one."""
+        self.asked += 1
+        with self._unmarked() as cursor:
+            cursor.execute(statement, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def really_close(self) -> None:
+        """Close it, whoever it belongs to."""
+        self._lets_close = True
+        super().close()
+
+    # -- what a body may not do -----------------------------------------------------------------------------------------------
+
+    def read(self, cursor: pg.cursor, query: Any, values: Any) -> Any:
+        if self.on_statement is not None and self.write_marker is not None:
+            if self.owner is not None:
+                self.owner.check()  # a thread of an earlier migration may still be there
+            self.on_statement(self.text_of(query))
+        return super().read(cursor, query, values)
+
+    def _refuse(self, kind: Kind) -> None:
+        if kind in {*ENDS, Kind.TWO_PHASE}:
+            self.refuse("ends its transaction by a statement of its own")
+        if self.autocommit:
+            self.refuse("has set autocommit")
+
+    def refuse(self, what: str) -> None:
+        """Refuse what would end the transaction, or begin another kind of one; also whoever catches this has failed.
+
+        Raises:
+            AttemptFailed: always, while a migration runs.
+        """
+        if self.write_marker is not None:
+            self.ended = what
+            raise AttemptFailed(f"it {what}, and --atomic promises one transaction for the whole run", hint=ENDS_ITSELF)
+
+    def close(self) -> None:
+        if not self._lets_close:
+            self.refuse("closes its connection")
+        super().close()
+
+    def reset(self) -> None:
+        self.refuse("resets its connection")
+
+    def set_session(self, *arguments: Any, **options: Any) -> None:
+        self.refuse("calls set_session(), which needs a new transaction")
+
+    def set_isolation_level(self, level: int | None) -> None:
+        self.refuse(f"calls set_isolation_level({level}), which ends the transaction")
+
+    def set_client_encoding(self, encoding: str) -> None:
+        if encoding.upper().replace("-", "") != self.encoding:
+            self.refuse("sets another client encoding, which ends the transaction")
+
+    # -- its transaction ------------------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        if self.write_marker is None and not self.closed:
+            return  # pyDAL's, when it makes a `DAL`, or takes one apart
+        super().commit()
+        self.on_savepoint()
+
+    def rollback(self) -> None:
+        if self.write_marker is None and not self.closed:
+            return
+        super().rollback()
+        self.on_undo()
+
+    def point(self) -> Savepoint:
+        """Return the savepoint that stands for the last commit of a body."""
+        return self._savepoint()
+
+
+def _nothing() -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """What the driver remembers of a connection that nobody has used."""
+
+    names: frozenset[str]
+    factory: Any
+    types: tuple[dict[Any, Any], dict[Any, Any]]
+
+    @classmethod
+    def of(cls, connection: AtomicConnection) -> _Driver:
+        types = (dict(connection.string_types), dict(connection.binary_types))
+        return cls(frozenset(vars(connection)), connection.cursor_factory, types)
+
+    def put_back(self, connection: AtomicConnection) -> None:
+        for name in vars(connection).keys() - self.names:
+            delattr(connection, name)
+        connection.cursor_factory = self.factory
+        for now, before in zip((connection.string_types, connection.binary_types), self.types, strict=True):
+            if now != before:
+                now.clear()
+                now.update(before)
+        connection.notices, connection.notifies = [], []
+
+
+class PostgresAtomicRun:
+    """See `database.AtomicRun`.
+
+    Args:
+        settings: of the database.
+        ledger: where it stands.
+        sessions: of the run; what they open is an `AtomicConnection`.
+        lasting: lists the settings of a session, for a migration's name.
+        held: views that are down between two migrations.
+        following: which names are looked up when a migration has ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        sessions: WorkSessions,
+        *,
+        lasting: Callable[[AtomicConnection], list[tuple[str, str]]],
+        held: HeldViews,
+        following: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.sessions = sessions
+        self.held = held
+        self.connection: Any = None
+        self._lasting = lasting
+        self._following = following
+        self._driver: _Driver | None = None
+        self._began = ""
+        self._names: tuple[str, ...] = ()
+        self._installed = frozenset[str]()
+        self._immediate: list[str] | None = None
+
+    @property
+    def was_careful(self) -> bool:
+        """Whether nothing was put off that could have gone otherwise."""
+        return not self.held.was_used
+
+    # -- a migration ----------------------------------------------------------------------------------------------------------
+
+    def work(self, migration: Migration, key: AttemptKey) -> PostgresAtomicWork:
+        is_new = self.connection is None
+        if is_new:
+            self.connection, _ = self.sessions.open()
+            self.connection.autocommit = False
+            self._driver = _Driver.of(self.connection)
+        self.held.place = self.held.places.get(migration.name, 0)
+        return PostgresAtomicWork(self, key, is_new=is_new)
+
+    def begin(self, key: AttemptKey) -> str:
+        """Make the session like a new one, write the marker of a migration, and set its savepoint; return when the transaction began."""
+        question, parameters = self.sessions.prologue
+        settings = [
+            *self._lasting(self.connection),
+            ("application_name", application_name(f"migrate_graph:{key.name}")),
+        ]
+        # Behind a pooler the session is another client's after the commit, so that they hold for the transaction only.
+        chosen = ", ".join(["pg_catalog.set_config(%s, %s, %s)"] * len(settings))
+        values = list(chain.from_iterable((*each, self.sessions.pooled) for each in settings))
+        before = "" if self._began else f"SAVEPOINT {ANCHOR}; "
+        if self._began or self.sessions.pooled:
+            before += f"{_LIKE_NEW}; "
+        marker, marked = self.ledger.marker_statement(key)
+        point = self.connection.point()
+        ((is_ours, _, pid, began, *_),) = self.connection.ask(
+            f"{before}SELECT {chosen}; {marker}; SAVEPOINT {point.name}; SELECT {question}",
+            [*values, *marked, *parameters],
+        )
+        if not is_ours:
+            raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
+        if self._began and began != self._began:
+            raise AttemptFailed("the transaction of the run has ended between two migrations")
+        self.connection.server_pid, self._began = pid, began
+        if self._immediate is None:
+            self.look_at_constraints()
+        return str(began)
+
+    def look_at_constraints(self) -> None:
+        """Note which constraints can be deferred and are not, unless somebody asks for it."""
+        self._immediate = [name for (name,) in self.connection.ask(_IMMEDIATE_ONES)]
+
+    def end(self, key: AttemptKey, seconds: float) -> None:
+        """Check what was deferred, forget the savepoint, and record the success of a migration.
+
+        Raises:
+            AttemptFailed: the transaction is not the one that the run began.
+        """
+        named = ", ".join(self._immediate or ()).replace("%", "%%")
+        constraints = f"; SET CONSTRAINTS {named} IMMEDIATE" if named else ""
+        first = f"{_AS_OURSELVES}; {_CHECKED}{constraints}; RELEASE SAVEPOINT {self.connection.point().name}"
+        began = NOW.format("pg_catalog.now()")
+        names = self._following.get(key.name, ())
+        try:
+            ((state, began_then, *found),) = self.ledger.on(self.connection.ask).write_success_and_ask(
+                key, seconds=seconds, first=first, question=began, names=names
+            )
+        except (psycopg2.errors.InvalidSavepointSpecification, psycopg2.errors.NoActiveSqlTransaction):
+            raise self.ended_error() from None
+        if state is None or began_then != self._began:
+            raise self.ended_error()
+        self._names, self._installed = tuple(names), frozenset(compress(names, found))
+
+    def ended_error(self) -> AttemptFailed:
+        """Return the error of a migration that has ended the transaction where that could not be seen."""
+        self.connection.ended_unseen = True
+        return AttemptFailed(
+            "a cursor that it made by hand has ended its transaction, and --atomic promises one for the whole run",
+            hint="use db.executesql(), or a cursor of db._adapter.connection.cursor()",
+        )
+
+    def installed(self, names: Sequence[str]) -> frozenset[str]:
+        if tuple(names) == self._names:  # they were asked for with the end of the migration before
+            return self._installed
+        return self.ledger.on(self.connection.ask).read_installed(names)
+
+    def put_driver_back(self) -> None:
+        """Make the driver forget what a body has told it."""
+        if self._driver is not None:
+            self._driver.put_back(self.connection)
+
+    # -- the end --------------------------------------------------------------------------------------------------------------
+
+    def commit(self, guard: Callable[[], None]) -> None:
+        if self.connection is None:
+            return
+        guard()
+        self.sessions.patiently(self.connection, "committing the run", self._commit)
+
+    def _commit(self) -> None:
+        if self.sessions.pooled:
+            self.connection.ask(_LIKE_NEW)
+        self.connection.really_commit()
+
+    def roll_back(self) -> None:
+        """Undo everything, and account for what may have ended unseen."""
+        connection = self.connection
+        if connection is not None and not connection.closed:
+            with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
+                self.sessions.patiently(connection, "rolling back the run", self._roll_back)
+
+    def _roll_back(self) -> None:
+        self.connection.settle()
+        self.connection.really_rollback()
+
+    def close(self) -> None:
+        self.roll_back()
+        if self.connection is not None:
+            self.connection.end_migration()
+            with contextlib.suppress(psycopg2.Error):
+                self.connection.really_close()
+
+
+class PostgresAtomicWork:
+    """See `database.Work`: one migration of such a run."""
+
+    def __init__(self, run: PostgresAtomicRun, key: AttemptKey, *, is_new: bool) -> None:
+        self._run = run
+        self._key = key
+        self._owner = Owner()
+        self._connection: AtomicConnection = run.connection
+        self.has_new_session = is_new
+        self._is_over = False
+        self._ended = False
+        source = DalSource(
+            pydal_uri(run.settings.uri),
+            self._connector,
+            while_made=True,
+            finds_table="SELECT to_regclass(%s) IS NOT NULL",
+            sets_up=False,
+        )
+        self._connection.being_greeted = True
+        self.db = self._patiently(f"opening a session for {key.name}", partial(run.sessions.dals.take, source))
+        self._connection.being_greeted = False
+        run.sessions.dals.note(self)
+        catalog = PostgresCatalog(self._cursor)
+        ledger = ViewLedger(run.ledger.names, catalog.run, locate=catalog.locate)
+        self._keeper = HeldKeeper(catalog, ledger, run.held, lambda: self.db)
+        self.views: ViewKeeper = self._keeper
+
+    def _patiently(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        return self._run.sessions.patiently(self._connection, doing, call, *arguments)
+
+    def _connector(self, *_dsn: Any, **_options: Any) -> AtomicConnection:
+        """Return pyDAL the connection of the run; it asks for one in every thread and process that uses the `DAL`."""
+        self._owner.check()
+        return self._connection
+
+    def _cursor(self) -> Any:
+        return self._connection.cursor()
+
+    def start(self) -> None:
+        began = self._run.begin(self._key)
+        connection, held = self._connection, self._run.held
+        held.save()
+        connection.on_savepoint, connection.on_undo = held.save, held.go_back
+        connection.on_statement = self._before_statement
+        connection.begin_migration(self._owner, self._write_marker, began)
+
+    def _write_marker(self) -> str:
+        """Write the marker into a transaction that nobody should have begun."""
+        question, parameters = self._run.sessions.prologue
+        marker, values = self._run.ledger.marker_statement(self._key)
+        rows = self._connection.ask(f"{self._connection.anchor}{marker}; SELECT {question}", [*values, *parameters])
+        return str(rows[0][3])
+
+    def _before_statement(self, text: str) -> None:
+        if "deferrable" in text.lower():
+            self._new_constraints = True
+        self._keeper.before_statement(text)
+
+    _new_constraints = False
+
+    def check(self) -> None:
+        connection = self._connection
+        if connection.ended:
+            connection.refuse(connection.ended)
+        lost = connection.why_work_was_lost()
+        require_whole(
+            refused=self._owner.refused,
+            lost=f"{lost}, which is rolled back" if lost else "",
+            is_closed=bool(connection.closed),
+            single=True,
+        )
+        status = connection.info.transaction_status
+        if status == INERROR:
+            raise AttemptFailed(
+                "it swallowed an SQL error: the transaction is aborted, so nothing of the run was kept",
+                hint="let the exception pass, or wrap the statement in a savepoint",
+            )
+        if status == IDLE or connection.ended_unseen:
+            raise self._run.ended_error()
+        self._keeper.end_migration()
+        if self._new_constraints:
+            connection.on_statement = None
+            self._run.look_at_constraints()
+
+    def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
+        self._patiently(f"recording the success of {self._key.name}", self._run.end, self._key, seconds)
+        self._is_over = True
+
+    def leftovers(self) -> list[str]:
+        """Return what no rollback removes: nothing, in one transaction."""
+        return []
+
+    def patiently(self, doing: str, call: Callable[[], None]) -> None:
+        self._patiently(doing, call)
+
+    def read_applied(self) -> frozenset[str]:
+        return self._run.ledger.on(self._connection.ask).read_applied()
+
+    def is_lost(self) -> bool:
+        return self._connection.is_broken()
+
+    def is_unsure(self) -> bool:
+        return self._connection.ended_unseen
+
+    def close(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._is_over:
+            self._connection.end_migration()
+            self._run.put_driver_back()
+            self._run.sessions.dals.keep(self)
+        else:
+            self._run.roll_back()
+            self._connection.end_migration()
+        forget(self.db)
+        del self.db
+
+    def hang_up(self) -> None:
+        cut(self._connection)
+
+    def cancel(self) -> None:
+        self._connection.cancel()

@@ -1,0 +1,242 @@
+"""Views of a run that is one transaction: what a later migration takes down again stays down, as long as nobody can notice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from migrate_graph.core.events import Observer, ignore_events
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
+from migrate_graph.database.views.block import Block
+from migrate_graph.database.views.catalog import Manager, ViewCatalog
+from migrate_graph.database.views.claims import name_of
+from migrate_graph.database.views.keeper import ViewKeeper
+
+if TYPE_CHECKING:
+    from migrate_graph.database import AtomicIntent
+
+# Statements that read no view but one that they name. Everything else, a SELECT with a function of the project's for example, may.
+_PLAIN = re.compile(
+    r"\s*(?:CREATE\s+(?:UNLOGGED\s+)?TABLE|ALTER\s+TABLE|DROP\s+TABLE|CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|"
+    r"CREATE\s+SEQUENCE|COMMENT\s+ON|INSERT\s+INTO|UPDATE|DELETE\s+FROM)\b(?!.*;\s*\S)(?!.*\bCASCADE\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
+_READ = re.compile(
+    r'\b(?:FROM|JOIN)\b[\s(]*(?:ONLY\s+)?((?:"(?:[^"]|"")+"|[\w$.])+(?:\s*,\s*(?:"(?:[^"]|"")+"|[\w$.])+)*)',
+    re.IGNORECASE,
+)
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text, and its names in quotes, in small letters."""
+    return {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
+
+
+def _named_by(row: LedgerRow) -> set[str]:
+    """Return the names of a manager's views, and of what they read: a statement with one of them may notice that they are down."""
+    found = set[str]()
+    for relation in row.relations:
+        found.add(relation.name.lower())
+        for read in _READ.findall(relation.definition):
+            found |= _words(read)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A block that was left with its views down; nothing in it holds on to the `DAL` of its migration.
+
+    Attributes:
+        ups: managers whose views come up, dependencies first.
+        used: managers of what those use and that lives, dependencies first.
+        block: everything else of it.
+    """
+
+    ups: tuple[type, ...]
+    used: tuple[type, ...]
+    block: Block
+
+
+_Entry: TypeAlias = "tuple[type, _Left]"
+"""A manager, and the block in which its views went down."""
+
+
+@dataclass(slots=True)
+class HeldViews:
+    """What is down between the migrations of a run.
+
+    Attributes:
+        needed_until: the place in the run, from 1, of the last migration that takes each view down, by its manager's name.
+        places: of the migrations, by name.
+        place: of the migration that runs.
+        was_used: something was held in this run.
+    """
+
+    needed_until: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
+    place: int = 0
+    was_used: bool = False
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+    _saved: tuple[dict[str, _Entry], set[str]] = field(default_factory=lambda: ({}, set()))
+
+    @classmethod
+    def of(cls, intent: AtomicIntent) -> HeldViews:
+        """Return that of a run that begins."""
+        return cls({} if intent.careful else intent.needed_until, intent.places)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def managers(self) -> Collection[str]:
+        """Names of the managers whose views are held."""
+        return self._entries.keys()
+
+    def is_needed_later(self, names: Iterable[str]) -> bool:
+        """Return whether a later migration takes any of these down."""
+        return any(self.needed_until.get(name, 0) > self.place for name in names)
+
+    def hold(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
+        """Keep the views of a block that is left down."""
+        kinds = {name_of(each): type(each) for each in (*block.down, *block.up)}
+        left = _Left(
+            tuple(map(type, block.up)), tuple(map(type, block.used())), replace(block, down=[], up=[], used=tuple)
+        )
+        for name, kind in kinds.items():
+            self._entries.pop(name, None)  # what is held later comes up later
+            self._entries[name] = kind, left
+            self._names |= _named_by(rows[name])
+        self.was_used = True
+
+    def take(self, names: Collection[str]) -> dict[str, _Entry]:
+        """Hand those that are held of some managers over to a block."""
+        return {name: self._entries.pop(name) for name in [*self._entries] if name in names}
+
+    def put_back(self, entries: Mapping[str, _Entry]) -> None:
+        """Take them back from a block that did not begin."""
+        self._entries = {**entries, **self._entries}
+
+    def may_notice(self, text: str) -> bool:
+        """Return whether a statement could tell that what is held is down."""
+        return not _PLAIN.match(text) or not self._names.isdisjoint(_words(text))
+
+    def save(self) -> None:
+        """Note what is held where the body may go back to."""
+        self._saved = (dict(self._entries), set(self._names))
+
+    def go_back(self) -> None:
+        """Hold again what was held there."""
+        self._entries, self._names = dict(self._saved[0]), set(self._saved[1])
+
+
+class HeldKeeper(ViewKeeper):
+    """Keeps the views of one migration of such a run.
+
+    Args:
+        catalog: on the run's connection.
+        ledger: through the same.
+        held: what the migrations before have left down.
+        db: the `DAL` of the migration, by which managers bring views up.
+    """
+
+    def __init__(self, catalog: ViewCatalog, ledger: ViewLedger, held: HeldViews, db: Callable[[], Any]) -> None:
+        super().__init__(catalog, ledger)
+        self._held = held
+        self._db = db
+        self._at_work = False
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Send statements of ours, which notice nothing."""
+        before, self._at_work = self._at_work, True
+        try:
+            yield
+        finally:
+            self._at_work = before
+
+    def before_statement(self, text: str) -> None:
+        """Bring up what is held before a statement of the body that could notice it."""
+        if self._held and not self._at_work and self._held.may_notice(text):
+            self.release()
+
+    def take_down(
+        self,
+        down: Sequence[Manager],
+        up: Sequence[Manager],
+        *,
+        migration: str,
+        observer: Observer = ignore_events,
+        texts: Mapping[str, str] | None = None,
+        used: Callable[[], Sequence[Manager]] = tuple,
+    ) -> None:
+        open_ones = {name for block in self._blocks for name in block.names}
+        wanted = [each for each in down if name_of(each) not in open_ones]
+        ups = [each for each in up if name_of(each) not in open_ones]
+        entries = self._held.take(set(map(name_of, (*wanted, *ups))))
+        there = [each for each in wanted if name_of(each) not in entries]
+        block = Block(there, ups, migration, observer, texts or {}, used)
+        try:
+            with self._working():
+                if block.names:
+                    self._run_down(block)
+        except BaseException:
+            self._held.put_back(entries)
+            raise
+        block.down = wanted  # what was down already is this block's now, with all that was captured of it
+        if entries and not there:
+            _, first = next(iter(entries.values()))
+            block.before, block.place = first.block.before, first.block.place
+        self._blocks.append(block)
+
+    def bring_up(self) -> None:
+        with self._working():
+            if len(self._blocks) == 1:
+                if self._hold(self._blocks[0]):
+                    self._blocks.pop()
+                    return
+                self._release()
+            super().bring_up()
+
+    def _hold(self, block: Block) -> bool:
+        """Leave the views of a block down where a later migration takes them, or others that are held, down again."""
+        if not block.names or not self._held.is_needed_later([*block.names, *self._held.managers]):
+            return False
+        rows = self._ledger.read(block.names)
+        is_down = all(name in rows and rows[name].state is ViewState.DOWN for name in block.names)
+        if is_down:
+            self._held.hold(block, rows)
+        return is_down
+
+    def release(self) -> None:
+        """Bring everything up that is held."""
+        with self._working():
+            self._release()
+
+    def _release(self) -> None:
+        entries = self._held.take([*self._held.managers])
+        rows = self._ledger.read(entries)
+        down = {name: each for name, each in entries.items() if name in rows and rows[name].state is ViewState.DOWN}
+        for left in {id(left): left for _, left in down.values()}.values():
+            some = {name: kind for name, (kind, its) in down.items() if its is left}
+            self._run_up(self._again(left, some), {name: rows[name] for name in some})
+
+    def _again(self, left: _Left, kinds: Mapping[str, type]) -> Block:
+        """Return what is held of a block, as one of the running migration."""
+        db = self._db()
+        ups = [kind(db) for kind in left.ups if kind in kinds.values()]
+        retired = [kind(db) for kind in kinds.values() if kind not in left.ups]
+        return replace(left.block, down=retired, up=ups, used=lambda: [kind(db) for kind in left.used])
+
+    def end_migration(self) -> None:
+        """Bring up, when a migration ends, what none after it takes down."""
+        if self._held and not self._held.is_needed_later(self._held.managers):
+            self.release()
+
+    def _missing(self) -> list[str]:
+        with self._working():
+            return [name for name in super()._missing() if name not in self._held.managers]

@@ -1,0 +1,208 @@
+"""The walk of a run that is one transaction: all of its migrations are kept, with their records, or nothing is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
+from migrate_graph.database import AtomicIntent
+from migrate_graph.database.driver_errors import TroubleKind
+from migrate_graph.executor import checkpoints
+from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Surroundings, Walk
+from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
+from migrate_graph.messages import counted
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.database import AtomicRun
+    from migrate_graph.executor.steps import Patience
+
+
+@dataclass(slots=True)
+class _Try:
+    """One try at the whole plan.
+
+    Attributes:
+        results: of the steps that have done their work, or are blocked, in order.
+        attempts: of those that have begun, by name.
+        last: the one that ran last.
+        end: why that went no further; None when it is durable, or nothing was wrong with it.
+        was_careful: nothing was put off that might have gone otherwise in its place.
+    """
+
+    results: list[Result] = field(default_factory=list)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    last: Attempt | None = None
+    end: End | None = None
+    was_careful: bool = True
+    is_durable: bool = False
+
+    @property
+    def may_go_otherwise(self) -> bool:
+        """Whether a careful run may end otherwise, or fail where the fault is."""
+        by_itself = isinstance(self.end, Refused) or (
+            isinstance(self.end, Raised) and self.end.trouble.kind is not TroubleKind.RETRY
+        )
+        return not self.was_careful and by_itself and self.last is not None and not self.last.is_unsure
+
+
+class AtomicWalk:
+    """Runs every step of a plan in one transaction.
+
+    Args:
+        around: what the run works with.
+        patience: how often the whole plan is tried when somebody was in the way.
+    """
+
+    def __init__(self, around: Surroundings, patience: Patience) -> None:
+        self._around = around
+        self._observer = around.observer
+        self._pauses = Pauses(patience, around.interruption, around.observer)
+
+    def run(self, plan: Plan, walk: Walk) -> None:
+        """Run the plan; what becomes of each step is put into `walk`."""
+        applied = frozenset(walk.applied)
+        intent = _intent(plan)
+        while plan.steps:
+            walk.applied, walk.is_sure = set(applied), False
+            tried = self._try(plan, walk, intent)
+            if tried.may_go_otherwise and not intent.careful:
+                intent = replace(intent, careful=True)
+                again = "the run begins again, carefully, to see where it fails: views come up after each migration that opens them"
+                self._observer(Warned(again))
+            elif not self._settle(tried, plan, walk):
+                return
+
+    # -- one try --------------------------------------------------------------------------------------------------------------
+
+    def _try(self, plan: Plan, walk: Walk, intent: AtomicIntent) -> _Try:
+        run = self._around.backend.atomic_run(intent)
+        around = replace(self._around, open_work=run.work)
+        tried = _Try()
+        try:
+            for index, step in enumerate(plan.steps, 1):
+                if walk.broken or self._around.interruption.signal:
+                    break
+                if not self._one(step.migration, (index, len(plan.steps)), around, tried, walk):
+                    break
+                if (names := intent.following.get(step.migration.name)) and tried.last is not None:
+                    walk.applied.difference_update(names)
+                    walk.applied.update(run.installed(names))
+            else:
+                self._commit(run, tried)
+            tried.was_careful = run.was_careful
+        finally:
+            run.close()
+        return tried
+
+    def _one(self, migration: Migration, place: tuple[int, int], around: Surroundings, tried: _Try, walk: Walk) -> bool:
+        """Run one step; return whether the next one can begin."""
+        if migration.name in walk.applied:
+            tried.results.append(replace(recorded_meanwhile(migration, self._observer), outcome=Outcome.DONE))
+            return True
+        if unmet := tuple(name for name in migration.requires if name not in walk.applied):
+            tried.results.append(blocked(migration, unmet))
+            return False
+        self._observer(StepStarted(migration.name, *place, migration.source))
+        tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, walk)
+        end = attempt.end()
+        if not isinstance(end, Applied):
+            tried.end = end
+            return False
+        walk.applied.add(migration.name)
+        walk.is_sure = True  # while the transaction is open, its lock keeps every other run from starting anything
+        tried.results.append(attempt.result(Outcome.DONE))
+        self._observer(StepFinished(*place, tried.results[-1]))
+        return True
+
+    def _commit(self, run: AtomicRun, tried: _Try) -> None:
+        if tried.last is None:
+            return
+        try:
+            run.commit(tried.last.guard)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is settled like what a body raises
+            tried.end = tried.last.judged(error)
+            return
+        checkpoints.reached(Checkpoint.COMMITTED)
+        tried.is_durable = True
+
+    # -- the settlement -------------------------------------------------------------------------------------------------------
+
+    def _settle(self, tried: _Try, plan: Plan, walk: Walk) -> bool:
+        """Say, and write, how the run ended; return whether it is tried again."""
+        if tried.is_durable or (tried.end is None and len(tried.results) == len(plan.steps)):
+            self._all_applied(tried, walk)
+            return False
+        if tried.last is None or tried.end is None:  # a signal between two migrations, or one that waits for another
+            self._report(tried, None, plan, walk)
+            return False
+        others = len(tried.attempts) - 1
+        with_it = f"; {counted(others, 'migration')} before it in the run {'was' if others == 1 else 'were'} rolled back with it"
+        settled = tried.last.settle(
+            tried.end, note=f"nothing of the run was kept (--atomic){with_it if others else ''}"
+        )
+        if settled.result.outcome is Outcome.APPLIED:  # the connection was lost after the server had committed
+            self._all_applied(tried, walk)
+            return False
+        name, error = settled.result.name, settled.result.error
+        if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; the whole run begins again"):
+            return True
+        self._report(tried, settled.result, plan, walk)
+        return False
+
+    @staticmethod
+    def _all_applied(tried: _Try, walk: Walk) -> None:
+        walk.changed = bool(tried.attempts)
+        walk.results = [replace(each, outcome=Outcome.APPLIED) for each in tried.results]
+
+    def _report(self, tried: _Try, failed: Result | None, plan: Plan, walk: Walk) -> None:
+        """Give every step its result; those that had done their work are looked up where something may have been kept."""
+        known = {each.name: each for each in tried.results}
+        may_be_kept = failed is not None and failed.commits != 0
+        for index, step in enumerate(plan.steps, 1):
+            migration = step.migration
+            result, is_told = known.get(migration.name), False
+            if failed is not None and failed.name == migration.name:
+                result = failed
+            elif result is not None and result.outcome is Outcome.DONE:
+                result, is_told = (
+                    self._undone(result, tried.attempts.get(migration.name), may_be_kept=may_be_kept),
+                    True,
+                )
+            result = result or Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
+            result = result if result.outcome is Outcome.APPLIED else with_kept_before(result, plan)
+            walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
+            walk.results.append(result)
+            if not is_told:
+                self._observer(StepFinished(index, len(plan.steps), result))
+
+    @staticmethod
+    def _undone(result: Result, attempt: Attempt | None, *, may_be_kept: bool) -> Result:
+        """Return what became of a migration that had done its work, when the run has failed after it."""
+        if attempt is None:  # the body of another one had recorded it
+            return replace(result, outcome=Outcome.NOT_REACHED, hint="")
+        if not may_be_kept:
+            return replace(result, outcome=Outcome.ROLLED_BACK)
+        try:
+            kept = attempt.is_durable()
+        except Exception:  # noqa: BLE001 - also when there is no memory left to look
+            told = "whether it stayed in the database is not known"
+            return replace(result, outcome=Outcome.INTERRUPTED, commits=None, error=told)
+        return replace(result, outcome=Outcome.APPLIED if kept else Outcome.ROLLED_BACK)
+
+
+def _intent(plan: Plan) -> AtomicIntent:
+    """Return what a run is going to do."""
+    migrations = [step.migration for step in plan.steps]
+    return AtomicIntent(
+        places=plan.places,
+        needed_until={
+            view: place for place, step in enumerate(plan.steps, 1) for view in (*step.views.down, *step.views.up)
+        },
+        # A body may write records of others, which is how people squash.
+        following={one.name: (after.name, *after.requires) for one, after in pairwise(migrations)},
+    )

@@ -1,0 +1,92 @@
+"""What both ways to walk a plan say of its steps, and how they wait before they try again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from migrate_graph.core.events import Observer, Outcome, Result, StepRetrying, Warned
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.errors import Stopped
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.signals import Interruption
+
+
+class Patience(Protocol):
+    """How often something is tried, and how long it is waited for in between."""
+
+    @property
+    def tries(self) -> int:
+        """Attempts in all."""
+
+    @property
+    def first_delay(self) -> float:
+        """Seconds before the second one."""
+
+    @property
+    def longest_delay(self) -> float:
+        """Seconds at most, as each delay is twice the one before."""
+
+
+@dataclass(slots=True)
+class Pauses:
+    """The pauses between attempts at the same work.
+
+    Attributes:
+        patience: how many, and how long.
+        interruption: ends one when a signal arrives.
+        observer: told of each.
+        attempt: the one that runs, from 1.
+    """
+
+    patience: Patience
+    interruption: Interruption
+    observer: Observer
+    attempt: int = 1
+    _delay: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._delay = self.patience.first_delay
+
+    def pause(self, name: str, reason: str) -> bool:
+        """Wait before the next attempt; return False when there is none.
+
+        Args:
+            name: of the migration that somebody was in the way of.
+            reason: who.
+        """
+        if self.attempt == self.patience.tries:
+            return False
+        self.attempt += 1
+        pause = min(self._delay, self.patience.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
+        self._delay *= 2
+        self.observer(StepRetrying(name, self.attempt, self.patience.tries, pause, reason))
+        try:
+            self.interruption.sleep(pause)
+        except Stopped:
+            return False
+        return True
+
+
+def blocked(migration: Migration, by: Sequence[str]) -> Result:
+    """Return the result of a migration that waits for others, or for a human."""
+    waits = "needs a decision: migrate resolve" if tuple(by) == (migration.name,) else f"waits for {', '.join(by)}"
+    return Result(migration.name, Outcome.BLOCKED, error=waits, source=migration.source)
+
+
+def recorded_meanwhile(migration: Migration, observer: Observer) -> Result:
+    """Return the result of a migration that the body of an earlier one has recorded as installed."""
+    note = "recorded as installed by an earlier migration of this run; not run"
+    observer(Warned(f"{migration.name} is {note}"))
+    return Result(migration.name, Outcome.APPLIED, hint=note, source=migration.source)
+
+
+def with_kept_before(result: Result, plan: Plan) -> Result:
+    """Return a result that tells what earlier attempts have left in the database."""
+    before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
+    return replace(result, kept_before=before.commits if before else 0)

@@ -1,0 +1,653 @@
+"""A run that is one transaction: all of its migrations are kept, with their records, or nothing is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from servers import PostgresServer
+from stand import Stand
+
+from migrate_graph.core.events import Outcome, RunFinished, RunStarted, StepFinished, StepRetrying, Warned
+from migrate_graph.errors import DatabaseUnreachable
+from migrate_graph.executor import checkpoints
+
+Body = Callable[[Any], Any]
+
+
+def _driver(db: Any) -> Any:
+    return db._adapter.connection
+
+
+def _query(uri: str, statement: str) -> list[tuple[Any, ...]]:
+    """Ask on a connection of the test's own: what is durable."""
+    connection = psycopg2.connect(uri) if uri.startswith("postgres") else sqlite3.connect(uri.partition("://")[2])
+    with closing(connection):
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def _tables(uri: str) -> set[str]:
+    kinds = (
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND oid >= 16384"
+        if uri.startswith("postgres")
+        else "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    )
+    return {name for (name,) in _query(uri, kinds) if not name.startswith("ewh_")}
+
+
+def _named(name: str, body: Body) -> Body:
+    """Return a body that succeeds, under a name."""
+
+    def run(db: Any) -> bool:
+        body(db)
+        return True
+
+    run.__name__ = name
+    return run
+
+
+def _makes(table: str) -> Body:
+    return _named(f"makes_{table}", lambda db: db.executesql(f"CREATE TABLE {table} (id integer PRIMARY KEY)"))
+
+
+def _outcomes(finished: RunFinished) -> list[Outcome]:
+    return [result.outcome for result in finished.results]
+
+
+def _nothing_was_kept(uri: str, stand: Stand) -> None:
+    assert _tables(uri) == set()
+    history = stand.history()
+    assert history.applied == frozenset()
+    assert {attempt.state for attempt in history.attempts} <= {"failed"}
+
+
+# -- all or nothing ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_is_kept(database_uri: str) -> None:
+    stand = Stand(database_uri)
+    finished = stand.run(_makes("a"), _makes("b"), _makes("c"), atomic=True)
+    assert finished.succeeded
+    assert finished.atomic
+    assert finished.changed
+    assert _tables(database_uri) == {"a", "b", "c"}
+    history = stand.history()
+    assert history.applied == {"makes_a", "makes_b", "makes_c"}
+    attempts = history.attempts
+    assert [(each.name, each.state, each.commits) for each in attempts] == [
+        ("makes_a", "applied", 0), ("makes_b", "applied", 0), ("makes_c", "applied", 0),
+    ]  # fmt: skip
+    assert len({each.run for each in attempts}) == 1
+    assert all(each.duration is not None for each in attempts)
+    assert [event.result.outcome for event in stand.told(StepFinished)] == [Outcome.DONE] * 3
+    assert stand.told(RunStarted)[0].atomic
+
+
+def test_nothing_is_kept(database_uri: str) -> None:
+    stand = Stand(database_uri)
+
+    def fails(db: Any) -> bool:
+        db.executesql("CREATE TABLE c (id integer)")
+        db.commit()
+        raise ValueError("oops")
+
+    finished = stand.run(_makes("a"), _makes("b"), fails, _makes("d"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert finished.results[2].commits == 0
+    assert not finished.changed
+    _nothing_was_kept(database_uri, stand)
+    (attempt,) = stand.history().attempts
+    assert attempt.name == "fails"
+    assert "oops; nothing of the run was kept (--atomic); 2 migrations before it" in attempt.error
+
+
+def test_it_is_run_again_after_a_failure(database_uri: str) -> None:
+    stand = Stand(database_uri)
+    assert not stand.run(_makes("a"), _named("fails", lambda _: 1 / 0), atomic=True).succeeded
+    assert stand.run(_makes("a"), _named("fails", lambda _: 0), atomic=True).succeeded
+    assert stand.history().applied == {"makes_a", "fails"}
+
+
+def test_a_falsy_return_undoes_all(database_uri: str) -> None:
+    def refuses(db: Any) -> bool:
+        db.executesql("CREATE TABLE b (id integer)")
+        return False
+
+    stand = Stand(database_uri)
+    finished = stand.run(_makes("a"), refuses, _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.REFUSED, Outcome.NOT_REACHED]
+    _nothing_was_kept(database_uri, stand)
+
+
+def test_commits_of_a_body_are_savepoints(database_uri: str) -> None:
+    def body(db: Any) -> None:
+        db.executesql("INSERT INTO a VALUES (1)")
+        db.commit()
+        db.executesql("INSERT INTO a VALUES (2)")
+        db.rollback()
+        db.executesql("INSERT INTO a VALUES (3)")
+
+    def goes_back(db: Any) -> None:
+        assert db.executesql("SELECT id FROM a ORDER BY id") == [(1,), (3,)]
+        db.executesql("DELETE FROM a")
+        db.rollback()  # not further than to its own beginning
+        assert db.executesql("SELECT count(*) FROM a") == [(2,)]
+
+    stand = Stand(database_uri)
+    assert stand.run(_makes("a"), _named("body", body), _named("goes_back", goes_back), atomic=True).succeeded
+    assert _query(database_uri, "SELECT id FROM a ORDER BY id") == [(1,), (3,)]
+
+
+def test_a_requirement_that_a_body_took_away_stops_the_run(database_uri: str) -> None:
+    """A body may write records of others; what it writes counts at once, and goes with the run."""
+
+    def squashes(db: Any) -> None:
+        ledger = db.ewh_implemented_features
+        ledger.insert(name="makes_b", installed=True)
+
+    stand = Stand(database_uri)
+    finished = stand.run(_makes("a"), _named("squashes", squashes), _makes("b"), atomic=True)
+    assert finished.succeeded
+    assert _tables(database_uri) == {"a"}
+    assert stand.history().applied == {"makes_a", "squashes", "makes_b"}
+
+
+def test_one_durable_commit(postgres_server: PostgresServer, postgres_database: str) -> None:
+    stand = Stand(postgres_server.app_uri(postgres_database))
+    assert stand.run(_makes("first")).succeeded
+    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET log_statement = 'all'")
+
+    def sent(*bodies: Body) -> tuple[int, int]:
+        seen = len(postgres_server.log())
+        assert stand.run(*bodies, atomic=True).succeeded
+        log = postgres_server.log()[seen:]
+        (pid,) = {
+            line.partition("[")[2].partition("]")[0] for line in log.splitlines() if "statement: CREATE TABLE" in line
+        }
+        ours = [line for line in log.splitlines() if f"[{pid}] LOG:  statement: " in line]
+        return len(ours), sum(line.endswith("statement: COMMIT") for line in ours)
+
+    few, commits = sent(*(_makes(f"few_{number}") for number in range(3)))
+    many, more_commits = sent(*(_makes(f"many_{number}") for number in range(13)))
+    assert commits == more_commits == 1
+    assert (many - few) / 10 == 3, "its own, one before and one after"
+
+
+# -- who cannot take part ------------------------------------------------------------------------------------------------------
+
+ENDING: dict[str, Body] = {
+    "raw commit": lambda db: db.executesql("COMMIT"),
+    "raw rollback": lambda db: db.executesql("ROLLBACK"),
+    "swallowed": lambda db: _swallow(lambda: db.executesql("COMMIT")),
+    "close": lambda db: db.close(),
+    "driver's close": lambda db: _driver(db).close(),
+    "swallowed close": lambda db: _swallow(_driver(db).close),
+}
+ENDING_ON_POSTGRES: dict[str, Body] = {
+    "in several": lambda db: db.executesql("INSERT INTO a VALUES (1); COMMIT; SELECT 1"),
+    "and chain": lambda db: db.executesql("COMMIT AND CHAIN"),
+    "two phases": lambda db: db.executesql("PREPARE TRANSACTION 'x'"),
+    "autocommit": lambda db: setattr(_driver(db), "autocommit", True),
+    "isolation": lambda db: _driver(db).set_isolation_level(0),
+    "session": lambda db: _driver(db).set_session(autocommit=True),
+    "encoding": lambda db: _driver(db).set_client_encoding("LATIN1"),
+    "reset": lambda db: _driver(db).reset(),
+    "function": lambda db: db.executesql("DO $$ BEGIN COMMIT; END $$"),
+    "concurrently": lambda db: db.executesql("CREATE INDEX CONCURRENTLY i ON a (id)"),
+    "vacuum": lambda db: db.executesql("VACUUM"),
+    "swallowed error": lambda db: _swallow(lambda: db.executesql("SELECT * FROM nonesuch")),
+}
+ENDING_ON_SQLITE: dict[str, Body] = {
+    "foreign keys": lambda db: db.executesql("PRAGMA foreign_keys = OFF"),
+    "attach": lambda db: db.executesql("ATTACH ':memory:' AS other"),
+    "vacuum": lambda db: db.executesql("VACUUM"),
+    "script": lambda db: _driver(db).executescript("INSERT INTO a VALUES (1); COMMIT;"),
+    "by hand": lambda db: sqlite3.Cursor(_driver(db)).execute("COMMIT"),
+}
+
+
+def _swallow(call: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        call()
+
+
+def _undoes_all(uri: str, body: Body) -> None:
+    def ends(db: Any) -> None:
+        db.executesql("INSERT INTO a VALUES (7)")
+        body(db)
+
+    stand = Stand(uri)
+    finished = stand.run(_makes("a"), _named("ends", ends), _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED], finished.results[1].error
+    _nothing_was_kept(uri, stand)
+    assert stand.run(_makes("a"), _named("ends", lambda _: None), _makes("c"), atomic=True).succeeded
+
+
+@pytest.mark.parametrize("way", ENDING)
+def test_a_body_that_ends_its_transaction_undoes_all(way: str, database_uri: str) -> None:
+    _undoes_all(database_uri, ENDING[way])
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("way", ENDING_ON_POSTGRES)
+def test_a_body_that_ends_its_transaction_undoes_all_on_postgres(way: str, postgres_uri: str) -> None:
+    _undoes_all(postgres_uri, ENDING_ON_POSTGRES[way])
+
+
+@pytest.mark.parametrize("way", ENDING_ON_SQLITE)
+def test_a_body_that_ends_its_transaction_undoes_all_on_sqlite(way: str, sqlite_uri: str) -> None:
+    _undoes_all(sqlite_uri, ENDING_ON_SQLITE[way])
+
+
+HIDDEN: dict[str, Callable[[Any], None]] = {
+    "commit": lambda cursor: cursor.execute("COMMIT"),
+    "commit and begin": lambda cursor: (cursor.execute("COMMIT"), cursor.execute("BEGIN")),  # type: ignore[func-returns-value]
+    "commit and chain": lambda cursor: cursor.execute("COMMIT AND CHAIN"),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("way", HIDDEN)
+def test_what_a_hidden_commit_has_kept_is_told(way: str, postgres_uri: str) -> None:
+    """A cursor made by hand goes past everything; what was durable by then is told, and nothing of it is run again."""
+
+    def hides(db: Any) -> None:
+        db.executesql("CREATE TABLE b (id integer)")
+        HIDDEN[way](psycopg2.extensions.cursor(_driver(db)))
+
+    stand = Stand(postgres_uri)
+    finished = stand.run(_makes("a"), _named("hides", hides), _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert "a cursor that it made by hand has ended its transaction" in finished.results[1].error
+    assert finished.results[1].commits
+    assert finished.changed
+    assert _tables(postgres_uri) == {"a", "b"}
+    history = stand.history()
+    assert history.applied == {"makes_a"}
+    assert history.last_attempts()["hides"].commits >= 1
+
+
+@pytest.mark.postgres
+def test_a_hidden_rollback_is_noticed(postgres_uri: str) -> None:
+    stand = Stand(postgres_uri)
+    hides = _named("hides", lambda db: psycopg2.extensions.cursor(_driver(db)).execute("ROLLBACK"))
+    finished = stand.run(_makes("a"), hides, _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert _tables(postgres_uri) == set()
+    assert stand.history().applied == frozenset()
+
+
+# -- each body finds a new session ---------------------------------------------------------------------------------------------
+
+LEFT_ON_POSTGRES: dict[str, tuple[Body, str, Any]] = {
+    "setting": (lambda db: db.executesql("SET search_path TO pg_catalog"), "SHOW search_path", None),
+    "local setting": (lambda db: db.executesql("SET LOCAL work_mem TO '1MB'"), "SHOW work_mem", None),
+    "timeout": (lambda db: db.executesql("SET lock_timeout TO 0"), "SHOW lock_timeout", None),
+    "encoding of the server": (lambda db: db.executesql("SET client_encoding TO 'LATIN1'"), "SHOW client_encoding", None),
+    "read-only": (lambda db: db.executesql("SET TRANSACTION READ ONLY"), "SHOW transaction_read_only", None),
+    "temporary table": (
+        lambda db: db.executesql("CREATE TEMP TABLE a AS SELECT 5 AS id"), "SELECT count(*) FROM pg_class WHERE relname = 'a'", None,
+    ),
+    "prepared": (lambda db: db.executesql("PREPARE p AS SELECT 1"), "SELECT count(*) FROM pg_prepared_statements", None),
+    "cursor": (lambda db: db.executesql("DECLARE k CURSOR WITH HOLD FOR SELECT 1"), "SELECT count(*) FROM pg_cursors", None),
+    "advisory lock": (
+        lambda db: db.executesql("SELECT pg_advisory_lock(4711)"), "SELECT count(*) FROM pg_locks WHERE objid = 4711", None,
+    ),
+    "listen": (lambda db: db.executesql("LISTEN something"), "SELECT count(*) FROM pg_listening_channels()", None),
+    "sequence": (
+        lambda db: (db.executesql("CREATE SEQUENCE q"), db.executesql("SELECT nextval('q')")),
+        "SELECT count(*) FROM pg_class WHERE relname = 'none'", None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("what", LEFT_ON_POSTGRES)
+def test_what_a_body_leaves_in_its_session_is_gone(what: str, postgres_uri: str) -> None:
+    leaves, question, _ = LEFT_ON_POSTGRES[what]
+    found = []
+    asks = [_named(f"asks_{number}", lambda db: found.append(db.executesql(question))) for number in (1, 2)]
+    finished = Stand(postgres_uri).run(_makes("a"), asks[0], _named("leaves", leaves), asks[1], atomic=True)
+    assert finished.succeeded, [result.error for result in finished.results]
+    assert found[0] == found[1]
+
+
+@pytest.mark.postgres
+def test_a_role_that_a_body_takes_is_given_back(
+    postgres_server: PostgresServer, postgres_database: str, roles: tuple[str, ...]
+) -> None:
+    postgres_server.execute("GRANT reader TO app")
+    found = []
+    asks = _named("asks", lambda db: found.append(db.executesql("SELECT current_user, session_user")))
+    stand = Stand(postgres_server.app_uri(postgres_database))
+    assert stand.run(
+        _makes("a"), _named("leaves", lambda db: db.executesql("SET ROLE reader")), asks, atomic=True
+    ).succeeded
+    assert found == [[("app", "app")]]
+
+
+@pytest.mark.postgres
+def test_what_a_body_tells_the_driver_is_forgotten(postgres_uri: str) -> None:
+    import psycopg2.extras
+
+    def leaves(db: Any) -> None:
+        _driver(db).cursor_factory = psycopg2.extras.RealDictCursor
+        _driver(db).mine = 1
+        psycopg2.extensions.register_type(psycopg2.extensions.new_type((23,), "X", lambda *_: "odd"), _driver(db))
+
+    def asks(db: Any) -> None:
+        assert db.executesql("SELECT 1") == [(1,)]
+        assert not hasattr(_driver(db), "mine")
+
+    finished = Stand(postgres_uri).run(_named("leaves", leaves), _named("asks", asks), atomic=True)
+    assert finished.succeeded, finished.results[1].error
+
+
+def test_what_a_body_leaves_in_its_connection_is_gone(sqlite_uri: str) -> None:
+    def leaves(db: Any) -> None:
+        connection = _driver(db)
+        connection.row_factory = sqlite3.Row
+        connection.create_function("mine", 0, lambda: 1)
+        connection.create_collation("mine", lambda one, other: (one > other) - (one < other))
+        db.executesql("CREATE TEMP TABLE a (id integer)")
+        db.executesql("PRAGMA recursive_triggers = ON")
+        db.executesql("PRAGMA defer_foreign_keys = ON")
+
+    def asks(db: Any) -> None:
+        assert db.executesql("SELECT id FROM a") == [], "the table of the project, not the temporary one"
+        assert db.executesql("PRAGMA recursive_triggers") == [(0,)]
+        assert db.executesql("PRAGMA defer_foreign_keys") == [(0,)]
+        for statement in ("SELECT mine()", "SELECT id FROM a ORDER BY id COLLATE mine"):
+            with pytest.raises(sqlite3.OperationalError):
+                db.executesql(statement)
+        assert db.executesql("SELECT 'a' REGEXP 'a'") == [(1,)]
+
+    finished = Stand(sqlite_uri).run(_makes("a"), _named("leaves", leaves), _named("asks", asks), atomic=True)
+    assert finished.succeeded, finished.results[2].error
+
+
+def test_a_db_that_is_kept_is_of_no_use_later(database_uri: str) -> None:
+    kept = []
+
+    def uses(_: Any) -> None:
+        with pytest.raises(Exception, match="belonged to something that has ended"):
+            kept[0].executesql("SELECT 1")
+
+    assert (
+        Stand(database_uri).run(_named("keeps", kept.append), _named("uses", uses), _makes("c"), atomic=True).succeeded
+    )
+
+
+def test_threads_and_children_are_kept_out(database_uri: str) -> None:
+    def threads(db: Any) -> None:
+        connection = _driver(db)
+        thread = threading.Thread(
+            target=lambda: _swallow(lambda: connection.cursor().execute("CREATE TABLE b (id integer)"))
+        )
+        thread.start()
+        thread.join()
+
+    stand = Stand(database_uri)
+    finished = stand.run(_makes("a"), _named("threads", threads), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+    assert "db was used in the thread" in finished.results[1].error
+    _nothing_was_kept(database_uri, stand)
+
+
+def test_a_forked_child_does_nothing(database_uri: str) -> None:
+    def forks(db: Any) -> None:
+        if (child := os.fork()) == 0:
+            _swallow(lambda: db.executesql("INSERT INTO a VALUES (1)"))
+            return
+        assert os.waitpid(child, 0)[1] == 0
+
+    assert Stand(database_uri).run(_makes("a"), _named("forks", forks), _makes("c"), atomic=True).succeeded
+    assert _query(database_uri, "SELECT count(*) FROM a") == [(0,)]
+
+
+# -- deferred constraints ------------------------------------------------------------------------------------------------------
+
+
+def _family(db: Any) -> None:
+    db.executesql("CREATE TABLE parent (id integer PRIMARY KEY)")
+    db.executesql(
+        "CREATE TABLE child (id integer PRIMARY KEY, parent integer REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)"
+    )
+
+
+def test_a_deferred_constraint_is_checked_with_its_migration(database_uri: str) -> None:
+    breaks = _named("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
+    stand = Stand(database_uri)
+    finished = stand.run(_named("family", _family), breaks, _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert "child" in finished.results[1].error
+    _nothing_was_kept(database_uri, stand)
+
+
+def test_constraints_are_deferred_in_each_migration_anew(database_uri: str) -> None:
+    def child_first(db: Any) -> None:
+        db.executesql("INSERT INTO child VALUES (1, 1)")
+        db.executesql("INSERT INTO parent VALUES (1)")
+
+    def both(db: Any) -> None:
+        db.executesql(
+            "CREATE TABLE late (id integer PRIMARY KEY, own integer REFERENCES late (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        db.executesql("INSERT INTO late VALUES (1, 2)")
+        db.executesql("INSERT INTO late VALUES (2, 1)")
+
+    alters = _named("alters", lambda db: db.executesql("ALTER TABLE child ADD COLUMN name varchar(10)"))
+    finished = Stand(database_uri).run(
+        _named("family", _family), _named("child_first", child_first), alters, _named("both", both), atomic=True
+    )
+    assert finished.succeeded, [result.error for result in finished.results]
+
+
+@pytest.mark.postgres
+def test_constraints_that_can_be_deferred_are_immediate_unless_asked(postgres_uri: str) -> None:
+    def refused(db: Any) -> None:
+        db.executesql("SAVEPOINT mine")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            db.executesql("INSERT INTO strict VALUES (99)")
+        db.executesql("ROLLBACK TO SAVEPOINT mine")
+
+    makes = _named(
+        "makes",
+        lambda db: db.executesql("CREATE TABLE strict (id integer REFERENCES a (id) DEFERRABLE INITIALLY IMMEDIATE)"),
+    )
+    asks_for_it = _named("asks_for_it", lambda db: db.executesql("SET CONSTRAINTS ALL DEFERRED"))
+    finished = Stand(postgres_uri).run(
+        _makes("a"), makes, _named("refused", refused), asks_for_it, _named("again", refused), atomic=True
+    )
+    assert finished.succeeded, [result.error for result in finished.results]
+
+
+# -- others are in the way -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_the_whole_run_begins_again_when_somebody_was_in_the_way(postgres_uri: str) -> None:
+    stand = Stand(postgres_uri, lock_timeout=0.2)
+    assert stand.run(_makes("busy")).succeeded
+    other = psycopg2.connect(postgres_uri)
+    other.cursor().execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
+    runs = []
+
+    def waits(db: Any) -> None:
+        runs.append("waits")
+        if len(runs) == 4:
+            other.rollback()
+        db.executesql("ALTER TABLE busy ADD COLUMN name text")
+
+    counts = _named("counts", lambda _: runs.append("counts"))
+    finished = stand.run(counts, _named("waits", waits), atomic=True)
+    assert finished.succeeded, finished.results
+    assert runs == ["counts", "waits"] * 2
+    (retrying,) = stand.told(StepRetrying)
+    assert retrying.name == "waits"
+    assert "the whole run begins again" in retrying.reason
+    other.close()
+
+
+@pytest.mark.postgres
+def test_it_gives_up_when_somebody_stays_in_the_way(postgres_uri: str) -> None:
+    stand = Stand(postgres_uri, lock_timeout=0.1)
+    assert stand.run(_makes("busy")).succeeded
+    other = psycopg2.connect(postgres_uri)
+    other.cursor().execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
+    alters = _named("alters", lambda db: db.executesql("ALTER TABLE busy ADD COLUMN name text"))
+    finished = stand.run(_makes("a"), alters, atomic=True, tries=2)
+    other.close()
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+    assert len(stand.told(StepRetrying)) == 1
+    assert _tables(postgres_uri) == {"busy"}
+
+
+def test_a_reader_in_the_way_of_the_commit(sqlite_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's commit waits for readers; when they stay, the whole run begins again."""
+    stand = Stand(sqlite_uri, lock_timeout=0.6)
+    assert stand.run(_makes("first")).succeeded
+    reader = sqlite3.connect(sqlite_uri.partition("://")[2], isolation_level=None, check_same_thread=False)
+    runs = []
+
+    def reads(db: Any) -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM first").fetchall()
+        db.executesql("CREATE TABLE b (id integer)")
+
+    def reached(checkpoint: str) -> None:
+        if checkpoint == "rolled back":
+            reader.execute("ROLLBACK")
+
+    monkeypatch.setattr(checkpoints, "reached", reached)
+    finished = stand.run(_makes("a"), _named("reads", reads), atomic=True)
+    reader.close()
+    assert finished.succeeded
+    assert len(runs) == 2
+    assert len(stand.told(StepRetrying)) == 1
+
+
+@pytest.mark.postgres
+def test_a_serialization_failure_at_the_commit_begins_again(
+    postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    uri = postgres_server.app_uri(postgres_database)
+    stand = Stand(uri)
+    assert stand.run(_makes("a"), _makes("b")).succeeded
+    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET default_transaction_isolation = 'serializable'")
+    runs = []
+
+    def skews(db: Any) -> None:
+        db.executesql("SELECT count(*) FROM a")
+        runs.append(1)
+        if len(runs) == 1:
+            with closing(psycopg2.connect(uri)) as other, other.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM b")
+                cursor.execute("INSERT INTO a VALUES (1)")
+                db.executesql("INSERT INTO b VALUES (1)")
+                other.commit()
+        else:
+            db.executesql("INSERT INTO b VALUES (1)")
+
+    finished = stand.run(_named("skews", skews), _makes("c"), atomic=True)
+    assert finished.succeeded, finished.results
+    assert len(runs) == 2
+
+
+# -- connections that break ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_lost_keeps_nothing(postgres_server: PostgresServer, postgres_database: str) -> None:
+    uri = postgres_server.app_uri(postgres_database)
+
+    def dies(db: Any) -> None:
+        ((pid,),) = db.executesql("SELECT pg_backend_pid()")
+        postgres_server.execute(f"SELECT pg_terminate_backend({pid})")
+        db.executesql("SELECT 1")
+
+    stand = Stand(uri)
+    finished = stand.run(_makes("a"), _named("dies", dies), _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert "the connection to the database was lost" in finished.results[1].error
+    _nothing_was_kept(uri, stand)
+    assert stand.run(_makes("a"), _named("dies", lambda _: None), _makes("c"), atomic=True).succeeded
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_connection_that_is_lost_at_the_commit_is_settled_by_looking(
+    arrives: bool, postgres_server: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from migrate_graph.database.postgres.atomic import AtomicConnection
+
+    uri = postgres_server.app_uri(postgres_database)
+    stand = Stand(uri)
+    commits = AtomicConnection.really_commit
+
+    def commit_and_die(connection: AtomicConnection) -> None:
+        if arrives:
+            commits(connection)
+        postgres_server.execute(f"SELECT pg_terminate_backend({connection.server_pid})")
+        connection.ask("SELECT 1")
+
+    monkeypatch.setattr(AtomicConnection, "really_commit", commit_and_die)
+    finished = stand.run(_makes("a"), _makes("b"), atomic=True)
+    if arrives:
+        assert finished.succeeded
+        assert stand.history().applied == {"makes_a", "makes_b"}
+        assert _tables(uri) == {"a", "b"}
+    else:
+        assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+        _nothing_was_kept(uri, stand)
+
+
+@pytest.mark.postgres
+def test_a_commit_whose_outcome_cannot_be_looked_up_is_not_called_a_failure(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = Stand(postgres_uri)
+
+    def unreachable(*_: Any) -> None:
+        raise psycopg2.OperationalError("gone")
+
+    def before() -> None:
+        from migrate_graph.database.postgres.atomic import AtomicConnection
+
+        monkeypatch.setattr(AtomicConnection, "really_commit", unreachable)
+        monkeypatch.setattr(stand.backend, "outcome_of", unreachable)
+
+    with pytest.raises(DatabaseUnreachable, match="cannot be looked up"):
+        stand.run(_makes("a"), _makes("b"), atomic=True, before=before)
+    (finished,) = stand.told(RunFinished)
+    assert [result.commits for result in finished.results] == [None, None]
+    assert finished.changed
+
+
+def test_what_others_do_meanwhile_is_left_alone(database_uri: str) -> None:
+    stand = Stand(database_uri)
+    assert stand.run(_makes("theirs")).succeeded
+
+    def meanwhile(db: Any) -> None:
+        if database_uri.startswith("postgres"):
+            with closing(psycopg2.connect(database_uri)) as other:
+                other.cursor().execute("INSERT INTO theirs VALUES (1); CREATE TABLE other (id integer)")
+                other.commit()
+        db.executesql("CREATE TABLE b (id integer)")
+        raise ValueError("oops")
+
+    assert not stand.run(_makes("a"), _named("meanwhile", meanwhile), atomic=True).succeeded
+    theirs = {"other"} if database_uri.startswith("postgres") else set()
+    assert _tables(database_uri) == {"theirs"} | theirs
+    assert [event for event in stand.told(Warned) if "begins again" in event.message] == []
