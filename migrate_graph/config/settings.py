@@ -134,6 +134,15 @@ def _checked_codes(codes: tuple[str, ...]) -> tuple[str, ...]:
 _DANGEROUS_SCHEME = re.compile(r"(javascript|data|vbscript|blob|filesystem):", re.IGNORECASE)
 
 
+def _checked_server(uri: str) -> str:
+    uri = checked_uri(uri)
+    if not uri.lower().startswith("postgres"):
+        raise Refused(
+            "copies are made on servers of PostgreSQL only", "write postgres://user:password@host:port/database"
+        )
+    return uri
+
+
 def _checked_template(template: str) -> str:
     # What a link begins with decides what a click does, so no name of a file may stand there.
     if _DANGEROUS_SCHEME.match(template) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|\.{0,2}/|#", template):
@@ -205,6 +214,13 @@ class Config:
     )
     link_template: str = setting(
         "", "links in pictures: `https://…/{file}#L{line}`", flag="--link-template", ours=True, check=_checked_template
+    )
+    rehearse_on: str | None = setting(
+        None,
+        "a database on the server where copies for rehearsals are made; none: the server of `migrate_uri`",
+        ours=True,
+        secret=True,
+        check=_checked_server,
     )
     rehearse_budget: RehearseBudget = setting(
         Budget(),
@@ -311,7 +327,11 @@ class Config:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every password that these settings, or libpq's own places, hold: what no text may carry."""
-        addresses = {"database": self.__dict__.get("migrate_uri"), "cache": self.redis_host}
+        addresses = {
+            "database": self.__dict__.get("migrate_uri"),
+            "cache": self.redis_host,
+            "rehearsals": self.rehearse_on,
+        }
         return secrets_in(addresses, self._surroundings)
 
     @property

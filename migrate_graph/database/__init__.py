@@ -13,7 +13,7 @@ from migrate_graph.errors import ConfigError
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import LockHolder, Observer
-    from migrate_graph.core.footprint import Footprint
+    from migrate_graph.core.footprint import Footprint, Size
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
     from migrate_graph.database.views.presence import ViewPresence
-    from migrate_graph.database.watching import Watching
+    from migrate_graph.database.watching import Clone, Cloning, Watching
     from migrate_graph.signals import Interruption
 
 
@@ -348,17 +348,18 @@ class BackendClass(Protocol):
     def catalog_on(self, connection: Any) -> ViewCatalog:
         """Return what the database can tell of its views through a connection of the driver."""
 
-    def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
-        """Return a backend that watches what its migrations do, and keeps of it what is said."""
-
-    def copied(
-        self, settings: Settings, into: Path, *, observer: Observer, interruption: Interruption
-    ) -> Settings | None:
-        """Copy a whole database into an empty directory, and return how the copy is reached; None where that is not done.
+    def clone(self, settings: Settings, cloning: Cloning) -> AbstractContextManager[Clone]:
+        """Make a copy of a database, and drop it in the end.
 
         Raises:
-            DatabaseUnreachable: it cannot be read.
+            DatabaseRefused: none can be made; with what else can be done.
         """
+
+    def sizes_of(self, settings: Settings) -> dict[str, Size] | None:
+        """Return how large the relations of a database are, by name; None where a rehearsal finds out itself."""
+
+    def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
+        """Return a backend that watches what its migrations do, and keeps of it what is said."""
 
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""

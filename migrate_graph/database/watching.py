@@ -16,7 +16,9 @@ from migrate_graph.user_files import SourceLocation, is_user_file
 if TYPE_CHECKING:
     from types import FrameType
 
+    from migrate_graph.core.events import Observer
     from migrate_graph.database import Settings
+    from migrate_graph.signals import Interruption
 
 _OURS = str(Path(__file__).resolve().parents[1])
 
@@ -88,6 +90,25 @@ class Clone:
     settings: Settings
     sizes: Mapping[str, Size] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloning:
+    """How a copy is made.
+
+    Attributes:
+        server: URI of a database on the server of copies; empty: the server of the original.
+        data: so many rows of each table come along.
+        folder: a directory for files of the copy.
+        observer: told what is waited for.
+        interruption: ends the waiting.
+    """
+
+    server: str
+    data: int
+    folder: Path
+    observer: Observer
+    interruption: Interruption
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from migrate_graph.core.history import History
 from migrate_graph.database import backend_class
 from migrate_graph.database.outside_acts import OutsideWatch
 from migrate_graph.database.scratch import open_scratch
-from migrate_graph.database.watching import Keeping, Outside, Watching
+from migrate_graph.database.watching import Cloning, Keeping, Outside, Watching
 from migrate_graph.errors import ConfigError, ExitCode, MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
@@ -28,7 +28,7 @@ from migrate_graph.workflow.project import database_settings
 from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:
-    from migrate_graph.core.footprint import Footprint
+    from migrate_graph.core.footprint import Footprint, Size
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import RehearsingBackend, Settings
     from migrate_graph.workflow.assessment import Assessment
@@ -117,11 +117,11 @@ def rehearse(
         LockTimeout: another run is at work.
         Stopped: a signal arrived; nothing stays.
     """
-    rehearsals = {Place.SCRATCH: _on_scratch, Place.HERE: _here}
-    with tempfile.TemporaryDirectory(prefix="migrate_graph_rehearsal_") as folder:
-        about = _Rehearsing(project, found, options, observer, outside, Path(folder))
-        copied = _on_copy(about) if options.on is Place.CLONE else None
-        return copied or rehearsals[options.on](about)
+    rehearsals = {Place.CLONE: _on_clone, Place.SCRATCH: _on_scratch, Place.HERE: _here}
+    interruption = Interruption()
+    with interruption.listening(), tempfile.TemporaryDirectory(prefix="migrate_graph_rehearsal_") as folder:
+        about = _Rehearsing(project, found, options, observer, outside, Path(folder), interruption)
+        return rehearsals[options.on](about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,7 @@ class _Rehearsing:
 
     Attributes:
         folder: a directory that is removed afterwards.
+        interruption: what is known of signals.
     """
 
     project: Project
@@ -138,12 +139,13 @@ class _Rehearsing:
     observer: Observer
     outside: Outside | None
     folder: Path
+    interruption: Interruption
 
-    def watching(self, keeping: Keeping) -> Watching:
+    def watching(self, keeping: Keeping, *, sizes: Mapping[str, Size] | None = None) -> Watching:
         """Return how its migrations are watched."""
         root, options = self.project.root, self.options
         outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
-        return Watching(root=root, keeping=keeping, values=options.values, outside=outside)
+        return Watching(root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes)
 
     def ended(
         self, *, footprints: Mapping[str, Footprint], results: tuple[Result, ...], cut: str, remarks: tuple[str, ...]
@@ -154,17 +156,20 @@ class _Rehearsing:
         return Rehearsal(on=self.options.on, plan=replace(plan, steps=steps), results=results, cut=cut, remarks=remarks)
 
 
-def _on_copy(about: _Rehearsing) -> Rehearsal | None:
-    """Rehearse on a copy of the whole database; None where there is no such thing."""
+def _on_clone(about: _Rehearsing) -> Rehearsal:
+    """Rehearse in an empty copy of the schema."""
     settings = database_settings(about.project.config)
-    interruption = Interruption()
-    with interruption.listening():
-        copy = backend_class(settings.uri).copied(
-            settings, about.folder, observer=about.observer, interruption=interruption
-        )
-    if copy is None:
-        return None
-    return _run(about, copy, about.watching(Keeping.EVERYTHING), history=about.found.reading.history)
+    cloning = Cloning(
+        server=about.project.config.rehearse_on or "",
+        data=about.options.data,
+        folder=about.folder,
+        observer=about.observer,
+        interruption=about.interruption,
+    )
+    with backend_class(settings.uri).clone(settings, cloning) as made:
+        watching = about.watching(Keeping.BY_STEP, sizes=made.sizes)
+        done = _run(about, made.settings, watching, history=about.found.reading.history)
+    return replace(done, remarks=(*made.remarks, *done.remarks))
 
 
 def _here(about: _Rehearsing) -> Rehearsal:
@@ -181,8 +186,10 @@ def _here(about: _Rehearsing) -> Rehearsal:
             "rehearse --on clone locks nothing",
         )
     )
-    settings = replace(database_settings(config), folder=_copied_tables(config.db_folder, about.folder))
-    done = _run(about, settings, about.watching(Keeping.NOTHING), history=about.found.reading.history)
+    original = database_settings(config)
+    settings = replace(original, folder=_copied_tables(config.db_folder, about.folder))
+    watching = about.watching(Keeping.NOTHING, sizes=backend_class(original.uri).sizes_of(original))
+    done = _run(about, settings, watching, history=about.found.reading.history)
     footprints = [step.footprint for step in done.plan.steps if step.footprint]
     locked = sorted({
         f"{lock} on {name}" for footprint in footprints for statement in footprint.statements
@@ -225,7 +232,10 @@ def _on_scratch(about: _Rehearsing) -> Rehearsal:
             return about.ended(footprints={}, results=(), cut=cut, remarks=())
         history = _history_of(there)
         orphans = sorted(about.found.reading.history.applied - history.applied - set(project.graph.migrations))
-        done = _run(about, database_settings(there.config), about.watching(Keeping.EVERYTHING), history=history)
+        sizes = backend_class(config.migrate_uri).sizes_of(database_settings(config))
+        done = _run(
+            about, database_settings(there.config), about.watching(Keeping.EVERYTHING, sizes=sizes), history=history
+        )
         lost = f"recorded as applied, and declared by nothing, so not replayed: {', '.join(orphans)}"
         return replace(done, remarks=(*done.remarks, lost)) if orphans else done
     finally:
@@ -279,10 +289,9 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
             heard.append(event)
         about.observer(event)
 
-    interruption = Interruption()
+    interruption = about.interruption
     cut = ""
     with (
-        interruption.listening(),
         _connected(settings, watching, about.observer, interruption) as backend,
         backend.lock(wait=_LOCK_WAIT, observer=about.observer, interruption=interruption) as lock,
     ):
@@ -303,7 +312,7 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
     results = heard[-1].results if heard else ()
     return about.ended(
         footprints=backend.footprints,
-        results=tuple(_judged(result, backend.footprints.get(result.name)) for result in results),
+        results=tuple(_judged(result, backend.footprints.get(result.name), watching) for result in results),
         cut=cut,
         remarks=remarks,
     )
@@ -319,10 +328,12 @@ def _connected(
         yield backend
 
 
-def _judged(result: Result, footprint: Footprint | None) -> Result:
+def _judged(result: Result, footprint: Footprint | None, watching: Watching) -> Result:
     """Return how a step ended; what only a rehearsal forbids is not the migration's fault."""
     last = footprint.statements[-1] if footprint and footprint.statements else None
-    if result.outcome is not Outcome.RAISED or last is None or last.error_code != _NEW_ENUM_VALUE:
+    if watching.keeping is not Keeping.NOTHING or result.outcome is not Outcome.RAISED:
+        return result
+    if last is None or last.error_code != _NEW_ENUM_VALUE:
         return result
     return replace(
         result,

@@ -23,8 +23,8 @@ from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.backup.dump import VerifiedDump, verify
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.stream import DumpStream
+from migrate_graph.database.postgres import programs
 from migrate_graph.database.postgres import restore as restore_module
-from migrate_graph.database.postgres import restore_psql
 from migrate_graph.database.postgres.sessions import Sessions
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, RestoreError
 
@@ -695,7 +695,10 @@ def test_an_untrusted_restore_keeps_what_the_uri_demands(tmp_path: Path, dsn: di
 
 
 def test_a_service_file_holds_what_psql_reads_only(dsn: dict[str, str]) -> None:
-    with pytest.raises(RestoreError, match="line end"), restore_psql._service_file(dsn | {"options": "a\nhost=evil"}):
+    with (
+        pytest.raises(RestoreError, match="line end"),
+        programs.service_file(dsn | {"options": "a\nhost=evil"}, "test"),
+    ):
         pass
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress
@@ -44,6 +44,7 @@ from migrate_graph.signals import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from migrate_graph.core.footprint import Size
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
-    from migrate_graph.database.watching import Watching
+    from migrate_graph.database.watching import Clone, Cloning, Watching
 
 # Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
 _LAST_MOMENT = 5.0
@@ -94,22 +95,23 @@ class PostgresBackend(Bookkeeping):
         return open_scratch(settings, directory=directory, schemas=schemas)
 
     @staticmethod
+    def clone(settings: Settings, cloning: Cloning) -> AbstractContextManager[Clone]:
+        from migrate_graph.database.postgres.clone import clone
+
+        return clone(settings, cloning)
+
+    @staticmethod
+    def sizes_of(settings: Settings) -> dict[str, Size]:
+        from migrate_graph.database.postgres.sizes import sizes
+
+        return sizes(settings)
+
+    @staticmethod
     def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:
         from migrate_graph.database.postgres.rehearsal import GuardedBackend
         from migrate_graph.database.postgres.watched import WatchedBackend
 
         return (WatchedBackend if watching.keeping is Keeping.EVERYTHING else GuardedBackend)(settings, watching)
-
-    @staticmethod
-    def copied(
-        settings: Settings,  # noqa: ARG004 - of BackendClass
-        into: Path,  # noqa: ARG004 - of BackendClass
-        *,
-        observer: Observer,  # noqa: ARG004 - of BackendClass
-        interruption: Interruption,  # noqa: ARG004 - of BackendClass
-    ) -> Settings | None:
-        """Return None: a server's database is not copied with all of its rows."""
-        return None
 
     def __init__(self, settings: Settings, *, writing: bool) -> None:
         self._settings = settings
@@ -430,8 +432,9 @@ class PostgresBackend(Bookkeeping):
         return f"{self._sessions.dsn.get('host', '')}\0{database}"
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
+        from migrate_graph.database.postgres.programs import parameters_of
         from migrate_graph.database.postgres.restore import CommitUnknown, RestoreTarget, restore_through_driver
-        from migrate_graph.database.postgres.restore_psql import parameters_of, restore_through_psql
+        from migrate_graph.database.postgres.restore_psql import restore_through_psql
 
         keys = (WORK_CLASS, self._lock_key())
         target = RestoreTarget(

@@ -352,8 +352,13 @@ class Recorder:
     def _glance(self, session: Session) -> Glance:
         return {number: seen for number, seen in glance(session.ask).items() if number not in self._own}
 
-    def _look(self, session: Session) -> Glance:
-        """Look at the open transaction, and note what it has locked since the last look."""
+    def _look(self, session: Session, *, held: Held = Held.RUN) -> Glance:
+        """Look at the open transaction, and note what it has locked since the last look.
+
+        Args:
+            session: its connection.
+            held: what became of the statement before: one that is to run CONCURRENTLY locks less than it did here.
+        """
         if self._others_spoke or self._locks_went:
             self._look_at_ours(session)
         now = self._glance(session)
@@ -369,7 +374,8 @@ class Recorder:
             if seen.may_have_changed:
                 step.touched.add(number)
             if modes and seen.name is not None:
-                step.locks[seen.name] = strongest({*modes, *filter(None, [step.locks.get(seen.name, "")])})
+                mode = "ShareUpdateExclusiveLock" if held is Held.CHANGED else strongest(modes)
+                step.locks[seen.name] = strongest(filter(None, [mode, step.locks.get(seen.name, "")]))
         self._last = now
         return now
 
@@ -385,7 +391,7 @@ class Recorder:
 
     def _with_marks(self, session: Session, found: Statement, before: Glance, *, is_of_rows: bool) -> Statement:
         """Return a statement with what it locked, wrote anew and read from end to end."""
-        now = self._look(session)
+        now = self._look(session, held=found.held)
         there = [
             (number, seen, before.get(number, _UNTOUCHED))
             for number, seen in sorted(now.items(), key=lambda each: each[1].name or "")

@@ -38,7 +38,7 @@ from migrate_graph.database.postgres.statements import (
 from migrate_graph.database.postgres.watched import Observation, WatchedBackend
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.keeper import ViewKeeper
-from migrate_graph.database.watching import Keeping
+from migrate_graph.database.watching import Keeping, Speaker
 from migrate_graph.errors import DatabaseRefused
 
 if TYPE_CHECKING:
@@ -257,6 +257,12 @@ class GuardedConnection(RecordedConnection):
         """Return what a text is sent as: each of its statements by itself."""
         return split(text, backslashes=self.backslashes)
 
+    def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
+        """Let the recorder hear what is sent; where each statement is a transaction of its own, that is over then."""
+        super().hear(cursor, found, who, send)
+        if self._sends_each_alone and self._in_step and self.info.transaction_status == INTRANS:
+            self._commit(own=False)
+
     def _carry_out(self, recorder: Recorder, statement: Statement, send: Callable[[str], object]) -> Held:
         if self.info.transaction_status == IDLE:
             self.has_ended = True
@@ -292,8 +298,6 @@ class GuardedConnection(RecordedConnection):
         if switch:
             self.ask(f"SET CONSTRAINTS pg_temp.{self._guard} DEFERRED")
             self._arm_guard()
-        if self._sends_each_alone:
-            self._commit(own=False)
         return Held.RUN if plain == text else Held.CHANGED
 
     # -- the ends of a transaction, as the body knows them ----------------------------------------------------------------------------

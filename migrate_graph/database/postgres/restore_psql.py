@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.backup.dump import last_words
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.stream import DumpStream, no_ledger
 from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal, search_path
+from migrate_graph.database.postgres.programs import service_file, version_of
 from migrate_graph.database.postgres.restore import SETTINGS, USER_RELATIONS, RestoreTarget, guarded, hint_for
 from migrate_graph.errors import RestoreError
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
     from migrate_graph.database.backup.dump import VerifiedDump
 
-_SERVICE = "migrate_graph"
 
 _MISSING_LEDGER = "migrate_graph:missing-ledger"
 _NOT_EMPTY = "migrate_graph:not-empty"
@@ -32,14 +31,6 @@ _NOT_EMPTY = "migrate_graph:not-empty"
 # The first psql of each major version whose `\restrict` holds (CVE-2026-18408). Older ones run what data tells them to.
 _SOUND_SINCE = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 _NEWEST = max(_SOUND_SINCE)
-
-# Of libpq, for keywords that an older psql may not know.
-_DEFAULTS = {
-    "channel_binding": "prefer", "gssdelegation": "0", "gssencmode": "prefer", "krbsrvname": "postgres",
-    "load_balance_hosts": "disable", "max_protocol_version": "", "min_protocol_version": "", "require_auth": "",
-    "ssl_max_protocol_version": "", "ssl_min_protocol_version": "TLSv1.2", "sslcertmode": "allow", "sslcompression": "0",
-    "sslmode": "prefer", "sslnegotiation": "postgres", "sslsni": "1", "target_session_attrs": "any", "replication": "",
-}  # fmt: skip
 
 _ERROR = re.compile(r":(\d+): \w+: +([0-9A-Z]{5}): ")
 
@@ -60,7 +51,7 @@ def restore_through_psql(
         RestoreError: nothing was committed; the database is as it was.
     """
     program = _find_psql(psql)
-    version = _version(program)
+    version = version_of(program)
     if not _is_sound(version):
         observer(
             Warned(
@@ -74,7 +65,7 @@ def restore_through_psql(
     with (
         DumpStream(dump, observer) as stream,
         tempfile.TemporaryFile() as complaints,
-        _service_file(parameters) as (service, environment),
+        service_file(parameters, "migrate_graph:restore") as (service, environment),
     ):
         process = subprocess.Popen(  # noqa: S603 - a fixed command line
             [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
@@ -114,60 +105,12 @@ def _find_psql(psql: str | None) -> str:
     )
 
 
-def _version(program: str) -> str:
-    try:
-        told = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=30).stdout  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    found = re.search(r"\d+\.\d+", told)
-    return found.group() if found else ""
-
-
 def _is_sound(version: str) -> bool:
     """Return whether a psql of this version keeps data from being read as its commands, where the dump asks it to."""
     if not version:
         return False
     major, minor = map(int, version.split("."))
     return major > _NEWEST or minor >= _SOUND_SINCE.get(major, 1 << 30)
-
-
-def parameters_of(connection: Any, given: Mapping[str, str]) -> dict[str, str]:
-    """Return how a connection was made: what the URI says, and what libpq took from elsewhere where that is not its default.
-
-    A psql whose libpq is older does not know some keywords: it may refuse one that the URI asks for, never a mere default.
-    """
-    used = {name: value for name, value in connection.info.dsn_parameters.items() if _DEFAULTS.get(name) != value}
-    password = connection.info.password
-    return used | dict(given) | ({"password": password} if password else {})
-
-
-@contextmanager
-def _service_file(parameters: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield an environment that connects psql exactly as we are connected, by a service file without a name.
-
-    The environment's own variables know only some of libpq's keywords, so that `require_auth` or `sslcrl` would be lost.
-    """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}  # noqa: TID251 - as below
-    said = {
-        name: value for name, value in parameters.items() if name not in {"password", "service", "dbname"} and value
-    }
-    if any("\n" in value or value != value.strip() for value in said.values()):
-        raise RestoreError(
-            "a parameter of migrate_uri begins or ends with a blank, or has a line end in it: psql cannot be given it",
-            hint="change that parameter",
-        )
-    lines = [f"[{_SERVICE}]", *(f"{name}={value}" for name, value in said.items()), ""]
-    with tempfile.TemporaryFile() as file:
-        file.write("\n".join(lines).encode())
-        file.seek(0)
-        own = {
-            "PGSERVICEFILE": f"/dev/fd/{file.fileno()}",
-            "PGSERVICE": _SERVICE,
-            "PGDATABASE": parameters.get("dbname", ""),
-            "PGPASSWORD": parameters.get("password", ""),
-            "PGAPPNAME": "migrate_graph:restore",
-        }
-        yield file.fileno(), inherited | {name: value for name, value in own.items() if value}
 
 
 def _first_words(target: RestoreTarget, guard: str) -> list[str]:

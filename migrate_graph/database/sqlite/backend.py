@@ -41,13 +41,14 @@ from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
+    from migrate_graph.core.footprint import Size
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
-    from migrate_graph.database.watching import Watching
+    from migrate_graph.database.watching import Clone, Cloning, Watching
 
 # Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
 _LOOK = 0.05
@@ -142,16 +143,24 @@ class SqliteBackend(Bookkeeping):
         return DalSource(settings.uri, connect, while_made=False)
 
     @staticmethod
+    @contextmanager
+    def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
+        from migrate_graph.database.sqlite.rehearsal import copy_database
+
+        yield Clone(
+            copy_database(settings, cloning.folder, observer=cloning.observer, interruption=cloning.interruption)
+        )
+
+    @staticmethod
+    def sizes_of(settings: Settings) -> dict[str, Size] | None:  # noqa: ARG004 - of BackendClass
+        """Return None: a copy has all rows, and is asked itself."""
+        return None
+
+    @staticmethod
     def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:
         from migrate_graph.database.sqlite.rehearsal import SqliteRehearsal
 
         return SqliteRehearsal(settings, watching)
-
-    @staticmethod
-    def copied(settings: Settings, into: Path, *, observer: Observer, interruption: Interruption) -> Settings | None:
-        from migrate_graph.database.sqlite.rehearsal import copy_database
-
-        return copy_database(settings, into, observer=observer, interruption=interruption)
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:  # noqa: ARG004 - of BackendClass

@@ -1,0 +1,470 @@
+"""An empty copy of a database's schema, on a server where it may be made; it is dropped however the rehearsal ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.core.footprint import Size
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal
+from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
+from migrate_graph.database.postgres.sizes import SIZES, as_sizes
+from migrate_graph.database.postgres.statements import first_words, split
+from migrate_graph.database.watching import Clone
+from migrate_graph.errors import DatabaseRefused, RestoreError
+from migrate_graph.messages import counted, first_line
+from migrate_graph.redaction import redact, redact_uri
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Settings
+    from migrate_graph.database.watching import Cloning
+
+PREFIX = "migrate_graph_rehearsal_"
+"""What the names of all copies start with: one that nobody is connected for was left by somebody who was killed."""
+
+_WAYS_OUT = (
+    "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
+    "transaction in the database itself, rolled back, that others may have to wait for"
+)
+
+# What of a dump may fail without making the copy another database for migrations: who owns what, and what copies must not do.
+_ONLY_ABOUT = frozenset({"ALTER", "COMMENT", "GRANT", "REVOKE", "SECURITY", "SET", "SELECT"})
+_ONLY_ABOUT_TWO = {("CREATE", "PUBLICATION"), ("CREATE", "SUBSCRIPTION"), ("CREATE", "USER"), ("CREATE", "EVENT")}
+
+_RESTRICT = re.compile(rb"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
+"""What newer versions of pg_dump say to psql alone."""
+
+_LOCALE = (
+    "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype FROM pg_catalog.pg_database d "
+    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
+)
+
+_OWN_SETTINGS = (
+    "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s WHERE s.setrole OPERATOR(pg_catalog.=) 0 "
+    "AND s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
+)
+
+_LEFT = (
+    "SELECT d.datname FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname, %s) AND pg_catalog.pg_has_role(d.datdba, 'USAGE') "
+    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datname OPERATOR(pg_catalog.=) d.datname "
+    "OR a.application_name OPERATOR(pg_catalog.=) pg_catalog.concat('migrate_graph:', d.datname))"
+)
+
+_TABLES = (
+    "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' "
+    "ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 "
+    "AND NOT a.attisdropped AND a.attgenerated OPERATOR(pg_catalog.=) '') FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.relkind OPERATOR(pg_catalog.=) 'r' AND c.oid OPERATOR(pg_catalog.>=) 16384 "
+    "AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_') "
+    "AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e "
+    "WHERE e.objid OPERATOR(pg_catalog.=) c.oid AND e.deptype OPERATOR(pg_catalog.=) 'e') ORDER BY 1"
+)
+
+_REFERENCES = """
+SELECT pg_catalog.format('DELETE FROM ONLY %s c WHERE (%s) AND NOT EXISTS (SELECT FROM ONLY %s p WHERE %s)',
+  CAST(CAST(k.conrelid AS pg_catalog.regclass) AS pg_catalog.text), pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', c.attname), ' AND '),
+  CAST(CAST(k.confrelid AS pg_catalog.regclass) AS pg_catalog.text),
+  pg_catalog.string_agg(pg_catalog.format('p.%I = c.%I', p.attname, c.attname), ' AND '))
+FROM pg_catalog.pg_constraint k CROSS JOIN LATERAL pg_catalog.unnest(k.conkey, k.confkey) AS key(child, parent)
+JOIN pg_catalog.pg_attribute c ON c.attrelid OPERATOR(pg_catalog.=) k.conrelid AND c.attnum OPERATOR(pg_catalog.=) key.child
+JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) k.confrelid AND p.attnum OPERATOR(pg_catalog.=) key.parent
+WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.convalidated GROUP BY k.oid, k.conrelid, k.confrelid
+"""
+
+_SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences WHERE last_value IS NOT NULL"
+
+
+@contextmanager
+def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
+    """Make a copy of a database's schema with the tool's records, and drop it in the end.
+
+    Args:
+        settings: of the original, in which nothing is changed.
+        cloning: how.
+
+    Raises:
+        DatabaseRefused: no copy can be made; with three ways out.
+        Stopped: a signal arrived.
+    """
+    place = _Place(settings, cloning)
+    try:
+        place.require_right()
+        place.remove_leftovers()
+        with closing(_Original(settings, cloning)) as original:
+            program = _pg_dump(original.version)
+            place.create(original.locale())
+            made = replace(settings, uri=place.uri, folder=cloning.folder)
+            remarks = _Filling(original, made, program, cloning).fill()
+            sizes = original.sizes()
+        _copy_tables_of_pydal(settings, made)
+        yield Clone(made, sizes, remarks)
+    finally:
+        place.close()
+
+
+def _pg_dump(server: int) -> str:
+    """Return the first `pg_dump` of this machine that can read a server.
+
+    Args:
+        server: its major version.
+
+    Raises:
+        DatabaseRefused: there is none; with three ways out.
+    """
+    places = [*os.get_exec_path(), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
+    found = dict.fromkeys(filter(None, (shutil.which("pg_dump", path=place) for place in places)))
+    versions = {program: version_of(program) for program in found}
+    for program, version in versions.items():
+        if version and int(version.partition(".")[0]) >= server:
+            return program
+    known = ", ".join(f"{program} is of version {version or 'unknown'}" for program, version in versions.items())
+    raise DatabaseRefused(
+        "a copy of the schema is made by the program 'pg_dump', "
+        + (f"and {known}: too old for PostgreSQL {server}" if known else "which was not found"),
+        hint=f"install it (apt install postgresql-client-{server}), or rehearse --on scratch, or --on here",
+    )
+
+
+class _Place:
+    """Where the copy is made; its session is held to the end, and shows that somebody works on the copy."""
+
+    def __init__(self, settings: Settings, cloning: Cloning) -> None:
+        self._settings = replace(settings, uri=cloning.server or settings.uri, schema=None)
+        self._is_elsewhere = bool(cloning.server)
+        self.name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
+        self._sessions = Sessions(self._settings)
+        self._sessions.listen(cloning.observer, cloning.interruption)
+        self._connection = self._sessions.open(self.name)
+        self._created = False
+
+    @property
+    def uri(self) -> str:
+        """The URI of the copy."""
+        scheme, _, rest = self._settings.uri.partition("://")
+        address, mark, parameters = rest.partition("?")
+        return f"{scheme}://{address.partition('/')[0]}/{self.name}{mark}{parameters}"
+
+    def require_right(self) -> None:
+        """Refuse where no database may be made.
+
+        Raises:
+            DatabaseRefused: with three ways out.
+        """
+        ((may, reads_only),) = self._run(
+            "SELECT rolcreatedb OR rolsuper, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles "
+            "WHERE rolname OPERATOR(pg_catalog.=) current_user"
+        )
+        label = redact_uri(self._settings.uri)
+        if reads_only:
+            raise DatabaseRefused(f"{label} is a standby, so no copy can be made there", hint=_WAYS_OUT)
+        if not may:
+            raise DatabaseRefused(
+                f"the role may create no database on {label}, so no copy can be made there", hint=_WAYS_OUT
+            )
+
+    def remove_leftovers(self) -> None:
+        """Drop the copies of rehearsals that were killed."""
+        for (name,) in self._run(_LEFT, (PREFIX,)):
+            with suppress(psycopg2.Error):  # somebody else is doing the same
+                self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+
+    def create(self, locale: tuple[str, str, str]) -> None:
+        """Make the database, in the language of the original where the server knows it."""
+        encoding, collate, ctype = locale
+        base = f"CREATE DATABASE {quote_identifier(self.name)} TEMPLATE template0 ENCODING {quote_literal(encoding)}"
+        like = f"{base} LC_COLLATE {quote_literal(collate)} LC_CTYPE {quote_literal(ctype)}"
+        self._created = True
+        try:
+            self._run(like)
+        except psycopg2.Error as error:
+            if not self._is_elsewhere:
+                raise self._refused(error) from None
+            try:
+                self._run(f"CREATE DATABASE {quote_identifier(self.name)} TEMPLATE template0")
+            except psycopg2.Error as second:
+                raise self._refused(second) from None
+
+    def _refused(self, error: psycopg2.Error) -> DatabaseRefused:
+        told = redact(first_line(error), *self._sessions.secrets)
+        return DatabaseRefused(f"no copy can be made on {redact_uri(self._settings.uri)}: {told}", hint=_WAYS_OUT)
+
+    def _run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        call = partial(_send, self._connection, statement, parameters)
+        return self._sessions.patience.run(self._connection, "making a copy of the schema", call)
+
+    def close(self) -> None:
+        """Drop the copy, and end the session; a signal does not keep it from being dropped."""
+        try:
+            if self._created:
+                self._drop()
+        finally:
+            close_quietly(self._connection)
+            self._sessions.patience.close()
+
+    def _drop(self) -> None:
+        """Drop it, on a new session where the old one is gone."""
+        for attempt in range(2):
+            try:
+                _send(
+                    self._connection,
+                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
+                    f"{quote_literal(self.name)} AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+                )
+                _send(self._connection, f"DROP DATABASE IF EXISTS {quote_identifier(self.name)}")
+            except psycopg2.Error:
+                if attempt:
+                    raise
+                close_quietly(self._connection)
+                self._connection = Sessions(replace(self._settings, connect_wait=1.0)).open(self.name)
+            else:
+                return
+
+
+class _Original:
+    """The database that is copied: one transaction that only reads, so that schema and records belong together."""
+
+    def __init__(self, settings: Settings, cloning: Cloning) -> None:
+        self.settings = settings
+        self.sessions = Sessions(settings)
+        self.sessions.listen(cloning.observer, cloning.interruption)
+        self.connection = self.sessions.open("copy")
+        self.snapshot = ""
+        self.connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
+        if not self.sessions.pooled:
+            with suppress(psycopg2.Error):
+                ((self.snapshot,),) = self.ask("SELECT pg_catalog.pg_export_snapshot()")
+        if self.connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_INTRANS:
+            self.connection.rollback()
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement."""
+        return self.sessions.patience.run(self.connection, "reading the schema", _send, self.connection, statement)
+
+    def locale(self) -> tuple[str, str, str]:
+        """Return encoding and language."""
+        ((encoding, collate, ctype),) = self.ask(_LOCALE)
+        return encoding, collate, ctype
+
+    def sizes(self) -> dict[str, Size]:
+        """Return how large its relations are."""
+        return as_sizes(self.ask(SIZES))
+
+    @property
+    def version(self) -> int:
+        """The major version of its server."""
+        return int(self.connection.info.server_version // 10000)
+
+    def close(self) -> None:
+        """End the transaction and the session."""
+        close_quietly(self.connection)
+        self.sessions.patience.close()
+
+
+@dataclass
+class _Filling:
+    """Puts schema, records and rows into a new database.
+
+    Attributes:
+        failed: statements that failed there, with why.
+    """
+
+    original: _Original
+    made: Settings
+    program: str
+    cloning: Cloning
+    failed: list[str] = field(default_factory=list)
+
+    def fill(self) -> tuple[str, ...]:
+        """Fill it; return what it has not."""
+        sessions = Sessions(self.made)
+        sessions.listen(self.cloning.observer, self.cloning.interruption)
+        with closing(sessions.open("copy")) as connection:
+            run = partial(sessions.patience.run, connection, "making a copy of the schema")
+            if self.cloning.data:
+                self._execute(run, connection, self._dump("--section=pre-data"))
+                run(self._copy_rows, connection)
+                self._execute(run, connection, self._dump("--section=post-data"))
+            else:
+                self._execute(run, connection, self._dump())
+            run(self._copy_records, connection)
+            run(self._copy_settings, connection)
+        sessions.patience.close()
+        if not self.failed:
+            return ()
+        more = f" (and {counted(len(self.failed) - 1, 'other statement')})" if len(self.failed) > 1 else ""
+        return (f"the copy is not exact: {self.failed[0]}{more}",)
+
+    # -- the schema -----------------------------------------------------------------------------------------------------------
+
+    def _dump(self, *sections: str) -> bytes:
+        """Return what `pg_dump` writes of the schema.
+
+        Raises:
+            DatabaseRefused: it failed.
+        """
+        original, settings = self.original, self.original.settings
+        options = [
+            "--schema-only",
+            "--no-password",
+            "--encoding=UTF8",
+            "--no-tablespaces",
+            "--no-subscriptions",
+            *sections,
+        ]
+        options += [f"--lock-wait-timeout={settings.lock_timeout * 1000:.0f}"] if settings.lock_timeout else []
+        options += [f"--snapshot={original.snapshot}"] if original.snapshot else []
+        try:
+            with service_file(parameters_of(original.connection, original.sessions.dsn), "migrate_graph:copy") as (
+                service,
+                environment,
+            ):
+                return self._output([self.program, *options], service, environment)
+        except RestoreError as error:
+            raise DatabaseRefused(error.message, hint=error.hint) from None
+
+    def _output(self, command: Sequence[str], service: int, environment: dict[str, str]) -> bytes:
+        with tempfile.TemporaryFile() as written, tempfile.TemporaryFile() as complaints:
+            process = subprocess.Popen(  # noqa: S603 - a fixed command line
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=complaints,
+                env=environment,
+                pass_fds=(service,),
+            )
+            try:
+                with self.cloning.interruption.stopping(process.kill):
+                    code = process.wait()
+            finally:
+                process.kill()
+                process.wait()
+            complaints.seek(0)
+            if code:
+                told = complaints.read().decode(errors="replace").strip().partition("\n")[0]
+                raise DatabaseRefused(
+                    f"the schema could not be copied: {redact(told, *self.original.sessions.secrets)}",
+                    hint="grant the role SELECT on what it names, or rehearse --on scratch, or --on here",
+                )
+            written.seek(0)
+            return _RESTRICT.sub(b"", written.read())
+
+    def _execute(self, run: Any, connection: Any, text: bytes) -> None:
+        """Run a dump, at once where nothing of it fails, else statement by statement."""
+        try:
+            run(_send, connection, text)
+        except psycopg2.Error:
+            for each in split(text.decode(errors="surrogateescape")):
+                self._execute_one(run, connection, each.text)
+
+    def _execute_one(self, run: Any, connection: Any, statement: str) -> None:
+        try:
+            run(_send, connection, statement.encode(errors="surrogateescape"))
+        except psycopg2.Error as error:
+            words = first_words(statement, most=4)
+            told = f"{' '.join(words)}: {redact(first_line(error), *self.original.sessions.secrets)}"
+            if words[:1] and words[0] not in _ONLY_ABOUT and tuple(words[:2]) not in _ONLY_ABOUT_TWO:
+                raise DatabaseRefused(
+                    f"the copy would be another database than the original: {told}",
+                    hint="let the role make it (an extension may need a superuser), or rehearse --on scratch, or --on here",
+                ) from None
+            self.failed.append(told)
+
+    # -- records and rows -------------------------------------------------------------------------------------------------------
+
+    def _copy_records(self, connection: Any) -> None:
+        """Copy the tool's tables as they are."""
+        names = TableNames.of(self.made.table, POSTGRES)
+        place = names.schema or self._place_of(names)
+        for table in names.all:
+            quoted = f"{quote_identifier(place)}.{quote_identifier(table)}" if place else quote_identifier(table)
+            ((there,),) = self.original.ask(f"SELECT pg_catalog.to_regclass({quote_literal(quoted)}) IS NOT NULL")
+            if there and not self.cloning.data:
+                self._copy(connection, quoted, f"SELECT * FROM {quoted}", "")
+            if there and table != names.views:  # which has no number
+                _send(
+                    connection,
+                    f"SELECT pg_catalog.setval(s.name, (SELECT coalesce(max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {quoted}), false) "
+                    f"FROM (SELECT pg_catalog.pg_get_serial_sequence({quote_literal(quoted)}, 'id') AS name) s WHERE s.name IS NOT NULL",
+                )
+
+    def _place_of(self, names: TableNames) -> str:
+        """Return the schema that the ledger stands in, looked up as in a session of the project."""
+        found = self.original.ask(
+            "SELECT n.nspname FROM pg_catalog.unnest(pg_catalog.string_to_array("
+            f"{quote_literal(self.original.sessions.place)}, ',')) WITH ORDINALITY AS path(name, at) JOIN pg_catalog.pg_namespace n "
+            "ON n.nspname OPERATOR(pg_catalog.=) CASE pg_catalog.btrim(path.name) WHEN '\"$user\"' THEN CAST(current_user AS pg_catalog.text) "
+            "ELSE pg_catalog.btrim(path.name, ' \"') END JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid "
+            f"AND c.relname OPERATOR(pg_catalog.=) {quote_literal(names.ledger)} ORDER BY path.at LIMIT 1"
+        )
+        return str(found[0][0]) if found else ""
+
+    def _copy(self, connection: Any, table: str, query: str, columns: str) -> None:
+        with tempfile.SpooledTemporaryFile(max_size=1 << 24) as rows:
+            with self.original.connection.cursor() as cursor:
+                cursor.copy_expert(f"COPY ({query}) TO STDOUT", rows)
+            rows.seek(0)
+            with connection.cursor() as cursor:
+                cursor.copy_expert(f"COPY {table} {columns} FROM STDIN", rows)
+
+    def _copy_rows(self, connection: Any) -> None:
+        """Copy some rows of each table, then take out what refers to rows that did not come along; then the sequences' values."""
+        names = {*TableNames.of(self.made.table, POSTGRES).all}
+        for table, columns in self.original.ask(_TABLES):
+            if columns:
+                limit = "" if table.rpartition(".")[2].strip('"') in names else f" LIMIT {self.cloning.data:d}"
+                self._copy(connection, table, f"SELECT {columns} FROM ONLY {table}{limit}", f"({columns})")
+        orphans = [statement for (statement,) in self.original.ask(_REFERENCES)]
+        went = True
+        while went:
+            went = any(_count(connection, statement) for statement in orphans)  # who referred to those, too
+        for name, value in self.original.ask(_SEQUENCES):
+            with suppress(psycopg2.Error):
+                _send(connection, f"SELECT pg_catalog.setval({quote_literal(name)}, {value:d})")
+
+    def _copy_settings(self, connection: Any) -> None:
+        """Copy what the database sets for its sessions."""
+        for (setting,) in self.original.ask(_OWN_SETTINGS):
+            name, _, value = setting.partition("=")
+            spelled = value if name == "search_path" else quote_literal(value)
+            try:
+                _send(connection, f"ALTER DATABASE {quote_identifier(connection.info.dbname)} SET {name} = {spelled}")
+            except psycopg2.Error as error:
+                self.failed.append(f"ALTER DATABASE SET {name}: {first_line(error)}")
+
+
+def _send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def _count(connection: Any, statement: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return int(cursor.rowcount)
+
+
+def _copy_tables_of_pydal(original: Settings, made: Settings) -> None:
+    """Copy what pyDAL knows of tables; its files are named after the URI."""
+    if original.folder is None or made.folder is None:
+        return
+    old, new = (
+        hashlib.md5(pydal_uri(each.uri).encode(), usedforsecurity=False).hexdigest() for each in (original, made)
+    )
+    for file in original.folder.glob(f"{old}_*.table"):
+        shutil.copy(file, made.folder / file.name.replace(old, new))

@@ -1,0 +1,42 @@
+"""How large the relations of a database are, as its catalog says: no relation is opened for it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from migrate_graph.core.footprint import Size
+from migrate_graph.database.postgres.sessions import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from migrate_graph.database import Settings
+
+# What was never vacuum'd or analyzed has no pages yet; its rows are counted nevertheless, and each is taken for as wide as its columns
+# usually are. `pg_relation_size()` would know, and lock the relation for it.
+SIZES: Final = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), CAST(CASE WHEN c.relpages OPERATOR(pg_catalog.>) 0
+  THEN CAST(c.relpages AS pg_catalog.int8) OPERATOR(pg_catalog.*) CAST(pg_catalog.current_setting('block_size') AS pg_catalog.int8)
+  ELSE greatest(CAST(c.reltuples AS pg_catalog.int8), pg_catalog.pg_stat_get_live_tuples(c.oid), 0) OPERATOR(pg_catalog.*)
+    (SELECT 28 OPERATOR(pg_catalog.+) coalesce(pg_catalog.sum(CASE WHEN a.attlen OPERATOR(pg_catalog.>) 0 THEN a.attlen ELSE 32 END), 0)
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
+    AND NOT a.attisdropped) END AS pg_catalog.int8),
+  CAST(greatest(CAST(c.reltuples AS pg_catalog.int8), pg_catalog.pg_stat_get_live_tuples(c.oid), 0) AS pg_catalog.int8)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['r', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
+  AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+"""
+"""Asks for the bytes and the rows of each table and materialized view, by name."""
+
+
+def as_sizes(rows: Iterable[tuple[str, int, int]]) -> dict[str, Size]:
+    """Return the answer to `SIZES`."""
+    return {name: Size(size, count) for name, size, count in rows}
+
+
+def sizes(settings: Settings) -> dict[str, Size]:
+    """Return how large the relations of a database are, by name."""
+    with closing(Sessions(settings).open("look")) as connection, connection.cursor() as cursor:
+        cursor.execute(SIZES)
+        return as_sizes(cursor.fetchall())
