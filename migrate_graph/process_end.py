@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, NoReturn
 
+from migrate_graph import supervisor
+
 _SYSTEM: Any = import_module(os.name)  # `posix` or `nt`: where `os` has its functions from
 
 really_exit = os._exit
@@ -69,6 +71,7 @@ class Guard:
                 f"error: the process was ended from inside by os._exit({status}), before the work was done; what was not committed is "
                 "rolled back, and migrate status tells the rest"
             )
+            supervisor.let_go()
             really_exit(1)
         really_exit(self._code or status)
 

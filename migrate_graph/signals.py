@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from migrate_graph import forks
+from migrate_graph import forks, supervisor
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.process_end import really_exit
 from migrate_graph.supervisor import Supervisor
@@ -110,6 +110,8 @@ class Interruption:
             self._give_handlers_back()
             self._to_cancel.put(_STOP)
             self._to_hang_up.put(_STOP)
+            if self._supervisor:
+                self._supervisor.let_go()
             self._close()
 
     @contextlib.contextmanager
@@ -158,12 +160,10 @@ class Interruption:
 
     def _close(self) -> None:
         """Close what signals are heard through; the thread that listens there ends."""
-        if self._supervisor:
-            self._supervisor.close()
         for end in reversed(self._ends or ()):
             with contextlib.suppress(OSError):  # a body may have closed whatever is open
                 end.close()
-        self._ends = self._supervisor = None
+        self._ends = None
 
     def _give_handlers_back(self) -> None:
         for number, handler in self._handlers.items():
@@ -175,6 +175,8 @@ class Interruption:
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
         self.signal, self._is_told, self._cancel, self._hang_up = 0, False, None, None
+        if self._supervisor:
+            self._supervisor.close()
         self._close()
 
     # -- blocks that a signal ends ------------------------------------------------------------------------------------------
@@ -304,6 +306,7 @@ def _leave(number: int) -> None:
     with contextlib.suppress(RuntimeError):
         _thread.start_new_thread(_flush, (flushed,))
         flushed.acquire(timeout=0.5)
+    supervisor.let_go()
     really_exit(128 + number)
 
 

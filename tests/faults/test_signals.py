@@ -90,6 +90,7 @@ def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
     process.wait_for("slow_1 | no")
     ended = process.stop(signal.SIGTERM)
     assert (ended.code, ended.seconds < 1) == (143, True)
+    assert "without a last word" not in ended.output
     assert anywhere.probe().tables == set(), "the database rolls back what nobody commits"
 
 
@@ -172,16 +173,53 @@ def _supervisors_of(run: str) -> list[bytes]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended meanwhile
             words = entry.read_bytes().split(b"\0")
-            if any(word.endswith(b"supervisor.py") for word in words) and run.encode() in words:
+            if any(word.endswith(b"supervisor_program.py") for word in words) and run.encode() in words:
                 found.append(entry.read_bytes())
     return found
+
+
+NO_LAST_WORD = "the run has ended without a last word"
+ENDS_BELOW = {
+    "exit in C": ("ctypes.CDLL(None)._exit(0)", 0),
+    "exec in C": ("ctypes.CDLL(None).execl(b'/bin/true', b'true', None)", 0),
+    "a crash": ("ctypes.string_at(0)", -signal.SIGSEGV),
+    "a kill": ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS_BELOW)
+def test_a_run_that_ends_below_python_is_told_by_the_supervisor(kind: str, anywhere: Field) -> None:
+    wait, code = ENDS_BELOW[kind]
+    anywhere.write("import ctypes, os\n" + _text(wait))
+    ended = anywhere.open("apply").end()
+    assert (ended.code, ended.output.count(NO_LAST_WORD)) == (code, 1), ended.output
+    assert "migrate status tells the rest" in ended.output
+    assert anywhere.probe().tables == set()
+
+
+ENDS_ABOVE = {
+    "a failure": "raise ValueError('no')",
+    "os._exit": "os._exit(0)",
+    "sys.exit": "sys.exit(0)",
+    "closed descriptors": "os.closerange(3, 256)\n    time.sleep(0.5)",
+    "a forked child": "os.fork() or os._exit(0)\n    os.wait()",
+    "a child that is killed": "child = os.fork()\n    if not child:\n        os.kill(os.getpid(), 9)\n    os.waitpid(child, 0)",
+}
+
+
+@pytest.mark.parametrize("kind", ENDS_ABOVE)
+def test_the_supervisor_says_nothing_of_what_the_run_tells_itself(kind: str, on_sqlite: Field) -> None:
+    on_sqlite.write("import os, sys\n" + _text(ENDS_ABOVE[kind]))
+    ended = on_sqlite.open("apply").end()
+    assert NO_LAST_WORD not in ended.output
+    assert ended.code == (0 if "child" in kind else ended.code)
 
 
 def test_a_run_without_a_body_has_no_supervisor(on_sqlite: Field) -> None:
     on_sqlite.write(_text("pass"))
     program = (
-        "import sys, migrate_graph.supervisor as s\nreal = s.subprocess.run\n"
-        "s.subprocess.run = lambda *a, **k: print('supervised') or real(*a, **k)\n"
+        "import sys, subprocess as sp\nreal = sp.run\n"
+        "sp.run = lambda *a, **k: print('supervised') or real(*a, **k)\n"
         "from migrate_graph.cli import main\nmain(['apply'])"
     )
     for times in (1, 0):

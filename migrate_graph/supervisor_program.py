@@ -1,0 +1,138 @@
+"""The program of the supervisor: run in a process of its own, it knows nothing of the package.
+
+It is called with the number of an inherited socket, that of the run's process, and those of the signals that count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+_LOOK_EVERY = 0.1
+"""Seconds between two looks at what was not heard yet."""
+
+_AT_ONCE = 0.02
+"""Seconds in which what was sent at once has arrived: `timeout` signals a process and its group."""
+
+_GRACE = 1.2
+"""Seconds that a run gets to end by itself after the second signal."""
+
+_DYING = 0.05
+"""Seconds between the moment when the system closes what a process had open and its end."""
+
+_HEARD, _LET_GO = b"1", b"0"
+"""What the run says, as in `supervisor`."""
+
+_SO_PEEK_OFF = 42
+_PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class _RunEndedError(Exception):
+    """There is nothing more to watch."""
+
+
+class _Watch:
+    """What the watching process does.
+
+    Args:
+        unheard: signals that the run has not read.
+        process: the run.
+        signals: the numbers that count.
+    """
+
+    def __init__(self, unheard: socket.socket, process: int, signals: frozenset[int]) -> None:
+        self._unheard = unheard
+        self._process = process
+        self._signals = signals
+        # A descriptor stands for this very process; its number may mean another one when it has ended.
+        self._descriptor = os.pidfd_open(process) if hasattr(os, "pidfd_open") else None
+        self._said = sys.stdin.fileno()
+        self._has_heard = False
+
+    def run(self) -> None:
+        """Wait for a second signal that is not heard."""
+        while True:
+            select.select([self._unheard, self._said], [], [])
+            if self._waiting():
+                self._see_to_it()
+            time.sleep(_LOOK_EVERY)  # what is left there may be signals of the body's own
+
+    def _waiting(self) -> list[int]:
+        """Return the signals that the run has not read."""
+        while select.select([self._said], [], [], 0)[0]:
+            word = os.read(self._said, 1)
+            if word != _HEARD:
+                self._tell_of_the_end(word)
+            self._has_heard = True
+        return [number for number in self._unread() if number in self._signals]
+
+    def _tell_of_the_end(self, word: bytes) -> None:
+        """Say that the run is gone without a last word: only then does nobody else.
+
+        A body may have closed the pipe; the run goes on then, and cannot be understood any longer.
+        """
+        if not word and self._descriptor and select.select([self._descriptor], [], [], _DYING)[0]:
+            _say(
+                "error: the run has ended without a last word: killed, or ended by a native library; "
+                "what was not committed is rolled back, and migrate status tells the rest"
+            )
+        raise _RunEndedError
+
+    def _unread(self) -> bytes:
+        """Return what lies in the socket, and leave it there."""
+        unread = b""
+        with contextlib.suppress(BlockingIOError):
+            if not sys.platform.startswith("linux"):
+                return self._unheard.recv(4096, _PEEK)
+            # Linux shows one write at a time (unix(7), SO_PEEK_OFF): every signal is one.
+            self._unheard.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
+            while more := self._unheard.recv(4096, _PEEK):
+                unread += more
+        return unread
+
+    def _see_to_it(self) -> None:
+        """Look on until the run hears, or a second signal shows that nobody wants to wait for that."""
+        time.sleep(_AT_ONCE)
+        first = len(self._waiting())
+        while waiting := self._waiting():
+            if self._has_heard or len(waiting) > first:
+                time.sleep(_GRACE)
+                if len(self._waiting()) >= len(waiting):
+                    self._end(waiting[-1])
+            time.sleep(_LOOK_EVERY)
+
+    def _end(self, number: int) -> None:
+        name = signal.Signals(number).name
+        _say(
+            f"error: killed: a second {name} came while a function in C kept the interpreter, so that no signal could be heard; "
+            "what was not committed is rolled back, and migrate status tells the rest"
+        )
+        if self._descriptor is not None:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        else:
+            os.kill(self._process, signal.SIGKILL)
+        raise _RunEndedError
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+
+
+def _main(descriptor: str, process: str, *signals: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    watch = _Watch(socket.socket(fileno=int(descriptor)), int(process), frozenset(map(int, signals)))
+    if os.fork():
+        os._exit(0)
+    with contextlib.suppress(_RunEndedError, ProcessLookupError):
+        watch.run()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
