@@ -288,8 +288,8 @@ MUTANTS = [
     Mutant(
         "session: work lock",
         "database/postgres/backend.py",
-        "WorkConnection, lock=keys, ours=False)\n        if not self._sessions.pooled and not connection.got_lock:",
-        "WorkConnection, ours=False)\n        if False:",
+        "kind, lock=keys, ours=False)\n        if not self._sessions.pooled and not connection.got_lock:",
+        "kind, ours=False)\n        if False:",
         f"{LINES}::test_the_work_lock_lives_as_long_as_the_session",
     ),
     Mutant(
@@ -421,7 +421,7 @@ MUTANTS = [
     Mutant(
         "ledger read again",
         "executor/run.py",
-        "                self._read_ledger_again(walk, step.migration)\n",
+        "            self._read_ledger_again(walk, step.migration)\n",
         "",
         "tests/faults/test_ledger_meanwhile.py",
     ),

@@ -12,9 +12,10 @@ CODES = "tests/database/test_dump_exit_codes.py"
 TEXT = "tests/unit/test_database_dump_text.py"
 
 _DUMP, _TEXT, _WORDS, _STREAM = (f"database/backup/{name}.py" for name in ("dump", "dump_text", "statements", "stream"))
-_DRIVER, _PSQL, _FILE = (
+_DRIVER, _PSQL, _PROGRAMS, _FILE = (
     "database/postgres/restore.py",
     "database/postgres/restore_psql.py",
+    "database/postgres/programs.py",
     "database/sqlite/restore.py",
 )
 
@@ -86,8 +87,8 @@ BACKUP = [
         ("guard, for psql", _PSQL, "        *guarded(guard),\n", "", f"{POSTGRES} -k 'trusted'"),
         ("old psql", _PSQL, "    if not _is_sound(version):\n        observer(", "    if False:\n        observer(", f"{POSTGRES} -k obey_data"),
         ("ledger, for psql", _PSQL, "_fail_if(there, _MISSING_LEDGER), ", "", f"{POSTGRES} -k 'trusted or ledger'"),
-        ("environment of psql", _PSQL, 'if not name.startswith("PG")}', "}", f"{POSTGRES} -k connected_as_we_are"),
-        ("line ends in a service file", _PSQL, 'if any("\\n" in value or value != value.strip() for value in said.values()):', "if False:", f"{POSTGRES} -k service_file"),
+        ("environment of psql", _PROGRAMS, 'if not name.startswith("PG")}', "}", f"{POSTGRES} -k connected_as_we_are"),
+        ("line ends in a service file", _PROGRAMS, 'if any("\\n" in value or value != value.strip() for value in said.values()):', "if False:", f"{POSTGRES} -k service_file"),
         # -- SQLite
         ("authorizer", _FILE, "    database.set_authorizer(_authorizer(functions, refused))", "    pass", f"{SQLITE} -k hostile"),
         ("pages", _FILE, '    database.execute(f"PRAGMA max_page_count = {limit}").close()', "    pass", f"{SQLITE} -k outgrows"),
