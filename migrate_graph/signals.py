@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import os
 import queue
 import select
@@ -11,8 +10,10 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from signal import getsignal
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
@@ -77,7 +78,7 @@ class Interruption:
 
     # -- listening ----------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
+    @contextmanager
     def listening(self) -> Iterator[None]:
         """Take SIGTERM, SIGINT and SIGHUP; outside the main thread Python allows none, and nothing is done.
 
@@ -97,7 +98,7 @@ class Interruption:
         start_thread(self._listen, reader, name="signals")
         start_thread(self._cancel_when_heard, name="cancel")
         start_thread(self._hang_up_when_heard, name="hang up")
-        self._handlers = {number: signal.getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
+        self._handlers = {number: getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         forget = forks.on_fork(self._put_aside)
         try:
@@ -114,7 +115,7 @@ class Interruption:
                 self._supervisor.let_go()
             self._close()
 
-    @contextlib.contextmanager
+    @contextmanager
     def overhearing(self) -> Iterator[None]:
         """Hear of Ctrl-C while a driver waits in C, where nobody listens: Python's own handler runs when that has ended.
 
@@ -143,7 +144,7 @@ class Interruption:
             os.close(writer)
 
     def _overhear(self, reader: int) -> None:
-        with contextlib.suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
+        with suppress(OSError), os.fdopen(reader, "rb", buffering=0) as pipe:
             while received := pipe.read(4096):
                 self._is_told = self._is_told or signal.SIGINT in received
 
@@ -155,13 +156,13 @@ class Interruption:
     def listen_again(self) -> None:
         """Take the wakeup pipe back from a body that has given it to somebody else (an event loop does)."""
         if self._ends and self._handlers and threading.current_thread() is threading.main_thread():
-            with contextlib.suppress(OSError, ValueError):  # a body may have closed whatever is open
+            with suppress(OSError, ValueError):  # a body may have closed whatever is open
                 signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
 
     def _close(self) -> None:
         """Close what signals are heard through; the thread that listens there ends."""
         for end in reversed(self._ends or ()):
-            with contextlib.suppress(OSError):  # a body may have closed whatever is open
+            with suppress(OSError):  # a body may have closed whatever is open
                 end.close()
         self._ends = None
 
@@ -181,7 +182,7 @@ class Interruption:
 
     # -- blocks that a signal ends ------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
+    @contextmanager
     def interruptible(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
         """While inside, a signal raises `StopNow` here, and calls `cancel` from another thread to end a blocking statement.
 
@@ -201,7 +202,7 @@ class Interruption:
         finally:
             self._hang_up, self._cancel = before
 
-    @contextlib.contextmanager
+    @contextmanager
     def stopping(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
         """The same for work of our own: whatever a signal cuts short is left as `Stopped`.
 
@@ -231,35 +232,33 @@ class Interruption:
             Stopped: a signal arrived.
         """
         self.check()
-        with contextlib.suppress(queue.Empty):
+        with suppress(queue.Empty):
             self._arrived.get(timeout=seconds)
         self.check()
 
     # -- what happens when one arrives --------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal and time.monotonic() - self._heard > _SAME:
+        if self.signal and monotonic() - self._heard > _SAME:
             _leave(number)
         if self.signal:
             return
-        self._heard, self.signal = time.monotonic(), number
+        self._heard, self.signal = monotonic(), number
         self._arrived.put(number)
         if self._cancel is not None:
             raise StopNow(number)
 
     def _listen(self, reader: socket.socket) -> None:
         asked = 0.0
-        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+        with suppress(OSError, ValueError):  # closed meanwhile
             # Not read before the interpreter can be had: what lies there unread shows the supervisor that it cannot.
             while select.select([reader], [], []) and (received := reader.recv(4096)):
-                ours = [
-                    number for number in received if number in SIGNALS and signal.getsignal(number) == self._on_signal
-                ]
+                ours = [number for number in received if number in SIGNALS and getsignal(number) == self._on_signal]
                 if not ours:
                     continue
-                if asked and time.monotonic() - asked > _SAME:
+                if asked and monotonic() - asked > _SAME:
                     _leave(ours[0])
-                asked = asked or time.monotonic()
+                asked = asked or monotonic()
                 self._is_told = True
                 if self._supervisor:
                     self._supervisor.heard()
@@ -272,17 +271,17 @@ class Interruption:
     def _cancel_when_heard(self) -> None:
         while self._to_cancel.get():
             while (cancel := self._cancel) is not None:
-                with contextlib.suppress(Exception):  # the connection may be gone, which is what was wanted
+                with suppress(Exception):  # the connection may be gone, which is what was wanted
                     cancel()
-                time.sleep(_CANCEL_EVERY)
+                sleep(_CANCEL_EVERY)
 
     def _hang_up_when_heard(self) -> None:
         """Hang up, from a thread of its own: a cancel request may wait for the same server."""
         while self._to_hang_up.get():
             hang_up = self._hang_up
-            time.sleep(_HANG_UP_AFTER)
+            sleep(_HANG_UP_AFTER)
             if hang_up is not None and hang_up is self._hang_up:
-                with contextlib.suppress(Exception):  # as above
+                with suppress(Exception):  # as above
                     hang_up()
 
 
@@ -292,7 +291,7 @@ def _hear_nothing() -> None:
 
 def _is_ours_to_take(number: int) -> bool:
     """Leave a signal that somebody chose to ignore (`nohup`), and one whose handler is not Python's and could not be put back."""
-    return signal.getsignal(number) not in {signal.SIG_IGN, None}
+    return getsignal(number) not in {signal.SIG_IGN, None}
 
 
 def _leave(number: int) -> None:
@@ -303,7 +302,7 @@ def _leave(number: int) -> None:
     flushed = _thread.allocate_lock()
     flushed.acquire()
     # Not `threading.Thread`, whose start needs a lock that the interrupted code may hold.
-    with contextlib.suppress(RuntimeError):
+    with suppress(RuntimeError):
         _thread.start_new_thread(_flush, (flushed,))
         flushed.acquire(timeout=0.5)
     supervisor.let_go()
@@ -312,6 +311,6 @@ def _leave(number: int) -> None:
 
 def _flush(flushed: _thread.LockType) -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        with suppress(Exception):
             stream.flush()
     flushed.release()

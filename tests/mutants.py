@@ -645,6 +645,13 @@ MUTANTS = [
         "tests/faults/test_signals.py -k second_signal_ends_it_at_once",
     ),
     Mutant(
+        "replaced functions are put back",
+        "executor/process_state.py",
+        "            names.update(before)",
+        "            pass",
+        f"{BODIES} -k functions_that_a_body_replaces",
+    ),
+    Mutant(
         "the supervisor is no child",
         "supervisor_program.py",
         "    if os.fork():\n        os._exit(0)\n",

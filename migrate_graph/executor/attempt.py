@@ -23,7 +23,7 @@ from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.forked import ended_in_children
 from migrate_graph.executor.output import BodyOutput, KeptOpen, tell_of_thread
-from migrate_graph.executor.process_state import kept
+from migrate_graph.executor.process_state import KeptModules, kept
 from migrate_graph.executor.views import RunViews
 from migrate_graph.foreign_text import kind_of, shown
 from migrate_graph.messages import counted, first_line
@@ -240,7 +240,8 @@ class Attempt:
                 if threading.excepthook is threading.__excepthook__:
                     threading.excepthook = tell_of_thread
                 sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
-                return self._migration.function(work.db)
+                with KeptModules():
+                    return self._migration.function(work.db)
         finally:
             printed.close_line()
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
+import json
 import locale
 import os
 import signal
-import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from socket import getdefaulttimeout, setdefaulttimeout
 from typing import Any
 
 from migrate_graph import forks
@@ -27,9 +30,24 @@ _HAS_MASKS = hasattr(signal, "pthread_sigmask")
 _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "excepthook")
 _SIGNALS = tuple(map(int, signal.valid_signals()))
 _DESCRIPTORS = (0, 1, 2)
+_MODULES = (builtins, time, os, signal, threading, contextlib, sys, gc, locale, json)
 
 # A handler that a body has left may raise while things are put back; each time one thing more is in order.
 _TRIES = 20
+
+
+class KeptModules:
+    """Puts back, right after the body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
+
+    Leaving it looks up no name, since any may mean something else by then.
+    """
+
+    def __enter__(self) -> None:
+        self._before = [(module.__dict__, module.__dict__.copy()) for module in _MODULES]
+
+    def __exit__(self, *_: object) -> None:
+        for names, before in self._before:
+            names.update(before)
 
 
 @contextlib.contextmanager
@@ -71,7 +89,7 @@ class _State:
             sys.getswitchinterval(),
             gc.isenabled(),
         )
-        self._timeout = socket.getdefaulttimeout()
+        self._timeout = getdefaulttimeout()
         self._thread_hook = threading.excepthook
 
     def put_back(self) -> None:
@@ -150,7 +168,7 @@ class _State:
         sys.setrecursionlimit(self._recursion)
         sys.setswitchinterval(self._switching)  # threads of ours hear signals
         (gc.enable if self._collecting else gc.disable)()
-        socket.setdefaulttimeout(self._timeout)
+        setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
 
 

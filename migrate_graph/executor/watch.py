@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from time import monotonic
 
 from migrate_graph.core.events import Observer, StepWaiting
 
@@ -27,7 +27,7 @@ class Watched:
     name: str
     ask: Callable[[], str]
     reason: str = ""
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=monotonic)
     pause: float = _FIRST_LOOK
     due: float = 0.0
     ended: bool = False
@@ -48,11 +48,11 @@ class Watch:
         self._now: Watched | None = None
         self._stop = threading.Event()
 
-    @contextlib.contextmanager
+    @contextmanager
     def running(self) -> Iterator[None]:
         """Keep the thread while inside; where there is no memory for one, nobody asks."""
         thread = threading.Thread(target=self._work, name="migrate_graph watch", daemon=True)
-        with contextlib.suppress(RuntimeError):
+        with suppress(RuntimeError):
             thread.start()
         try:
             yield
@@ -61,7 +61,7 @@ class Watch:
             if thread.is_alive():
                 thread.join()
 
-    @contextlib.contextmanager
+    @contextmanager
     def on(self, name: str, ask: Callable[[], str]) -> Iterator[Watched]:
         """Watch what happens inside; afterwards nothing is asked any more."""
         watched = Watched(name, ask, pause=min(_FIRST_LOOK, self._every))
@@ -77,11 +77,11 @@ class Watch:
     def _work(self) -> None:
         while not self._stop.wait(min(_FIRST_LOOK, self._every)):
             watched = self._now
-            if watched is not None and time.monotonic() >= watched.due:
-                with contextlib.suppress(Exception):  # a question that fails must not disturb the work
+            if watched is not None and monotonic() >= watched.due:
+                with suppress(Exception):  # a question that fails must not disturb the work
                     self._ask(watched)
                 watched.pause = min(2 * watched.pause, self._every)
-                watched.due = time.monotonic() + watched.pause
+                watched.due = monotonic() + watched.pause
 
     def _ask(self, watched: Watched) -> None:
         with watched.asking:
@@ -89,6 +89,6 @@ class Watch:
                 return
             reason = watched.ask()
         watched.reason = reason or watched.reason
-        seconds = time.monotonic() - watched.started
+        seconds = monotonic() - watched.started
         if reason and seconds >= self._every and not watched.ended:
             self._observer(StepWaiting(watched.name, seconds, reason))

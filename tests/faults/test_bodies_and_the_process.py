@@ -268,6 +268,46 @@ def test_a_signal_is_heard_in_the_next_body(change: str, anywhere: Field) -> Non
     assert anywhere.probe().tables == {"m1_1"}
 
 
+# What tests of the body's own project replace, and forget to put back.
+REPLACED = {
+    "time": "time.sleep = time.monotonic = time.time = time.perf_counter = None",
+    "frozen time": "time.time = time.monotonic = time.perf_counter = lambda: 0.0",
+    "builtins": (
+        "import builtins\nfor name in ('len', 'str', 'isinstance', 'getattr', 'any', 'sorted', 'tuple', 'open', 'print', 'Exception'):\n"
+        "    setattr(builtins, name, None)"
+    ),
+    "os": "os.getcwd = os.umask = os.dup2 = os.close = os.getpid = os.path = None",
+    "signal": "signal.signal = signal.getsignal = signal.getitimer = signal.setitimer = None",
+    "threading": "threading.Thread = threading.Lock = threading.current_thread = threading.enumerate = None",
+    "sys": "sys.getrecursionlimit = sys.exc_info = sys.setswitchinterval = None",
+    "contextlib": "import contextlib\ncontextlib.suppress = contextlib.ExitStack = None",
+    "json": "import json\njson.dumps = json.loads = None",
+    "locale and gc": "locale.setlocale = gc.enable = gc.isenabled = None",
+    "uuid and socket": "import uuid\nuuid.uuid4 = socket.gethostname = socket.setdefaulttimeout = socket.getdefaulttimeout = None",
+    "modules": "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith(('migrate_graph', 'json', 'time'))]",
+}
+
+
+@pytest.mark.parametrize("after", ["return True", "return 1 / 0"])
+@pytest.mark.parametrize("replaced", REPLACED)
+def test_functions_that_a_body_replaces_are_put_back(replaced: str, after: str, anywhere: Field) -> None:
+    _project(anywhere, f"{REPLACED[replaced]}\n{after}", "pass")
+    ended = _apply(anywhere)
+    assert ended.code == ("1 / 0" in after), ended.output
+    assert ("ZeroDivisionError" in ended.output) == ("1 / 0" in after)
+    assert anywhere.probe().tables == (set() if ended.code else {"m1_1", "m2_2"})
+
+
+@pytest.mark.parametrize("replaced", ["time", "signal", "contextlib"])
+def test_a_signal_is_heard_while_a_body_has_replaced_functions(replaced: str, on_sqlite: Field) -> None:
+    _project(on_sqlite, f"wait = time.sleep\nprint('here')\n{REPLACED[replaced]}\nwait(30)")
+    process = on_sqlite.open("apply")
+    process.wait_for("m1_1 | here")
+    ended = process.stop(signal.SIGTERM)
+    assert (ended.code, ended.seconds < 2) == (143, True), ended.output
+    assert "INTERRUPTED m1_1" in ended.output
+
+
 def test_an_alarm_of_a_body_does_not_undo_what_is_committed(anywhere: Field) -> None:
     """Set to go off at every moment between the return and the next body, many times over."""
     _project(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
 from operator import itemgetter
+from socket import gethostname
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 from migrate_graph import __version__
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
@@ -56,9 +56,7 @@ class AttemptKey:
     @classmethod
     def now(cls, name: str, *, run: str, fingerprint: str = "") -> AttemptKey:
         """Make the key of an attempt that starts now, in this process."""
-        return cls(
-            str(uuid.uuid4()), run, name, socket.gethostname(), os.getpid(), __version__, fingerprint, datetime.now(UTC)
-        )
+        return cls(str(uuid4()), run, name, gethostname(), os.getpid(), __version__, fingerprint, datetime.now(UTC))
 
 
 class Ledger:

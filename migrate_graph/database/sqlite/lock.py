@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import stat
 import struct
 import sys
@@ -14,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from migrate_graph import forks
@@ -132,7 +132,7 @@ class FileLock:
     def sign(self, migration: str = "") -> None:
         """Write down who holds it and what runs, where that can be written."""
         self._since = self._since or datetime.now(UTC).isoformat(" ", "seconds")
-        text = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since, "migration": migration}
+        text = {"pid": os.getpid(), "host": gethostname(), "since": self._since, "migration": migration}
         self._write(json.dumps(text).encode())
 
     def release(self) -> None:
