@@ -77,6 +77,14 @@ ToOption = Annotated[
         "--to", metavar="NAME", help="Up to this migration.", autocompletion=complete_name, show_default=False
     ),
 ]
+AtomicOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--atomic/--no-atomic",
+        help="All that runs is one transaction: all of it is kept, or nothing.",
+        show_default=False,
+    ),
+]
 SelectOption = Annotated[
     list[str],
     typer.Option(

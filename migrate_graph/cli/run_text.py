@@ -81,7 +81,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             return f"restored in {lasting(event.seconds)}"
         case RunStarted():
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
-            whole = ", all of them or none" if event.atomic else ""
+            whole = ", all of them or none" if event.atomic and event.plan.steps else ""
             return f"{counted(len(event.plan.steps), 'migration')} to run{whole}{blocked}"
         case StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"

@@ -208,6 +208,12 @@ class Config:
     on_partial: Literal["retry", "stop"] = setting(
         "retry", "whether a migration that failed after own commits is tried again", ours=True
     )
+    atomic: bool = setting(
+        False,  # noqa: FBT003 - a default
+        "run all that is pending as one transaction: all of it is kept, or nothing",
+        flag="--atomic",
+        ours=True,
+    )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
     restore_size_limit: Bytes = setting(
         0, "the most bytes a backup may have when decompressed; 0 = 1 GiB, or 250 times its size", ours=True

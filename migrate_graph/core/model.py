@@ -48,6 +48,8 @@ class BodyFacts:
             accused unseen).
         commits_before_return: `db.commit()` stands just before `return True`.
         creates_by_definition: `db.define_table(…, migrate=True)` stands there.
+        ends_transaction: where, and in words how, the body ends its transaction by itself, or needs to be outside of one.
+        adds_enum_value: an `ALTER TYPE … ADD VALUE` stands there.
         opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of
             first appearance.
     """
@@ -56,6 +58,8 @@ class BodyFacts:
     returns_value: bool = True
     commits_before_return: SourceLocation | None = None
     creates_by_definition: SourceLocation | None = None
+    ends_transaction: tuple[SourceLocation, str] | None = None
+    adds_enum_value: SourceLocation | None = None
     opened_views: tuple[str, ...] = ()
 
 

@@ -11,6 +11,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from migrate_graph.core.model import BodyFacts
+from migrate_graph.loader.endings import what_adds_a_value, what_ends
 from migrate_graph.loader.fingerprints import SILENT_FIELDS, fingerprint_of
 from migrate_graph.loader.meanings import Reader, is_manager
 from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of, is_constant, own_nodes
@@ -42,9 +43,12 @@ def fact_of(name: str, function: Callable[..., Any], sources: Sources) -> object
         return fingerprint_of(inner, sources)
     if name == "returns_value":
         return _returns_value([node for _, node in nodes])
-    find = {"commits_before_return": _commit_before_return, "creates_by_definition": _creates_by_definition}[name]
-    line = find(node)
-    return None if line is None else SourceLocation(sources.shown(inner.__code__.co_filename), line)
+    found = _FINDERS[name](node)
+    if found is None:
+        return None
+    line, *words = found if isinstance(found, tuple) else (found,)
+    place = SourceLocation(sources.shown(inner.__code__.co_filename), line)
+    return (place, *words) if words else place
 
 
 def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocation | None:
@@ -101,6 +105,15 @@ def _creates_by_definition(node: FunctionNode) -> int | None:
         and any(word.arg == "migrate" and is_constant(word.value, value=True) for word in call.keywords)
     ]
     return min(lines, default=None)
+
+
+# Each returns a line, or a line with words.
+_FINDERS: dict[str, Callable[[FunctionNode], Any]] = {
+    "commits_before_return": _commit_before_return,
+    "creates_by_definition": _creates_by_definition,
+    "ends_transaction": what_ends,
+    "adds_enum_value": what_adds_a_value,
+}
 
 
 def _is_commit(node: ast.stmt) -> bool:

@@ -33,6 +33,7 @@ from migrate_graph.errors import (
     MigrateGraphError,
     PendingTaskFailed,
     RestoreError,
+    UsageError,
 )
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
@@ -41,6 +42,7 @@ from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
+from migrate_graph.workflow.one_transaction import require_possible
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class ApplyOptions:
         fail_fast: stop at the first falsy return too.
         lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
         fake: record the planned migrations as installed without running them.
+        atomic: run all of them in one transaction; None for what is configured.
         doing: what the graph is judged for.
     """
 
@@ -71,6 +74,7 @@ class ApplyOptions:
     fail_fast: bool = False
     lock_wait: float | None = None
     fake: bool = False
+    atomic: bool | None = None
     doing: Doing = Doing.RUN
 
 
@@ -79,11 +83,13 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
 
     Raises:
         InvalidGraph: the rules found errors; nothing ran.
+        UsageError: the plan cannot be one transaction, as it was asked to be; nothing ran.
         LockTimeout: another runner was at work for too long; nothing ran.
         DecisionNeeded: a migration was interrupted, or views could not be repaired.
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
+    options = _with_atomic(options, config)
     judging = Judging(doing=options.doing, errors_only=True)
     assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
     flag = _flag(config)
@@ -103,6 +109,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             )
             found = assess(project, known, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")  # before anything is written
+            _require_one_transaction(found.planned, options)
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
@@ -112,11 +119,33 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
         plan = found.planned
+        _require_one_transaction(plan, options)
         backend.preflight([step.migration.name for step in plan.steps])
         run = _Run(project, backend, plan, reading, observer)
         run.remember_flush(changed=restored is not None)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag, interruption)
+
+
+def _with_atomic(options: ApplyOptions, config: Config) -> ApplyOptions:
+    """Return the options with what is configured where nothing was said.
+
+    Raises:
+        UsageError: an option would do nothing in one transaction.
+    """
+    atomic = config.atomic if options.atomic is None else options.atomic
+    for option, is_given in (("--keep-going", options.keep_going), ("--fail-fast", options.fail_fast)):
+        if atomic and is_given:
+            raise UsageError(
+                f"{option} does nothing in one transaction, and `atomic` is set ({config.sources['atomic']})",
+                hint=f"leave out {option}, or add --no-atomic",
+            )
+    return replace(options, atomic=atomic and not options.fake)
+
+
+def _require_one_transaction(plan: Plan, options: ApplyOptions) -> None:
+    if options.atomic:
+        require_possible(plan)
 
 
 def _tell_warnings(found: Assessment, observer: Observer) -> None:
@@ -166,7 +195,7 @@ class _Run:
             lock,
             self._observer,
             interruption=interruption,
-            options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast),
+            options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast, atomic=bool(options.atomic)),
             root=str(self._project.root),
         )
         with user_imports(

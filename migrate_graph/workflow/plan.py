@@ -15,6 +15,7 @@ from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import typed
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.log import changes_of
+from migrate_graph.workflow.one_transaction import obstacles
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -37,16 +38,19 @@ def plan_project(project: Project, reading: Reading, *, selection: Selection | N
     return found
 
 
-def exit_code_of(found: Assessment, *, asks: bool = False) -> int:
+def exit_code_of(found: Assessment, *, asks: bool = False, atomic: bool = False) -> int:
     """Return what `plan` ends with.
 
     Args:
         found: what would run.
         asks: `--check` was given: anything that is pending has a code of its own.
+        atomic: it is to be one transaction.
     """
     if found.reading.lived_before:
         return ExitCode.RESTORE  # as `apply` will
     plan = found.planned
+    if atomic and obstacles(plan):
+        return ExitCode.USAGE
     if plan.undecided:
         return ExitCode.DECISION_NEEDED
     return ExitCode.PENDING if asks and (plan.steps or plan.blocked) else ExitCode.OK

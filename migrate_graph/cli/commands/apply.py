@@ -7,23 +7,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.options import ExcludeOption, LockOption, Output, PathArgument, SelectOption, ToOption
+from migrate_graph.cli.command import Condition, Section, Together, command, session_of
+from migrate_graph.cli.options import (
+    AtomicOption,
+    ExcludeOption,
+    LockOption,
+    Output,
+    PathArgument,
+    SelectOption,
+    ToOption,
+)
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.apply import ApplyOptions
+
+ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
 
 
 @command(
     Section.DAILY,
     "migrate apply",
     "migrate apply --to add_total_20260402_001",
+    "migrate apply --atomic",
     "migrate apply --dry-run",
     "migrate apply --json > run.jsonl",
     together=(
         Together("--dry-run", excludes=("--keep-going", "--fail-fast", "--fake", "--lock-timeout", "--output")),
-        Together("--fake", excludes=("--keep-going", "--fail-fast")),
+        Together("--fake", excludes=("--keep-going", "--fail-fast", ATOMIC)),
+        Together("--keep-going", excludes=(ATOMIC,)),
+        Together("--fail-fast", excludes=(ATOMIC,)),
         Together("--keep-going", excludes=("--fail-fast",)),
         Together("--output", excludes=("--json",)),
     ),
@@ -35,6 +48,7 @@ def apply(
     to: ToOption = None,
     select: SelectOption = [],  # noqa: B006 - typer copies it
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
+    atomic: AtomicOption = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
     ] = False,
@@ -49,7 +63,7 @@ def apply(
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 
-        plan(context, path, to=to, select=select, exclude=exclude, json=json)
+        plan(context, path, to=to, select=select, exclude=exclude, atomic=atomic, json=json)
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.assessment import Selection
@@ -61,6 +75,7 @@ def apply(
         keep_going=keep_going,
         fail_fast=fail_fast,
         fake=fake,
+        atomic=atomic,
     )
     raise typer.Exit(_run(session_of(context), path, options, Output.JSON if json else output))
 

@@ -14,8 +14,10 @@ from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, format_told_by, require_format
 from migrate_graph.cli.json_document import reading_document
+from migrate_graph.cli.one_transaction import atomic_document, atomic_text
 from migrate_graph.cli.options import (
     AllOption,
+    AtomicOption,
     ExcludeOption,
     GraphOption,
     JsonOption,
@@ -75,6 +77,7 @@ def plan(
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
     check: Annotated[bool, typer.Option("--check", help="Exit 4 if anything is pending.")] = False,
     offline: OfflineOption = False,
+    atomic: AtomicOption = None,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
     all_nodes: AllOption = False,
@@ -112,12 +115,13 @@ def plan(
     if planned.errors_of_graph and chosen not in {"text", "json"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
-    code = exit_code_of(planned, asks=check)
+    whole = project.config.atomic if atomic is None else atomic
+    code = exit_code_of(planned, asks=check, atomic=whole)
     if chosen == "json":
-        deliver_json(session, plan_document(planned, took, exit_code=code), output)
+        deliver_json(session, plan_document(planned, took, exit_code=code, atomic=whole), output)
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(planned, style, took), output)
+        deliver_lines(session, plan_text(planned, style, took, atomic=whole), output)
     else:
         drawn.show(session, planned, chosen, output)
     raise typer.Exit(code)
@@ -133,13 +137,16 @@ _MOST = 20
 """Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
 
 
-def plan_text(planned: Assessment, style: TextStyle, took: Mapping[str, float]) -> Iterator[str]:
+def plan_text(
+    planned: Assessment, style: TextStyle, took: Mapping[str, float], *, atomic: bool = False
+) -> Iterator[str]:
     """Yield what would run, in which order and why.
 
     Args:
         planned: what was assessed.
         style: how it is written.
         took: seconds that steps took before, where that is known.
+        atomic: it is to be one transaction.
     """
     plan, reading = planned.planned, planned.reading
     for line in _sentence(_plan_heading(planned.project, plan, reading), style):
@@ -154,6 +161,8 @@ def plan_text(planned: Assessment, style: TextStyle, took: Mapping[str, float]) 
         yield plan.summary + _in_all(took, len(plan.steps))
     yield from _plan_remarks(plan, style)
     yield from _edited_remark([name for name, place in edited.items() if not place], style)
+    if atomic and plan.steps:
+        yield from atomic_text(plan, style)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
@@ -293,13 +302,16 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 # -- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def plan_document(planned: Assessment, took: Mapping[str, float], *, exit_code: int) -> dict[str, Any]:
+def plan_document(
+    planned: Assessment, took: Mapping[str, float], *, exit_code: int, atomic: bool = False
+) -> dict[str, Any]:
     """Return a plan.
 
     Args:
         planned: what was assessed.
         took: seconds that steps took before, where that is known.
         exit_code: what the process will end with.
+        atomic: it is to be one transaction.
     """
     plan, project = planned.planned, planned.project
     body = {
@@ -320,6 +332,7 @@ def plan_document(planned: Assessment, took: Mapping[str, float], *, exit_code: 
         "unselected": list(plan.unselected),
         "added": list(plan.added),
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
+        "atomic": atomic_document(plan) if atomic else None,
         "findings": [finding_document(finding) for finding in planned.findings],
     }
     return document("plan", body, exit_code=exit_code)

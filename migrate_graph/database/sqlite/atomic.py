@@ -261,8 +261,13 @@ class SqliteAtomicRun:
         self.connection.forget_point()
         if self._careful and (broken := self._broken_references() - self._known):
             table, _, parent, _ = min(broken, key=str)
+            rows = (
+                "1 row behind that refers to one which is"
+                if len(broken) == 1
+                else f"{len(broken)} rows behind that refer to rows which are"
+            )
             raise AttemptFailed(
-                f"it leaves {len(broken)} rows behind that refer to rows which are not there, in {table}, to {parent}",
+                f"it leaves {rows} not there, in {table}, to {parent}",
                 hint="a deferred foreign key is checked when the migration ends: insert what it refers to before that",
             )
         if not self.ledger.on(self.execute).write_success(key, seconds=seconds):

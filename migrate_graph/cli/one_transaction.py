@@ -1,0 +1,60 @@
+"""What `migrate plan --atomic` says: whether the plan can be one transaction, and what to do where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import hanging
+from migrate_graph.redaction import one_line
+from migrate_graph.reports.document import place_document
+from migrate_graph.workflow.one_transaction import added_values, obstacles, told, way_around
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.plan import Plan
+
+_MOST = 20
+
+
+def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
+    """Yield whether a plan can be one transaction, what is in the way, and the commands that lead around it."""
+    found = obstacles(plan)
+    if not found and plan.undecided:
+        yield from _lines(f"one transaction: not before a decision about {listed(plan.undecided, most=_MOST)}", style)
+        return
+    if not found:
+        yield from _lines("one transaction: possible; all of it is kept, or nothing", style)
+        for name, source in added_values(plan):
+            note = "adds a value to an enum, which nothing after it can use before the run has ended (PostgreSQL)"
+            yield from _lines(f"{one_line(name)} ({one_line(str(source))}) {note}", style)
+        return
+    for line in hanging(
+        f"one transaction: not possible, {len(found)} of {len(plan.steps)} migrations do not fit",
+        style.width,
+        column=0,
+        indent=4,
+    ):
+        yield style.paint(line, "error")
+    for each in told(found):
+        yield from _lines(f"    {one_line(each)}", style)
+    yield "  apply these by themselves first, then the rest in one transaction:"
+    for command in way_around(plan):
+        yield f"    {one_line(command)}"
+
+
+def _lines(text: str, style: TextStyle) -> Iterator[str]:
+    yield from hanging(text, style.width, column=0, indent=6)
+
+
+def atomic_document(plan: Plan) -> dict[str, Any]:
+    """Return the same as values."""
+    found = obstacles(plan)
+    return {
+        "possible": not found and not plan.undecided,
+        "obstacles": [{"name": each.name, "why": each.why, **place_document(each.source)} for each in found],
+        "undecided": list(plan.undecided),
+        "adds_enum_values": [{"name": name, **place_document(source)} for name, source in added_values(plan)],
+        "commands": list(way_around(plan)),
+    }

@@ -1,0 +1,103 @@
+"""Whether a plan can be one transaction, what stands in the way, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.errors import DecisionNeeded, UsageError
+from migrate_graph.messages import counted, typed
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.user_files import SourceLocation
+
+_MOST = 5
+"""Of more obstacles than these a message tells the first ones, and how many there are; `plan --atomic --json` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A migration of a plan that cannot be part of one transaction.
+
+    Attributes:
+        name: of the migration.
+        why: in words.
+        source: where that is written.
+    """
+
+    name: str
+    why: str
+    source: SourceLocation
+
+
+def obstacles(plan: Plan) -> tuple[Obstacle, ...]:
+    """Return the migrations of a plan that are known not to fit into one transaction, in its order."""
+    return tuple(found for step in plan.steps if (found := _obstacle(step.migration)) is not None)
+
+
+def _obstacle(migration: Migration) -> Obstacle | None:
+    if migration.transaction is TransactionMode.NONE:
+        return Obstacle(migration.name, "transaction='none' runs outside of any transaction", migration.source)
+    if (ends := migration.facts.ends_transaction) is not None:
+        source, what = ends
+        return Obstacle(migration.name, f"it {what}", source)
+    return None
+
+
+def way_around(plan: Plan) -> tuple[str, ...]:
+    """Return the commands that apply a plan all the same: what does not fit by itself, with what it requires, then the rest."""
+    found = obstacles(plan)
+    if not found:
+        return ()
+    alone = [typed("migrate apply --no-atomic --to", each.name) for each in found]
+    last = plan.places[found[-1].name]
+    rest = len(plan.steps) > len(found) or last < len(plan.steps)
+    return (*alone, *(["migrate apply --atomic"] if rest else []))
+
+
+def require_possible(plan: Plan) -> None:
+    """Refuse a plan that cannot be one transaction, before anything is run.
+
+    Raises:
+        UsageError: migrations of it do not fit; all of them are named.
+        DecisionNeeded: a migration that was asked for needs a decision first.
+    """
+    found = obstacles(plan)
+    if found:
+        raise UsageError(f"the plan cannot be one transaction: {'; '.join(told(found))}", hint="\n".join(_hint(plan)))
+    if plan.undecided:
+        names = ", ".join(plan.undecided)
+        raise DecisionNeeded(
+            f"nothing was run: with --atomic all that was asked for is applied, or nothing, and {names} needs a decision",
+            hint="\n".join(typed("migrate resolve", name, "--applied | --retry") for name in plan.undecided),
+        )
+
+
+def told(found: tuple[Obstacle, ...]) -> Iterator[str]:
+    """Yield the obstacles in words."""
+    for each in found[:_MOST]:
+        yield f"{each.name} ({each.source}): {each.why}"
+    if len(found) > _MOST:
+        yield f"and {counted(len(found) - _MOST, 'more')}"
+
+
+def _hint(plan: Plan) -> Iterator[str]:
+    commands = way_around(plan)
+    yield "apply these by themselves first, then the rest in one transaction:"
+    yield from commands[:_MOST]
+    if len(commands) > _MOST:
+        yield "…"
+        yield commands[-1]
+
+
+def added_values(plan: Plan) -> tuple[tuple[str, SourceLocation], ...]:
+    """Return the migrations that add a value to an enum, which nothing after them can use before the run has ended."""
+    return tuple(
+        (step.migration.name, place)
+        for step in plan.steps
+        if (place := step.migration.facts.adds_enum_value) is not None and step is not plan.steps[-1]
+    )
