@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}]
 
 
-def _drawn_as(words: str, formats: Iterable[str]) -> Condition:
-    """Return whether what was typed draws a picture in one of these formats."""
+def _drawn_as(words: str, formats: Iterable[str], *, beside: bool = True) -> Condition:
+    """Return whether what was typed draws a picture in one of these formats.
+
+    Args:
+        words: what it is called.
+        formats: by name.
+        beside: one that `--graph` writes beside the answer counts.
+    """
     wanted = frozenset(formats)
 
     def holds(typed: Typed) -> bool:
         named = typed.get("--format", ())
-        files = (*typed.get("--graph", ()), *(() if named else typed.get("-o", ())))
+        files = (*(typed.get("--graph", ()) if beside else ()), *(() if named else typed.get("-o", ())))
         suffixes = {suffix: name for name in FORMATS for suffix in FORMATS[name].suffixes}
         return not wanted.isdisjoint({*named, *(suffixes.get(Path(file).suffix.lower(), "") for file in files)})
 
@@ -40,6 +46,7 @@ def _drawn_as(words: str, formats: Iterable[str]) -> Condition:
 
 
 PICTURE = _drawn_as("a picture (--graph plan.svg)", [*PICTURES, "json", "markdown"])
+NOTHING_ELSE = _drawn_as("a picture in the place of the text", [*PICTURES, "markdown"], beside=False)
 LAID_OUT = _drawn_as("a picture that is laid out (.svg, .png, .pdf, .html)", ("svg", "png", "pdf", "html"))
 LINKED = _drawn_as("a picture with links (.svg, .pdf, .html, .dot)", ("svg", "pdf", "html", "dot"))
 NO_LANES = _drawn_as("another format than text", [name for name in FORMATS if name != "text"])

@@ -58,7 +58,7 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--select": ("--select", "tag:money lonely_20260303_001"), "--exclude": ("--exclude", "widen_20260302_001 lonely_20260303_001"),
         "--check": ("--check",), "--offline": ("--offline",), "--json": ("--json",), "--renderer": ("--renderer", "dot"),
         "--all": ("--all",), "--link-template": ("--link-template", "https://host/{file}#{line}"),
-        "--timings": ("--timings", "../timings.json"),
+        "--timings": ("--timings", "../timings.json"), "--atomic": ("--atomic",),
     },
     "migrate check": {
         "--history": ("--history",), "--format": ("--format", "github"), "-o": ("-o", "out.txt"), "--graph": ("--graph", "check.dot"),
@@ -165,6 +165,9 @@ def test_every_command_is_tried_or_writes() -> None:
         ("apply --fake --fail-fast", "--fake does nothing beside --fail-fast"),
         ("apply --keep-going --fail-fast", "--keep-going does nothing beside --fail-fast"),
         ("apply --json --output plain", "--output does nothing beside --json"),
+        ("apply --atomic --keep-going", "--keep-going does nothing beside --atomic"),
+        ("apply --atomic --fake", "--fake does nothing beside --atomic"),
+        ("plan --atomic --format dot", "--atomic does nothing beside a picture in the place of the text"),
         ("mark a --installed --pending", "--installed does nothing beside --pending"),
         ("resolve a --applied --retry", "--applied does nothing beside --retry"),
         ("graph --hops 1", "--hops does nothing without --focus"),

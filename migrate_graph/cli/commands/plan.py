@@ -12,7 +12,16 @@ import typer
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_json, deliver_lines
-from migrate_graph.cli.drawing import LAID_OUT, LINKED, PICTURE, PICTURES, Drawing, format_told_by, require_format
+from migrate_graph.cli.drawing import (
+    LAID_OUT,
+    LINKED,
+    NOTHING_ELSE,
+    PICTURE,
+    PICTURES,
+    Drawing,
+    format_told_by,
+    require_format,
+)
 from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.one_transaction import atomic_document, atomic_text
 from migrate_graph.cli.options import (
@@ -55,6 +64,7 @@ if TYPE_CHECKING:
         Together("--renderer", needs=(LAID_OUT,)),
         Together("--link-template", needs=(LINKED,)),
         Together("--all", needs=(PICTURE,)),
+        Together("--atomic", excludes=(NOTHING_ELSE,)),
     ),
 )
 def plan(
@@ -115,7 +125,7 @@ def plan(
     if planned.errors_of_graph and chosen not in {"text", "json"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
-    whole = project.config.atomic if atomic is None else atomic
+    whole = (project.config.atomic if atomic is None else atomic) and chosen in {"text", "json"}
     code = exit_code_of(planned, asks=check, atomic=whole)
     if chosen == "json":
         deliver_json(session, plan_document(planned, took, exit_code=code, atomic=whole), output)
