@@ -41,7 +41,8 @@ _QUERIES = {
 _EXTENSIONS = "SELECT pg_describe_object(classid, objid, objsubid), refobjid FROM pg_depend WHERE deptype = 'x'"
 _DESCRIPTIONS = """
     SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384
-        AND objoid NOT IN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'bystander')"""
+        AND objoid NOT IN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'bystander' OR c.relpersistence = 't')"""
 _FUNCTIONS = """
     SELECT oid::regprocedure::text, CASE prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(oid) END, pg_get_userbyid(proowner),
         ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)

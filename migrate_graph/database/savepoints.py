@@ -57,6 +57,8 @@ class Savepoint:
         try:
             self.keep()
         except Exception as error:
+            with suppress(Exception):  # what waited to be sent with it may have failed
+                self.remove()
             raise NotKept from error
 
 

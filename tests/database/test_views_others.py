@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import psycopg2
@@ -161,6 +162,41 @@ def test_two_hundred_blocks_of_one_migration_each_cost_the_same(stand: PostgresS
     assert costs[0] == 3
     assert set(costs[1:]) == {2}  # what came; how it is
     stand.keeper.check_complete()
+
+
+def test_few_messages_are_sent_for_a_block(stand: PostgresStand) -> None:
+    managers = views_of_orders(stand, 6)
+    for manager in managers:  # now the view ledger knows them
+        kept(stand, [manager], [manager])
+    sent = [stand.connection.asked]
+    for manager in managers:
+        stand.keeper.take_down([manager], [manager], migration="m")
+        sent.append(stand.connection.asked)
+    down = [after - before for before, after in pairwise(sent)]
+    assert set(down) == {7}  # of these one is the manager's own
+    stand("ALTER TABLE orders ALTER COLUMN customer TYPE text")
+    sent = [stand.connection.asked]
+    for _ in managers:
+        stand.keeper.bring_up()
+        sent.append(stand.connection.asked)
+    up = [after - before for before, after in pairwise(sent)]
+    assert set(up[1:]) == {6}
+    stand.keeper.check_complete()
+
+
+def test_what_fails_in_a_message_undoes_the_block(stand: PostgresStand) -> None:
+    [manager] = views_of_orders(stand, 1)
+    stand(
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$",
+        "CREATE TRIGGER no BEFORE INSERT ON ewh_implemented_features_views FOR EACH ROW EXECUTE FUNCTION no()",
+    )
+    stand.connection.commit()
+    stand("SELECT 1")
+    with pytest.raises(psycopg2.errors.RaiseException, match="not now"):
+        stand.keeper.take_down([manager], [manager], migration="m")
+    assert stand("SELECT count(*) FROM each0") == [(50,)]  # the transaction goes on, without what the block did
+    stand("DROP TRIGGER no ON ewh_implemented_features_views")
+    kept(stand, [manager], [manager])
 
 
 def test_neither_a_new_view_nor_a_repair_reads_the_rows_of_all_others(stand: PostgresStand) -> None:

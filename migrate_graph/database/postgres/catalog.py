@@ -38,6 +38,7 @@ from migrate_graph.database.postgres.objects import (
     names_of,
     reached_from,
 )
+from migrate_graph.database.postgres.outbox import Outbox
 from migrate_graph.database.postgres.prepared import Prepared
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.snapshot import (
@@ -122,25 +123,31 @@ WHERE r.ev_class >= 16384 AND c.oid <> r.ev_class
 ORDER BY 1, 2
 """
 
+_GO_BACK = f"SELECT {_BACK}"
+
+# Statements of ours on the view ledger: whether they went well is told when the block does.
+_ANSWERLESS = ("INSERT INTO ", "DELETE FROM ")
+
 
 class PostgresCatalog:
     """See `views.ViewCatalog`; `cursor` opens a psycopg2 cursor on the migration's connection."""
 
     def __init__(self, cursor: Callable[[], Any]) -> None:
         self._cursor = cursor
+        self._depth = 0
+        self._waits = False
         self._made: dict[Key, Made] = {}
         self._looks = Looks()
+        self._outbox = Outbox(cursor, self._looks)
         self._prepared = Prepared()
         self._is_safe = False
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement; without parameters a `%` in it is a `%`."""
-        with self._cursor() as cursor, self._looks.own(cursor.connection, statement):
-            # Some bytes of the database are no text in the connection's encoding; they stand in ours as surrogates.
-            cursor.execute(
-                statement if statement.isascii() else statement.encode("utf-8", "surrogateescape"), parameters
-            )
-            return list(cursor.fetchall()) if cursor.description else []
+        if not statement.startswith(_ANSWERLESS):
+            return self._outbox.run(statement, parameters)
+        self._later(statement, parameters)
+        return []
 
     def locate(self, names: TableNames) -> TableNames:
         """Find the schema of the view ledger: the migration may have changed the search_path when it is needed."""
@@ -163,27 +170,62 @@ class PostgresCatalog:
     # -- transactions -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def atomic(self) -> Iterator[None]:
+    def atomic(self, *, ours: bool = False) -> Iterator[None]:
         """See `views.ViewCatalog`."""
         connection = self._connection
         idle = connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
         if idle and not connection.autocommit:
             # After a raw COMMIT psycopg2 still believes in a transaction, and would not open one.
             type(connection).rollback(connection)
-        kind = Transaction if idle and connection.autocommit else Savepoint
+        name = f"{_SAVEPOINT}_{self._depth}" if self._depth else _SAVEPOINT
+        mark = (
+            Transaction(name, self._outbox.run)
+            if idle and connection.autocommit
+            else self._savepoint(name, idle=idle, ours=ours)
+        )
+        if not ours:
+            self._outbox.flush()
+        waited, self._waits = self._waits, ours
+        self._depth += 1
         try:
-            with kind(_SAVEPOINT, self.run).block():
+            with mark.block():
                 yield
         except NotKept as error:
+            self._outbox.clear()
             cause = error.__cause__
             if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
                 raise cause or error from None
             type(connection).rollback(connection)
             raise CommittedInside from cause
+        finally:
+            self._depth -= 1
+            self._waits = waited
+
+    def _savepoint(self, name: str, *, idle: bool, ours: bool) -> Savepoint:
+        """Return a savepoint that is set with the next statement, where a transaction is open; the outermost one sends what waits when it is kept."""
+        setting, waits, inner = f"SAVEPOINT {name}", ours and not idle, self._waits
+        unset = False
+
+        def send(statement: str) -> None:
+            nonlocal unset
+            if statement == setting and waits:
+                self._outbox.later(statement)
+            elif statement.startswith("ROLLBACK"):
+                unset = self._outbox.take_back(setting)
+                if not unset:
+                    self._outbox.clear()
+                    self._outbox.run(statement)
+            elif statement.startswith("RELEASE") and not unset and inner:
+                self._outbox.later(statement)
+            elif not unset:
+                self._outbox.run(statement)
+
+        return Savepoint(name, send)
 
     @contextmanager
     def commits_held(self) -> Iterator[list[str] | None]:
         """See `views.ViewCatalog`."""
+        self._outbox.flush()
         connection = self._connection
         heard: list[str] = []
         hears = isinstance(connection, WorkConnection)
@@ -215,18 +257,30 @@ class PostgresCatalog:
     def safely(self) -> Iterator[None]:
         """Set the search_path so that only the server's own objects are meant by names without a schema, so that it writes all others with theirs."""
         with self._in_transaction():
-            self.run(_ENTER)
+            if not self._outbox.take_back_last(_GO_BACK):
+                self.run(_ENTER)
             self._is_safe = True
             try:
                 yield
             finally:
                 self._is_safe = False
-            self.run(f"SELECT {_BACK}")
+            self._go_back()
+
+    def _go_back(self) -> None:
+        """Set the session's own search_path again, with the next statement where more is to come."""
+        self._later(_GO_BACK)
+
+    def _later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
+        """Send a statement whose answer nobody needs: with the next one, where nobody else sends any."""
+        if self._waits:
+            self._outbox.later(statement, parameters)
+        else:
+            self._outbox.run(statement, parameters)
 
     def _in_transaction(self) -> AbstractContextManager[None]:
         """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
         idle = self._connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
-        return self.atomic() if idle else nullcontext()
+        return self.atomic(ours=True) if idle else nullcontext()
 
     def place(self) -> str:
         """See `views.ViewCatalog`: the search_path."""
@@ -235,14 +289,21 @@ class PostgresCatalog:
     @contextmanager
     def standing_at(self, place: str) -> Iterator[None]:
         """See `views.ViewCatalog`; what the block itself sets stays."""
-        now = self.place()
-        if not place or place == now:
+        if not place:
             yield
             return
-        self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (place,))
+        kept = f"migrate_graph.place_{self._depth}"
+        self._later(
+            f"SELECT pg_catalog.set_config('{kept}', pg_catalog.current_setting('search_path'), true), "
+            "pg_catalog.set_config('search_path', %s, true)",
+            (place,),
+        )
         yield  # after an exception the savepoint takes it back
-        if self.place() == place:
-            self.run("SELECT pg_catalog.set_config('search_path', %s, true)", (now,))
+        self._later(
+            f"SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('{kept}'), true) "
+            "WHERE pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) %s",
+            (place,),
+        )
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -255,14 +316,15 @@ class PostgresCatalog:
         query = f"SELECT {_as_json(queries)}"
         if self._is_safe:
             return self._rows(query)
+        enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
         try:
-            found = self._rows(f"{_ENTER}; {self._prepared.message(self._connection, query)}")
+            found = self._rows(f"{enters}{self._prepared.message(self._connection, query)}")
         except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
             self._prepared.stopped = True
             raise Unprepared("the migration has deallocated what was prepared in its session") from error
         if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
             # Not in the same message: the server looks at a prepared statement once more when it is done.
-            self.run(f"SELECT {_BACK}")
+            self._go_back()
         return found
 
     def _read_here(self, *queries: str) -> list[list[list[Any]]]:
@@ -410,7 +472,7 @@ class PostgresCatalog:
         if not oids:
             return {}, set()
         try:
-            with self.atomic():
+            with self.atomic(ours=True):
                 return self._capture_within(oids, patience), set()
         except psycopg2.errors.LockNotAvailable:
             if len(oids) == 1 and not patience:
@@ -468,7 +530,7 @@ class PostgresCatalog:
         keys: dict[Address, str] = {}
         for thing in things:
             try:
-                with self.atomic():
+                with self.atomic(ours=True):
                     [[classid, objid, column]] = self.read(address_of(thing))
             except psycopg2.Error as error:
                 if (error.pgcode or "")[:2] not in _NOT_THERE:
@@ -528,8 +590,7 @@ class PostgresCatalog:
 
     def send(self, statement: str) -> None:
         """Run a statement, surrogates in it as the bytes that they stand for."""
-        with self._cursor() as cursor, self._looks.own(cursor.connection, statement):
-            cursor.execute(statement.encode("utf-8", "surrogateescape"))
+        self._outbox.run(statement)
 
 
 def _text(query: Any) -> str:

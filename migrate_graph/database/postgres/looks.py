@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -50,7 +50,7 @@ WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o
 """
 
 # Statements of ours that neither make nor unmake anything that others could see.
-_HARMLESS = ("SELECT ", "SAVEPOINT ", "RELEASE ", "INSERT INTO ", "DELETE FROM ")
+_HARMLESS = ("SELECT ", "SAVEPOINT ", "RELEASE ", "INSERT INTO ", "DELETE FROM ", "PREPARE ", "EXECUTE ")
 
 
 def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = ()) -> str:
@@ -104,14 +104,14 @@ class Looks:
             self.found, self.is_new = None, False
 
     @contextmanager
-    def own(self, connection: Any, statement: str) -> Iterator[None]:
-        """Note a statement of ours: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
+    def own(self, connection: Any, statements: Sequence[str]) -> Iterator[None]:
+        """Note a message of ours: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
         self.recall(connection)
         yield
         if self.found is None:
             return
-        if statement.startswith(("ROLLBACK", "COMMIT", "BEGIN")):
+        if any(each.startswith(("ROLLBACK", "COMMIT", "BEGIN")) for each in statements):
             self.found = None
         elif connection.asked == self._asked + 1:  # no marker, no other statement in between
             self._asked = connection.asked
-            self.is_new = self.is_new and statement.startswith(_HARMLESS)
+            self.is_new = self.is_new and all(each.startswith(_HARMLESS) for each in statements)

@@ -62,7 +62,7 @@ class SqliteCatalog:
     # -- transactions -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def atomic(self) -> Iterator[None]:
+    def atomic(self, *, ours: bool = False) -> Iterator[None]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; outside of a transaction a savepoint is one."""
         try:
             with Savepoint(_SAVEPOINT, self.run).block():

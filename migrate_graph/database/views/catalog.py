@@ -121,8 +121,11 @@ class Restorable:
 class ViewCatalog(Protocol):
     """What one kind of database can tell about its relations."""
 
-    def atomic(self) -> AbstractContextManager[None]:
+    def atomic(self, *, ours: bool = False) -> AbstractContextManager[None]:
         """Open a savepoint (a transaction, in autocommit); on an exception everything since is undone.
+
+        Args:
+            ours: nothing is sent in it but by this catalog and within `commits_held`, so that statements may wait for one another.
 
         Raises:
             CommittedInside: on leaving, when the savepoint is gone because somebody committed.

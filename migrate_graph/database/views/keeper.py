@@ -201,7 +201,7 @@ class ViewKeeper:
     ) -> dict[str, list[Relation]]:
         before = Observation()
         try:
-            with self._catalog.atomic():
+            with self._catalog.atomic(ours=True):
                 before = block.before = self._catalog.observe(concern)
                 block.place = before.place
                 steps = self._drop(block, before, claims, careful=bool(concern.keys))
@@ -272,13 +272,13 @@ class ViewKeeper:
         careful = False
         for _ in range(_PASSES):
             try:
-                with self._catalog.atomic():
+                with self._catalog.atomic(ours=True):
                     self._pass_up(block, rows, seen, careful=careful)
             except _Again as again:
                 if not again.keys:
                     careful = True
                     continue
-                with self._catalog.atomic():
+                with self._catalog.atomic(ours=True):
                     seen = self._catalog.observe(Concern(keys=frozenset(again.keys)))
                 continue
             except Unprepared:
@@ -541,7 +541,7 @@ class ViewKeeper:
             ways.insert(0, partial(self._bring_back, replace(row, manager=name_of(heir)), heir, texts))
         for way in ways:
             try:
-                with self._catalog.atomic():
+                with self._catalog.atomic(ours=True):
                     way()
                     if heir is not None and way is ways[0] and name_of(heir) != name:
                         self._ledger.forget([name])
