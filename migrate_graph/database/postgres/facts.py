@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from migrate_graph.core.footprint import Fact
-from migrate_graph.database.postgres.facts_query import PARTS, Scope, facts_query
+from migrate_graph.database.postgres.facts_query import OF_PRIVILEGES, PARTS, Part, Scope, facts_query
 
 Key: TypeAlias = tuple[str, int, int, str]
 """What stays the same when a thing is renamed: its catalog, its number there, the number of a part of it, and the kind of fact."""
 
-Read: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
-"""Runs `SETTINGS` and one query in a transaction of which nothing stays, and gives the rows of the query."""
+Read: TypeAlias = Callable[[str, frozenset[int]], Sequence[tuple[Any, ...]]]
+"""Runs a query under `SETTINGS`, with the numbers of the relations that it is about, and gives its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Facts:
         self._known: dict[Key, _Known] = {}
         self._of_part: dict[str, set[Key]] = {}
         self._of_relation: dict[int, set[Key]] = {}
+        self._code: str | None = None
 
     def definitions(self) -> dict[Fact, str]:
         """Return every fact that was read, with its definition."""
@@ -86,17 +87,16 @@ class Facts:
         """Read everything; return what is otherwise than it was known."""
         return difference(*self._exchange(Scope()))
 
-    def read_changed(self, relations: Iterable[int], written: frozenset[str]) -> Difference:
+    def read_changed(self, relations: Iterable[int], written: frozenset[str], said: str) -> Difference:
         """Read what may have changed; return what has.
 
         Args:
             relations: numbers of those that were locked so that they could be changed.
             written: catalogs of which rows were written.
+            said: the statements that may have changed something, in lower case.
         """
         touched = frozenset(relations)
-        parts = {
-            name for name, part in PARTS.items() if not part.of_relations and not written.isdisjoint(part.catalogs)
-        }
+        parts = {name for name, part in PARTS.items() if self._is_due(part, written, said)}
         if touched:
             parts |= {name for name, part in PARTS.items() if part.of_relations}
         if not parts:
@@ -110,9 +110,25 @@ class Facts:
         parts = {name for name, part in PARTS.items() if not part.shared or name in parts}
         return difference(*self._exchange(Scope(None, frozenset(parts))))
 
+    def _is_due(self, part: Part, written: frozenset[str], said: str) -> bool:
+        if part.of_relations or written.isdisjoint(part.catalogs):
+            return False
+        if not part.words or any(word in said or word in self._kept_code() for word in part.words):
+            return True
+        return part.words is OF_PRIVILEGES and bool(self._of_part.get("default grants"))
+
+    def _kept_code(self) -> str:
+        """Return the code that is kept in the database, in lower case: whoever calls it need not say what it does."""
+        if self._code is None:
+            keys = [*self._of_part.get("function", ()), *self._of_part.get("rule", ())]
+            self._code = "\n".join(self._known[key].definition for key in keys).lower()
+        return self._code
+
     def _exchange(self, scope: Scope) -> tuple[dict[Key, _Known], dict[Key, _Known]]:
         """Read what is in a scope; return what was known of it, and what is known now."""
-        rows = self._read(facts_query(self._version, self._own, scope))
+        rows = self._read(facts_query(self._version, self._own, scope), scope.relations or frozenset())
+        if scope.parts is None or not scope.parts.isdisjoint({"function", "rule"}):
+            self._code = None
         new = {
             (catalog, number, part_number, kind): _Known(Fact(kind, identity), definition or "", part, relation)
             for part, kind, identity, definition, catalog, number, part_number, relation in rows

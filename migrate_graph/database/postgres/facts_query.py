@@ -46,10 +46,13 @@ class Part:
         of_relations: it reads only from `rel`, and can be restricted to some relations.
         shared: it is about what all databases of the server share.
         since: version of the server that has it.
+        words: and only where one of these was said, or may have been said by code that is kept in the database: those catalogs change
+            with every table; empty: that makes no difference.
     """
 
     sql: str
     catalogs: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     of_relations: bool = False
     shared: bool = False
     since: int = 0
@@ -157,7 +160,7 @@ WHERE {_free("pg_statistic_ext", "s")}
 
 _PUBLISHED = """
 SELECT 'published table', quote_ident(p.pubname) || ' ' || c.id, {row}, 'pg_publication_rel', r.oid, 0, c.oid
-FROM rel c JOIN pg_publication_rel r ON r.prrelid = c.oid JOIN pg_publication p ON p.oid = r.prpubid
+FROM every c JOIN pg_publication_rel r ON r.prrelid = c.oid JOIN pg_publication p ON p.oid = r.prpubid
 """
 
 _GRANTS = f"""
@@ -368,6 +371,11 @@ UNION ALL SELECT 'setting', concat_ws(' ', 'role ' || nullif(pg_get_userbyid(s.s
   CAST(s.setdatabase AS int), CAST(0 AS oid) FROM pg_db_role_setting s
 """
 
+OF_PRIVILEGES: Final = ("grant", "revoke", "privileges", "own")
+"""What whoever changes privileges must say; but where others are the default, new things have some at once."""
+
+_OF_TYPES = ("type", "domain", "enum", "schema", "owned", "extension")
+
 PARTS: Final[dict[str, Part]] = {
     "relation": Part(_RELATION, of_relations=True),
     "column": Part(_COLUMN, of_relations=True),
@@ -379,12 +387,12 @@ PARTS: Final[dict[str, Part]] = {
     "policy": Part(_POLICY, of_relations=True),
     "statistics": Part(_STATISTICS, of_relations=True),
     "published table": Part(_PUBLISHED, ("pg_publication_rel",)),
-    "grants": Part(_GRANTS, ("pg_class",)),
-    "column grants": Part(_COLUMN_GRANTS, ("pg_attribute",)),
+    "grants": Part(_GRANTS, ("pg_class",), OF_PRIVILEGES),
+    "column grants": Part(_COLUMN_GRANTS, ("pg_attribute",), OF_PRIVILEGES),
     "schema": Part(_SCHEMA, ("pg_namespace",)),
     "function": Part(_FUNCTION, ("pg_proc", "pg_aggregate")),
-    "type": Part(_TYPE, ("pg_type", "pg_enum", "pg_range")),
-    "domain constraint": Part(_DOMAIN_CONSTRAINT, ("pg_constraint",)),
+    "type": Part(_TYPE, ("pg_type", "pg_enum", "pg_range"), _OF_TYPES),
+    "domain constraint": Part(_DOMAIN_CONSTRAINT, ("pg_constraint",), _OF_TYPES),
     "cast": Part(_CAST, ("pg_cast",)),
     "operator": Part(_OPERATOR, ("pg_operator",)),
     "operator class": Part(_OPERATOR_CLASS, ("pg_opclass", "pg_opfamily", "pg_amop", "pg_amproc")),
@@ -398,7 +406,8 @@ PARTS: Final[dict[str, Part]] = {
     "extension": Part(_EXTENSION, ("pg_extension",)),
     "default grants": Part(_DEFAULT_GRANTS, ("pg_default_acl",)),
     "other grants": Part(
-        _OTHER_GRANTS, ("pg_namespace", "pg_proc", "pg_type", "pg_language", "pg_foreign_data_wrapper", "pg_foreign_server")
+        _OTHER_GRANTS, ("pg_namespace", "pg_proc", "pg_type", "pg_language", "pg_foreign_data_wrapper", "pg_foreign_server"),
+        OF_PRIVILEGES,
     ),
     "comment": Part(_said_of_objects("comment", "pg_description", "description"), ("pg_description",)),
     "label": Part(_said_of_objects("label", "pg_seclabel", "provider || ' ' || d.label"), ("pg_seclabel",)),
@@ -439,19 +448,26 @@ OF_ONE_DATABASE: Final = Scope(None, frozenset(name for name, part in PARTS.item
 """Everything but what all databases of the server share."""
 
 
+FORGETS_ON_DEMAND: Final = 150000
+"""Version of the server from which on the counters of a transaction are certainly gone when it has ended, if that is asked for."""
+
+
 def counting(version: int) -> str:
-    """Return the query of how many rows of each watched catalog the open transaction has written so far.
+    """Return the query of the watched catalogs of which the open transaction has written rows.
+
+    The server is asked to begin anew with the next transaction, where it can be.
 
     Args:
         version: of the server.
     """
     names = ", ".join(f"'{name}'" for name in WATCHED if _has(name, version))
+    anew = "SELECT pg_catalog.pg_stat_force_next_flush(); " if version >= FORGETS_ON_DEMAND else ""
     return (
-        "SELECT x.name, pg_catalog.pg_stat_get_xact_tuples_inserted(x.at) OPERATOR(pg_catalog.+) "
+        f"{anew}SELECT y.name FROM (SELECT x.name, pg_catalog.pg_stat_get_xact_tuples_inserted(x.at) OPERATOR(pg_catalog.+) "
         "pg_catalog.pg_stat_get_xact_tuples_updated(x.at) OPERATOR(pg_catalog.+) "
-        "pg_catalog.pg_stat_get_xact_tuples_deleted(x.at) FROM (SELECT n AS name, "
+        "pg_catalog.pg_stat_get_xact_tuples_deleted(x.at) AS count FROM (SELECT n AS name, "
         "CAST(CAST('pg_catalog.' OPERATOR(pg_catalog.||) n AS pg_catalog.regclass) AS pg_catalog.oid) AS at "
-        f"FROM pg_catalog.unnest(ARRAY[{names}]) n) x"
+        f"FROM pg_catalog.unnest(ARRAY[{names}]) n) x) y WHERE y.count OPERATOR(pg_catalog.>) 0"
     )
 
 
@@ -461,7 +477,7 @@ def _has(catalog: str, version: int) -> bool:
 
 
 def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
-    """Return the one query that reads facts.
+    """Return the one query that reads facts; `$1` stands in it for the numbers of relations where only some are read.
 
     Args:
         version: of the server.
@@ -473,11 +489,7 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     compression = "'compression ' || CAST(nullif(a.attcompression, '') AS text)," if version >= 140000 else ""
     row = "concat_ws(' ', pg_get_expr(r.prqual, r.prrelid), CAST(r.prattrs AS text))" if version >= 150000 else "''"
     names = ", ".join(f"to_regclass({quote_literal(name)})" for name in own)
-    only = (
-        ""
-        if scope.relations is None
-        else f" WHERE c.oid = ANY (ARRAY[{', '.join(map(str, sorted(scope.relations)))}]::oid[])"
-    )
+    only = "" if scope.relations is None else " WHERE c.oid = ANY ($1)"
     arms = " UNION ALL ".join(
         f"SELECT '{name}' AS part, p.* FROM ({sql}) AS p(kind, id, def, class, at, sub, rel)" for name, sql in chosen
     )
@@ -492,6 +504,16 @@ every AS (SELECT c.*, format('%I.%I', n.nspname, c.relname) AS id FROM pg_class 
 rel AS MATERIALIZED (SELECT * FROM every c{only})
 {arms.replace("{compression}", compression).replace("{row}", row)}
 """
+
+
+def with_numbers(query: str, relations: Collection[int]) -> str:
+    """Return a query with the numbers of relations in their place."""
+    return query.replace("$1", f"CAST('{as_array(relations)}' AS oid[])")
+
+
+def as_array(numbers: Collection[int]) -> str:
+    """Write numbers as the server writes an array."""
+    return f"{{{','.join(map(str, sorted(numbers)))}}}"
 
 
 def numbers_of(tables: Collection[str]) -> str:

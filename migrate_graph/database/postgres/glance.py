@@ -11,19 +11,22 @@ Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
 
 _RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S'"
 
-# Names are found in no search_path here: that is the body's.
+# Names are found in no search_path here: that is the body's. Each relation is looked up by its number (OFFSET 0 keeps the planner, who
+# expects a thousand locks, from reading all of pg_class).
 _GLANCE = (
-    "SELECT CAST(l.relation AS pg_catalog.int8), pg_catalog.array_agg(l.mode), CAST(c.relkind AS pg_catalog.text), "
-    "CASE WHEN c.oid IS NOT NULL THEN pg_catalog.format('%I.%I', n.nspname, c.relname) END, CAST(c.relfilenode AS pg_catalog.int8), "
+    "SELECT CAST(l.relation AS pg_catalog.int8), l.modes, c.kind, c.name, c.file, "
     "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_inserted(l.relation), "
     "pg_catalog.pg_stat_get_xact_tuples_updated(l.relation), pg_catalog.pg_stat_get_xact_tuples_deleted(l.relation) "
-    "FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation "
-    "LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-    "WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted "
-    "AND l.relation OPERATOR(pg_catalog.>=) 16384 AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND (c.oid IS NULL OR c.relkind OPERATOR(pg_catalog.=) "
-    f"ANY (CAST(ARRAY[{_RELATIONS}] AS pg_catalog.\"char\"[])) AND c.relpersistence OPERATOR(pg_catalog.<>) 't') "
-    "GROUP BY l.relation, c.oid, c.relkind, n.nspname, c.relname, c.relfilenode"
+    "FROM (SELECT k.relation, pg_catalog.array_agg(k.mode) AS modes FROM pg_catalog.pg_locks k "
+    "WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND k.locktype OPERATOR(pg_catalog.=) 'relation' AND k.granted "
+    "AND k.relation OPERATOR(pg_catalog.>=) 16384 AND k.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) GROUP BY k.relation) l "
+    "LEFT JOIN LATERAL (SELECT CAST(r.relkind AS pg_catalog.text) AS kind, CAST(r.relfilenode AS pg_catalog.int8) AS file, "
+    "CAST(r.relpersistence AS pg_catalog.text) AS persistence, pg_catalog.format('%I.%I', (SELECT n.nspname FROM pg_catalog.pg_namespace n "
+    "WHERE n.oid OPERATOR(pg_catalog.=) r.relnamespace), r.relname) AS name FROM pg_catalog.pg_class r "
+    "WHERE r.oid OPERATOR(pg_catalog.=) l.relation OFFSET 0) c ON true "
+    "WHERE c.kind IS NULL OR c.persistence OPERATOR(pg_catalog.<>) 't' AND c.kind OPERATOR(pg_catalog.=) "
+    f"ANY (CAST(ARRAY[{_RELATIONS}] AS pg_catalog.text[]))"
 )
 
 FILES: Final = (

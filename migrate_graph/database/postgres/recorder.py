@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -12,7 +13,7 @@ import psycopg2
 
 from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.database.postgres.facts import Difference, Facts
-from migrate_graph.database.postgres.facts_query import SHARED, counting
+from migrate_graph.database.postgres.facts_query import FORGETS_ON_DEMAND, SHARED, counting
 from migrate_graph.database.postgres.glance import FILES, Ask, Glance, Seen, glance, in_words, strongest
 from migrate_graph.database.postgres.statements import first_word, without_values
 from migrate_graph.messages import first_line
@@ -24,9 +25,6 @@ _ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE
 
 _MOVES_ROWS: Final = frozenset({"COPY", "FETCH", "EXECUTE", "MOVE", "CLOSE", "DECLARE"})
 """First words of others that do; what they read from end to end, they would elsewhere reach by an index."""
-
-_FORGETS_ON_DEMAND: Final = 150000
-"""Version of the server from which on the counters of a transaction are certainly gone when it has ended, if that is asked for."""
 
 _PROBE = "migrate_graph_probe"
 _USES = f"""
@@ -51,6 +49,9 @@ class Session(Protocol):
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Run statements of ours in the open transaction, unseen; give the rows of the last."""
+
+    def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement of ours that is asked again and again."""
 
     @property
     def is_in_transaction(self) -> bool:
@@ -133,6 +134,7 @@ class Recorder:
         self._step = _Step()
         self._last: Glance = {}
         self._forgets = False
+        self._is_up_to_date = False  # nobody has spoken since the last look
         self._others_spoke = False  # since the last look
         self._locks_went = False  # a savepoint was gone back to
         self._base: dict[int, tuple[int, int, int]] = {}
@@ -140,21 +142,22 @@ class Recorder:
 
     # -- a migration ----------------------------------------------------------------------------------------------------------
 
-    def begin(self, session: Session, ask: Ask) -> None:
+    def begin(self, session: Session, ask: Ask, *, fresh: bool = False) -> None:
         """Forget the migration before; what the open transaction has done until now is not this one's.
 
         Args:
             session: of the migration.
             ask: runs a statement in a transaction that may be another one.
+            fresh: the open transaction has locked nothing yet.
         """
         if self._files is None or self._step.blind:
             self._files = dict(ask(FILES))
         self._files |= self._born_files
         self._step = _Step()
-        self._forgets = session.info.server_version >= _FORGETS_ON_DEMAND
+        self._forgets = session.info.server_version >= FORGETS_ON_DEMAND
         self._ours, self._born_files = set(), {}
         self.after_end()
-        if session.is_in_transaction:
+        if session.is_in_transaction and not fresh:
             self._last = self._glance(session)
             self._base |= {number: seen.written for number, seen in self._last.items()}
 
@@ -199,8 +202,11 @@ class Recorder:
     def survey(self) -> None:
         """Look what became of the database since the survey before, in a transaction of its own."""
         step = self._step
+        said = "\n".join(each.sql for each in step.statements if first_word(each.sql) not in _ROWS).lower()
         step.difference = (
-            self._facts.read_whole() if step.blind else self._facts.read_changed(step.touched, frozenset(step.written))
+            self._facts.read_whole()
+            if step.blind
+            else self._facts.read_changed(step.touched, frozenset(step.written), said)
         )
 
     # -- ends of transactions -----------------------------------------------------------------------------------------------------
@@ -214,13 +220,11 @@ class Recorder:
         """
         step = self._step
         if session.is_in_transaction:
-            now = self._look(session)
+            now = self._last if self._is_up_to_date else self._look(session)
             for number, seen in now.items():
                 self._count(seen, self._base.get(number, (0, 0, 0)))
             self._base |= {number: seen.written for number, seen in now.items()}
             self._note_written(session)
-            if self._forgets:
-                session.ask("SELECT pg_catalog.pg_stat_force_next_flush()")
         if own:
             step.own_commits += 1
 
@@ -230,7 +234,7 @@ class Recorder:
 
     def after_end(self) -> None:
         """Note that a transaction has really ended: its locks and its counters are gone."""
-        self._last = {}
+        self._last, self._is_up_to_date = {}, False
         if self._forgets:
             self._base = {}
         self._others_spoke = self._locks_went = False
@@ -254,13 +258,13 @@ class Recorder:
         )
 
     def _note_written(self, session: Session) -> None:
-        self._step.written |= {name for name, count in session.ask(counting(session.info.server_version)) if count}
+        self._step.written |= {name for (name,) in session.ask(counting(session.info.server_version))}
 
     # -- statements -------------------------------------------------------------------------------------------------------------
 
     def overhear(self) -> None:
         """Note that something was sent that is not the migration's: what it locks is not its, either."""
-        self._others_spoke = True
+        self._others_spoke, self._is_up_to_date = True, False
 
     def statement(
         self,
@@ -296,6 +300,7 @@ class Recorder:
             uses=uses,
             transaction=self._step.transaction,
         )
+        self._is_up_to_date = False
         started = time.perf_counter()
         try:
             held = send()
@@ -340,17 +345,20 @@ class Recorder:
         """Return the columns that a statement of rows uses, as the server resolves it: a function is made of it and asked what it depends on."""
         if session.info.server_version < 140000:
             return ()
-        session.ask("SAVEPOINT migrate_graph_uses")
+        probe = f"SAVEPOINT migrate_graph_uses; CREATE FUNCTION pg_temp.{_PROBE}() RETURNS void LANGUAGE sql BEGIN ATOMIC\n{text}\n; END; {_USES}"
         try:
-            session.ask(f"CREATE FUNCTION pg_temp.{_PROBE}() RETURNS void LANGUAGE sql BEGIN ATOMIC\n{text}\n; END")
-            found = tuple(sorted(use for (use,) in session.ask(_USES)))
+            found = tuple(sorted(use for (use,) in session.ask(probe)))
         except psycopg2.Error:  # it is wrong itself, or one of those that no function may consist of
             found = ()
         session.ask("ROLLBACK TO SAVEPOINT migrate_graph_uses; RELEASE SAVEPOINT migrate_graph_uses")
         return found
 
     def _glance(self, session: Session) -> Glance:
-        return {number: seen for number, seen in glance(session.ask).items() if number not in self._own}
+        return {
+            number: seen
+            for number, seen in glance(partial(session.ask_again, "glance")).items()
+            if number not in self._own
+        }
 
     def _look(self, session: Session, *, held: Held = Held.RUN) -> Glance:
         """Look at the open transaction, and note what it has locked since the last look.
@@ -377,6 +385,7 @@ class Recorder:
                 mode = "ShareUpdateExclusiveLock" if held is Held.CHANGED else strongest(modes)
                 step.locks[seen.name] = strongest(filter(None, [mode, step.locks.get(seen.name, "")]))
         self._last = now
+        self._is_up_to_date = True
         return now
 
     def _look_at_ours(self, session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,10 @@ from migrate_graph.database.postgres.connection import INTRANS, WorkConnection, 
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split
 from migrate_graph.database.watching import Speaker, speaker
+
+_FORGETS = re.compile(r"\b(?:DEALLOCATE|DISCARD)\b", re.IGNORECASE)
+
+_OURS = "SELECT pg_catalog.substr(p.name, 15) FROM pg_catalog.pg_prepared_statements p WHERE pg_catalog.starts_with(p.name, 'migrate_graph_')"
 
 
 class RecordingCursor(WorkCursor):
@@ -106,6 +111,7 @@ class RecordedConnection(WorkConnection):
 
     def __init__(self, dsn: str) -> None:
         self.recorder: Recorder | None = None
+        self._planned: set[str] = set()
         super().__init__(dsn)
 
     def parts_of(self, text: str) -> list[Statement]:
@@ -130,6 +136,10 @@ class RecordedConnection(WorkConnection):
             self, texts, who.source, lambda: cursor.rowcount, partial(self._carry_out, self.recorder, found[0], send)
         )
 
+    def _planned_there(self) -> set[str]:
+        """Return which of our statements the server still knows by name."""
+        return {name for (name,) in self.ask(_OURS)}
+
     def _carry_out(self, recorder: Recorder, statement: Statement, send: Callable[[str], object]) -> Held:
         if statement.kind is Kind.COMMITS:
             recorder.before_end(self, own=True)
@@ -139,7 +149,13 @@ class RecordedConnection(WorkConnection):
         send(statement.text)
         if statement.kind in ENDS:
             recorder.after_end()
+        self.look_after(statement.text)
         return Held.RUN
+
+    def look_after(self, text: str) -> None:
+        """Notice that a statement may have made the server forget ours."""
+        if self._planned and _FORGETS.search(text):
+            self._planned = self._planned_there() if self.is_in_transaction else set()
 
     # -- see `recorder.Session` -----------------------------------------------------------------------------------------------
 
@@ -148,6 +164,18 @@ class RecordedConnection(WorkConnection):
         with pg.connection.cursor(self, cursor_factory=pg.cursor) as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall()) if cursor.description else []
+
+    def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement of ours that is asked again and again: it is planned once."""
+        if name not in self._planned:
+            self.ask(f"PREPARE migrate_graph_{name} AS {statement}")
+            self._planned.add(name)
+        return self.ask(f"EXECUTE migrate_graph_{name}")
+
+    def forget_attempt(self) -> None:
+        """Be as a connection is that no attempt has had."""
+        super().forget_attempt()
+        self._planned = set()  # the server has forgotten them, too
 
     @property
     def is_in_transaction(self) -> bool:

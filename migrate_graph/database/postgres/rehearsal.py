@@ -22,7 +22,7 @@ from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
 from migrate_graph.database.postgres.facts import Facts
-from migrate_graph.database.postgres.facts_query import SETTINGS
+from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.patience import Patience, cut
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
@@ -58,13 +58,14 @@ _NEVER_IN_TRANSACTION = (
     ("REINDEX", "SCHEMA"),
 )  # fmt: skip
 
-_AS_NEW = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; DEALLOCATE ALL; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
+_AS_NEW = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
 
 _LEFT_BEHIND = (
-    "SELECT pg_catalog.format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, "
-    "CAST(CAST(c.oid AS pg_catalog.regclass) AS pg_catalog.text)) FROM pg_catalog.pg_class c "
+    "SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, "
+    "pg_catalog.concat('pg_temp.', pg_catalog.quote_ident(c.relname)) FROM pg_catalog.pg_class c "
     "WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND c.relkind OPERATOR(pg_catalog.=) "
-    "ANY (CAST(ARRAY['r', 'p', 'v', 'S'] AS pg_catalog.\"char\"[])) AND c.relname OPERATOR(pg_catalog.<>) '{guard}'"
+    "ANY (CAST(ARRAY['r', 'p', 'v', 'S'] AS pg_catalog.\"char\"[])) AND c.relname OPERATOR(pg_catalog.<>) '{guard}' "
+    "UNION ALL SELECT '', pg_catalog.quote_ident(p.name) FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql"
 )
 
 _DEFERRABLE = (
@@ -73,6 +74,9 @@ _DEFERRABLE = (
     "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
     "WHERE c.condeferrable AND c.conname OPERATOR(pg_catalog.<>) '{guard}'"
 )
+
+_ONLY_THIS = "SET TRANSACTION READ WRITE"
+"""Begins what is sent first in a transaction: all others of the session only read."""
 
 _SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences"
 
@@ -121,14 +125,13 @@ class GuardedConnection(RecordedConnection):
         self.autocommit = False
         self._is_guarded = True
         try:
-            self._begin()
             self.ask(
-                f"CREATE TEMPORARY TABLE {self._guard} (armed integer); "
+                f"{_ONLY_THIS}; CREATE TEMPORARY TABLE {self._guard} (armed integer); "
                 f"CREATE FUNCTION pg_temp.{self._guard}() RETURNS trigger LANGUAGE plpgsql AS $guard$ BEGIN "
                 f"IF pg_catalog.current_setting('migrate_graph.{self._guard}', true) = 'open' THEN RETURN NULL; END IF; "
                 f"RAISE EXCEPTION 'a rehearsal is never committed' USING ERRCODE = '{ESCAPED}'; END $guard$; "
                 f"CREATE CONSTRAINT TRIGGER {self._guard} AFTER INSERT ON pg_temp.{self._guard} DEFERRABLE INITIALLY DEFERRED "
-                f"FOR EACH ROW EXECUTE FUNCTION pg_temp.{self._guard}()"
+                f"FOR EACH ROW EXECUTE FUNCTION pg_temp.{self._guard}(); {self._arming}"
             )
         except pg_errors.ReadOnlySqlTransaction as error:
             raise DatabaseRefused(
@@ -141,35 +144,35 @@ class GuardedConnection(RecordedConnection):
                 f"the role may not make what guards a rehearsal: {str(error).splitlines()[0]}",
                 hint="GRANT TEMPORARY ON DATABASE … TO the role, or rehearse --on scratch",
             ) from error
-        self._arm_guard()
         if keeps:
             self._really_end()
 
-    def _begin(self) -> None:
-        """Begin a transaction; only this one of the session may write."""
-        self.ask("SET TRANSACTION READ WRITE")
+    @property
+    def _arming(self) -> str:
+        return f"SET LOCAL migrate_graph.{self._guard} = 'shut'; INSERT INTO pg_temp.{self._guard} VALUES (1)"
 
-    def _arm_guard(self) -> None:
-        self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'shut'; INSERT INTO pg_temp.{self._guard} VALUES (1)")
-
-    def _really_end(self) -> None:
+    def _really_end(self, first: str = "") -> None:
         """Commit, and begin the next one.
+
+        Args:
+            first: statements that come before.
 
         Raises:
             Error: a deferred constraint is violated: everything since the last commit is rolled back.
         """
         try:
-            self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'open'")
+            self.ask(f"{first}SET LOCAL migrate_graph.{self._guard} = 'open'")
             pg.connection.commit(self)
+        except _GONE:
+            raise
         except psycopg2.Error:
             pg.connection.rollback(self)
+            self._begin_again()
             raise
-        finally:
-            if not self.closed:
-                self._begin()
-                self._arm_guard()
-                if self._in_step:
-                    self._set_savepoints()
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.ask(f"{_ONLY_THIS}; {self._arming}{f'; {self._savepoints}' if self._in_step else ''}")
         if self.recorder is not None:
             self.recorder.after_end()
 
@@ -201,24 +204,30 @@ class GuardedConnection(RecordedConnection):
         with self._or_ended():
             if self.info.transaction_status != INTRANS:
                 raise pg_errors.NoActiveSqlTransaction
-            self.ask(_AS_NEW)
-            left = [thing for (thing,) in self.ask(_LEFT_BEHIND.format(guard=self._guard))]
             chosen = ", ".join(
                 f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, false)"
                 for name, value in settings
             )
-            drops = "".join(f"DROP {thing} CASCADE; " for thing in left if not thing.startswith("SEQUENCE"))
-            self.ask(f"{drops}SELECT {chosen}")
+            left = self.ask(f"{_AS_NEW}; SELECT {chosen}; {_LEFT_BEHIND.format(guard=self._guard)}")
+            self._planned = {name.removeprefix("migrate_graph_") for kind, name in left if not kind}
+            gone = [
+                f"DROP {kind} IF EXISTS {name} CASCADE" if kind else f"DEALLOCATE {name}"
+                for kind, name in left
+                if kind or not name.startswith("migrate_graph_")
+            ]
+            if gone:
+                self.ask("; ".join(gone))
 
     def begin_step(self, mode: TransactionMode) -> None:
         """Begin a migration."""
         self._in_step, self.single = True, mode is TransactionMode.SINGLE
         self._sends_each_alone = mode is TransactionMode.NONE
         self.lost_work = ""
-        self._set_savepoints()
+        self.ask(self._savepoints)
 
-    def _set_savepoints(self) -> None:
-        self.ask(f"SAVEPOINT {_STEP}" + (f"; SAVEPOINT {_PART}" if self.single else ""))
+    @property
+    def _savepoints(self) -> str:
+        return f"SAVEPOINT {_STEP}" + (f"; SAVEPOINT {_PART}" if self.single else "")
 
     def end_step(self) -> None:
         """Keep what the migration did.
@@ -227,14 +236,20 @@ class GuardedConnection(RecordedConnection):
             AttemptFailed: the transaction is over.
         """
         with self._or_ended():
-            self._settle()
-            if self.recorder is not None:
-                self.recorder.before_end(self, own=False)
-            self._note_bound()
-            self.ask(f"RELEASE SAVEPOINT {_STEP}")
+            self._end(own=False, goes_on=False)
             self._in_step = False
-            if self._keeps and not self.bound:
-                self._really_end()
+
+    def _end(self, *, own: bool, goes_on: bool) -> None:
+        """End a transaction of the migration: for real where that may be, else as far as it can be."""
+        if self.recorder is not None:
+            self.recorder.before_end(self, own=own)
+        self.bound = self.bound or (self.recorder is not None and self.recorder.writes_shared)
+        if self._keeps and not self.bound:
+            self._in_step = goes_on
+            self._really_end(f"RELEASE SAVEPOINT {_STEP}; ")
+        else:
+            self._settle()
+            self.ask(f"RELEASE SAVEPOINT {_STEP}{f'; {self._savepoints}' if goes_on else ''}")
 
     def abandon_step(self) -> None:
         """Undo what the migration did since its last own commit."""
@@ -247,9 +262,6 @@ class GuardedConnection(RecordedConnection):
             self.ask(f"ROLLBACK TO SAVEPOINT {_STEP}; RELEASE SAVEPOINT {_STEP}")
         except _GONE:
             self.has_ended = True
-
-    def _note_bound(self) -> None:
-        self.bound = self.bound or (self.recorder is not None and self.recorder.writes_shared)
 
     # -- what the body sends ------------------------------------------------------------------------------------------------------
 
@@ -291,13 +303,13 @@ class GuardedConnection(RecordedConnection):
             self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'open'")
         try:
             send(plain)
+            self.look_after(plain)
         except psycopg2.Error:
             if self._sends_each_alone and self.info.transaction_status == INERROR:
                 self.rollback()
             raise
         if switch:
-            self.ask(f"SET CONSTRAINTS pg_temp.{self._guard} DEFERRED")
-            self._arm_guard()
+            self.ask(f"SET CONSTRAINTS pg_temp.{self._guard} DEFERRED; {self._arming}")
         return Held.RUN if plain == text else Held.CHANGED
 
     # -- the ends of a transaction, as the body knows them ----------------------------------------------------------------------------
@@ -322,15 +334,9 @@ class GuardedConnection(RecordedConnection):
             if self.single:
                 self.ask(f"RELEASE SAVEPOINT {_PART}; SAVEPOINT {_PART}")
                 return
-            self._settle()
+            self._end(own=own, goes_on=True)
             if self.recorder is not None:
-                self.recorder.before_end(self, own=own)
                 self.recorder.next_transaction()
-            self._note_bound()
-            if self._keeps and not self.bound:
-                self._really_end()
-            else:
-                self.ask(f"RELEASE SAVEPOINT {_STEP}; SAVEPOINT {_STEP}")
 
     def rollback(self) -> None:
         """Go back to the last savepoint."""
@@ -451,7 +457,8 @@ class GuardedWork:
     def start(self) -> None:
         self._connection.owner = self._owner
         self._connection.begin_step(self._mode)
-        self._observation.recorder.begin(self._connection, self._connection.ask)
+        fresh = self._backend.keeps and not self._connection.bound
+        self._observation.recorder.begin(self._connection, self._connection.ask, fresh=fresh)
         self._connection.recorder = self._observation.recorder
         self._observation.body_begins()
 
@@ -540,21 +547,22 @@ class GuardedBackend(WatchedBackend):
         self._bound_by = ""
 
     @property
-    def _keeps(self) -> bool:
+    def keeps(self) -> bool:
+        """Whether what a migration did is committed, as far as it is this database's own."""
         return self._watching.keeping is Keeping.BY_STEP
 
     def begin(self) -> None:
         """Open the transaction that nothing can commit, make the tool's tables in it, and look what the database is made of."""
         self._sequences = self._values_of_sequences()
         self.guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
-        self.guarded.guard(keeps=self._keeps, pooled=self._sessions.pooled)
+        self.guarded.guard(keeps=self.keeps, pooled=self._sessions.pooled)
         names = self._ledger.names
         missing = set(names.all) - self._present()
         if missing:
             self.inner.create(missing)
             if names.views in missing:
                 ViewLedger(names, self._tell).create()
-        facts = Facts(self._read_inside, version=self.guarded.info.server_version, own=self._own_tables())
+        facts = Facts(self._read_facts, version=self.guarded.info.server_version, own=self._own_tables())
         facts.read_whole()
         self._recorder = self._recorder_of(facts, self.guarded.ask)
 
@@ -598,9 +606,11 @@ class GuardedBackend(WatchedBackend):
             cursor.execute(statement, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
-    def _read_inside(self, query: str) -> Sequence[tuple[Any, ...]]:
+    def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
         connection = self.guarded
-        rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {query}")
+        if self.keeps and not connection.bound:  # then it is committed, and others can see it
+            return super()._read_facts(query, relations)
+        rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {with_numbers(query, relations)}")
         connection.ask(f"ROLLBACK TO SAVEPOINT {_LOOK}; RELEASE SAVEPOINT {_LOOK}")
         return rows
 
@@ -645,7 +655,7 @@ class GuardedBackend(WatchedBackend):
     def remarks(self) -> tuple[str, ...]:
         """Return what is not as it will be, and what stays."""
         told = []
-        if not self._keeps:
+        if not self.keeps:
             told.append(
                 "all of it was one transaction: now() stood still, and locks of earlier migrations were held on"
             )
@@ -661,7 +671,7 @@ class GuardedBackend(WatchedBackend):
         return tuple(told)
 
     def _values_of_sequences(self) -> dict[str, Any]:
-        return {} if self._keeps else dict(self._look(_SEQUENCES))
+        return {} if self.keeps else dict(self._look(_SEQUENCES))
 
     def close(self) -> None:
         connection = getattr(self, "guarded", None)

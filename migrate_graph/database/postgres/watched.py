@@ -13,7 +13,7 @@ from migrate_graph.core.footprint import Footprint, OutsideAct
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.facts import Facts
-from migrate_graph.database.postgres.facts_query import SETTINGS, numbers_of
+from migrate_graph.database.postgres.facts_query import SETTINGS, as_array, numbers_of, with_numbers
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
 from migrate_graph.database.postgres.work import PostgresWork
@@ -141,6 +141,8 @@ class WatchedBackend(PostgresBackend):
         self.ended = ""
         self._watching = watching
         self._recorder: Recorder | None = None
+        self._planned: dict[str, str] = {}
+        self._planned_on: Any = None
 
     def begin(self) -> None:
         """Look what the database is made of before anything runs."""
@@ -180,8 +182,24 @@ class WatchedBackend(PostgresBackend):
         with self._explained():
             return self._patiently(_plainly, statement)
 
-    def _read_facts(self, query: str) -> Sequence[tuple[Any, ...]]:
-        return self._patiently(_in_a_moment, query)
+    def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
+        """Read facts on the keeper, which is asked nothing but that meanwhile, as far as names and formats matter."""
+        if self._sessions.pooled:
+            return self._patiently(_in_a_moment, with_numbers(query, relations))
+        return self._patiently(self._facts_of, query, relations)
+
+    def _facts_of(self, keeper: Any, query: str, relations: frozenset[int]) -> list[tuple[Any, ...]]:
+        """Plan each query once: that takes longer than to answer it."""
+        with keeper.cursor() as cursor:
+            if keeper is not self._planned_on:
+                self._planned, self._planned_on = {}, keeper
+                cursor.execute(f"{SETTINGS.replace('true', 'false')}; SET plan_cache_mode TO force_generic_plan")
+            if query not in self._planned:
+                self._planned[query] = f"migrate_graph_facts_{len(self._planned)}"
+                cursor.execute(f"PREPARE {self._planned[query]}{'(oid[])' if '$1' in query else ''} AS {query}")
+            given = f"('{as_array(relations)}')" if "$1" in query else ""
+            cursor.execute(f"EXECUTE {self._planned[query]}{given}")
+            return list(cursor.fetchall())
 
 
 def _plainly(connection: Any, statement: str) -> list[tuple[Any, ...]]:
