@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
 """Runs one statement of ours in the open transaction, unseen, and gives its rows."""
 
-_RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S'"
+_RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S', 'c'"
 
 # Names are found in no search_path here: that is the body's. Each relation is looked up by its number (OFFSET 0 keeps the planner, who
 # expects a thousand locks, from reading all of pg_class).

@@ -39,6 +39,8 @@ WHERE d.classid OPERATOR(pg_catalog.=) CAST(CAST('pg_catalog.pg_proc' AS pg_cata
   AND c.oid OPERATOR(pg_catalog.>=) 16384
 """
 
+_COMPOSITE = "c"
+
 _UNTOUCHED = Seen(None, "", frozenset(), 0, 0, (0, 0, 0))
 
 _NO_WORDS: Mapping[str, str] = {}
@@ -381,7 +383,7 @@ class Recorder:
                 self._born_files[number] = seen.file
             if seen.may_have_changed:
                 step.touched.add(number)
-            if modes and seen.name is not None:
+            if modes and seen.name is not None and seen.kind != _COMPOSITE:
                 mode = "ShareUpdateExclusiveLock" if held is Held.CHANGED else strongest(modes)
                 step.locks[seen.name] = strongest(filter(None, [mode, step.locks.get(seen.name, "")]))
         self._last = now
@@ -404,7 +406,7 @@ class Recorder:
         there = [
             (number, seen, before.get(number, _UNTOUCHED))
             for number, seen in sorted(now.items(), key=lambda each: each[1].name or "")
-            if number not in self._step.born and seen.name is not None
+            if number not in self._step.born and seen.name is not None and seen.kind != _COMPOSITE
         ]
         locks = {
             str(seen.name): self._lock_of(found, seen.modes - was.modes)
