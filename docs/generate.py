@@ -134,6 +134,12 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def changelog() -> str:
+    """Return what changed in each version, with links as this site has them."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    return text.partition("\n")[2].strip().replace("](docs/", "](") + "\n"
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "tree": tree,
     "contracts": contracts,
@@ -142,6 +148,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "cli": cli,
     "settings": settings,
     "api": api_page.api,
+    "changelog": changelog,
     "lanes": gallery.lanes,
     "mermaid": gallery.mermaid,
 }
