@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PREFIX = "migrate_graph_rehearsal_"
 """What the names of all copies start with: one that nobody is connected for was left by somebody who was killed."""
 
+_VERSIONS = Path("/usr/lib/postgresql")
+"""Where Debian keeps the programs of each version side by side."""
+
 _WAYS_OUT = (
     "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
     "transaction in the database itself, rolled back, that others may have to wait for"
@@ -80,7 +83,7 @@ SELECT pg_catalog.format('DELETE FROM ONLY %s c WHERE (%s) AND NOT EXISTS (SELEC
   CAST(CAST(k.conrelid AS pg_catalog.regclass) AS pg_catalog.text), pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', c.attname), ' AND '),
   CAST(CAST(k.confrelid AS pg_catalog.regclass) AS pg_catalog.text),
   pg_catalog.string_agg(pg_catalog.format('p.%I = c.%I', p.attname, c.attname), ' AND '))
-FROM pg_catalog.pg_constraint k CROSS JOIN LATERAL pg_catalog.unnest(k.conkey, k.confkey) AS key(child, parent)
+FROM pg_catalog.pg_constraint k CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) AS key(child, parent)
 JOIN pg_catalog.pg_attribute c ON c.attrelid OPERATOR(pg_catalog.=) k.conrelid AND c.attnum OPERATOR(pg_catalog.=) key.child
 JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) k.confrelid AND p.attnum OPERATOR(pg_catalog.=) key.parent
 WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.convalidated GROUP BY k.oid, k.conrelid, k.confrelid
@@ -126,7 +129,7 @@ def _pg_dump(server: int) -> str:
     Raises:
         DatabaseRefused: there is none; with three ways out.
     """
-    places = [*os.get_exec_path(), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
+    places = [*os.get_exec_path(), *map(str, sorted(_VERSIONS.glob("*/bin"), reverse=True))]
     found = dict.fromkeys(filter(None, (shutil.which("pg_dump", path=place) for place in places)))
     versions = {program: version_of(program) for program in found}
     for program, version in versions.items():

@@ -545,6 +545,7 @@ class GuardedBackend(WatchedBackend):
         self.guarded: GuardedConnection
         self._sequences: dict[str, Any] = {}
         self._bound_by = ""
+        self._is_numbered = True
 
     @property
     def keeps(self) -> bool:
@@ -562,6 +563,13 @@ class GuardedBackend(WatchedBackend):
             self.inner.create(missing)
             if names.views in missing:
                 ViewLedger(names, self._tell).create()
+        self._is_numbered = bool(
+            self._tell(
+                "SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) CAST(%s AS pg_catalog.regclass) "
+                "AND a.attname OPERATOR(pg_catalog.=) 'id'",
+                (names.quoted(names.ledger),),
+            )
+        )
         facts = Facts(self._read_facts, version=self.guarded.info.server_version, own=self._own_tables())
         facts.read_whole()
         self._recorder = self._recorder_of(facts, self.guarded.ask)
@@ -593,8 +601,18 @@ class GuardedBackend(WatchedBackend):
         return [*place, *self._sessions.settings(self.guarded, ours=False)]
 
     def write_success(self, key: AttemptKey) -> None:
-        """Record, inside of the rehearsal, that a migration is installed."""
-        self.inner.write_record(key.name, installed=True)
+        """Record, inside of the rehearsal, that a migration is installed; the ledger's sequence must not advance by that."""
+        ledger, numbered = self.names.quoted(self.names.ledger), self._is_numbered
+        own = '"id", ' if numbered else ""
+        number = (
+            f"(SELECT coalesce(pg_catalog.max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {ledger}), " if numbered else ""
+        )
+        self._tell(
+            f"WITH known AS (UPDATE {ledger} SET installed = 'T', last_update_dttm = LOCALTIMESTAMP(0) "
+            f"WHERE name OPERATOR(pg_catalog.=) %s RETURNING name) INSERT INTO {ledger} ({own}name, installed, last_update_dttm) "
+            f"SELECT {number}%s, 'T', LOCALTIMESTAMP(0) WHERE NOT EXISTS (SELECT FROM known)",
+            (key.name, key.name),
+        )
 
     @property
     def inner(self) -> Ledger:

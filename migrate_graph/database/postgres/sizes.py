@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 SIZES: Final = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), CAST(CASE WHEN c.relpages OPERATOR(pg_catalog.>) 0
   THEN CAST(c.relpages AS pg_catalog.int8) OPERATOR(pg_catalog.*) CAST(pg_catalog.current_setting('block_size') AS pg_catalog.int8)
-  ELSE greatest(CAST(c.reltuples AS pg_catalog.int8), pg_catalog.pg_stat_get_live_tuples(c.oid), 0) OPERATOR(pg_catalog.*)
+  ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) OPERATOR(pg_catalog.*)
     (SELECT 28 OPERATOR(pg_catalog.+) coalesce(pg_catalog.sum(CASE WHEN a.attlen OPERATOR(pg_catalog.>) 0 THEN a.attlen ELSE 32 END), 0)
     FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
     AND NOT a.attisdropped) END AS pg_catalog.int8),
-  CAST(greatest(CAST(c.reltuples AS pg_catalog.int8), pg_catalog.pg_stat_get_live_tuples(c.oid), 0) AS pg_catalog.int8)
+  CAST(CASE WHEN c.relpages OPERATOR(pg_catalog.>) 0 THEN greatest(CAST(c.reltuples AS pg_catalog.int8), 0)
+    ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END AS pg_catalog.int8)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['r', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
   AND c.relpersistence OPERATOR(pg_catalog.<>) 't'

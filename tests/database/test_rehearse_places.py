@@ -1,0 +1,494 @@
+"""Where a rehearsal can happen, what it needs there, what it leaves alone, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from rehearsal_stand import RehearsalStand, facts, footprint, outcomes, run, said, state
+from servers import APP_PASSWORD, PostgresServer, PostgresStandby, ServerUnavailable
+
+from migrate_graph.core.events import Outcome, Warned
+from migrate_graph.core.footprint import Rewrite, Size
+from migrate_graph.database.postgres import clone
+from migrate_graph.errors import ConfigError, DatabaseRefused, ExitCode
+
+pytestmark = pytest.mark.postgres
+
+LEDGER = "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)"
+"""Makes a database one that is not refused for what lives in it already."""
+
+ONE = """
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("ALTER TABLE stock ALTER COLUMN qty TYPE bigint")
+    return True
+"""
+
+
+@pytest.fixture
+def with_programs(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+
+
+@pytest.fixture
+def creator(postgres_server: PostgresServer) -> Iterator[None]:
+    """The ordinary role may create databases."""
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    yield
+    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+
+
+@pytest.fixture
+def project(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand]:
+    """Writes the migrations of a project on a fresh database."""
+
+    def write(text: str) -> RehearsalStand:
+        (tmp_path / "migrations.py").write_text(text)
+        return RehearsalStand(postgres_uri, tmp_path)
+
+    return write
+
+
+# -- sizes, rows, settings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.parametrize("place", ["clone", "here", "scratch"])
+def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str], RehearsalStand]) -> None:
+    made = "" if place != "scratch" else '    db.executesql("CREATE TABLE IF NOT EXISTS stock (id int, qty int)")\n'
+    stand = project(ONE.replace("def one_1(db):\n", f"def one_1(db):\n{made}"))
+    run(
+        stand.uri,
+        "CREATE TABLE stock (id int, qty int)",
+        "INSERT INTO stock SELECT n, n FROM generate_series(1, 5000) n",
+        "ANALYZE stock",
+    )
+    ((pages,),) = run(stand.uri, "SELECT relpages FROM pg_class WHERE relname = 'stock'")
+    run(stand.uri, LEDGER)
+    done = stand.rehearse(place)
+    size = Size(pages * 8192, 5000)
+    assert footprint(done, "one_1").sizes == {"public.stock": size}
+    if place != "scratch":  # there it is made by the migration itself
+        assert footprint(done, "one_1").rewrites == (Rewrite("public.stock", size.bytes, size.rows),)
+        (statement,) = footprint(done, "one_1").statements
+        assert statement.locks == {"public.stock": "ACCESS EXCLUSIVE"}
+        assert statement.scans == ("public.stock",)
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_rows_come_along_where_that_is_asked_for(
+    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project("""
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    rows = db.executesql("SELECT id, double FROM parent ORDER BY id")
+    assert len(rows) == 3, rows
+    assert all(double == 2 * id for id, double in rows)
+    assert db.executesql("SELECT count(*) FROM child c WHERE NOT EXISTS (SELECT FROM parent p WHERE p.id = c.parent)") == [(0,)]
+    db.executesql("INSERT INTO parent DEFAULT VALUES")
+    return True
+""")
+    run(
+        stand.uri,
+        "CREATE TABLE parent (id serial PRIMARY KEY, double int GENERATED ALWAYS AS (id * 2) STORED)",
+        "CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent)",
+        "INSERT INTO parent SELECT FROM generate_series(1, 10)",
+        "INSERT INTO child SELECT n, 11 - n FROM generate_series(1, 10) n",
+    )
+    run(stand.uri, LEDGER)
+    before = state(postgres_server, stand.uri)
+    assert stand.rehearse("clone").exit_code == 1
+    done = stand.rehearse("clone", data=3)
+    assert done.exit_code == 0, done.results
+    assert state(postgres_server, stand.uri) == before
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.parametrize("place", ["clone", "here"])
+def test_the_configured_schemas_and_the_settings_of_the_database_hold(
+    place: str, project: Callable[[str], RehearsalStand]
+) -> None:
+    stand = project("""
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("ALTER TABLE stock ADD COLUMN more int")
+    db.executesql("INSERT INTO beside VALUES (1)")
+    assert db.executesql("SHOW search_path") == [('"first", "second one"',)]
+    assert db.executesql("SHOW timezone") == [("Asia/Tokyo",)]
+    assert db.executesql("SHOW lock_timeout") == [("3s",)]
+    return True
+""")
+    stand.settings |= {"SCHEMA": '"first", "second one"', "MIGRATE_LOCK_TIMEOUT": "3"}
+    database = stand.uri.rpartition("/")[2]
+    run(
+        stand.uri, 'CREATE SCHEMA first', 'CREATE SCHEMA "second one"', "CREATE TABLE first.stock (a int)", 'CREATE TABLE "second one".beside (a int)',
+        f"ALTER DATABASE {database} SET timezone = 'Asia/Tokyo'",
+        "CREATE TABLE first.ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)",
+    )  # fmt: skip
+    done = stand.rehearse(place)
+    assert done.exit_code == 0, (done.results, done.cut)
+    assert facts(footprint(done, "one_1").added) == {"column first.stock.more"}
+    assert list(footprint(done, "one_1").wrote) == ['"second one".beside']
+
+
+# -- what all databases of a server share ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("with_programs")
+def test_roles_are_shared_and_none_stays(
+    postgres_admin_uri: str, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    (tmp_path / "migrations.py").write_text("""
+from migrate_graph import migration
+
+
+@migration
+def first_1(db):
+    db.executesql("CREATE TABLE t (a int)")
+    return True
+
+
+@migration(requires=first_1)
+def roles_2(db):
+    db.executesql("CREATE ROLE rehearsed")
+    db.commit()
+    db.executesql("GRANT SELECT ON t TO rehearsed")
+    db.executesql("COMMENT ON ROLE rehearsed IS 'x'")
+    return True
+
+
+@migration(requires=roles_2)
+def third_3(db):
+    db.commit()
+    db.executesql("ALTER TABLE t OWNER TO rehearsed")
+    return True
+""")
+    stand = RehearsalStand(postgres_admin_uri, tmp_path)
+    before = state(postgres_server, stand.uri)
+    done = stand.rehearse("clone")
+    assert state(postgres_server, stand.uri) == before
+    assert done.exit_code == 0, done.results
+    assert "role rehearsed" in facts(footprint(done, "roles_2").added)
+    assert "grants public.t" in facts(footprint(done, "roles_2").added)
+    assert "table public.t" in facts(footprint(done, "third_3").changed)
+    assert any("roles_2 writes what all databases of the server share" in remark for remark in done.remarks)
+
+
+# -- nothing of the real tables is locked -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_a_copy_asks_for_no_lock_on_tables_that_anybody_could_feel(
+    project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = project(ONE)
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)", "CREATE VIEW v AS SELECT qty FROM stock WHERE id = 0")
+    run(stand.uri, "DROP VIEW v")
+    run(stand.uri, LEDGER)
+    ours: list[tuple[Any, ...]] = []
+    close = clone._Original.close
+
+    def look_and_close(self: Any) -> None:
+        # Its transaction is open still, so whatever it has locked it holds.
+        ours.extend(self.ask(
+            "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"
+        ))  # fmt: skip
+        close(self)
+
+    monkeypatch.setattr(clone._Original, "close", look_and_close)
+    with closing(psycopg2.connect(stand.uri)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE stock IN EXCLUSIVE MODE")  # lets nobody in who asks for more than ACCESS SHARE
+        done = stand.rehearse("clone")
+    assert done.exit_code == 0, done.results
+    assert {name.rpartition(".")[2].partition("_id")[0] for name, _ in ours} <= {
+        "ewh_implemented_features",
+        "ewh_implemented_features_name_key",
+    }
+    assert {mode for _, mode in ours} == {"AccessShareLock"}
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(project: Callable[[str], RehearsalStand]) -> None:
+    stand = project(ONE)
+    stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0.2"
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)")
+    run(stand.uri, LEDGER)
+    with closing(psycopg2.connect(stand.uri)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE stock")
+        with pytest.raises(DatabaseRefused, match="could not be copied"):
+            stand.rehearse("clone")
+    assert run(stand.uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
+
+
+def test_here_refuses_where_nothing_limits_a_wait(project: Callable[[str], RehearsalStand]) -> None:
+    stand = project(ONE)
+    stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0"
+    with pytest.raises(ConfigError, match="lock_timeout"):
+        stand.rehearse("here")
+
+
+def test_here_says_what_it_locks_and_waits_no_longer_than_allowed(project: Callable[[str], RehearsalStand]) -> None:
+    stand = project(ONE)
+    stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0.2"
+    run(stand.uri, "CREATE TABLE stock (id serial, qty int)", LEDGER)
+    done = stand.rehearse("here")
+    assert any("ACCESS EXCLUSIVE on public.stock" in remark for remark in done.remarks)
+    assert any(
+        "locked" in event.message or "lock" in event.message for event in stand.events if isinstance(event, Warned)
+    )
+    with closing(psycopg2.connect(stand.uri)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE stock IN ACCESS SHARE MODE")
+        assert outcomes(stand.rehearse("here")) == {"one_1": Outcome.RAISED}
+
+
+def test_sequences_that_advance_are_told(project: Callable[[str], RehearsalStand]) -> None:
+    stand = project("""
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("SELECT setval('stock_id_seq', 500)")
+    return True
+""")
+    run(stand.uri, "CREATE TABLE stock (id serial, qty int)", LEDGER)
+    remarks = stand.rehearse("here").remarks
+    assert any("sequences" in remark and "public.stock_id_seq" in remark for remark in remarks)
+
+
+# -- where it cannot happen ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("with_programs")
+def test_a_role_that_may_create_no_database_is_told_three_ways_out(project: Callable[[str], RehearsalStand]) -> None:
+    with pytest.raises(DatabaseRefused, match="may create no database") as caught:
+        project(ONE).rehearse("clone")
+    assert caught.value.exit_code == ExitCode.DATABASE
+    assert all(way in caught.value.hint for way in ("CREATEDB", "rehearse_on", "--on here"))
+
+
+@pytest.mark.usefixtures("creator")
+@pytest.mark.parametrize("version", [None, "11.2", "no version"])
+def test_without_a_pg_dump_that_can_read_the_server_the_ways_out_are_told(
+    version: str | None, project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if version:
+        (programs / "pg_dump").write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
+        (programs / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(clone.os, "get_exec_path", lambda: [str(programs)])
+    monkeypatch.setattr(clone, "_VERSIONS", tmp_path / "none")
+    stand = project(ONE)
+    with pytest.raises(DatabaseRefused, match=r"too old|not found") as caught:
+        stand.rehearse("clone")
+    assert caught.value.exit_code == ExitCode.DATABASE
+    assert all(way in caught.value.hint for way in ("postgresql-client", "--on scratch", "--on here"))
+    assert run(stand.uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
+
+
+@pytest.mark.usefixtures("with_programs")
+def test_copies_can_be_made_on_another_server(
+    project: Callable[[str], RehearsalStand], own_postgres: PostgresServer, postgres_server: PostgresServer
+) -> None:
+    own_postgres.execute("ALTER ROLE app CREATEDB")
+    stand = project(ONE)
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
+    stand.settings["MIGRATE_REHEARSE_ON"] = own_postgres.app_uri("postgres")
+    before = state(postgres_server, stand.uri)
+    assert stand.rehearse("clone").exit_code == 0
+    assert state(postgres_server, stand.uri) == before
+    assert run(own_postgres.admin_uri(), "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
+    assert own_postgres.app_uri("postgres") not in repr(stand.open().config)
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_a_role_that_may_read_nothing_gets_a_clear_answer(
+    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project(
+        'from migrate_graph import migration\n\n\n@migration\ndef one_1(db):\n    db.executesql("CREATE TABLE mine (a int)")\n    return True\n'
+    )
+    database = stand.uri.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {database} OWNER TO postgres")
+    postgres_server.execute(
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC", "GRANT USAGE, CREATE ON SCHEMA public TO app", "CREATE TABLE secret (a int)",
+        LEDGER,
+        "ALTER TABLE ewh_implemented_features OWNER TO app", database=database,
+    )  # fmt: skip
+    with pytest.raises(DatabaseRefused, match="permission denied for table secret") as caught:
+        stand.rehearse("clone")
+    assert "GRANT" in caught.value.hint.upper()
+    done = stand.rehearse("here")  # which needs nothing but what the migrations need
+    assert done.exit_code == 0, (done.results, done.cut)
+    assert said(done, "one_1") == ["CREATE TABLE mine (a int)"]
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_what_the_role_cannot_copy_exactly_is_told_or_refused(
+    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project(ONE)
+    database = stand.uri.rpartition("/")[2]
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
+    postgres_server.execute("CREATE TABLE theirs (a int)", "GRANT SELECT ON theirs TO app", database=database)
+    done = stand.rehearse("clone")
+    assert done.exit_code == 0, done.results
+    assert any(remark.startswith("the copy is not exact: ALTER TABLE") for remark in done.remarks)
+    postgres_server.execute("CREATE EXTENSION vector", database=database)
+    with pytest.raises(DatabaseRefused, match="CREATE EXTENSION"):
+        stand.rehearse("clone")
+
+
+@pytest.mark.parametrize("place", ["clone", "here"])
+@pytest.mark.usefixtures("with_programs")
+def test_a_standby_is_refused(place: str, own_postgres: PostgresServer, tmp_path: Path) -> None:
+    try:
+        standby = PostgresStandby(own_postgres)
+        standby.start()
+    except ServerUnavailable as reason:
+        pytest.skip(f"no standby can be had: {reason}")
+    with closing(standby), own_postgres.database() as name:
+        own_postgres.execute("ALTER ROLE app CREATEDB")
+        standby.catch_up()
+        (tmp_path / "migrations.py").write_text(ONE)
+        with pytest.raises(DatabaseRefused, match="standby") as caught:
+            RehearsalStand(standby.app_uri(name), tmp_path).rehearse(place)
+        assert caught.value.exit_code == ExitCode.DATABASE
+
+
+# -- views, and what pyDAL remembers ----------------------------------------------------------------------------------------------
+
+VIEWS = """
+from migrate_graph import ViewMigrationManager, migration
+
+
+@migration
+def tables_1(db):
+    db.executesql("CREATE TABLE stock (id int, qty int)")
+    return True
+
+
+class Low(ViewMigrationManager):
+    since = "tables_1"
+    uses = ()
+
+    def up(self):
+        self.db.executesql("CREATE VIEW low AS SELECT id, qty FROM stock WHERE qty < 5")
+
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS low")
+
+
+@migration(requires=tables_1)
+def opens_2(db):
+    with Low(db):
+        pass
+    return True
+
+
+@migration(requires=opens_2)
+def widens_3(db):
+    with Low(db):
+        db.executesql("ALTER TABLE stock ALTER COLUMN qty TYPE bigint")
+    return True
+"""
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.parametrize("place", ["clone", "here", "scratch"])
+@pytest.mark.parametrize("applied", [False, True])
+def test_views_go_down_and_come_up(
+    place: str, applied: bool, project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project(VIEWS)
+    if applied:
+        from migrate_graph.workflow.assessment import Selection
+
+        assert stand.apply(selection=Selection(to="opens_2")) == 0
+    before = state(postgres_server, stand.uri)
+    done = stand.rehearse(place)
+    assert state(postgres_server, stand.uri) == before
+    assert set(outcomes(done).values()) == {Outcome.APPLIED}, done.results
+    assert said(done, "widens_3") == [
+        "DROP VIEW IF EXISTS low",
+        "ALTER TABLE stock ALTER COLUMN qty TYPE bigint",
+        "CREATE VIEW low AS SELECT id, qty FROM stock WHERE qty < 5",
+    ]
+    assert {each.source.line for each in footprint(done, "widens_3").statements if each.source} == {16, 19, 32}
+    assert facts(footprint(done, "widens_3").changed) == {"column public.stock.qty", "column public.low.qty"}
+    assert footprint(done, "widens_3").locks.keys() == {"public.stock", "public.low"}
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.parametrize("place", ["clone", "here", "scratch"])
+def test_what_pydal_remembers_of_tables_stays_as_it_is(place: str, postgres_uri: str, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (tmp_path / "migrations.py").write_text("""
+from pydal import Field
+
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db._migrate_enabled = db._migrate = True
+    db.define_table("gadget", Field("name"), migrate=True)
+    return True
+
+
+@migration(requires=one_1)
+def two_2(db):
+    db._migrate_enabled = db._migrate = True
+    db.define_table("gadget", Field("name"), Field("size", "integer"), migrate=True)
+    return True
+""")
+    from migrate_graph.workflow.assessment import Selection
+
+    stand = RehearsalStand(postgres_uri, tmp_path, {"DB_FOLDER": str(folder)})
+    assert stand.apply(selection=Selection(to="one_1")) == 0
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    done = stand.rehearse(place)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert done.exit_code == 0, done.results
+    assert facts(footprint(done, "two_2").added) == {"column public.gadget.size"}
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
+    project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = project(ONE)
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
+    create = clone._Place.create
+    inner: list[int] = []
+
+    def create_and_rehearse(self: Any, locale: Any) -> None:
+        create(self, locale)
+        monkeypatch.setattr(clone._Place, "create", create)
+        thread = threading.Thread(target=lambda: inner.append(int(stand.rehearse("clone").exit_code)))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(clone._Place, "create", create_and_rehearse)
+    assert stand.rehearse("clone").exit_code == 0
+    assert inner == [0]
+    assert APP_PASSWORD not in repr(stand.events)
