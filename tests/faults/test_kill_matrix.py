@@ -132,10 +132,10 @@ SCENARIOS = {
 KINDS = [pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"]
 
 
-def _trace(field: Field, path: Path) -> list[tuple[str, int]]:
+def _trace(field: Field, path: Path, *words: str) -> list[tuple[str, int]]:
     """Return every arrival of a run that nobody kills, as (place, n-th time)."""
     file = path / "trace"
-    field.apply("--to", "special_3", trace=file)
+    field.apply(*(words or ("--to", "special_3")), trace=file)
     seen: dict[str, int] = {}
     arrivals = []
     for place in file.read_text().split("\n")[:-1]:
@@ -248,6 +248,75 @@ class _Dead:
         assert self.field.executions("special_3") == executed
         final = self.field.probe()
         assert final.ledger == {"base_1": "T", "base_2": "T", "special_3": "T", "last_4": "T"}
+
+
+WHOLE_RUNS = {
+    "all of it": Scenario(
+        f"with V(db):\n    {_make('x1')}\n    db.commit()\n    here('half')\n{_make('x2')}\ndb.commit()\n{_make('x3')}\nreturn True",
+        views=True,
+    ),
+    "it fails in the end": Scenario(f"with V(db):\n    {_make('x1')}\nreturn True", views=True, fails=True),
+}
+ENDS = {
+    "all of it": """
+
+@migration(requires=special_3)
+def last_4(db):
+    with V(db):
+        db.executesql("CREATE TABLE last (id integer)")
+    here("last")
+    return True
+""",
+    "it fails in the end": """
+
+@migration(requires=special_3)
+def last_4(db):
+    with V(db):
+        db.executesql("CREATE TABLE last (id integer)")
+    if db:
+        raise ValueError("oops")
+    return True
+""",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", WHOLE_RUNS)
+def test_a_kill_at_every_boundary_of_one_transaction_leaves_nothing_or_all(
+    name: str, kind: str, templates: Templates, tmp_path: Path
+) -> None:
+    scenario = WHOLE_RUNS[name]
+    text = scenario.text.removesuffix(LAST) + ENDS[name]
+    whole = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "whole", "--to", "base_2")
+    whole.write(text)
+    arrivals = _trace(whole, tmp_path, "--atomic")
+    templates.drop(whole)
+    assert len(arrivals) >= 12
+    for index, fatal in enumerate(arrivals):
+        field = templates.copy(kind, "", tmp_path / f"kill-{index}")
+        field.write(text)
+        ended = field.apply("--atomic", fatal=fatal)
+        assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
+        passed = [place for place, _ in arrivals[: index + 1]]
+        state = field.probe()
+        assert state.views == {"v", "w"}, passed
+        assert not state.views_down, passed
+        if Checkpoint.COMMITTED in passed:
+            assert state.tables == {"base", "last", *scenario.all}, passed
+            assert [state.last(each) for each in ("special_3", "last_4")] == [("applied", 0)] * 2
+            assert state.ledger == {"base_1": "T", "base_2": "T", "special_3": "T", "last_4": "T"}
+        else:
+            assert state.tables == {"base"}, passed
+            assert state.last("special_3") is None, passed
+            failed = Checkpoint.FAILURE_RECORDED in passed
+            assert state.last("last_4") == (("failed", 0) if failed else None), passed
+            assert state.ledger.items() - {("last_4", "F")} == {"base_1": "T", "base_2": "T"}.items(), passed
+        again = field.apply("--atomic")
+        assert again.code == int(scenario.fails), again.output
+        after = field.probe()
+        assert after.views == {"v", "w"}
+        assert after.tables == ({"base"} if scenario.fails else {"base", "last", *scenario.all})
+        templates.drop(field)
 
 
 def test_the_matrix_has_every_checkpoint(templates: Templates, tmp_path: Path) -> None:
