@@ -10,10 +10,11 @@ from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
 from migrate_graph.database import AtomicIntent
 from migrate_graph.database.driver_errors import TroubleKind
 from migrate_graph.executor import checkpoints
-from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Surroundings, Walk
+from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Stopped, Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
 from migrate_graph.messages import counted
+from migrate_graph.signals import StopNow
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -110,6 +111,10 @@ class AtomicWalk:
         self._observer(StepStarted(migration.name, *place, migration.source))
         tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, walk)
         end = attempt.end()
+        if (
+            isinstance(end, Applied) and self._around.interruption.signal
+        ):  # the body has caught what the signal raised in it
+            end = Stopped(StopNow())
         if not isinstance(end, Applied):
             tried.end = end
             return False

@@ -382,7 +382,7 @@ class Attempt:
         if isinstance(end.error, MigrateGraphError | AttemptFailed):
             return self._redacted(end.error.message), end.error.hint
         message = f"{kind_of(end.error)}: {end.trouble.message}"
-        if end.trouble.kind is TroubleKind.RETRY and self._waited_for:
+        if end.trouble.kind is TroubleKind.RETRY and self._waited_for.startswith("waiting"):
             message = f"{message}; it was {self._waited_for}"
         return self._redacted(message), end.trouble.hint
 

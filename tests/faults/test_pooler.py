@@ -159,6 +159,48 @@ def test_nothing_of_ours_stays_in_the_sessions_of_others(pooled: Field) -> None:
     assert pooled.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
+WHOLE = """
+from migrate_graph import migration
+
+@migration
+def one_1(db):
+    db.executesql("CREATE TABLE one (id integer)")
+    db.commit()
+    return True
+
+@migration(requires=one_1)
+def two_2(db):
+    db.executesql("SET work_mem TO '1MB'")
+    db.executesql("CREATE TABLE two (id integer)")
+    return RETURNED
+"""
+
+
+def test_one_transaction_behind_a_pooler(pooled: Field) -> None:
+    pooled.write(WHOLE.replace("RETURNED", "bool(db) and 1 / 0"))
+    ended = pooled.apply("--atomic")
+    assert ended.code == 1, ended.output
+    assert "ZeroDivisionError" in ended.output
+    state = pooled.read()
+    assert state.tables == set()
+    assert state.ledger == {"two_2": "F"}
+    pooled.write(WHOLE.replace("RETURNED", "True"))
+    ended = pooled.apply("--atomic")
+    assert ended.code == 0, ended.output
+    state = pooled.read()
+    assert state.tables == {"one", "two"}
+    assert state.ledger == {"one_1": "T", "two_2": "T"}
+    with (
+        closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as first,
+        closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as second,
+    ):
+        for connection in (first, second) * 3:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SHOW work_mem")
+                assert cursor.fetchone() != ("1MB",), "nothing of it stays in the sessions of others"
+
+
 def test_d02_two_runners_behind_a_pooler(pooled: Field) -> None:
     """A session's lock would be had by both: their statements reach the same server session."""
     pooled.write(TEXT)

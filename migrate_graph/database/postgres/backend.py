@@ -27,7 +27,15 @@ from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import require_supported, require_writable, unmet
-from migrate_graph.database.postgres.sessions import BLOCKERS, Sessions, blocked_by, close_quietly, dal_source
+from migrate_graph.database.postgres.sessions import (
+    BLOCKERS,
+    WAITING,
+    Sessions,
+    blocked_by,
+    close_quietly,
+    dal_source,
+    waited_for_by,
+)
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
@@ -608,4 +616,13 @@ class PostgresBackend(Bookkeeping):
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY b.xact_start NULLS LAST LIMIT 1",
             (str(WORK_CLASS), str(self._lock_key() % 2**32)),
         )
-        return blocked_by(rows[0], self.secrets) if rows else ""
+        return blocked_by(rows[0], self.secrets) if rows else self._waiting_outside()
+
+    def _waiting_outside(self) -> str:
+        """Return who waits for a lock of a migration that is at work outside of the database: a connection of its own, perhaps, and so for ever."""
+        rows = self._execute(
+            f"{WAITING} JOIN pg_catalog.pg_locks l ON l.pid = u.pid WHERE {ADVISORY} AND u.state = 'idle in transaction' "
+            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY w.query_start LIMIT 1",
+            (str(WORK_CLASS), str(self._lock_key() % 2**32)),
+        )
+        return waited_for_by(rows[0], self.secrets) if rows else ""

@@ -363,14 +363,31 @@ BLOCKERS = (
 )
 """Who stands in the way of sessions `w`, whom a condition must follow; never what they run: that is theirs alone."""
 
+WAITING = (
+    "SELECT w.pid, w.usename, w.application_name, coalesce(w.state, ''), pg_catalog.to_char(w.query_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
+    "FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(CASE w.wait_event_type WHEN 'Lock' "
+    "THEN pg_catalog.pg_blocking_pids(w.pid) END) p JOIN pg_catalog.pg_stat_activity u ON u.pid = p"
+)
+"""Who waits for a lock of sessions `u`, whom a condition must follow."""
+
 _SEARCH_PATH = "SELECT pg_catalog.current_setting('search_path')"
 
 
 def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
     """Return in words who stands in the way, by a row of `BLOCKERS`."""
+    return redact(f"waiting for a lock held by {_session(row)}", *secrets)
+
+
+def waited_for_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
+    """Return in words who waits for a migration, by a row of `WAITING`."""
+    told = f"at work outside of the database, while {_session(row)} waits for a lock that it holds"
+    return redact(f"{told}; if that is a connection of its own, let db do its work", *secrets)
+
+
+def _session(row: tuple[Any, ...]) -> str:
     pid, role, application, state, since = row
     known = ", ".join(filter(None, (f"role {role}" if role else "", application, state, f"since {since}")))
-    return redact(f"waiting for a lock held by pid {pid} ({known})", *secrets)
+    return f"pid {pid} ({known})"
 
 
 def _row(connection: Any, statement: str, parameters: Sequence[Any] | None = None) -> Any:

@@ -19,8 +19,10 @@ HINTS = {
     "25006": "is it a standby, or is default_transaction_read_only set?",
     "42501": "grant the role the rights it lacks",
     "53100": "the server's disk is full: make room, then run again",
-    "53200": "the server is out of memory: look at its log",
+    "53200": "the server is out of memory, or of places for locks (many tables in one transaction: raise max_locks_per_transaction): look at its log",
     "55P03": "lock_timeout sets how long a statement waits for a lock",
+    "55P04": "a value that was added to an enum can be used after a commit: with --atomic, apply the migration that adds it before: "
+    "migrate apply --no-atomic --to NAME",
     "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
 }
 """What helps, by SQLSTATE."""
