@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from catalog_probe import difference, probe
 from servers import PostgresServer, ServerUnavailable
@@ -391,6 +392,49 @@ def test_odd_bytes_of_an_sql_ascii_database_come_back(postgres_server: PostgresS
         assert stand.keeper.repair([], declared=set()) == ()
         assert stand(seen) == before
         assert len(stand.catalog.every_view()) == 2
+        stand.connection.close()
+
+
+def test_odd_bytes_come_back_over_a_connection_that_speaks_utf8(postgres_server: PostgresServer) -> None:
+    """As the connections of a run do; the server then refuses to take and to give what is no text."""
+    with postgres_server.database() as name:
+        postgres_server.execute(
+            f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII'"
+        )
+        stand = PostgresStand(postgres_server.admin_uri(name))
+        held = "CREATE MATERIALIZED VIEW held AS SELECT id, note FROM orders"
+        plain = "CREATE VIEW plain AS SELECT id, note FROM orders"
+        stand(SHOP, plain, held)
+        with stand.connection.cursor() as cursor:
+            cursor.execute(b"COMMENT ON VIEW plain IS 'caf\xe9\xff'; COMMENT ON COLUMN plain.note IS '\xff''\xfe'")
+            cursor.execute(b"CREATE INDEX held_note ON held (note) WHERE note <> '\xe9\xff\\'")
+            cursor.execute(
+                b"COMMENT ON INDEX held_note IS '\xfe'; CREATE VIEW \"n\xe9\xff\" AS SELECT '\xff'::text AS x"
+            )
+        stand.connection.commit()
+        seen = (
+            "SELECT encode(convert_to(string_agg(description, ',' ORDER BY description), 'SQL_ASCII'), 'hex'), "
+            "(SELECT encode(convert_to(pg_get_indexdef('held_note'::regclass), 'SQL_ASCII'), 'hex')) "
+            "FROM pg_description WHERE objoid >= 16384"
+        )
+        before = stand(seen)
+        assert "e9ff" in before[0][0]
+        stand.connection.set_client_encoding("UTF8")
+        with pytest.raises(psycopg2.DataError, match="UTF8"):
+            stand("SELECT description FROM pg_description WHERE objoid >= 16384")
+        stand.connection.rollback()
+        managers = [stand.manager("Plain", up=plain), stand.manager("Held", up=held)]
+        for _ in range(2):
+            kept(stand, managers[::-1], managers)
+            assert stand(seen) == before
+        stand.keeper.take_down(managers[::-1], managers, migration="m")
+        stand.connection.commit()
+        stand.reconnect()
+        stand.connection.set_client_encoding("UTF8")
+        assert stand.keeper.repair([], declared=set()) == ()
+        assert stand(seen) == before
+        assert stand("SHOW client_encoding") == [("UTF8",)]
+        assert len(stand.catalog.every_view()) == 3
         stand.connection.close()
 
 

@@ -38,7 +38,7 @@ from migrate_graph.database.postgres.objects import (
     names_of,
     reached_from,
 )
-from migrate_graph.database.postgres.outbox import Outbox
+from migrate_graph.database.postgres.outbox import Outbox, has_any_bytes
 from migrate_graph.database.postgres.prepared import Prepared
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.snapshot import (
@@ -313,7 +313,7 @@ class PostgresCatalog:
 
     def read_all(self, *queries: str) -> list[list[list[Any]]]:
         """Run several queries as one statement."""
-        query = f"SELECT {_as_json(queries)}"
+        query = f"SELECT {_as_json(self._connection, queries)}"
         if self._is_safe:
             return self._rows(query)
         enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
@@ -329,7 +329,7 @@ class PostgresCatalog:
 
     def _read_here(self, *queries: str) -> list[list[list[Any]]]:
         """Run queries with the session's own search_path."""
-        return self._rows(f"SELECT {_as_json(queries)}")
+        return self._rows(f"SELECT {_as_json(self._connection, queries)}")
 
     def _rows(self, statement: str) -> list[list[list[Any]]]:
         [(found, *_)] = self.run(statement)
@@ -597,6 +597,8 @@ def _text(query: Any) -> str:
     return query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
 
 
-def _as_json(queries: Sequence[str]) -> str:
+def _as_json(connection: Any, queries: Sequence[str]) -> str:
+    """Return the SQL of what some queries find, as bytes: a database without an encoding of its own holds what is no text in ours."""
     parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
-    return f"pg_catalog.textsend(pg_catalog.json_build_array({parts})::pg_catalog.text)"
+    encoding = "SQL_ASCII" if has_any_bytes(connection) else "UTF8"
+    return f"pg_catalog.convert_to(pg_catalog.json_build_array({parts})::pg_catalog.text, '{encoding}')"

@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from psycopg2.extensions import encodings
+
 from migrate_graph.database.postgres.looks import Looks
+
+_SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"
 
 
 @dataclass(slots=True)
@@ -28,9 +32,8 @@ class Outbox:
         with self.cursor() as cursor, self.looks.own(cursor.connection, [text for text, _ in sent]):
             if len(sent) == 1 and statement.isascii():
                 cursor.execute(statement, parameters)
-            else:
-                cursor.execute(b"; ".join(_encoded(cursor, *each) for each in sent))
-            return list(cursor.fetchall()) if cursor.description else []
+                return _rows(cursor)
+            return _answer(cursor, b"; ".join(_encoded(cursor, *each) for each in sent))
 
     def later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
         """Let a statement wait."""
@@ -61,7 +64,43 @@ class Outbox:
         self._waiting.clear()
 
 
+def has_any_bytes(connection: Any) -> bool:
+    """Return whether a database takes bytes as they come (SQL_ASCII), so that not all of them are text in the connection's encoding."""
+    return bool(connection.info.parameter_status("server_encoding") == "SQL_ASCII")
+
+
+def _answer(cursor: Any, message: bytes) -> list[tuple[Any, ...]]:
+    """Send a message of UTF-8, or of bytes that are no text; where the connection speaks otherwise, the server is told so before."""
+    before = cursor.connection.info.parameter_status("client_encoding")
+    needed = "UTF8"
+    if has_any_bytes(cursor.connection):
+        needed = before if _is_text(message) else "SQL_ASCII"
+    if message.isascii() or needed == before:
+        cursor.execute(message)
+        return _rows(cursor)
+    cursor.execute(_SET_ENCODING, (needed,))
+    cursor.execute(message)  # after an exception the savepoint takes the setting back
+    rows = _rows(cursor)
+    cursor.execute(_SET_ENCODING, (before,))
+    return rows
+
+
+def _rows(cursor: Any) -> list[tuple[Any, ...]]:
+    return list(cursor.fetchall()) if cursor.description else []
+
+
+def _is_text(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _encoded(cursor: Any, statement: str, parameters: Sequence[Any] | None) -> bytes:
     # Some bytes of the database are no text in the connection's encoding; they stand in ours as surrogates.
     raw = statement.encode("utf-8", "surrogateescape")
-    return raw if parameters is None else bytes(cursor.mogrify(raw, parameters))
+    if parameters is None:
+        return raw
+    filled = bytes(cursor.mogrify(raw, parameters))
+    return filled if filled.isascii() else filled.decode(encodings[cursor.connection.encoding]).encode()
