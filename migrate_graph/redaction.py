@@ -44,7 +44,9 @@ def redact(text: str, *secrets: str) -> str:
     """
     if known := _pattern(secrets):
         text = known.sub(MASK, text)
-    return _PAIR.sub(_mask_pair, _TOKEN.sub(lambda token: redact_uri(token[0]), text))
+    if "://" in text:
+        text = _TOKEN.sub(lambda token: redact_uri(token[0]), text)
+    return _PAIR.sub(_mask_pair, text)
 
 
 def redact_uri(uri: str) -> str:

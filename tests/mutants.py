@@ -36,8 +36,8 @@ MUTANTS = [
     Mutant(
         "kept DAL: what was changed in it",
         "database/spare_dal.py",
-        " and _is_as_before(holder.db, self._seen)",
-        "",
+        "self._made is not None and self._made.is_still(holder.db)",
+        "True",
         f"{SESSIONS} -k handed_on",
     ),
     Mutant(
@@ -470,7 +470,7 @@ MUTANTS = [
     Mutant(
         "handlers",
         "executor/process_state.py",
-        "                signal.signal(number, handler)",
+        "                    signal.signal(number, handler)",
         "                pass",
         f"{BODIES} -k put_back",
     ),

@@ -460,6 +460,8 @@ def _tame(error: BaseException) -> BaseException:
 
 def _refusal(value: object) -> Refused | None:
     """Return why a return value is no success; None when it is one."""
+    if value is True:
+        return None
     if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
         if inspect.iscoroutine(value):
             value.close()

@@ -72,7 +72,7 @@ class _State:
     def __init__(self, listen_again: Callable[[], None]) -> None:
         self._listen_again = listen_again
         self._main = threading.current_thread() is threading.main_thread()
-        self._handlers = {number: _handler_of(number) for number in _SIGNALS}
+        self._handlers = list(map(_handler_of, _SIGNALS))
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if _HAS_MASKS else None
         self._timers = {timer: signal.getitimer(timer) for timer in _TIMERS}
         self._streams = {name: getattr(sys, name) for name in _STREAMS}
@@ -124,9 +124,10 @@ class _State:
     def _put_handlers_back(self) -> None:
         if not self._main:
             return
-        for number, handler in self._handlers.items():
-            if handler is not None and _handler_of(number) != handler:
-                signal.signal(number, handler)
+        if list(map(_handler_of, _SIGNALS)) != self._handlers:
+            for number, handler in zip(_SIGNALS, self._handlers, strict=True):
+                if handler is not None and _handler_of(number) != handler:
+                    signal.signal(number, handler)
         if self._mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import compress
 from operator import itemgetter
 from socket import gethostname
@@ -72,7 +73,9 @@ class Ledger:
 
     def on(self, execute: Execute) -> Ledger:
         """Return the same tables through another connection."""
-        return Ledger(self.names, execute)
+        same = Ledger.__new__(Ledger)
+        vars(same).update(vars(self), _execute=execute)
+        return same
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
         return self._execute(self._dialect.sql(statement), parameters)
@@ -188,7 +191,7 @@ class Ledger:
         """Return the marker's statement in the driver's own spelling, to be sent among others, and its parameters."""
         return self._dialect.sql(self._marker), self._marker_values(key)
 
-    @property
+    @cached_property
     def _marker(self) -> str:
         return (
             f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '

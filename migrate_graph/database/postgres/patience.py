@@ -28,6 +28,7 @@ class Patience:
     Attributes:
         observer: told what is waited for.
         interruption: ends the waiting.
+        glancing: held while somebody looks at a wait.
     """
 
     def __init__(self, *, limit: float, look: Callable[[int], str]) -> None:
@@ -45,6 +46,7 @@ class Patience:
         self._now: _Waiting | None = None
         self._looking = False
         self._closed = threading.Event()
+        self.glancing = threading.Lock()
 
     def run(self, connection: Any, doing: str, function: Callable[..., _Value], *arguments: Any) -> _Value:
         """Run a call on a connection and give its value; what it raises passes.
@@ -111,6 +113,21 @@ class Patience:
 class _Waiting:
     """One wait, from the first glance at the clock."""
 
+    __slots__ = (
+        "_cancelled_at",
+        "_canceller",
+        "_connection",
+        "_cut",
+        "_doing",
+        "_is_over",
+        "_looked",
+        "_next_word",
+        "_patience",
+        "_reason",
+        "_started",
+        "_was_stopped",
+    )  # fmt: skip
+
     def __init__(self, patience: Patience, connection: Any, doing: str) -> None:
         self._patience = patience
         self._connection = connection
@@ -123,7 +140,6 @@ class _Waiting:
         self._canceller: threading.Thread | None = None
         self._cancelled_at = 0.0
         self._cut = False
-        self._glancing = threading.Lock()
         self._is_over = False
 
     @property
@@ -132,13 +148,13 @@ class _Waiting:
 
     def glance(self) -> None:
         """Report what is waited for, and end the waiting when it is time to."""
-        with self._glancing:
+        with self._patience.glancing:
             if not self._is_over:
                 self._glance()
 
     def over(self) -> None:
         """Have no more glances: what comes next on the connection is another call, and not to be cancelled."""
-        with self._glancing:
+        with self._patience.glancing:
             self._is_over, self._connection = True, None  # held by nobody who only looks
         if self._canceller is not None:
             self._canceller.join(_LAST_WORDS)
