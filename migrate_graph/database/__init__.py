@@ -162,6 +162,9 @@ class Lock(Protocol):
     def is_held(self) -> bool:
         """Whether it is certainly still ours."""
 
+    def seems_held(self) -> bool:
+        """Whether it was ours a moment ago, and nothing has told of a loss since: the server is asked only where a loss would not show."""
+
 
 class Backend(Protocol):
     """One database, connected."""

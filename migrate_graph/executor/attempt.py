@@ -32,6 +32,8 @@ from migrate_graph.signals import Interruption, StopNow
 from migrate_graph.tracebacks import user_location, user_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Backend, Lock, Work
@@ -250,7 +252,7 @@ class Attempt:
 
         The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
         """
-        if not self._holds_lock():
+        if not self._holds_lock(self._around.lock.seems_held):
             self._observer(Warned("the lock is lost; this migration is finished, then the run stops"))
         self._around.interruption.check()
         checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
@@ -431,10 +433,10 @@ class Attempt:
 
     # -- the lock -----------------------------------------------------------------------------------------------------------
 
-    def _holds_lock(self) -> bool:
+    def _holds_lock(self, ask: Callable[[], bool] | None = None) -> bool:
         """Return whether the lock is still ours; if it is not, nothing more is started."""
         try:
-            held = self._around.lock.is_held()
+            held = (ask or self._around.lock.is_held)()
         except Exception:  # noqa: BLE001 - what cannot be asked is not held
             held = False
         if not held:

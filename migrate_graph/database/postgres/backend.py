@@ -305,7 +305,10 @@ class PostgresBackend(Bookkeeping):
             self._reconnect()  # the server went while we waited: go on waiting when it is back
             return False
         if taken:
-            holding.append(HeldLock(connection, key, self._sessions.patience, is_twice=not pooled))
+            lock = HeldLock(
+                connection, key, self._sessions.patience, is_twice=not pooled, is_alone=self._sessions.is_direct
+            )
+            holding.append(lock)
         elif pooled:
             close_quietly(connection)
         return taken

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import select
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import psycopg2
@@ -21,6 +24,8 @@ ADVISORY = (
 )
 """Condition: `l`, a row of pg_locks, is an advisory lock of this database that is held."""
 
+_PLACE = re.compile("%[%s]")
+
 
 @dataclass
 class HeldLock:
@@ -33,12 +38,15 @@ class HeldLock:
         key: second half of its keys.
         patience: waits where a call may block.
         is_twice: its session holds it two times.
+        is_alone: nothing stands between us and its session.
     """
 
     connection: Any
     key: int
     patience: Patience
     is_twice: bool
+    is_alone: bool
+    _plans: dict[str, str] = field(default_factory=dict)
 
     def is_held(self) -> bool:
         """See `database.Lock`."""
@@ -46,6 +54,10 @@ class HeldLock:
             return self.row("true") is not None
         except (psycopg2.Error, DatabaseUnreachable):
             return False
+
+    def seems_held(self) -> bool:
+        """See `database.Lock`. A session that nobody else can have loses a lock only when it ends, and then its socket says something."""
+        return (self.is_alone and not self.connection.closed and not _has_news(self.connection)) or self.is_held()
 
     def row(self, questions: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the answers to questions that are asked together with whether the lock is ours; None when it is not.
@@ -63,9 +75,29 @@ class HeldLock:
     def _ask(self, questions: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
         is_held, of_lock = self._held
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT {is_held}, {questions}", (*of_lock, *parameters))
+            if self.is_alone and parameters:
+                cursor.execute(
+                    self._planned(cursor, f"{cursor.mogrify(is_held, of_lock).decode()}, {questions}", parameters)
+                )
+            else:
+                cursor.execute(f"SELECT {is_held}, {questions}", (*of_lock, *parameters))
             held, *answers = cursor.fetchone()
         return tuple(answers) if held else None
+
+    def _planned(self, cursor: Any, questions: str, texts: Sequence[str]) -> bytes:
+        """Return how to ask what is asked before each migration, with texts as parameters: planning it takes longer than answering.
+
+        A session that nobody else can have forgets no plan.
+        """
+        name = self._plans.get(questions)
+        if name is None:
+            name = f"migrate_graph_{len(self._plans) + 1}"
+            numbers = count(1)
+            numbered = _PLACE.sub(lambda found: f"${next(numbers)}" if found[0] == "%s" else "%", questions)
+            cursor.execute(f"PREPARE {name} ({', '.join(['pg_catalog.text'] * len(texts))}) AS SELECT {numbered}")
+            self._plans[questions] = name
+        message: bytes = cursor.mogrify(f"EXECUTE {name} ({', '.join(['%s'] * len(texts))})", texts)
+        return message
 
     @property
     def _held(self) -> tuple[str, tuple[Any, ...]]:
@@ -89,3 +121,11 @@ class HeldLock:
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {once} AND {once}", (RUN_CLASS, self.key) * 2)
             return bool(cursor.fetchone()[0])
+
+
+def _has_news(connection: Any) -> bool:
+    """Return whether the server has said something that nobody has read: on a connection that waits for no answer, that it ends, mostly."""
+    try:
+        return bool(select.select([connection], [], [], 0)[0])
+    except (OSError, ValueError, psycopg2.Error):  # a descriptor too high for this call, or closed
+        return True

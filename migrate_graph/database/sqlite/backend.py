@@ -122,6 +122,9 @@ class _HeldLock:
     def is_held(self) -> bool:
         return self.files.is_current() and self.is_opened_file()
 
+    def seems_held(self) -> bool:
+        return self.is_held()
+
 
 class SqliteBackend(Bookkeeping):
     """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
