@@ -160,7 +160,7 @@ class MigrationGraph:
         networkx can do that, too; many runs need nothing else of it, and importing it takes longer than they do.
         """
         keys = {name: _tie_break(each, rank, ordering) for rank, (name, each) in enumerate(self.migrations.items())}
-        missing = {name: set(each.requires).intersection(keys) for name, each in self.migrations.items()}
+        missing = {name: {each for each in one.requires if each in keys} for name, one in self.migrations.items()}
         behind: dict[str, list[str]] = {name: [] for name in keys}
         for name, befores in missing.items():
             for before in befores:

@@ -103,6 +103,7 @@ class History:
         views_down: the view ledger: empty in a healthy database.
         view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
+        applied: names recorded as installed.
     """
 
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
@@ -110,11 +111,11 @@ class History:
     views_down: tuple[StoredView, ...] = ()
     view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pending_tasks: frozenset[str] = frozenset()
+    applied: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    @property
-    def applied(self) -> frozenset[str]:
-        """Names recorded as installed."""
-        return frozenset(name for name, record in self.records.items() if record.installed)
+    def __post_init__(self) -> None:
+        applied = frozenset(name for name, record in self.records.items() if record.installed)
+        object.__setattr__(self, "applied", applied)
 
     def last_attempts(self) -> dict[str, Attempt]:
         """Return the newest attempt of every migration that has one."""

@@ -70,6 +70,7 @@ class Ledger:
         self._ledger = names.quoted(names.ledger)
         self._journal = names.quoted(names.journal)
         self._is = names.dialect.op("=")
+        self._is_installed = f"(installed {self._is} 'T' OR installed {self._is} '1')"
 
     def on(self, execute: Execute) -> Ledger:
         """Return the same tables through another connection."""
@@ -133,7 +134,7 @@ class Ledger:
 
     def read_applied(self) -> frozenset[str]:
         """Read which names are recorded as installed."""
-        rows = self._run(f"SELECT name FROM {self._ledger} WHERE installed IN ('T', '1')")
+        rows = self._run(f"SELECT name FROM {self._ledger} WHERE {self._is_installed}")
         return frozenset(map(itemgetter(0), rows)) - {None}
 
     def read_installed(self, names: Sequence[str]) -> frozenset[str]:
@@ -143,7 +144,7 @@ class Ledger:
 
     def are_installed(self, names: Sequence[str]) -> str:
         """Return what to select, with the names as parameters, to learn of each whether it is installed: one look into the index for each."""
-        one = f"EXISTS (SELECT 1 FROM {self._ledger} WHERE name {self._is} ? AND installed IN ('T', '1'))"
+        one = f"EXISTS (SELECT 1 FROM {self._ledger} WHERE name {self._is} ? AND {self._is_installed})"
         return ", ".join([one] * len(names))
 
     def duplicates(self) -> list[str]:
