@@ -433,6 +433,20 @@ MUTANTS = [
         "tests/faults/test_ledger_meanwhile.py -k view",
     ),
     Mutant(
+        "lock before a commit: what its socket tells",
+        "database/postgres/held_lock.py",
+        " and not _has_news(self.connection)",
+        "",
+        f"{LINES} -k in_the_last_migration",
+    ),
+    Mutant(
+        "lock before a commit: whose session it is",
+        "database/postgres/held_lock.py",
+        "(self.is_alone and not",
+        "(True and not",
+        f"{LINES} -k others_may_have",
+    ),
+    Mutant(
         "lock held twice",
         "database/postgres/backend.py",
         'f"SELECT {once} AND {once}", (RUN_CLASS, key) * 2',

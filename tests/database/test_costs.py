@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from growing import calls_of
 from servers import PostgresServer
 from stand import Stand
 
+from migrate_graph.database import open_backend
 from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.sqlite.backend import SqliteBackend
 
 _STATEMENT = re.compile(r"\[(\d+)\] LOG:  statement: ")
 
@@ -74,12 +78,63 @@ def test_statements_connections_and_threads_of_a_migration(
     assert of_two == of_twelve, "connections and threads do not grow with the migrations"
 
 
-def test_threads_of_a_migration_on_sqlite(sqlite_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statements_connections_and_threads_of_a_migration_on_sqlite(
+    sqlite_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven statements besides its own, of which one commits; the connection is that of the migration before."""
     stand = Stand(sqlite_uri)
-    threads = []
-    for first, last in ((0, 2), (2, 14)):
+    sent: list[str] = []
+    opened: list[object] = []
+    opens = SqliteBackend._open
+
+    def opens_traced(backend: SqliteBackend, factory: type[sqlite3.Connection], *, mode: str) -> Any:
+        connection = opens(backend, factory, mode=mode)
+        sqlite3.Connection.set_trace_callback(connection, sent.append)
+        opened.append(factory)
+        return connection
+
+    monkeypatch.setattr(SqliteBackend, "_open", opens_traced)
+
+    def measured(first: int, last: int) -> tuple[Counter[str], int, int]:
+        sent.clear(), opened.clear()
         with monkeypatch.context() as patched:
             counted = Counted(patched)
             assert stand.run(*_bodies(first, last)).succeeded
-        threads.append(counted.threads)
-    assert threads[0] == threads[1]
+        return Counter(re.sub(r"'[^']*'|\d+", "?", each) for each in sent), len(opened), counted.threads
+
+    assert stand.run(*_bodies(0, 1)).succeeded
+    (two, *of_two), (twelve, *of_twelve) = measured(1, 3), measured(3, 15)
+    assert of_two == of_twelve, "connections and threads do not grow with the migrations"
+    more = twelve - two
+    assert sum(more.values()) / 10 == 8, more
+    assert more["COMMIT"] == more["BEGIN IMMEDIATE"] == 10
+
+
+def test_a_migration_costs_the_same_whatever_is_applied(database_uri: str) -> None:
+    """Counted in calls: nothing of what a step does looks at all that is installed."""
+
+    def of_one(first: int, stand: Stand) -> float:
+        assert stand.run(*_bodies(first, first + 2)).succeeded
+        two, twelve = (
+            calls_of(lambda a=a, b=b: stand.run(*_bodies(a, b)))
+            for a, b in ((first + 2, first + 4), (first + 4, first + 16))
+        )  # type: ignore[misc]
+        return (twelve - two) / 10
+
+    stand = Stand(database_uri)
+    few = of_one(0, stand)
+    with open_backend(stand.settings, writing=True) as backend:
+        backend.mark([f"old_{number}" for number in range(3000)], installed=True, reason="a test", run="r")
+    assert len(stand.history().applied) > 3000
+    assert of_one(100, stand) < 1.1 * few
+
+
+def test_nothing_to_do_costs_ten_times_as_much_where_ten_times_as_much_is_applied(database_uri: str) -> None:
+    stand = Stand(database_uri)
+    calls = []
+    for first, last in ((0, 300), (300, 3000)):
+        with open_backend(stand.settings, writing=True) as backend:
+            backend.prepare()
+            backend.mark([f"old_{number}" for number in range(first, last)], installed=True, reason="a test", run="r")
+        calls.append(calls_of(stand.run))
+    assert calls[1] < 13 * calls[0]

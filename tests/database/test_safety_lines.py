@@ -313,3 +313,18 @@ def test_the_lock_is_held_twice_so_that_giving_one_back_to_ask_leaves_no_gap(pos
         assert not lock.is_held(), "another has it"
         cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, key))
         assert not lock.is_held(), "it is not taken again by asking"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_session_that_others_may_have_is_asked_before_a_commit(postgres_uri: str, *, is_alone: bool) -> None:
+    """Somebody may reset it, which no socket tells."""
+    with (
+        open_backend(Stand(postgres_uri).settings, writing=True) as backend,
+        backend.lock(0, lambda _event: None) as lock,
+    ):
+        held = replace(lock, is_alone=is_alone)  # type: ignore[type-var] # of PostgreSQL's
+        assert held.seems_held()
+        backend._execute("SELECT pg_advisory_unlock_all()")  # type: ignore[attr-defined] # the keeper's session
+        assert held.seems_held() is is_alone
+        assert not held.is_held()
