@@ -485,7 +485,7 @@ MUTANTS = [
         "handlers",
         "executor/process_state.py",
         "                    signal.signal(number, handler)",
-        "                pass",
+        "                    pass",
         f"{BODIES} -k put_back",
     ),
     Mutant(
