@@ -37,6 +37,14 @@ class Renderer(StrEnum):
     DOT = "dot"
 
 
+class Place(StrEnum):
+    """Where a rehearsal happens; see `workflow.rehearse.Place`, which is not imported to show help."""
+
+    CLONE = "clone"
+    SCRATCH = "scratch"
+    HERE = "here"
+
+
 PathArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -127,6 +135,32 @@ LinkOption = Annotated[
     str | None,
     typer.Option(
         "--link-template", metavar="URL", help="Link to a line: {file} and {line} are filled in.", show_default=False
+    ),
+]
+RehearseOption = Annotated[
+    bool,
+    typer.Option("--rehearse", help="Run the migrations where it cannot hurt, and show what they really do."),
+]
+PlaceOption = Annotated[
+    Place,
+    typer.Option(
+        "--on",
+        help="clone: an empty copy of the schema. scratch: a database made for it, with real commits. here: the database itself, "
+        "in one transaction that is rolled back.",
+    ),
+]
+DataOption = Annotated[
+    int | None,
+    typer.Option(
+        "--data", min=1, metavar="N", help="Copy up to N rows of each table into the clone.", show_default=False
+    ),
+]
+NoValuesOption = Annotated[bool, typer.Option("--no-values", help="Show ? for each value in SQL.")]
+AllowOutsideOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-outside",
+        help="Let migrations write files, start programs and connect to others while they are rehearsed.",
     ),
 ]
 LockOption = Annotated[

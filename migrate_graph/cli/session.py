@@ -91,8 +91,12 @@ class Session:
         views = project.graph.views if closely else None
         return read_history(project.config, offline=offline, observer=self.remark, closely=views)
 
-    def asked_history(self, project: Project) -> Reading:
-        """Read the history that `--history` asked for: to judge an empty one instead would pass in silence.
+    def asked_history(self, project: Project, option: str = "--history") -> Reading:
+        """Read the history that an option asked for: to judge an empty one instead would pass in silence.
+
+        Args:
+            project: whose.
+            option: as it was typed.
 
         Raises:
             UsageError: no database is configured.
@@ -100,7 +104,7 @@ class Session:
         """
         if not project.config.has_database:
             hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
-            raise UsageError("--history asks the database, and no database is configured", hint=hint)
+            raise UsageError(f"{option} asks the database, and no database is configured", hint=hint)
         reading = self.reading(project)
         if reading.note:
             self.console.tell(f"({reading.note})")

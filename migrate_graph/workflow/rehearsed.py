@@ -26,7 +26,7 @@ def rehearse_plan(found: Assessment, options: RehearseOptions, observer: Observe
 
     Raises:
         ConfigError: no database is configured.
-        UsageError: an SQLite file is not rehearsed in place.
+        UsageError: an SQLite file is not rehearsed in place, and copied whole.
         MigrateGraphError: as `rehearse`.
     """
     project = found.project
@@ -39,6 +39,10 @@ def rehearse_plan(found: Assessment, options: RehearseOptions, observer: Observe
         raise UsageError(
             "an SQLite database is always rehearsed on a copy of the file",
             hint="leave out --on here: a copy shows the same",
+        )
+    if options.data and is_file(found):
+        raise UsageError(
+            "an SQLite database is copied with all of its rows", hint="leave out --data: the rows are there already"
         )
     plan = found.planned
     rehearsal = rehearse(project, found, options, observer) if plan.steps else Rehearsal(on=options.on, plan=plan)

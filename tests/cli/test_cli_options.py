@@ -34,6 +34,8 @@ class Totals(ViewMigrationManager):
 def declared(name: str, *requires: str, tags: str = "") -> str:
     words = f"requires={list(requires)!r}, tags={tags.split()!r}"
     body = "with Totals(db):\n        pass\n    " if name.startswith("widen") else ""
+    if name.startswith("lonely"):  # has a value, a row and an act for a rehearsal to tell
+        body = "db.executesql(\"CREATE TABLE IF NOT EXISTS lonely AS SELECT 'a value' AS v\")\n    with __import__('contextlib').suppress(RuntimeError):\n        open('../act', 'w').close()\n    "
     return f"@migration({words})\ndef {name}(db):\n    {body}return True\n\n\n"
 
 
@@ -59,12 +61,16 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--check": ("--check",), "--offline": ("--offline",), "--json": ("--json",), "--renderer": ("--renderer", "dot"),
         "--all": ("--all",), "--link-template": ("--link-template", "https://host/{file}#{line}"),
         "--timings": ("--timings", "../timings.json"), "--atomic": ("--atomic",),
+        "--rehearse": ("--rehearse",), "--sql": ("--sql",), "--on": ("--on", "scratch"), "--data": ("--data", "5"),
+        "--no-values": ("--no-values",), "--allow-outside": ("--allow-outside",),
     },
     "migrate check": {
         "--history": ("--history",), "--format": ("--format", "github"), "-o": ("-o", "out.txt"), "--graph": ("--graph", "check.dot"),
         "--select": ("--select", "MG105,MG204,MG401"), "--ignore": ("--ignore", "MG204"), "--strict": ("--strict",),
         "--base": ("--base", "HEAD"), "--json": ("--json",), "--renderer": ("--renderer", "dot"), "--moving": ("--moving",),
         "--report": ("--report", "sarif=check.sarif"),
+        "--rehearse": ("--rehearse",), "--on": ("--on", "scratch"), "--data": ("--data", "5"), "--no-values": ("--no-values",),
+        "--allow-outside": ("--allow-outside",),
     },
     "migrate status": {"--views": ("--views",), "--all": ("--all",), "--offline": ("--offline",), "--json": ("--json",)},
     "migrate graph": {
@@ -91,6 +97,8 @@ WRITING = {
 
 # Beside the second option the first one changes nothing here, for a reason that is none of the command line.
 INDIFFERENT = {
+    ("migrate plan", "--rehearse", "--sql"): "a script is what was rehearsed; people type both",
+    ("migrate check", "--no-values", "--rehearse"): "no finding in this project shows a statement that has a value",
     ("migrate log", "--file", ""): "the project is only asked whether a name is known that the journal does not know",
     ("migrate log", "--file", "--json"): "the same",
     ("migrate graph", "--link-template", "-o"): "a graph of this size is drawn as one box per file, which has no line",

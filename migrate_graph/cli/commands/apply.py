@@ -19,8 +19,10 @@ from migrate_graph.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from migrate_graph.cli.progress import Progress
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.apply import ApplyOptions
+    from migrate_graph.workflow.project import Project
 
 ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
 
@@ -32,8 +34,13 @@ ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ())
     "migrate apply --atomic",
     "migrate apply --dry-run",
     "migrate apply --json > run.jsonl",
+    "migrate apply --rehearse-first",
     together=(
-        Together("--dry-run", excludes=("--keep-going", "--fail-fast", "--fake", "--lock-timeout", "--output")),
+        Together(
+            "--dry-run",
+            excludes=("--keep-going", "--fail-fast", "--fake", "--lock-timeout", "--output", "--rehearse-first"),
+        ),
+        Together("--rehearse-first", excludes=("--fake",)),
         Together("--fake", excludes=("--keep-going", "--fail-fast", ATOMIC)),
         Together("--keep-going", excludes=(ATOMIC,)),
         Together("--fail-fast", excludes=(ATOMIC,)),
@@ -56,6 +63,12 @@ def apply(
     lock_timeout: LockOption = None,
     fake: Annotated[bool, typer.Option("--fake", help="Record as applied without running.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as migrate plan: change nothing.")] = False,
+    rehearse_first: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse-first", help="Rehearse on a clone; run only if nothing fails there and no MG6xx error is found."
+        ),
+    ] = False,
     output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
     json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
 ) -> None:
@@ -77,17 +90,54 @@ def apply(
         fake=fake,
         atomic=atomic,
     )
-    raise typer.Exit(_run(session_of(context), path, options, Output.JSON if json else output))
+    shown = Output.JSON if json else output
+    raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))
 
 
-def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output) -> int:
+def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output, *, rehearses: bool) -> int:
     from migrate_graph.cli.progress import JsonProgress, progress_for
     from migrate_graph.workflow.apply import apply_project
 
     with progress_for(output, session.console) as progress:
         if isinstance(progress, JsonProgress):
             session.progress = progress  # an error is its last word but one, whatever raises it
-        code = int(apply_project(session.project(path), options, progress))
+        project = session.project(path)
+        code = _rehearse(session, project, options, progress) if rehearses else 0
+        code = code or int(apply_project(project, options, progress))
         if isinstance(progress, JsonProgress):
             progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
+    return code
+
+
+def _rehearse(session: Session, project: Project, options: ApplyOptions, progress: Progress) -> int:
+    """Rehearse what would run, and tell what was found; return what the process ends with, 0 when it may run."""
+    from migrate_graph.cli.progress import JsonProgress
+    from migrate_graph.cli.rehearsal import headline, rehearse_on, verdict
+    from migrate_graph.cli.rehearsal_document import rehearsal_document
+    from migrate_graph.cli.rehearsal_text import ending, step_lines
+    from migrate_graph.workflow.assessment import Judging, assess
+    from migrate_graph.workflow.rehearse import RehearseOptions
+    from migrate_graph.workflow.rehearsed import exit_code_of
+
+    found = assess(project, session.reading(project), selection=options.selection, judging=Judging(doing=options.doing))
+    found.refuse_errors(doing="apply")
+    if found.reading.lived_before:
+        return 0  # there is nothing to clone yet, or apply refuses it itself
+    found, rehearsal = rehearse_on(session, found, RehearseOptions())
+    code = exit_code_of(found, rehearsal, otherwise=0)
+    if isinstance(progress, JsonProgress):
+        told = session.console.redacted(rehearsal_document(rehearsal))
+        progress.emit("rehearsal", session.console.clean(headline(found, rehearsal)), **told)
+        return code
+    style = session.console.style_err
+    for step in rehearsal.plan.steps if code else ():
+        result = ending(rehearsal, step.migration.name)
+        if result is not None and result.outcome.failed:
+            session.console.tell(session.console.clean(step.migration.name))
+            for line in step_lines(step, result, style):
+                session.console.tell(line)
+    for line in verdict(found, rehearsal, style):
+        session.console.tell(line)
+    if code:
+        session.console.tell("nothing was run: the rehearsal found what must be mended first")
     return code

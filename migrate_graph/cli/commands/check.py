@@ -15,14 +15,21 @@ from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stream
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
+    AllowOutsideOption,
+    DataOption,
     GraphOption,
     HistoryOption,
     JsonOption,
+    NoValuesOption,
     OutputOption,
     PathArgument,
+    Place,
+    PlaceOption,
+    RehearseOption,
     Renderer,
     RendererOption,
 )
+from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
 from migrate_graph.reports import REPORTS, require_report, write_report
 
@@ -41,8 +48,11 @@ if TYPE_CHECKING:
     "migrate check --select MG1 --strict",
     "migrate check --base origin/main --graph change.svg",
     "migrate check --moving",
+    "migrate check --rehearse --on scratch",
     together=(
         Together("--format", excludes=("--json",)),
+        *OPTIONS,
+        Together("--history", excludes=("--rehearse",)),
         Together("--renderer", needs=(LAID_OUT,)),
         Together(
             "--moving",
@@ -56,6 +66,7 @@ if TYPE_CHECKING:
                 "--select",
                 "--ignore",
                 "--strict",
+                "--rehearse",
             ),
         ),
     ),
@@ -99,11 +110,16 @@ def check(
     ] = [],  # noqa: B006 - typer copies it
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
+    rehearse: RehearseOption = False,
+    place: PlaceOption = Place.CLONE,
+    data: DataOption = None,
+    no_values: NoValuesOption = False,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job.
 
-    Runs the project's files (with --base also those of that revision), though no migration: give a job that checks
-    strangers' changes no secrets.
+    Runs the project's files (with --base also those of that revision), though no migration, unless --rehearse asks for it: give a
+    job that checks strangers' changes no secrets.
     """
     from migrate_graph.workflow.assessment import Judging, assess
 
@@ -114,12 +130,19 @@ def check(
     others = _other_reports(reports, beside=(output, graph))
     try:
         project = session.project(path)
+        asked = "--history" if history else "--rehearse" if rehearse else ""
         found = assess(
             project,
-            session.asked_history(project) if history or (moving and project.config.has_database) else None,
+            session.asked_history(project, asked) if asked or (moving and project.config.has_database) else None,
             judging=Judging(tuple(select), tuple(ignore), strict),
             base=_base(session, project, base) if base is not None else None,
         )
+        code = found.exit_code
+        if rehearse and not found.errors_of_graph:
+            options = options_of(place, data, no_values=no_values, allow_outside=allow_outside)
+            found, rehearsal = rehearse_on(session, found, options)
+            code = rehearsal.exit_code or found.exit_code
+            session.console.tell(session.console.clean(headline(found, rehearsal)))
     except MigrateGraphError as error:
         _report_failure(session, others, error)
         raise
@@ -127,10 +150,10 @@ def check(
         _show_differences(session, found, output)
         raise typer.Exit
     drawn = Drawing(question="check" if base is None else "change", renderer=renderer)
-    _show_findings(session, found, [(chosen, output), *others], drawn=drawn)
+    _show_findings(session, found, [(chosen, output), *others], drawn=drawn, exit_code=code)
     if graph is not None:
         drawn.write(session, found, graph)
-    raise typer.Exit(found.exit_code)
+    raise typer.Exit(code)
 
 
 def _base(session: Session, project: Project, revision: str) -> Base:
@@ -178,7 +201,7 @@ def _report_failure(session: Session, reports: Iterable[tuple[str, Path]], error
 
 
 def _show_findings(
-    session: Session, found: Assessment, wanted: Sequence[tuple[str, Path | None]], *, drawn: Drawing
+    session: Session, found: Assessment, wanted: Sequence[tuple[str, Path | None]], *, drawn: Drawing, exit_code: int
 ) -> None:
     from migrate_graph.workflow.check import report_of
 
@@ -188,7 +211,12 @@ def _show_findings(
         picture = drawn.draw(session, found, "mermaid").decode()
     console = session.console
     report: Report = console.redacted(report_of(found))
-    report = replace(report, picture=picture, line_of=lambda place: console.redact(found.project.line_of(place)))
+    report = replace(
+        report,
+        picture=picture,
+        exit_code=int(exit_code),
+        line_of=lambda place: console.redact(found.project.line_of(place)),
+    )
     for name, output in wanted:
         _deliver_report(session, found, report, name, output)
 

@@ -11,7 +11,7 @@ import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_json, deliver_lines
+from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
 from migrate_graph.cli.drawing import (
     LAID_OUT,
     LINKED,
@@ -26,19 +26,28 @@ from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.one_transaction import atomic_document, atomic_text
 from migrate_graph.cli.options import (
     AllOption,
+    AllowOutsideOption,
     AtomicOption,
+    DataOption,
     ExcludeOption,
     GraphOption,
     JsonOption,
     LinkOption,
+    NoValuesOption,
     OfflineOption,
     OutputOption,
     PathArgument,
+    Place,
+    PlaceOption,
+    RehearseOption,
     Renderer,
     RendererOption,
     SelectOption,
     ToOption,
 )
+from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, rehearse_on, script, verdict
+from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
+from migrate_graph.cli.rehearsal_text import ending, step_lines
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project, Reading
+    from migrate_graph.workflow.rehearse import Rehearsal
 
 
 @command(
@@ -59,8 +69,14 @@ if TYPE_CHECKING:
     "migrate plan --graph plan.svg",
     "migrate plan --to add_total_20260402_001",
     "migrate plan --check",
+    "migrate plan --rehearse",
+    "migrate plan --sql -o plan.sql",
     together=(
         Together("--format", excludes=("--json",)),
+        Together("--sql", excludes=("--format", "--json")),
+        Together("--timings", excludes=("--sql", "--format=sql")),
+        Together("--offline", excludes=(ASKED,)),
+        *OPTIONS,
         Together("--renderer", needs=(LAID_OUT,)),
         Together("--link-template", needs=(LINKED,)),
         Together("--all", needs=(PICTURE,)),
@@ -77,7 +93,7 @@ def plan(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"text, json or markdown; or a picture: {', '.join(PICTURES)}. Else as the suffix of -o tells, or text.",
+            help=f"text, json, markdown or sql; or a picture: {', '.join(PICTURES)}. Else as the suffix of -o tells, or text.",
             show_default=False,
         ),
     ] = None,
@@ -101,40 +117,77 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    rehearse: RehearseOption = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Rehearse, and write what is sent: --rehearse --format sql.")
+    ] = False,
+    place: PlaceOption = Place.CLONE,
+    data: DataOption = None,
+    no_values: NoValuesOption = False,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
-    """Show what would run, in which order and why. Nothing is changed."""
+    """Show what would run, in which order and why. Nothing is changed.
+
+    With --rehearse the migrations run in a copy: what they send, lock, write and change is shown, and nothing of it is kept.
+    """
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.assessment import Judging, Selection, assess
     from migrate_graph.workflow.plan import exit_code_of
+    from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
     from migrate_graph.workflow.timings import timings_of
 
     session = session_of(context)
-    chosen = "json" if json else format_name or format_told_by(output)
-    require_format(chosen, {"text", "json", "markdown"}, graph, output)
+    chosen = "json" if json else "sql" if sql else format_name or _format_of(output, rehearses=rehearse)
+    asked = (
+        options_of(place, data, no_values=no_values, allow_outside=allow_outside)
+        if rehearse or chosen == "sql"
+        else None
+    )
+    require_format(chosen, _OWN_FORMATS, graph, output)
     session.overrides["link_template"] = link_template
     project = session.project(path)
     selection = Selection(to, tuple(select), tuple(exclude))
     reading = session.reading(project, offline=offline)
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
+    rehearsal = None
+    if asked is not None and not planned.errors_of_graph and not reading.lived_before:
+        planned, rehearsal = rehearse_on(session, planned, asked)
     # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
     took = timings_of(planned.planned, reading.history.attempts, timings)
     question = "check" if planned.errors_of_graph else "plan"
     drawn = Drawing(question=question, renderer=renderer, everything=all_nodes, took=took)
     if graph is not None:
         drawn.write(session, planned, graph)
-    if planned.errors_of_graph and chosen not in {"text", "json"}:
+    if planned.errors_of_graph and chosen not in _OWN_FORMATS - {"markdown"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
     whole = (project.config.atomic if atomic is None else atomic) and chosen in {"text", "json"}
     code = exit_code_of(planned, asks=check, atomic=whole)
+    if rehearsal is not None:
+        code = code_of_rehearsal(planned, rehearsal, otherwise=code)
     if chosen == "json":
-        deliver_json(session, plan_document(planned, took, exit_code=code, atomic=whole), output)
+        deliver_json(session, plan_document(planned, took, exit_code=code, atomic=whole, rehearsal=rehearsal), output)
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(planned, style, took, atomic=whole), output)
+        deliver_lines(session, plan_text(planned, style, took, rehearsal, atomic=whole), output)
+    elif chosen == "sql":
+        deliver_lines(session, script(planned, rehearsal) if rehearsal else [f"-- {one_line(reading.note)}"], output)
+    elif chosen == "markdown" and rehearsal is not None:
+        told = markdown(session, planned, rehearsal)
+        deliver_document(session, drawn.draw(session, planned, chosen) + told, output)
     else:
         drawn.show(session, planned, chosen, output)
     raise typer.Exit(code)
+
+
+_OWN_FORMATS = {"text", "json", "markdown", "sql"}
+
+
+def _format_of(output: Path | None, *, rehearses: bool) -> str:
+    """Return the format that a file's suffix means."""
+    if rehearses and output is not None and output.suffix.lower() == ".sql":
+        return "sql"
+    return format_told_by(output)
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -148,7 +201,12 @@ _MOST = 20
 
 
 def plan_text(
-    planned: Assessment, style: TextStyle, took: Mapping[str, float], *, atomic: bool = False
+    planned: Assessment,
+    style: TextStyle,
+    took: Mapping[str, float],
+    rehearsal: Rehearsal | None = None,
+    *,
+    atomic: bool = False,
 ) -> Iterator[str]:
     """Yield what would run, in which order and why.
 
@@ -156,6 +214,7 @@ def plan_text(
         planned: what was assessed.
         style: how it is written.
         took: seconds that steps took before, where that is known.
+        rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
     """
     plan, reading = planned.planned, planned.reading
@@ -165,12 +224,14 @@ def plan_text(
         yield style.paint(f"({reading.note})", "muted")
     yield ""
     edited = planned.edited_views
-    yield from _steps_text(plan, edited, took, style)
+    yield from _steps_text(plan, edited, took, style, rehearsal)
     if plan.steps:
         yield ""
         yield plan.summary + _in_all(took, len(plan.steps))
     yield from _plan_remarks(plan, style)
     yield from _edited_remark([name for name, place in edited.items() if not place], style)
+    if rehearsal is not None:
+        yield from verdict(planned, rehearsal, style)
     if atomic and plan.steps:
         yield from atomic_text(plan, style)
     yield from _plan_verdict(plan, planned.findings, style)
@@ -183,7 +244,9 @@ def _in_all(took: Mapping[str, float], steps: int) -> str:
     return f" · about {lasting(sum(took.values()))}{known}"
 
 
-def _steps_text(plan: Plan, edited: Mapping[str, int], took: Mapping[str, float], style: TextStyle) -> Iterator[str]:
+def _steps_text(
+    plan: Plan, edited: Mapping[str, int], took: Mapping[str, float], style: TextStyle, rehearsal: Rehearsal | None
+) -> Iterator[str]:
     numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
     rows = [
         (str(numbers[step.migration.name]), one_line(step.migration.name), one_line(str(step.migration.source)))
@@ -209,6 +272,8 @@ def _steps_text(plan: Plan, edited: Mapping[str, int], took: Mapping[str, float]
         yield from more
         renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
         yield from _view_lines(step, renewed, style)
+        if rehearsal is not None:
+            yield from step_lines(step, ending(rehearsal, step.migration.name), style)
 
 
 def _plan_heading(project: Project, plan: Plan, reading: Reading) -> str:
@@ -313,7 +378,12 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 
 
 def plan_document(
-    planned: Assessment, took: Mapping[str, float], *, exit_code: int, atomic: bool = False
+    planned: Assessment,
+    took: Mapping[str, float],
+    *,
+    exit_code: int,
+    atomic: bool = False,
+    rehearsal: Rehearsal | None = None,
 ) -> dict[str, Any]:
     """Return a plan.
 
@@ -321,6 +391,7 @@ def plan_document(
         planned: what was assessed.
         took: seconds that steps took before, where that is known.
         exit_code: what the process will end with.
+        rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
     """
     plan, project = planned.planned, planned.project
@@ -344,6 +415,7 @@ def plan_document(
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if atomic else None,
         "findings": [finding_document(finding) for finding in planned.findings],
+        "rehearsal": None if rehearsal is None else rehearsal_document(rehearsal),
     }
     return document("plan", body, exit_code=exit_code)
 
@@ -364,4 +436,5 @@ def _step(step: Step, number: int, edited: Mapping[str, int]) -> dict[str, Any]:
         "creates": list(step.views.new),
         "retires": list(step.views.retired),
         "renews": [view for view, place in edited.items() if place == number],
+        "footprint": None if step.footprint is None else footprint_document(step.footprint),
     }

@@ -17,7 +17,7 @@ from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, is_ring, links
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, asked_for, choose, touches_shown
-from migrate_graph.render.compose.notes import Details, notes_of, notes_of_step
+from migrate_graph.render.compose.notes import Details, notes_of, notes_of_footprint, notes_of_step
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
 from migrate_graph.render.layout.shape import runs_left_to_right
@@ -141,7 +141,12 @@ class _Composer:
         step = self.given.plan.step_of(node.name) if self.given.plan and node.kind is NodeKind.MIGRATION else None
         if step and self.question is Question.PLAN:
             took = self.given.took.get(node.name)
-            notes = (*notes, *([] if took is None else [f"took {lasting(took)}"]), *notes_of_step(step))
+            notes = (
+                *notes,
+                *([] if took is None else [f"took {lasting(took)}"]),
+                *notes_of_step(step),
+                *notes_of_footprint(step),
+            )
         return box(
             node,
             self.given.declared(node),

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Migration, TransactionMode, View
 from migrate_graph.core.states import NodeState, State
+from migrate_graph.messages import counted, sized
 from migrate_graph.redaction import one_line
 from migrate_graph.render.labels import COLUMNS
-from migrate_graph.render.picture import PictureInput
+from migrate_graph.render.picture import PictureInput, shortened
 
 if TYPE_CHECKING:
     from migrate_graph.core.plan import Step
 
 _PLACES_TOLD = 3
+_STATEMENTS_TOLD = 12
+_KEEPS_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
 _SHOUTED = {State.CYCLE: "CYCLE", State.FAILED: "FAILED"}
 _QUIET = frozenset({State.DECLARED, State.APPLIED})
 
@@ -71,6 +74,51 @@ def notes_of_step(step: Step) -> tuple[str, ...]:
     return (f"views {signs}",) if signs else ()
 
 
+def notes_of_footprint(step: Step) -> tuple[str, ...]:
+    """Return what a step did in a rehearsal, in a few words: what is written anew, how many tables are locked, rows written."""
+    seen = step.footprint
+    if seen is None:
+        return ()
+    bytes_ = [rewrite.size for rewrite in seen.rewrites if rewrite.size]
+    locked = {name for name, lock in seen.locks.items() if lock in _KEEPS_OTHERS_OUT and name in seen.sizes}
+    rows = sum(wrote.rows for wrote in seen.wrote.values())
+    lines = [
+        f"rewrites {sized(sum(bytes_))}" if bytes_ else "rewrites" if seen.rewrites else "",
+        f"locks {counted(len(locked), 'table')}" if locked else "",
+        f"writes {counted(rows, 'row')}" if rows else "",
+        "fails in rehearsal" if seen.failure else "",
+    ]
+    return tuple(line for line in lines if line)
+
+
+def details_of_footprint(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield what a step did in a rehearsal, for a reader who asks."""
+    seen = step.footprint
+    if seen is None:
+        return
+    yield "in rehearsal", f"fails: {seen.failure}" if seen.failure else counted(len(seen.statements), "statement")
+    for rewrite in seen.rewrites:
+        size = (
+            ""
+            if rewrite.size is None or rewrite.rows is None
+            else f" ({sized(rewrite.size)}, {counted(rewrite.rows, 'row')})"
+        )
+        yield "rewrites", f"{rewrite.relation}{size}"
+    for lock in sorted(set(seen.locks.values()) & _KEEPS_OTHERS_OUT):
+        yield f"locks ({lock})", ", ".join(sorted(name for name in seen.locks if seen.locks[name] == lock))
+    for name, wrote in seen.wrote.items():
+        counts = ("inserted", wrote.inserted), ("updated", wrote.updated), ("deleted", wrote.deleted)
+        yield "rows", f"{name}: {', '.join(f'{count:,} {word}' for word, count in counts if count)}"
+    for word, facts in (("adds", seen.added), ("changes", seen.changed), ("removes", seen.removed)):
+        yield word, shortened([f"{fact.kind} {fact.identity}" for fact in sorted(facts)])
+    for act in seen.outside:
+        yield "outside", f"{act.what}{' (refused)' if act.refused else ''}"
+    for statement in seen.statements[:_STATEMENTS_TOLD]:
+        yield "SQL", " ".join(statement.sql.split())
+    if len(seen.statements) > _STATEMENTS_TOLD:
+        yield "SQL", f"and {len(seen.statements) - _STATEMENTS_TOLD:,} more"
+
+
 def _state_of_view(known: NodeState) -> str:
     if known.state is State.DECLARED:
         return "not yet" if known.waits_for else ""
@@ -107,6 +155,7 @@ class Details:
             yield "creates", ", ".join(step.views.new)
             yield "rebuilds", ", ".join(step.views.rebuilt)
             yield "retires", ", ".join(step.views.retired)
+            yield from details_of_footprint(step)
         attempt = known.attempt
         if attempt:
             started = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else ""

@@ -1,0 +1,366 @@
+"""What a rehearsal saw, for people: below the steps of a plan, as a SQL script, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from migrate_graph.columns import hanging
+from migrate_graph.core.events import Outcome, Result
+from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Statement
+from migrate_graph.core.rules import Finding, Severity
+from migrate_graph.core.rules.rehearsal import table_of
+from migrate_graph.markdown import code
+from migrate_graph.messages import counted, lasting, sized
+from migrate_graph.redaction import one_line, printable
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.plan import Plan, Step
+    from migrate_graph.workflow.rehearse import Rehearsal
+
+_INDENT = 7
+"""Where the lines under a step begin."""
+_MOST_LINES = 12
+"""Of a longer statement so many lines stand on a terminal."""
+_MOST_FACTS = 12
+_MOST_ALIKE = 3
+"""Of more statements that one line sends so many are shown on a terminal."""
+_MOST_TOLD = 60_000
+"""Characters of Markdown: the hosts refuse a comment of more than 65,536."""
+
+_WEAK = frozenset({"ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"})
+"""Locks that every program takes."""
+
+_PLACES = {
+    "clone": "an empty copy of the schema",
+    "scratch": "a database made for it",
+    "here": "the database itself, in one transaction that was rolled back",
+}
+_TONES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
+
+
+def ending(rehearsal: Rehearsal, name: str) -> Result | None:
+    """Return how a step ended in a rehearsal; None when it is not known."""
+    return next((result for result in rehearsal.results if result.name == name), None)
+
+
+def where_told(rehearsal: Rehearsal, *, is_file: bool) -> str:
+    """Return in words where a rehearsal happened.
+
+    Args:
+        rehearsal: which.
+        is_file: the database is a file, of which a copy is made.
+    """
+    place = "a copy of the file" if is_file and rehearsal.on == "clone" else _PLACES[rehearsal.on]
+    return f"rehearsed in {place}"
+
+
+# -- below the steps of a plan ---------------------------------------------------------------------------------------------------
+
+
+def step_lines(step: Step, result: Result | None, style: TextStyle) -> Iterator[str]:
+    """Yield what a step did, under its line of the plan."""
+    seen = step.footprint
+    if seen is not None:
+        for alike in _alike(seen.statements):
+            for statement in alike[:_MOST_ALIKE]:
+                yield from _statement_lines(statement, style)
+            if len(alike) > _MOST_ALIKE:
+                rest = alike[_MOST_ALIKE:]
+                text = f"… and {len(rest):,} more from {one_line(str(rest[0].source))}: --format sql has them"
+                yield style.paint(f"{' ' * _INDENT}{text}", "muted")
+        yield from _seen_lines(seen, style)
+    yield from _result_lines(result, style)
+
+
+def _alike(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """Yield statements in groups: those that one line has sent one after the other, as a loop does, when none of them stands out."""
+    for key, group in groupby(statements, lambda each: (each.source, bool(each.error or each.rewrites or each.locks))):
+        found = list(group)
+        if (
+            key[0] is None or key[1] or len(found) == _MOST_ALIKE + 1
+        ):  # one more line tells as much as one more statement
+            yield from ([each] for each in found)
+        else:
+            yield found
+
+
+def _statement_lines(statement: Statement, style: TextStyle) -> Iterator[str]:
+    lines = sql_lines(statement)
+    shown = lines if len(lines) <= _MOST_LINES else lines[: _MOST_LINES - 2]
+    for line in shown:
+        space = len(line) - len(line.lstrip())
+        first, *more = hanging(line, style.width, column=_INDENT, indent=_INDENT + space + 2)
+        yield f"{' ' * _INDENT}{first}"
+        yield from more
+    if len(lines) > len(shown):
+        rest = counted(len(lines) - len(shown), "more line")
+        yield style.paint(f"{' ' * _INDENT}… {rest}: --format sql has them", "muted")
+    tone = "error" if statement.error else "warning" if statement.rewrites else "muted"
+    first, *more = hanging(remark_of(statement), style.width, column=_INDENT + 5, indent=_INDENT + 5)
+    for line in (f"{' ' * (_INDENT + 2)}-- {first}", *more):
+        yield style.paint(line, tone)
+
+
+def sql_lines(statement: Statement) -> list[str]:
+    """Return a statement with a semicolon, its lines moved to the left as far as all of them can be."""
+    first, *rest = printable(statement.sql.strip()).expandtabs(4).splitlines() or [""]
+    spaces = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    lines = [first, *(line[spaces:] if line[:spaces].isspace() else line for line in rest)]
+    lines = [line.rstrip() for line in lines]
+    # Behind a comment a semicolon would be a part of it.
+    return [*lines, ";"] if "--" in lines[-1] else [*lines[:-1], f"{lines[-1]};"]
+
+
+def remark_of(statement: Statement) -> str:
+    """Return what a statement did, on one line: `migrations.py:8 · 12 ms · REWRITES invoice (38 MB, 600,000 rows)`."""
+    parts = [one_line(str(statement.source)) if statement.source else ""]
+    if statement.held.ran:
+        parts.append(_time(statement.seconds))
+    if statement.held is not Held.RUN:
+        parts.append(str(statement.held))
+    if statement.rows:
+        parts.append(counted(statement.rows, "row"))
+    parts += [f"REWRITES {_sized(each)}" for each in statement.rewrites]
+    strong = {name: lock for name, lock in statement.locks.items() if lock not in _WEAK}
+    for lock in sorted(set(strong.values())):
+        names = ", ".join(one_line(name) for name in sorted(strong) if strong[name] == lock)
+        parts.append(f"locks {names} ({lock})")
+    if statement.scans:
+        parts.append(f"reads all of {', '.join(map(one_line, statement.scans))}")
+    if statement.uses:
+        parts.append(f"uses {', '.join(map(one_line, statement.uses))}")
+    if statement.error:
+        parts.append(f"ERROR {one_line(statement.error)}")
+    return " · ".join(filter(None, parts))
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else lasting(seconds)
+
+
+def _sized(rewrite: Rewrite) -> str:
+    if rewrite.size is None or rewrite.rows is None:
+        return one_line(rewrite.relation)
+    return f"{one_line(rewrite.relation)} ({sized(rewrite.size)}, {counted(rewrite.rows, 'row')})"
+
+
+def _seen_lines(seen: Footprint, style: TextStyle) -> Iterator[str]:
+    for sign, tone, text in _changes(seen):
+        first, *more = hanging(text, style.width, column=_INDENT + 2, indent=_INDENT + 2)
+        yield f"{' ' * _INDENT}{style.paint(sign, tone)} {first}"
+        yield from more
+    for word, tone, text in _told(seen):
+        column = _INDENT + 9
+        first, *more = hanging(text, style.width, column=column, indent=column)
+        yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (9 - len(word))}{first}"
+        yield from more
+
+
+def _changes(seen: Footprint) -> Iterator[tuple[str, str, str]]:
+    """Yield what became of the schema: a sign, its tone, and what; columns of a table that comes or goes are counted."""
+    for sign, tone, facts in (
+        ("+", "good", seen.added),
+        ("~", "warning", seen.changed),
+        ("-", "error", seen.removed - seen.renamed),
+        (">", "warning", seen.renamed),
+    ):
+        lines = list(_listed(facts))
+        for line in lines[:_MOST_FACTS]:
+            yield sign, tone, line
+        if len(lines) > _MOST_FACTS:
+            yield sign, tone, f"and {len(lines) - _MOST_FACTS} more"
+
+
+def _listed(facts: Iterable[Fact]) -> Iterator[str]:
+    whole = {fact.identity for fact in facts if fact.kind != "column"}
+    columns = Counter(table_of(fact.identity) for fact in facts if fact.kind == "column")
+    for fact in sorted(facts):
+        if fact.kind == "column" and table_of(fact.identity) in whole:
+            continue
+        of = columns.get(fact.identity, 0)
+        yield f"{fact.kind} {one_line(fact.identity)}" + (f" ({counted(of, 'column')})" if of else "")
+
+
+def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
+    for name, wrote in seen.wrote.items():
+        counts = ("inserted", wrote.inserted), ("updated", wrote.updated), ("deleted", wrote.deleted)
+        yield "rows", "muted", f"{one_line(name)}: {', '.join(f'{count:,} {word}' for word, count in counts if count)}"
+    if seen.own_commits:
+        yield "commits", "muted", f"{seen.own_commits} of its own"
+    for act in seen.outside:
+        place = f" ({one_line(str(act.source))})" if act.source else ""
+        yield "outside", "warning", f"{one_line(act.what)}{place}{': refused' if act.refused else ''}"
+    for why in seen.not_rehearsed:
+        yield "unseen", "warning", one_line(why)
+
+
+def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
+    if result is None or result.outcome is Outcome.APPLIED:
+        return
+    word, tone = _outcome(result)
+    place = f"{one_line(str(result.source))}: " if result.source and result.outcome.failed else ""
+    column = _INDENT + len(word) + 2
+    first, *more = hanging(f"{place}{one_line(result.error)}", style.width, column=column, indent=_INDENT + 2)
+    yield f"{' ' * _INDENT}{style.paint(word, tone)}  {first}".rstrip()
+    yield from more
+    for line in printable(result.traceback).splitlines():
+        yield style.paint(f"{' ' * (_INDENT + 2)}{line}", "muted")
+    if result.hint:
+        first, *more = hanging(one_line(result.hint), style.width, column=_INDENT + 8, indent=_INDENT + 8)
+        yield f"{' ' * (_INDENT + 2)}{style.paint('hint:', 'info')} {first}"
+        yield from more
+
+
+def _outcome(result: Result) -> tuple[str, str]:
+    words = {Outcome.BLOCKED: ("blocked", "warning"), Outcome.NOT_REACHED: ("not rehearsed", "warning")}
+    return words.get(result.outcome, ("FAILED", "error"))
+
+
+def closing_lines(
+    rehearsal: Rehearsal, findings: Sequence[Finding], style: TextStyle, *, is_file: bool
+) -> Iterator[str]:
+    """Yield what there is to say of a whole rehearsal: what was found, what remains, and that nothing was kept."""
+    if findings:
+        yield ""
+    for finding in findings:
+        place = f"{one_line(str(finding.source))}: " if finding.source else ""
+        head = style.paint(f"{finding.severity} {finding.code}", _TONES[finding.severity])
+        column = len(finding.severity) + len(finding.code) + 2
+        first, *more = hanging(f"{place}{one_line(finding.message)}", style.width, column=column, indent=4)
+        yield f"{head} {first}"
+        yield from more
+        first, *more = hanging(one_line(finding.hint), style.width, column=10, indent=10)
+        yield f"    {style.paint('hint:', 'info')} {first}"
+        yield from more
+    for remark in rehearsal.remarks:
+        yield from hanging(f"note: {one_line(remark)}", style.width, column=0, indent=6)
+    if rehearsal.cut:
+        for line in hanging(f"it ended early: {one_line(rehearsal.cut)}", style.width, column=0, indent=4):
+            yield style.paint(line, "error")
+    yield from hanging(summary(rehearsal, is_file=is_file), style.width, column=0, indent=4)
+
+
+def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
+    """Return on one line where it was rehearsed and how it ended; what of the database was kept."""
+    outcomes = Counter(result.outcome for result in rehearsal.results)
+    failed = sum(count for outcome, count in outcomes.items() if outcome.failed)
+    told = [f"{outcomes[Outcome.APPLIED]} of {counted(len(rehearsal.plan.steps), 'migration')} succeeded"]
+    told += [f"{failed} failed"] if failed else []
+    others = outcomes[Outcome.BLOCKED] + outcomes[Outcome.NOT_REACHED]
+    told += [f"{others} not run"] if others else []
+    return f"{where_told(rehearsal, is_file=is_file)}: {', '.join(told)}; nothing was kept"
+
+
+# -- as a script ------------------------------------------------------------------------------------------------------------------
+
+
+def script_lines(rehearsal: Rehearsal, heading: Sequence[str], *, is_file: bool) -> Iterator[str]:
+    """Yield a rehearsal as SQL: what each migration sent, and as comments what came of it.
+
+    Args:
+        rehearsal: what was seen.
+        heading: lines of the first comment.
+        is_file: the database is a file.
+    """
+    for line in (*heading, summary(rehearsal, is_file=is_file)):
+        yield f"-- {one_line(line)}"
+    yield "-- To read, not to run: what a migration sends may depend on what it finds."
+    for remark in rehearsal.remarks:
+        yield f"-- note: {one_line(remark)}"
+    for number, step in enumerate(rehearsal.plan.steps, start=1):
+        yield ""
+        yield f"-- {number}  {one_line(step.migration.name)}  {one_line(str(step.migration.source))}"
+        yield from _script_of(step, ending(rehearsal, step.migration.name))
+    if rehearsal.cut:
+        yield ""
+        yield f"-- it ended early: {one_line(rehearsal.cut)}"
+
+
+def _script_of(step: Step, result: Result | None) -> Iterator[str]:
+    if step.footprint is not None:
+        for statement in step.footprint.statements:
+            yield from sql_lines(statement)
+            yield f"  -- {remark_of(statement)}"
+        for sign, _, text in _changes(step.footprint):
+            yield f"-- {sign} {text}"
+        for word, _, text in _told(step.footprint):
+            yield f"-- {word}: {text}"
+    if result is not None and result.outcome is not Outcome.APPLIED:
+        word, _ = _outcome(result)
+        place = f" {one_line(str(result.source))}" if result.source else ""
+        yield f"-- {word}{place}: {one_line(result.error)}"
+
+
+# -- for a pull request -----------------------------------------------------------------------------------------------------------
+
+
+def markdown_lines(rehearsal: Rehearsal, findings: Sequence[Finding], *, is_file: bool) -> list[str]:
+    """Return a rehearsal as Markdown: what was found first, then each step folded away."""
+    lines = ["", "### Rehearsal", "", f"{summary(rehearsal, is_file=is_file)}.", ""]
+    if findings:
+        lines += ["| | code | where | what |", "|---|---|---|---|"]
+        lines += [
+            f"| {each.severity} | {each.code} | {code(str(each.source or ''))} | {code(each.message)} |"
+            for each in findings
+        ]
+        lines.append("")
+    lines += [f"- {code(remark)}" for remark in rehearsal.remarks]
+    if rehearsal.cut:
+        lines += ["", f"**It ended early:** {code(rehearsal.cut)}"]
+    room = _MOST_TOLD - sum(len(line) + 1 for line in lines)
+    for number, step in enumerate(rehearsal.plan.steps, start=1):
+        part = _markdown_of(number, step, ending(rehearsal, step.migration.name))
+        room -= sum(len(line) + 1 for line in part)
+        if room < 0:
+            return [
+                *lines,
+                "",
+                f"… and {len(rehearsal.plan.steps) - number + 1} more; `migrate plan --sql` has them all",
+            ]
+        lines += part
+    return lines
+
+
+def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
+    failed = result is not None and result.outcome is not Outcome.APPLIED
+    rewrites = len(step.footprint.rewrites) if step.footprint else 0
+    statements = len(step.footprint.statements) if step.footprint else 0
+    told = [counted(statements, "statement"), counted(rewrites, "rewrite") if rewrites else ""]
+    word = f" · {_outcome(result)[0]}" if failed and result else ""
+    text = list(_script_of(step, result))
+    longest = max((len(run) for line in text for run in _fences(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    head = f"{number}. {code(step.migration.name)} · {', '.join(filter(None, told))}{word}"
+    opened = "<details open>" if failed else "<details>"
+    return ["", f"{opened}<summary>{_escaped(head)}</summary>", "", f"{fence}sql", *text, fence, "", "</details>"]
+
+
+def _fences(line: str) -> list[str]:
+    """Return the runs of backquotes in a line: a fence must be longer than all of them."""
+    runs, run = [], ""
+    for sign in f"{line} ":
+        if sign == "`":
+            run += sign
+        elif run:
+            runs.append(run)
+            run = ""
+    return runs
+
+
+def _escaped(text: str) -> str:
+    """Return text for the summary of a fold, which is HTML: code is marked there by its element."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace("`", "")
+
+
+def findings_about(plan: Plan, findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings of a rehearsal, in the order of the run, the worst of a migration first."""
+    worst = list(Severity)
+    found = [finding for finding in findings if finding.code.startswith("MG6")]
+    return sorted(
+        found, key=lambda each: (plan.places.get(each.subject.name, 0), worst.index(each.severity), each.code)
+    )
