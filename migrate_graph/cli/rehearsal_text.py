@@ -71,7 +71,8 @@ def step_lines(step: Step, result: Result | None, style: TextStyle) -> Iterator[
             if len(alike) > _MOST_ALIKE:
                 rest = alike[_MOST_ALIKE:]
                 text = f"… and {len(rest):,} more from {one_line(str(rest[0].source))}: --format sql has them"
-                yield style.paint(f"{' ' * _INDENT}{text}", "muted")
+                for line in _below(text, style, indent=_INDENT):
+                    yield style.paint(line, "muted")
         yield from _seen_lines(seen, style)
     yield from _result_lines(result, style)
 
@@ -98,7 +99,8 @@ def _statement_lines(statement: Statement, style: TextStyle) -> Iterator[str]:
         yield from more
     if len(lines) > len(shown):
         rest = counted(len(lines) - len(shown), "more line")
-        yield style.paint(f"{' ' * _INDENT}… {rest}: --format sql has them", "muted")
+        for line in _below(f"… {rest}: --format sql has them", style, indent=_INDENT):
+            yield style.paint(line, "muted")
     tone = "error" if statement.error else "warning" if statement.rewrites else "muted"
     first, *more = hanging(remark_of(statement), style.width, column=_INDENT + 5, indent=_INDENT + 5)
     for line in (f"{' ' * (_INDENT + 2)}-- {first}", *more):
@@ -208,11 +210,20 @@ def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
     yield f"{' ' * _INDENT}{style.paint(word, tone)}  {first}".rstrip()
     yield from more
     for line in printable(result.traceback).splitlines():
-        yield style.paint(f"{' ' * (_INDENT + 2)}{line}", "muted")
+        space = len(line) - len(line.lstrip())
+        for part in _below(line.strip(), style, indent=_INDENT + 2 + space):
+            yield style.paint(part, "muted")
     if result.hint:
         first, *more = hanging(one_line(result.hint), style.width, column=_INDENT + 8, indent=_INDENT + 8)
         yield f"{' ' * (_INDENT + 2)}{style.paint('hint:', 'info')} {first}"
         yield from more
+
+
+def _below(text: str, style: TextStyle, *, indent: int) -> Iterator[str]:
+    """Yield a text as lines that begin at a column."""
+    first, *more = hanging(text, style.width, column=indent, indent=indent + 2)
+    yield f"{' ' * indent}{first}"
+    yield from more
 
 
 def _outcome(result: Result) -> tuple[str, str]:
@@ -246,7 +257,7 @@ def closing_lines(
 
 def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
     """Return on one line where it was rehearsed and how it ended; what of the database was kept."""
-    outcomes = Counter(result.outcome for result in rehearsal.results)
+    outcomes = Counter(result.outcome for result in rehearsal.results if result.name in rehearsal.plan.places)
     failed = sum(count for outcome, count in outcomes.items() if outcome.failed)
     told = [f"{outcomes[Outcome.APPLIED]} of {counted(len(rehearsal.plan.steps), 'migration')} succeeded"]
     told += [f"{failed} failed"] if failed else []
@@ -304,13 +315,13 @@ def markdown_lines(rehearsal: Rehearsal, findings: Sequence[Finding], *, is_file
     if findings:
         lines += ["| | code | where | what |", "|---|---|---|---|"]
         lines += [
-            f"| {each.severity} | {each.code} | {code(str(each.source or ''))} | {code(each.message)} |"
+            f"| {each.severity} | {each.code} | {code(one_line(str(each.source or '')))} | {code(one_line(each.message))} |"
             for each in findings
         ]
         lines.append("")
-    lines += [f"- {code(remark)}" for remark in rehearsal.remarks]
+    lines += [f"- {code(one_line(remark))}" for remark in rehearsal.remarks]
     if rehearsal.cut:
-        lines += ["", f"**It ended early:** {code(rehearsal.cut)}"]
+        lines += ["", f"**It ended early:** {code(one_line(rehearsal.cut))}"]
     room = _MOST_TOLD - sum(len(line) + 1 for line in lines)
     for number, step in enumerate(rehearsal.plan.steps, start=1):
         part = _markdown_of(number, step, ending(rehearsal, step.migration.name))
@@ -334,7 +345,7 @@ def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
     text = list(_script_of(step, result))
     longest = max((len(run) for line in text for run in _fences(line)), default=0)
     fence = "`" * max(3, longest + 1)
-    head = f"{number}. {code(step.migration.name)} · {', '.join(filter(None, told))}{word}"
+    head = f"{number}. {code(one_line(step.migration.name))} · {', '.join(filter(None, told))}{word}"
     opened = "<details open>" if failed else "<details>"
     return ["", f"{opened}<summary>{_escaped(head)}</summary>", "", f"{fence}sql", *text, fence, "", "</details>"]
 

@@ -35,7 +35,9 @@ def declared(name: str, *requires: str, tags: str = "") -> str:
     words = f"requires={list(requires)!r}, tags={tags.split()!r}"
     body = "with Totals(db):\n        pass\n    " if name.startswith("widen") else ""
     if name.startswith("lonely"):  # has a value, a row and an act for a rehearsal to tell
-        body = "db.executesql(\"CREATE TABLE IF NOT EXISTS lonely AS SELECT 'a value' AS v\")\n    with __import__('contextlib').suppress(RuntimeError):\n        open('../act', 'w').close()\n    "
+        table = "CREATE TABLE IF NOT EXISTS lonely AS SELECT 'a value' AS v"
+        act = "with __import__('contextlib').suppress(RuntimeError):\n        open('../act', 'w').close()"
+        body = f'db.executesql("{table}")\n    {act}\n    '
     return f"@migration({words})\ndef {name}(db):\n    {body}return True\n\n\n"
 
 

@@ -36,6 +36,7 @@ RUN = {
     "examples/shop/README.md": SHOP,
     "docs/testing.md": None,
     "docs/recipes.md": None,
+    "docs/rehearsing.md": None,
     "examples/with_pytest/README.md": LIBRARY,
     "examples/with_pydal2sql/README.md": ROOT / "examples" / "with_pydal2sql",
 }

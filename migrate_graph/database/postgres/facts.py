@@ -72,6 +72,10 @@ class Facts:
         self._of_relation: dict[int, set[Key]] = {}
         self._code: str | None = None
 
+    def ask(self, query: str) -> Sequence[tuple[Any, ...]]:
+        """Run a query as facts are read."""
+        return self._read(query)
+
     def definitions(self) -> dict[Fact, str]:
         """Return every fact that was read, with its definition."""
         return {known.fact: known.definition for known in self._known.values()}

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import psycopg2
 
 from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
+from migrate_graph.database.postgres.blockers import REFUSALS, views_named
 from migrate_graph.database.postgres.facts import Difference, Facts
 from migrate_graph.database.postgres.facts_query import FORGETS_ON_DEMAND, SHARED, counting
 from migrate_graph.database.postgres.glance import FILES, Ask, Glance, Seen, glance, in_words, strongest
@@ -74,6 +75,7 @@ class _Step:
 
     Attributes:
         statements: that it sent.
+        refused: details of what the server would not do since something depends on it, by the place of the statement.
         transaction: number of its transaction, from 0.
         own_commits: that it made.
         shapes: columns that statements of rows use, by the statement without its values.
@@ -89,6 +91,7 @@ class _Step:
     """
 
     statements: list[Statement] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
     transaction: int = 0
     own_commits: int = 0
     shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -210,6 +213,9 @@ class Recorder:
             if step.blind
             else self._facts.read_changed(step.touched, frozenset(step.written), said)
         )
+        for place, detail in step.refused.items():
+            blockers = views_named(detail, self._facts.ask)
+            step.statements[place] = replace(step.statements[place], blockers=blockers)
 
     # -- ends of transactions -----------------------------------------------------------------------------------------------------
 
@@ -314,6 +320,8 @@ class Recorder:
                 found = self._with_marks_where_asked(session, found, before, is_of_rows=is_of_rows)
         except BaseException as error:
             told, code = self._of_error(error)
+            if code in REFUSALS and isinstance(error, psycopg2.Error):
+                self._step.refused[len(self._step.statements)] = error.diag.message_detail or ""
             found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=told, error_code=code)
             raise
         finally:

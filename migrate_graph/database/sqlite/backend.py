@@ -149,6 +149,7 @@ class SqliteBackend(Bookkeeping):
     @contextmanager
     def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
         from migrate_graph.database.sqlite.rehearsal import copy_database
+        from migrate_graph.database.watching import Clone
 
         yield Clone(
             copy_database(settings, cloning.folder, observer=cloning.observer, interruption=cloning.interruption)
