@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         Together("--renderer", needs=(LAID_OUT,)),
         Together("--link-template", needs=(LINKED,)),
         Together("--all", needs=(PICTURE,)),
-        Together("--atomic", excludes=(NOTHING_ELSE,)),
+        Together("--atomic", excludes=(NOTHING_ELSE, "--sql", "--format=sql")),
     ),
 )
 def plan(
