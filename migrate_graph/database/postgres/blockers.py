@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
-
-from migrate_graph.database.postgres.facts import Read
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 REFUSALS: Final = frozenset({"2BP01", "0A000"})
 """SQLSTATEs of what the server refuses since something depends on it; the second one has other reasons, too."""
@@ -23,18 +22,18 @@ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."
 """
 
 
-def views_named(detail: str, read: Read) -> tuple[str, ...]:
+def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[str, ...]:
     """Return the views that the detail of an error names, by their names with schema.
 
     Args:
         detail: what the server said below its message.
-        read: asks the server.
+        ask: runs a query under a search_path of its own.
     """
     if not detail:
         return ()
     return tuple(
         name
-        for name, with_schema, _, without, _ in read(_VIEWS)
+        for name, with_schema, _, without, _ in sorted(ask(_VIEWS))
         if _says(detail, with_schema) or _says(detail, without)
     )
 

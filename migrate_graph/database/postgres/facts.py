@@ -74,7 +74,7 @@ class Facts:
 
     def ask(self, query: str) -> Sequence[tuple[Any, ...]]:
         """Run a query as facts are read."""
-        return self._read(query)
+        return self._read(query, frozenset())
 
     def definitions(self) -> dict[Fact, str]:
         """Return every fact that was read, with its definition."""
