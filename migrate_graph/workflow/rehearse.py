@@ -22,15 +22,16 @@ from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
-from migrate_graph.workflow.apply import ApplyOptions, apply_project
-from migrate_graph.workflow.assessment import Selection
-from migrate_graph.workflow.project import database_settings
+from migrate_graph.workflow.apply import restore_database
+from migrate_graph.workflow.assessment import Selection, assess
+from migrate_graph.workflow.project import database_settings, read_history
 from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint, Size
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import RehearsingBackend, Settings
+    from migrate_graph.database.scratch_database import ScratchDatabase
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
 
@@ -151,6 +152,16 @@ class _Rehearsing:
         outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
         return Watching(root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes)
 
+    def cloning(self) -> Cloning:
+        """Return how a database for it is made."""
+        return Cloning(
+            server=self.project.config.rehearse_on or "",
+            data=self.options.data,
+            folder=self.folder,
+            observer=self.observer,
+            interruption=self.interruption,
+        )
+
     def ended(
         self, *, footprints: Mapping[str, Footprint], results: tuple[Result, ...], cut: str, remarks: tuple[str, ...]
     ) -> Rehearsal:
@@ -163,14 +174,7 @@ class _Rehearsing:
 def _on_clone(about: _Rehearsing) -> Rehearsal:
     """Rehearse in an empty copy of the schema."""
     settings = database_settings(about.project.config)
-    cloning = Cloning(
-        server=about.project.config.rehearse_on or "",
-        data=about.options.data,
-        folder=about.folder,
-        observer=about.observer,
-        interruption=about.interruption,
-    )
-    with backend_class(settings.uri).clone(settings, cloning) as made:
+    with backend_class(settings.uri).clone(settings, about.cloning()) as made:
         watching = about.watching(Keeping.BY_STEP, sizes=made.sizes)
         done = _run(about, made.settings, watching, history=about.found.reading.history)
     return replace(done, remarks=(*made.remarks, *done.remarks))
@@ -221,29 +225,43 @@ def _copied_tables(db_folder: str | None, folder: Path) -> Path:
 def _on_scratch(about: _Rehearsing) -> Rehearsal:
     """Rehearse in a database that is made, and dropped, for it."""
     project, config = about.project, about.project.config
-    is_file = backend_class(config.migrate_uri).kind == "sqlite"
-    scratch = open_scratch(
-        "" if is_file else config.migrate_uri,
-        directory=about.folder,
-        schema=config.search_path,
-        table=config.migrate_table,
-    )
-    made = scratch.create()
-    try:
-        there = on_scratch(project, made, backup=Path(config.database_to_restore) if _has_backup(project) else None)
-        cut = _replay(there, about)
+    backup = Path(config.database_to_restore) if _has_backup(project) else None
+    with _scratch(about) as made:
+        there = on_scratch(project, made, backup=backup)
+        settings = database_settings(there.config)
+        if backup:
+            restore_database(there.config, None, lock_wait=_LOCK_WAIT, observer=about.observer)
+        else:
+            start_from_nothing(there)
+        cut = _replay(about, there)
         if cut:
             return about.ended(footprints={}, results=(), cut=cut, remarks=())
-        history = _history_of(there)
-        orphans = sorted(about.found.reading.history.applied - history.applied - set(project.graph.migrations))
+        history = read_history(there.config).history
         sizes = backend_class(config.migrate_uri).sizes_of(database_settings(config))
-        done = _run(
-            about, database_settings(there.config), about.watching(Keeping.EVERYTHING, sizes=sizes), history=history
-        )
-        lost = f"recorded as applied, and declared by nothing, so not replayed: {', '.join(orphans)}"
-        return replace(done, remarks=(*done.remarks, lost)) if orphans else done
+        done = _run(about, settings, about.watching(Keeping.EVERYTHING, sizes=sizes), history=history)
+    orphans = sorted(about.found.reading.history.applied - set(project.graph.migrations) - history.applied)
+    lost = f"recorded as applied, and declared by nothing, so not replayed: {', '.join(orphans)}"
+    return replace(done, remarks=(*done.remarks, lost)) if orphans else done
+
+
+@contextmanager
+def _scratch(about: _Rehearsing) -> Iterator[ScratchDatabase]:
+    """Make an empty database, or what stands for one where the role may create none, and drop it in the end."""
+    config = about.project.config
+    kind = backend_class(config.migrate_uri)
+    with kind.fresh(database_settings(config), about.cloning()) as made:
+        if made is not None:
+            yield made
+            return
+    scratch = open_scratch(
+        "" if kind.kind == "sqlite" else config.migrate_uri,
+        directory=about.folder, schema=config.search_path, table=config.migrate_table,
+    )  # fmt: skip
+    database = scratch.create()
+    try:
+        yield database
     finally:
-        scratch.drop(made)
+        scratch.drop(database)
 
 
 def _has_backup(project: Project) -> bool:
@@ -253,39 +271,48 @@ def _has_backup(project: Project) -> bool:
     return bool(config.database_to_restore) and config.sources["database_to_restore"].kind is not SourceKind.DEFAULT
 
 
-def _replay(there: Project, about: _Rehearsing) -> str:
-    """Bring a scratch database to where the real one is; return why that failed, empty when it did not."""
+def _replay(about: _Rehearsing, there: Project) -> str:
+    """Bring a scratch database to where the real one is; return why that failed, empty when it did not.
+
+    What the bodies of applied migrations do beside their database is refused, too: it was done when they were applied.
+    """
     applied = [name for name in about.found.planned.applied if name in there.graph.migrations]
-    heard: list[RunFinished] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, RunFinished):
-            heard.append(event)
-
-    if not _has_backup(about.project):
-        start_from_nothing(there)
     if not applied:
         return ""
-    apply_project(there, ApplyOptions(selection=Selection(select=tuple(applied))), listen)
-    failed = [result for finished in heard for result in finished.results if result.outcome is not Outcome.APPLIED]
-    if not failed:
+    reading = read_history(there.config)
+    plan = assess(there, reading, selection=Selection(select=tuple(applied))).planned
+    quiet = replace(about, observer=ignore_events)
+    walked = _walk(quiet, database_settings(there.config), about.watching(Keeping.EVERYTHING), plan, reading.history)
+    failed = next((result for result in walked.results if result.outcome is not Outcome.APPLIED), None)
+    if failed is None and not walked.cut:
         return ""
-    first = failed[0]
-    return (
-        f"{counted(len(applied), 'applied migration')} could not be replayed on an empty database: "
-        f"{first.name} {first.outcome}: {first.error}"
-    )
+    why = f"{failed.name} {failed.outcome}: {failed.error}" if failed else walked.cut
+    return f"{counted(len(applied), 'applied migration')} could not be replayed in a new database: {why}"
 
 
-def _history_of(there: Project) -> History:
-    from migrate_graph.workflow.project import read_history
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """What walking a plan gave."""
 
-    return read_history(there.config).history
+    results: tuple[Result, ...]
+    footprints: Mapping[str, Footprint]
+    cut: str
+    remarks: tuple[str, ...]
 
 
 def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history: History) -> Rehearsal:
     """Walk the plan, watched."""
-    plan, project = about.found.planned, about.project
+    walked = _walk(about, settings, watching, about.found.planned, history)
+    return about.ended(
+        footprints=walked.footprints,
+        results=tuple(_judged(each, walked.footprints.get(each.name), watching) for each in walked.results),
+        cut=walked.cut,
+        remarks=walked.remarks,
+    )
+
+
+def _walk(about: _Rehearsing, settings: Settings, watching: Watching, plan: Plan, history: History) -> _Walked:
+    project, interruption = about.project, about.interruption
     heard: list[RunFinished] = []
 
     def listen(event: Event) -> None:
@@ -293,7 +320,6 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
             heard.append(event)
         about.observer(event)
 
-    interruption = about.interruption
     cut = ""
     with (
         _connected(settings, watching, about.observer, interruption) as backend,
@@ -313,13 +339,7 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
         cut = cut or backend.ended
         remarks = backend.remarks()
     interruption.check()
-    results = heard[-1].results if heard else ()
-    return about.ended(
-        footprints=backend.footprints,
-        results=tuple(_judged(result, backend.footprints.get(result.name), watching) for result in results),
-        cut=cut,
-        remarks=remarks,
-    )
+    return _Walked(heard[-1].results if heard else (), backend.footprints, cut, remarks)
 
 
 @contextmanager

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal
+from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal, schema_names
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
 from migrate_graph.database.postgres.sizes import SIZES, as_sizes
 from migrate_graph.database.postgres.statements import first_words, split
+from migrate_graph.database.scratch_database import ScratchDatabase
 from migrate_graph.database.watching import Clone
 from migrate_graph.errors import DatabaseRefused, RestoreError
 from migrate_graph.messages import counted, first_line
@@ -120,6 +121,33 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
         place.close()
 
 
+@contextmanager
+def fresh(settings: Settings, cloning: Cloning) -> Iterator[ScratchDatabase | None]:
+    """Make an empty database on the server of copies, and drop it in the end; None where the role may create none.
+
+    Args:
+        settings: of the project; its schemas are made there.
+        cloning: how.
+
+    Raises:
+        Stopped: a signal arrived.
+    """
+    place = _Place(settings, cloning)
+    try:
+        if place.refusal():
+            yield None
+            return
+        place.remove_leftovers()
+        place.create()
+        wanted = [*schema_names(settings.schema or ""), TableNames.of(settings.table, POSTGRES).schema]
+        place.add_schemas([name for name in wanted if name and name not in {"public", "$user", "pg_catalog"}])
+        folder = cloning.folder / place.name
+        folder.mkdir()
+        yield ScratchDatabase(place.name, place.uri, folder)
+    finally:
+        place.close()
+
+
 def _pg_dump(server: int) -> str:
     """Return the first `pg_dump` of this machine that can read a server.
 
@@ -162,23 +190,25 @@ class _Place:
         address, mark, parameters = rest.partition("?")
         return f"{scheme}://{address.partition('/')[0]}/{self.name}{mark}{parameters}"
 
-    def require_right(self) -> None:
-        """Refuse where no database may be made.
-
-        Raises:
-            DatabaseRefused: with three ways out.
-        """
+    def refusal(self) -> str:
+        """Return why no database may be made here; empty where one may."""
         ((may, reads_only),) = self._run(
             "SELECT rolcreatedb OR rolsuper, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles "
             "WHERE rolname OPERATOR(pg_catalog.=) current_user"
         )
         label = redact_uri(self._settings.uri)
         if reads_only:
-            raise DatabaseRefused(f"{label} is a standby, so no copy can be made there", hint=_WAYS_OUT)
-        if not may:
-            raise DatabaseRefused(
-                f"the role may create no database on {label}, so no copy can be made there", hint=_WAYS_OUT
-            )
+            return f"{label} is a standby, so no copy can be made there"
+        return "" if may else f"the role may create no database on {label}, so no copy can be made there"
+
+    def require_right(self) -> None:
+        """Refuse where no database may be made.
+
+        Raises:
+            DatabaseRefused: with three ways out.
+        """
+        if refusal := self.refusal():
+            raise DatabaseRefused(refusal, hint=_WAYS_OUT)
 
     def remove_leftovers(self) -> None:
         """Drop the copies of rehearsals that were killed."""
@@ -186,21 +216,33 @@ class _Place:
             with suppress(psycopg2.Error):  # somebody else is doing the same
                 self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
 
-    def create(self, locale: tuple[str, str, str]) -> None:
-        """Make the database, in the language of the original where the server knows it."""
-        encoding, collate, ctype = locale
-        base = f"CREATE DATABASE {quote_identifier(self.name)} TEMPLATE template0 ENCODING {quote_literal(encoding)}"
-        like = f"{base} LC_COLLATE {quote_literal(collate)} LC_CTYPE {quote_literal(ctype)}"
-        self._created = True
-        try:
-            self._run(like)
-        except psycopg2.Error as error:
-            if not self._is_elsewhere:
-                raise self._refused(error) from None
+    def create(self, locale: tuple[str, str, str] | None = None) -> None:
+        """Make the database.
+
+        Args:
+            locale: encoding and language of the original, where the server knows them; None: as the server makes them.
+        """
+        name, self._created = quote_identifier(self.name), True
+        empty = f"CREATE DATABASE {name} TEMPLATE template0"
+        ways = [empty if locale else f"CREATE DATABASE {name}"]
+        if locale:
+            encoding, collate, ctype = map(quote_literal, locale)
+            like = f"{empty} ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}"
+            ways = [like, empty] if self._is_elsewhere else [like]
+        for way in ways:
             try:
-                self._run(f"CREATE DATABASE {quote_identifier(self.name)} TEMPLATE template0")
-            except psycopg2.Error as second:
-                raise self._refused(second) from None
+                self._run(way)
+            except psycopg2.Error as error:
+                if way is ways[-1]:
+                    raise self._refused(error) from None
+            else:
+                return
+
+    def add_schemas(self, names: Sequence[str]) -> None:
+        """Make schemas in it."""
+        with closing(Sessions(replace(self._settings, uri=self.uri)).open("copy")) as connection:
+            for name in names:
+                _send(connection, f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(name)}")
 
     def _refused(self, error: psycopg2.Error) -> DatabaseRefused:
         told = redact(first_line(error), *self._sessions.secrets)

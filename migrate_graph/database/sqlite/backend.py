@@ -7,7 +7,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -154,6 +154,11 @@ class SqliteBackend(Bookkeeping):
         yield Clone(
             copy_database(settings, cloning.folder, observer=cloning.observer, interruption=cloning.interruption)
         )
+
+    @staticmethod
+    def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[None]:  # noqa: ARG004 - of BackendClass
+        """Return nothing: any file will do."""
+        return nullcontext()
 
     @staticmethod
     def sizes_of(settings: Settings) -> dict[str, Size] | None:  # noqa: ARG004 - of BackendClass
