@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from catalog_probe import difference, probe
+from servers import PostgresServer
 from view_stand import SHOP, PostgresStand, kept
 
 from migrate_graph.errors import ViewError
@@ -247,6 +251,37 @@ def test_it_is_as_before(stand: PostgresStand, family: str) -> None:
     assert stand.keeper.repair([], declared=set()) == ()
     assert difference(before, probe(stand.connection.cursor())) == []
     assert [event for event in stand.events if type(event).__name__ == "Warned"] == []
+
+
+def test_tablespaces_and_access_methods_are_as_before(postgres_server: PostgresServer) -> None:
+    folder = Path(tempfile.mkdtemp(dir=postgres_server.directory))
+    shutil.chown(folder, postgres_server.data.stat().st_uid)
+    postgres_server.execute(f"CREATE TABLESPACE roomy LOCATION '{folder}'")
+    try:
+        with postgres_server.database() as name:
+            stand = PostgresStand(postgres_server.admin_uri(name))
+            stand(
+                SHOP, "CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler", HELD,
+                "CREATE INDEX near ON v (id)", "CREATE INDEX far ON v (note) TABLESPACE roomy",
+                "ALTER MATERIALIZED VIEW v SET TABLESPACE roomy",
+                "CREATE MATERIALIZED VIEW w USING other_heap TABLESPACE roomy AS SELECT id FROM v",
+            )  # fmt: skip
+            stand.connection.commit()
+            v = stand.manager("V", up=f"{HELD}; CREATE INDEX near ON v (id)")
+            w = stand.manager("W", up="CREATE MATERIALIZED VIEW w AS SELECT id FROM v")
+            before = probe(stand.connection.cursor())
+            assert str(before["pg_class"]).count("'roomy'") == 3
+            for _ in range(2):
+                kept(stand, [w, v], [v, w])
+                assert difference(before, probe(stand.connection.cursor())) == []
+            stand.keeper.take_down([w, v], [v, w], migration="m")
+            stand.connection.commit()
+            stand.reconnect()
+            assert stand.keeper.repair([], declared=set()) == ()
+            assert difference(before, probe(stand.connection.cursor())) == []
+            stand.connection.close()
+    finally:
+        postgres_server.execute("DROP TABLESPACE roomy")
 
 
 @pytest.mark.parametrize("family", MANAGED)

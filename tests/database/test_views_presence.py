@@ -147,11 +147,24 @@ def test_lists_and_texts_in_a_definition() -> None:
     assert settled(text) != settled(text.replace("'y'", "'z'"))
 
 
+def test_chains_in_a_definition() -> None:
+    assert settled("(((a = 1) AND (b)) AND f(c, d))") == settled("((a = 1) AND (b) AND f(c, d))")
+    assert settled("((a) OR ((b) OR (c)))") == settled("((a) OR (b) OR (c))")
+    assert settled("(((a) AND (b)) OR (c))") != settled("((a) AND ((b) OR (c)))")
+    assert settled("((a) AND ((b) OR (c)))") != settled("((a) AND (b) OR (c))")
+    assert settled("('(x AND (y AND z))' AND b)") != settled("('(x AND y AND z)' AND b)")
+    deep = "(" * 5_000 + "a" + ")" * 5_000
+    assert settled(deep) == deep
+    assert settled("a) AND (b") == "a) AND (b"
+
+
 EXPRESSIONS = """v IN ('a','b')|v NOT IN ('a','b')|v = ANY ('{a,b}')|v LIKE ANY (ARRAY['a%','b'])|va && ARRAY['a','b']::varchar[]
 a @> ARRAY[v]::text[]|c IN ('a','b')|m IN ('a','b')|dm IN ('a','b')|n IN (1,2.5)|d IN ('2020-01-01','2021-01-01')|(id, v) IN ((1,'a'),(2,'b'))
 CASE WHEN v IN ('a','b') THEN v ELSE 'c' END = 'x'|(v COLLATE "C") IN ('a','b')|j ->> 'a' IN ('x','y')|a[1] IN ('x','y')|v IN ('a', dm)
 upper(v) IN ('A','B')|id::text IN ('1','2')|v::varchar(3) IN ('a','b')|id IN (1,2) AND v IN ('it''s (','b)') OR v IN ('c')|m::text IN ('a','b')
 va::text[] && ARRAY['a','b']|array_position(ARRAY['a','b'], v::text) = 1|v BETWEEN SYMMETRIC 'b' AND 'a'|iv IN ('1 day','2 days')|ARRAY[v,'z'] = va
+id BETWEEN 1 AND 2 AND v BETWEEN 'a' AND 'b'|id = 1 AND (v = 'a' OR c = 'b' OR (n = 1 OR (d IS NULL AND m = 'a')))
+id NOT BETWEEN 1 AND 2 OR n NOT BETWEEN 3 AND 4
 NOT (v IN ('a','b'))|id = -1|v SIMILAR TO 'a%'|ts::time > '10:00'|EXISTS (SELECT 1 FROM typed u WHERE u.v IN ('a','b'))|t.* IS NULL"""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
@@ -12,6 +13,12 @@ from migrate_graph.database.views.catalog import Key, ViewCatalog
 from migrate_graph.database.views.manager_text import names_created
 
 _CAST = re.compile(r"::(?:\"[^\"]+\"|[a-z_ ]+|\w+\.)+(?:\(\d+(?:,\d+)?\))?(?:\[\])?")
+
+
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\w+|\s+|.", re.DOTALL)
+
+_DEEPEST = 100
+"""Parentheses in parentheses that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,12 @@ def settled(definition: str) -> str:
     """Return a definition as the server writes it when it has read its own text once more.
 
     It moves the casts of a list: `((ARRAY['a'::varchar])::text[])` becomes `(ARRAY[('a'::varchar)::text])`. There they do not count.
+    And it takes a chain of ANDs or ORs for one that `BETWEEN` had made several: `((a AND b) AND c)` becomes `(a AND b AND c)`.
     """
+    return _flattened(_without_casts(definition))
+
+
+def _without_casts(definition: str) -> str:
     text, place = [], 0
     for match in re.finditer(r"\b(?:ANY|ALL) \(", definition):
         if match.end() < place:
@@ -97,6 +109,50 @@ def settled(definition: str) -> str:
         text += [definition[place : match.end()], re.sub(r"[()]", "", _CAST.sub("", definition[match.end() : end]))]
         place = end
     return "".join([*text, definition[place:]])
+
+
+def _flattened(text: str) -> str:
+    """Return a text in which chains of ANDs, or of ORs, stand in no parentheses within longer ones of the same kind."""
+    levels: list[list[Any]] = [[]]
+    for piece in _TOKEN.findall(text):
+        if piece == "(":
+            levels.append([])
+        elif piece == ")" and len(levels) > 1:
+            inner = levels.pop()
+            levels[-1].append(inner)
+        else:
+            levels[-1].append(piece)
+        if len(levels) > _DEEPEST:
+            return text
+    return _written(levels[0]) if len(levels) == 1 else text
+
+
+def _written(level: list[Any]) -> str:
+    return f" {_joined_by(level)} ".join(_links(level, _joined_by(level)))
+
+
+def _joined_by(level: list[Any]) -> str:
+    found = {piece for piece in level if piece in ("AND", "OR")}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _links(level: list[Any], word: str) -> list[str]:
+    """Return the links of a chain; a level that is none is the only link of itself."""
+    parts: list[list[Any]] = [[]]
+    for piece in level:
+        if word and piece == word:
+            parts.append([])
+        else:
+            parts[-1].append(piece)
+    links = []
+    for part in parts:
+        solid = [piece for piece in part if not (isinstance(piece, str) and piece.isspace())]
+        if word and len(solid) == 1 and isinstance(solid[0], list) and _joined_by(solid[0]) == word:
+            links += _links(solid[0], word)
+        else:
+            text = "".join(f"({_written(piece)})" if isinstance(piece, list) else piece for piece in part)
+            links.append(text.strip() if word else text)
+    return links
 
 
 def _closing(text: str, place: int) -> int:
