@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rehearsal_stand import HARD, RehearsalStand, facts, footprint, outcomes, run, said, state
 from servers import PostgresServer
 
-from migrate_graph.core.events import Outcome
-from migrate_graph.core.footprint import Held, Wrote
+from migrate_graph.core.events import Event, Outcome, StepStarted
+from migrate_graph.core.footprint import Footprint, Held, Wrote
+from migrate_graph.database.postgres.recording import RecordedConnection
+from migrate_graph.database.postgres.watched import WatchedBackend
 from migrate_graph.workflow.rehearse import Rehearsal
 
 pytestmark = pytest.mark.postgres
@@ -89,6 +94,84 @@ def _look_at_steps(done: Rehearsal, place: str) -> None:
         assert "SHARE" not in footprint(done, "refuses_a_transaction_05").locks.values()
         assert footprint(done, "refuses_a_transaction_05").not_rehearsed
     assert "index public.stock_qty" in facts(footprint(done, "refuses_a_transaction_05").added)
+
+
+def test_every_place_hears_what_an_apply_sends_and_twice_the_same(
+    hard: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    done = [hard.rehearse(place) for place in ("scratch", "clone", "clone", "here")]
+    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    heard = [{step.migration.name: said(each, step.migration.name) for step in each.plan.steps} for each in done]
+    assert heard[0] == heard[1] == heard[2] == heard[3]
+    assert sum(map(len, heard[0].values())) > 30
+    _, first, second, _ = ([_without_times(footprint(each, name)) for name in heard[0]] for each in done)
+    assert first == second
+
+
+def _without_times(found: Footprint) -> Footprint:
+    return replace(found, statements=tuple(replace(each, seconds=0.0) for each in found.statements))
+
+
+def test_the_cost_of_a_migration_does_not_grow_with_those_before(
+    postgres_uri: str, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted are statements of ours and facts that are read; a migration here makes a table, fills it and widens the one before."""
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    (tmp_path / "migrations.py").write_text("from migrate_graph import migration\n\n" + "\n".join(
+        f"@migration\ndef m_{n}(db):\n    db.executesql('CREATE TABLE t{n} (id serial PRIMARY KEY, a text)')\n"
+        f"    db.executesql('INSERT INTO t{n} (a) VALUES (1)')\n"
+        + (f"    db.executesql('ALTER TABLE t{n - 1} ADD COLUMN b int')\n" if n else "") + "    return True\n"
+        for n in range(40)
+    ))  # fmt: skip
+    asked, facts_read = Counter[str](), list[int]()
+    ask, facts_of = RecordedConnection.ask, WatchedBackend._facts_of
+    names = list[str]()
+
+    def count(self: RecordedConnection, statement: str) -> Any:
+        asked[names[-1] if names else ""] += 1
+        return ask(self, statement)
+
+    def read(self: WatchedBackend, *arguments: Any) -> Any:
+        rows = facts_of(self, *arguments)
+        facts_read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(RecordedConnection, "ask", count)
+    monkeypatch.setattr(WatchedBackend, "_facts_of", read)
+    stand = RehearsalStand(postgres_uri, tmp_path)
+    stand.events = _Names(names)
+    done = stand.rehearse("clone")
+    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    assert done.exit_code == 0, done.results
+    assert asked["m_5"] == asked["m_39"] <= 16
+    assert len(facts_read) == 1 + 40 + 1  # at the beginning, of each migration, at the end
+    assert facts_read[6] == facts_read[40]
+
+
+class _Names(list[Event]):
+    """Hears which migration is at work."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def append(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self.names.append(event.name)
+
+
+def test_what_is_sent_past_us_is_told_as_such(postgres_uri: str, tmp_path: Path, place: str) -> None:
+    (tmp_path / "migrations.py").write_text(
+        "import psycopg2.extensions as pg\nfrom migrate_graph import migration\n\n\n@migration\ndef one_1(db):\n"
+        "    pg.cursor(db._adapter.connection).execute('CREATE TABLE unseen (a int)')\n    return True\n"
+    )
+    done = RehearsalStand(postgres_uri, tmp_path).rehearse(place)
+    assert facts(footprint(done, "one_1").added) >= {"table public.unseen"}
+    assert said(done, "one_1") == []
+    assert any("cursor made by hand" in why for why in footprint(done, "one_1").not_rehearsed)
 
 
 def test_a_rehearsal_that_goes_well_ends_with_0_and_can_be_applied_as_it_was_told(

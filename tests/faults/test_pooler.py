@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from fault_field import Field
+from rehearsal_stand import RehearsalStand, footprint
 from servers import APP_PASSWORD, PostgresServer
 from transaction_pooler import TransactionPooler
 
@@ -356,3 +357,23 @@ def test_a_pool_without_a_free_connection(postgres_server: PostgresServer, postg
         assert ended.code == 6
         assert "free connection" in ended.output
     pooler.close()
+
+
+def test_a_rehearsal_in_the_database_itself_behind_a_pooler(pooled: Field, postgres_server: PostgresServer) -> None:
+    """It is one transaction, so it stays on one server session, and leaves that as it was."""
+    pooled.write(TEXT.replace("from child import executed\n", "executed = print\n").replace("time.sleep(1)", "pass"))
+    stand = RehearsalStand(pooled.env["MIGRATE_URI"], pooled.path)
+    pooled.query(
+        "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)"
+    )
+    done = stand.rehearse("here")
+    assert (done.exit_code, done.cut) == (0, ""), done.results
+    assert "column public.one.note" in {f"{fact.kind} {fact.identity}" for fact in footprint(done, "two_2").added}
+    assert pooled.query("SELECT to_regclass('one')") == [(None,)]
+    with closing(psycopg2.connect(pooled.env["MIGRATE_URI"])) as other, other.cursor() as cursor:
+        for _ in range(4):  # whichever server it gets
+            cursor.execute(
+                "SELECT current_setting('default_transaction_read_only'), current_setting('search_path'), pg_my_temp_schema()"
+            )
+            assert cursor.fetchone() == ("off", '"$user", public', 0)
+            other.commit()

@@ -84,6 +84,7 @@ class _Step:
         born: numbers of relations that were not there when it began.
         written: catalogs of which rows were written.
         wrote: rows by table.
+        ours_too: this package has spoken meanwhile.
         blind: it had statements outside of any transaction, of which nothing can be asked.
         outside: what it did beside its database.
         not_rehearsed: why a part of it could not be watched.
@@ -100,6 +101,7 @@ class _Step:
     born: set[int] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     wrote: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    ours_too: bool = False
     blind: bool = False
     outside: list[OutsideAct] = field(default_factory=list)
     not_rehearsed: dict[str, None] = field(default_factory=dict)
@@ -213,6 +215,14 @@ class Recorder:
             if step.blind
             else self._facts.read_changed(step.touched, frozenset(step.written), said)
         )
+        if (
+            not step.statements
+            and not step.ours_too
+            and (step.difference != Difference() or any(map(any, step.wrote.values())))
+        ):
+            self.not_rehearsed(
+                "it spoke past us, with a cursor made by hand: what it sent is not known, only what that did"
+            )
         for place, detail in step.refused.items():
             blockers = views_named(detail, self._facts.ask)
             step.statements[place] = replace(step.statements[place], blockers=blockers)
@@ -273,6 +283,7 @@ class Recorder:
     def overhear(self) -> None:
         """Note that something was sent that is not the migration's: what it locks is not its, either."""
         self._others_spoke, self._is_up_to_date = True, False
+        self._step.ours_too = True
 
     def statement(
         self,

@@ -30,7 +30,7 @@ class RecordingCursor(WorkCursor):
         if recorder is None:
             return None
         who = speaker(recorder.root)
-        if who is None:
+        if who is None and not self.connection.is_marking:
             recorder.overhear()
         return who
 
@@ -113,6 +113,11 @@ class RecordedConnection(WorkConnection):
         self.recorder: Recorder | None = None
         self._planned: set[str] = set()
         super().__init__(dsn)
+
+    @property
+    def is_marking(self) -> bool:
+        """Whether the marker is being written, which touches the tool's tables alone."""
+        return self._marking
 
     def parts_of(self, text: str) -> list[Statement]:
         """Return what a text is sent as: where each statement is a transaction of its own, one text is one, and stays so."""

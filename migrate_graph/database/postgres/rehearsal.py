@@ -21,7 +21,6 @@ from migrate_graph.database.names import TableNames, quote_literal
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
-from migrate_graph.database.postgres.facts import Facts
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.patience import Patience, cut
 from migrate_graph.database.postgres.recorder import Recorder
@@ -570,9 +569,7 @@ class GuardedBackend(WatchedBackend):
                 (names.quoted(names.ledger),),
             )
         )
-        facts = Facts(self._read_facts, version=self.guarded.info.server_version, own=self._own_tables())
-        facts.read_whole()
-        self._recorder = self._recorder_of(facts, self.guarded.ask)
+        self._look_at_all(self.guarded.info.server_version, self.guarded.ask)
 
     # -- what works need ------------------------------------------------------------------------------------------------------
 
@@ -672,7 +669,7 @@ class GuardedBackend(WatchedBackend):
 
     def remarks(self) -> tuple[str, ...]:
         """Return what is not as it will be, and what stays."""
-        told = []
+        told = list(super().remarks())
         if not self.keeps:
             told.append(
                 "all of it was one transaction: now() stood still, and locks of earlier migrations were held on"

@@ -140,15 +140,19 @@ class WatchedBackend(PostgresBackend):
         self.footprints: dict[str, Footprint] = {}
         self.ended = ""
         self._watching = watching
+        self._facts: Facts | None = None
         self._recorder: Recorder | None = None
         self._planned: dict[str, str] = {}
         self._planned_on: Any = None
 
     def begin(self) -> None:
         """Look what the database is made of before anything runs."""
-        facts = Facts(self._read_facts, version=self._alive_keeper().info.server_version, own=self._own_tables())
-        facts.read_whole()
-        self._recorder = self._recorder_of(facts, self._look)
+        self._look_at_all(self._alive_keeper().info.server_version, self._look)
+
+    def _look_at_all(self, version: int, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> None:
+        self._facts = Facts(self._read_facts, version=version, own=self._own_tables())
+        self._facts.read_whole()
+        self._recorder = self._recorder_of(self._facts, ask)
 
     def _own_tables(self) -> tuple[str, ...]:
         names = self._ledger.names
@@ -174,8 +178,16 @@ class WatchedBackend(PostgresBackend):
         return work
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be."""
-        return ()
+        """Return what is not as it will be, and what has changed that no migration was seen to change."""
+        if self.ended or self._facts is None:
+            return ()
+        left = self._facts.read_whole()
+        found = sorted(
+            f"{fact.kind} {fact.identity}"
+            for fact in left.added | left.changed | left.removed
+            if fact.kind not in {"role", "membership", "setting"}  # which may be anybody's
+        )
+        return (f"changed, too, by one of them unseen or by somebody else: {', '.join(found)}",) if found else ()
 
     def _look(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement on the keeper as it is written."""

@@ -20,7 +20,7 @@ from migrate_graph.workflow.assessment import assess
 from migrate_graph.workflow.project import Project, open_project, read_history
 from migrate_graph.workflow.rehearse import Place, Rehearsal, RehearseOptions, rehearse
 
-HARD = Path(__file__).parents[1] / "projects" / "hard"
+HARD = Path(__file__).parent / "projects" / "hard"
 
 
 @dataclass
