@@ -492,3 +492,97 @@ def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
     assert stand.rehearse("clone").exit_code == 0
     assert inner == [0]
     assert APP_PASSWORD not in repr(stand.events)
+
+
+# -- failures, and replaying what is applied ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.parametrize("place", ["clone", "here", "scratch"])
+def test_what_requires_a_failure_is_blocked_and_the_rest_goes_on(
+    place: str, project: Callable[[str], RehearsalStand]
+) -> None:
+    stand = project("""
+from migrate_graph import migration
+
+
+@migration
+def bad_1(db):
+    db.executesql("SELECT nothing FROM nowhere")
+    return True
+
+
+@migration(requires=bad_1)
+def waits_2(db):
+    return True
+
+
+@migration
+def good_3(db):
+    db.executesql("CREATE TABLE t (a int)")
+    return True
+
+
+@migration(requires=good_3)
+def says_no_4(db):
+    db.executesql("CREATE TABLE u (a int)")
+    return False
+""")
+    done = stand.rehearse(place)
+    assert outcomes(done) == {
+        "bad_1": Outcome.RAISED, "waits_2": Outcome.BLOCKED, "good_3": Outcome.APPLIED, "says_no_4": Outcome.REFUSED,
+    }  # fmt: skip
+    (bad,) = (result for result in done.results if result.name == "bad_1")
+    assert (bad.source.path, bad.source.line) == ("migrations.py", 7) if bad.source else False
+    assert footprint(done, "bad_1").statements[0].error_code == "42P01"
+    assert not footprint(done, "says_no_4").added
+    assert done.exit_code == ExitCode.FAILED
+
+
+REPLAYED = """
+from migrate_graph import migration
+
+
+@migration
+def first_1(db):
+    db.executesql("CREATE TABLE one (a int)"){more}
+    return True
+
+
+@migration(requires=first_1)
+def second_2(db):
+    db.executesql("ALTER TABLE one ADD COLUMN b int")
+    return True
+"""
+
+
+@pytest.mark.usefixtures("creator")
+def test_scratch_replays_what_is_applied_without_its_acts_outside(
+    project: Callable[[str], RehearsalStand], tmp_path: Path
+) -> None:
+    stand = project(REPLAYED.format(more=""))
+    from migrate_graph.workflow.assessment import Selection
+
+    assert stand.apply(selection=Selection(to="first_1")) == 0
+    assert facts(footprint(stand.rehearse("scratch"), "second_2").added) == {"column public.one.b"}
+    written = tmp_path / "written"
+    stand.root.joinpath("migrations.py").write_text(REPLAYED.format(more=f"\n    open({str(written)!r}, 'w').close()"))
+    done = stand.rehearse("scratch")
+    assert "could not be replayed" in done.cut
+    assert "first_1" in done.cut
+    assert (done.exit_code, written.exists()) == (ExitCode.FAILED, False)
+
+
+@pytest.mark.usefixtures("creator")
+def test_scratch_begins_with_the_configured_backup(project: Callable[[str], RehearsalStand], tmp_path: Path) -> None:
+    stand = project(REPLAYED.format(more="\n    raise RuntimeError('it is in the backup')"))
+    backup = tmp_path / "backup.sql"
+    backup.write_text(
+        f"{LEDGER};\nINSERT INTO ewh_implemented_features (name, installed) VALUES ('first_1', 'T');\n"
+        "CREATE TABLE one (a int);\nINSERT INTO one VALUES (1);\n"
+    )
+    stand.settings["DATABASE_TO_RESTORE"] = str(backup)
+    run(stand.uri, LEDGER, "INSERT INTO ewh_implemented_features (name, installed) VALUES ('first_1', 'T')")
+    done = stand.rehearse("scratch")
+    assert (done.exit_code, done.cut) == (0, ""), done.results
+    assert facts(footprint(done, "second_2").added) == {"column public.one.b"}
