@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.authoring import progress as progress
     from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
     from migrate_graph.core.model import Migration as Migration
-    from migrate_graph.loader.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
+    from migrate_graph.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
 
 __version__ = "0.2.0"
 
@@ -26,7 +26,7 @@ _OURS = {
     "ViewMigrationManager": "authoring",
     "classproperty": "authoring",
     "progress": "authoring",
-    "install_as_edwh_migrate": "loader.edwh_names",
+    "install_as_edwh_migrate": "edwh_names",
 }
 
 
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _of_edwh_migrate() -> dict[str, str]:
-    names: dict[str, str] = import_module(f"{__name__}.loader.edwh_names").FRONT_DOOR
+    names: dict[str, str] = import_module(f"{__name__}.edwh_names").FRONT_DOOR
     return names
 
 

@@ -35,8 +35,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
 
     def names(self) -> dict[str, str]:
         """Return the names of the commands, each with its module."""
-        found = iter_modules(import_module(self.folder).__path__)
-        return {each.name.replace("_", "-"): f"{self.folder}.{each.name}" for each in found}
+        return _files_of(self.folder)
 
     def section_of(self, name: str) -> Section:
         """Return the section of a command; that of a group is that of its first command."""
@@ -75,6 +74,12 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
                 with formatter.section(section.value):
                     rows = [(name, self.get_command(ctx, name).get_short_help_str(limit)) for name in of_section]
                     formatter.write_dl([(name.ljust(max(map(len, names))), text) for name, text in rows])
+
+
+@cache
+def _files_of(folder: str) -> dict[str, str]:
+    found = iter_modules(import_module(folder).__path__)
+    return {each.name.replace("_", "-"): f"{folder}.{each.name}" for each in found}
 
 
 def _command_of(name: str, module: str) -> Any:

@@ -6,24 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.command import Condition, Together, Typed
-from migrate_graph.cli.rehearsal_text import (
-    closing_lines,
-    findings_about,
-    markdown_lines,
-    script_lines,
-    summary,
-)
-from migrate_graph.core.events import Connecting, Event, LockWaiting, Printed, Warned
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.cli.options import Place
     from migrate_graph.cli.session import Session
+    from migrate_graph.core.events import Event
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions
-
-_TOLD = (Connecting, LockWaiting, Printed, Warned)
-"""What is told while it goes on; how the steps end stands in the result."""
 
 
 def _asks(typed: Typed) -> bool:
@@ -49,11 +39,12 @@ def options_of(place: Place, data: int | None, *, no_values: bool, allow_outside
 
 
 def rehearse_on(session: Session, found: Assessment, options: RehearseOptions) -> tuple[Assessment, Rehearsal]:
-    """Rehearse what would run; what there is to tell meanwhile goes to stderr."""
+    """Rehearse what would run; what there is to tell meanwhile goes to stderr, and how the steps end stands in the result."""
+    from migrate_graph.core.events import Connecting, LockWaiting, Printed, Warned
     from migrate_graph.workflow.rehearsed import rehearse_plan
 
     def tell(event: Event) -> None:
-        if isinstance(event, _TOLD):
+        if isinstance(event, Connecting | LockWaiting | Printed | Warned):
             session.remark(event)
 
     return rehearse_plan(found, options, tell)
@@ -61,6 +52,7 @@ def rehearse_on(session: Session, found: Assessment, options: RehearseOptions) -
 
 def script(found: Assessment, rehearsal: Rehearsal) -> Iterator[str]:
     """Yield a rehearsal as a SQL script."""
+    from migrate_graph.cli.rehearsal_text import script_lines
     from migrate_graph.workflow.rehearsed import is_file
 
     heading = (" · ".join(part for part in (found.project.name, found.reading.database) if part),)
@@ -69,6 +61,7 @@ def script(found: Assessment, rehearsal: Rehearsal) -> Iterator[str]:
 
 def markdown(session: Session, found: Assessment, rehearsal: Rehearsal) -> bytes:
     """Return a rehearsal as Markdown."""
+    from migrate_graph.cli.rehearsal_text import findings_about, markdown_lines
     from migrate_graph.workflow.rehearsed import is_file
 
     lines = markdown_lines(rehearsal, findings_about(rehearsal.plan, found.findings), is_file=is_file(found))
@@ -77,6 +70,7 @@ def markdown(session: Session, found: Assessment, rehearsal: Rehearsal) -> bytes
 
 def verdict(found: Assessment, rehearsal: Rehearsal, style: TextStyle) -> Iterator[str]:
     """Yield what there is to say of a rehearsal below the plan; a failure stands at its step already."""
+    from migrate_graph.cli.rehearsal_text import closing_lines, findings_about
     from migrate_graph.workflow.rehearsed import is_file
 
     findings = [each for each in findings_about(rehearsal.plan, found.findings) if each.code != "MG612"]
@@ -85,6 +79,7 @@ def verdict(found: Assessment, rehearsal: Rehearsal, style: TextStyle) -> Iterat
 
 def headline(found: Assessment, rehearsal: Rehearsal) -> str:
     """Return on one line how a rehearsal ended."""
+    from migrate_graph.cli.rehearsal_text import summary
     from migrate_graph.workflow.rehearsed import is_file
 
     return summary(rehearsal, is_file=is_file(found))

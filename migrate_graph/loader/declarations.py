@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from migrate_graph.loader.edwh_names import MODULES, PACKAGE
+from migrate_graph.edwh_names import MODULES, PACKAGE
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})

@@ -16,7 +16,7 @@ from typing import Any
 
 from migrate_graph import authoring
 from migrate_graph.core.model import Migration
-from migrate_graph.loader.edwh_names import PACKAGE, edwh_migrate_modules
+from migrate_graph.edwh_names import PACKAGE, edwh_migrate_modules
 from migrate_graph.loader.paths import is_below
 from migrate_graph.user_files import is_user_file
 

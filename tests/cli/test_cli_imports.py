@@ -59,6 +59,32 @@ def test_help_and_version_import_nothing_heavy(word: str, tmp_path: Path) -> Non
     assert _run(tmp_path, "sqlite://app.db", word) == (0, 0, set())
 
 
+@pytest.mark.parametrize("word", ["--help", "--version", "--no-such-option"])
+def test_help_version_and_a_wrong_word_import_none_of_our_large_rooms(word: str, tmp_path: Path) -> None:
+    """Each is a tenth of what they cost."""
+    rooms = (
+        "loader",
+        "authoring",
+        "core.events",
+        "core.graph",
+        "core.plan",
+        "core.rules",
+        "database",
+        "executor",
+        "compat",
+    )
+    program = (
+        "import json, os, sys; from migrate_graph.cli import main; main(sys.argv[1:2], environ=os.environ); "
+        "open(sys.argv[2], 'w').write(json.dumps(sorted(sys.modules)))"
+    )
+    told = tmp_path / "told.json"
+    subprocess.run(
+        [sys.executable, "-c", program, word, str(told)],
+        cwd=tmp_path, env={"CI": "true", "HOME": str(tmp_path)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert {f"migrate_graph.{room}" for room in rooms} & set(json.loads(told.read_text())) == set()
+
+
 def test_a_wrong_word_imports_nothing_heavy(tmp_path: Path) -> None:
     code, parsed, modules = _run(tmp_path, "sqlite://app.db", "apply", "--no-such-option")
     assert (code, parsed, modules) == (2, 0, set())

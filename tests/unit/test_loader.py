@@ -12,9 +12,9 @@ import pytest
 
 from migrate_graph.authoring import migrations
 from migrate_graph.core.model import BodyKind, Registry
+from migrate_graph.edwh_names import edwh_migrate_modules
 from migrate_graph.errors import LoadError
 from migrate_graph.loader import load, load_project, user_imports
-from migrate_graph.loader.edwh_names import edwh_migrate_modules
 
 ONE = "from migrate_graph import migration\n@migration\ndef {0}(db): return True\n"
 VIEW = """

@@ -47,7 +47,6 @@ from migrate_graph.cli.options import (
 )
 from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, rehearse_on, script, verdict
 from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
-from migrate_graph.cli.rehearsal_text import ending, step_lines
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
@@ -273,6 +272,8 @@ def _steps_text(
         renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
         yield from _view_lines(step, renewed, style)
         if rehearsal is not None:
+            from migrate_graph.cli.rehearsal_text import ending, step_lines
+
             yield from step_lines(step, ending(rehearsal, step.migration.name), style)
 
 

@@ -1,5 +1,5 @@
 """What `import edwh_migrate` finds in a process that a body starts anew: there, too, the name means this package."""
 
-from migrate_graph.loader.edwh_names import install_as_edwh_migrate
+from migrate_graph.edwh_names import install_as_edwh_migrate
 
 install_as_edwh_migrate()

@@ -87,7 +87,7 @@ MODULES: dict[str, dict[str, str]] = {
     f"{PACKAGE}.helpers": {"classproperty": "authoring"},
     f"{PACKAGE}.constants": _CONSTANTS,
     f"{PACKAGE}.postgres": _POSTGRES,
-    f"{PACKAGE}.__about__": {"__version__": "loader.edwh_names:VERSION"},
+    f"{PACKAGE}.__about__": {"__version__": "edwh_names:VERSION"},
 }
 
 FRONT_DOOR = {**_INSIDE, **_EXPORTED}
