@@ -34,7 +34,7 @@ _made = {}
 
 def _modules():
     if not _made and importlib.util.find_spec("migrate_graph") is not None:
-        from migrate_graph.loader.edwh_names import edwh_migrate_modules
+        from migrate_graph.edwh_names import edwh_migrate_modules
 
         _made.update(edwh_migrate_modules())
     return _made
