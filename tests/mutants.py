@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from mutant import Mutant
+from mutants_atomic import ATOMIC
 from mutants_backup import BACKUP
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ NOTICED = "noticed"
 
 
 MUTANTS = [
+    *ATOMIC,
     *BACKUP,
     Mutant(
         "kept DAL: who else holds it",

@@ -203,7 +203,7 @@ ENDING_ON_POSTGRES: dict[str, Body] = {
     "reset": lambda db: _driver(db).reset(),
     "function": lambda db: db.executesql("DO $$ BEGIN COMMIT; END $$"),
     "concurrently": lambda db: db.executesql("CREATE INDEX CONCURRENTLY i ON a (id)"),
-    "vacuum": lambda db: db.executesql("VACUUM"),
+    "vacuum of everything": lambda db: db.executesql("VACUUM"),
     "swallowed error": lambda db: _swallow(lambda: db.executesql("SELECT * FROM nonesuch")),
 }
 ENDING_ON_SQLITE: dict[str, Body] = {
@@ -215,12 +215,24 @@ ENDING_ON_SQLITE: dict[str, Body] = {
 }
 
 
+SAID_OTHERWISE = {
+    "autocommit": {"told": "set_session cannot be used inside a transaction"},
+    "function": {"told": "invalid transaction termination"},
+    "concurrently": {"told": "cannot run inside a transaction block"},
+    "vacuum of everything": {"told": "cannot run inside a transaction block"},
+    "swallowed error": {
+        "told": "it swallowed an SQL error: the transaction is aborted, so nothing of the run was kept"
+    },
+    "by hand": {"told": "not authorized"},
+}
+
+
 def _swallow(call: Callable[[], object]) -> None:
     with contextlib.suppress(Exception):
         call()
 
 
-def _undoes_all(uri: str, body: Body) -> None:
+def _undoes_all(uri: str, body: Body, *, told: str = "and --atomic promises one transaction") -> None:
     def ends(db: Any) -> None:
         db.executesql("INSERT INTO a VALUES (7)")
         body(db)
@@ -228,6 +240,7 @@ def _undoes_all(uri: str, body: Body) -> None:
     stand = Stand(uri)
     finished = stand.run(_makes("a"), _named("ends", ends), _makes("c"), atomic=True)
     assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED], finished.results[1].error
+    assert told in finished.results[1].error
     _nothing_was_kept(uri, stand)
     assert stand.run(_makes("a"), _named("ends", lambda _: None), _makes("c"), atomic=True).succeeded
 
@@ -240,12 +253,12 @@ def test_a_body_that_ends_its_transaction_undoes_all(way: str, database_uri: str
 @pytest.mark.postgres
 @pytest.mark.parametrize("way", ENDING_ON_POSTGRES)
 def test_a_body_that_ends_its_transaction_undoes_all_on_postgres(way: str, postgres_uri: str) -> None:
-    _undoes_all(postgres_uri, ENDING_ON_POSTGRES[way])
+    _undoes_all(postgres_uri, ENDING_ON_POSTGRES[way], **SAID_OTHERWISE.get(way, {}))
 
 
 @pytest.mark.parametrize("way", ENDING_ON_SQLITE)
 def test_a_body_that_ends_its_transaction_undoes_all_on_sqlite(way: str, sqlite_uri: str) -> None:
-    _undoes_all(sqlite_uri, ENDING_ON_SQLITE[way])
+    _undoes_all(sqlite_uri, ENDING_ON_SQLITE[way], **SAID_OTHERWISE.get(way, {}))
 
 
 HIDDEN: dict[str, Callable[[Any], None]] = {
@@ -387,6 +400,27 @@ def test_a_db_that_is_kept_is_of_no_use_later(database_uri: str) -> None:
     )
 
 
+@pytest.mark.postgres
+def test_a_connection_that_is_kept_ends_nothing_between_two_migrations(postgres_uri: str) -> None:
+    kept: list[Any] = []
+    stand = Stand(postgres_uri)
+
+    class Listening(list[Any]):
+        def append(self, event: Any) -> None:
+            super().append(event)
+            if kept and not kept[0].closed and isinstance(event, StepFinished):
+                kept[0].commit()
+                kept[0].rollback()
+
+    stand.events = Listening()
+    fails = _named("fails", lambda _: 1 / 0)
+    finished = stand.run(
+        _makes("a"), _named("keeps", lambda db: kept.append(_driver(db))), _makes("c"), fails, atomic=True
+    )
+    assert [result.outcome for result in finished.results[:3]] == [Outcome.ROLLED_BACK] * 3
+    _nothing_was_kept(postgres_uri, stand)
+
+
 def test_threads_and_children_are_kept_out(database_uri: str) -> None:
     def threads(db: Any) -> None:
         connection = _driver(db)
@@ -431,6 +465,18 @@ def test_a_deferred_constraint_is_checked_with_its_migration(database_uri: str) 
     assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
     assert "child" in finished.results[1].error
     _nothing_was_kept(database_uri, stand)
+
+
+def test_what_was_broken_before_is_nobodys_fault(sqlite_uri: str) -> None:
+    stand = Stand(sqlite_uri)
+    assert stand.run(_named("family", _family)).succeeded
+    with closing(sqlite3.connect(sqlite_uri.partition("://")[2])) as connection:
+        connection.execute("INSERT INTO child VALUES (7, 77)")
+        connection.commit()
+    breaks = _named("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
+    finished = stand.run(_named("family", _family), _makes("fine"), breaks, atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+    assert "1 row behind that refers to one which is not there" in finished.results[1].error
 
 
 def test_constraints_are_deferred_in_each_migration_anew(database_uri: str) -> None:

@@ -1,0 +1,70 @@
+# ruff: noqa: E501 - a table: one mutant a line
+"""The safety lines of runs that are one transaction; see `mutants.py`."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+ONE = "tests/database/test_atomic.py"
+VIEWS = "tests/database/test_atomic_views.py"
+TYPED = "tests/cli/test_cli_atomic.py"
+FAULTS = "tests/faults/test_atomic.py"
+PG = "database/postgres/atomic.py"
+LITE = "database/sqlite/atomic.py"
+HELD = "database/views/held.py"
+WALK = "executor/atomic.py"
+
+_SAID = (
+    ("nothing else commits while a `DAL` is made", PG, "            return  # pyDAL's, when it makes a `DAL`, or takes one apart", "            pass", f"{ONE} -k between_two_migrations"),
+    ("a body's connection stays open", PG, '            self.refuse("closes its connection")', "            pass", f"{ONE} -k 'close and postgres'"),
+    ("who catches a refusal has failed", PG, "            connection.refuse(connection.ended)", "            pass", f"{ONE} -k swallowed"),
+    ("isolation level", PG, '        self.refuse(f"calls set_isolation_level({level}), which ends the transaction")', "        super().set_isolation_level(level)", f"{ONE} -k isolation"),
+    ("client encoding", PG, '            self.refuse("sets another client encoding, which ends the transaction")', "            super().set_client_encoding(encoding)", f"{ONE} -k encoding"),
+    ("reset", PG, '        self.refuse("resets its connection")', "        super().reset()", f"{ONE} -k reset"),
+    ("hidden end: the savepoint is gone", PG, "            raise self.ended_error() from None", "            raise", f"{ONE} -k hidden"),
+    ("hidden end: another transaction", PG, "        if state is None or began_then != self._began:", "        if state is None:", f"{ONE} -k hidden"),
+    ("an error that was swallowed", PG, "        if status == INERROR:", "        if False:", f"{ONE} -k 'swallowed error'"),
+    ("roles and settings are forgotten", PG, 'f"{_AS_OURSELVES}; RESET ALL; ', 'f"', f"{ONE} -k 'what_a_body_leaves or a_role'"),
+    ("temporary tables are forgotten", PG, "DISCARD TEMP; ", "", f"{ONE} -k what_a_body_leaves"),
+    ("prepared statements are forgotten", PG, "DEALLOCATE ALL; ", "", f"{ONE} -k what_a_body_leaves"),
+    ("cursors are forgotten", PG, "CLOSE ALL; ", "", f"{ONE} -k what_a_body_leaves"),
+    ("channels are forgotten", PG, "UNLISTEN *; ", "", f"{ONE} -k what_a_body_leaves"),
+    ("advisory locks are forgotten", PG, "SELECT pg_catalog.pg_advisory_unlock_all()", "SELECT 1", f"{ONE} -k what_a_body_leaves"),
+    ("the driver forgets", PG, "            self._run.put_driver_back()", "            pass", f"{ONE} -k tells_the_driver"),
+    ("deferred constraints are checked", PG, '_CHECKED = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"', '_CHECKED = "SELECT 1"', f"{ONE} -k 'deferred or immediate'"),
+    ("constraints are deferred again", PG, "; SET CONSTRAINTS ALL DEFERRED", "", f"{ONE} -k 'deferred or immediate'"),
+    ("immediate constraints are immediate again", PG, 'f"; SET CONSTRAINTS {named} IMMEDIATE" if named else ""', '""', f"{ONE} -k immediate_unless"),
+    ("new constraints are looked at", PG, "            self._run.look_at_constraints()", "            pass", f"{ONE} -k immediate_unless"),
+    ("threads are kept out", PG, "                self.owner.check()  # a thread", "                pass  # a thread", f"{ONE} -k 'threads and postgres'"),
+    ("the anchor, by which an aborted transaction is known", PG, '"" if self._began else f"SAVEPOINT {ANCHOR}; "', '""', f"{ONE} -k in_the_way"),
+    ("only the body's own beginning is gone back to", PG, "SAVEPOINT {point.name}; SELECT", "SELECT", f"{ONE} -k 'savepoints and postgres'"),
+    ("SQLite: a body's connection stays open", LITE, '            self.refuse("closes its connection")', "            pass", f"{ONE} -k 'close and sqlite'"),
+    ("SQLite: raw ends", LITE, "            if ends_transaction(sql):", "            if False:", f"{ONE} -k 'raw or swallowed or script'"),
+    ("SQLite: statements that stay behind", LITE, "            if word := stands_alone(sql):", "            if word := '':", f"{ONE} -k 'attach or vacuum'"),
+    ("SQLite: foreign keys", LITE, '            self.refuse("sets PRAGMA foreign_keys, which has no effect inside a transaction")', "            pass", f"{ONE} -k 'foreign'"),
+    ("SQLite: pragmas are put back", LITE, 'f"PRAGMA {name} = {value}"', '"SELECT 1"', f"{ONE} -k in_its_connection"),
+    ("SQLite: temporary tables are dropped", LITE, 'f"DROP {kind} IF EXISTS temp.{quote_identifier(name)}"', '"SELECT 1"', f"{ONE} -k in_its_connection"),
+    ("SQLite: functions are taken back", LITE, "            self._made.append(undo)", "            pass", f"{ONE} -k in_its_connection"),
+    ("SQLite: rows are plain again", LITE, "        self.row_factory, self.text_factory = None, str", "        pass", f"{ONE} -k in_its_connection"),
+    ("SQLite: threads are kept out", LITE, "                self.owner.check()  # a thread", "                pass  # a thread", f"{ONE} -k 'threads and sqlite'"),
+    ("SQLite: who broke a reference", LITE, "        return not (self.held.was_used or self._broke_a_reference)", "        return not self.held.was_used", f"{ONE} -k 'checked_with_its_migration and sqlite'"),
+    ("SQLite: what was broken before is nobody's fault", LITE, "self._broken_references() - self._known", "self._broken_references()", f"{ONE} -k broken_before"),
+    ("a failure undoes what was done before", WALK, "            if not self._one(step.migration, (index, len(plan.steps)), around, tried, walk):\n                    break", "            self._one(step.migration, (index, len(plan.steps)), around, tried, walk)", f"{ONE} -k nothing_is_kept"),
+    ("a signal that a body caught", WALK, "isinstance(end, Applied) and self._around.interruption.signal", "False", f"{FAULTS} -k swallowed"),
+    ("what a body recorded counts", WALK, "                    walk.applied.update(run.installed(names))", "                    pass", f"{ONE} -k took_away"),
+    ("what was durable is looked up", WALK, "        may_be_kept = failed is not None and failed.commits != 0", "        may_be_kept = False", f"{ONE} -k hidden"),
+    ("a lost commit is settled by looking", WALK, "        if settled.result.outcome is Outcome.APPLIED:", "        if False:", f"{ONE} -k settled_by_looking"),
+    ("the whole run is tried again", WALK, "        if settled.retry and not walk.broken", "        if False and not walk.broken", f"{ONE} -k in_the_way"),
+    ("a careful run where something was put off", WALK, "            if tried.may_go_otherwise and not intent.careful:", "            if False:", f"{VIEWS} -k unseen"),
+    ("views come up before whoever could notice", HELD, "        if self._held and not self._at_work and self._held.may_notice(text):", "        if False:", f"{VIEWS} -k could_notice"),
+    ("what is not plain may notice", HELD, "        return not _PLAIN.match(text) or not", "        return not", f"{VIEWS} -k could_notice"),
+    ("what names a view, or what it reads, notices", HELD, " or not self._names.isdisjoint(_words(text))", "", f"{VIEWS} -k 'could_notice or protected'"),
+    ("what a view reads counts as its name", HELD, "            found |= _words(read)", "            pass", f"{VIEWS} -k protected"),
+    ("views that nobody needs any more come up", HELD, "        if self._held and not self._held.is_needed_later(self._held.managers):", "        if False:", f"{VIEWS} -k after_all"),
+    ("going back holds again", HELD, "        self._entries, self._names = dict(self._saved[0]), set(self._saved[1])", "        pass", f"{VIEWS} -k going_back"),
+    ("views that are held are not missing, others are", HELD, "return [name for name in super()._missing() if name not in self._held.managers]", "return []", f"{VIEWS} -k swallowed"),
+    ("what does not fit is refused", "workflow/apply.py", "    if options.atomic:\n        require_possible(plan)", "    pass", TYPED),
+    ("what needs a decision is refused", "workflow/one_transaction.py", "    if plan.undecided:\n        names", "    if False:\n        names", f"{TYPED} -k decision"),
+)  # fmt: skip
+
+ATOMIC = [Mutant(f"atomic: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
