@@ -18,6 +18,7 @@ from stand import Stand
 from migrate_graph.core.events import Outcome, RunFinished, RunStarted, StepFinished, StepRetrying, Warned
 from migrate_graph.errors import DatabaseUnreachable
 from migrate_graph.executor import checkpoints
+from migrate_graph.signals import Interruption
 
 Body = Callable[[Any], Any]
 
@@ -264,6 +265,7 @@ def test_a_body_that_ends_its_transaction_undoes_all_on_sqlite(way: str, sqlite_
 HIDDEN: dict[str, Callable[[Any], None]] = {
     "commit": lambda cursor: cursor.execute("COMMIT"),
     "commit and begin": lambda cursor: (cursor.execute("COMMIT"), cursor.execute("BEGIN")),  # type: ignore[func-returns-value]
+    "commit, and all as before": lambda cursor: cursor.execute("COMMIT; BEGIN; SAVEPOINT migrate_graph"),
     "commit and chain": lambda cursor: cursor.execute("COMMIT AND CHAIN"),
 }
 
@@ -372,6 +374,7 @@ def test_what_a_body_leaves_in_its_connection_is_gone(sqlite_uri: str) -> None:
         connection.create_function("mine", 0, lambda: 1)
         connection.create_collation("mine", lambda one, other: (one > other) - (one < other))
         db.executesql("CREATE TEMP TABLE a (id integer)")
+        db.executesql("INSERT INTO a VALUES (1)")
         db.executesql("PRAGMA recursive_triggers = ON")
         db.executesql("PRAGMA defer_foreign_keys = ON")
 
@@ -679,6 +682,23 @@ def test_a_commit_whose_outcome_cannot_be_looked_up_is_not_called_a_failure(
     (finished,) = stand.told(RunFinished)
     assert [result.commits for result in finished.results] == [None, None]
     assert finished.changed
+
+
+def test_a_signal_that_a_body_caught_undoes_all(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Interruption] = []
+
+    class Remembered(Interruption):
+        def __init__(self) -> None:
+            super().__init__()
+            heard.append(self)
+
+    monkeypatch.setattr("stand.Interruption", Remembered)
+    stand = Stand(database_uri)
+    caught = _named("caught", lambda _: setattr(heard[0], "signal", 15))
+    finished = stand.run(_makes("a"), caught, _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.INTERRUPTED, Outcome.NOT_REACHED]
+    assert finished.results[1].error == "stopped by SIGTERM"
+    _nothing_was_kept(database_uri, stand)
 
 
 def test_what_others_do_meanwhile_is_left_alone(database_uri: str) -> None:

@@ -172,6 +172,7 @@ def one_1(db):
 @migration(requires=one_1)
 def two_2(db):
     db.executesql("SET work_mem TO '1MB'")
+    db.executesql("LISTEN something")
     db.executesql("CREATE TABLE two (id integer)")
     return RETURNED
 """
@@ -198,8 +199,8 @@ def test_one_transaction_behind_a_pooler(pooled: Field) -> None:
         for connection in (first, second) * 3:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute("SHOW work_mem")
-                assert cursor.fetchone() != ("1MB",), "nothing of it stays in the sessions of others"
+                cursor.execute("SELECT current_setting('work_mem'), (SELECT count(*) FROM pg_listening_channels())")
+                assert cursor.fetchone() == ("4MB", 0), "nothing of it stays in the sessions of others"
 
 
 def test_d02_two_runners_behind_a_pooler(pooled: Field) -> None:
