@@ -199,6 +199,7 @@ ENDING_ON_POSTGRES: dict[str, Body] = {
     "two phases": lambda db: db.executesql("PREPARE TRANSACTION 'x'"),
     "autocommit": lambda db: setattr(_driver(db), "autocommit", True),
     "isolation": lambda db: _driver(db).set_isolation_level(0),
+    "isolation of transactions": lambda db: _driver(db).set_isolation_level(3),
     "session": lambda db: _driver(db).set_session(autocommit=True),
     "encoding": lambda db: _driver(db).set_client_encoding("LATIN1"),
     "reset": lambda db: _driver(db).reset(),

@@ -221,3 +221,19 @@ def test_d20_a_signal_rolls_back_and_then_has_the_programs_own_effect(config: Co
     )
     with sqlite3.connect(config.migrate_uri.removeprefix("sqlite://")) as database:
         assert database.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_programs_are_one_transaction_only_where_they_ask_for_it(sqlite_uri: str, atomic: bool) -> None:
+    config = Config.load({"migrate_uri": sqlite_uri, "atomic": atomic})
+
+    @migration
+    def first(db: object) -> bool:
+        return True
+
+    @migration(requires=first)
+    def breaks(db: object) -> bool:
+        raise RuntimeError("no")
+
+    assert migrate_graph.activate_migrations(config) is False
+    assert installed(config) == {"breaks": False} | ({} if atomic else {"first": True})
