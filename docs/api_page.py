@@ -12,6 +12,7 @@ from migrate_graph.core.model import Migration
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "In a migrations file": ("migration", "ViewMigrationManager", "classproperty", "progress", "migrations", "Migration"),
+    "What a rehearsal tells": ("Rehearsal", "Footprint"),
     "Settings": ("Config", "get_config"),
     "Programs": (
         "setup_db", "activate_migrations", "console_hook", "list_migrations", "import_migrations", "mark_migration", "should_run",

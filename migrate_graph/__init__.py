@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
     from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
+    from migrate_graph.core.footprint import Footprint as Footprint
     from migrate_graph.core.model import Migration as Migration
     from migrate_graph.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
+    from migrate_graph.workflow.rehearse import Rehearsal as Rehearsal
 
 __version__ = "0.2.0"
 
@@ -26,6 +28,8 @@ _OURS = {
     "ViewMigrationManager": "authoring",
     "classproperty": "authoring",
     "progress": "authoring",
+    "Footprint": "core.footprint",
+    "Rehearsal": "workflow.rehearse",
     "install_as_edwh_migrate": "edwh_names",
 }
 

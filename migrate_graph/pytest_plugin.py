@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
     from migrate_graph.workflow.assessment import Selection
     from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.rehearse import Rehearsal
     from migrate_graph.workflow.scratch_runs import AppliedToScratch, Rebuilt
 
 VARIABLE = "MIGRATE_TEST_URI"
@@ -530,3 +531,48 @@ def migrate_to(_migrated_project: Project, migrated_db: Any, pytestconfig: pytes
         or_fail(lambda: migrate(_migrated_project, target), bench_of(pytestconfig))
 
     return go_on
+
+
+@pytest.fixture
+def rehearsal(
+    request: pytest.FixtureRequest, _migrated_project: Project, pytestconfig: pytest.Config
+) -> Callable[..., Rehearsal]:
+    """See what migrations would do to the database of this test: `rehearsal("name").footprints["name"]`; nothing of it is kept.
+
+    Without a name everything that is still to run is tried. A migration that fails fails the test, unless `check=False` is given; what
+    bodies do outside of the database is refused, unless `allow_outside=True` is.
+    """
+
+    def try_them(name: Any = None, *, before: Any = None, check: bool = True, allow_outside: bool = False) -> Rehearsal:
+        target = Target(*(None if each is None else _name(each) for each in (name, before)))
+        if "migrated_db" in request.fixturenames:
+            request.getfixturevalue("migrated_db").commit()  # or the migrations would not see it, and wait for it
+        done: Rehearsal = or_fail(
+            lambda: _rehearsed(_migrated_project, target, check=check, allow_outside=allow_outside),
+            bench_of(pytestconfig),
+        )
+        return done
+
+    return try_them
+
+
+def _rehearsed(project: Project, target: Target, *, check: bool, allow_outside: bool) -> Rehearsal:
+    """Rehearse in a database that is a test's own: with its rows, in one transaction, or on a copy of the file.
+
+    Raises:
+        Trouble: a migration failed, and that is to be checked.
+    """
+    from migrate_graph.core.events import ignore_events
+    from migrate_graph.workflow.assessment import assess
+    from migrate_graph.workflow.project import read_history
+    from migrate_graph.workflow.rehearse import Place, RehearseOptions
+    from migrate_graph.workflow.rehearsed import is_file, rehearse_plan
+
+    found = assess(project, read_history(project.config), selection=target.as_selection())
+    found.refuse_errors(doing="rehearsal")
+    options = RehearseOptions(on=Place.CLONE if is_file(found) else Place.HERE, allow_outside=allow_outside)
+    _, done = rehearse_plan(found, options, ignore_events)
+    if check and done.exit_code:
+        failed = [told_result(result) for result in done.results if result.outcome.failed]
+        raise Trouble("\n\n".join(failed) or done.cut)
+    return done

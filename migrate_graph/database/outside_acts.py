@@ -218,7 +218,10 @@ def _says(what: str) -> Callable[[_Armed, Arguments], str]:
 
 
 def _signals(_: _Armed, arguments: Arguments) -> str:
-    return "" if arguments[0] == os.getpid() else f"sends a signal to process {arguments[0]}"
+    to, number = arguments[:2]
+    if not number:  # it only asks whether there is such a process
+        return ""
+    return f"sends signal {number} to {'itself' if to == os.getpid() else f'process {to}'}"
 
 
 def _connects(_: _Armed, arguments: Arguments) -> str:

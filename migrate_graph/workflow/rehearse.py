@@ -89,6 +89,11 @@ class Rehearsal:
     remarks: tuple[str, ...] = ()
 
     @property
+    def footprints(self) -> Mapping[str, Footprint]:
+        """What each migration did that was rehearsed, by its name, in the order of the run."""
+        return self.plan.footprints
+
+    @property
     def exit_code(self) -> int:
         """What a command that only rehearses ends with: 1 when a migration failed, or the rehearsal ended before its end.
 

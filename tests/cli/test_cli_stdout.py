@@ -58,7 +58,11 @@ def loud(shell):
 
 @pytest.mark.parametrize(
     "words",
-    ["plan --json", "plan --format json", "status --json", "check --format sarif", "graph --format json", "log --json", "why one_20260101_001 --json"],
+    [
+        "plan --json", "plan --format json", "plan --rehearse --json", "plan --rehearse --on scratch --json",
+        "check --rehearse --format sarif", "status --json", "check --format sarif", "graph --format json", "log --json",
+        "why one_20260101_001 --json",
+    ],
 )  # fmt: skip
 def test_json_is_one_document_whoever_prints(loud, words: str) -> None:
     done = migrate(loud, f"migrate {words}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -210,6 +211,7 @@ STEPS: list[tuple[str, set[int]]] = [
     ("config", {0}), ("explain MG101", {0}), ("init", ANYTHING), ("new another --output-is-not-known", {2}), ("new another", ANYTHING),
     ("check", {0}), ("check --history", {0}), ("graph --history -o graph.svg", {0}), ("show one_1", {0}), ("show V", {0}),
     ("why two_2", {0}), ("apply --dry-run", {0}),
+    ("plan --rehearse --json", {1}), ("plan --sql --on here", {1}),
     ("apply --keep-going --exclude five_5", {1}), ("status", {0, 1}), ("log one_1", {0}),
     ("apply --select five_5", {-9}), ("status", ANYTHING | {5}), ("apply --select five_5", {5}), ("resolve five_5 --retry", {0}),
     ("apply --select five_5", {0}),
@@ -243,13 +245,18 @@ def test_nobody_elses_code_is_called(
 ) -> None:
     postgres_server.execute(f'ALTER DATABASE "{postgres_database}" SET search_path = {search_path}')
     place.write("backup.sql", BACKUP)
+    place.env["PATH"] = os.pathsep.join([str(postgres_server.binaries), os.environ["PATH"]])  # noqa: TID251 - tests are an edge too
+    postgres_server.execute("ALTER ROLE app CREATEDB")
     silence = (1, False)
-    for words, codes in STEPS:
-        done = place.migrate(*words.split())
-        assert done.returncode in codes, (words, done.returncode, done.stdout + done.stderr)
-        assert rung(postgres_server, postgres_database) == silence, words
-        if words.startswith("apply --keep-going"):
-            assert {"one_1", "two_2", "four_4"} == installed(postgres_server, postgres_database)
+    try:
+        for words, codes in STEPS:
+            done = place.migrate(*words.split())
+            assert done.returncode in codes, (words, done.returncode, done.stdout + done.stderr)
+            assert rung(postgres_server, postgres_database) == silence, words
+            if words.startswith("apply --keep-going"):
+                assert {"one_1", "two_2", "four_4"} == installed(postgres_server, postgres_database)
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
     assert {"five_5"} <= installed(postgres_server, postgres_database)
 
 

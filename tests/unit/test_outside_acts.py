@@ -116,7 +116,8 @@ RUNS: dict[str, Body] = {
     "forks a process": lambda _: os.fork() or os._exit(0),
     "runs true": lambda _: os.posix_spawnp("true", ["true"], os.environ),  # noqa: TID251 - what is tried
     "starts a process": _process,
-    "sends a signal to process 1": lambda _: os.kill(1, 0),
+    "sends signal 28 to process 1": lambda _: os.kill(1, signal.SIGWINCH),
+    "sends signal 9 to itself": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "connects to 127.0.0.1:9": lambda _: socket.create_connection(("127.0.0.1", 9)),
     "connects to 127.0.0.1:9 ": lambda _: urllib.request.urlopen("http://127.0.0.1:9/"),
     "connects to 127.0.0.1:25": lambda _: smtplib.SMTP("127.0.0.1", 25),
@@ -180,7 +181,7 @@ HARMLESS: dict[str, Body] = {
     "makes a file without a name": lambda _: tempfile.TemporaryFile().close(),
     "makes a temporary directory": lambda _: _with_temporary_directory(),
     "looks up a name": lambda _: socket.getaddrinfo("127.0.0.1", 80),
-    "signals itself": lambda _: os.kill(os.getpid(), 0),
+    "asks whether it lives": lambda _: os.kill(os.getpid(), 0),
     "handles a signal": lambda _: signal.signal(signal.SIGUSR1, signal.SIG_DFL),
     "has a database in memory": lambda _: sqlite3.connect(":memory:").close(),
     "makes a pair of sockets": lambda _: [each.close() for each in socket.socketpair()],

@@ -598,6 +598,75 @@ def test_without_views_there_is_nothing_to_rebuild(project: Project) -> None:
     project.ready("every_view_is_rebuilt_equal").assert_outcomes(skipped=1)
 
 
+REHEARSED = """
+    import pytest
+
+    FAILS = "fails_20260404_001"
+
+
+    @pytest.mark.migrated_to("shout_20260402_001")
+    def test_what_a_migration_does(migrated_db, rehearsal):
+        migrated_db.executesql("INSERT INTO customer (id, name) VALUES (1, 'Ada'), (2, 'Bob')")
+        done = rehearsal("whisper_20260403_001")
+        (seen,) = done.footprints.values()
+        assert done.exit_code == 0
+        assert [each.sql for each in seen.statements] == ["UPDATE customer SET name = lower(name)"]
+        assert seen.statements[0].source.line > 1
+        assert [(name.rpartition(".")[2], wrote.updated) for name, wrote in seen.wrote.items()] == [("customer", 2)]
+        assert migrated_db.executesql("SELECT name FROM customer ORDER BY id") == [("Ada",), ("Bob",)]
+
+
+    @pytest.mark.migrated_to("shout_20260402_001")
+    def test_a_failure_fails_the_test(rehearsal):
+        rehearsal()
+
+
+    @pytest.mark.migrated_to("shout_20260402_001")
+    def test_a_failure_can_be_looked_at(rehearsal, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        done = rehearsal(check=False)
+        assert done.exit_code == 1
+        assert [act.what for act in done.footprints[FAILS].outside] == ["writes the file written"]
+        assert not (tmp_path / "written").exists()
+        rehearsal(FAILS, allow_outside=True)
+        assert (tmp_path / "written").exists()
+"""
+
+
+def test_a_rehearsal_tells_what_a_migration_does(project: Project) -> None:
+    rehearse_in(project)
+
+
+@pytest.mark.postgres
+def test_a_rehearsal_on_postgres_tells_the_same(project: Project, postgres_server: PostgresServer) -> None:
+    rehearse_in(project, "--migrate-uri", postgres_server.admin_uri())
+    assert not databases_of(postgres_server)
+
+
+def rehearse_in(project: Project, *words: str) -> None:
+    project.declare(
+        SHOP,
+        """
+        @migration(requires=shout_20260402_001)
+        def whisper_20260403_001(db):
+            db.executesql("UPDATE customer SET name = lower(name)")
+            return True
+
+        @migration(requires=whisper_20260403_001)
+        def fails_20260404_001(db):
+            with open("written", "w") as file:
+                file.write("x")
+            return True
+        """,
+    )
+    project.write("tests/test_rehearsed.py", REHEARSED)
+    done = project.run(*words)
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.fnmatch_lines(
+        ["fails_20260404_001 (migrations.py:*): ActsOutside: it writes the file written: refused*"]
+    )
+
+
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
 
 
