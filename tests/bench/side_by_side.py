@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
@@ -37,6 +39,18 @@ def peers_python() -> str:
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
     return str(python)
+
+
+class Cost(NamedTuple):
+    """What one process cost, in seconds.
+
+    Attributes:
+        wall: from its start to its end.
+        used: processor time of the process itself, without the server's: what other programs do disturbs it less.
+    """
+
+    wall: float
+    used: float
 
 
 class Bench:
@@ -66,16 +80,20 @@ class Bench:
                 self._server.app_uri(name).replace("postgres://", "postgresql://")
             )  # SQLAlchemy knows no other
 
-    def measure(self, *, postgres: bool, again: bool) -> dict[str, float]:
-        """Return each tool's median of seconds for applying everything; or, `again`, for finding that nothing is to do."""
-        seconds: dict[str, list[float]] = {tool.name: [] for tool in TOOLS}
+    def measure(self, *, postgres: bool, again: bool) -> dict[str, Cost]:
+        """Return each tool's medians for applying everything; or, `again`, for finding that nothing is to do."""
+        seconds: dict[str, list[Cost]] = {tool.name: [] for tool in TOOLS}
         for _ in range(self.rounds):
             for tool in TOOLS:
                 if not (again and tool.name == "raw driver"):
                     seconds[tool.name].append(self._once(tool, postgres=postgres, again=again))
-        return {name: statistics.median(found) for name, found in seconds.items() if found}
+        return {
+            name: Cost(*(statistics.median(each) for each in zip(*found, strict=True)))
+            for name, found in seconds.items()
+            if found
+        }
 
-    def _once(self, tool: Tool, *, postgres: bool, again: bool) -> float:
+    def _once(self, tool: Tool, *, postgres: bool, again: bool) -> Cost:
         directory = Path(tempfile.mkdtemp(prefix="mg-bench-"))
         try:
             with self.database(directory, postgres=postgres) as database:
@@ -83,8 +101,8 @@ class Bench:
                 python = self._pythons[tool.ours]
                 environ = clean_environ(tool.environ(directory, database))
 
-                def run() -> float:
-                    started = perf_counter()
+                def run() -> Cost:
+                    started, before = perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
                     done = subprocess.run(
                         tool.command(python, directory),
                         cwd=directory,
@@ -97,7 +115,9 @@ class Bench:
                         sys.exit(
                             f"{tool.name} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
                         )
-                    return perf_counter() - started
+                    wall, after = perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+                    used = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+                    return Cost(wall, used)
 
                 first = run()
                 return run() if again else first
@@ -105,8 +125,8 @@ class Bench:
             shutil.rmtree(directory)
 
 
-def table(bench: Bench, rows: list[tuple[str, Callable[[], dict[str, float]]]]) -> str:
-    """Measure the rows and return them as Markdown, each figure with its ratio to the raw driver."""
+def table(bench: Bench, rows: list[tuple[str, Callable[[], dict[str, Cost]]]]) -> str:
+    """Measure the rows and return them as Markdown: seconds, and of these the processor time of the tool; each with its ratio to the raw driver."""
     lines = ["| | " + " | ".join(tool.name for tool in TOOLS) + " |", "|---" * (len(TOOLS) + 1) + "|"]
     for title, measure in rows:
         found = measure()
@@ -114,12 +134,15 @@ def table(bench: Bench, rows: list[tuple[str, Callable[[], dict[str, float]]]]) 
         cells = []
         for tool in TOOLS:
             figure = found.get(tool.name)
-            ratio = f" ({figure / raw:.1f} x)" if figure and raw and tool.name != "raw driver" else ""
-            cells.append(f"{figure:.2f} s{ratio}" if figure else "-")
+            ratio = f" ({figure.wall / raw.wall:.1f} x)" if figure and raw and tool.name != "raw driver" else ""
+            cells.append(f"{figure.wall:.2f} s{ratio}, {figure.used:.2f} s" if figure else "-")
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201 - a program for people
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    note = f"Medians of {bench.rounds} interleaved runs of {bench.count} migrations; Python {platform.python_version()}, {when}."
+    note = (
+        "Seconds from start to end, with the ratio to the raw driver, then the processor time of the tool itself. "
+        f"Medians of {bench.rounds} interleaved runs of {bench.count} migrations; Python {platform.python_version()}, {when}."
+    )
     return "\n".join([*lines, "", note, ""])
 
 
@@ -138,7 +161,7 @@ def main() -> None:
         print(f"without PostgreSQL: {error}", file=sys.stderr)  # noqa: T201 - as above
         server = None
     bench = Bench(options.count, options.rounds, server)
-    rows: list[tuple[str, Callable[[], dict[str, float]]]] = []
+    rows: list[tuple[str, Callable[[], dict[str, Cost]]]] = []
     for again, what in ((False, "everything to do"), (True, "nothing to do")):
         for postgres in (True, False) if server else (False,):
             where = "PostgreSQL 16" if postgres else "SQLite"
