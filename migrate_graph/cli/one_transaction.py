@@ -39,7 +39,7 @@ def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
         yield style.paint(line, "error")
     for each in told(found):
         yield from _lines(f"    {one_line(each)}", style)
-    yield "  apply these by themselves first, then the rest in one transaction:"
+    yield "  apply them by themselves, and the others in as few transactions as that allows:"
     for command in way_around(plan):
         yield f"    {one_line(command)}"
 

@@ -49,14 +49,36 @@ def _obstacle(migration: Migration) -> Obstacle | None:
 
 
 def way_around(plan: Plan) -> tuple[str, ...]:
-    """Return the commands that apply a plan all the same: what does not fit by itself, with what it requires, then the rest."""
-    found = obstacles(plan)
-    if not found:
-        return ()
-    alone = [typed("migrate apply --no-atomic --to", each.name) for each in found]
-    last = plan.places[found[-1].name]
-    rest = len(plan.steps) > len(found) or last < len(plan.steps)
-    return (*alone, *(["migrate apply --atomic"] if rest else []))
+    """Return the commands that apply a plan all the same: what each obstacle requires in one transaction, it by itself, then the rest."""
+    commands: list[str] = []
+    done: set[str] = set()
+    for each in obstacles(plan):
+        before = _required(plan, each.name) - done
+        direct = [name for name in _migration(plan, each.name).requires if name in before]
+        if len(direct) == 1:
+            commands.append(typed("migrate apply --atomic --to", *direct))
+        elif direct:
+            commands.append(" ".join(["migrate apply --atomic", *(typed("--select", f"+{name}") for name in direct)]))
+        commands.append(typed("migrate apply --no-atomic --to", each.name))
+        done |= {each.name, *before}
+    if done and len(done) < len(plan.steps):
+        commands.append("migrate apply --atomic")
+    return tuple(commands)
+
+
+def _migration(plan: Plan, name: str) -> Migration:
+    return plan.steps[plan.places[name] - 1].migration
+
+
+def _required(plan: Plan, name: str) -> set[str]:
+    """Return the steps that one requires, however deep."""
+    found: set[str] = set()
+    stack = [name]
+    while stack:
+        new = {each for each in _migration(plan, stack.pop()).requires if each in plan.places} - found
+        found |= new
+        stack += new
+    return found
 
 
 def require_possible(plan: Plan) -> None:
@@ -87,7 +109,7 @@ def told(found: tuple[Obstacle, ...]) -> Iterator[str]:
 
 def _hint(plan: Plan) -> Iterator[str]:
     commands = way_around(plan)
-    yield "apply these by themselves first, then the rest in one transaction:"
+    yield "apply them by themselves, and the others in as few transactions as that allows:"
     yield from commands[:_MOST]
     if len(commands) > _MOST:
         yield "…"

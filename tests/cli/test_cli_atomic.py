@@ -127,6 +127,35 @@ def test_the_commands_lead_around_it(shop: Any) -> None:
     assert set(_states(shop).values()) == {"applied"}
 
 
+def test_what_an_obstacle_requires_comes_first_in_one_transaction(shop: Any) -> None:
+    shop.write(
+        "migrations.py",
+        "from migrate_graph import migration\n"
+        + "".join(
+            f"@migration(requires={needs!r}, transaction={mode!r})\ndef {name}(db):\n    return True\n"
+            for name, needs, mode in (
+                ("a_1", [], "own"),
+                ("b_2", ["a_1"], "own"),
+                ("c_3", ["b_2"], "none"),
+                ("d_4", ["c_3"], "own"),
+                ("e_5", ["a_1"], "own"),
+                ("f_6", ["d_4", "e_5"], "none"),
+            )
+        ),
+    )
+    commands = shop("plan", "--atomic", "--json").json["atomic"]["commands"]
+    assert commands == [
+        "migrate apply --atomic --to b_2",
+        "migrate apply --no-atomic --to c_3",
+        "migrate apply --atomic --select +d_4 --select +e_5",
+        "migrate apply --no-atomic --to f_6",
+    ]
+    for command in commands:
+        _, *words = command.split()
+        assert shop(*words).code == 0, command
+    assert set(_states(shop).values()) == {"applied"}
+
+
 def test_plan_says_whether_it_is_possible(shop: Any) -> None:
     shop.write("migrations.py", GOOD)
     ran = shop("plan", "--atomic")

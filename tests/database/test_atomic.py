@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,7 +17,7 @@ from servers import PostgresServer
 from stand import Stand
 
 from migrate_graph.core.events import Outcome, RunFinished, RunStarted, StepFinished, StepRetrying, Warned
-from migrate_graph.errors import DatabaseUnreachable
+from migrate_graph.errors import DatabaseUnreachable, LockLost
 from migrate_graph.executor import checkpoints
 from migrate_graph.signals import Interruption
 
@@ -683,6 +684,17 @@ def test_a_commit_whose_outcome_cannot_be_looked_up_is_not_called_a_failure(
     (finished,) = stand.told(RunFinished)
     assert [result.commits for result in finished.results] == [None, None]
     assert finished.changed
+
+
+def test_a_lock_that_is_lost_before_the_commit_is_told(sqlite_uri: str) -> None:
+    """No other run has started anything, since the file is held: the run is finished, and nothing comes after it."""
+    lock = Path(f"{sqlite_uri.partition('://')[2]}.migrate.lock")
+    stand = Stand(sqlite_uri)
+    with pytest.raises(LockLost):
+        stand.run(_makes("a"), _named("loses", lambda _: lock.unlink()), atomic=True)
+    assert _tables(sqlite_uri) == {"a"}
+    assert stand.history().applied == {"makes_a", "loses"}
+    assert any("the lock is lost" in event.message for event in stand.told(Warned))
 
 
 def test_a_signal_that_a_body_caught_undoes_all(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
