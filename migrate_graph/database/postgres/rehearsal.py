@@ -160,18 +160,24 @@ class GuardedConnection(RecordedConnection):
             Error: a deferred constraint is violated: everything since the last commit is rolled back.
         """
         try:
-            self.ask(f"{first}SET LOCAL migrate_graph.{self._guard} = 'open'")
-            pg.connection.commit(self)
+            # The driver believes in the transaction that ends, and then in the one that begins. They are two messages: between
+            # them the server forgets what it has counted.
+            self.ask(f"{first}SET LOCAL migrate_graph.{self._guard} = 'open'; COMMIT")
+            self.ask(f"BEGIN; {self._beginning}")
         except _GONE:
             raise
         except psycopg2.Error:
             pg.connection.rollback(self)
-            self._begin_again()
+            self.ask(self._beginning)
+            self._tell_of_end()
             raise
-        self._begin_again()
+        self._tell_of_end()
 
-    def _begin_again(self) -> None:
-        self.ask(f"{_ONLY_THIS}; {self._arming}{f'; {self._savepoints}' if self._in_step else ''}")
+    @property
+    def _beginning(self) -> str:
+        return f"{_ONLY_THIS}; {self._arming}{f'; {self._savepoints}' if self._in_step else ''}"
+
+    def _tell_of_end(self) -> None:
         if self.recorder is not None:
             self.recorder.after_end()
 
@@ -487,7 +493,6 @@ class GuardedWork:
         self._succeeded = True
 
     def _write_success(self) -> None:
-        self._connection.ask("RESET SESSION AUTHORIZATION; RESET ROLE")
         self._backend.write_success(self._key)
 
     def read_applied(self) -> frozenset[str]:
@@ -605,6 +610,7 @@ class GuardedBackend(WatchedBackend):
             f"(SELECT coalesce(pg_catalog.max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {ledger}), " if numbered else ""
         )
         self._tell(
+            "RESET SESSION AUTHORIZATION; RESET ROLE; "
             f"WITH known AS (UPDATE {ledger} SET installed = 'T', last_update_dttm = LOCALTIMESTAMP(0) "
             f"WHERE name OPERATOR(pg_catalog.=) %s RETURNING name) INSERT INTO {ledger} ({own}name, installed, last_update_dttm) "
             f"SELECT {number}%s, 'T', LOCALTIMESTAMP(0) WHERE NOT EXISTS (SELECT FROM known)",
