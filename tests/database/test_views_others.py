@@ -164,6 +164,79 @@ def test_two_hundred_blocks_of_one_migration_each_cost_the_same(stand: PostgresS
     stand.keeper.check_complete()
 
 
+WATCHING = """
+CREATE FUNCTION also() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF {when} THEN EXECUTE 'DROP VIEW IF EXISTS theirs'; END IF; END $$;
+CREATE EVENT TRIGGER also ON ddl_command_end WHEN TAG IN ('{tag}') EXECUTE FUNCTION also();
+"""
+
+
+@pytest.mark.parametrize("tag", ["DROP VIEW", "CREATE VIEW"])
+def test_what_an_event_trigger_drops_meanwhile_is_seen(stand: PostgresStand, tag: str) -> None:
+    [manager] = views_of_orders(stand, 1)
+    stand("CREATE VIEW theirs AS SELECT 1 AS one")
+    kept(stand, [manager], [manager])
+    stand(WATCHING.format(tag=tag, when="to_regclass('theirs') IS NOT NULL"))
+    stand.connection.commit()
+    kept(stand, [manager], [manager])
+    told = [event.message for event in stand.events if isinstance(event, Warned)]
+    assert len(told) == 1
+    assert "public.theirs" in told[0]
+    stand.connection.rollback()
+    stand("DROP EVENT TRIGGER also")
+    stand.connection.commit()
+
+
+def test_what_a_cursor_made_by_hand_drops_along_is_seen(stand: PostgresStand) -> None:
+    [manager] = views_of_orders(stand, 1)
+    stand("CREATE POLICY p ON vault AS RESTRICTIVE USING (id IN (SELECT id FROM each0))")
+    stand.connection.commit()
+    stand("SELECT 1")
+    plain = type(manager).down
+
+    def down(self: Any) -> None:
+        psycopg2.extensions.cursor(stand.connection).execute("DROP VIEW each0 CASCADE")
+        plain(self)  # DROP VIEW IF EXISTS
+
+    type(manager).down = down
+    with pytest.raises(ViewError, match=r"policy p ON public\.vault"):
+        stand.keeper.take_down([manager], [manager], migration="m")
+
+
+def test_a_temporary_namesake_is_not_taken_for_the_new_view(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    [manager] = views_of_orders(stand, 1)
+    stand("GRANT SELECT ON each0 TO reader")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    type(manager).statement_down = "DROP VIEW public.each0"
+    stand.keeper.take_down([manager], [manager], migration="m")
+    stand("CREATE TEMP VIEW each0 AS SELECT 'mine' AS note")
+    stand.keeper.bring_up()
+    stand.keeper.check_complete()
+    stand("DROP VIEW pg_temp.each0")
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
+def test_plain_statements_are_confirmed_and_not_looked_for(stand: PostgresStand) -> None:
+    managers = views_of_orders(stand, 3)
+    for manager in managers:
+        kept(stand, [manager], [manager])
+    asked: list[str] = []
+    plain = stand.catalog._rows
+
+    def noted(statement: str) -> Any:
+        asked.append(statement)
+        return plain(statement)
+
+    stand.catalog._rows = noted
+    kept(stand, managers[:1], managers[:1])
+    assert not any("pg_locks" in each for each in asked)
+    type(managers[0]).statement_down = "DROP VIEW IF EXISTS each0 CASCADE"
+    stand.catalog._prepared.stopped = True  # so that queries stand in the messages
+    kept(stand, managers[:1], managers[:1])
+    assert any("pg_locks" in each for each in asked)
+
+
 def test_few_messages_are_sent_for_a_block(stand: PostgresStand) -> None:
     managers = views_of_orders(stand, 6)
     for manager in managers:  # now the view ledger knows them

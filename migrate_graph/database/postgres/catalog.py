@@ -24,7 +24,7 @@ from psycopg2.sql import Composable
 
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.connection import WorkConnection
-from migrate_graph.database.postgres.looks import Look, Looks, look_in, looked_at
+from migrate_graph.database.postgres.looks import Look, Looks, gone_among, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
     Address,
@@ -63,8 +63,10 @@ from migrate_graph.database.views.catalog import (
     Reached,
     Restorable,
     Unprepared,
+    top_of,
 )
 from migrate_graph.database.views.manager_text import ManagerText, bare, parted
+from migrate_graph.database.views.plain_sql import plain_changes
 from migrate_graph.errors import ViewError
 
 _JUST_MADE = 2**20
@@ -104,6 +106,14 @@ FROM pg_catalog.unnest({names}) AS meant (name)"""
 
 _SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas, pg_catalog.current_setting('search_path') AS place"
 
+
+# Whether whatever is done may do more. These are asked with the session's search_path, too.
+_WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D') AS watched"
+
+_NEW = """SELECT new.name AS name, c.oid::pg_catalog.int8 AS oid FROM pg_catalog.unnest({names}) AS new (name)
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.name)::pg_catalog.oid
+WHERE c.relkind OPERATOR(pg_catalog.=) 'v' AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+    AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 
 # 16384 is FirstNormalObjectId: every relation below it belongs to the server. Those of extensions and other sessions are not ours.
 _EVERY_VIEW = """
@@ -317,15 +327,19 @@ class PostgresCatalog:
         if self._is_safe:
             return self._rows(query)
         enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
-        try:
-            found = self._rows(f"{enters}{self._prepared.message(self._connection, query)}")
-        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
-            self._prepared.stopped = True
-            raise Unprepared("the migration has deallocated what was prepared in its session") from error
+        found = self._planned(enters, query)
         if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
             # Not in the same message: the server looks at a prepared statement once more when it is done.
             self._go_back()
         return found
+
+    def _planned(self, before: str, query: str) -> list[list[list[Any]]]:
+        """Run a query that is planned once for the connection, behind other statements."""
+        try:
+            return self._rows(f"{before}{self._prepared.message(self._connection, query)}")
+        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
+            self._prepared.stopped = True
+            raise Unprepared("the migration has deallocated what was prepared in its session") from error
 
     def _read_here(self, *queries: str) -> list[list[list[Any]]]:
         """Run queries with the session's own search_path."""
@@ -405,8 +419,15 @@ class PostgresCatalog:
         query = self._look_query()
         return self._looked(self.read_all(*query) if query else [])
 
-    def changes(self, since: Any, before: Observation) -> Changes:
-        """See `views.ViewCatalog`."""
+    def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
+        """See `views.ViewCatalog`; what plain statements do is only confirmed: all locks of a long transaction are many."""
+        plain = plain_changes(said) if said else None
+        if plain and bool(plain.dropped) is not bool(plain.created):
+            done = self._dropped(plain.dropped, since, before) if plain.dropped else self._created(plain.created, since)
+            if done is not None:
+                self._looks.remember(self._connection, {**since, **done})
+                made = sorted((fate, key) for key, fate in done.items() if fate is not None and fate >= 0)
+                return Changes(frozenset(done if plain.dropped else ()), tuple(key for _, key in made))
         columns = [key for key in before.reached if not isinstance(key, str) and key[2]]
         now = look_in(self.read(looked_at(since, columns)), since)
         self._looks.remember(self._connection, now)
@@ -416,6 +437,26 @@ class PostgresCatalog:
         # REFRESH fills a table that is gone when it ends. OIDs are given in order, so what came after a view of ours is such a thing.
         gone = (key for key, fate in new.items() if fate < 0 and not (first and 0 < key[1] - first < _JUST_MADE))
         return Changes(frozenset(gone), tuple(key for _, key in made))
+
+    def _dropped(self, names: Collection[str], since: Look, before: Observation) -> Look | None:
+        """Return what is gone, if it is these views, what is a part of them, and nothing else that was reached; None when that must be looked at."""
+        views = {before.meant[name] for name in names if name in before.meant}
+        there = {key for key in before.reached if since.get(cast("Address", key)) != -1}
+        [[is_watched]], rows = self._confirmed(_WATCHED, gone_among(cast("set[Address]", there)))
+        gone = {(classid, objid, column) for classid, objid, column in rows}
+        parts = {key for key in there if top_of(key, before.reached, views | there) in views}
+        return dict.fromkeys(gone, -1) if not is_watched and len(views) == len(names) and gone == parts else None
+
+    def _created(self, names: Sequence[str], since: Look) -> Look | None:
+        """Return these views, which are new; None when that must be looked at."""
+        [[is_watched]], rows = self._confirmed(_WATCHED, _NEW.format(names=texts(names)))
+        oids = dict(rows)
+        made: Look = {(PG_CLASS, oids[name], 0): len(since) + at for at, name in enumerate(names) if name in oids}
+        is_plain = len(made) == len(names) and not any(since.get(key) for key in made)
+        return made if is_plain and not is_watched else None
+
+    def _confirmed(self, *queries: str) -> list[list[list[Any]]]:
+        return self._planned("", f"SELECT {_as_json(self._connection, queries)}")
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""

@@ -49,6 +49,19 @@ WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
 """
 
+# Asked with the session's search_path: no operator without its schema.
+_GONE = """
+SELECT o.classid::pg_catalog.int8 AS classid, o.objid::pg_catalog.int8 AS objid, o.objsubid AS objsubid
+FROM ROWS FROM (pg_catalog.unnest($classes::pg_catalog.oid[]), pg_catalog.unnest($objects::pg_catalog.oid[]),
+    pg_catalog.unnest($columns::pg_catalog.int4[])) AS o (classid, objid, objsubid)
+WHERE NOT CASE WHEN o.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
+    THEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) o.objid)
+        AND (o.objsubid OPERATOR(pg_catalog.=) 0 OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid OPERATOR(pg_catalog.=) o.objid AND a.attnum OPERATOR(pg_catalog.=) o.objsubid AND NOT a.attisdropped))
+    ELSE EXISTS (SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid OPERATOR(pg_catalog.=) o.classid AND d.objid OPERATOR(pg_catalog.=) o.objid) END
+"""
+
 # Statements of ours that neither make nor unmake anything that others could see.
 _HARMLESS = ("SELECT ", "SAVEPOINT ", "RELEASE ", "INSERT INTO ", "DELETE FROM ", "PREPARE ", "EXECUTE ")
 
@@ -67,6 +80,11 @@ def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = 
     for name, each in numbers.items():
         statement = statement.replace(name, f"'{{{','.join(map(str, each))}}}'")
     return statement
+
+
+def gone_among(objects: Iterable[Address]) -> str:
+    """Return the query for those of some objects that are there no longer."""
+    return placed(_GONE, objects)
 
 
 def look_in(rows: Iterable[list[Any]], known: Mapping[Address, int | None]) -> Look:

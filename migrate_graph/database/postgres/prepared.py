@@ -8,7 +8,7 @@ from typing import Any
 
 from migrate_graph.database.postgres.connection import WorkConnection
 
-_NUMBERS = re.compile(r"'\{[-\d,]*\}'(?=::(?:oid|int4|int8)\[\])")
+_NUMBERS = re.compile(r"'\{[-\d,]*\}'(?=::(?:pg_catalog\.)?(?:oid|int4|int8)\[\])")
 
 _NAME = "migrate_graph_query_{}"
 

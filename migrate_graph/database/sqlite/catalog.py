@@ -130,7 +130,7 @@ class SqliteCatalog:
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
         return self.present()
 
-    def changes(self, since: Any, before: Observation) -> Changes:  # noqa: ARG002 - of ViewCatalog
+    def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
         now = self.run("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid")
         made = tuple(name for name, kind in now if kind == "view" and name not in since)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import Key, Manager, Observation, Reached
+from migrate_graph.database.views.catalog import Key, Manager, Observation, top_of
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
 
@@ -58,7 +58,7 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
     """
     gone = Gone()
     reached = before.reached
-    tops = {key: _top(key, reached, steps) for key in reached}
+    tops = {key: top_of(key, reached, steps) for key in reached}
     along = {
         tops[key]
         for key, each in reached.items()
@@ -94,15 +94,6 @@ def _went_together(one: Key, reason: Key, steps: Mapping[Key, str]) -> bool:
 
 def _by_age(key: Key) -> tuple[int, str]:
     return (0, key) if isinstance(key, str) else (key[1], "")
-
-
-def _top(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
-    """Return the outermost thing that something is a part of, as far as that is gone as well."""
-    seen = {key}
-    while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
-        seen.add(whole)
-        key = whole
-    return key
 
 
 def rows_down(

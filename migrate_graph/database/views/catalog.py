@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
@@ -61,6 +61,15 @@ class Reached:
     thing: Relation
     whole: Key | None = None
     reasons: frozenset[Key] = frozenset()
+
+
+def top_of(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
+    """Return the outermost thing that something is a part of, as far as that is gone as well."""
+    seen = {key}
+    while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
+        seen.add(whole)
+        key = whole
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,14 @@ class ViewCatalog(Protocol):
     def moment(self) -> Any:
         """Return what this session has made and unmade so far."""
 
-    def changes(self, since: Any, before: Observation) -> Changes:
-        """Return what this session has made and unmade since a moment; columns that `before` reached count."""
+    def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
+        """Return what this session has made and unmade since a moment; columns that `before` reached count.
+
+        Args:
+            since: the moment.
+            before: what was there.
+            said: all that was sent since then, where that is known.
+        """
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
         """Return those of these views, as SQL writes their names, that exist, with what changes whenever somebody replaces one.

@@ -50,6 +50,10 @@ def _unrepaired(row: LedgerRow, error: str) -> Unrepaired:
     return Unrepaired(row.manager, tuple(relation.identity for relation in row.relations), error)
 
 
+def _and_said(before: list[str] | None, more: list[str] | None) -> list[str] | None:
+    return None if before is None or more is None else before + more
+
+
 def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, LedgerRow]) -> Manager | None:
     """Return the living manager that makes the views of one that is declared no longer, and has no views of its own yet."""
     for name, manager in managers.items():
@@ -226,15 +230,16 @@ class ViewKeeper:
         """Run every `down()`; give what went, each with the manager whose `down()` it went in where that had to be looked up."""
         steps: dict[Key, str] = {}
         looked = False
+        said: list[str] | None = []
         for manager in block.down:
             name = name_of(manager)
-            self._call(manager.down, f"{name}.down()", block)
+            said = _and_said(said, self._call(manager.down, f"{name}.down()", block))
             looked = careful or not claims.is_predictable(name)
             if looked:
                 gone = self._catalog.changes(before.moment, before).gone
                 steps |= dict.fromkeys(gone - steps.keys(), name)
         if not looked:
-            gone = self._catalog.changes(before.moment, before).gone
+            gone = self._catalog.changes(before.moment, before, said).gone
             steps |= dict.fromkeys(gone - steps.keys(), "")
         return steps
 
@@ -312,28 +317,34 @@ class ViewKeeper:
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
         with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
             changes, steps = self._create(block, claims, careful=careful)
+            dropped: list[Relation] = []
             if changes.gone:  # up() drops something first: it is kept as if down() had done it
-                stored += self._dropped_by_up(block, changes.gone, claims, seen)
+                dropped = self._dropped_by_up(block, changes.gone, claims, seen)
+                stored += dropped
             made = self._made(changes, claims, steps)
             there = self._catalog.find([each for each in stored if not each.is_view])
             self._restore(block, claims, stored, made, there)
             self._refuse_broken(block)
             self._refuse_missing(block, rows, made, there)
+            self._tell_dropped(block, dropped, {relation.identity for _, relation in made.values()} | there.keys())
             self._settle(block, rows, made, there, claims)
 
     def _create(self, block: Block, claims: Claims, *, careful: bool) -> tuple[Changes, dict[Key, str]]:
         moment = self._catalog.moment()
         changes, steps = Changes(), dict[Key, str]()
         looked = not block.up
+        said: list[str] | None = []
         for manager in block.up:
             name = name_of(manager)
-            claims.hear(name, self._call(manager.up, f"{name}.up()", block))
+            heard = self._call(manager.up, f"{name}.up()", block)
+            claims.hear(name, heard)
+            said = _and_said(said, heard)
             looked = careful or not claims.is_predictable(name)
             if looked:
                 changes = self._catalog.changes(moment, block.before)
                 steps |= dict.fromkeys([key for key in changes.made if key not in steps], name)
         if not looked:
-            changes = self._catalog.changes(moment, block.before)
+            changes = self._catalog.changes(moment, block.before, said)
         return changes, steps
 
     def _dropped_by_up(
@@ -345,6 +356,18 @@ class ViewKeeper:
         if sorted_out.lost:
             self._refuse_losses(block, Observation(), sorted_out.lost)
         return [relation for relations in sorted_out.captured.values() for relation in relations]
+
+    def _tell_dropped(self, block: Block, dropped: Iterable[Relation], there: Collection[str]) -> None:
+        missing = [each for each in dropped if each.identity not in there]
+        found = self._catalog.find(missing) if missing else {}
+        for each in missing:
+            if each.identity not in found:
+                block.observer(
+                    Warned(
+                        f"while {', '.join(map(name_of, block.up))} came up, {each.label} was dropped",
+                        hint="let up() create it again, if that is not meant",
+                    )
+                )
 
     def _made(self, changes: Changes, claims: Claims, steps: Mapping[Key, str]) -> dict[Key, tuple[str, Relation]]:
         """Return each new view with its manager: the one in whose `up()` it came, or whose text announced it.

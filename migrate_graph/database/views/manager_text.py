@@ -11,7 +11,9 @@ from types import CodeType, FunctionType
 from typing import Any
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
-_DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
+NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
+"""How SQL writes a name, with its schema or without; a regular expression."""
+
 _ANY_NAME = r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"'
 # A name that goes on (`v_{year}`, `v%s`) is none that is known.
 _END = r"(?![\w$.{%]|\s*\.)"
@@ -22,10 +24,10 @@ _KIND = (
 _VERB = re.compile(rf"\b(?P<verb>CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?{_KIND}", re.IGNORECASE)
 # Whatever else comes or goes: an operator, a cast, a column or constraint of a table.
 _ANY_VERB = re.compile(r"\b(?:CREATE|DROP)\s+(?!OR\s+REPLACE\b)\w", re.IGNORECASE)
-_ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
-_MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{_DOTTED}){_END}")
+_ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{NAME}){_END}", re.IGNORECASE)
+_MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{NAME}){_END}")
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
-_OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{_DOTTED}){_END}", re.IGNORECASE)
+_OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{NAME}){_END}", re.IGNORECASE)
 # The steps of a function by which it puts texts together.
 _BUILDING = {"BUILD_STRING", "FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "BINARY_OP"}
 # What the catalog knows under another word.
@@ -124,7 +126,7 @@ def _text(found_texts: tuple[tuple[str, bool], ...]) -> ManagerText:
             named.update(found)
         known = {verb.start() for verb in _VERB.finditer(text)}
         verbs += sum(each.start() not in known for each in _ANY_VERB.finditer(text))
-    words = frozenset(bare(text.rpartition(".")[2]) for text in texts if re.fullmatch(rf"\s*{_DOTTED}\s*", text))
+    words = frozenset(bare(text.rpartition(".")[2]) for text in texts if re.fullmatch(rf"\s*{NAME}\s*", text))
     return ManagerText(frozenset(named), complete < verbs or not verbs, words, texts)
 
 
@@ -192,12 +194,17 @@ def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
         if isinstance(value, FunctionType):
             waiting.append((value.__code__, value.__globals__))
         elif isinstance(value, CodeType):
-            goes_on = any(step.opname in _BUILDING for step in dis.get_instructions(value))
-            yield from ((text, goes_on) for const in _consts(value) for text in _strings(const))
+            yield from _texts_of_code(value)
             waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
         else:
             yield from ((text, False) for text in _strings(value))
+
+
+@cache
+def _texts_of_code(code: CodeType) -> tuple[tuple[str, bool], ...]:
+    goes_on = any(step.opname in _BUILDING for step in dis.get_instructions(code))
+    return tuple((text, goes_on) for const in _consts(code) for text in _strings(const))
 
 
 def _consts(code: CodeType) -> Iterator[Any]:

@@ -1,0 +1,45 @@
+"""Tells what some statements create and drop, where they are so plain that it cannot be anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from migrate_graph.database.views.manager_text import NAME
+from migrate_graph.database.views.stored_sql import is_one_statement
+
+_DROP = re.compile(
+    rf"\s*DROP\s+VIEW\s+(?:IF\s+EXISTS\s+)?(?P<names>{NAME}(?:\s*,\s*{NAME})*)\s*(?:RESTRICT\s*)?;?\s*\Z", re.IGNORECASE
+)
+_CREATE = re.compile(rf"\s*CREATE\s+VIEW\s+(?P<name>{NAME})(?=[\s(])", re.IGNORECASE)
+_OTHER = re.compile(r"\s*(?:GRANT|REVOKE|COMMENT\s+ON)\s", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainChanges:
+    """What plain statements do.
+
+    Attributes:
+        dropped: names of views, as they are written.
+        created: names of views, in this order.
+    """
+
+    dropped: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()
+
+
+def plain_changes(statements: Iterable[str]) -> PlainChanges | None:
+    """Return what statements create and drop when each is a DROP VIEW without CASCADE, a CREATE VIEW, or one that does neither; else None."""
+    dropped: list[str] = []
+    created: list[str] = []
+    for statement in statements:
+        if drop := _DROP.match(statement):
+            dropped += re.findall(NAME, drop["names"])
+        elif not is_one_statement(statement):
+            return None
+        elif create := _CREATE.match(statement):
+            created.append(create["name"])
+        elif not _OTHER.match(statement):
+            return None
+    return PlainChanges(tuple(dropped), tuple(created))
