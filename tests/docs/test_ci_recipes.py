@@ -107,9 +107,27 @@ def test_the_action_says_why_it_could_not_judge(tmp_path: Path, project: Path) -
 
 
 @needs_git
+@pytest.mark.parametrize("place", ["scratch", "clone"])
+def test_the_action_rehearses_and_shows_it_in_the_summary(tmp_path: Path, project: Path, place: str) -> None:
+    (project / ".env").write_text("MIGRATE_URI=sqlite://app.db\n")
+    done, summary, output = act(tmp_path, project, rehearse=place)
+    assert (done.returncode, output) == (0, "exit-code=0\n"), done.stderr
+    assert "2 of 2 migrations succeeded; nothing was kept" in summary
+    (project / "migrations.py").write_text(
+        GOOD.replace("def b_2(db):\n", "def b_2(db):\n    db.executesql('SELECT wrong')\n")
+    )
+    done, summary, output = act(tmp_path, project, rehearse=place, path="migrations.py")
+    assert done.returncode == 1
+    assert output.endswith("exit-code=1\n")
+    assert "MG612" in done.stdout
+    assert "SELECT wrong" in summary
+    assert not (project / "app.db").exists()
+
+
+@needs_git
 @pytest.mark.parametrize("hostile", ["$(touch pwned)", "; touch pwned", "--format=json", "x`touch pwned`"])
 def test_the_action_takes_no_command_from_its_inputs(tmp_path: Path, project: Path, hostile: str) -> None:
-    done, _, output = act(tmp_path, project, path=hostile, base=hostile)
+    done, _, output = act(tmp_path, project, path=hostile, base=hostile, rehearse=hostile)
     assert done.returncode == 2
     assert output == "exit-code=2\n"
     assert not (project / "pwned").exists()
