@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -55,17 +56,19 @@ class DalAsMade:
             now = vars(part)
             if now.keys() != every or not all(map(is_, map(now.__getitem__, names), values)):
                 return False
-        return all(_have_same(_content(holder), before) for holder, before in self.contents)
+        return all(_has_same(holder, before) for holder, before in self.contents)
 
 
 def _content(holder: Iterable[Any]) -> list[Any]:
     return [*holder, *holder.values()] if isinstance(holder, dict) else list(holder)
 
 
-def _have_same(values: Sequence[Any], before: Sequence[Any]) -> bool:
-    if len(values) != len(before):
+def _has_same(holder: Any, before: Sequence[Any]) -> bool:
+    pairs = isinstance(holder, dict)
+    if (2 * len(holder) if pairs else len(holder)) != len(before):
         return False
-    return all(map(is_, values, before)) or all(map(_is, values, before))
+    same = all(map(is_, chain(holder, holder.values()) if pairs else holder, before))
+    return same or all(map(_is, _content(holder), before))
 
 
 def _is(one: object, other: object) -> bool:

@@ -1,6 +1,6 @@
 """How long the core takes to judge large projects, in seconds of processor time: `python -m pytest tests/bench/test_bench_core.py`.
 
-How the work grows is counted in the suite: `tests/unit/test_core_growth.py`.
+How the work grows is counted in the suite: `tests/unit/test_growth.py`.
 """
 
 import gc

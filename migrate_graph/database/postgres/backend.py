@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,9 +166,7 @@ class PostgresBackend(Bookkeeping):
 
     def _lock_key(self) -> int:
         """Return the second half of the locks' keys: the same for everybody whose ledger is this table."""
-        names = self._ledger.names
-        digest = hashlib.sha256(f"{names.schema}\0{names.ledger}".encode()).digest()
-        return int.from_bytes(digest[:4], "big", signed=True)
+        return _lock_key(self._ledger.names.schema, self._ledger.names.ledger)
 
     def _revive(self) -> None:
         """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
@@ -635,3 +633,9 @@ class PostgresBackend(Bookkeeping):
             (str(WORK_CLASS), str(self._lock_key() % 2**32)),
         )
         return waited_for_by(rows[0], self.secrets) if rows else ""
+
+
+@lru_cache(maxsize=16)
+def _lock_key(schema: str, ledger: str) -> int:
+    digest = hashlib.sha256(f"{schema}\0{ledger}".encode()).digest()
+    return int.from_bytes(digest[:4], "big", signed=True)
