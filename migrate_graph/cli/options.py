@@ -104,7 +104,7 @@ SelectOption = Annotated[
     ),
 ]
 ExcludeOption = Annotated[
-    list[str], typer.Option("--exclude", metavar="SEL", help="Take these away again.", show_default=False)
+    list[str], typer.Option("--exclude", metavar="SEL", help="Leave these out.", show_default=False)
 ]
 GraphOption = Annotated[
     Path | None,
@@ -119,7 +119,7 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Write there instead of stdout.", show_default=False),
 ]
-RendererOption = Annotated[Renderer, typer.Option("--renderer", help="Who lays the picture out.")]
+RendererOption = Annotated[Renderer, typer.Option("--renderer", help="Which program lays the picture out.")]
 FocusOption = Annotated[
     list[str],
     typer.Option(
@@ -139,7 +139,7 @@ LinkOption = Annotated[
 ]
 RehearseOption = Annotated[
     bool,
-    typer.Option("--rehearse", help="Run the migrations where it cannot hurt, and show what they really do."),
+    typer.Option("--rehearse", help="Run the migrations in a safe place (see --on), and show what they do."),
 ]
 PlaceOption = Annotated[
     Place,

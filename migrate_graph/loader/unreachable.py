@@ -1,4 +1,4 @@
-"""What was meant to be declared and was not: files that nobody imports, functions that lost their decorator."""
+"""What was meant to be declared and was not: files that are not imported, functions that lost their decorator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baseline: begin the ledger of a database that lived before, with what is there already recorded as applied."""
+"""Baseline: begin the ledger of a database that already has tables, and record what is there as applied."""
 
 from __future__ import annotations
 

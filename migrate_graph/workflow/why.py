@@ -1,4 +1,4 @@
-"""Explain why something stands where it stands: the path of edges, or the rule that broke the tie."""
+"""Explain why something has its place in the order: the path of edges, or the rule that decided."""
 
 from __future__ import annotations
 

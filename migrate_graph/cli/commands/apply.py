@@ -59,7 +59,7 @@ def apply(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
     ] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop when a migration returns False too.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Also stop when a migration returns False.")] = False,
     lock_timeout: LockOption = None,
     fake: Annotated[bool, typer.Option("--fake", help="Record as applied without running.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as migrate plan: change nothing.")] = False,

@@ -1,4 +1,4 @@
-"""`migrate baseline`: begin the ledger of a database that lived before."""
+"""`migrate baseline`: begin the ledger of a database that already has tables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def baseline(
     file: FileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Begin the ledger of a database that lived before. Shows what it would record as applied; nothing is run."""
+    """Begin the ledger of a database that already has tables. Shows what it would record as applied; nothing is run."""
     from migrate_graph.workflow.baseline import record, survey
 
     given = [word for word, said in {"NAME": names, "--to": to, "--all": everything, "--none": nothing}.items() if said]

@@ -49,7 +49,7 @@ def graph(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write there; the suffix tells the format.", show_default=False
+            "-o", "--output", metavar="FILE", help="Write there; the suffix decides the format.", show_default=False
         ),
     ] = None,
     format_name: Annotated[

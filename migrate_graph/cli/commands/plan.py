@@ -92,7 +92,7 @@ def plan(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"text, json, markdown or sql; or a picture: {', '.join(PICTURES)}. Else as the suffix of -o tells, or text.",
+            help=f"text, json, markdown or sql; or a picture: {', '.join(PICTURES)}. Default: by the suffix of -o, else text.",
             show_default=False,
         ),
     ] = None,
@@ -112,7 +112,7 @@ def plan(
         typer.Option(
             "--timings",
             metavar="FILE",
-            help="Say how long it may take: what `migrate log --json` wrote about another database.",
+            help="Show how long it may take: a file that `migrate log --json` wrote about another database.",
             show_default=False,
         ),
     ] = None,

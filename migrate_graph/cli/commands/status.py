@@ -40,7 +40,7 @@ def status(
     path: PathArgument = None,
     *,
     views: Annotated[bool, typer.Option("--views", help="Only the views.")] = False,
-    all_nodes: Annotated[bool, typer.Option("--all", help="One line each, also where many say the same.")] = False,
+    all_nodes: Annotated[bool, typer.Option("--all", help="One line for each; nothing is folded.")] = False,
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:

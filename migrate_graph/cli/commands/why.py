@@ -1,4 +1,4 @@
-"""`migrate why`: why something stands where it stands."""
+"""`migrate why`: why something has its place in the order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def why(
     file: FileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Explain why something stands where it stands. By the path of edges, or the rule that broke the tie."""
+    """Explain why something has its place in the order. Shows the path of edges, or the rule that decided."""
     from migrate_graph.workflow.why import why as ask_why
 
     session = session_of(context)
@@ -50,7 +50,7 @@ def why(
 
 
 def why_text(answer: Why, style: TextStyle, place: Callable[[str], str]) -> Iterator[str]:
-    """Yield why something stands where it stands.
+    """Yield why something has its place in the order.
 
     Args:
         answer: what was found out.
@@ -114,7 +114,7 @@ def _in_all(total: int, shown: int) -> str:
 
 
 def why_document(answer: Why) -> dict[str, Any]:
-    """Return why something stands where it stands."""
+    """Return why something has its place in the order."""
     path = [
         {
             "before": before.name,

@@ -26,12 +26,12 @@ def async_migration(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Calling it makes an object and runs no line of it. edwh-migrate takes that object for success and records the
+    A call creates an object and runs no line of the body. edwh-migrate takes that object for success and records the
     migration as installed.
 
     ## How to fix it
 
-    Write an ordinary function; run what is asynchronous inside it.
+    Write an ordinary function, and run asynchronous code inside it.
 
     ```python
     @migration
@@ -102,7 +102,7 @@ def name_too_long(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Shorten the name, and put the story into the docstring.
+    Shorten the name, and put the details into the docstring.
 
     ```python
     @migration
@@ -119,7 +119,7 @@ def name_too_long(context: Context) -> Iterator[Hit]:
 
 @rule("MG304", Severity.INFO, applied=Severity.OFF)
 def commit_before_return(context: Context) -> Iterator[Hit]:
-    """A commit of one's own just before success.
+    """A commit in the body just before success.
 
     ## What it finds
 
@@ -135,8 +135,8 @@ def commit_before_return(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    After a `return True` the work and its record are committed together. A commit before that divides them: a crash in
-    between leaves work without a record, and a human must decide (`migrate resolve`).
+    After a `return True` the work and its record are committed together. An earlier commit separates them: a crash in
+    between leaves work without a record, and you must decide how to go on (`migrate resolve`).
 
     ## How to fix it
 

@@ -32,7 +32,7 @@ def edited_migration(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Take the edit back and write a migration that makes the difference.
+    Undo the edit, and write a migration that makes the change.
 
     ```python
     @migration(requires=[create_customer])
@@ -66,7 +66,7 @@ def removed_migration(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Bring it back. What it did is undone by a new migration.
+    Restore it. To undo its work, write a new migration.
 
     ```python
     @migration(requires=[create_customer])
@@ -98,7 +98,7 @@ def renamed_migration(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Keep the old name, however ugly. Where the new one must be: record it in every database before the next run.
+    Keep the old name. If you need the new one, record it in every database before the next run.
 
     ```console
     $ migrate mark create_customer --installed        # good, in each database that applied the old one
@@ -160,7 +160,7 @@ def changed_window(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Databases past that point keep, or lack, a view that new databases do not: nothing runs there that would notice.
+    Databases that are past that point keep, or lack, a view, unlike new databases. No migration runs there to correct it.
 
     ## How to fix it
 

@@ -61,7 +61,7 @@ def applied_before_requirement(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    This database was built in an order that the graph forbids; another one, built from nothing, will differ.
+    This database was built in an order that the graph forbids. A new database will be built in another order.
 
     ## How to fix it
 
@@ -143,12 +143,12 @@ def late_migration(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It is applied later here than in a database built from nothing. That is harmless when the two have nothing to do
-    with each other, which is what requirements say.
+    It is applied later here than in a new database. That is harmless if the migrations do not depend on each other.
+    Check that the requirements list every dependency.
 
     ## How to fix it
 
-    If one builds on the other, say so; otherwise nothing needs to be done.
+    If one depends on the other, add the requirement; otherwise nothing needs to be done.
 
     ```python
     @migration(requires="widen_total_20260403_001")  # good, when it does
@@ -173,16 +173,16 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
     A migration that was running when its process ended, with some of its work durable. Needs a database (`--history`).
 
     ```text
-    backfill_totals: interrupted after 3 commits     # bad: nobody knows how far it came
+    backfill_totals: interrupted after 3 commits     # bad: it is not known how far it came
     ```
 
     ## Why it matters
 
-    Running it again could do its work twice; calling it done could leave work undone. No tool can know which.
+    Running it again could do its work twice. Recording it as applied could leave work undone. Only you can find out.
 
     ## How to fix it
 
-    Look at the database, then say which it is.
+    Look at the database, then decide.
 
     ```console
     $ migrate resolve backfill_totals --retry        # good: it can be run again from its beginning
@@ -214,8 +214,8 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A view is made when a migration opens it. This database keeps the old one until some unrelated migration does, while a new
-    database gets the new one: the two differ, and nobody said when that ends.
+    A view is created when a migration opens it. This database keeps the old view until some unrelated migration opens it. A
+    new database gets the new view at once. So the two databases differ for an unknown time.
 
     ## How to fix it
 

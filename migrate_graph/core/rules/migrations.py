@@ -1,4 +1,4 @@
-"""MG1xx: names, requirements and numbers of migrations, and files that nobody imports."""
+"""MG1xx: names, requirements and numbers of migrations, and files that are not imported."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _RING_SHOWN = 6
 
 @rule("MG101", Severity.ERROR)
 def dependency_cycle(context: Context) -> Iterator[Hit]:
-    """Migrations that require each other in a ring.
+    """Migrations that require each other in a cycle.
 
     ## What it finds
 
-    Each smallest ring of `requires`, edge by edge. Migrations that merely depend on a member of the ring are not named:
-    they are all right as soon as the ring is cut.
+    Each smallest cycle of `requires`, edge by edge. Migrations that only depend on a member of the cycle are not named:
+    they are valid as soon as the cycle is cut.
 
     ```python
     @migration(requires=["add_invoice_total"])       # bad: each waits for the other
@@ -33,7 +33,7 @@ def dependency_cycle(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    No member of a ring can ever run first, so neither they nor anything behind them can run at all.
+    No member of a cycle can run first, so neither its members nor the migrations that require them can ever run.
 
     ## How to fix it
 
@@ -96,7 +96,7 @@ def unknown_requirement(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    What requires a name that never runs can never run itself.
+    A migration that requires a name which never runs can never run itself.
 
     ## How to fix it
 
@@ -137,7 +137,7 @@ def duplicate_name(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The ledger knows a migration by its name alone: after one of the two has run, the other counts as done and never
+    The ledger knows a migration only by its name: after one of the two has run, the other counts as applied and never
     runs.
 
     ## How to fix it
@@ -169,7 +169,7 @@ def _repeated(declared: Iterable[Migration] | Iterable[View], noun: str) -> Iter
 
 @rule("MG104", Severity.ERROR, running=Severity.WARNING)
 def forgotten_import(context: Context) -> Iterator[Hit]:
-    """A file with migrations that nobody imports.
+    """A file with migrations that is not imported.
 
     ## What it finds
 
@@ -184,13 +184,13 @@ def forgotten_import(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Its migrations do not exist for `plan` and `apply`: they are never run, and nobody is told.
+    Its migrations do not exist for `plan` and `apply`: they never run, and no message says so.
 
     In `plan` and `apply` this is a warning: a stray file must not stop a deployment. It is one in `check` as well where
     another file than the configured one is named (`migrate check billing/steps.py`): files that stand side by side, each run
     by its own command, do not import each other.
 
-    A directory with settings or a git repository of its own, and tests and examples, belong to somebody else.
+    A directory with its own settings or git repository, and tests and examples, are not looked at.
 
     ## How to fix it
 
@@ -228,11 +228,11 @@ def redundant_requirement(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Nothing breaks; but every such edge hides the ones that mean something, in the file and in the picture.
+    It does no harm. But such edges make it harder to see the important ones, in the file and in the picture.
 
     ## How to fix it
 
-    Keep the nearest requirement only. Where the list is there for the reader, ignore the rule.
+    Keep only the nearest requirement. If you want the full list for readers, ignore the rule.
 
     ```python
     @migration(requires=[create_invoice])            # good
@@ -251,7 +251,7 @@ def isolated_migration(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A migration that requires nothing, is required by nothing, touches no view, and opens or closes no window. A graph
-    of one migration is not accused. The rule is off unless it is named in `select`, `warn` or `error`.
+    of one migration is not reported. The rule is off unless it is named in `select`, `warn` or `error`.
 
     ```python
     @migration                                       # bad, where the rule is on
@@ -260,12 +260,12 @@ def isolated_migration(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Only its place in the file says when it runs. Projects with many authors may want every migration to say what it is
-    built on.
+    Only its place in the file decides when it runs. Projects with many authors may want every migration to list what it
+    needs.
 
     ## How to fix it
 
-    Say what it needs.
+    List what it needs.
 
     ```python
     @migration(requires=create_invoice)              # good
@@ -333,7 +333,7 @@ def duplicate_sequence(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Their order is decided by the order of imports only. It usually means that two branches were merged.
+    Only the order of imports decides which one runs first. Usually two branches were merged.
 
     ## How to fix it
 
@@ -408,7 +408,7 @@ def no_migrations(context: Context) -> Iterator[Hit]:
 
 @rule("MG110", Severity.ERROR, running=Severity.WARNING)
 def lost_decorator(context: Context) -> Iterator[Hit]:
-    """A function that is called like a migration and is none.
+    """A function with the name of a migration that is not one.
 
     ## What it finds
 
@@ -423,7 +423,7 @@ def lost_decorator(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It is never run, and nobody is told.
+    It never runs, and no message says so.
 
     ## How to fix it
 

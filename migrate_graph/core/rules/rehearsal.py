@@ -72,7 +72,7 @@ def _until_its_end(step: _Step, first: int) -> tuple[Statement, ...]:
 
 @rule("MG601", Severity.ERROR, needs_rehearsal=True)
 def rewrites_table(context: Context) -> Iterator[Hit]:
-    """A statement that writes a whole table anew.
+    """A statement that rewrites a whole table.
 
     ## What it finds
 
@@ -81,16 +81,16 @@ def rewrites_table(context: Context) -> Iterator[Hit]:
     known, and a remark when it is small.
 
     ```sql
-    ALTER TABLE invoice ALTER COLUMN qty TYPE bigint;   -- bad: every row is written again, and nobody can read meanwhile
+    ALTER TABLE invoice ALTER COLUMN qty TYPE bigint;   -- bad: every row is written again, and no session can read
     ```
 
     ## Why it matters
 
-    As long as it takes nobody reads or writes the table, and it needs the same room on the disk once more.
+    No other session can read or write the table meanwhile, and it needs its size on the disk a second time.
 
     ## How to fix it
 
-    Add a column beside the old one, fill it in batches, and take it over later.
+    Add a column beside the old one, fill it in batches, and switch to it later.
 
     ```sql
     ALTER TABLE invoice ADD COLUMN qty_new bigint;      -- good: done at once
@@ -120,7 +120,7 @@ def _weight(context: Context, rewrite: Rewrite) -> tuple[str, Severity]:
 
 @rule("MG602", Severity.ERROR, needs_rehearsal=True)
 def blocks_readers(context: Context) -> Iterator[Hit]:
-    """A lock that keeps everybody out of a large table while the migration goes on working.
+    """A lock that blocks all use of a large table while the migration continues to work.
 
     ## What it finds
 
@@ -130,12 +130,12 @@ def blocks_readers(context: Context) -> Iterator[Hit]:
 
     ```python
     db.executesql("ALTER TABLE invoice ADD COLUMN note text")     # locks invoice until the end
-    db.executesql("UPDATE customer SET name = trim(name)")        # bad: nobody can read invoice meanwhile
+    db.executesql("UPDATE customer SET name = trim(name)")        # bad: no session can read invoice
     ```
 
     ## Why it matters
 
-    The lock is kept until the transaction ends, and whoever wants to read the table waits as long.
+    The lock is held until the transaction ends, and every session that reads the table waits until then.
 
     ## How to fix it
 
@@ -179,7 +179,7 @@ def _by_time(context: Context, held: tuple[Statement, ...]) -> Severity:
 
 @rule("MG603", Severity.ERROR, needs_rehearsal=True)
 def blocks_writers(context: Context) -> Iterator[Hit]:
-    """A large table that nobody can write to while it is read from end to end.
+    """A large table that is locked for writers while it is read from end to end.
 
     ## What it finds
 
@@ -235,7 +235,7 @@ def blocks_writers(context: Context) -> Iterator[Hit]:
 
 @rule("MG604", Severity.ERROR, needs_rehearsal=True)
 def scans_under_lock(context: Context) -> Iterator[Hit]:
-    """A large table that is read from end to end while nobody else can read it.
+    """A large table that is read from end to end while it is locked for readers.
 
     ## What it finds
 
@@ -249,7 +249,7 @@ def scans_under_lock(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Nothing is written, but everybody waits while the rows are read.
+    Nothing is written, but all other sessions wait while the rows are read.
 
     ## How to fix it
 
@@ -362,10 +362,10 @@ def drops_data(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Make sure that nothing needs it and that a backup holds it; keep it under another name for a release.
+    Check that nothing needs it and that a backup contains it. Keep it under another name for one release.
 
     ```sql
-    ALTER TABLE invoice RENAME COLUMN qty TO unused_qty;          -- good: dropped later, when nobody has missed it
+    ALTER TABLE invoice RENAME COLUMN qty TO unused_qty;          -- good: dropped in a later release
     ```
     """
     for step in _steps(context):
@@ -418,7 +418,7 @@ def _facts(step: _Step, facts: list[Fact]) -> str:
 
 @rule("MG607", Severity.WARNING, needs_rehearsal=True)
 def acts_outside(context: Context) -> Iterator[Hit]:
-    """A migration that does something beside its database.
+    """A migration that does something outside of its database.
 
     ## What it finds
 
@@ -431,12 +431,12 @@ def acts_outside(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    When the migration fails, or its process dies, the database is as it was and the world outside is not. It happens again at the
-    next try, and in every rehearsal that allows it.
+    When the migration fails, or its process dies, the database is rolled back, but the outside effect stays. It happens again
+    at the next try, and in every rehearsal that allows it.
 
     ## How to fix it
 
-    Let the migration do the work of the database, and whoever calls `migrate apply` the rest, when it has succeeded.
+    Do only database work in the migration. Do the rest after `migrate apply` has succeeded.
 
     ```sh
     migrate apply && systemctl restart worker                     # good
@@ -465,7 +465,7 @@ def not_rehearsed(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    What was not watched may fail, lock and write where it really runs.
+    A part that was not rehearsed may fail, lock or write when it really runs.
 
     ## How to fix it
 
@@ -545,7 +545,7 @@ def leaves_invalid(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It is kept up to date by every write and used by no query, and building it again fails on its name.
+    Every write maintains it, but no query uses it. Building it again fails because the name is taken.
 
     ## How to fix it
 
@@ -567,7 +567,7 @@ def leaves_invalid(context: Context) -> Iterator[Hit]:
 
 @rule("MG611", Severity.WARNING, needs_rehearsal=True)
 def breaks_running_code(context: Context) -> Iterator[Hit]:
-    """A name that running programs may use is taken away.
+    """A name that running programs may use is removed.
 
     ## What it finds
 
@@ -606,7 +606,7 @@ def fails_in_rehearsal(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    In a rehearsal: a migration that raised, or that returned something which is no success. What requires it was not tried.
+    In a rehearsal: a migration that raised, or did not return a true value. Migrations that require it were not tried.
 
     ```python
     @migration
@@ -617,7 +617,7 @@ def fails_in_rehearsal(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It will fail where it really runs, unless rows or rights are others there.
+    It will fail when it really runs, unless rows or rights differ there.
 
     ## How to fix it
 

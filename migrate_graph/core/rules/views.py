@@ -32,7 +32,7 @@ def unknown_view(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A view that nobody knows is not taken down before the tables below it change, and not brought up again.
+    A view without a manager is not taken down before the tables below it change, and not brought up again.
 
     ## How to fix it
 
@@ -69,11 +69,11 @@ def unknown_view(context: Context) -> Iterator[Hit]:
     unless=Unless.AFFECTED,
 )
 def view_cycle(context: Context) -> Iterator[Hit]:
-    """Views that use, or replace, each other in a ring.
+    """Views that use, or replace, each other in a cycle.
 
     ## What it finds
 
-    Each smallest ring of `uses`, and each of `replaces`, edge by edge.
+    Each smallest cycle of `uses`, and each of `replaces`, edge by edge.
 
     ```python
     class Totals(ViewMigrationManager):
@@ -84,7 +84,7 @@ def view_cycle(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    No member of such a ring can be created first. (A view that reads itself is a recursive query, which needs no
+    No member of such a cycle can be created first. (A view that reads itself is a recursive query, which needs no
     `uses`.)
 
     ## How to fix it
@@ -121,7 +121,7 @@ def unknown_since(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The view would never exist, and nothing would say so.
+    The view would never exist, and no message would say so.
 
     ## How to fix it
 
@@ -157,8 +157,8 @@ def unknown_until(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The view is brought up again for ever, also after what it reads is gone. Until the migration is written this is
-    right, therefore it is a warning.
+    The view is brought up again for ever, even after the tables that it reads are gone. This is correct as long as the
+    migration is not written yet, so it is only a warning.
 
     ## How to fix it
 
@@ -203,7 +203,7 @@ def empty_window(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The view never exists between two migrations, and nothing would say so.
+    The view never exists between two migrations, and no message would say so.
 
     ## How to fix it
 
@@ -351,7 +351,7 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Say that the newer one takes over.
+    Declare that the newer one replaces the older one.
 
     ```python
     class Totals_V2(ViewMigrationManager):
@@ -439,8 +439,8 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    Opening a view that does not live does nothing, in silence: the table below it is changed with the view in place,
-    or the author believes a view was made that was not.
+    Opening a view outside of its window does nothing, without a message: the table below it is changed with the view in
+    place, or the author believes that a view was created which was not.
 
     ## How to fix it
 
@@ -570,7 +570,7 @@ def view_never_built(context: Context) -> Iterator[Hit]:
     ```
 
     A view without `since` may be older than the migrations, as those that `migrate views adopt` has found: the database has
-    it, and keeps it. Then only an empty database lacks it. Of one file those are told together.
+    it, and keeps it. Then only an empty database lacks it. Such views of one file are reported together.
     """
     timeline = context.timeline
     built = {view for views in timeline.brought_up.values() for view in views}
