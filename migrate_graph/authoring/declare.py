@@ -50,8 +50,8 @@ def migration(
         tags: words to select it by (`tag:slow`).
         views: the view managers it opens, where its source text does not show them; None to find them there.
         ignore: codes of `migrate check` rules that do not apply to it.
-        resumable: cut off after own commits (a signal, a kill, a lost connection) it is run again from its beginning, and nobody is
-            asked; true of a body that works in batches and finds out by itself what is left to do.
+        resumable: after an interruption (a signal, a kill, a lost connection) that left own commits, it is run again from its
+            beginning without a question. For bodies that work in batches and find out by themselves what is left to do.
 
     Returns:
         The declared migration, or a decorator that declares one.

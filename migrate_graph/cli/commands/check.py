@@ -88,7 +88,9 @@ def check(
             show_default=False,
         ),
     ] = [],  # noqa: B006 - typer copies it
-    ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)] = [],  # noqa: B006 - typer copies it
+    ignore: Annotated[
+        list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     base: Annotated[
         str | None,

@@ -40,7 +40,10 @@ def log(
     run: Annotated[
         str | None,
         typer.Option(
-            "--run", metavar="ID", help="Draw this run, not the newest; the first letters are enough.", show_default=False
+            "--run",
+            metavar="ID",
+            help="Draw this run, not the newest; the first letters are enough.",
+            show_default=False,
         ),
     ] = None,
     json: JsonOption = False,
