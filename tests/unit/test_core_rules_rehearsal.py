@@ -240,6 +240,14 @@ def test_what_goes_with_its_table_is_told_once_and_what_is_empty_not_at_all() ->
     assert said("MG606", footprint(statement("TRUNCATE x", locks={"public.x": EXCLUSIVE}))) == []
 
 
+@pytest.mark.parametrize("kind", ["view", "matview"])
+def test_a_view_holds_no_rows_of_its_own(kind: str) -> None:
+    of_it, itself = Fact("column", "public.totals.amount"), Fact(kind, "public.totals")
+    assert said("MG606", footprint(removed=frozenset({of_it, itself}))) == []
+    assert said("MG606", footprint(removed=frozenset({of_it}), changed=frozenset({itself}))) == []
+    assert len(said("MG606", footprint(removed=frozenset({of_it})))) == 1
+
+
 @pytest.mark.parametrize(
     ("column", "table"),
     [("public.t.x", "public.t"), ('public.t."a.b"', "public.t"), ('public."a.b".x', 'public."a.b"'), ("t.x", "t")],

@@ -369,7 +369,11 @@ def drops_data(context: Context) -> Iterator[Hit]:
     ```
     """
     for step in _steps(context):
-        gone = [fact for fact in step.seen.removed - step.seen.renamed if fact.kind in _HOLDS_ROWS]
+        gone = [
+            fact
+            for fact in step.seen.removed - step.seen.renamed
+            if fact.kind in _HOLDS_ROWS and not _is_of_a_view(step.seen, fact)
+        ]
         lost = [fact for fact in _outermost(gone) if _may_hold(step, fact)]
         if lost:
             yield Hit(
@@ -398,6 +402,12 @@ def table_of(identity: str) -> str:
     """Return the table of a column: `public.invoice` of `public.invoice."the.qty"`."""
     quoted_at = identity.rfind('."') if identity.endswith('"') else -1
     return identity[:quoted_at] if quoted_at > 0 else identity.rpartition(".")[0]
+
+
+def _is_of_a_view(seen: Footprint, fact: Fact) -> bool:
+    """Whether it is a column of a view that went, or was made anew: its rows are those of its tables."""
+    views = {Fact(kind, table_of(fact.identity)) for kind in ("view", "matview")}
+    return fact.kind == "column" and not views.isdisjoint(seen.removed | seen.changed)
 
 
 def _may_hold(step: _Step, fact: Fact) -> bool:
