@@ -151,8 +151,6 @@ class Footprint:
         renamed: of those, what stands there still, under another name: nothing of it is lost.
         invalid: indexes that it left unusable, by name.
         uses: columns that its statements read or wrote.
-        hangs: facts that what it made depends on: columns, types, functions.
-        lost: facts that what it removed depended on.
         wrote: rows written, by table.
         sizes: of the relations it touched that existed before, where the migration will really run.
         own_commits: commits that the body made itself.
@@ -171,8 +169,6 @@ class Footprint:
     renamed: frozenset[Fact] = frozenset()
     invalid: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
-    hangs: frozenset[Fact] = frozenset()
-    lost: frozenset[Fact] = frozenset()
     wrote: Mapping[str, Wrote] = field(default_factory=lambda: MappingProxyType({}))
     sizes: Mapping[str, Size] = field(default_factory=lambda: MappingProxyType({}))
     own_commits: int = 0
