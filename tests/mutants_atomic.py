@@ -8,7 +8,7 @@ from mutant import Mutant
 ONE = "tests/database/test_atomic.py"
 VIEWS = "tests/database/test_atomic_views.py"
 TYPED = "tests/cli/test_cli_atomic.py"
-FAULTS = "tests/faults/test_atomic.py"
+FAULTS = "tests/faults/test_atomic_faults.py"
 PG = "database/postgres/atomic.py"
 LITE = "database/sqlite/atomic.py"
 HELD = "database/views/held.py"
