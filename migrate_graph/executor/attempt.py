@@ -32,8 +32,6 @@ from migrate_graph.signals import Interruption, StopNow
 from migrate_graph.tracebacks import user_location, user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Backend, Lock, Work
