@@ -18,7 +18,7 @@ _watching: set[Supervisor] = set()
 
 
 def let_go() -> None:
-    """Tell whoever watches this process that it has said how it ends."""
+    """Release the supervisor of this process: it has said how it ends."""
     for supervisor in list(_watching):
         supervisor.let_go()
 
@@ -54,16 +54,16 @@ class Supervisor:
             os.close(reader)
 
     def heard(self) -> None:
-        """Tell it that a signal has been heard here: the next one is the second."""
+        """Report to it that a signal has been heard here: the next one is the second."""
         self._say(HEARD)
 
     def let_go(self) -> None:
-        """Tell it that this process has said how it ends, and need not be watched any longer."""
+        """Release it: this process has said how it ends, and need not be watched any longer."""
         self._say(LET_GO)
         self.close()
 
     def close(self) -> None:
-        """Say nothing more: in a forked child, whose end is not that of the run."""
+        """Close the line to it without a word: in a forked child, whose end is not that of the run."""
         _watching.discard(self)
         if self._said is not None:
             with contextlib.suppress(OSError):  # a body may have closed whatever is open

@@ -72,7 +72,7 @@ class _Watch:
         return [number for number in self._unread() if number in self._signals]
 
     def _tell_of_the_end(self, word: bytes) -> None:
-        """Say that the run is gone without a last word: only then does nobody else.
+        """Report that the run is gone without a last word: only then does nobody else.
 
         A body may have closed the pipe; the run goes on then, and cannot be understood any longer.
         """

@@ -97,7 +97,7 @@ def bystanding(uri: str) -> Iterator[Bystander | None]:
 
 
 def in_step(bystander: Bystander, catalog: Any) -> None:
-    """Let a bystander do everything once before each question that a view keeper asks its catalog."""
+    """Make a bystander do everything once before each question that a view keeper asks its catalog."""
     for name in ("observe", "changes", "describe", "find", "restore"):
         asked = getattr(catalog, name)
 

@@ -195,7 +195,7 @@ def _on_two(verb: str, *, both: bool) -> Callable[[_Armed, Arguments], str]:
 
 
 def _makes_temporary(armed: _Armed, arguments: Arguments) -> str:
-    """Let `tempfile` be: what it makes has a name that nobody else knows."""
+    """Return nothing to refuse: what `tempfile` makes has a name that nobody else knows."""
     name = _text(arguments[0])
     if name:
         armed.folders.append(os.path.realpath(name))

@@ -138,7 +138,7 @@ class AtomicWalk:
     # -- the settlement -------------------------------------------------------------------------------------------------------
 
     def _settle(self, tried: _Try, plan: Plan, walk: Walk) -> bool:
-        """Say, and write, how the run ended; return whether it is tried again."""
+        """Record how the run ended; return whether it is tried again."""
         if tried.is_durable or (tried.end is None and len(tried.results) == len(plan.steps)):
             self._all_applied(tried, walk)
             return False
@@ -165,7 +165,7 @@ class AtomicWalk:
         walk.results = [replace(each, outcome=Outcome.APPLIED) for each in tried.results]
 
     def _report(self, tried: _Try, failed: Result | None, plan: Plan, walk: Walk) -> None:
-        """Give every step its result; those that had done their work are looked up where something may have been kept."""
+        """Record a result for every step; those that had done their work are looked up where something may have been kept."""
         known = {each.name: each for each in tried.results}
         may_be_kept = failed is not None and failed.commits != 0
         for index, step in enumerate(plan.steps, 1):

@@ -29,7 +29,7 @@ def _driver(db: Any) -> Any:
 
 
 def _query(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Ask on a connection of the test's own: what is durable."""
+    """Return what is durable, asked on a connection of the test's own."""
     connection = psycopg2.connect(uri) if uri.startswith("postgres") else sqlite3.connect(uri.partition("://")[2])
     with closing(connection):
         cursor = connection.cursor()

@@ -94,13 +94,21 @@ def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
     assert anywhere.probe().tables == set(), "the database rolls back what nobody commits"
 
 
-# C functions that keep the interpreter: until the clock says so, or for ever.
-FOR_EVER = "collections.deque(itertools.repeat(None), maxlen=0)"
-FOR_SECONDS = "any(map(operator.lt, itertools.repeat(time.monotonic() + 2.5), iter(time.monotonic, None)))"
+# C functions that keep the interpreter, for ever or until the clock says so; a directory shows that they have begun.
+BEGUN = "map(operator.not_, map(os.mkdir, ['deaf']))"
+FOR_EVER = f"collections.deque(itertools.chain({BEGUN}, itertools.repeat(None)), maxlen=0)"
+FOR_SECONDS = f"any(map(operator.lt, itertools.repeat(time.monotonic() + 2.5), itertools.chain({BEGUN}, iter(time.monotonic, None))))"
 
 
 def _deaf(wait: str, before: str = "") -> str:
     return "import collections, itertools, operator, os, signal\n" + _text(wait, before)
+
+
+def _wait_until_deaf(field: Field) -> None:
+    deadline = time.monotonic() + 60
+    while not (field.path / "deaf").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("second", SIGNALS)
@@ -109,10 +117,9 @@ def test_a_second_signal_ends_it_while_a_c_function_keeps_the_interpreter(
 ) -> None:
     anywhere.write(_deaf(FOR_EVER))
     process = anywhere.open("apply")
-    process.wait_for("slow_1 | here")
-    time.sleep(0.2)
+    _wait_until_deaf(anywhere)
     process.process.send_signal(signal.SIGTERM)
-    time.sleep(1)
+    time.sleep(1)  # two signals at once are one: nothing but the time between them tells them apart
     assert process.process.poll() is None, "one signal asks; only the second one insists"
     ended = process.stop(second)
     assert ended.code == -signal.SIGKILL
@@ -124,14 +131,15 @@ def test_a_second_signal_ends_it_while_a_c_function_keeps_the_interpreter(
 
 def test_a_second_signal_ends_it_when_only_the_first_was_heard(on_sqlite: Field) -> None:
     on_sqlite.write(
-        _deaf(f"try:\n        time.sleep(30)\n    except BaseException:\n        print('no')\n    {FOR_EVER}")
+        _deaf(
+            f"try:\n        print('in it')\n        time.sleep(30)\n    except BaseException:\n        print('no')\n    {FOR_EVER}"
+        )
     )
     process = on_sqlite.open("apply")
-    process.wait_for("slow_1 | here")
-    time.sleep(0.2)
+    process.wait_for("slow_1 | in it")
     process.process.send_signal(signal.SIGTERM)
     process.wait_for("slow_1 | no")
-    time.sleep(0.2)
+    _wait_until_deaf(on_sqlite)
     ended = process.stop(signal.SIGTERM)
     assert ended.code == -signal.SIGKILL
 
@@ -141,8 +149,7 @@ def test_one_signal_is_never_taken_for_two(kind: str, on_sqlite: Field) -> None:
     ticks = "signal.signal(signal.SIGALRM, lambda *_: None)\n    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\n    "
     on_sqlite.write(_deaf((ticks if kind == "beside the body's own" else "") + FOR_SECONDS))
     process = on_sqlite.open("apply")
-    process.wait_for("slow_1 | here")
-    time.sleep(0.2)
+    _wait_until_deaf(on_sqlite)
     process.process.send_signal(signal.SIGTERM)
     if kind == "sent twice at once":  # as `timeout` does; two numbers, so that the kernel does not make one of them
         process.process.send_signal(signal.SIGHUP)

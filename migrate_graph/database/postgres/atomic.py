@@ -154,7 +154,7 @@ class AtomicConnection(WorkConnection):
 
 
 def _nothing() -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

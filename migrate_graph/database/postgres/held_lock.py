@@ -116,7 +116,7 @@ class HeldLock:
         return looked_up, (str(RUN_CLASS), str(self.key % 2**32))
 
     def give_back(self) -> bool:
-        """Give it back; return whether it was ours until now."""
+        """Release it; return whether it was ours until now."""
         once = "pg_catalog.pg_advisory_unlock(%s, %s)"
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {once} AND {once}", (RUN_CLASS, self.key) * 2)

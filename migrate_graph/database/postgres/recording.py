@@ -124,7 +124,7 @@ class RecordedConnection(WorkConnection):
         return [] if self.autocommit else split(text, backslashes=self.backslashes)
 
     def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
-        """Let the recorder hear what is sent.
+        """Run a statement that the recorder hears.
 
         Args:
             cursor: through which it is sent.

@@ -275,7 +275,7 @@ class GuardedConnection(RecordedConnection):
         return split(text, backslashes=self.backslashes)
 
     def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
-        """Let the recorder hear what is sent; where each statement is a transaction of its own, that is over then."""
+        """Run a statement that the recorder hears; where each statement is a transaction of its own, that is over then."""
         super().hear(cursor, found, who, send)
         if self._sends_each_alone and self._in_step and self.info.transaction_status == INTRANS:
             self._commit(own=False)

@@ -80,7 +80,7 @@ class WatchedWork(PostgresWork):
             connection.recorder = self.observation.recorder
 
     def observe(self, observation: Observation, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> None:
-        """Let everything be heard from the beginning of the body on.
+        """Begin to hear everything, from the beginning of the body on.
 
         Args:
             observation: of the migration.

@@ -170,7 +170,7 @@ class AtomicConnection(WorkConnection):
 
 
 def _nothing() -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 class _Shared(Spare):

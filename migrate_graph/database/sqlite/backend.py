@@ -480,7 +480,7 @@ class SqliteBackend(Bookkeeping):
         return connection
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
-        """Ask on the connection that the last migration has left: the keeper would read the whole schema again, which that one has changed."""
+        """Return the answer of the connection of the last migration: the keeper would read the whole schema, which that one has changed, again."""
         if not lock.is_held():
             return None
         return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)

@@ -259,7 +259,7 @@ class RecordedConnection(WorkConnection):
         return self.total_changes - self._our_changes
 
     def hear(self, recorder: Recorder, cursor: sqlite3.Cursor, who: Speaker, sql: str, send: Callable[[], Any]) -> None:
-        """Let the recorder hear what is sent.
+        """Run a statement that the recorder hears.
 
         Args:
             recorder: hears.
@@ -329,7 +329,7 @@ class RecordedConnection(WorkConnection):
         return answer
 
     def _may_attach(self, file: str | None) -> bool:
-        """Ask whoever watches what bodies do outside: another file is another database, and SQLite opens it in C."""
+        """Return whether the watcher of outside acts permits it: another file is another database, and SQLite opens it in C."""
         try:
             sys.audit("sqlite3.connect", file or "")
         except RuntimeError:

@@ -105,7 +105,7 @@ class _WatchedWork(SqliteWork):
     _rehearsal: SqliteRehearsal | None = None
 
     def watch(self, rehearsal: SqliteRehearsal, name: str) -> None:
-        """Say where what is seen is kept."""
+        """Set where what is seen is kept."""
         self._rehearsal, self._name = rehearsal, name
         self._around = ExitStack()
         self._acts: list[OutsideAct] = []
