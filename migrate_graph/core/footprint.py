@@ -67,6 +67,7 @@ class Statement:
         locks: the strongest lock it newly took on each relation that existed before the migration: `ACCESS EXCLUSIVE`.
         rewrites: tables that it wrote anew.
         uses: columns that it read or wrote: `public.invoice.qty`; `public.invoice.*` for whole rows.
+        writes: of those, the ones that it wrote; `public.invoice.*` where rows came or went.
         scans: relations that it read from end to end, also to build an index or to prove a constraint.
         transaction: in which of the body's transactions it ran, counted from 0; each own commit or rollback begins another.
         held: what became of it.
@@ -82,6 +83,7 @@ class Statement:
     locks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     rewrites: tuple[Rewrite, ...] = ()
     uses: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     scans: tuple[str, ...] = ()
     transaction: int = 0
     held: Held = Held.RUN
@@ -142,16 +144,29 @@ class Size:
 class Footprint:
     """What one migration did.
 
+    The tool's own tables never appear in it, and what this package reads for itself is not counted. Relations and columns are named as
+    the identity of their fact is: `public.invoice`, `public.invoice.qty` (PostgreSQL), `invoice`, `invoice.qty` (SQLite).
+
     Attributes:
         statements: what it sent, in order.
-        locks: the strongest lock it held on each relation when it ended, relations that it made itself included.
+        locks: the strongest lock it held on each relation when it ended, relations that it made itself included. Each was there, or was
+            made: to lock is to need. Empty on SQLite, and for statements that are a transaction of their own.
         added: facts that were not there before.
         changed: facts whose definition is another.
         removed: facts that are gone.
         renamed: of those, what stands there still, under another name: nothing of it is lost.
         invalid: indexes that it left unusable, by name.
-        uses: columns that its statements read or wrote.
-        wrote: rows written, by table.
+        hangs: facts that what it made, made anew or changed depends on, by the database's own records, and that it did not add itself:
+            columns, types, functions, keys of other tables, the relation that a column, an index or a trigger is part of, … A view that
+            is taken down and brought up counts as made anew, also where it is defined as before.
+        lost: facts that what it removed, changed or made anew depended on, and does not any more. They may be gone, too.
+        uses: columns that were read or written, by its statements and by what these set off: views, triggers, functions, `DO`.
+            `public.invoice.*` stands for whole rows, and wherever nobody can tell which columns: take it for all of them.
+        writes: of those, the ones that were written, also where there was no row to write. `public.invoice.*` where rows came or went,
+            or where nobody can tell which columns.
+        calls: functions, types, sequences and other facts without columns that its statements name.
+        checked: relations of which rows were looked up so that they stay: by a foreign key, or by `SELECT … FOR UPDATE`.
+        wrote: rows written, by table; of tables that hold none, nothing is to be seen here.
         sizes: of the relations it touched that existed before, where the migration will really run.
         own_commits: commits that the body made itself.
         outside: what it did beside its database.
@@ -168,7 +183,12 @@ class Footprint:
     removed: frozenset[Fact] = frozenset()
     renamed: frozenset[Fact] = frozenset()
     invalid: tuple[str, ...] = ()
+    hangs: frozenset[Fact] = frozenset()
+    lost: frozenset[Fact] = frozenset()
     uses: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
+    calls: frozenset[Fact] = frozenset()
+    checked: frozenset[str] = frozenset()
     wrote: Mapping[str, Wrote] = field(default_factory=lambda: MappingProxyType({}))
     sizes: Mapping[str, Size] = field(default_factory=lambda: MappingProxyType({}))
     own_commits: int = 0
