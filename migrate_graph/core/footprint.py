@@ -67,7 +67,8 @@ class Statement:
         locks: the strongest lock it newly took on each relation that existed before the migration: `ACCESS EXCLUSIVE`.
         rewrites: tables that it wrote anew.
         uses: columns that it read or wrote: `public.invoice.qty`; `public.invoice.*` for whole rows.
-        writes: of those, the ones that it wrote; `public.invoice.*` where rows came or went.
+        writes: columns that it updated; `public.invoice.*` where it deletes rows.
+        inserts: relations that it puts rows into.
         scans: relations that it read from end to end, also to build an index or to prove a constraint.
         transaction: in which of the body's transactions it ran, counted from 0; each own commit or rollback begins another.
         held: what became of it.
@@ -84,6 +85,7 @@ class Statement:
     rewrites: tuple[Rewrite, ...] = ()
     uses: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    inserts: tuple[str, ...] = ()
     scans: tuple[str, ...] = ()
     transaction: int = 0
     held: Held = Held.RUN
@@ -162,8 +164,9 @@ class Footprint:
         lost: facts that what it removed, changed or made anew depended on, and does not any more. They may be gone, too.
         uses: columns that were read or written, by its statements and by what these set off: views, triggers, functions, `DO`.
             `public.invoice.*` stands for whole rows, and wherever nobody can tell which columns: take it for all of them.
-        writes: of those, the ones that were written, also where there was no row to write. `public.invoice.*` where rows came or went,
-            or where nobody can tell which columns.
+        writes: columns that were written in rows that were there, also where there were none. `public.invoice.*` where rows went, and
+            wherever nobody can tell which columns: take it for all of them, and for rows that come and go.
+        inserts: relations that rows were put into; what was done to the others stands in `writes`.
         calls: functions, types, sequences and other facts without columns that its statements name.
         checked: relations of which rows were looked up so that they stay: by a foreign key, or by `SELECT … FOR UPDATE`.
         wrote: rows written, by table; of tables that hold none, nothing is to be seen here.
@@ -187,6 +190,7 @@ class Footprint:
     lost: frozenset[Fact] = frozenset()
     uses: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
+    inserts: frozenset[str] = frozenset()
     calls: frozenset[Fact] = frozenset()
     checked: frozenset[str] = frozenset()
     wrote: Mapping[str, Wrote] = field(default_factory=lambda: MappingProxyType({}))
