@@ -11,7 +11,7 @@ import migrate_graph
 from migrate_graph.core.model import Migration
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "In a migrations file": ("migration", "ViewMigrationManager", "classproperty", "progress", "migrations", "Migration"),
+    "In a migrations file": ("migration", "ViewMigrationManager", "SqlView", "sql_file", "classproperty", "progress", "migrations", "Migration"),
     "What a rehearsal tells": ("Rehearsal", "Footprint"),
     "Settings": ("Config", "get_config"),
     "Programs": (

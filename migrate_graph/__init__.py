@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrate_graph.authoring import MigrationStore as MigrationStore
+    from migrate_graph.authoring import SqlView as SqlView
     from migrate_graph.authoring import ViewMigrationManager as ViewMigrationManager
     from migrate_graph.authoring import classproperty as classproperty
     from migrate_graph.authoring import migration as migration
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
+    from migrate_graph.authoring import sql_file as sql_file
     from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
     from migrate_graph.core.footprint import Footprint as Footprint
     from migrate_graph.core.model import Migration as Migration
@@ -25,9 +27,11 @@ __version__ = "0.2.0"
 _OURS = {
     "migration": "authoring",
     "migrations": "authoring",
+    "SqlView": "authoring",
     "ViewMigrationManager": "authoring",
     "classproperty": "authoring",
     "progress": "authoring",
+    "sql_file": "authoring",
     "Footprint": "core.footprint",
     "Rehearsal": "workflow.rehearse",
     "install_as_edwh_migrate": "edwh_names",

@@ -2,6 +2,7 @@
 
 from migrate_graph.authoring.declare import migration
 from migrate_graph.authoring.running import Running, current, progress, running
+from migrate_graph.authoring.sql_view import SqlView, sql_file
 from migrate_graph.authoring.store import Collector, MigrationStore, collecting, migrations
 from migrate_graph.authoring.views import ViewMigrationManager, classproperty, declared_at
 
@@ -9,6 +10,7 @@ __all__ = [
     "Collector",
     "MigrationStore",
     "Running",
+    "SqlView",
     "ViewMigrationManager",
     "classproperty",
     "collecting",
@@ -18,4 +20,5 @@ __all__ = [
     "migrations",
     "progress",
     "running",
+    "sql_file",
 ]

@@ -1,4 +1,4 @@
-"""How tables are called and identifiers are quoted, in the two dialects."""
+"""How tables are called and SQL is spelled in the two dialects."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from migrate_graph.errors import ConfigError
+from migrate_graph.quoting import quote_identifier
 
 _LONGEST_NAME = 63
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _QUOTED_OR_SPECIAL = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|[?%]')
 _SCHEMA = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*)\s*(?:,|$)')
-
-
-def quote_identifier(name: str) -> str:
-    """Quote an identifier; both databases do it alike."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_literal(text: str) -> str:
-    """Quote a text for PostgreSQL in ASCII alone, so that no client encoding and no setting can misread it."""
-    return "E'" + "".join(char if char.isalnum() and char.isascii() else f"\\U{ord(char):08x}" for char in text) + "'"
 
 
 def schema_names(schemas: str) -> list[str]:

@@ -14,9 +14,10 @@ from migrate_graph.edwh_names import MODULES, PACKAGE
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})
-_WORDS = ("migration", "ViewMigrationManager")
+# What a class that derives from one of ours must have, itself or from another base; before that it is only a base.
+_BASES = {"ViewMigrationManager": frozenset({"up", "down"}), "SqlView": frozenset({"query"})}
+_WORDS = ("migration", *_BASES)
 _DATED = re.compile(r"_(19|20)\d{6}_\d{1,4}$")
-_HOOKS = frozenset({"up", "down"})
 
 
 Declared: TypeAlias = tuple[tuple[str, int], ...]
@@ -28,7 +29,7 @@ def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> Decl
 
     Args:
         text: of the file.
-        managers: classes known to be view managers, with which of `up` and `down` each has.
+        managers: classes known to be view managers, with what each lacks: `up`, `down`, `query`.
     """
     return _found_in(_statements_of(text), dict(managers))
 
@@ -100,14 +101,14 @@ def mentions_of(managers: Iterable[str]) -> re.Pattern[bytes]:
 def _found_in(statements: list[ast.stmt], known: dict[str, frozenset[str]]) -> Declared:
     """Return what the statements of a file declare; the view managers among them are added to those known."""
     words = _imported_words(statements)
-    known.update({name: frozenset[str]() for name, word in words.items() if word == "ViewMigrationManager"})
+    known.update({name: _BASES[word] for name, word in words.items() if word in _BASES})
     found: list[tuple[str, int]] = []
     for node in statements:
         if isinstance(node, ast.ClassDef):
             bases = [known[name] for base in node.bases if (name := _manager_name(base, words, known))]
             if bases:
-                known[node.name] = frozenset().union(*bases, _hooks_of(node))
-                found += [(node.name, node.lineno)] if known[node.name] >= _HOOKS else []
+                known[node.name] = bases[0].intersection(*bases) - _hooks_of(node)
+                found += [(node.name, node.lineno)] if not known[node.name] else []
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             declared = any(_is_migration_word(decorator, words) for decorator in node.decorator_list)
             found += [(node.name, node.lineno)] if declared else []
@@ -172,9 +173,9 @@ def _manager_name(base: ast.expr, words: Mapping[str, str], known: dict[str, fro
     """Return the name under which a base class is known as a view manager."""
     if isinstance(base, ast.Call):
         return None
-    if _word_of(base, words) == "ViewMigrationManager":
-        known.setdefault("ViewMigrationManager", frozenset())
-        return "ViewMigrationManager"
+    if (word := _word_of(base, words)) in _BASES:
+        known.setdefault(word, _BASES[word])
+        return word
     name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else None
     return name if name in known else None
 
@@ -185,9 +186,10 @@ def _hooks_of(node: ast.ClassDef) -> frozenset[str]:
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
             abstract = any("abstractmethod" in ast.unparse(decorator) for decorator in item.decorator_list)
             names |= set() if abstract else {item.name}
-        elif isinstance(item, ast.Assign):
-            names |= {target.id for target in item.targets if isinstance(target, ast.Name)}
-    return frozenset(names & _HOOKS)
+        elif isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None:
+            targets = item.targets if isinstance(item, ast.Assign) else [item.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(names)
 
 
 def _direct_declarations(node: ast.stmt, words: Mapping[str, str]) -> list[tuple[str, int]]:

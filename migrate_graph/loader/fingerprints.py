@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Generic, Protocol, TypeAlias
 
-from migrate_graph.authoring import ViewMigrationManager
+from migrate_graph.authoring import SqlView, ViewMigrationManager
 from migrate_graph.loader.file_reads import FileReads, words_of_files
 from migrate_graph.loader.meanings import Reader, is_manager, loaded_modules
 from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant
@@ -63,10 +63,12 @@ def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources
 
 
 _PLACING = frozenset({"uses", "since", "until", "replaces"})
+# What is made of the others: by `abc`, by `SqlView`.
+_DERIVED = frozenset({"_abc_impl", "_statements"})
 _MEANT_TO_ACT = frozenset({"__init__", "__enter__", "__exit__", "__call__"})
 
 
-_NOBODYS = frozenset({object, ViewMigrationManager, abc.ABC, Generic, Protocol})
+_NOBODYS = frozenset({object, SqlView, ViewMigrationManager, abc.ABC, Generic, Protocol})
 
 
 def _own_classes(kind: type) -> Iterator[type]:
@@ -161,7 +163,7 @@ class _Unit:
         """Take the members of a class itself, without those of its bases."""
         directory = Path(getattr(loaded_modules().get(kind.__module__), "__file__", None) or ".").parent
         for name, value in sorted(vars(kind).items()):
-            if name in _PLACING or name == "_abc_impl" or (name.startswith("__") and name not in _MEANT_TO_ACT):
+            if name in _PLACING | _DERIVED or (name.startswith("__") and name not in _MEANT_TO_ACT):
                 continue
             inner = next((found for word in ("fget", "func") if (found := getattr(value, word, None))), value)
             functions = chain_of(inner)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from migrate_graph.authoring import Collector, ViewMigrationManager, declared_at
 from migrate_graph.core.model import UnreachedFile
-from migrate_graph.loader.declarations import declarations_in, mentions_of, python_files, read_bytes, undecorated_in
+from migrate_graph.loader.declarations import (
+    declarations_in,
+    mentions_of,
+    python_files,
+    read_bytes,
+    undecorated_in,
+)
 from migrate_graph.loader.paths import Places
 from migrate_graph.user_files import is_user_file
 
@@ -24,14 +30,14 @@ def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[U
         collector: what was declared.
     """
     reached = {_identity(name) for name in (str(file), *_executed(), *_declaring(collector))}
-    hooks = _known_managers(collector)
-    words = mentions_of(hooks)
+    managers = _known_managers(collector)
+    words = mentions_of(managers)
     found = []
     for path in python_files(file.parent):
         if _identity(str(path)) in reached:
             continue
         text = read_bytes(path)
-        if words.search(text) and (names := declarations_in(text, hooks)):
+        if words.search(text) and (names := declarations_in(text, managers)):
             found.append(UnreachedFile(places.shown(str(path)), names))
     return tuple(found)
 
@@ -74,10 +80,11 @@ def _declaring(collector: Collector) -> Iterator[str]:
 
 
 def _known_managers(collector: Collector) -> dict[str, frozenset[str]]:
-    """Return the classes that other files may derive view managers from, with the hooks that each has."""
+    """Return the classes that other files may derive view managers from, with what each lacks."""
     kinds = {
         kind for manager in collector.managers for kind in manager.__mro__ if issubclass(kind, ViewMigrationManager)
     }
     kinds |= {kind for kind in ViewMigrationManager.__subclasses__() if inspect.isabstract(kind)}
-    abstract = {kind: getattr(kind, "__abstractmethods__", frozenset[str]()) for kind in kinds - {ViewMigrationManager}}
-    return {kind.__name__: frozenset({"up", "down"}) - missing for kind, missing in abstract.items()}
+    return {
+        kind.__name__: getattr(kind, "__abstractmethods__", frozenset[str]()) for kind in kinds - {ViewMigrationManager}
+    }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from migrate_graph.authoring.sql_view import relation_name
 from migrate_graph.core.model import Migration, View, sequence_of
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.plan import write_file
@@ -264,24 +265,23 @@ def _sentence(name: str) -> str:
 def _add_view(
     file: _File, project: Project, name: str, requires: list[Migration], *, uses: list[View], today: date
 ) -> tuple[str, ...]:
-    relation = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    relation = relation_name(name)
     class_name = name if name[:1].isupper() else "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     creator = numbered(f"create_{relation}", project.graph.migrations, today)
     _require_free(project, class_name)
     _require_free(project, creator)
-    file.require_import("migrate_graph", "ViewMigrationManager")
+    file.require_import("migrate_graph", "SqlView")
     for each in uses:
         file.require_view(each)
+    named = "" if relation_name(class_name) == relation else f'    name = "{relation}"\n'
     used = f"({', '.join(each.name for each in uses)}{',' if len(uses) == 1 else ''})"
     file.append(
-        f"class {class_name}(ViewMigrationManager):\n"
+        f"class {class_name}(SqlView):\n"
         f'    """{_sentence(relation)}."""\n\n'
         f"    uses = {used}\n"
-        f'    since = "{creator}"\n\n'
-        f"    def up(self){file.none}:\n"
-        f'        self.db.executesql("CREATE VIEW {relation} AS TODO: the query")\n\n'
-        f"    def down(self){file.none}:\n"
-        f'        self.db.executesql("DROP VIEW IF EXISTS {relation}")\n'
+        f'    since = "{creator}"\n'
+        f"{named}"
+        f'    query = "TODO: the SELECT statement"\n'
     )
     # The views it reads must be there when it is created: after the migrations that open their windows.
     known = project.graph.migrations
@@ -322,11 +322,6 @@ class _File:
     def db(self) -> str:
         """How a body declares its parameter: with types in a file of types, and in a new one."""
         return "(db: Any) -> bool" if self._is_typed else "(db)"
-
-    @property
-    def none(self) -> str:
-        """How a method declares that it returns nothing."""
-        return " -> None" if self._is_typed else ""
 
     @property
     def _is_typed(self) -> bool:

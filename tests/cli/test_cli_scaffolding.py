@@ -130,10 +130,7 @@ def test_new_adds_a_name_to_an_import(shell) -> None:
         "import os\nfrom typing import Any\n\nfrom migrate_graph import migration\n\nHERE: Any = os.curdir\n",
     )
     assert shell("new", "totals", "--view").code == 0
-    assert (
-        "from migrate_graph import ViewMigrationManager, migration\n\nHERE"
-        in (shell.path / "migrations.py").read_text()
-    )
+    assert "from migrate_graph import SqlView, migration\n\nHERE" in (shell.path / "migrations.py").read_text()
     is_clean(shell)
 
 

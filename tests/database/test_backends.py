@@ -15,10 +15,11 @@ from migrate_graph.database import BACKENDS, Backend, Settings, Work, applicatio
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.dal import discard
 from migrate_graph.database.driver_errors import AttemptFailed, TroubleKind
-from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, quote_identifier, schema_names, search_path
+from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, schema_names, search_path
 from migrate_graph.database.scratch import connect, open_scratch, same_definition, views_of
 from migrate_graph.database.views.catalog import CommittedInside
 from migrate_graph.errors import ConfigError, DatabaseRefused, LockTimeout
+from migrate_graph.quoting import quote_identifier
 
 KINDS = sorted({give().kind for give in BACKENDS.values()})
 

@@ -297,7 +297,7 @@ def test_a_long_chain_of_helpers_is_followed(tmp_path: Path) -> None:
 
 # --- declarations by text ----------------------------------------------------------------------------------------
 
-KNOWN = {"Mine": frozenset({"up", "down"}), "Abstract": frozenset({"up"})}
+KNOWN: dict[str, frozenset[str]] = {"Mine": frozenset(), "Abstract": frozenset({"down"})}
 
 
 @pytest.mark.parametrize(
@@ -321,6 +321,10 @@ KNOWN = {"Mine": frozenset({"up", "down"}), "Abstract": frozenset({"up"})}
         ("V", "from views import Abstract\nclass V(Abstract):\n  def down(self): ...\nclass W(Abstract): ..."),
         ("", "from migrate_graph import ViewMigrationManager\nclass V(ViewMigrationManager):\n  def up(self): ..."),
         ("", "from migrate_graph import ViewMigrationManager\nimport abc\nclass V(ViewMigrationManager):\n  def up(self): ...\n  @abc.abstractmethod\n  def down(self): ..."),  # noqa: E501
+        ("V", "from migrate_graph import SqlView\nclass V(SqlView):\n  query = 'SELECT 1'"),
+        ("V", "import migrate_graph\nclass V(migrate_graph.SqlView):\n  query: str = 'SELECT 1'"),
+        ("V", "from migrate_graph import SqlView\nclass B(SqlView):\n  query: str\nclass V(B):\n  query = 'SELECT 1'"),
+        ("", "from migrate_graph import SqlView\nclass V(SqlView):\n  name = 'v'"),
         ("", "from migrate_graph import migration\ndef outer():\n  @migration\n  def m(db): ..."),
         ("", "from alembic import migration\n@migration\ndef m(db): ..."),
         ("", "# from migrate_graph import migration\n'@migration'"),

@@ -20,7 +20,7 @@ from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
-from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier
+from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
@@ -46,6 +46,7 @@ from migrate_graph.database.views.presence import view_presences
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal, schema_names
+from migrate_graph.database.names import POSTGRES, TableNames, schema_names
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
 from migrate_graph.database.postgres.sizes import SIZES, as_sizes
@@ -28,6 +28,7 @@ from migrate_graph.database.scratch_database import ScratchDatabase
 from migrate_graph.database.watching import Clone
 from migrate_graph.errors import DatabaseRefused, RestoreError
 from migrate_graph.messages import counted, first_line
+from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact, redact_uri
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from migrate_graph.database.names import quote_literal
+from migrate_graph.quoting import quote_literal
 
 SETTINGS: Final = (
     "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('DateStyle', 'ISO, YMD', true), "

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from migrate_graph.database.books.ledger import Execute
-from migrate_graph.database.names import TableNames, quote_identifier
+from migrate_graph.database.names import TableNames
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.quoting import quote_identifier
 
 _KINDS = {
     "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "c": "type", "i": "index", "I": "index",

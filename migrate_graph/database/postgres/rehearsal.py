@@ -17,7 +17,7 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
-from migrate_graph.database.names import TableNames, quote_literal
+from migrate_graph.database.names import TableNames
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, INTRANS
@@ -39,6 +39,7 @@ from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.watching import Keeping, Speaker
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.quoting import quote_literal
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import psycopg2
 
-from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.postgres.snapshot import Made
 from migrate_graph.database.relation import Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.stored_sql import check_item, check_stored
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier
 
 # What a view and a materialized view have both; the rest of one means nothing to the other.
 _OF_EVERY_KIND = {"comment", "column comment", "security label", "column security label"}

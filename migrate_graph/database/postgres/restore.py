@@ -15,10 +15,11 @@ import psycopg2.extensions as pg
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
-from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, search_path
+from migrate_graph.database.names import POSTGRES, TableNames, search_path
 from migrate_graph.database.postgres.sessions import close_quietly
 from migrate_graph.errors import DatabaseRefused, MigrateGraphError, RestoreError
 from migrate_graph.messages import counted, first_line
+from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from migrate_graph.core.events import Warned
 from migrate_graph.database.backup.dump import last_words
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.stream import DumpStream, no_ledger
-from migrate_graph.database.names import POSTGRES, TableNames, quote_identifier, quote_literal, search_path
+from migrate_graph.database.names import POSTGRES, TableNames, search_path
 from migrate_graph.database.postgres.programs import service_file, version_of
 from migrate_graph.database.postgres.restore import SETTINGS, USER_RELATIONS, RestoreTarget, guarded, hint_for
 from migrate_graph.errors import RestoreError
+from migrate_graph.quoting import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import psycopg2
 
 from migrate_graph.core.events import ignore_events
-from migrate_graph.database.names import quote_identifier, quote_literal
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.sessions import Sessions
 from migrate_graph.database.scratch_database import PREFIX, Scratch, ScratchDatabase, new_folder
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 

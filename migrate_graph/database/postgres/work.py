@@ -14,7 +14,6 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
-from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
@@ -22,6 +21,7 @@ from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import pydal_uri
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
+from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration

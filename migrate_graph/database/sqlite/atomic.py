@@ -12,7 +12,6 @@ from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import forget
 from migrate_graph.database.driver_errors import ENDS_ITSELF, AttemptFailed, require_whole
-from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import (
@@ -25,6 +24,7 @@ from migrate_graph.database.sqlite.work import (
 )
 from migrate_graph.database.views.held import HeldKeeper, HeldViews
 from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration

@@ -11,11 +11,11 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, cast
 
-from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
 from migrate_graph.database.views.catalog import Changes, CommittedInside, Concern, Key, Observation, Restorable
 from migrate_graph.errors import ViewError
+from migrate_graph.quoting import quote_identifier
 
 _SAVEPOINT = "migrate_graph_views"
 

@@ -10,11 +10,11 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from migrate_graph.database.books.view_ledger import LedgerRow
-from migrate_graph.database.names import quote_identifier
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.catalog import PostgresCatalog

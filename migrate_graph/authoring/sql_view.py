@@ -1,0 +1,197 @@
+"""A view as a declaration: its query, and what belongs to it, as data."""
+
+from __future__ import annotations
+
+import abc
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from migrate_graph.authoring.views import ViewMigrationManager
+from migrate_graph.quoting import quote_identifier
+
+_PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
+_NAME = re.compile(rf"{_PART}(?:\.{_PART})?")
+_OPTION = re.compile(r"[A-Za-z_][\w.]*")
+_UNIQUE = re.compile(r"UNIQUE\b\s*", re.IGNORECASE)
+_METHOD = re.compile(r"USING\b", re.IGNORECASE)
+_EVERYBODY = "public"
+_IS_MATERIALIZED = (
+    "SELECT 1 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({name})"
+    " AND relkind OPERATOR(pg_catalog.=) 'm'"
+)
+
+
+class SqlView(ViewMigrationManager):
+    """A view manager that is its query: `up()` and `down()` are made from it, for PostgreSQL and for SQLite.
+
+    A subclass without `query` is no view: what several views have in common can stand there.
+
+    Attributes:
+        query: the SELECT statement; `sql_file("views/totals.sql")` reads it from a file.
+        name: of the view, as SQL writes it: `billing.totals`, `"Totals"`; by default the name of the class: `InvoiceTotals` is
+            `invoice_totals`.
+        materialized: whether it is a materialized view; SQLite has none, and gets an ordinary one.
+        with_data: whether a materialized view is filled when it is created.
+        options: storage parameters and view options, by name: `{"security_barrier": True}`; PostgreSQL only.
+        indexes: of a materialized view: what stands behind the table's name in CREATE INDEX, by name, with UNIQUE before it where
+            wanted: `{"totals_customer": "UNIQUE (customer)"}`; PostgreSQL only.
+        comment: what it is for; PostgreSQL only.
+        grants: privileges by role, `public` for everybody: `{"reader": "SELECT"}`, `{"app": ("SELECT", "INSERT")}`; PostgreSQL only.
+    """
+
+    if TYPE_CHECKING:
+        query: Any
+    else:
+
+        @property
+        @abc.abstractmethod
+        def query(self) -> str:
+            """The SELECT statement."""
+
+    name: Any = ""
+    materialized: Any = False
+    with_data: Any = True
+    options: Any = {}  # noqa: RUF012 - annotated for subclasses that are no literal
+    indexes: Any = {}  # noqa: RUF012 - likewise
+    comment: Any = ""
+    grants: Any = {}  # noqa: RUF012 - likewise
+
+    _statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if isinstance(cls.query, str):
+            cls._statements = _written(cls)
+        elif not getattr(cls.query, "__isabstractmethod__", False):
+            raise TypeError(f"{cls.__name__}.query is no text: {cls.query!r}")
+        super().__init_subclass__(**kwargs)
+
+    def up(self) -> None:
+        """Create the view, and all that is declared of it."""
+        for statement in self._statements[_dialect(self.db)]:
+            self.db.executesql(statement)
+
+    def down(self) -> None:
+        """Drop the view if it is there, and nothing that depends on it."""
+        ordinary, materialized, is_materialized = self._statements["drop"]
+        found = self.db.executesql(is_materialized) if _dialect(self.db) == "postgres" else ()
+        self.db.executesql(materialized if found else ordinary)
+
+
+def sql_file(path: str | Path) -> str:
+    """Return the SQL that a file holds, for the `query` of a view.
+
+    Args:
+        path: relative to the file that calls this; UTF-8.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    caller = sys._getframe(1).f_globals.get("__file__") or ""  # noqa: SLF001 - the way to one's caller
+    return (Path(caller).parent / path).read_text(encoding="utf-8-sig")
+
+
+def _dialect(db: Any) -> str:
+    return str(db._adapter.dbengine)  # noqa: SLF001 - pyDAL has no public name for it
+
+
+def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
+    """Return the statements that a view is made of, by kind of database, and those that drop it.
+
+    Raises:
+        TypeError: something is of another type than documented.
+        ValueError: the query is empty, or a name is none.
+    """
+    query = view.query.strip().rstrip(";").rstrip()
+    if not query:
+        raise ValueError(f"{view.__name__}.query is empty")
+    name = _name_of(view)
+    kind = "MATERIALIZED VIEW" if view.materialized else "VIEW"
+    options = ", ".join(f"{word} = {value}" for word, value in _options(view))
+    with_options = f" WITH ({options})" if options else ""
+    with_data = " WITH NO DATA" if view.materialized and not view.with_data else ""
+    # The line end is for a query that ends in a comment.
+    return {
+        "postgres": (
+            f"CREATE {kind} {name}{with_options} AS\n{query}\n{with_data}".rstrip(),
+            *_indexes(view, name),
+            *([f"COMMENT ON {kind} {name} IS {_literal(view.comment)}"] if _text(view, "comment") else []),
+            *_grants(view, name),
+        ),
+        "sqlite": (f"CREATE VIEW {name} AS\n{query}",),
+        "drop": (
+            f"DROP VIEW IF EXISTS {name}",
+            f"DROP MATERIALIZED VIEW IF EXISTS {name}",
+            _IS_MATERIALIZED.format(name=_literal(name)),
+        ),
+    }
+
+
+def relation_name(class_name: str) -> str:
+    """Return the name of the view that a class of this name declares: `invoice_totals` for `InvoiceTotals`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
+
+
+def _name_of(view: type[SqlView]) -> str:
+    name = _text(view, "name") or relation_name(view.__name__)
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f'{view.__name__}.name = {name!r} is no name as SQL writes it: billing.totals, or "Totals per day" in double quotes'
+        )
+    return name
+
+
+def _options(view: type[SqlView]) -> Iterator[tuple[str, str]]:
+    for name, value in _mapping(view, "options").items():
+        if not _OPTION.fullmatch(name):
+            raise ValueError(f"{view.__name__}.options: {name!r} is no name of an option")
+        yield name, str(value).lower() if isinstance(value, bool) else _literal(str(value))
+
+
+def _indexes(view: type[SqlView], name: str) -> Iterator[str]:
+    indexes = _mapping(view, "indexes")
+    if indexes and not view.materialized:
+        raise ValueError(f"{view.__name__}.indexes: only a materialized view can have any")
+    for index, definition in indexes.items():
+        if not isinstance(definition, str):
+            raise TypeError(f"{view.__name__}.indexes[{index!r}] is no text: {definition!r}")
+        unique = _UNIQUE.match(definition)
+        rest = definition[unique.end() :] if unique else definition
+        if not rest.startswith("(") and not _METHOD.match(rest):
+            raise ValueError(
+                f"{view.__name__}.indexes[{index!r}] is {definition!r}; write the columns in brackets: '(customer)', "
+                "'UNIQUE (customer)', 'USING gin (words)'"
+            )
+        yield f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote_identifier(index)} ON {name} {rest}"
+
+
+def _grants(view: type[SqlView], name: str) -> Iterator[str]:
+    for role, privileges in _mapping(view, "grants").items():
+        words = [privileges] if isinstance(privileges, str) else privileges
+        if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"{view.__name__}.grants[{role!r}]: {privileges!r} is neither a privilege nor several")
+        to = "PUBLIC" if role.lower() == _EVERYBODY else quote_identifier(role)
+        yield f"GRANT {', '.join(words)} ON {name} TO {to}"
+
+
+def _text(view: type[SqlView], word: str) -> str:
+    value = getattr(view, word)
+    if not isinstance(value, str):
+        raise TypeError(f"{view.__name__}.{word} is no text: {value!r}")
+    return value
+
+
+def _mapping(view: type[SqlView], word: str) -> Mapping[str, Any]:
+    value = getattr(view, word)
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{view.__name__}.{word} is no mapping of names: {value!r}")
+    return value
+
+
+def _literal(text: str) -> str:
+    """Quote a text so that it means itself whatever `standard_conforming_strings` is, and stays readable."""
+    quoted = text.replace("'", "''")
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"
