@@ -64,6 +64,23 @@ def test_additions_and_comments_are_fine(repo) -> None:
     assert repo("check", "--base", "HEAD~0").code == 0
 
 
+def test_the_file_of_a_query_is_part_of_its_view(repo) -> None:
+    repo.write("sql/few.sql", "SELECT id FROM customer WHERE id < 3\n")
+    text = (repo.path / "migrations.py").read_text() + (
+        "\n\nfrom migrate_graph import SqlView, sql_file\n\n\nclass Few(SqlView):\n    uses = ()\n"
+        '    since = "widen_total_20260302_001"\n    query = sql_file("sql/few.sql")\n'
+    )
+    opened = 'with Few(db), Totals(db):\n        db.executesql("ALTER'
+    (repo.path / "migrations.py").write_text(text.replace('with Totals(db):\n        db.executesql("ALTER', opened))
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", "a view")
+    assert repo("check", "--base", "main").code == 0
+    repo.write("sql/few.sql", "SELECT id FROM customer WHERE id < 4\n")
+    ran = repo("check", "--base", "main")
+    assert "MG506" in ran.out
+    assert "Few" in ran.out
+
+
 @pytest.mark.parametrize(
     ("code", "old", "new"),
     [
