@@ -27,6 +27,7 @@ def migration(
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),
     resumable: bool = False,
+    independent: bool = False,
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -39,6 +40,7 @@ def migration(
     views: type | str | Iterable[type | str] | None = None,
     ignore: str | Iterable[str] = (),
     resumable: bool = False,
+    independent: bool = False,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -52,6 +54,8 @@ def migration(
         ignore: codes of `migrate check` rules that do not apply to it.
         resumable: after an interruption (a signal, a kill, a lost connection) that left own commits, it is run again from its
             beginning without a question. For bodies that work in batches and find out by themselves what is left to do.
+        independent: with `apply --jobs`, it does not matter to it whether what stands before it in its file has run; without this, one
+            that requires nothing keeps its place.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -76,6 +80,7 @@ def migration(
                 declared_views=None if views is None else names_of(views, what="views"),
                 ignore=frozenset(_words(ignore)),
                 resumable=resumable,
+                independent=independent,
             )
         )
 

@@ -44,6 +44,9 @@ class Condition:
     holds: Callable[[Typed], bool]
 
 
+ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Together:
     """An option that does something only beside others, or nothing beside others.

@@ -93,6 +93,18 @@ AtomicOption = Annotated[
         show_default=False,
     ),
 ]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=1,
+        max=64,
+        help="Run so many migrations at once (PostgreSQL).",
+        show_default=False,
+    ),
+]
 SelectOption = Annotated[
     list[str],
     typer.Option(

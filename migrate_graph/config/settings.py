@@ -16,6 +16,7 @@ from migrate_graph.config.values import (
     Bytes,
     Codes,
     FilePath,
+    Jobs,
     RawValue,
     Refused,
     RehearseBudget,
@@ -153,6 +154,16 @@ def _checked_template(template: str) -> str:
     return template
 
 
+MOST_JOBS = 64
+
+
+def _checked_jobs(jobs: int) -> int:
+    """Refuse a number of jobs that no server would thank anybody for: each has two connections."""
+    if not 1 <= jobs <= MOST_JOBS:
+        raise Refused(f"{jobs} is no number of jobs", f"write a number from 1 to {MOST_JOBS}; 1 is one after another")
+    return jobs
+
+
 @dataclass(init=False, repr=False, eq=False)
 class Config:
     """The settings of one project; each attribute can be read and set, and is checked when it is set."""
@@ -168,8 +179,10 @@ class Config:
     migrations_file: FilePath = setting(
         "migrations.py", "the file that declares the migrations, or imports those that do"
     )
-    migration_ordering_mode: Literal["legacy", "intertwined"] = setting(
-        "legacy", "how ties are broken: by order of definition, or by trailing number"
+    migration_ordering_mode: Literal["legacy", "intertwined", "declared"] = setting(
+        "legacy",
+        "how ties are broken: by order of definition, or by trailing number; `declared`: as `legacy`, and `requires` says all that "
+        "`--jobs` must know",
     )
     migrate_table: str = setting(
         "ewh_implemented_features", "the table in which installed migrations are recorded", check=_checked_table
@@ -213,6 +226,9 @@ class Config:
         "run all that is pending as one transaction: all of it is kept, or nothing",
         flag="--atomic",
         ours=True,
+    )
+    jobs: Jobs = setting(
+        1, "how many migrations may run at once (PostgreSQL)", flag="--jobs", ours=True, check=_checked_jobs
     )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
     restore_size_limit: Bytes = setting(

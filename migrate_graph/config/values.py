@@ -16,6 +16,7 @@ from migrate_graph.user_files import SourceLocation
 
 Seconds: TypeAlias = Annotated[float, "a number of seconds, 0 or more"]
 Bytes: TypeAlias = Annotated[int, "a whole number of bytes, 0 or more"]
+Jobs: TypeAlias = Annotated[int, "a whole number, 1 to 64"]
 FilePath: TypeAlias = Annotated[str, "a path"]
 Codes: TypeAlias = Annotated[tuple[str, ...], 'a list of codes like "MG101"']
 RehearseBudget: TypeAlias = Annotated[Budget, 'a table like { rewrite = "100 MB", lock = 2.0, rows = 100000 }']

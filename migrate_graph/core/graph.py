@@ -19,12 +19,14 @@ Named = TypeVar("Named", Migration, View)
 
 
 class Ordering(StrEnum):
-    """How ties between migrations that could both run next are broken (edwh-migrate's two modes)."""
+    """How ties between migrations that could both run next are broken (the first two are edwh-migrate's)."""
 
     LEGACY = "legacy"
     """By order of definition; a migration with requirements is pulled up to right after them."""
     INTERTWINED = "intertwined"
     """By the trailing number of the name, then by order of definition."""
+    DECLARED = "declared"
+    """As `legacy`; and what is not declared does not count: all that does not require each other may run side by side."""
 
 
 class NodeKind(StrEnum):
@@ -276,7 +278,7 @@ def _rings_in(digraph: nx.DiGraph[str]) -> tuple[tuple[str, ...], ...]:
 def _tie_break(migration: Migration, rank: int, ordering: Ordering) -> tuple[int, int, int]:
     """Return 2.1.0's key for ties; an unknown requirement counts as one."""
     pulled_up = 0 if migration.requires else 1
-    if ordering is Ordering.LEGACY:
+    if ordering is not Ordering.INTERTWINED:
         return pulled_up, rank, rank
     first, second = migration.sequence or (0, 0)
     return pulled_up, first * 1_000_000 + second, rank

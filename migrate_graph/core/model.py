@@ -109,6 +109,7 @@ class Migration:
         kind: what calling the body gives.
         facts: what its source text tells.
         resumable: it may be run again from its beginning wherever it was cut off.
+        independent: what stands before it in its file, and is not required, does not matter to it.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Migration:
     kind: BodyKind = BodyKind.FUNCTION
     facts: BodyFacts = field(default_factory=BodyFacts)
     resumable: bool = False
+    independent: bool = False
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph.cli.command import Condition, Section, Together, command, session_of
+from migrate_graph.cli.command import ATOMIC, Section, Together, command, session_of
 from migrate_graph.cli.options import (
     AtomicOption,
     ExcludeOption,
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.project import Project
-
-ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
 
 
 @command(

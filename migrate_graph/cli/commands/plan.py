@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import Section, Together, command, session_of
+from migrate_graph.cli.command import ATOMIC, Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
 from migrate_graph.cli.drawing import (
@@ -31,6 +31,7 @@ from migrate_graph.cli.options import (
     DataOption,
     ExcludeOption,
     GraphOption,
+    JobsOption,
     JsonOption,
     LinkOption,
     NoValuesOption,
@@ -47,6 +48,7 @@ from migrate_graph.cli.options import (
 )
 from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, rehearse_on, script, verdict
 from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
+from migrate_graph.cli.side_by_side import lanes_document, lanes_text
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
@@ -55,6 +57,7 @@ from migrate_graph.reports.document import document, finding_document, place_doc
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.lanes import Forecast
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
     from migrate_graph.workflow.assessment import Assessment
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     "migrate plan --check",
     "migrate plan --rehearse",
     "migrate plan --sql -o plan.sql",
+    "migrate plan --jobs 4",
     together=(
         Together("--format", excludes=("--json",)),
         Together("--sql", excludes=("--format", "--json")),
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
         Together("--link-template", needs=(LINKED,)),
         Together("--all", needs=(PICTURE,)),
         Together("--atomic", excludes=(NOTHING_ELSE, "--sql", "--format=sql")),
+        Together("--jobs", excludes=(ATOMIC, NOTHING_ELSE, "--sql", "--format=sql")),
     ),
 )
 def plan(
@@ -103,6 +108,7 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help="Exit 4 if anything is pending.")] = False,
     offline: OfflineOption = False,
     atomic: AtomicOption = None,
+    jobs: JobsOption = None,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
     all_nodes: AllOption = False,
@@ -133,6 +139,7 @@ def plan(
     from migrate_graph.workflow.assessment import Judging, Selection, assess
     from migrate_graph.workflow.plan import exit_code_of
     from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
+    from migrate_graph.workflow.side_by_side import forecast_of, jobs_of
     from migrate_graph.workflow.timings import timings_of
 
     session = session_of(context)
@@ -145,6 +152,8 @@ def plan(
     require_format(chosen, _OWN_FORMATS, graph, output)
     session.overrides["link_template"] = link_template
     project = session.project(path)
+    is_told = chosen in {"text", "json"}
+    at_once = jobs_of(project.config, jobs=jobs, atomic=atomic) if is_told else None
     selection = Selection(to, tuple(select), tuple(exclude))
     reading = session.reading(project, offline=offline)
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
@@ -160,15 +169,20 @@ def plan(
     if planned.errors_of_graph and chosen not in _OWN_FORMATS - {"markdown"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
-    whole = (project.config.atomic if atomic is None else atomic) and chosen in {"text", "json"}
+    whole = (project.config.atomic if atomic is None else atomic) and is_told
+    lanes = forecast_of(planned, at_once.number, took) if at_once and at_once.number > 1 else None
     code = exit_code_of(planned, asks=check, atomic=whole)
     if rehearsal is not None:
         code = code_of_rehearsal(planned, rehearsal, otherwise=code)
     if chosen == "json":
-        deliver_json(session, plan_document(planned, took, exit_code=code, atomic=whole, rehearsal=rehearsal), output)
+        deliver_json(
+            session,
+            plan_document(planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal),
+            output,
+        )
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(planned, style, took, rehearsal, atomic=whole), output)
+        deliver_lines(session, plan_text(planned, style, took, rehearsal, atomic=whole, lanes=lanes), output)
     elif chosen == "sql":
         deliver_lines(session, script(planned, rehearsal) if rehearsal else [f"-- {one_line(reading.note)}"], output)
     elif chosen == "markdown" and rehearsal is not None:
@@ -206,6 +220,7 @@ def plan_text(
     rehearsal: Rehearsal | None = None,
     *,
     atomic: bool = False,
+    lanes: Forecast | None = None,
 ) -> Iterator[str]:
     """Yield what would run, in which order and why.
 
@@ -215,6 +230,7 @@ def plan_text(
         took: seconds that steps took before, where that is known.
         rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
+        lanes: how it runs side by side; None where it does not.
     """
     plan, reading = planned.planned, planned.reading
     for line in _sentence(_plan_heading(planned.project, plan, reading), style):
@@ -233,6 +249,8 @@ def plan_text(
         yield from verdict(planned, rehearsal, style)
     if atomic and plan.steps:
         yield from atomic_text(plan, style)
+    if lanes is not None and plan.steps:
+        yield from lanes_text(lanes, style)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
@@ -384,6 +402,7 @@ def plan_document(
     *,
     exit_code: int,
     atomic: bool = False,
+    lanes: Forecast | None = None,
     rehearsal: Rehearsal | None = None,
 ) -> dict[str, Any]:
     """Return a plan.
@@ -394,6 +413,7 @@ def plan_document(
         exit_code: what the process will end with.
         rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
+        lanes: how it runs side by side; None where it does not.
     """
     plan, project = planned.planned, planned.project
     body = {
@@ -415,6 +435,7 @@ def plan_document(
         "added": list(plan.added),
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if atomic else None,
+        "side_by_side": None if lanes is None else lanes_document(lanes),
         "findings": [finding_document(finding) for finding in planned.findings],
         "rehearsal": None if rehearsal is None else rehearsal_document(rehearsal),
     }

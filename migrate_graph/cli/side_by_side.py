@@ -1,0 +1,86 @@
+"""What `migrate plan --jobs` says: which migrations run side by side, the critical path, and how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import hanging
+from migrate_graph.messages import counted, lasting
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.lanes import Forecast
+
+_MOST = 20
+
+
+def lanes_text(found: Forecast, style: TextStyle) -> Iterator[str]:
+    """Yield the lanes of a run, the critical path, and what keeps migrations in a row."""
+    jobs = counted(found.jobs, "job")
+    if found.order.is_a_row:
+        yield from _lines(
+            f"side by side, {jobs}: nothing, each step waits for the one before it{_duration(found)}", style
+        )
+    else:
+        yield from _lines(f"side by side, {jobs}{_duration(found)}", style)
+        for number, lane in enumerate(found.lanes, start=1):
+            yield from _lines(f"    lane {number}  {listed((slot.name for slot in lane), most=_MOST)}", style)
+        way = listed(found.critical, most=_MOST).replace(", ", " → ")
+        lasts = f" ({lasting(found.critical_seconds)})" if found.known else ""
+        yield from _lines(f"  critical path: {way}{lasts}", style)
+    if found.order.alone:
+        yield from _lines(f"  alone, transaction='none': {listed(found.order.alone, most=_MOST)}", style)
+    if found.order.keeps_place:
+        names = listed(found.order.keeps_place, most=_MOST)
+        yield from _lines(
+            f"  wait for what stands before them: {names}; declare what they require, or independent=True", style
+        )
+
+
+def _duration(found: Forecast) -> str:
+    """Return how long it takes, where that is known."""
+    if not found.known:
+        return "; how long is not known (--timings)"
+    guessed = len(found.slots) - found.known
+    sure = f"; {counted(guessed, 'step')} guessed" if guessed else ""
+    return f": about {lasting(found.seconds)}, one after another {lasting(found.in_a_row)}{sure}"
+
+
+def _lines(text: str, style: TextStyle) -> list[str]:
+    return hanging(text, style.width, column=0, indent=10)
+
+
+def lanes_document(found: Forecast) -> dict[str, Any]:
+    """Return the same as values."""
+    is_known = bool(found.known)
+    return {
+        "jobs": found.jobs,
+        "seconds": found.seconds if is_known else None,
+        "seconds_in_a_row": found.in_a_row if is_known else None,
+        "known": found.known,
+        "critical_path": list(found.critical),
+        "critical_seconds": found.critical_seconds if is_known else None,
+        "lanes": [
+            {
+                "number": number,
+                "steps": [
+                    {
+                        "name": slot.name,
+                        "start": slot.start if is_known else None,
+                        "seconds": slot.seconds if slot.is_known else None,
+                    }
+                    for slot in lane
+                ],
+            }
+            for number, lane in enumerate(found.lanes, start=1)
+        ],
+        "waits": [
+            {"name": name, "for": before, "why": str(kind)}
+            for name, waits in found.order.waits.items()
+            for before, kind in waits.items()
+        ],
+        "alone": list(found.order.alone),
+        "keeps_place": list(found.order.keeps_place),
+    }

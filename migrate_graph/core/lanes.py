@@ -1,0 +1,280 @@
+"""Which steps of a plan may run side by side: what each of them waits for, which can begin now, and how long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from statistics import median
+
+from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.late import nx
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.core.plan import Plan, Step
+
+
+class WaitKind(StrEnum):
+    """Why one step of a plan waits until another one has ended."""
+
+    REQUIRES = "requires"
+    """It requires the other one."""
+    PLACE = "place"
+    """One of the two declares nothing about its place, and so they keep it."""
+    VIEWS = "views"
+    """Both open, begin or end views that hang together."""
+
+
+class Alone(StrEnum):
+    """Why nothing else runs while a step does."""
+
+    OUTSIDE = "outside"
+    """It runs outside of a transaction, and may wait for every transaction that is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a plan says about which of its steps may overlap.
+
+    Attributes:
+        waits: for each step, in the order of the plan: the steps that must have ended before it begins, and why. Those that others
+            imply are left out where only a place is kept.
+        alone: the steps that overlap with no other.
+    """
+
+    waits: Mapping[str, Mapping[str, WaitKind]]
+    alone: Mapping[str, Alone]
+
+    @property
+    def is_a_row(self) -> bool:
+        """Whether each step waits for the one before it, so that nothing is gained by more than one job."""
+        return all(before in self.waits[after] for before, after in pairwise(self.waits))
+
+    @property
+    def keeps_place(self) -> tuple[str, ...]:
+        """The steps that wait for others only because they declare nothing."""
+        return tuple(name for name, waits in self.waits.items() if set(waits.values()) == {WaitKind.PLACE})
+
+
+def order_of(
+    plan: Plan, graph: MigrationGraph, *, ordering: Ordering = Ordering.LEGACY, one_history: bool = False
+) -> Order:
+    """Return what each step of a plan waits for.
+
+    A step waits for what it requires. One that requires nothing may rely on what was written before it, without saying so: it waits
+    for every step before it that stands in the same file, unless it is declared `independent`, or the ordering says that all
+    is declared. Steps whose views hang together (`uses`, `replaces`), or whose windows they open or close, keep their order.
+
+    Args:
+        plan: whose steps.
+        graph: it was made from.
+        ordering: how ties are broken; `intertwined` makes one history of several files.
+        one_history: all files are one history in any case, as numbered files of one directory are.
+    """
+    waits: dict[str, dict[str, WaitKind]] = {step.migration.name: {} for step in plan.steps}
+    whole = one_history or ordering is Ordering.INTERTWINED
+    views = _Families(graph)
+    since_last: dict[str, list[str]] = {}
+    last_in: dict[str, str] = {}
+    for step in plan.steps:
+        migration, mine = step.migration, waits[step.migration.name]
+        before = since_last.setdefault("" if whole else migration.module, [])
+        if not (migration.requires or migration.independent or ordering is Ordering.DECLARED):
+            mine |= dict.fromkeys(before, WaitKind.PLACE)
+            before.clear()
+        before.append(migration.name)
+        for family in views.of(step):
+            if family in last_in:
+                mine[last_in[family]] = WaitKind.VIEWS
+            last_in[family] = migration.name
+        mine |= dict.fromkeys((name for name in migration.requires if name in waits), WaitKind.REQUIRES)
+    outside = (step for step in plan.steps if step.migration.transaction is TransactionMode.NONE)
+    return Order(waits, {step.migration.name: Alone.OUTSIDE for step in outside})
+
+
+class _Families:
+    """Views that hang together: what opening one of them may take down, whichever of them live."""
+
+    def __init__(self, graph: MigrationGraph) -> None:
+        self._graph = graph
+
+    def of(self, step: Step) -> tuple[str, ...]:
+        """Return the families of the views that a step opens, and of those whose window it opens or closes."""
+        views = (*step.migration.touches, *self._bounds.get(step.migration.name, ()))
+        return tuple(dict.fromkeys(self._family[view] for view in views if view in self._family)) if views else ()
+
+    @cached_property
+    def _family(self) -> dict[str, str]:
+        near = nx.compose(self._graph.uses, self._graph.replaces).to_undirected()
+        return {view: min(family) for family in nx.connected_components(near) for view in family}
+
+    @cached_property
+    def _bounds(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for view in self._graph.views.values():
+            for bound in (view.since, view.until):
+                if bound is not None:
+                    found.setdefault(bound, []).append(view.name)
+        return found
+
+
+class Queue:
+    """The steps of a plan while some of them run: which can begin now.
+
+    Args:
+        order: what each waits for.
+        jobs: how many may run at once.
+    """
+
+    def __init__(self, order: Order, jobs: int) -> None:
+        self._order = order
+        self._jobs = jobs
+        self._names = list(order.waits)
+        self._place = {name: place for place, name in enumerate(self._names)}
+        self._missing = {name: len(waits) for name, waits in order.waits.items()}
+        self._behind: dict[str, list[str]] = {}
+        for name, waits in order.waits.items():
+            for before in waits:
+                self._behind.setdefault(before, []).append(name)
+        self._ready = [self._place[name] for name, missing in self._missing.items() if not missing]
+        heapify(self._ready)
+        self.running: set[str] = set()
+
+    def begin(self) -> str | None:
+        """Return the step that begins now, the first of the plan that can; None where nothing can before another one has ended.
+
+        A step that runs alone holds back those behind it: it would wait for ever otherwise.
+        """
+        if not self._ready or len(self.running) >= self._jobs or self.running & self._order.alone.keys():
+            return None
+        name = self._names[self._ready[0]]
+        if name in self._order.alone and self.running:
+            return None
+        heappop(self._ready)
+        self.running.add(name)
+        return name
+
+    def end(self, name: str) -> None:
+        """Note that a step has ended, however it did."""
+        self.running.remove(name)
+        for after in self._behind.get(name, ()):
+            self._missing[after] -= 1
+            if not self._missing[after]:
+                heappush(self._ready, self._place[after])
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """When, and in which lane, a step runs.
+
+    Attributes:
+        name: of the step.
+        lane: its number, from 1.
+        start: seconds after the beginning of the run.
+        seconds: that it takes.
+        is_known: that it has taken so long before; it is a guess otherwise.
+    """
+
+    name: str
+    lane: int
+    start: float
+    seconds: float
+    is_known: bool
+
+    @property
+    def end(self) -> float:
+        """Seconds after the beginning of the run."""
+        return self.start + self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How a plan runs with so many jobs.
+
+    Attributes:
+        jobs: how many.
+        order: what each step waits for.
+        slots: of each step, in the order of the plan.
+        critical: the longest way through what waits for each other: no number of jobs makes the run shorter.
+    """
+
+    jobs: int
+    order: Order
+    slots: tuple[Slot, ...]
+    critical: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the run takes."""
+        return max((slot.end for slot in self.slots), default=0.0)
+
+    @property
+    def in_a_row(self) -> float:
+        """How long it takes one after another."""
+        return sum(slot.seconds for slot in self.slots)
+
+    @property
+    def critical_seconds(self) -> float:
+        """How long the longest way takes."""
+        on_it = set(self.critical)
+        return sum(slot.seconds for slot in self.slots if slot.name in on_it)
+
+    @property
+    def lanes(self) -> tuple[tuple[Slot, ...], ...]:
+        """The steps of each lane, in the order in which they begin."""
+        return tuple(
+            tuple(sorted((slot for slot in self.slots if slot.lane == lane), key=lambda slot: slot.start))
+            for lane in sorted({slot.lane for slot in self.slots})
+        )
+
+    @property
+    def known(self) -> int:
+        """Of how many steps it is known how long they take."""
+        return sum(slot.is_known for slot in self.slots)
+
+
+def forecast(order: Order, jobs: int, took: Mapping[str, float]) -> Forecast:
+    """Return how a run goes when each step takes as long as before.
+
+    Args:
+        order: what each step waits for.
+        jobs: how many may run at once.
+        took: seconds of each step, where that is known; others count like the middle one of these, or all alike.
+    """
+    guess = median(took.values()) if took else 1.0
+    seconds = {name: took.get(name, guess) for name in order.waits}
+    queue, running, free = Queue(order, jobs), list[tuple[float, int, str]](), list(range(1, jobs + 1))
+    slots: dict[str, Slot] = {}
+    now = 0.0
+    while len(slots) < len(seconds):
+        while (name := queue.begin()) is not None:
+            slots[name] = slot = Slot(name, heappop(free), now, seconds[name], name in took)
+            heappush(running, (slot.end, slot.lane, name))
+        now = running[0][0]
+        while running and running[0][0] == now:
+            _, lane, name = heappop(running)
+            heappush(free, lane)
+            queue.end(name)
+    return Forecast(jobs, order, tuple(slots[name] for name in seconds), _longest(order, seconds))
+
+
+def _longest(order: Order, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the way through the waits that takes longest; of equal ones that of the first step."""
+    ends: dict[str, float] = {}
+    came_from: dict[str, str | None] = {}
+    for name, waits in order.waits.items():
+        before = _latest(waits, ends)
+        came_from[name] = before
+        ends[name] = seconds[name] + (ends[before] if before is not None else 0.0)
+    way = []
+    last = _latest(ends, ends)
+    while last is not None:
+        way.append(last)
+        last = came_from[last]
+    return tuple(reversed(way))
+
+
+def _latest(names: Iterable[str], ends: Mapping[str, float]) -> str | None:
+    return max(names, key=ends.__getitem__, default=None)

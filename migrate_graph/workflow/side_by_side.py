@@ -1,0 +1,71 @@
+"""How many migrations run at once, what keeps them in a row, and how long a plan takes then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.lanes import Forecast, Order, forecast, order_of
+from migrate_graph.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrate_graph.config import Config
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """How many migrations may run at once.
+
+    Attributes:
+        number: how many; 1 is one after another.
+        note: why it is 1 although the settings say more; empty where they do not.
+    """
+
+    number: int = 1
+    note: str = ""
+
+
+def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = None) -> Jobs:
+    """Return how many migrations may run at once.
+
+    Args:
+        config: the settings.
+        jobs: what was typed; None when nothing was.
+        atomic: whether `--atomic` or `--no-atomic` was typed; None when neither was.
+
+    Raises:
+        UsageError: more than one was typed, or is set, where that is impossible.
+    """
+    wanted = config.jobs if jobs is None else jobs
+    if wanted == 1:
+        return Jobs()
+    if config.atomic if atomic is None else atomic:
+        if jobs is None and atomic:
+            return Jobs()  # what is typed comes before what is set
+        what = f"`jobs` is set ({config.sources['jobs']})" if jobs is None else "--jobs was given"
+        leave_out = "unset `jobs`" if jobs is None else "leave out --jobs"
+        raise UsageError(
+            f"one transaction has one connection: {what}, and `atomic` is set ({config.sources['atomic']})",
+            hint=f"{leave_out}, or add --no-atomic",
+        )
+    if config.has_database and config.migrate_uri.lower().startswith("sqlite"):
+        why = "SQLite lets one connection write at a time"
+        if jobs is None:
+            return Jobs(note=f"`jobs` is set ({config.sources['jobs']}), and {why}: migrations run one after another")
+        raise UsageError(f"--jobs does nothing here: {why}", hint="leave out --jobs")
+    return Jobs(wanted)
+
+
+def order_for(project: Project, plan: Plan) -> Order:
+    """Return which steps of a plan may overlap."""
+    one_history = project.path.is_dir()  # of numbered files
+    return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history)
+
+
+def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float]) -> Forecast:
+    """Return how a plan will run side by side, when its steps take as long as they took before."""
+    return forecast(order_for(found.project, found.planned), jobs, took)
