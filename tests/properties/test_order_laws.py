@@ -1,4 +1,4 @@
-"""The order is the one edwh-migrate 2.1.0 gives, on every graph and in both modes."""
+"""The order is the one edwh-migrate 2.1.0 gives, on every graph and in both of its modes; `declared` is as its `legacy`."""
 
 import heapq
 import random
@@ -18,7 +18,7 @@ def reference_order(requires: dict[str, list[str]], ordering: Ordering) -> list[
     def key(name: str) -> tuple[int, int, int]:
         rank = list(requires).index(name)
         first_digit = 0 if requires[name] else 1
-        if ordering is Ordering.LEGACY:
+        if ordering is not Ordering.INTERTWINED:
             return first_digit, rank, rank
         match = re.search(r"(\d+)_(\d+)$", name) or re.search(r"(\d+)()$", name)
         first, second = (int(match[1]), int(match[2] or 0)) if match else (0, 0)
