@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from drawing import registry_of
 
+from migrate_graph.core.commuting import Commuting
+from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import EdgeKind, Ordering, build_graph
 from migrate_graph.core.history import History, Record
 from migrate_graph.core.model import Registry
@@ -15,6 +17,7 @@ from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.core.selection import select
 from migrate_graph.core.states import states_of
+from migrate_graph.core.traces import Touch, Trace
 
 
 class Name(str):
@@ -89,12 +92,25 @@ def _states(registry: Registry) -> object:
     return states_of(graph, history, build_plan(graph, history))
 
 
+def _watched(registry: Registry) -> object:
+    """Judge footprints: tables that a few migrations work on, and one that every migration writes to."""
+    known = {}
+    for place, each in enumerate(registry.migrations):
+        table = Name(f"t{place - place % 7}")
+        makes = frozenset({Fact("relation", table), Fact("column", f"{table}.a")}) if place % 7 == 0 else frozenset()
+        rows = {"hot": {Touch.UPDATE: frozenset("a")}, table: {Touch.INSERT: frozenset("*")}}
+        known[each.name] = Trace(makes=makes, needs=frozenset({Fact("relation", table)}), rows=rows)
+    found = Commuting([each.name for each in registry.migrations], known, build_graph(registry).requires.edges)
+    return found.undeclared, found.unordered, found.unreasoned, found.inferred, found.missing
+
+
 WORK: dict[str, tuple[Callable[[int], Registry], Callable[[Registry], object]]] = {
     "build": (project, build_graph),
     "order": (project, lambda registry: build_graph(registry).order(Ordering.INTERTWINED)),
     "check": (project, lambda registry: check(build_graph(registry), half_applied(registry))),
     "plan": (project, lambda registry: build_plan(build_graph(registry), half_applied(registry))),
     "states": (project, _states),
+    "commuting": (project, _watched),
     "rings": (tangle, lambda registry: build_graph(registry).cycles(EdgeKind.REQUIRES)),
     "select": (project, lambda registry: select("+V1 m_2020*+", build_graph(registry), {})),
 }

@@ -463,6 +463,20 @@ MUTANTS = [
         "tests/unit/test_core_states.py -k resumable",
     ),
     Mutant(
+        "commuting: what clashes with less",
+        "core/commuting.py",
+        "clash and _covers(doing, did)",
+        "clash",
+        "tests/unit/test_core_commuting.py",
+    ),
+    Mutant(
+        "commuting: what is excused",
+        "core/commuting.py",
+        " and name not in self._excused)",
+        ")",
+        "tests/unit/test_core_commuting.py",
+    ),
+    Mutant(
         "wakeup pipe taken back",
         "signals.py",
         "                signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)\n\n",

@@ -1,0 +1,363 @@
+"""Which migrations need each other, and which may not change places: the edges that a database saw a reason for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache, cached_property
+from itertools import chain
+from typing import TypeAlias
+
+from migrate_graph.core.footprint import Fact
+from migrate_graph.core.traces import ALL, Touch, Trace, owner_of
+
+Pair: TypeAlias = tuple[str, str]
+"""Two migrations, the one that runs before the other first."""
+
+
+class _Does(StrEnum):
+    """What is done to a thing, as it is told."""
+
+    USE = "used"
+    MAKE = "made"
+    CHANGE = "changed"
+    REMOVE = "removed"
+    READ = "read"
+    INSERT = "given rows"
+    UPDATE = "written"
+    DELETE = "written or emptied"
+    CHECK = "looked up for a foreign key"
+    PROVE = "bound by a constraint"
+    INDEX = "indexed"
+    FIRE = "given another trigger, rule or policy"
+    WHOLE = "used as a whole"
+    FILL = "given new rows"
+    ALTER = "altered"
+    DROP = "dropped"
+
+
+_ROWS = {Touch(each.name.lower()): each for each in _Does if each.name.lower() in set(Touch)}
+
+_STRUCTURE = frozenset({_Does.MAKE, _Does.CHANGE, _Does.REMOVE})
+_WRITES = frozenset({_Does.INSERT, _Does.UPDATE, _Does.DELETE})
+
+# What may not change places with what, on one thing; read in both directions. Two that only insert may.
+_CONFLICTS: dict[_Does, frozenset[_Does]] = {
+    _Does.USE: _STRUCTURE,
+    _Does.MAKE: _STRUCTURE | {_Does.USE},
+    _Does.CHANGE: _STRUCTURE | {_Does.USE},
+    _Does.REMOVE: _STRUCTURE | {_Does.USE},
+    _Does.READ: _WRITES,
+    _Does.INSERT: frozenset({_Does.READ, _Does.UPDATE, _Does.DELETE, _Does.CHECK, _Does.PROVE, _Does.FIRE}),
+    _Does.UPDATE: frozenset({_Does.READ, *_WRITES, _Does.PROVE, _Does.INDEX, _Does.FIRE}),
+    _Does.DELETE: frozenset({_Does.READ, *_WRITES, _Does.CHECK, _Does.PROVE, _Does.INDEX, _Does.FIRE}),
+    _Does.CHECK: frozenset({_Does.INSERT, _Does.DELETE}),
+    _Does.PROVE: _WRITES,
+    _Does.INDEX: frozenset({_Does.UPDATE, _Does.DELETE}),
+    _Does.FIRE: _WRITES,
+    _Does.WHOLE: frozenset({_Does.ALTER, _Does.DROP}),
+    _Does.FILL: frozenset({_Does.ALTER}),
+    _Does.ALTER: frozenset({_Does.WHOLE, _Does.FILL}),
+    _Does.DROP: frozenset({_Does.WHOLE}),
+}
+
+
+_Set: TypeAlias = frozenset[_Does]
+
+
+@cache
+def _meets(doing: _Set) -> _Set:
+    """Return all that may not change places with this."""
+    return frozenset(other for each in doing for other in _CONFLICTS[each])
+
+
+@cache
+def _clashes(one: _Set, other: _Set) -> bool:
+    return not _meets(one).isdisjoint(other)
+
+
+@cache
+def _covers(later: _Set, earlier: _Set) -> bool:
+    """Return whether all that clashes with what came earlier clashes with what came later, too."""
+    return _meets(later) >= _meets(earlier)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reason:
+    """Why two migrations may not change places.
+
+    Attributes:
+        what: a column, a relation, the rows of a table, as it is told.
+        before: what the first does to it: `used`.
+        after: what the other does to it: `removed`.
+    """
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(slots=True)
+class Tie:
+    """What binds one migration to an earlier one.
+
+    Attributes:
+        before: the earlier one.
+        after: the later one.
+        needs: what the later one could not do without, and the earlier one was the last to make, as it is told; in order.
+        conflicts: why they may not change places, beside that; in order.
+    """
+
+    before: str
+    after: str
+    needs: list[str] = field(default_factory=list)
+    conflicts: list[Reason] = field(default_factory=list)
+
+
+class Commuting:
+    """The edges that footprints give reasons for, beside those that are declared.
+
+    Args:
+        order: migrations in the order in which they were watched; the declared edges go along it.
+        traces: what each of them did; nothing is said of those without one.
+        requires: the declared edges; one that does not go along the order does not count.
+        commuting: pairs of names that may change places whatever was seen.
+    """
+
+    def __init__(
+        self,
+        order: Sequence[str],
+        traces: Mapping[str, Trace],
+        requires: Iterable[Pair] = (),
+        commuting: AbstractSet[frozenset[str]] = frozenset(),
+    ) -> None:
+        self._place = {name: place for place, name in enumerate(order)}
+        self._order = [name for name in order if name in traces]
+        self._traces = traces
+        self._commuting = commuting
+        self._excused = frozenset(name for pair in commuting for name in pair)
+        self._declared: dict[str, list[str]] = {name: [] for name in order}
+        for before, after in requires:
+            if before in self._place and self._place[before] < self._place.get(after, -1):
+                self._declared[after].append(before)
+
+    @cached_property
+    def ties(self) -> Mapping[Pair, Tie]:
+        """Everything that binds two migrations, where nothing in between binds them on the same thing; by pair, in order."""
+        ties: dict[Pair, Tie] = {}
+        self._find_conflicts(ties, self._find_needs(ties))
+        for tie in ties.values():
+            tie.conflicts = _without_parts(tie.conflicts)
+        return {pair: ties[pair] for pair in self._in_order(ties)}
+
+    def _in_order(self, pairs: Iterable[Pair]) -> list[Pair]:
+        return sorted(pairs, key=lambda pair: (self._place[pair[1]], self._place[pair[0]]))
+
+    @cached_property
+    def undeclared(self) -> tuple[Tie, ...]:
+        """What needs something that another migration made, and does not come after it; nothing that follows from another of these."""
+        needs = [pair for pair, tie in self.ties.items() if tie.needs]
+        kept = self._reduced(self._with_declared(needs))
+        ancestors = self._ancestors(self._declared)
+        return tuple(
+            self.ties[before, after]
+            for before, after in needs
+            if (before, after) in kept and not ancestors[after] >> self._place[before] & 1
+        )
+
+    @cached_property
+    def unordered(self) -> tuple[Tie, ...]:
+        """Which may not change places, and could: no edge orders them, and none that is missing would."""
+        ancestors = self._ancestors(self._with_declared(pair for pair, tie in self.ties.items() if tie.needs))
+        return tuple(
+            tie for (before, after), tie in self.ties.items() if not ancestors[after] >> self._place[before] & 1
+        )
+
+    @cached_property
+    def unreasoned(self) -> tuple[Pair, ...]:
+        """Declared edges that nothing gives a reason for that was seen; a reason may be in rows, or in people."""
+        seen = self._ancestors(_by_after(self.ties, self._place))
+        return tuple(
+            (before, after)
+            for before, after in self._in_order(self._reduced(self._declared))
+            if before in self._traces and after in self._traces and not seen[after] >> self._place[before] & 1
+        )
+
+    @cached_property
+    def inferred(self) -> tuple[Pair, ...]:
+        """The fewest edges that order everything that needs, or may not change places with, something else; in order."""
+        kept = self._reduced(_by_after(self.ties, self._place))
+        return tuple(pair for pair in self.ties if pair in kept)
+
+    @cached_property
+    def missing(self) -> tuple[Pair, ...]:
+        """The fewest edges that order all of that together with the declared ones; in order."""
+        kept = self._reduced(self._with_declared(self.ties))
+        ancestors = self._ancestors(self._declared)
+        return tuple(
+            (before, after)
+            for before, after in self.ties
+            if (before, after) in kept and not ancestors[after] >> self._place[before] & 1
+        )
+
+    def _with_declared(self, pairs: Iterable[Pair]) -> dict[str, list[str]]:
+        """Return the declared edges and others, by what comes after."""
+        befores = {name: list(names) for name, names in self._declared.items()}
+        for before, after in pairs:
+            befores[after].append(before)
+        return befores
+
+    def _ancestors(self, befores: Mapping[str, Iterable[str]]) -> dict[str, int]:
+        """Return of each name the places of all that comes before it, as bits."""
+        found: dict[str, int] = {}
+        for name in self._place:
+            mask = 0
+            for before in befores[name]:
+                mask |= found[before] | 1 << self._place[before]
+            found[name] = mask
+        return found
+
+    def _reduced(self, befores: Mapping[str, Iterable[str]]) -> set[Pair]:
+        """Return the edges that no others imply."""
+        ancestors = self._ancestors(befores)
+        kept: set[Pair] = set()
+        for name, names in befores.items():
+            implied = 0
+            for before in sorted(set(names), key=self._place.__getitem__, reverse=True):
+                if not implied >> self._place[before] & 1:
+                    kept.add((before, name))
+                implied |= ancestors[before] | 1 << self._place[before]
+        return kept
+
+    # -- what binds two ---------------------------------------------------------------------------------------------------
+
+    def _find_needs(self, ties: dict[Pair, Tie]) -> set[tuple[Fact, str, str]]:
+        """Note who needs what the last one before it has made; return what that is, by pair."""
+        maker: dict[Fact, str] = {}
+        found = set()
+        for name in self._order:
+            trace = self._traces[name]
+            for need in sorted(trace.needs | trace.changes | trace.removes):
+                if need in maker:
+                    found.add((need, maker[need], name))
+                    _tie(ties, maker[need], name).needs.append(_told(need))
+            maker.update(dict.fromkeys(trace.makes, name))
+            for gone in trace.removes:
+                maker.pop(gone, None)
+        return found
+
+    def _find_conflicts(self, ties: dict[Pair, Tie], needs: AbstractSet[tuple[Fact, str, str]]) -> None:
+        """Note who may not change places, thing by thing, where that is no need."""
+        columns = _columns_of(self._traces[name] for name in self._order)
+        things: dict[Fact, list[tuple[str, _Set]]] = {}
+        for name in self._order:
+            for thing, doing in _doings(self._traces[name], columns).items():
+                things.setdefault(thing, []).append((name, frozenset(doing)))
+        for thing in sorted(things):
+            for before, first, after, then in self._clashing(things[thing]):
+                if (thing, before, after) not in needs:
+                    _tie(ties, before, after).conflicts.append(_reason(thing, first, then))
+
+    def _clashing(self, doings: Iterable[tuple[str, _Set]]) -> Iterator[tuple[str, _Set, str, _Set]]:
+        """Yield the pairs that clash on one thing: each with the last ones before it; those stand between it and all earlier ones."""
+        open_ones: list[tuple[str, _Set]] = []
+        for name, doing in doings:
+            still_open = []
+            for earlier, did in open_ones:
+                clash = _clashes(did, doing) and frozenset({earlier, name}) not in self._commuting
+                if clash:
+                    yield earlier, did, name, doing
+                # What is excused from some order stands between nobody.
+                if not (clash and _covers(doing, did) and name not in self._excused):
+                    still_open.append((earlier, did))
+            open_ones = [*still_open, (name, doing)]
+
+
+def _tie(ties: dict[Pair, Tie], before: str, after: str) -> Tie:
+    return ties.setdefault((before, after), Tie(before, after))
+
+
+def _without_parts(reasons: Iterable[Reason]) -> list[Reason]:
+    """Return reasons without those about columns of rows that are told as a whole."""
+    told = dict.fromkeys(reasons)
+    whole = {
+        (each.what.removeprefix(_ROWS_OF), each.before, each.after) for each in told if each.what.startswith(_ROWS_OF)
+    }
+    return [each for each in told if (owner_of(each.what), each.before, each.after) not in whole]
+
+
+_ROWS_OF = "the rows of "
+
+
+def _by_after(pairs: Iterable[Pair], names: Iterable[str]) -> dict[str, list[str]]:
+    befores: dict[str, list[str]] = {name: [] for name in names}
+    for before, after in pairs:
+        befores[after].append(before)
+    return befores
+
+
+def _columns_of(traces: Iterable[Trace]) -> dict[str, set[str]]:
+    """Return the columns of each table that anybody touched; what touches all columns touches each of these, and `*`."""
+    columns: dict[str, set[str]] = {}
+    for trace in traces:
+        for table, touches in trace.rows.items():
+            columns.setdefault(table, {ALL}).update(*touches.values())
+        for table in trace.fires:
+            columns.setdefault(table, {ALL})
+    return columns
+
+
+def _doings(trace: Trace, columns: Mapping[str, AbstractSet[str]]) -> dict[Fact, set[_Does]]:
+    """Return what a migration does to what."""
+    found: dict[Fact, set[_Does]] = {}
+    for thing, does in chain(_to_structure(trace), _to_rows(trace, columns)):
+        found.setdefault(thing, set()).add(does)
+    return found
+
+
+def _to_structure(trace: Trace) -> Iterator[tuple[Fact, _Does]]:
+    yield from ((fact, _Does.USE) for fact in trace.needs | trace.lost)
+    yield from ((fact, _Does.MAKE) for fact in trace.makes)
+    for facts, does, to_columns in (
+        (trace.changes, _Does.CHANGE, _Does.ALTER),
+        (trace.removes, _Does.REMOVE, _Does.DROP),
+    ):
+        for fact in facts:
+            yield fact, does
+            if fact.kind == "column":
+                yield Fact("columns", owner_of(fact.identity)), to_columns
+
+
+def _to_rows(trace: Trace, columns: Mapping[str, AbstractSet[str]]) -> Iterator[tuple[Fact, _Does]]:
+    for table, touches in trace.rows.items():
+        for touch, touched in touches.items():
+            for column in columns[table] if ALL in touched else touched:
+                yield Fact("rows", f"{table}.{column}"), _ROWS[touch]
+        if ALL in touches.get(Touch.READ, ()):
+            yield Fact("columns", table), _Does.WHOLE
+        if Touch.INSERT in touches:
+            yield Fact("columns", table), _Does.FILL
+    for table in trace.fires:
+        yield from ((Fact("rows", f"{table}.{column}"), _Does.FIRE) for column in columns[table])
+
+
+def _reason(thing: Fact, first: _Set, then: _Set) -> Reason:
+    """Return why two may not change places, in words."""
+    one, other = next(
+        (one, other) for one in _Does if one in first for other in _Does if other in _CONFLICTS[one] & then
+    )
+    return Reason(_told(thing), one.value, other.value)
+
+
+_NAMED_ALONE = frozenset({"relation", "column", "rows"})
+
+
+def _told(thing: Fact) -> str:
+    """Return a thing in words."""
+    if thing.kind == "columns":
+        return f"the columns of {thing.identity}"
+    if thing.kind == "rows" and thing.identity.endswith(f".{ALL}"):
+        return f"{_ROWS_OF}{owner_of(thing.identity)}"
+    return thing.identity if thing.kind in _NAMED_ALONE else f"{thing.kind} {thing.identity}"

@@ -1,0 +1,226 @@
+"""What of a footprint decides about the order of migrations: what was made, changed, removed and needed, and rows that were touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from migrate_graph.core.footprint import Fact, Footprint
+
+ALL = "*"
+"""Stands for every column of a table, and for its rows as a whole."""
+
+_RELATIONS = frozenset({"table", "view", "matview", "sequence", "foreign table", "type"})
+_PARTS = frozenset({"column", "constraint", "trigger", "rule", "policy"})
+_FIRES = frozenset({"trigger", "rule", "policy"})
+# What stands there of something else: whoever says it first has made nothing that others could need.
+_SAID = frozenset({"grants", "default grants", "comment", "label", "setting"})
+# Two that add a column each may change places, and who exchanges columns changes the columns, too.
+_IMPLIED = frozenset({"column order"})
+_LAST = re.compile(r'(?P<owner>.*)\.(?:"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
+_FIRST = re.compile(r'(?P<first>"(?:[^"]|"")*"|[^."]+)\.', re.DOTALL)
+_KEY = re.compile(r" (?:foreign key|unique) \(.*\)\Z", re.DOTALL)
+
+
+class Touch(StrEnum):
+    """What is done to rows."""
+
+    READ = "read"
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    """Or anything at all that nobody can tell."""
+    CHECK = "check"
+    """They are looked up for a foreign key."""
+    PROVE = "prove"
+    """A constraint of a table that was there before is proved by them."""
+    INDEX = "index"
+    """An index of a table that was there before is built of them: it may be unique."""
+
+
+Rows: TypeAlias = Mapping[str, Mapping[Touch, frozenset[str]]]
+"""What was done to the columns of each table; `*` stands for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What of one migration decides about order.
+
+    Facts are told as resources: a relation or a type is `relation` whatever its kind, for of one name there is only one.
+
+    Attributes:
+        makes: what was not there before.
+        changes: what is otherwise than before.
+        removes: what is gone.
+        needs: what it could not have done without, and did not make itself.
+        lost: what it let go: what it removed or made anew had depended on that.
+        rows: of tables that were there before, what was done.
+        fires: tables whose triggers, rules or policies it changed.
+    """
+
+    makes: frozenset[Fact] = frozenset()
+    changes: frozenset[Fact] = frozenset()
+    removes: frozenset[Fact] = frozenset()
+    needs: frozenset[Fact] = frozenset()
+    lost: frozenset[Fact] = frozenset()
+    rows: Rows = field(default_factory=lambda: MappingProxyType({}))
+    fires: frozenset[str] = frozenset()
+
+
+def resource_of(fact: Fact) -> Fact:
+    """Return what a fact is about, as others name it who know less of it."""
+    return Fact("relation", fact.identity) if fact.kind in _RELATIONS else fact
+
+
+def owner_of(identity: str) -> str:
+    """Return the relation that a column, a constraint or a trigger belongs to: all but the last part of its name."""
+    without_key = _KEY.sub("", identity)
+    if without_key != identity:
+        return without_key
+    match = _LAST.fullmatch(identity)
+    return match["owner"] if match else identity
+
+
+def _schema_of(identity: str) -> Iterator[Fact]:
+    match = _FIRST.match(identity)
+    if match:
+        yield Fact("schema", match["first"])
+
+
+def _column(use: str) -> tuple[str, str]:
+    """Return the relation and the last part of `public.invoice.qty`."""
+    owner = owner_of(use)
+    return owner, use[len(owner) + 1 :]
+
+
+def trace_of(footprint: Footprint) -> Trace:
+    """Return what of a footprint decides about order."""
+    made = [fact for fact in footprint.added if fact.kind not in _SAID]
+    said = [fact for fact in (*footprint.added, *footprint.removed) if fact.kind in _SAID]
+    makes = _resources(made)
+    changes = _resources([*footprint.changed, *said])
+    removes = _resources(fact for fact in footprint.removed if fact.kind not in _SAID)
+    own = {fact.identity for fact in makes if fact.kind == "relation"}
+    facts = [*footprint.added, *footprint.changed, *footprint.removed]
+    return Trace(
+        makes=makes,
+        changes=changes,
+        removes=removes,
+        needs=frozenset(_needs(footprint, facts)) - makes,
+        lost=_resources(footprint.lost) - makes,
+        rows=MappingProxyType({
+            table: MappingProxyType({touch: frozenset(columns) for touch, columns in sorted(touches.items())})
+            for table, touches in sorted(_rows(footprint).items()) if table not in own
+        }),
+        fires=frozenset(owner_of(fact.identity) for fact in facts if fact.kind in _FIRES) - own,
+    )  # fmt: skip
+
+
+def _resources(facts: Iterable[Fact]) -> frozenset[Fact]:
+    return frozenset(resource_of(fact) for fact in facts if fact.kind not in _IMPLIED)
+
+
+def _needs(footprint: Footprint, facts: Iterable[Fact]) -> Iterator[Fact]:
+    """Yield what a migration could not have done without; what it made itself, too."""
+    yield from (Fact("relation", name) for name in {*footprint.locks, *footprint.checked, *footprint.inserts})
+    for use in footprint.uses | footprint.writes:
+        relation, column = _column(use)
+        yield Fact("relation", relation)
+        if column != ALL:
+            yield Fact("column", use)
+    yield from _resources(footprint.hangs | footprint.calls)
+    for fact in facts:
+        yield from _schema_of(fact.identity) if fact.kind not in _SAID else ()
+        if fact.kind in _PARTS:
+            yield Fact("relation", owner_of(fact.identity))
+        elif fact.kind == "grants":
+            yield Fact("relation", fact.identity)
+
+
+_Found: TypeAlias = dict[str, dict[Touch, set[str]]]
+
+
+def _rows(footprint: Footprint) -> _Found:
+    """Return what was done to the rows of each table."""
+    rows: _Found = {}
+    for use in _read(footprint):
+        relation, column = _column(use)
+        _add(rows, relation, Touch.READ, column)
+    for use in footprint.writes:
+        relation, column = _column(use)
+        _add(rows, relation, Touch.DELETE if column == ALL else Touch.UPDATE, column)
+    for relation in footprint.inserts:
+        _add(rows, relation, Touch.INSERT, ALL)
+    for relation, wrote in footprint.wrote.items():
+        if wrote.deleted:
+            _add(rows, relation, Touch.DELETE, ALL)
+    for relation in footprint.checked:
+        _add(rows, relation, Touch.CHECK, ALL)
+    for touch, use in _proved(footprint):
+        relation, column = _column(use)
+        _add(rows, relation, touch, column)
+    return rows
+
+
+def _add(rows: _Found, relation: str, touch: Touch, column: str) -> None:
+    rows.setdefault(relation, {}).setdefault(touch, set()).add(column)
+
+
+def _read(footprint: Footprint) -> Iterator[str]:
+    """Yield the columns that were read: not those that a statement names only to put rows into them."""
+    told = set()
+    for statement in footprint.statements:
+        for use in statement.uses:
+            told.add(use)
+            if owner_of(use) not in statement.inserts:
+                yield use
+    # What views, triggers and functions read, no statement tells.
+    yield from (use for use in footprint.uses - told if owner_of(use) not in footprint.inserts)
+
+
+def _proved(footprint: Footprint) -> Iterator[tuple[Touch, str]]:
+    """Yield the columns that new constraints and indexes of older tables are proved by, or built of."""
+    made = {fact.identity for fact in footprint.added}
+    columns = [fact.identity for fact in footprint.hangs if fact.kind == "column"]
+    bound = {owner_of(fact.identity) for fact in footprint.added if fact.kind == "constraint"} - made
+    indexes = any(fact.kind == "index" for fact in footprint.added)
+    for column in columns:
+        relation = owner_of(column)
+        if relation in bound or (bound and footprint.locks.get(relation) == "SHARE ROW EXCLUSIVE"):
+            yield Touch.PROVE, column
+        elif relation not in made and indexes and footprint.locks.get(relation) != "ACCESS SHARE":
+            yield Touch.INDEX, column
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was kept of the day on which a migration was watched.
+
+    Attributes:
+        trace: what it did.
+        fingerprint: of its text then.
+        views: of each view that it made, the fingerprint then.
+    """
+
+    trace: Trace
+    fingerprint: str = ""
+    views: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What is known of all migrations that were watched.
+
+    Attributes:
+        entries: by migration.
+        file: that they were read from, as it is shown; empty when they were watched just now.
+        faults: what is wrong with that file, each with its line.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    file: str = ""
+    faults: tuple[tuple[int, str], ...] = ()
