@@ -18,10 +18,11 @@ _OPTION = re.compile(r"[A-Za-z_][\w.]*")
 _UNIQUE = re.compile(r"UNIQUE\b\s*", re.IGNORECASE)
 _METHOD = re.compile(r"USING\b", re.IGNORECASE)
 _EVERYBODY = "public"
-_IS_MATERIALIZED = (
+IS_MATERIALIZED = (
     "SELECT 1 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({name})"
     " AND relkind OPERATOR(pg_catalog.=) 'm'"
 )
+"""Asks whether a relation is a materialized view."""
 
 
 class SqlView(ViewMigrationManager):
@@ -54,10 +55,10 @@ class SqlView(ViewMigrationManager):
     name: Any = ""
     materialized: Any = False
     with_data: Any = True
-    options: Any = {}  # noqa: RUF012 - annotated for subclasses that are no literal
-    indexes: Any = {}  # noqa: RUF012 - likewise
+    options: ClassVar[Mapping[str, Any]] = {}
+    indexes: ClassVar[Mapping[str, str]] = {}
     comment: Any = ""
-    grants: Any = {}  # noqa: RUF012 - likewise
+    grants: ClassVar[Mapping[str, str | Iterable[str]]] = {}
 
     _statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
@@ -125,7 +126,7 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
         "drop": (
             f"DROP VIEW IF EXISTS {name}",
             f"DROP MATERIALIZED VIEW IF EXISTS {name}",
-            _IS_MATERIALIZED.format(name=_literal(name)),
+            IS_MATERIALIZED.format(name=_literal(name)),
         ),
     }
 

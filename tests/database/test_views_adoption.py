@@ -48,8 +48,14 @@ def unmanaged(stand: PostgresStand, managed: Collection[str] = (), *, names: Col
     return replace(found, views=tuple(each for each in found.views if not each.relation.identity.startswith(SCHEMA)))
 
 
+class _Adapter:
+    dbengine = "postgres"
+
+
 class Db:
-    """The one method of a `DAL` that adopted managers use."""
+    """What adopted managers use of a `DAL`."""
+
+    _adapter = _Adapter
 
     def __init__(self, stand: PostgresStand) -> None:
         self.executesql = stand
@@ -77,6 +83,8 @@ def test_adopted_managers_make_the_same_views(stand: PostgresStand, roles: tuple
     text, names = write_managers(found, {})
     assert "\u202e" not in text
     assert "\r" not in text
+    assert 'comment = "it\'s"' in text
+    assert '"top_id": "UNIQUE USING btree (id)' in text
     managers = managers_in(text, stand)
     assert tuple(type(manager).__name__ for manager in managers) == names
     assert [tuple(each.__name__ for each in type(manager).uses) for manager in managers] == [

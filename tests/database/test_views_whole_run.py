@@ -366,7 +366,7 @@ def test_a_project_adopts_its_views_and_changes_what_they_read(project: Project,
     )
     done = project.migrate("views", "adopt", "-o", "views.py")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "class VB(ViewMigrationManager)" in (project.path / "views.py").read_text()
+    assert "class VB(SqlView)" in (project.path / "views.py").read_text()
     assert project.migrate("views", "adopt", "-o", "views.py").returncode == 2  # never overwritten
     project.write("migrations.py", ADOPTING.format(imports="import views") + WIDENING)
     done = project.migrate("apply")

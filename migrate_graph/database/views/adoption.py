@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from migrate_graph.database.books.view_ledger import LedgerRow
-from migrate_graph.database.relation import Relation
+from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -230,7 +230,7 @@ def write_managers(
     names: dict[str, str] = {}
     imports: set[ManagerName] = set()
     classes = []
-    used_names = {*taken, *(manager.name for manager in managed.values()), "ViewMigrationManager"}
+    used_names = {*taken, *(manager.name for manager in managed.values()), "SqlView"}
     for view in views:
         identity = view.relation.identity
         names[identity] = _class_name(view.relation, used_names)
@@ -242,7 +242,8 @@ def write_managers(
     lines = [
         f"from {manager.module} import {manager.name}" for manager in sorted(imports, key=lambda m: (m.module, m.name))
     ]
-    head = '"""Views adopted from a database."""\n\nfrom migrate_graph import ViewMigrationManager\n'
+    typing = "from typing import ClassVar\n\n" if any(": ClassVar = {" in each for each in classes) else ""
+    head = f'"""Views adopted from a database."""\n\n{typing}from migrate_graph import SqlView\n'
     return head + "".join(f"\n{line}" for line in lines) + "\n" * bool(lines) + "".join(classes), tuple(names.values())
 
 
@@ -259,27 +260,83 @@ def _class_name(relation: Relation, taken: Collection[str]) -> str:
 
 def _class(name: str, view: AdoptableView, uses: list[str]) -> str:
     relation = view.relation
-    statements = [relation.definition]
+    data = [f"uses = {_tuple(uses)}", f"name = {_text(relation.identity)}"]
+    if relation.kind == "MATERIALIZED VIEW":
+        data.append("materialized = True")
+    more: list[str] = []
     if view.fills_as:
-        statements = [
-            f"{relation.definition} WITH NO DATA",
-            f"ALTER {relation.kind} {relation.identity} OWNER TO {_spelled(view.fills_as)}",
-        ]
+        data += ["with_data = False", "fill_as_owner = True"]
+        more.append(f"ALTER {relation.kind} {relation.identity} OWNER TO {_spelled(view.fills_as)}")
+    said: dict[str, dict[str, str]] = {}
     for item in relation.items:
         # What is no text cannot stand in a file; it survives every rebuild anyway.
-        if item.aspect not in _OF_THE_INSTALLATION and not _is_odd(item.sql):
-            statements.append(item.statement(relation.kind))
-    up = "".join(_statement(each) for each in statements)
-    down = _statement(f"DROP {relation.kind} IF EXISTS {relation.identity}")
-    kind = relation.kind.lower()
-    fill = "    fill_as_owner = True\n" if view.fills_as else ""
+        if item.aspect in _OF_THE_INSTALLATION or _is_odd(item.sql):
+            continue
+        value = _as_data(item, relation)
+        if value is None:
+            more.append(item.statement(relation.kind))
+        else:
+            said.setdefault(item.aspect, {})[item.name] = value
+    data += [
+        f"{_WORDS[aspect]}: ClassVar = {_mapping(values)}" for aspect, values in said.items() if aspect != "comment"
+    ]
+    data += [f"comment = {_text(value)}" for value in said.get("comment", {}).values()]
+    up = "    def up(self) -> None:\n        super().up()\n" + "".join(map(_statement, more))
     return (
-        f"\n\nclass {name}(ViewMigrationManager):\n"
-        f'    """The {kind} {_escaped(relation.identity)}."""\n\n'
-        f"    uses = {_tuple(uses)}\n{fill}\n"
-        f"    def up(self) -> None:\n{up}\n"
-        f"    def down(self) -> None:\n{down}"
+        f"\n\nclass {name}(SqlView):\n"
+        f'    """The {relation.kind.lower()} {_escaped(relation.identity)}."""\n\n'
+        + "".join(f"    {line}\n" for line in data)
+        + f"    query = {_lines(_query(relation))}\n"
+        + (f"\n{up}" if more else "")
     )
+
+
+_WORDS = {"option": "options", "index": "indexes"}
+
+
+def _as_data(item: Item, relation: Relation) -> str | None:
+    """Return what an item says as a declaration has it; None where only a statement can say it."""
+    sql, identity = item.sql, relation.identity
+    if item.aspect == "comment":
+        return _unquoted(sql.removeprefix(f"{identity} IS "))
+    if item.aspect == "option" and not item.name.startswith("toast."):
+        return _unquoted(sql.removeprefix(f"{identity} SET ({item.name} = ").removesuffix(")"))
+    if item.aspect == "index":
+        for unique in ("", "UNIQUE "):
+            for name in (item.name, quote_identifier(item.name)):
+                head = f"CREATE {unique}INDEX {name} ON {identity} "
+                if sql.startswith(head):
+                    return unique + sql.removeprefix(head)
+    return None
+
+
+_LITERAL = re.compile(r"\s*(?P<escaped>E?)'(?P<text>(?:[^']|'')*)'")
+
+
+def _unquoted(literal: str) -> str | None:
+    """Return the text that the server has quoted with `%L`; None where it is something else."""
+    found = _LITERAL.fullmatch(literal)
+    if found is None:
+        return None
+    text = found["text"].replace("''", "'")
+    return text.replace("\\\\", "\\") if found["escaped"] else text
+
+
+def _mapping(values: Mapping[str, str]) -> str:
+    pairs = [f"{_text(name)}: {_text(value)}" for name, value in values.items()]
+    line = "{" + ", ".join(pairs) + "}"
+    return line if len(line) < 70 else "{\n" + "".join(f"        {pair},\n" for pair in pairs) + "    }"
+
+
+def _lines(text: str) -> str:
+    """Write a text of several lines between triple quotes, one of a single line as it is."""
+    line = _text(text.strip())
+    return line if "\n" not in text and len(line) <= 76 else f'"""\n{_escaped(text)}\n    """'
+
+
+def _query(relation: Relation) -> str:
+    """Return what stands behind AS, with the line breaks of the server."""
+    return relation.definition.removeprefix(f"CREATE {relation.kind} {relation.identity} AS ").rstrip()
 
 
 def _spelled(role: str) -> str:
@@ -294,9 +351,14 @@ def _tuple(names: list[str]) -> str:
 def _statement(sql: str) -> str:
     if "\n" in sql:
         return f'        self.db.executesql(\n            """\n{_escaped(sql)}\n            """\n        )\n'
-    text = '"' + _shown(sql.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+    text = _text(sql)
     line = f"        self.db.executesql({text})\n"
     return line if len(line) <= 89 else f"        self.db.executesql(\n            {text}\n        )\n"
+
+
+def _text(text: str) -> str:
+    """Write a text of one line as Python does."""
+    return '"' + _shown(text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) + '"'
 
 
 def _escaped(text: str) -> str:

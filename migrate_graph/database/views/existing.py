@@ -42,4 +42,4 @@ def _definitions(kind: type) -> Iterator[str]:
 
 
 def _settled(text: str) -> str:
-    return text.replace("%%", "%").strip().rstrip(";")
+    return re.sub(r"\s+AS\s+", " AS ", text.replace("%%", "%").strip().rstrip(";"), count=1)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from migrate_graph.authoring.sql_view import IS_MATERIALIZED
 from migrate_graph.database.views.manager_text import NAME
 from migrate_graph.database.views.stored_sql import is_one_statement
 
@@ -14,6 +15,7 @@ _DROP = re.compile(
 )
 _CREATE = re.compile(rf"\s*CREATE\s+VIEW\s+(?P<name>{NAME})(?=[\s(])", re.IGNORECASE)
 _OTHER = re.compile(r"\s*(?:GRANT|REVOKE|COMMENT\s+ON)\s", re.IGNORECASE)
+_LOOK = re.compile(re.escape(IS_MATERIALIZED).replace(r"\{name\}", r"E?'(?:[^'\\]|''|\\\\)*'"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,6 @@ def plain_changes(statements: Iterable[str]) -> PlainChanges | None:
             return None
         elif create := _CREATE.match(statement):
             created.append(create["name"])
-        elif not _OTHER.match(statement):
+        elif not _OTHER.match(statement) and not _LOOK.fullmatch(statement):
             return None
     return PlainChanges(tuple(dropped), tuple(created))
