@@ -68,6 +68,7 @@ class Watching:
         values: statements are told with their values.
         outside: stands around each body.
         sizes: of relations, where the migrations will really run; None where that is the database itself.
+        closely: it is also asked what hangs on what, and what is reached beyond the words of the statements.
     """
 
     root: Path
@@ -75,6 +76,7 @@ class Watching:
     values: bool = True
     outside: Outside = nobody_looks
     sizes: Mapping[str, Size] | None = None
+    closely: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from migrate_graph.core.footprint import Fact
@@ -43,7 +43,9 @@ class Difference:
         removed: facts that are gone.
         renamed: of those, what stands there still under another name.
         invalid: indexes that became unusable, by name.
-        keys: of what was added.
+        made: facts that were added, or are the same of another thing: it was taken away and made anew.
+        anew: keys of what was added, changed or made anew, if only as it was.
+        gone: keys of what was there before and is not any more, or not as it was, with what that was.
     """
 
     added: frozenset[Fact] = frozenset()
@@ -51,7 +53,9 @@ class Difference:
     removed: frozenset[Fact] = frozenset()
     renamed: frozenset[Fact] = frozenset()
     invalid: tuple[str, ...] = ()
-    keys: frozenset[Key] = frozenset()
+    made: frozenset[Fact] = frozenset()
+    anew: frozenset[Key] = frozenset()
+    gone: Mapping[Key, Fact] = field(default_factory=dict)
 
 
 class Facts:
@@ -86,6 +90,11 @@ class Facts:
             if known := self._known.get((catalog, number, part, kind)):
                 return known.fact
         return None
+
+    def relation_of(self, key: Key) -> Fact | None:
+        """Return the relation that a fact is a part of; None where it is one itself, or none's."""
+        relation = self._known[key].relation
+        return self.fact_of("pg_class", relation) if relation and key[:3] != ("pg_class", relation, 0) else None
 
     def read_whole(self) -> Difference:
         """Read everything; return what is otherwise than it was known."""
@@ -165,7 +174,9 @@ class Facts:
 
 _KINDS_OF_OBJECTS: Final = (
     "table", "view", "matview", "sequence", "foreign table", "index", "type", "function", "procedure", "aggregate", "constraint", "schema",
-    "extension",
+    "extension", "trigger", "rule", "policy", "statistics", "cast", "operator", "operator class", "operator family", "collation",
+    "conversion", "text search configuration", "text search dictionary", "text search parser", "text search template", "language",
+    "access method", "event trigger", "publication", "subscription", "foreign data wrapper", "foreign server", "role",
 )  # fmt: skip
 
 
@@ -185,7 +196,9 @@ def difference(old: Mapping[Key, _Known], new: Mapping[Key, _Known]) -> Differen
             known.fact.identity for key, known in new.items()
             if known.fact.kind == "index" and _is_invalid(known) and not (key in old and _is_invalid(old[key]))
         )),
-        keys=frozenset(key for key, known in new.items() if known.fact not in was),
+        made=frozenset(known.fact for key, known in new.items() if key not in old or known.fact not in was),
+        anew=frozenset(key for key, known in new.items() if key not in old or old[key] != known),
+        gone={key: known.fact for key, known in old.items() if key not in new or new[key] != known},
     )  # fmt: skip
 
 

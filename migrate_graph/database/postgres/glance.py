@@ -15,7 +15,8 @@ _RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S', 'c'"
 # expects a thousand locks, from reading all of pg_class).
 _GLANCE = (
     "SELECT CAST(l.relation AS pg_catalog.int8), l.modes, c.kind, c.name, c.file, "
-    "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_inserted(l.relation), "
+    "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_returned(l.relation) "
+    "OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_fetched(l.relation), pg_catalog.pg_stat_get_xact_tuples_inserted(l.relation), "
     "pg_catalog.pg_stat_get_xact_tuples_updated(l.relation), pg_catalog.pg_stat_get_xact_tuples_deleted(l.relation) "
     "FROM (SELECT k.relation, pg_catalog.array_agg(k.mode) AS modes FROM pg_catalog.pg_locks k "
     "WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND k.locktype OPERATOR(pg_catalog.=) 'relation' AND k.granted "
@@ -71,6 +72,7 @@ class Seen:
         modes: locks that it holds.
         file: where the relation lies.
         scans: how often it was read from end to end.
+        read: rows, in whatever way.
         written: rows inserted, updated and deleted.
     """
 
@@ -79,6 +81,7 @@ class Seen:
     modes: frozenset[str]
     file: int
     scans: int
+    read: int
     written: tuple[int, int, int]
 
     @property
@@ -86,6 +89,12 @@ class Seen:
         """Whether it was locked as no statement needs that only reads or writes rows."""
         return _STRENGTH[strongest(self.modes)] > _STRONGEST_OF_DATA
 
+    def has_moved_since(self, was: Seen) -> bool:
+        """Return whether rows of it were read or written since another look."""
+        return (self.scans, self.read, self.written) != (was.scans, was.read, was.written)
+
+
+UNTOUCHED: Final = Seen(None, "", frozenset(), 0, 0, 0, (0, 0, 0))
 
 Glance: TypeAlias = Mapping[int, Seen]
 
@@ -93,6 +102,6 @@ Glance: TypeAlias = Mapping[int, Seen]
 def glance(ask: Ask) -> Glance:
     """Return what the open transaction has done with each relation that it has locked, by number."""
     return {
-        number: Seen(name, kind or "", frozenset(modes), file or 0, scans, (inserted, updated, deleted))
-        for number, modes, kind, name, file, scans, inserted, updated, deleted in ask(_GLANCE)
+        number: Seen(name, kind or "", frozenset(modes), file or 0, scans, read, (inserted, updated, deleted))
+        for number, modes, kind, name, file, scans, read, inserted, updated, deleted in ask(_GLANCE)
     }

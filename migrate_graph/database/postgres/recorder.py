@@ -13,9 +13,12 @@ import psycopg2
 
 from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.database.postgres.blockers import REFUSALS, views_named
+from migrate_graph.database.postgres.columns import UNKNOWN, Named, named_in
+from migrate_graph.database.postgres.connection import IDLE
 from migrate_graph.database.postgres.facts import Difference, Facts
 from migrate_graph.database.postgres.facts_query import FORGETS_ON_DEMAND, SHARED, counting
-from migrate_graph.database.postgres.glance import FILES, Ask, Glance, Seen, glance, in_words, strongest
+from migrate_graph.database.postgres.glance import FILES, UNTOUCHED, Ask, Glance, Seen, glance, in_words, strongest
+from migrate_graph.database.postgres.reach import Reach, Reached
 from migrate_graph.database.postgres.statements import first_word, without_values
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
@@ -27,22 +30,10 @@ _ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE
 _MOVES_ROWS: Final = frozenset({"COPY", "FETCH", "EXECUTE", "MOVE", "CLOSE", "DECLARE"})
 """First words of others that do; what they read from end to end, they would elsewhere reach by an index."""
 
-_PROBE = "migrate_graph_probe"
-_USES = f"""
-SELECT pg_catalog.format('%I.%I.%s', n.nspname, c.relname, coalesce(pg_catalog.quote_ident(a.attname), '*'))
-FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid AND a.attnum OPERATOR(pg_catalog.=) d.refobjsubid
-  AND d.refobjsubid OPERATOR(pg_catalog.>) 0
-WHERE d.classid OPERATOR(pg_catalog.=) CAST(CAST('pg_catalog.pg_proc' AS pg_catalog.regclass) AS pg_catalog.oid)
-  AND d.refclassid OPERATOR(pg_catalog.=) CAST(CAST('pg_catalog.pg_class' AS pg_catalog.regclass) AS pg_catalog.oid)
-  AND d.objid OPERATOR(pg_catalog.=) CAST(CAST('pg_temp.{_PROBE}()' AS pg_catalog.regprocedure) AS pg_catalog.oid)
-  AND c.oid OPERATOR(pg_catalog.>=) 16384
-"""
+_UNSEEN: Final = frozenset({"DO", "CALL", "EXECUTE", "COPY", "FETCH", ""})
+"""First words of statements that only locks and counters tell of: none are left of a transaction that is over."""
 
 _COMPOSITE = "c"
-
-_UNTOUCHED = Seen(None, "", frozenset(), 0, 0, (0, 0, 0))
 
 _NO_WORDS: Mapping[str, str] = {}
 
@@ -78,7 +69,7 @@ class _Step:
         refused: details of what the server would not do since something depends on it, by the place of the statement.
         transaction: number of its transaction, from 0.
         own_commits: that it made.
-        shapes: columns that statements of rows use, by the statement without its values.
+        shapes: what statements of rows name, by the statement without its values.
         locks: the strongest on each relation, by name.
         touched: numbers of relations that were locked so that they could be changed.
         born: numbers of relations that were not there when it began.
@@ -89,13 +80,14 @@ class _Step:
         outside: what it did beside its database.
         not_rehearsed: why a part of it could not be watched.
         difference: between the facts before and after.
+        reached: what it has reached beyond its words.
     """
 
     statements: list[Statement] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
     transaction: int = 0
     own_commits: int = 0
-    shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shapes: dict[str, Named] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     born: set[int] = field(default_factory=set)
@@ -106,6 +98,7 @@ class _Step:
     outside: list[OutsideAct] = field(default_factory=list)
     not_rehearsed: dict[str, None] = field(default_factory=dict)
     difference: Difference = field(default_factory=Difference)
+    reached: Reached = field(default_factory=Reached)
 
 
 class Recorder:
@@ -118,6 +111,7 @@ class Recorder:
         values: statements are told with their values.
         secrets: what no output may contain.
         own: numbers of the tool's own tables and their sequences, of which nothing is told.
+        reach: notes what is reached beyond the words; None: nobody asks.
     """
 
     def __init__(
@@ -129,6 +123,7 @@ class Recorder:
         values: bool,
         secrets: Sequence[str],
         own: frozenset[int],
+        reach: Reach | None = None,
     ) -> None:
         self.root = root
         self._facts = facts
@@ -138,12 +133,14 @@ class Recorder:
         self._files: dict[int, int] | None = None
         self._born_files: dict[int, int] = {}
         self._own = own
+        self._reach = reach
         self._step = _Step()
         self._last: Glance = {}
         self._forgets = False
         self._is_up_to_date = False  # nobody has spoken since the last look
         self._others_spoke = False  # since the last look
         self._locks_went = False  # a savepoint was gone back to
+        self._again: tuple[str, Named] | None = None  # the last statement that was sent again since the last look
         self._base: dict[int, tuple[int, int, int]] = {}
         self._ours: set[int] = set()
 
@@ -161,6 +158,8 @@ class Recorder:
             self._files = dict(ask(FILES))
         self._files |= self._born_files
         self._step = _Step()
+        if self._reach is not None:
+            self._reach.begin()
         self._forgets = session.info.server_version >= FORGETS_ON_DEMAND
         self._ours, self._born_files = set(), {}
         self.after_end()
@@ -185,7 +184,13 @@ class Recorder:
             removed=step.difference.removed,
             renamed=step.difference.renamed,
             invalid=step.difference.invalid,
-            uses=frozenset(use for statement in step.statements for use in statement.uses),
+            hangs=step.reached.hangs,
+            lost=step.reached.lost,
+            uses=step.reached.uses.union(*(statement.uses for statement in step.statements)),
+            writes=step.reached.writes,
+            inserts=step.reached.inserts,
+            calls=step.reached.calls,
+            checked=step.reached.checked,
             wrote={name: Wrote(*counts) for name, counts in sorted(step.wrote.items()) if any(counts)},
             sizes={name: sizes[name] for name in sorted(names) if name in sizes},
             own_commits=step.own_commits,
@@ -223,6 +228,8 @@ class Recorder:
             self.not_rehearsed(
                 "it spoke past us, with a cursor made by hand: what it sent is not known, only what that did"
             )
+        if self._reach is not None:
+            step.reached = self._reach.reached(step.difference)
         for place, detail in step.refused.items():
             blockers = views_named(detail, self._facts.ask)
             step.statements[place] = replace(step.statements[place], blockers=blockers)
@@ -238,6 +245,7 @@ class Recorder:
         """
         step = self._step
         if session.is_in_transaction:
+            self._look_at_repeated(session)
             now = self._last if self._is_up_to_date else self._look(session)
             for number, seen in now.items():
                 self._count(seen, self._base.get(number, (0, 0, 0)))
@@ -256,11 +264,13 @@ class Recorder:
         if self._forgets:
             self._base = {}
         self._others_spoke = self._locks_went = False
+        self._again = None
 
     def before_rollback(self, session: Session) -> None:
         """Look at a transaction that is about to be rolled back: of its rows none stays."""
         self.next_transaction()
         if session.is_in_transaction:
+            self._look_at_repeated(session)
             now = self._look(session)
             self._base |= {number: seen.written for number, seen in now.items()}
             self._note_written(session)
@@ -280,8 +290,14 @@ class Recorder:
 
     # -- statements -------------------------------------------------------------------------------------------------------------
 
-    def overhear(self) -> None:
-        """Note that something was sent that is not the migration's: what it locks is not its, either."""
+    def overhear(self, session: Session) -> None:
+        """Note that something is sent that is not the migration's: what it locks is not its, either.
+
+        Args:
+            session: through which.
+        """
+        if session.is_in_transaction:
+            self._look_at_repeated(session)
         self._others_spoke, self._is_up_to_date = True, False
         self._step.ours_too = True
 
@@ -305,18 +321,19 @@ class Recorder:
         text = texts[0] if texts else ""
         shape = without_values(text, backslashes=session.backslashes)
         is_of_rows = first_word(text) in _ROWS
-        known = is_of_rows and shape in self._step.shapes
-        can_ask = session.is_in_transaction
-        if can_ask and not known and (self._others_spoke or self._locks_went):
-            self._look_at_ours(session)
+        known = self._step.shapes.get(shape) if is_of_rows else None
+        if session.is_in_transaction and known is None:
+            self._look_at_repeated(session)
+            if self._others_spoke or self._locks_went:
+                self._look_at_ours(session)
         before = self._last
-        if can_ask and is_of_rows and not known:
-            self._step.shapes[shape] = self._uses(session, text)
-        uses = self._step.shapes.get(shape, ()) if is_of_rows else ()
+        named = known or (self._named_in(session, text, shape) if is_of_rows else None)
         found = Statement(
             sql=self._told(text, shape, is_of_rows=is_of_rows),
             source=source,
-            uses=uses,
+            uses=named.uses if named else (),
+            writes=named.writes if named else (),
+            inserts=named.inserts if named else (),
             transaction=self._step.transaction,
         )
         self._is_up_to_date = False
@@ -325,10 +342,10 @@ class Recorder:
             held = send()
             count = rows() if held is not Held.HELD_BACK else -1
             found = replace(found, held=held, seconds=time.perf_counter() - started, rows=count if count >= 0 else None)
-            if known:
-                self._others_spoke = True  # rows were counted meanwhile that nobody has looked at
+            if known is not None:
+                self._again = first_word(text), known
             else:
-                found = self._with_marks_where_asked(session, found, before, is_of_rows=is_of_rows)
+                found = self._with_marks_where_asked(session, found, before, named)
         except BaseException as error:
             told, code = self._of_error(error)
             if code in REFUSALS and isinstance(error, psycopg2.Error):
@@ -345,13 +362,15 @@ class Recorder:
             ]
 
     def _with_marks_where_asked(
-        self, session: Session, found: Statement, before: Glance, *, is_of_rows: bool
+        self, session: Session, found: Statement, before: Glance, named: Named | None
     ) -> Statement:
         if found.held in {Held.HELD_BACK, Held.SKIPPED, Held.OUTSIDE}:
             return found
         if session.is_in_transaction:
-            return self._with_marks(session, found, before, is_of_rows=is_of_rows)
+            return self._with_marks(session, found, before, named)
         self._step.blind = True  # it was a transaction of its own, which is over
+        if self._reach is not None and first_word(found.sql) in _UNSEEN:
+            self.not_rehearsed(f"a {first_word(found.sql)} was a transaction of its own: what it touched is not known")
         return found
 
     def _told(self, text: str, shape: str, *, is_of_rows: bool) -> str:
@@ -362,17 +381,17 @@ class Recorder:
         told = redact(first_line(error), *self._secrets)
         return told, (error.pgcode or "") if isinstance(error, psycopg2.Error) else ""
 
-    def _uses(self, session: Session, text: str) -> tuple[str, ...]:
-        """Return the columns that a statement of rows uses, as the server resolves it: a function is made of it and asked what it depends on."""
-        if session.info.server_version < 140000:
-            return ()
-        probe = f"SAVEPOINT migrate_graph_uses; CREATE FUNCTION pg_temp.{_PROBE}() RETURNS void LANGUAGE sql BEGIN ATOMIC\n{text}\n; END; {_USES}"
-        try:
-            found = tuple(sorted(use for (use,) in session.ask(probe)))
-        except psycopg2.Error:  # it is wrong itself, or one of those that no function may consist of
-            found = ()
-        session.ask("ROLLBACK TO SAVEPOINT migrate_graph_uses; RELEASE SAVEPOINT migrate_graph_uses")
-        return found
+    def _named_in(self, session: Session, text: str, shape: str) -> Named:
+        """Return what a statement of rows names that was not sent before."""
+        is_open = session.is_in_transaction
+        if not is_open and (self._reach is None or session.info.transaction_status != IDLE):
+            return UNKNOWN
+        named = named_in(session.ask, text, version=session.info.server_version, is_in_transaction=is_open)
+        if is_open:
+            self._step.shapes[shape] = named
+        if self._reach is not None:
+            self._reach.names(named)
+        return named
 
     def _glance(self, session: Session) -> Glance:
         return {
@@ -409,6 +428,23 @@ class Recorder:
         self._is_up_to_date = True
         return now
 
+    def _look_at_repeated(self, session: Session) -> None:
+        """Look, where statements were sent again since the last look, what the last of them may have done otherwise."""
+        if self._again is None:
+            return
+        (word, named), self._again = self._again, None
+        before = self._last
+        now = self._look(session)
+        if self._reach is not None:
+            self._reach.note(word, named, before, self._of_theirs(now))
+
+    def _of_theirs(self, now: Glance) -> Glance:
+        """Return what was seen without the locks that this package has taken to read."""
+        return {
+            number: replace(seen, modes=seen.modes - {"AccessShareLock"}) if number in self._ours else seen
+            for number, seen in now.items()
+        }
+
     def _look_at_ours(self, session: Session) -> None:
         """Where somebody else has spoken since the last look: what was only read then, this package has read."""
         now = self._glance(session)
@@ -419,11 +455,14 @@ class Recorder:
         self._last = now
         self._others_spoke = self._locks_went = False
 
-    def _with_marks(self, session: Session, found: Statement, before: Glance, *, is_of_rows: bool) -> Statement:
+    def _with_marks(self, session: Session, found: Statement, before: Glance, named: Named | None) -> Statement:
         """Return a statement with what it locked, wrote anew and read from end to end."""
         now = self._look(session, held=found.held)
+        word = first_word(found.sql)
+        if self._reach is not None:
+            self._reach.note(word, named, before, self._of_theirs(now))
         there = [
-            (number, seen, before.get(number, _UNTOUCHED))
+            (number, seen, before.get(number, UNTOUCHED))
             for number, seen in sorted(now.items(), key=lambda each: each[1].name or "")
             if number not in self._step.born and seen.name is not None and seen.kind != _COMPOSITE
         ]
@@ -435,11 +474,11 @@ class Recorder:
         scans = [
             str(seen.name)
             for _, seen, was in there
-            if not is_of_rows and seen.scans > was.scans and first_word(found.sql) not in _MOVES_ROWS
+            if named is None and seen.scans > was.scans and word not in _MOVES_ROWS
         ]
         rewritten = [seen for number, seen, _ in there if self._is_rewritten(number, seen)]
         self._files = {**(self._files or {}), **{number: seen.file for number, seen, _ in there}}
-        if first_word(found.sql) == "TRUNCATE":
+        if word == "TRUNCATE":
             rewritten = []
         return replace(
             found, locks=locks, scans=tuple(scans), rewrites=tuple(self._rewrite(str(seen.name)) for seen in rewritten)

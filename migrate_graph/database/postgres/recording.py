@@ -31,7 +31,7 @@ class RecordingCursor(WorkCursor):
             return None
         who = speaker(recorder.root)
         if who is None and not self.connection.is_marking:
-            recorder.overhear()
+            recorder.overhear(self.connection)
         return who
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name

@@ -12,8 +12,10 @@ import psycopg2
 from migrate_graph.core.footprint import Footprint, OutsideAct
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.dependencies import Dependencies
 from migrate_graph.database.postgres.facts import Facts
 from migrate_graph.database.postgres.facts_query import SETTINGS, as_array, numbers_of, with_numbers
+from migrate_graph.database.postgres.reach import Reach
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
 from migrate_graph.database.postgres.work import PostgresWork
@@ -167,6 +169,7 @@ class WatchedBackend(PostgresBackend):
             values=watching.values,
             secrets=self.secrets,
             own=frozenset(number for (number,) in ask(numbers_of(self._own_tables()))),
+            reach=Reach(facts, Dependencies(self._read_facts)) if watching.closely else None,
         )
 
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
