@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
     from migrate_graph.database.names import Dialect
-    from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
+    from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
@@ -358,8 +358,12 @@ class BackendClass(Protocol):
             DatabaseRefused: none can be made; with what else can be done.
         """
 
-    def fresh(self, settings: Settings, cloning: Cloning) -> AbstractContextManager[ScratchDatabase | None]:
-        """Make an empty database for a rehearsal, and drop it in the end; None where that is done otherwise."""
+    def fresh(self, settings: Settings, cloning: Cloning) -> AbstractContextManager[Scratch]:
+        """Return where empty databases are made for one use; they are dropped in the end.
+
+        Raises:
+            DatabaseRefused: the role may create no database, and the one that it was given is in use.
+        """
 
     def sizes_of(self, settings: Settings) -> dict[str, Size] | None:
         """Return how large the relations of a database are, by name; None where a rehearsal finds out itself."""

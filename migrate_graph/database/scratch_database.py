@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -53,3 +55,38 @@ def new_folder(directory: Path) -> Path:
     folder = directory / f"{PREFIX}{uuid.uuid4().hex[:16]}"
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def kept(scratch: Scratch) -> Iterator[Scratch]:
+    """Drop in the end what was made there and not dropped."""
+    keeper = _Kept(scratch)
+    try:
+        yield keeper
+    finally:
+        for database in [*keeper.alive]:
+            keeper.drop(database)
+
+
+class _Kept:
+    """See `kept`."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.can_copy = scratch.can_copy
+        self.alive: list[ScratchDatabase] = []
+        self._scratch = scratch
+
+    def create(self) -> ScratchDatabase:
+        """See `Scratch`."""
+        self.alive.append(self._scratch.create())
+        return self.alive[-1]
+
+    def copy(self, source: ScratchDatabase) -> ScratchDatabase:
+        """See `Scratch`."""
+        self.alive.append(self._scratch.copy(source))
+        return self.alive[-1]
+
+    def drop(self, database: ScratchDatabase) -> None:
+        """See `Scratch`."""
+        self._scratch.drop(database)
+        self.alive.remove(database)

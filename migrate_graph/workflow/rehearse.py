@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, Warned, ignore_events
+from migrate_graph.core.events import Observer, Outcome, Result, Warned, ignore_events
 from migrate_graph.core.history import History
 from migrate_graph.database import backend_class
 from migrate_graph.database.outside_acts import OutsideWatch
-from migrate_graph.database.scratch import open_scratch
 from migrate_graph.database.watching import Cloning, Keeping, Outside, Watching
-from migrate_graph.errors import ConfigError, ExitCode, MigrateGraphError
-from migrate_graph.executor import Executor, RunOptions
-from migrate_graph.loader import user_imports
+from migrate_graph.errors import ConfigError, ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
-from migrate_graph.workflow.apply import restore_database
 from migrate_graph.workflow.assessment import Selection, assess
 from migrate_graph.workflow.project import database_settings, read_history
-from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
+from migrate_graph.workflow.walking import Walk, start_on, walk
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint, Size
     from migrate_graph.core.plan import Plan
-    from migrate_graph.database import RehearsingBackend, Settings
-    from migrate_graph.database.scratch_database import ScratchDatabase
+    from migrate_graph.database import Settings
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
-
-_LOCK_WAIT = 10.0
-"""Seconds that a rehearsal waits for another run: it can be tried again."""
 
 _NEW_ENUM_VALUE = "55P04"
 """SQLSTATE of a new value of an enum that is used before the transaction that adds it is committed."""
@@ -157,6 +148,10 @@ class _Rehearsing:
         outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
         return Watching(root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes)
 
+    def how(self, watching: Watching) -> Walk:
+        """Return how a plan is walked."""
+        return Walk(project=self.project, interruption=self.interruption, watching=watching, observer=self.observer)
+
     def cloning(self) -> Cloning:
         """Return how a database for it is made."""
         return Cloning(
@@ -230,14 +225,9 @@ def _copied_tables(db_folder: str | None, folder: Path) -> Path:
 def _on_scratch(about: _Rehearsing) -> Rehearsal:
     """Rehearse in a database that is made, and dropped, for it."""
     project, config = about.project, about.project.config
-    backup = Path(config.database_to_restore) if _has_backup(project) else None
-    with _scratch(about) as made:
-        there = on_scratch(project, made, backup=backup)
+    with backend_class(config.migrate_uri).fresh(database_settings(config), about.cloning()) as scratch:
+        there = start_on(project, scratch.create(), about.observer)
         settings = database_settings(there.config)
-        if backup:
-            restore_database(there.config, None, lock_wait=_LOCK_WAIT, observer=about.observer)
-        else:
-            start_from_nothing(there)
         cut = _replay(about, there)
         if cut:
             return about.ended(footprints={}, results=(), cut=cut, remarks=())
@@ -247,33 +237,6 @@ def _on_scratch(about: _Rehearsing) -> Rehearsal:
     orphans = sorted(about.found.reading.history.applied - set(project.graph.migrations) - history.applied)
     lost = f"recorded as applied, and declared by nothing, so not replayed: {', '.join(orphans)}"
     return replace(done, remarks=(*done.remarks, lost)) if orphans else done
-
-
-@contextmanager
-def _scratch(about: _Rehearsing) -> Iterator[ScratchDatabase]:
-    """Make an empty database, or what stands for one where the role may create none, and drop it in the end."""
-    config = about.project.config
-    kind = backend_class(config.migrate_uri)
-    with kind.fresh(database_settings(config), about.cloning()) as made:
-        if made is not None:
-            yield made
-            return
-    scratch = open_scratch(
-        "" if kind.kind == "sqlite" else config.migrate_uri,
-        directory=about.folder, schema=config.search_path, table=config.migrate_table,
-    )  # fmt: skip
-    database = scratch.create()
-    try:
-        yield database
-    finally:
-        scratch.drop(database)
-
-
-def _has_backup(project: Project) -> bool:
-    from migrate_graph.config import SourceKind
-
-    config = project.config
-    return bool(config.database_to_restore) and config.sources["database_to_restore"].kind is not SourceKind.DEFAULT
 
 
 def _replay(about: _Rehearsing, there: Project) -> str:
@@ -286,75 +249,24 @@ def _replay(about: _Rehearsing, there: Project) -> str:
         return ""
     reading = read_history(there.config)
     plan = assess(there, reading, selection=Selection(select=tuple(applied))).planned
-    quiet = replace(about, observer=ignore_events)
-    walked = _walk(quiet, database_settings(there.config), about.watching(Keeping.EVERYTHING), plan, reading.history)
-    failed = next((result for result in walked.results if result.outcome is not Outcome.APPLIED), None)
+    how = replace(about.how(about.watching(Keeping.EVERYTHING)), observer=ignore_events)
+    walked = walk(how, database_settings(there.config), plan, reading.history)
+    failed = walked.failed
     if failed is None and not walked.cut:
         return ""
     why = f"{failed.name} {failed.outcome}: {failed.error}" if failed else walked.cut
     return f"{counted(len(applied), 'applied migration')} could not be replayed in a new database: {why}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Walked:
-    """What walking a plan gave."""
-
-    results: tuple[Result, ...]
-    footprints: Mapping[str, Footprint]
-    cut: str
-    remarks: tuple[str, ...]
-
-
 def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history: History) -> Rehearsal:
     """Walk the plan, watched."""
-    walked = _walk(about, settings, watching, about.found.planned, history)
+    walked = walk(about.how(watching), settings, about.found.planned, history)
     return about.ended(
         footprints=walked.footprints,
         results=tuple(_judged(each, walked.footprints.get(each.name), watching) for each in walked.results),
         cut=walked.cut,
         remarks=walked.remarks,
     )
-
-
-def _walk(about: _Rehearsing, settings: Settings, watching: Watching, plan: Plan, history: History) -> _Walked:
-    project, interruption = about.project, about.interruption
-    heard: list[RunFinished] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, RunFinished):
-            heard.append(event)
-        about.observer(event)
-
-    cut = ""
-    with (
-        _connected(settings, watching, about.observer, interruption) as backend,
-        backend.lock(wait=_LOCK_WAIT, observer=about.observer, interruption=interruption) as lock,
-    ):
-        backend.prepare()
-        backend.begin()
-        executor = Executor(
-            backend, lock, listen,
-            interruption=interruption, options=RunOptions(keep_going=True, tries=1), root=str(project.root),
-        )  # fmt: skip
-        try:
-            with user_imports(project.imports, project.registry):
-                executor.run(plan, project.graph, history)
-        except MigrateGraphError as error:
-            cut = backend.ended or error.message
-        cut = cut or backend.ended
-        remarks = backend.remarks()
-    interruption.check()
-    return _Walked(heard[-1].results if heard else (), backend.footprints, cut, remarks)
-
-
-@contextmanager
-def _connected(
-    settings: Settings, watching: Watching, observer: Observer, interruption: Interruption
-) -> Iterator[RehearsingBackend]:
-    """Connect a backend that watches."""
-    with closing(backend_class(settings.uri).rehearsing(settings, watching)) as backend, interruption.overhearing():
-        backend.connect(observer=observer, interruption=interruption)
-        yield backend
 
 
 def _judged(result: Result, footprint: Footprint | None, watching: Watching) -> Result:

@@ -16,7 +16,7 @@ from servers import APP_PASSWORD, PostgresServer, PostgresStandby, ServerUnavail
 
 from migrate_graph.core.events import Outcome, Warned
 from migrate_graph.core.footprint import Rewrite, Size
-from migrate_graph.database.postgres import clone
+from migrate_graph.database.postgres import clone, places
 from migrate_graph.errors import ConfigError, DatabaseRefused, ExitCode
 
 pytestmark = pytest.mark.postgres
@@ -478,17 +478,17 @@ def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
 ) -> None:
     stand = project(ONE)
     run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
-    create = clone._Place.create
+    create = places.Place.create
     inner: list[int] = []
 
     def create_and_rehearse(self: Any, locale: Any) -> None:
         create(self, locale)
-        monkeypatch.setattr(clone._Place, "create", create)
+        monkeypatch.setattr(places.Place, "create", create)
         thread = threading.Thread(target=lambda: inner.append(int(stand.rehearse("clone").exit_code)))
         thread.start()
         thread.join()
 
-    monkeypatch.setattr(clone._Place, "create", create_and_rehearse)
+    monkeypatch.setattr(places.Place, "create", create_and_rehearse)
     assert stand.rehearse("clone").exit_code == 0
     assert inner == [0]
     assert APP_PASSWORD not in repr(stand.events)

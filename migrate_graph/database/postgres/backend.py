@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
-    from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
+    from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.database.watching import Clone, Cloning, Watching
@@ -110,8 +110,8 @@ class PostgresBackend(Bookkeeping):
         return clone(settings, cloning)
 
     @staticmethod
-    def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[ScratchDatabase | None]:
-        from migrate_graph.database.postgres.clone import fresh
+    def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[Scratch]:
+        from migrate_graph.database.postgres.places import fresh
 
         return fresh(settings, cloning)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -19,32 +17,24 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.names import POSTGRES, TableNames, schema_names
+from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.postgres.places import Place, copy_tables_of_pydal, send
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
-from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly
 from migrate_graph.database.postgres.sizes import SIZES, as_sizes
 from migrate_graph.database.postgres.statements import first_words, split
-from migrate_graph.database.scratch_database import ScratchDatabase
 from migrate_graph.database.watching import Clone
 from migrate_graph.errors import DatabaseRefused, RestoreError
 from migrate_graph.messages import counted, first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
-from migrate_graph.redaction import redact, redact_uri
+from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.watching import Cloning
 
-PREFIX = "migrate_graph_rehearsal_"
-"""What the names of all copies start with: one that nobody is connected for was left by somebody who was killed."""
-
 _VERSIONS = Path("/usr/lib/postgresql")
 """Where Debian keeps the programs of each version side by side."""
-
-_WAYS_OUT = (
-    "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
-    "transaction in the database itself, rolled back, that others may have to wait for"
-)
 
 # What of a dump may fail without making the copy another database for migrations: who owns what, and what copies must not do.
 _ONLY_ABOUT = frozenset({"ALTER", "COMMENT", "GRANT", "REVOKE", "SECURITY", "SET", "SELECT"})
@@ -62,12 +52,6 @@ _OWN_SETTINGS = (
     "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s WHERE s.setrole OPERATOR(pg_catalog.=) 0 "
     "AND s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
     "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
-)
-
-_LEFT = (
-    "SELECT d.datname FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname, %s) AND pg_catalog.pg_has_role(d.datdba, 'USAGE') "
-    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datname OPERATOR(pg_catalog.=) d.datname "
-    "OR a.application_name OPERATOR(pg_catalog.=) pg_catalog.concat('migrate_graph:', d.datname))"
 )
 
 _TABLES = (
@@ -106,7 +90,7 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
         DatabaseRefused: no copy can be made; with three ways out.
         Stopped: a signal arrived.
     """
-    place = _Place(settings, cloning)
+    place = Place(settings, cloning)
     try:
         place.require_right()
         place.remove_leftovers()
@@ -116,35 +100,9 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
             made = replace(settings, uri=place.uri, folder=cloning.folder)
             remarks = _Filling(original, made, program, cloning).fill()
             sizes = original.sizes()
-        _copy_tables_of_pydal(settings, made)
+        if settings.folder is not None:
+            copy_tables_of_pydal(settings.uri, settings.folder, made.uri, cloning.folder)
         yield Clone(made, sizes, remarks)
-    finally:
-        place.close()
-
-
-@contextmanager
-def fresh(settings: Settings, cloning: Cloning) -> Iterator[ScratchDatabase | None]:
-    """Make an empty database on the server of copies, and drop it in the end; None where the role may create none.
-
-    Args:
-        settings: of the project; its schemas are made there.
-        cloning: how.
-
-    Raises:
-        Stopped: a signal arrived.
-    """
-    place = _Place(settings, cloning)
-    try:
-        if place.refusal():
-            yield None
-            return
-        place.remove_leftovers()
-        place.create()
-        wanted = [*schema_names(settings.schema or ""), TableNames.of(settings.table, POSTGRES).schema]
-        place.add_schemas([name for name in wanted if name and name not in {"public", "$user", "pg_catalog"}])
-        folder = cloning.folder / place.name
-        folder.mkdir()
-        yield ScratchDatabase(place.name, place.uri, folder)
     finally:
         place.close()
 
@@ -172,115 +130,6 @@ def _pg_dump(server: int) -> str:
     )
 
 
-class _Place:
-    """Where the copy is made; its session is held to the end, and shows that somebody works on the copy."""
-
-    def __init__(self, settings: Settings, cloning: Cloning) -> None:
-        self._settings = replace(settings, uri=cloning.server or settings.uri, schema=None)
-        self._is_elsewhere = bool(cloning.server)
-        self.name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
-        self._sessions = Sessions(self._settings)
-        self._sessions.listen(cloning.observer, cloning.interruption)
-        self._connection = self._sessions.open(self.name)
-        self._created = False
-
-    @property
-    def uri(self) -> str:
-        """The URI of the copy."""
-        scheme, _, rest = self._settings.uri.partition("://")
-        address, mark, parameters = rest.partition("?")
-        return f"{scheme}://{address.partition('/')[0]}/{self.name}{mark}{parameters}"
-
-    def refusal(self) -> str:
-        """Return why no database may be made here; empty where one may."""
-        ((may, reads_only),) = self._run(
-            "SELECT rolcreatedb OR rolsuper, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles "
-            "WHERE rolname OPERATOR(pg_catalog.=) current_user"
-        )
-        label = redact_uri(self._settings.uri)
-        if reads_only:
-            return f"{label} is a standby, so no copy can be made there"
-        return "" if may else f"the role may create no database on {label}, so no copy can be made there"
-
-    def require_right(self) -> None:
-        """Refuse where no database may be made.
-
-        Raises:
-            DatabaseRefused: with three ways out.
-        """
-        if refusal := self.refusal():
-            raise DatabaseRefused(refusal, hint=_WAYS_OUT)
-
-    def remove_leftovers(self) -> None:
-        """Drop the copies of rehearsals that were killed."""
-        for (name,) in self._run(_LEFT, (PREFIX,)):
-            with suppress(psycopg2.Error):  # somebody else is doing the same
-                self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
-
-    def create(self, locale: tuple[str, str, str] | None = None) -> None:
-        """Make the database.
-
-        Args:
-            locale: encoding and language of the original, where the server knows them; None: as the server makes them.
-        """
-        name, self._created = quote_identifier(self.name), True
-        empty = f"CREATE DATABASE {name} TEMPLATE template0"
-        ways = [empty if locale else f"CREATE DATABASE {name}"]
-        if locale:
-            encoding, collate, ctype = map(quote_literal, locale)
-            like = f"{empty} ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}"
-            ways = [like, empty] if self._is_elsewhere else [like]
-        for way in ways:
-            try:
-                self._run(way)
-            except psycopg2.Error as error:
-                if way is ways[-1]:
-                    raise self._refused(error) from None
-            else:
-                return
-
-    def add_schemas(self, names: Sequence[str]) -> None:
-        """Make schemas in it."""
-        with closing(Sessions(replace(self._settings, uri=self.uri)).open("copy")) as connection:
-            for name in names:
-                _send(connection, f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(name)}")
-
-    def _refused(self, error: psycopg2.Error) -> DatabaseRefused:
-        told = redact(first_line(error), *self._sessions.secrets)
-        return DatabaseRefused(f"no copy can be made on {redact_uri(self._settings.uri)}: {told}", hint=_WAYS_OUT)
-
-    def _run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        call = partial(_send, self._connection, statement, parameters)
-        return self._sessions.patience.run(self._connection, "making a copy of the schema", call)
-
-    def close(self) -> None:
-        """Drop the copy, and end the session; a signal does not keep it from being dropped."""
-        try:
-            if self._created:
-                self._drop()
-        finally:
-            close_quietly(self._connection)
-            self._sessions.patience.close()
-
-    def _drop(self) -> None:
-        """Drop it, on a new session where the old one is gone."""
-        for attempt in range(2):
-            try:
-                _send(
-                    self._connection,
-                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
-                    f"{quote_literal(self.name)} AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
-                )
-                _send(self._connection, f"DROP DATABASE IF EXISTS {quote_identifier(self.name)}")
-            except psycopg2.Error:
-                if attempt:
-                    raise
-                close_quietly(self._connection)
-                self._connection = Sessions(replace(self._settings, connect_wait=1.0)).open(self.name)
-            else:
-                return
-
-
 class _Original:
     """The database that is copied: one transaction that only reads, so that schema and records belong together."""
 
@@ -299,7 +148,7 @@ class _Original:
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement."""
-        return self.sessions.patience.run(self.connection, "reading the schema", _send, self.connection, statement)
+        return self.sessions.patience.run(self.connection, "reading the schema", send, self.connection, statement)
 
     def locale(self) -> tuple[str, str, str]:
         """Return encoding and language."""
@@ -412,14 +261,14 @@ class _Filling:
     def _execute(self, run: Any, connection: Any, text: bytes) -> None:
         """Run a dump, at once where nothing of it fails, else statement by statement."""
         try:
-            run(_send, connection, text)
+            run(send, connection, text)
         except psycopg2.Error:
             for each in split(text.decode(errors="surrogateescape")):
                 self._execute_one(run, connection, each.text)
 
     def _execute_one(self, run: Any, connection: Any, statement: str) -> None:
         try:
-            run(_send, connection, statement.encode(errors="surrogateescape"))
+            run(send, connection, statement.encode(errors="surrogateescape"))
         except psycopg2.Error as error:
             words = first_words(statement, most=4)
             told = f"{' '.join(words)}: {redact(first_line(error), *self.original.sessions.secrets)}"
@@ -442,7 +291,7 @@ class _Filling:
             if there and not self.cloning.data:
                 self._copy(connection, quoted, f"SELECT * FROM {quoted}", "")
             if there and table != names.views:  # which has no number
-                _send(
+                send(
                     connection,
                     f"SELECT pg_catalog.setval(s.name, (SELECT coalesce(max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {quoted}), false) "
                     f"FROM (SELECT pg_catalog.pg_get_serial_sequence({quote_literal(quoted)}, 'id') AS name) s WHERE s.name IS NOT NULL",
@@ -480,7 +329,7 @@ class _Filling:
             went = any(_count(connection, statement) for statement in orphans)  # who referred to those, too
         for name, value in self.original.ask(_SEQUENCES):
             with suppress(psycopg2.Error):
-                _send(connection, f"SELECT pg_catalog.setval({quote_literal(name)}, {value:d})")
+                send(connection, f"SELECT pg_catalog.setval({quote_literal(name)}, {value:d})")
 
     def _copy_settings(self, connection: Any) -> None:
         """Copy what the database sets for its sessions."""
@@ -488,29 +337,12 @@ class _Filling:
             name, _, value = setting.partition("=")
             spelled = value if name == "search_path" else quote_literal(value)
             try:
-                _send(connection, f"ALTER DATABASE {quote_identifier(connection.info.dbname)} SET {name} = {spelled}")
+                send(connection, f"ALTER DATABASE {quote_identifier(connection.info.dbname)} SET {name} = {spelled}")
             except psycopg2.Error as error:
                 self.failed.append(f"ALTER DATABASE SET {name}: {first_line(error)}")
-
-
-def _send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall()) if cursor.description else []
 
 
 def _count(connection: Any, statement: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return int(cursor.rowcount)
-
-
-def _copy_tables_of_pydal(original: Settings, made: Settings) -> None:
-    """Copy what pyDAL knows of tables; its files are named after the URI."""
-    if original.folder is None or made.folder is None:
-        return
-    old, new = (
-        hashlib.md5(pydal_uri(each.uri).encode(), usedforsecurity=False).hexdigest() for each in (original, made)
-    )
-    for file in original.folder.glob(f"{old}_*.table"):
-        shutil.copy(file, made.folder / file.name.replace(old, new))

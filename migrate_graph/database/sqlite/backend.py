@@ -156,9 +156,11 @@ class SqliteBackend(Bookkeeping):
         )
 
     @staticmethod
-    def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[None]:  # noqa: ARG004 - of BackendClass
-        """Return nothing: any file will do."""
-        return nullcontext()
+    def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[Scratch]:  # noqa: ARG004 - of BackendClass
+        """Return where files for one use are made; they go with their folder."""
+        from migrate_graph.database.sqlite.scratch import ScratchFiles
+
+        return nullcontext(ScratchFiles(cloning.folder))
 
     @staticmethod
     def sizes_of(settings: Settings) -> dict[str, Size] | None:  # noqa: ARG004 - of BackendClass

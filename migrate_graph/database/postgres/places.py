@@ -1,0 +1,250 @@
+"""Where databases for one use are made on a server: by one session, which shows to the end that somebody works on them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.database.names import POSTGRES, TableNames, schema_names
+from migrate_graph.database.postgres.scratch import open_scratch
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
+from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept
+from migrate_graph.errors import DatabaseRefused
+from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier, quote_literal
+from migrate_graph.redaction import redact, redact_uri
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Settings
+    from migrate_graph.database.watching import Cloning
+
+PREFIX = "migrate_graph_rehearsal_"
+"""What the names of all copies start with: one that nobody is connected for was left by somebody who was killed."""
+
+WAYS_OUT = (
+    "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
+    "transaction in the database itself, rolled back, that others may have to wait for"
+)
+
+_LEFT = (
+    "SELECT d.datname FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname, %s) AND pg_catalog.pg_has_role(d.datdba, 'USAGE') "
+    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datname OPERATOR(pg_catalog.=) d.datname "
+    "OR pg_catalog.starts_with(pg_catalog.concat('migrate_graph:', d.datname), a.application_name) "
+    "AND pg_catalog.starts_with(a.application_name, pg_catalog.concat('migrate_graph:', CAST(%s AS pg_catalog.text))))"
+)
+
+
+def send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run a statement, and return its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+class Place:
+    """Where databases are made, and dropped in the end; its session shows that they are in use.
+
+    Attributes:
+        name: of the first of them; the names of all others begin with it.
+    """
+
+    def __init__(self, settings: Settings, cloning: Cloning) -> None:
+        self._settings = replace(settings, uri=cloning.server or settings.uri, schema=None)
+        self._is_elsewhere = bool(cloning.server)
+        self.name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
+        self._sessions = Sessions(self._settings)
+        self._sessions.listen(cloning.observer, cloning.interruption)
+        self._connection = self._sessions.open(self.name)
+        self._made: dict[str, None] = {}
+
+    def uri_of(self, name: str) -> str:
+        """Return the URI of a database there."""
+        scheme, _, rest = self._settings.uri.partition("://")
+        address, mark, parameters = rest.partition("?")
+        return f"{scheme}://{address.partition('/')[0]}/{name}{mark}{parameters}"
+
+    @property
+    def uri(self) -> str:
+        """The URI of the first."""
+        return self.uri_of(self.name)
+
+    def refusal(self) -> str:
+        """Return why no database may be made here; empty where one may."""
+        ((may, reads_only),) = self._run(
+            "SELECT rolcreatedb OR rolsuper, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles "
+            "WHERE rolname OPERATOR(pg_catalog.=) current_user"
+        )
+        label = redact_uri(self._settings.uri)
+        if reads_only:
+            return f"{label} is a standby, so no copy can be made there"
+        return "" if may else f"the role may create no database on {label}, so no copy can be made there"
+
+    def require_right(self) -> None:
+        """Refuse where no database may be made.
+
+        Raises:
+            DatabaseRefused: with three ways out.
+        """
+        if refusal := self.refusal():
+            raise DatabaseRefused(refusal, hint=WAYS_OUT)
+
+    def remove_leftovers(self) -> None:
+        """Drop the copies of rehearsals that were killed."""
+        for (name,) in self._run(_LEFT, (PREFIX, PREFIX)):
+            with suppress(psycopg2.Error):  # somebody else is doing the same
+                self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+
+    def create(self, locale: tuple[str, str, str] | None = None) -> None:
+        """Make the first database.
+
+        Args:
+            locale: encoding and language of the original, where the server knows them; None: as the server makes them.
+        """
+        if locale is None:
+            self.make(self.name)
+            return
+        encoding, collate, ctype = map(quote_literal, locale)
+        like = f" TEMPLATE template0 ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}"
+        self.make(self.name, *([like, " TEMPLATE template0"] if self._is_elsewhere else [like]))
+
+    def make(self, name: str, *ways: str) -> None:
+        """Make a database.
+
+        Args:
+            name: of it.
+            ways: what is said of it; the next is tried where one is refused.
+        """
+        self._made[name] = None
+        for way in ways or ("",):
+            try:
+                self._run(f"CREATE DATABASE {quote_identifier(name)}{way}")
+            except psycopg2.Error as error:
+                if way == (ways or ("",))[-1]:
+                    raise self._refused(error) from None
+            else:
+                return
+
+    def add_schemas(self, name: str, schemas: Sequence[str]) -> None:
+        """Make schemas in a database."""
+        with closing(Sessions(replace(self._settings, uri=self.uri_of(name))).open("copy")) as connection:
+            for each in schemas:
+                send(connection, f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(each)}")
+
+    def _refused(self, error: psycopg2.Error) -> DatabaseRefused:
+        told = redact(first_line(error), *self._sessions.secrets)
+        return DatabaseRefused(f"no copy can be made on {redact_uri(self._settings.uri)}: {told}", hint=WAYS_OUT)
+
+    def _run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        call = partial(send, self._connection, statement, parameters)
+        return self._sessions.patience.run(self._connection, "making a copy of the schema", call)
+
+    def close(self) -> None:
+        """Drop everything, and end the session; a signal does not keep it from being dropped."""
+        try:
+            for name in [*self._made]:
+                self.drop(name)
+        finally:
+            close_quietly(self._connection)
+            self._sessions.patience.close()
+
+    def drop(self, name: str) -> None:
+        """Drop a database, on a new session where the old one is gone."""
+        for attempt in range(2):
+            try:
+                send(
+                    self._connection,
+                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
+                    f"{quote_literal(name)} AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+                )
+                send(self._connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+            except psycopg2.Error:
+                if attempt:
+                    raise
+                close_quietly(self._connection)
+                self._connection = Sessions(replace(self._settings, connect_wait=1.0)).open(self.name)
+            else:
+                self._made.pop(name, None)
+                return
+
+
+class _Scratch:
+    """See `Scratch`: databases of one place."""
+
+    can_copy = True
+
+    def __init__(self, place: Place, folder: Path, schemas: Sequence[str]) -> None:
+        self._place, self._folder, self._schemas = place, folder, schemas
+        self._number = itertools.count(1)
+
+    def create(self) -> ScratchDatabase:
+        """See `Scratch`."""
+        made = self._named()
+        self._place.make(made.name)
+        if self._schemas:
+            self._place.add_schemas(made.name, self._schemas)
+        return made
+
+    def copy(self, source: ScratchDatabase) -> ScratchDatabase:
+        """See `Scratch`."""
+        made = self._named()
+        self._place.make(made.name, f" TEMPLATE {quote_identifier(source.name)}")
+        copy_tables_of_pydal(source.uri, source.folder, made.uri, made.folder)
+        return made
+
+    def _named(self) -> ScratchDatabase:
+        name = f"{self._place.name}_{next(self._number)}"
+        folder = self._folder / name
+        folder.mkdir()
+        return ScratchDatabase(name, self._place.uri_of(name), folder)
+
+    def drop(self, database: ScratchDatabase) -> None:
+        """See `Scratch`."""
+        self._place.drop(database.name)
+        shutil.rmtree(database.folder, ignore_errors=True)
+
+
+def copy_tables_of_pydal(uri: str, folder: Path, new_uri: str, new_folder: Path) -> None:
+    """Copy what pyDAL knows of the tables of a database for a copy of it; its files are named after the URI."""
+    old, new = (hashlib.md5(pydal_uri(each).encode(), usedforsecurity=False).hexdigest() for each in (uri, new_uri))
+    for file in folder.glob(f"{old}_*.table"):
+        shutil.copy(file, new_folder / file.name.replace(old, new))
+
+
+@contextmanager
+def fresh(settings: Settings, cloning: Cloning) -> Iterator[Scratch]:
+    """Return where databases for one use are made on the server of copies, or schemas where the role may create none.
+
+    Whatever is there in the end is dropped.
+
+    Args:
+        settings: of the project; its schemas are made in each.
+        cloning: how.
+
+    Raises:
+        DatabaseRefused: the role may create no database, and the one that it was given is in use.
+        Stopped: a signal arrived.
+    """
+    place = Place(settings, cloning)
+    try:
+        if place.refusal():
+            server = replace(settings, uri=cloning.server or settings.uri, schema=None)
+            with kept(open_scratch(server, directory=cloning.folder, schemas=())) as scratch:
+                yield scratch
+            return
+        place.remove_leftovers()
+        wanted = [*schema_names(settings.schema or ""), TableNames.of(settings.table, POSTGRES).schema]
+        yield _Scratch(
+            place, cloning.folder, [name for name in wanted if name and name not in {"public", "$user", "pg_catalog"}]
+        )
+    finally:
+        place.close()

@@ -1,0 +1,176 @@
+"""Walk a plan where it cannot hurt, watched or not, and tell what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, ignore_events
+from migrate_graph.database import backend_class
+from migrate_graph.errors import MigrateGraphError
+from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.loader import user_imports
+from migrate_graph.workflow.apply import restore_database
+from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from migrate_graph.core.footprint import Footprint
+    from migrate_graph.core.history import History
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.database import Backend, Connectable, Lock, Settings
+    from migrate_graph.database.scratch_database import ScratchDatabase
+    from migrate_graph.database.watching import Watching
+    from migrate_graph.signals import Interruption
+    from migrate_graph.workflow.project import Project
+
+    AnyBackend = TypeVar("AnyBackend", bound=Connectable)
+
+LOCK_WAIT = 10.0
+"""Seconds that another run is waited for: it can be tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """How a plan is walked.
+
+    Attributes:
+        project: whose plan it is.
+        interruption: what is known of signals.
+        watching: how its migrations are watched; of one that is not, only the acts outside of the database are.
+        is_watched: footprints are taken.
+        keep_going: what does not require a failed migration runs all the same.
+        observer: told what happens.
+    """
+
+    project: Project
+    interruption: Interruption
+    watching: Watching
+    is_watched: bool = True
+    keep_going: bool = True
+    observer: Observer = ignore_events
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What walking a plan gave.
+
+    Attributes:
+        results: how each step ended, and what is blocked.
+        footprints: what each migration did, by name.
+        cut: why it ended before its end; empty when it did not.
+        remarks: what is not as it will be.
+    """
+
+    results: tuple[Result, ...] = ()
+    footprints: Mapping[str, Footprint] = field(default_factory=dict)
+    cut: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> Result | None:
+        """The first migration that ran and failed; None when none did."""
+        ran = (result for result in self.results if result.outcome is not Outcome.BLOCKED)
+        return next((result for result in ran if result.outcome is not Outcome.APPLIED), None)
+
+
+def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+    """Walk a plan.
+
+    Args:
+        how: in which way.
+        settings: of the database.
+        plan: what runs.
+        history: what the database remembers.
+
+    Raises:
+        Stopped: a signal arrived.
+        DatabaseError: the database went away.
+    """
+    return _watched(how, settings, plan, history) if how.is_watched else _unwatched(how, settings, plan, history)
+
+
+def _watched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+    kind, cut = backend_class(settings.uri), ""
+    heard: list[RunFinished] = []
+    with _connected(kind.rehearsing(settings, how.watching), how) as backend, _locked(how, backend) as lock:
+        backend.prepare()
+        backend.begin()
+        try:
+            with user_imports(how.project.imports, how.project.registry):
+                _executor(how, backend, lock, heard).run(plan, how.project.graph, history)
+        except MigrateGraphError as error:
+            cut = backend.ended or error.message
+        cut = cut or backend.ended
+        remarks = backend.remarks()
+    how.interruption.check()
+    return Walked(heard[-1].results if heard else (), backend.footprints, cut, remarks)
+
+
+def _unwatched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+    kind = backend_class(settings.uri)
+    heard: list[RunFinished] = []
+    with (
+        _connected(kind(settings, writing=True), how) as backend,
+        _locked(how, backend) as lock,
+        how.watching.outside(""),
+        user_imports(how.project.imports, how.project.registry),
+    ):
+        backend.prepare()
+        _executor(how, backend, lock, heard).run(plan, how.project.graph, history)
+    how.interruption.check()
+    return Walked(heard[-1].results)
+
+
+def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished]) -> Executor:
+    def listen(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            heard.append(event)
+        how.observer(event)
+
+    options, root = RunOptions(keep_going=how.keep_going, tries=1), str(how.project.root)
+    return Executor(backend, lock, listen, interruption=how.interruption, options=options, root=root)
+
+
+@contextmanager
+def _connected(backend: AnyBackend, how: Walk) -> Iterator[AnyBackend]:
+    """Connect a backend, and close it in the end."""
+    with closing(backend), how.interruption.overhearing():
+        backend.connect(observer=how.observer, interruption=how.interruption)
+        yield backend
+
+
+def _locked(how: Walk, backend: Backend) -> AbstractContextManager[Lock]:
+    return backend.lock(wait=LOCK_WAIT, observer=how.observer, interruption=how.interruption)
+
+
+def start_on(project: Project, made: ScratchDatabase, observer: Observer = ignore_events) -> Project:
+    """Return the project on an empty database, where it has been given its start: the configured backup, or nothing at all.
+
+    Args:
+        project: what is to run there.
+        made: the database.
+        observer: told how the backup is restored.
+
+    Raises:
+        MigrateGraphError: there is no such backup, or it cannot be restored.
+    """
+    backup = Path(project.config.database_to_restore) if has_backup(project) else None
+    there = on_scratch(project, made, backup=backup)
+    if backup:
+        restore_database(there.config, None, lock_wait=LOCK_WAIT, observer=observer)
+    else:
+        start_from_nothing(there)
+    return there
+
+
+def has_backup(project: Project) -> bool:
+    """Return whether a backup is configured: without one, what may lie in its usual place is none of the project's."""
+    from migrate_graph.config import SourceKind
+
+    config = project.config
+    return bool(config.database_to_restore) and config.sources["database_to_restore"].kind is not SourceKind.DEFAULT
