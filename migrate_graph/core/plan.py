@@ -183,6 +183,25 @@ def build_plan(
     )
 
 
+def plan_in_order(graph: MigrationGraph, history: History, names: Iterable[str]) -> Plan:
+    """Return a plan that runs just these migrations, in this order, whatever the project's way of breaking ties.
+
+    Args:
+        graph: what is declared.
+        history: what the database remembers.
+        names: what is to run; in an order that the graph permits.
+    """
+    order = tuple(names)
+    standing = standing_of(graph, history)
+    known = {name: standing[Node(NodeKind.MIGRATION, name)] for name in graph.order()}
+    return Plan(
+        steps=_steps(graph, history, known, order),
+        order=order,
+        applied=tuple(name for name, state in known.items() if state.applied),
+        standing=standing,
+    )
+
+
 _RUNNABLE = frozenset({State.PENDING, State.FAILED})
 
 

@@ -1,7 +1,7 @@
 from drawing import graph_of, history_of
 
 from migrate_graph.core.history import History
-from migrate_graph.core.plan import Plan, ReasonKind, build_plan
+from migrate_graph.core.plan import Plan, ReasonKind, build_plan, plan_in_order
 from migrate_graph.core.states import State
 
 
@@ -143,3 +143,11 @@ def test_twenty_thousand_migrations_are_planned() -> None:
     graph = graph_of(*(f"m{index // 2} < m{index}" for index in range(1, 20_000)), declared=names)
     plan = build_plan(graph, history_of(names[:10_000]))
     assert steps(plan) == [name for name in graph.order() if int(name[1:]) >= 10_000]
+
+
+def test_a_plan_in_an_order_runs_just_that_in_that_order_and_only_what_can_run() -> None:
+    graph = graph_of("a < b < d", "a < c < d", "(gone) < e")
+    plan = plan_in_order(graph, history_of("a"), ("c", "b", "e"))
+    assert (steps(plan), plan.order, plan.applied) == (["c", "b"], ("c", "b", "e"), ("a",))
+    assert [step.reason.after for step in plan.steps] == [("a",), ("a",)]
+    assert steps(plan_in_order(graph, History(), ("a", "c", "b", "d"))) == ["a", "c", "b", "d"]

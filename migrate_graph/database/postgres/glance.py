@@ -87,7 +87,7 @@ class Seen:
     @property
     def may_have_changed(self) -> bool:
         """Whether it was locked as no statement needs that only reads or writes rows."""
-        return _STRENGTH[strongest(self.modes)] > _STRONGEST_OF_DATA
+        return _STRENGTH.get(strongest(self.modes), 0) > _STRONGEST_OF_DATA
 
     def has_moved_since(self, was: Seen) -> bool:
         """Return whether rows of it were read or written since another look."""

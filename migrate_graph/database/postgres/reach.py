@@ -112,6 +112,8 @@ class Reach:
                 self._note_emptied(seen, was)
             elif named is None or number not in named.relations:
                 self._note_beyond(number, word, named, seen, was)
+            elif "RowShareLock" in seen.modes - was.modes:
+                self._notes.checked.add(seen.name)
 
     def _note_emptied(self, seen: Seen, was: Seen) -> None:
         if seen.file != was.file or seen.modes != was.modes:
@@ -153,6 +155,8 @@ class Reach:
         uses = {column for columns in through.values() for column in columns}
         writes = set(notes.writes)
         for number, touch in notes.touched.items():
+            if self._facts.fact_of("pg_class", number) in difference.made:
+                continue  # nobody else knows it
             whole = {f"{touch.name}.*"}
             columns = whole if touch.is_blind else through.get(number, whole)
             uses |= columns if touch.is_read else set()
@@ -193,9 +197,9 @@ class Reach:
         now = {thing for new in anew for thing in dependencies.of(new)}
         around = {known.relation_of(key) for key in difference.anew}
         around |= {known.fact_of(*key[:3]) for key in difference.anew if key[3] in _OF_OTHERS}
-        hangs = {*self._facts_of(now), *filter(None, around)}
-        let_go = {gone.get(thing) or known.fact_of(*thing) for thing in before - now}
-        return frozenset(hangs - difference.made), frozenset(filter(None, let_go))
+        stays = self._facts_of(now)
+        let_go = {gone.get(thing) or known.fact_of(*thing) for thing in before - now} - stays
+        return frozenset({*stays, *filter(None, around)} - difference.made), frozenset(filter(None, let_go))
 
 
 def _only_builds(word: str, seen: Seen, fresh: frozenset[str]) -> bool:
