@@ -246,7 +246,10 @@ class Recorder:
         step = self._step
         if session.is_in_transaction:
             self._look_at_repeated(session)
+            before = self._last
             now = self._last if self._is_up_to_date else self._look(session)
+            if self._reach is not None and not step.statements and not step.ours_too:
+                self._reach.note("", None, before, now)  # it may have spoken past us
             for number, seen in now.items():
                 self._count(seen, self._base.get(number, (0, 0, 0)))
             self._base |= {number: seen.written for number, seen in now.items()}
