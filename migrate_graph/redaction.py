@@ -91,6 +91,8 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Make foreign text printable on one line: line ends and tabs become visible too."""
+    if text.isascii() and text.isprintable():  # almost every time
+        return text
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 

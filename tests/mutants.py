@@ -45,8 +45,8 @@ MUTANTS = [
     Mutant(
         "kept session: its lock between transactions",
         "database/postgres/spare.py",
-        ", pg_catalog.pg_try_advisory_lock(%s, %s)",
-        ", %s::int = %s::int OR true",
+        '"pg_catalog.pg_try_advisory_lock(%s, %s)"',
+        '"%s::int = %s::int OR true"',
         f"{SESSIONS} -k has_the_work_lock",
     ),
     Mutant(
@@ -62,6 +62,20 @@ MUTANTS = [
         "waiting.glance()",
         "pass",
         "tests/faults/test_signals.py -k ctrl_c",
+    ),
+    Mutant(
+        "record: a ledger that somebody made by hand",
+        "database/books/ledger.py",
+        "        if self.has_unique_names:",
+        "        if True:",
+        "tests/database/test_hand_made_ledger.py",
+    ),
+    Mutant(
+        "record: unique for every row, at once",
+        "database/postgres/requirements.py",
+        "AND i.indisunique AND i.indimmediate ",
+        "AND i.indisunique ",
+        "tests/database/test_hand_made_ledger.py",
     ),
     Mutant(
         "kept session: what the server knows",

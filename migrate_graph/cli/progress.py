@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -211,8 +212,7 @@ class PlainProgress:
             self._running = ""
 
     def _line(self, text: str, style: str = "") -> None:
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.console.tell(f"{stamp} {self.console.paint_err(text, style) if style else text}")
+        self.console.tell(f"{_stamp(int(time.time()))} {self.console.paint_err(text, style) if style else text}")
 
     def _beat(self) -> None:
         while not self._ended.wait(self.heartbeat):
@@ -220,6 +220,11 @@ class PlainProgress:
                 if self._running:
                     lasted = lasting(time.monotonic() - self._since)
                     self._line(f"{self._running} still running {lasted}{self._waiting}")
+
+
+@lru_cache(maxsize=1)
+def _stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class LiveProgress:

@@ -26,11 +26,15 @@ class DalAsMade:
         parts: what it is made of.
         attributes: of each part: the names of all, the names of those that count, and what these were.
         contents: what stood in each dictionary, list and set.
+        sizes: how many entries each of these had.
+        in_all: all of that, in a row.
     """
 
     parts: list[Any]
     attributes: list[tuple[frozenset[str], list[str], list[Any]]]
     contents: list[tuple[Any, list[Any]]]
+    sizes: list[int]
+    in_all: list[Any]
 
     @classmethod
     def of(cls, db: Any) -> DalAsMade:
@@ -45,7 +49,9 @@ class DalAsMade:
             names = [name for name in vars(part) if name not in _OF_ITS_OWN]
             attributes.append((frozenset(vars(part)), names, [vars(part)[name] for name in names]))
             holders += [vars(part)[name] for name in names if isinstance(vars(part)[name], dict | list | set)]
-        return cls(parts, attributes, [(holder, _content(holder)) for holder in holders])
+        contents = [(holder, _content(holder)) for holder in holders]
+        in_all = [each for _, content in contents for each in content]
+        return cls(parts, attributes, contents, [*map(len, holders)], in_all)
 
     def is_still(self, db: Any) -> bool:
         """Return whether everything is the very same object as before: pyDAL's own make queries of a comparison."""
@@ -56,7 +62,14 @@ class DalAsMade:
             now = vars(part)
             if now.keys() != every or not all(map(is_, map(now.__getitem__, names), values)):
                 return False
-        return all(_has_same(holder, before) for holder, before in self.contents)
+        in_all: list[Any] = []
+        for holder, _ in self.contents:
+            in_all += holder
+            if isinstance(holder, dict):
+                in_all += holder.values()
+        sizes = [len(holder) for holder, _ in self.contents]
+        same = sizes == self.sizes and all(map(is_, in_all, self.in_all))
+        return same or all(_has_same(holder, before) for holder, before in self.contents)
 
 
 def _content(holder: Iterable[Any]) -> list[Any]:

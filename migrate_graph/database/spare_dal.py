@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from migrate_graph.database.dal import DalSource, attach, define_ledger_later, make_own_dal
@@ -47,8 +49,9 @@ class SpareDal:
         if db is not None:
             attach(db, source)
             return db
-        db = make_own_dal(source, typedal=self._typedal, folder=self._folder)
-        define_ledger_later(db, rname=self.ledger)
+        with _collected():
+            db = make_own_dal(source, typedal=self._typedal, folder=self._folder)
+            define_ledger_later(db, rname=self.ledger)
         return db
 
     def note(self, holder: HoldsDal) -> None:
@@ -56,7 +59,6 @@ class SpareDal:
         if self._made is None:
             self._made = DalAsMade.of(holder.db)
         if not self._holders:
-            gc.collect(1)  # what pyDAL throws away while it makes one still holds it
             self._holders = _references(holder)
 
     def keep(self, holder: HoldsDal) -> None:
@@ -66,6 +68,22 @@ class SpareDal:
             self._db = holder.db
         else:
             self._made = None
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Collect the garbage that is made inside, and only that: what pyDAL throws away while it makes a `DAL` still holds it.
+
+    Everything else is put aside meanwhile, unless the program has put something aside itself: a project has many objects.
+    """
+    if asides := not gc.get_freeze_count():
+        gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect(1)
+        if asides:
+            gc.unfreeze()
 
 
 def _references(holder: HoldsDal) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from itertools import compress
 from operator import itemgetter
 from socket import gethostname
@@ -57,11 +57,53 @@ class AttemptKey:
     @classmethod
     def now(cls, name: str, *, run: str, fingerprint: str = "") -> AttemptKey:
         """Make the key of an attempt that starts now, in this process."""
-        return cls(str(uuid4()), run, name, gethostname(), os.getpid(), __version__, fingerprint, datetime.now(UTC))
+        return cls(str(uuid4()), run, name, _host(), os.getpid(), __version__, fingerprint, datetime.now(UTC))
+
+
+_host = cache(gethostname)
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """What is sent for every migration, with `?` for parameters.
+
+    Attributes:
+        marker: writes the marker, or counts one commit more.
+        record: writes that a migration is installed, also where somebody made the table by hand and names are not unique there.
+        unique_record: the same where they are (PostgreSQL).
+        finish: says in the journal how the attempt ended.
+    """
+
+    marker: str
+    record: str
+    unique_record: str
+    finish: str
+
+    @classmethod
+    def of(cls, names: TableNames) -> _Statements:
+        """Write them for these tables."""
+        ledger, journal, op = names.quoted(names.ledger), names.quoted(names.journal), names.dialect.op
+        new_record = f'INSERT INTO {ledger} ("installed", "last_update_dttm", "name")'
+        return cls(
+            marker=f'INSERT INTO {journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
+            '"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits '
+            f"{op('+')} 1",
+            record=f"UPDATE {ledger} SET installed = 'T', last_update_dttm = ? WHERE name {op('=')} ?; "
+            f"{new_record} SELECT 'T', ?, ? WHERE NOT EXISTS (SELECT FROM {ledger} WHERE name {op('=')} ?)",
+            unique_record=f"{new_record} VALUES ('T', ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET installed = excluded.installed, last_update_dttm = excluded.last_update_dttm",
+            finish=f"UPDATE {journal} SET state = ?, commits = commits {op('-')} 1, finished = ?, duration = ? "
+            f"WHERE attempt {op('=')} ? AND state {op('=')} ? RETURNING id",
+        )
 
 
 class Ledger:
-    """Ledger table and journal of one database, through whatever connection `execute` stands for."""
+    """Ledger table and journal of one database, through whatever connection `execute` stands for.
+
+    Attributes:
+        names: of the tables.
+        has_unique_names: the server is known to refuse a second row of a name, so that a record is one statement.
+    """
 
     def __init__(self, names: TableNames, execute: Execute) -> None:
         self.names = names
@@ -71,6 +113,8 @@ class Ledger:
         self._journal = names.quoted(names.journal)
         self._is = names.dialect.op("=")
         self._is_installed = f"(installed {self._is} 'T' OR installed {self._is} '1')"
+        self._statements = _Statements.of(names)
+        self.has_unique_names = False
 
     def on(self, execute: Execute) -> Ledger:
         """Return the same tables through another connection."""
@@ -174,7 +218,7 @@ class Ledger:
 
         The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
         """
-        self._run(self._marker, self._marker_values(key))
+        self._run(self._statements.marker, self._marker_values(key))
 
     def write_marker_asking(self, key: AttemptKey, questions: str, parameters: Sequence[Any]) -> Rows:
         """Do the same and return the answers to questions, in one statement (PostgreSQL).
@@ -185,20 +229,13 @@ class Ledger:
             parameters: of theirs.
         """
         return self._execute(
-            f"{self._dialect.sql(self._marker)} RETURNING {questions}", (*self._marker_values(key), *parameters)
+            f"{self._dialect.sql(self._statements.marker)} RETURNING {questions}",
+            (*self._marker_values(key), *parameters),
         )
 
     def marker_statement(self, key: AttemptKey) -> tuple[str, tuple[Any, ...]]:
         """Return the marker's statement in the driver's own spelling, to be sent among others, and its parameters."""
-        return self._dialect.sql(self._marker), self._marker_values(key)
-
-    @cached_property
-    def _marker(self) -> str:
-        return (
-            f'INSERT INTO {self._journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
-            f'"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits '
-            f"{self._dialect.op('+')} 1"
-        )
+        return self._dialect.sql(self._statements.marker), self._marker_values(key)
 
     def _marker_values(self, key: AttemptKey) -> tuple[Any, ...]:
         return (
@@ -243,30 +280,19 @@ class Ledger:
     def _success_at_once(self, key: AttemptKey, seconds: float) -> tuple[str, tuple[Any, ...]]:
         now = self._local_now()
         # Each by itself: a statement in a statement takes the server twice as long to plan.
-        values = (now, key.name, now, key.name, key.name, *self._finish_values(key, seconds))
-        return self._dialect.sql(f"{self._record}; {self._finish}"), values
-
-    @cached_property
-    def _record(self) -> str:
-        return (
-            f"UPDATE {self._ledger} SET installed = 'T', last_update_dttm = ? WHERE name {self._is} ?; "
-            f'INSERT INTO {self._ledger} ("installed", "last_update_dttm", "name") SELECT \'T\', ?, ? '
-            f"WHERE NOT EXISTS (SELECT FROM {self._ledger} WHERE name {self._is} ?)"
-        )
-
-    @cached_property
-    def _finish(self) -> str:
-        return (
-            f"UPDATE {self._journal} SET state = ?, commits = commits {self._dialect.op('-')} 1, finished = ?, duration = ? "
-            f"WHERE attempt {self._is} ? AND state {self._is} ? RETURNING id"
-        )
+        values: tuple[str, ...] = (now, key.name, now, key.name, key.name)
+        record = self._statements.record
+        if self.has_unique_names:
+            record, values = self._statements.unique_record, (now, key.name)
+        sql = self._dialect.sql
+        return f"{sql(record)}; {sql(self._statements.finish)}", (*values, *self._finish_values(key, seconds))
 
     def _finish_values(self, key: AttemptKey, seconds: float) -> tuple[Any, ...]:
         return AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
-        finished = self._run(self._finish, self._finish_values(key, seconds))
+        finished = self._run(self._statements.finish, self._finish_values(key, seconds))
         self.write_record(key.name, installed=True)
         return len(finished) == 1
 

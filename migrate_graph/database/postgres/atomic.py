@@ -226,7 +226,7 @@ class PostgresAtomicRun:
     def work(self, migration: Migration, key: AttemptKey) -> PostgresAtomicWork:
         is_new = self.connection is None
         if is_new:
-            self.connection, _ = self.sessions.open()
+            self.connection, _ = self.sessions.open("atomic run")
             self.connection.autocommit = False
             self._driver = _Driver.of(self.connection)
         self.held.place = self.held.places.get(migration.name, 0)

@@ -26,7 +26,7 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
-from migrate_graph.database.postgres.requirements import require_supported, require_writable, unmet
+from migrate_graph.database.postgres.requirements import has_unique_names, require_supported, require_writable, unmet
 from migrate_graph.database.postgres.sessions import (
     BLOCKERS,
     WAITING,
@@ -132,6 +132,7 @@ class PostgresBackend(Bookkeeping):
         self._settings = settings
         self._sessions = Sessions(settings)
         self._spare_dal: SpareDal | None = None
+        self._own_sessions: WorkSessions | None = None
         self._spare = Spare(self._sessions, wanted=settings.session == "reused")
         self.label = self._sessions.label
         self.secrets = self._sessions.secrets
@@ -523,6 +524,9 @@ class PostgresBackend(Bookkeeping):
                 f"{self.label} cannot record migrations: " + "; ".join(faults),
                 hint="nothing was run; mend this and run again",
             )
+        self._ledger.has_unique_names = has_unique_names(
+            self._execute, self._ledger.names.quoted(self._ledger.names.ledger)
+        )
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         if self._sessions.pooled:  # the lock's connection is in a transaction, which would hold on to the table
@@ -542,18 +546,19 @@ class PostgresBackend(Bookkeeping):
                 "transaction='none' needs a session of its own, and a pooler stands between us and the server",
                 hint="connect to the server's own port in migrate_uri",
             )
-        sessions = self._work_sessions(lambda: self._open_work(migration.name))
-        return self.work_class(self._settings, migration, key, self._ledger, sessions=sessions)
+        if self._own_sessions is None or self._own_sessions.dals is not self._dals() or self._sessions.pooled:
+            self._own_sessions = self._work_sessions(self._open_work)
+        return self.work_class(self._settings, migration, key, self._ledger, sessions=self._own_sessions)
 
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
-        sessions = self._work_sessions(lambda: self._open_new_work("atomic run", AtomicConnection))
+        sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
         held = HeldViews.of(intent)
         return PostgresAtomicRun(
             self._settings, self._ledger, sessions, lasting=lasting, held=held, following=intent.following
         )
 
-    def _work_sessions(self, opens: Callable[[], tuple[WorkConnection, bool]]) -> WorkSessions:
+    def _work_sessions(self, opens: Callable[[str], tuple[WorkConnection, bool]]) -> WorkSessions:
         return WorkSessions(
             open=opens,
             keep=self._spare.keep,

@@ -131,7 +131,7 @@ class WorkConnection(OurConnection):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.fresh_memory: DriverMemory | None = None
-        self.fresh_defaults: str | None = None
+        self.fresh_defaults: list[str] | None = None
         self.forget_attempt()
 
     def forget_attempt(self) -> None:

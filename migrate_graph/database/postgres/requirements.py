@@ -80,6 +80,22 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
     return _in_words(*facts, names=names, duplicates=duplicates, table=tables.ledger)
 
 
+def has_unique_names(execute: Execute, ledger: str) -> bool:
+    """Return whether the server refuses a second row of a name in the ledger, which somebody may have made by hand.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        ledger: its name, quoted.
+    """
+    ((is_unique,),) = execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
+        "AND a.attnum = i.indkey[0] WHERE i.indrelid = pg_catalog.to_regclass(%s) AND i.indisunique AND i.indimmediate "
+        "AND i.indisvalid AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'name')",
+        (ledger,),
+    )
+    return bool(is_unique)
+
+
 def _in_words(
     read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
     permitted: bool | None,  # noqa: FBT001 - as above

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -436,6 +437,7 @@ def parse_uri(uri: str) -> dict[str, str]:
     return parsed
 
 
+@lru_cache(maxsize=8)
 def pydal_uri(uri: str) -> str:
     """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
     scheme, _, rest = uri.partition("://")

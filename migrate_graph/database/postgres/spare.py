@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from migrate_graph.database.postgres.sessions import Sessions
     from migrate_graph.database.sole_holder import Holder
 
-# What roles and databases give to new sessions: a session that is older than a change has the values of before.
-_DEFAULTS = (
-    "(SELECT pg_catalog.string_agg(CAST(s.setconfig AS pg_catalog.text), ' ' ORDER BY s.setdatabase, s.setrole) "
-    "FROM pg_catalog.pg_db_role_setting s)"
-)
+# What roles and databases give to new sessions: a session that is older than a change has the values of before. Not aggregated,
+# nor put in order: that would take longer to plan than everything else that is asked with it.
+_DEFAULTS = "ARRAY(SELECT CAST(s AS pg_catalog.text) FROM pg_catalog.pg_db_role_setting s)"
 
 
 class Spare:
@@ -36,6 +34,7 @@ class Spare:
         self._sessions = sessions
         self._wanted = wanted
         self._connection: Any = None
+        self._question = ""
 
     def remember(self, connection: WorkConnection) -> None:
         """Note what a new session is like, so that it can be told later whether it is so again."""
@@ -80,18 +79,22 @@ class Spare:
         return None
 
     def _set_up(self, connection: WorkConnection, name: str, lock: tuple[int, int]) -> bool:
-        settings = [
-            *self._sessions.settings(connection, ours=False),
-            ("application_name", application_name(f"migrate_graph:{name}")),
-        ]
-        chosen = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {_DEFAULTS}, {chosen}, pg_catalog.pg_try_advisory_lock(%s, %s)",
-                [*chain.from_iterable(settings), *lock],
-            )
-            defaults, *_, connection.got_lock = cursor.fetchone()
+            if not self._question:
+                self._question = self._written(cursor)
+            cursor.execute(self._question, (application_name(f"migrate_graph:{name}"), *lock))
+            defaults, _, connection.got_lock = cursor.fetchone()
         return connection.got_lock and bool(defaults == connection.fresh_defaults)
+
+    def _written(self, cursor: Any) -> str:
+        """Return what is sent before each migration, with our settings in it, which are the same for all of a run."""
+        settings = self._sessions.settings(cursor.connection, ours=False)
+        chosen = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
+        written = cursor.mogrify(chosen, list(chain.from_iterable(settings))).decode().replace("%", "%%")
+        return (
+            f"SELECT {_DEFAULTS}, pg_catalog.num_nulls({written}, pg_catalog.set_config('application_name', %s, false)), "
+            "pg_catalog.pg_try_advisory_lock(%s, %s)"
+        )
 
     def close(self) -> None:
         """Close what is kept."""

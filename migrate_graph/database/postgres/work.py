@@ -50,7 +50,7 @@ class WorkSessions:
     """What an attempt needs to know of the run's sessions.
 
     Attributes:
-        open: opens a session for the attempt, or gives one that was kept; and tells whether it is new.
+        open: opens a session for a migration, by its name, or gives one that was kept; and tells whether it is new.
         keep: takes the session of an attempt that succeeded over for the next one, if it can be made as good as new.
         prologue: what is asked with every marker, with its parameters: whether the work's lock is ours, whether the transaction
             is read-only, the server's process, and when the transaction began.
@@ -59,7 +59,7 @@ class WorkSessions:
         dals: makes the `DAL`.
     """
 
-    open: Callable[[], tuple[WorkConnection, bool]]
+    open: Callable[[str], tuple[WorkConnection, bool]]
     keep: Callable[[Holder], bool]
     prologue: tuple[str, list[Any]]
     pooled: bool
@@ -83,7 +83,7 @@ class PostgresWork:
         self._key = key
         self._sessions = sessions
         self._owner = Owner()
-        self._connection, self.has_new_session = sessions.open()
+        self._connection, self.has_new_session = sessions.open(key.name)
         self._fresh: WorkConnection | None = self._connection
         self._started = False
         self._succeeded = self._ended = False
@@ -120,7 +120,7 @@ class PostgresWork:
         self._lost_work = self._lost_work or self._connection.why_work_was_lost()
         self._broke = self._broke or self._connection.is_broken()
         self._unsure = self._unsure or self._connection.ended_unseen
-        connection, self._fresh = self._fresh or self._sessions.open()[0], None
+        connection, self._fresh = self._fresh or self._sessions.open(self._key.name)[0], None
         if self._started:
             connection.autocommit = self._mode is TransactionMode.NONE
             self._arm(connection)
