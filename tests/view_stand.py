@@ -67,7 +67,7 @@ class PostgresStand(Stand):
         super().__init__(psycopg2.connect(uri, connection_factory=factory, options="-c lock_timeout=5000"))
         names = TableNames.of(TABLE, POSTGRES)
         self.uri = uri
-        self.catalog: Any = PostgresCatalog(self.connection.cursor)
+        self.catalog: Any = PostgresCatalog(lambda: self.connection)
         run = self.catalog.run
         if create:
             ViewLedger(names, run).create()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
@@ -31,6 +31,16 @@ class Item:
         """Return the statement for a relation of this kind: VIEW, MATERIALIZED VIEW."""
         return f"{self.head} {kind} {self.sql}" if self.head else self.sql
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "aspect": self.aspect,
+            "name": self.name,
+            "sql": self.sql,
+            "columns": self.columns,
+            "head": self.head,
+        }
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
@@ -50,8 +60,18 @@ class Grant:
     grantor: str
     grantable: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "column": self.column,
+            "grantee": self.grantee,
+            "privilege": self.privilege,
+            "grantor": self.grantor,
+            "grantable": self.grantable,
+        }
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Relation:
     """A view, or another object that a view's manager makes, as it is in the database.
 
@@ -95,7 +115,12 @@ class Relation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        # As `asdict` does, which asks of everything in it what it is.
+        return {
+            **vars(self),
+            "items": [each.to_json() for each in self.items],
+            "grants": [each.to_json() for each in self.grants],
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Relation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from migrate_graph.authoring import ViewMigrationManager, declared_at
@@ -18,7 +19,31 @@ from migrate_graph.executor.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.core.model import View
+    from migrate_graph.core.timeline import Moment
     from migrate_graph.database import Work
+
+
+@lru_cache(maxsize=1)
+def _timeline(graph: MigrationGraph) -> Timeline:
+    """Return the views over time; the migrations of a run share what is looked up in it."""
+    return Timeline(graph)
+
+
+class _Fingerprints(Mapping[str, str]):
+    """Fingerprints of the texts of managers, by name; only those that somebody asks for are looked up."""
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self._views = views
+
+    def __getitem__(self, name: str) -> str:
+        return self._views[name].fingerprint
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 class RunViews:
@@ -36,6 +61,8 @@ class RunViews:
         self._name = name
         self._applied: AbstractSet[str] | None = None
         self._observer = observer
+        self._moment: Moment | None = None
+        self._managers = frozenset(view.manager for view in graph.views.values())
 
     def read_applied(self) -> AbstractSet[str]:
         """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""
@@ -46,7 +73,9 @@ class RunViews:
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
         self._add_undeclared(type(manager))
-        moment = Timeline(self._graph).moment(applied=self.read_applied(), running=self._name)
+        moment = self._moment = self._moment or _timeline(self._graph).moment(
+            applied=self.read_applied(), running=self._name
+        )
         block = moment.block([type(manager).__name__])
         instances: Mapping[str, ViewMigrationManager] = {
             name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
@@ -58,7 +87,7 @@ class RunViews:
             [instances[name] for name in block.up],
             migration=self._name,
             observer=self._observer,
-            texts={name: view.fingerprint for name, view in self._graph.views.items()},
+            texts=_Fingerprints(self._graph.views),
             used=lambda: [self._graph.views[name].manager(manager.db) for name in moment.used_by(block.up)],
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
@@ -70,7 +99,7 @@ class RunViews:
             UsageError: another manager has the name of this one; neither may be passed over.
         """
         declared = self._graph.views
-        managers = {view.manager for view in declared.values()}
+        managers = self._managers
         if managers.issuperset(all_managers()):  # the common case, and no class is asked what it uses
             return
         strangers = [each for each in relatives_of(kind) if each not in managers]
@@ -93,6 +122,7 @@ class RunViews:
             )
             views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
             self._graph = build_graph(replace(self._graph.registry, views=(*self._graph.registry.views, *views)))
+            self._managers, self._moment = managers.union(strangers), None
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
         """Bring up what this block took down, unless it failed."""

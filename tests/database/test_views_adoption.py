@@ -42,7 +42,7 @@ def stand(postgres_admin_uri: str) -> Iterator[PostgresStand]:
 def unmanaged(stand: PostgresStand, managed: Collection[str] = (), *, names: Collection[str] = ()) -> Adoptable:
     """Find what can be adopted, without what is somebody else's."""
     try:
-        found = describe_unmanaged(PostgresCatalog(stand.connection.cursor), managed, names=names)
+        found = describe_unmanaged(PostgresCatalog(lambda: stand.connection), managed, names=names)
     finally:
         stand.connection.commit()  # as adopting does: what it has read was locked until now
     return replace(found, views=tuple(each for each in found.views if not each.relation.identity.startswith(SCHEMA)))
@@ -165,7 +165,7 @@ def test_a_view_changed_or_dropped_by_hand_is_noticed(stand: PostgresStand, post
     stand("CREATE OR REPLACE VIEW b AS SELECT id FROM t WHERE id > 0", "DROP VIEW c")
     stand.connection.commit()
     rows = stand.keeper._ledger.read()
-    catalog = PostgresCatalog(stand.connection.cursor)
+    catalog = PostgresCatalog(lambda: stand.connection)
     stand.connection.commit()
     stand("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     stand.connection.commit()

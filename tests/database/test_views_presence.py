@@ -36,7 +36,7 @@ def seen(stand: PostgresStand, uri: str = "", name: str = "V") -> ViewPresence:
     connection = psycopg2.connect(uri or stand.uri, options="-c default_transaction_read_only=on -c lock_timeout=5s")
     connection.autocommit = True
     try:
-        catalog = PostgresCatalog(connection.cursor)
+        catalog = PostgresCatalog(lambda: connection)
         rows = ViewLedger(
             TableNames.of("ewh_implemented_features", POSTGRES), catalog.run, locate=catalog.locate
         ).read()

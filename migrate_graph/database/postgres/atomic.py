@@ -357,7 +357,7 @@ class PostgresAtomicWork:
         self.db = self._patiently(f"opening a session for {key.name}", partial(run.sessions.dals.take, source))
         self._connection.being_greeted = False
         run.sessions.dals.note(self)
-        catalog = PostgresCatalog(self._cursor)
+        catalog = PostgresCatalog(lambda: self._connection)
         ledger = ViewLedger(run.ledger.names, catalog.run, locate=catalog.locate)
         self._keeper = HeldKeeper(catalog, ledger, run.held, lambda: self.db)
         self.views: ViewKeeper = self._keeper
@@ -369,9 +369,6 @@ class PostgresAtomicWork:
         """Return pyDAL the connection of the run; it asks for one in every thread and process that uses the `DAL`."""
         self._owner.check()
         return self._connection
-
-    def _cursor(self) -> Any:
-        return self._connection.cursor()
 
     def start(self) -> None:
         began = self._run.begin(self._key)

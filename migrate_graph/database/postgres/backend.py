@@ -95,7 +95,7 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def catalog_on(connection: Any) -> PostgresCatalog:
-        return PostgresCatalog(connection.cursor)
+        return PostgresCatalog(lambda: connection)
 
     @staticmethod
     def scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch:
@@ -412,7 +412,7 @@ class PostgresBackend(Bookkeeping):
             yield
 
     def _catalog(self) -> PostgresCatalog:
-        return PostgresCatalog(lambda: self._alive_keeper().cursor())
+        return PostgresCatalog(self._alive_keeper)
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         from migrate_graph.database.views.adoption import Adopted, describe_unmanaged, owners, write_managers

@@ -15,6 +15,7 @@ from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
     INTERNAL_ERROR,
     INVALID_SAVEPOINT_SPECIFICATION,
+    INVALID_TEXT_REPRESENTATION,
     NO_ACTIVE_SQL_TRANSACTION,
     UNDEFINED_FUNCTION,
     UNDEFINED_OBJECT,
@@ -24,6 +25,7 @@ from psycopg2.sql import Composable
 
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.glimpse import GLIMPSE, LOOKS_AGAIN, Glimpse, asking, gone_or_again, seen
 from migrate_graph.database.postgres.looks import Look, Looks, gone_among, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
@@ -63,10 +65,11 @@ from migrate_graph.database.views.catalog import (
     Reached,
     Restorable,
     Unprepared,
+    Unseen,
     top_of,
 )
 from migrate_graph.database.views.manager_text import ManagerText, bare, parted
-from migrate_graph.database.views.plain_sql import plain_changes
+from migrate_graph.database.views.plain_sql import PlainChanges, plain_changes
 from migrate_graph.errors import ViewError
 
 _JUST_MADE = 2**20
@@ -140,15 +143,15 @@ _ANSWERLESS = ("INSERT INTO ", "DELETE FROM ")
 
 
 class PostgresCatalog:
-    """See `views.ViewCatalog`; `cursor` opens a psycopg2 cursor on the migration's connection."""
+    """See `views.ViewCatalog`; `connect` gives the migration's connection, which may be another one after a while."""
 
-    def __init__(self, cursor: Callable[[], Any]) -> None:
-        self._cursor = cursor
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
         self._depth = 0
         self._waits = False
         self._made: dict[Key, Made] = {}
         self._looks = Looks()
-        self._outbox = Outbox(cursor, self._looks)
+        self._outbox = Outbox(connect, self._looks)
         self._prepared = Prepared()
         self._is_safe = False
 
@@ -174,8 +177,7 @@ class PostgresCatalog:
 
     @property
     def _connection(self) -> Any:
-        with self._cursor() as cursor:
-            return cursor.connection
+        return self._connect()
 
     # -- transactions -----------------------------------------------------------------------------------------------
 
@@ -200,9 +202,13 @@ class PostgresCatalog:
         try:
             with mark.block():
                 yield
+        except psycopg2.Error as error:
+            _look_again(error)
+            raise
         except NotKept as error:
             self._outbox.clear()
             cause = error.__cause__
+            _look_again(cause)
             if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
                 raise cause or error from None
             type(connection).rollback(connection)
@@ -327,16 +333,16 @@ class PostgresCatalog:
         if self._is_safe:
             return self._rows(query)
         enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
-        found = self._planned(enters, query)
+        found = _without_names(self._planned(enters, query))
         if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
             # Not in the same message: the server looks at a prepared statement once more when it is done.
             self._go_back()
         return found
 
-    def _planned(self, before: str, query: str) -> list[list[list[Any]]]:
+    def _planned(self, before: str, query: str, *, steady: bool = False) -> list[Any]:
         """Run a query that is planned once for the connection, behind other statements."""
         try:
-            return self._rows(f"{before}{self._prepared.message(self._connection, query)}")
+            return self._answer(f"{before}{self._prepared.message(self._connection, query, steady=steady)}")
         except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
             self._prepared.stopped = True
             raise Unprepared("the migration has deallocated what was prepared in its session") from error
@@ -346,12 +352,25 @@ class PostgresCatalog:
         return self._rows(f"SELECT {_as_json(self._connection, queries)}")
 
     def _rows(self, statement: str) -> list[list[list[Any]]]:
-        [(found, *_)] = self.run(statement)
-        text = bytes(found).decode("utf-8", "surrogateescape")
-        return [[list(row.values()) for row in rows or ()] for rows in json.loads(text, strict=False)]
+        return _without_names(self._answer(statement))
 
-    def observe(self, concern: Concern) -> Observation:
+    def _answer(self, statement: str) -> list[Any]:
+        [(found, *_)] = self.run(statement)
+        answer: list[Any] = json.loads(bytes(found).decode("utf-8", "surrogateescape"), strict=False)
+        return answer
+
+    def _glimpse(self, names: Collection[str]) -> Glimpse | None:
+        """Look at what some names mean."""
+        encoding = _encoding(self._connection)
+        return seen(self._planned(f"{asking(names)}; ", GLIMPSE.replace("$encoding", encoding), steady=True))
+
+    def observe(self, concern: Concern, *, brief: bool = False) -> Observation:
         """See `views.ViewCatalog`."""
+        brief = brief and not (concern.functions or concern.parts or concern.keys)
+        glimpse = self._glimpse(concern.views) if brief else None
+        if glimpse and glimpse.is_enough:
+            self._made = {}
+            return glimpse.observation()
         meant, schemas, place = self._meant(concern.views)
         keys = {cast("Address", key) for key in concern.keys}
         known = {key[1] for key in keys if key[0] == PG_CLASS} | set(meant.values())
@@ -414,14 +433,18 @@ class PostgresCatalog:
             self._looks.remember(self._connection, look_in(results[0], self._looks.found or {}))
         return self._looks.found or {}
 
-    def moment(self) -> Any:
+    def moment(self, *, brief: bool = False) -> Any:
         """See `views.ViewCatalog`."""
+        if brief:
+            return Glimpse()
         query = self._look_query()
         return self._looked(self.read_all(*query) if query else [])
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
         """See `views.ViewCatalog`; what plain statements do is only confirmed: all locks of a long transaction are many."""
         plain = plain_changes(said) if said else None
+        if isinstance(since, Glimpse):
+            return self._seen_briefly(plain, since)
         if plain and bool(plain.dropped) is not bool(plain.created):
             done = self._dropped(plain.dropped, since, before) if plain.dropped else self._created(plain.created, since)
             if done is not None:
@@ -437,6 +460,24 @@ class PostgresCatalog:
         # REFRESH fills a table that is gone when it ends. OIDs are given in order, so what came after a view of ours is such a thing.
         gone = (key for key, fate in new.items() if fate < 0 and not (first and 0 < key[1] - first < _JUST_MADE))
         return Changes(frozenset(gone), tuple(key for _, key in made))
+
+    def _seen_briefly(self, plain: PlainChanges | None, since: Glimpse) -> Changes:
+        """Return what plain statements have done; the server undoes it with the block when that is not so."""
+        if plain is None or bool(plain.dropped) is bool(plain.created):
+            raise Unseen("these statements are not plain")
+        if plain.dropped:
+            gone = since.parts_of(plain.dropped)
+            if gone is None:
+                raise Unseen("what they name was not looked at")
+            if gone:
+                self._later(gone_or_again(gone))
+            return Changes(frozenset().union(*gone.values()))
+        now = self._glimpse(plain.created)
+        made = [now.meant.get(name) for name in plain.created] if now and not now.is_watched else [None]
+        if now is None or not now.views.issuperset(made):
+            raise Unseen("what they name is something else")
+        known: dict[Key, Relation] = {(PG_CLASS, oid, 0): relation for oid, relation in now.bare.items()}
+        return Changes(made=tuple((PG_CLASS, oid, 0) for oid in made if oid is not None), known=known)
 
     def _dropped(self, names: Collection[str], since: Look, before: Observation) -> Look | None:
         """Return what is gone, if it is these views, what is a part of them, and nothing else that was reached; None when that must be looked at."""
@@ -456,7 +497,7 @@ class PostgresCatalog:
         return made if is_plain and not is_watched else None
 
     def _confirmed(self, *queries: str) -> list[list[list[Any]]]:
-        return self._planned("", f"SELECT {_as_json(self._connection, queries)}")
+        return _without_names(self._planned("", f"SELECT {_as_json(self._connection, queries)}"))
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
@@ -603,6 +644,9 @@ class PostgresCatalog:
         changed = [each for each in things if differs(each)]
         if not changed:
             return []
+        unknown = [each.key for each in changed if each.key not in self._made]
+        if unknown:
+            self.describe(unknown)
         place = self.place()
         with self.safely():
             return [
@@ -634,6 +678,12 @@ class PostgresCatalog:
         self._outbox.run(statement)
 
 
+def _look_again(error: BaseException | None) -> None:
+    """Raise that something was done which nobody expected, where the server has found that out."""
+    if getattr(error, "pgcode", None) == INVALID_TEXT_REPRESENTATION and LOOKS_AGAIN in str(error):
+        raise Unseen("something was done that no plain statement does") from error
+
+
 def _text(query: Any) -> str:
     return query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
 
@@ -641,5 +691,14 @@ def _text(query: Any) -> str:
 def _as_json(connection: Any, queries: Sequence[str]) -> str:
     """Return the SQL of what some queries find, as bytes: a database without an encoding of its own holds what is no text in ours."""
     parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
-    encoding = "SQL_ASCII" if has_any_bytes(connection) else "UTF8"
-    return f"pg_catalog.convert_to(pg_catalog.json_build_array({parts})::pg_catalog.text, '{encoding}')"
+    return f"pg_catalog.convert_to(pg_catalog.json_build_array({parts})::pg_catalog.text, '{_encoding(connection)}')"
+
+
+def _encoding(connection: Any) -> str:
+    """Return in which encoding an answer is asked for."""
+    return "SQL_ASCII" if has_any_bytes(connection) else "UTF8"
+
+
+def _without_names(answer: list[Any]) -> list[list[list[Any]]]:
+    """Return the rows of several queries without the names of their columns."""
+    return [[list(row.values()) for row in rows or ()] for rows in answer]

@@ -414,6 +414,14 @@ class WorkConnection(OurConnection):
             cursor.execute(statement, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
+    def own_cursor(self) -> Any:
+        """Return a cursor for one message of ours that neither begins nor ends a transaction; it is not read where one is open."""
+        if self.cursor_class is not WorkCursor or self.info.transaction_status != INTRANS:
+            return self.cursor()
+        self.asked += 1
+        self.before_statement()
+        return self._unmarked()
+
     @property
     def opens_transaction(self) -> bool:
         """Whether the driver will open a transaction for the next statement."""

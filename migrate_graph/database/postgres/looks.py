@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from weakref import ref
 
 from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.objects import Address, placed
@@ -107,18 +108,21 @@ class Looks:
 
     found: Look | None = None
     is_new: bool = False
-    _connection: Any = None
+    _connection: ref[Any] | None = None  # weak: who is the only one to hold a session hands it on
     _asked: int = 0
 
     def remember(self, connection: Any, found: Look) -> None:
         """Keep what was seen just now."""
         self.found, self.is_new = found, True
-        self._connection, self._asked = connection, connection.asked if isinstance(connection, WorkConnection) else -1
+        self._connection, self._asked = (
+            ref(connection),
+            connection.asked if isinstance(connection, WorkConnection) else -1,
+        )
 
     def recall(self, connection: Any) -> None:
         """Forget what was seen when anybody else has used the connection since."""
         counts = isinstance(connection, WorkConnection) and connection.asked == self._asked
-        if self._connection is not connection or not counts:
+        if self._connection is None or self._connection() is not connection or not counts:
             self.found, self.is_new = None, False
 
     @contextmanager

@@ -107,7 +107,8 @@ WITH object AS MATERIALIZED (
 )
 """
 
-_UNREAD = Relation("", "", "PART")
+UNREAD = Relation("", "", "PART")
+"""A part of a view, of which nothing else counts."""
 
 _COMMENT = "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = 0)"
 _ON = (
@@ -246,7 +247,7 @@ def _reach(views: Collection[Address], seeds: Collection[Address]) -> str:
 def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
     """Read the rows of `edges_from`."""
     return {
-        (classid, objid, column): Found(_UNREAD, (PG_CLASS, whole, 0) if whole else None, _reasons(reasons), Made())
+        (classid, objid, column): Found(UNREAD, (PG_CLASS, whole, 0) if whole else None, _reasons(reasons), Made())
         for classid, objid, column, reasons, whole in rows
     }
 

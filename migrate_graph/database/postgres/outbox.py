@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg2.extensions import encodings
 
+from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.looks import Looks
 
 _SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"
@@ -18,18 +19,19 @@ class Outbox:
     """What is sent, and what waits to be.
 
     Attributes:
-        cursor: opens a psycopg2 cursor on the migration's connection.
+        connect: gives the migration's connection.
         looks: is told of every statement.
     """
 
-    cursor: Callable[[], Any]
+    connect: Callable[[], Any]
     looks: Looks
     _waiting: list[tuple[str, Sequence[Any] | None]] = field(default_factory=list)
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Send one statement, behind what waits, and return its rows; without parameters a `%` in it is a `%`."""
         sent, self._waiting = [*self._waiting, (statement, parameters)], []
-        with self.cursor() as cursor, self.looks.own(cursor.connection, [text for text, _ in sent]):
+        connection = self.connect()
+        with self.looks.own(connection, [text for text, _ in sent]), _cursor(connection) as cursor:
             if len(sent) == 1 and statement.isascii():
                 cursor.execute(statement, parameters)
                 return _rows(cursor)
@@ -67,6 +69,11 @@ class Outbox:
 def has_any_bytes(connection: Any) -> bool:
     """Return whether a database takes bytes as they come (SQL_ASCII), so that not all of them are text in the connection's encoding."""
     return bool(connection.info.parameter_status("server_encoding") == "SQL_ASCII")
+
+
+def _cursor(connection: Any) -> Any:
+    """Open a cursor on a connection: where its transaction is open, one that need not read what it sends."""
+    return connection.own_cursor() if isinstance(connection, WorkConnection) else connection.cursor()
 
 
 def _answer(cursor: Any, message: bytes) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ref
 
 from migrate_graph.database.postgres.connection import WorkConnection
 
@@ -22,24 +23,25 @@ class Prepared:
     """
 
     stopped: bool = False
-    _connection: Any = None
+    _connection: ref[WorkConnection] | None = None  # weak: who is the only one to hold a session hands it on
     _names: dict[str, str] = field(default_factory=dict)
 
-    def message(self, connection: Any, query: str) -> str:
-        """Return how to send a query: as it is the first time, prepared from then on.
+    def message(self, connection: Any, query: str, *, steady: bool = False) -> str:
+        """Return how to send a query: as it is the first time, prepared from then on; one that is always the same at once.
 
         Args:
             connection: of an attempt; on others, and behind a pooler, where the next transaction is another session's, nothing is prepared.
             query: its arrays of numbers stand in it as texts with their type.
+            steady: it is always the same text.
         """
         if self.stopped or not isinstance(connection, WorkConnection) or connection.reset_session:
             return query
-        if self._connection is not connection:
-            self._connection, self._names = connection, {}
-        template = self._template(query)
-        name = self._names.get(template)
-        numbers = _NUMBERS.findall(query)
-        if name is None or not numbers:  # what has other texts each time is never asked again
+        if self._connection is None or self._connection() is not connection:
+            self._connection, self._names = ref(connection), {}
+        template = query if steady else self._template(query)
+        name = self._names.get(template, "" if steady else None)
+        numbers = [] if steady else _NUMBERS.findall(query)
+        if name is None or not (numbers or steady):  # what has other texts each time is never asked again
             self._names[template] = ""
             return query
         arguments = f" ({', '.join(numbers)})" if numbers else ""

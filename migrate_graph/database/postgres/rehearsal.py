@@ -450,15 +450,12 @@ class GuardedWork:
         self.db = backend.dals().take(source)
         self._connection.being_greeted = False
         backend.dals().note(self)
-        catalog = PostgresCatalog(self._cursor)
+        catalog = PostgresCatalog(lambda: self._connection)
         self.views = ViewKeeper(catalog, ViewLedger(backend.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
         self._owner.check()
         return self._connection
-
-    def _cursor(self) -> Any:
-        return self._connection.cursor()
 
     def start(self) -> None:
         self._connection.owner = self._owner

@@ -388,7 +388,7 @@ def fingerprint_of(version: int, definition: str | None) -> str:
 
 def grants_of(rows: Iterable[Iterable[Any]] | None) -> tuple[Grant, ...]:
     """Return privileges in order."""
-    return tuple(sorted(Grant(*row) for row in rows or ()))
+    return tuple(Grant(*row) for row in sorted(map(tuple, rows or ())))
 
 
 def array_of(oids: Iterable[int]) -> str:

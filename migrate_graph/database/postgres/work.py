@@ -108,7 +108,7 @@ class PostgresWork:
         self._connection.being_greeted = False
         sessions.dals.note(self)
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
-        catalog = PostgresCatalog(self._cursor)
+        catalog = PostgresCatalog(lambda: self._connection)
         self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
@@ -192,9 +192,6 @@ class PostgresWork:
         self._execute("UNLISTEN *; CLOSE ALL; DISCARD TEMP", ())
         for (name,) in self._execute(_PREPARED, ()):
             self._execute(f"DEALLOCATE {quote_identifier(name)}", ())
-
-    def _cursor(self) -> Any:
-        return self._connection.cursor()
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:

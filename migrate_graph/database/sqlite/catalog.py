@@ -102,7 +102,7 @@ class SqliteCatalog:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def observe(self, concern: Concern) -> Observation:
+    def observe(self, concern: Concern, *, brief: bool = False) -> Observation:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; the token holds the parts that work."""
         parts = self._concerned(list(self._parts()), {_unquoted(name).lower() for name in concern.views})
         working = tuple(part for part in parts if not self._error(part))
@@ -126,7 +126,7 @@ class SqliteCatalog:
         above = _closure(below, lambda name: readers.get(name, set()))
         return [part for part in parts if part.relation.lower() in above or part.words & above]
 
-    def moment(self) -> Any:
+    def moment(self, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
         return self.present()
 

@@ -83,7 +83,7 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
         elif thing.is_view and key not in before.relations:
             gone.unread.add(key)
         else:
-            gone.captured.setdefault(owner or suspect, []).append(replace(thing, certain=bool(owner)))
+            gone.captured.setdefault(owner or suspect, []).append(thing if owner else replace(thing, certain=False))
     return gone
 
 

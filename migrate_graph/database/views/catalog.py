@@ -45,7 +45,8 @@ class Concern:
 
     def and_also(self, keys: Iterable[Key]) -> Concern:
         """Return the same, and something more."""
-        return replace(self, keys=self.keys | frozenset(keys))
+        more = frozenset(keys)
+        return replace(self, keys=self.keys | more) if more else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Observation:
         schemas: those whose objects a name without a schema may mean.
         token: what else the catalog wants to compare with later.
         place: what decides where names without a schema belong.
+        is_brief: it tells enough about what is there, and only plain statements can be told by it later.
     """
 
     relations: Mapping[Key, Relation] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Observation:
     schemas: frozenset[str] = frozenset()
     token: Any = None
     place: str = ""
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,12 @@ class Changes:
     Attributes:
         gone: what it has unmade.
         made: the views that it has created, in this order.
+        known: everything about those of them that were read on this occasion.
     """
 
     gone: frozenset[Key] = frozenset()
     made: tuple[Key, ...] = ()
+    known: Mapping[Key, Relation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +157,16 @@ class ViewCatalog(Protocol):
     def standing_at(self, place: str) -> AbstractContextManager[None]:
         """Set the search_path that held then; empty keeps the present one."""
 
-    def observe(self, concern: Concern) -> Observation:
-        """Read everything about what a block concerns, and name what depends on it; nothing else is read or locked."""
+    def observe(self, concern: Concern, *, brief: bool = False) -> Observation:
+        """Read everything about what a block concerns, and name what depends on it; nothing else is read or locked.
 
-    def moment(self) -> Any:
-        """Return what this session has made and unmade so far."""
+        Args:
+            concern: what is known before.
+            brief: the managers' statements are expected to be plain, so that no more needs to be known than what those do.
+        """
+
+    def moment(self, *, brief: bool = False) -> Any:
+        """Return what this session has made and unmade so far, as far as that is needed."""
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
         """Return what this session has made and unmade since a moment; columns that `before` reached count.
@@ -165,6 +175,9 @@ class ViewCatalog(Protocol):
             since: the moment.
             before: what was there.
             said: all that was sent since then, where that is known.
+
+        Raises:
+            Unseen: the moment was seen briefly, and that does not tell.
         """
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
@@ -224,3 +237,7 @@ class CommittedInside(Exception):  # noqa: N818 - names what happened
 
 class Unprepared(ViewError):  # noqa: N818 - names what happened
     """A query could not be asked, since the session has lost it: all since the savepoint is undone, and the next time it can be asked."""
+
+
+class Unseen(ViewError):  # noqa: N818 - names what happened
+    """What was done cannot be told by what was seen before: all since the savepoint is undone, and the next time more is looked at."""

@@ -59,6 +59,11 @@ class Claims:
             return False
         return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether all managers are expected to send nothing but plain statements about views."""
+        return all(text.is_plain and self.is_predictable(name) for name, text in self.texts.items())
+
     def hear(self, name: str, statements: Sequence[str] | None) -> None:
         """Note what a manager's `up()` has sent, where that was heard: it counts as its text, wherever it came from."""
         if statements is not None:

@@ -20,6 +20,7 @@ from migrate_graph.database.views.catalog import (
     Observation,
     Restorable,
     Unprepared,
+    Unseen,
     ViewCatalog,
 )
 from migrate_graph.database.views.claims import Claims, name_of
@@ -69,6 +70,10 @@ class _Again(Exception):  # noqa: N818 - names what is to be done
     def __init__(self, keys: Collection[Key]) -> None:
         super().__init__()
         self.keys = keys
+
+
+class _RolledBack(Exception):  # noqa: N818 - names what happened
+    """The migration rolled back inside a block."""
 
 
 class ViewKeeper:
@@ -134,13 +139,10 @@ class ViewKeeper:
         block = self._blocks.pop()
         if not block.names:
             return
-        rows = self._ledger.read(block.names)
-        if any(name not in rows or rows[name].state is not ViewState.DOWN for name in block.names):
-            # The migration rolled back inside the block, so the views are as they were; judged by `check_complete`.
-            self._rolled_back += block.names
-            return
         try:
-            self._run_up(block, rows)
+            self._run_up(block)
+        except _RolledBack:  # the views are as they were; judged by `check_complete`
+            self._rolled_back += block.names
         except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
             raise committed_error("up", block.names) from error
 
@@ -173,18 +175,16 @@ class ViewKeeper:
     # -- down -------------------------------------------------------------------------------------------------------
 
     def _run_down(self, block: Block) -> None:
-        rows = self._ledger.read(block.names)
-        claims = Claims(block.down, rows, block.texts)
-        concern = claims.concern()
-        unread: Collection[Key] = ()
+        unread = set[Key]()
+        brief = True
         for _ in range(_PASSES):
             try:
-                captured = self._pass_down(block, claims, rows, concern, unread)
+                captured = self._pass_down(block, unread, brief=brief)
             except _Again as again:
-                unread = again.keys
-                concern = concern.and_also(unread)
+                unread |= set(again.keys)
                 continue
-            except Unprepared:
+            except (Unprepared, Unseen) as error:
+                brief = brief and isinstance(error, Unprepared)
                 continue
             for manager in block.down:
                 if captured.get(name_of(manager)):  # down() is called before a first creation too
@@ -195,20 +195,16 @@ class ViewKeeper:
             hint="let down() drop what up() creates, by name",
         )
 
-    def _pass_down(
-        self,
-        block: Block,
-        claims: Claims,
-        rows: Mapping[str, LedgerRow],
-        concern: Concern,
-        unread: Collection[Key],
-    ) -> dict[str, list[Relation]]:
+    def _pass_down(self, block: Block, unread: Collection[Key], *, brief: bool) -> dict[str, list[Relation]]:
         before = Observation()
+        rows: dict[str, LedgerRow] = {}
         try:
             with self._catalog.atomic(ours=True):
-                before = block.before = self._catalog.observe(concern)
-                block.place = before.place
-                steps = self._drop(block, before, claims, careful=bool(concern.keys))
+                rows = self._ledger.read(block.names)
+                claims = Claims(block.down, rows, block.texts)
+                before = self._catalog.observe(claims.concern().and_also(unread), brief=brief and claims.are_plain)
+                block.before, block.place = before, before.place
+                steps = self._drop(block, before, claims, careful=bool(unread))
                 # Nothing of what went unread was there before: it came and went in down(), a temporary table for example.
                 ignored = bool(unread) and not any(key in before.reached or key in before.relations for key in unread)
                 gone = sort_gone(steps, before, claims, ignored=ignored)
@@ -220,6 +216,7 @@ class ViewKeeper:
         except CommittedInside as error:
             # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
             # What of it came after the COMMIT is there again; a repair finds that out.
+            claims = Claims(block.down, rows, block.texts)
             captured = sort_gone(dict.fromkeys(before.relations, ""), before, claims, ignored=True).captured
             self._ledger.write(rows_down(block, captured, rows))
             self._catalog.commit()
@@ -271,14 +268,27 @@ class ViewKeeper:
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
-    def _run_up(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
-        """Run every `up()` of a block and restore what its rows remember, as a whole or not at all."""
+    def _run_up(self, block: Block, rows: Mapping[str, LedgerRow] | None = None) -> None:
+        """Run every `up()` of a block and restore what its rows remember, as a whole or not at all.
+
+        Args:
+            block: what comes up.
+            rows: of the view ledger; None to read them, which must all be down.
+
+        Raises:
+            _RolledBack: they are not.
+        """
         seen: Observation | None = None
-        careful = False
+        careful, brief = False, block.before.is_brief
         for _ in range(_PASSES):
             try:
-                with self._catalog.atomic(ours=True):
-                    self._pass_up(block, rows, seen, careful=careful)
+                with self._catalog.atomic(ours=True), self._catalog.standing_at(block.place):
+                    # A view comes up where it was, wherever the body went meanwhile.
+                    rows = self._rows_down(block) if rows is None else rows
+                    self._pass_up(block, rows, seen, careful=careful, brief=brief and not careful)
+            except Unseen:
+                brief = False
+                continue
             except _Again as again:
                 if not again.keys:
                     careful = True
@@ -293,7 +303,9 @@ class ViewKeeper:
                 if not unmade:
                     raise
                 block.up = [*unmade, *block.up]
-                rows = {name_of(each): LedgerRow(name_of(each), ViewState.DOWN, "") for each in unmade} | dict(rows)
+                rows = {name_of(each): LedgerRow(name_of(each), ViewState.DOWN, "") for each in unmade} | dict(
+                    rows or {}
+                )
                 continue
             for manager in block.up:
                 block.observer(ViewCreated(block.migration, name_of(manager)))
@@ -312,25 +324,32 @@ class ViewKeeper:
         there = self._catalog.look_up([each for names in written.values() for each in names])
         return [used[name] for name, names in written.items() if names and not any(each in there for each in names)]
 
-    def _pass_up(self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool) -> None:
+    def _rows_down(self, block: Block) -> dict[str, LedgerRow]:
+        rows = self._ledger.read(block.names)
+        if any(name not in rows or rows[name].state is not ViewState.DOWN for name in block.names):
+            raise _RolledBack
+        return rows
+
+    def _pass_up(
+        self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool, brief: bool
+    ) -> None:
         claims = Claims(block.up, rows, block.texts)
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
-        with self._catalog.standing_at(block.place):  # a view comes up where it was, wherever the body went meanwhile
-            changes, steps = self._create(block, claims, careful=careful)
-            dropped: list[Relation] = []
-            if changes.gone:  # up() drops something first: it is kept as if down() had done it
-                dropped = self._dropped_by_up(block, changes.gone, claims, seen)
-                stored += dropped
-            made = self._made(changes, claims, steps)
-            there = self._catalog.find([each for each in stored if not each.is_view])
-            self._restore(block, claims, stored, made, there)
-            self._refuse_broken(block)
-            self._refuse_missing(block, rows, made, there)
-            self._tell_dropped(block, dropped, {relation.identity for _, relation in made.values()} | there.keys())
-            self._settle(block, rows, made, there, claims)
+        changes, steps = self._create(block, claims, careful=careful, brief=brief and claims.are_plain)
+        dropped: list[Relation] = []
+        if changes.gone:  # up() drops something first: it is kept as if down() had done it
+            dropped = self._dropped_by_up(block, changes.gone, claims, seen)
+            stored += dropped
+        made = self._made(changes, claims, steps)
+        there = self._catalog.find([each for each in stored if not each.is_view])
+        self._restore(block, claims, stored, made, there)
+        self._refuse_broken(block)
+        self._refuse_missing(block, rows, made, there)
+        self._tell_dropped(block, dropped, {relation.identity for _, relation in made.values()} | there.keys())
+        self._settle(block, rows, made, there, claims)
 
-    def _create(self, block: Block, claims: Claims, *, careful: bool) -> tuple[Changes, dict[Key, str]]:
-        moment = self._catalog.moment()
+    def _create(self, block: Block, claims: Claims, *, careful: bool, brief: bool) -> tuple[Changes, dict[Key, str]]:
+        moment = self._catalog.moment(brief=brief)
         changes, steps = Changes(), dict[Key, str]()
         looked = not block.up
         said: list[str] | None = []
@@ -375,7 +394,8 @@ class ViewKeeper:
         Raises:
             _Again: nobody announced one, so the next pass must look after each `up()`.
         """
-        relations = self._catalog.describe(changes.made)
+        unknown = [key for key in changes.made if key not in changes.known]
+        relations = {**changes.known, **(self._catalog.describe(unknown) if unknown else {})}
         owners = {key: steps.get(key) or claims.owner(relations[key]) for key in changes.made}
         if not all(owners.values()):
             raise _Again(())

@@ -6,7 +6,7 @@ import dis
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -26,6 +26,8 @@ _VERB = re.compile(rf"\b(?P<verb>CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?{_KIND}", re
 _ANY_VERB = re.compile(r"\b(?:CREATE|DROP)\s+(?!OR\s+REPLACE\b)\w", re.IGNORECASE)
 _ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{NAME}){_END}", re.IGNORECASE)
 _MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{NAME}){_END}")
+# Whatever does more than a CREATE VIEW or a DROP VIEW says.
+_NOT_PLAIN = re.compile(r"\b(?:CREATE|DROP)\s+(?!VIEW\b)\w|\b(?:CASCADE|REFRESH|ALTER|DO)\b", re.IGNORECASE)
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
 _OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{NAME}){_END}", re.IGNORECASE)
 # The steps of a function by which it puts texts together.
@@ -57,7 +59,7 @@ class Named:
     written: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ManagerText:
     """What the text of a manager's `up()` and `down()` says.
 
@@ -74,6 +76,11 @@ class ManagerText:
     words: frozenset[str] = frozenset()
     texts: tuple[str, ...] = field(default=(), repr=False)
     heard: bool = False
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether it looks as if its SQL did nothing but create and drop views."""
+        return any(each.kind == "VIEW" for each in self.named) and not any(map(_NOT_PLAIN.search, self.texts))
 
     def and_said(self, statements: Iterable[str]) -> ManagerText:
         """Return the same, and what `up()` has sent."""

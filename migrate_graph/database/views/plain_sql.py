@@ -38,7 +38,7 @@ def plain_changes(statements: Iterable[str]) -> PlainChanges | None:
     for statement in statements:
         if drop := _DROP.match(statement):
             dropped += re.findall(NAME, drop["names"])
-        elif not is_one_statement(statement):
+        elif ";" in statement.rstrip("; \n") and not is_one_statement(statement):
             return None
         elif create := _CREATE.match(statement):
             created.append(create["name"])
