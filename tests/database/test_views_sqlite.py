@@ -233,6 +233,37 @@ def test_two_thousand_bystanders_are_not_asked(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
 
 
+def test_views_of_the_same_table_are_asked_once(tmp_path: Path) -> None:
+    counts = []
+    for siblings in (0, 100):
+        stand = SqliteStand(tmp_path / f"{siblings}.db")
+        stand("CREATE TABLE orders (id int)", "CREATE VIEW base AS SELECT id FROM orders")
+        stand("CREATE VIEW top AS SELECT id FROM base", "BEGIN")
+        for number in range(siblings):
+            stand(f"CREATE VIEW sibling_{number} AS SELECT id FROM orders WHERE id > {number}")
+        first = statements_of_a_block(stand)
+        assert sum("sibling_" in each for each in first) == siblings  # whether each works, before the body may break it
+        counts.append(len(statements_of_a_block(stand)))
+        stand.connection.close()
+    assert counts[0] == counts[1] < 40
+
+
+def test_what_was_asked_before_does_not_hide_what_breaks_later(tmp_path: Path) -> None:
+    stand = SqliteStand(tmp_path / "shop.db")
+    stand("CREATE TABLE orders (id int, note text)", "CREATE VIEW sibling AS SELECT note FROM orders", "BEGIN")
+    base = stand.manager("Base", up="CREATE VIEW base AS SELECT id FROM orders")
+    for _ in range(2):
+        stand.keeper.take_down([base], [base], migration="m")
+        stand.keeper.bring_up()
+    stand.keeper.take_down([base], [base], migration="m")
+    stand("SAVEPOINT mine", "DROP TABLE orders", "CREATE TABLE orders (id int)", "ROLLBACK TO mine")
+    stand.keeper.bring_up()  # nothing has happened after all
+    stand.keeper.take_down([base], [base], migration="m")
+    stand("DROP TABLE orders", "CREATE TABLE orders (id int)")
+    with pytest.raises(ViewError, match="sibling"):
+        stand.keeper.bring_up()
+
+
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_another_session_changes_nothing_while_a_block_is_open(tmp_path: Path, journal: str) -> None:
     stand = SqliteStand(tmp_path / "shop.db")

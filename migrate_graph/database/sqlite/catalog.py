@@ -6,46 +6,17 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from hashlib import sha256
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
-from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
+from migrate_graph.database.sqlite.schema import SCHEMA, Part, Schema
 from migrate_graph.database.views.catalog import Changes, CommittedInside, Concern, Key, Observation, Restorable
 from migrate_graph.errors import ViewError
 from migrate_graph.quoting import quote_identifier
 
 _SAVEPOINT = "migrate_graph_views"
-
-# In order of creation: SQLite remembers the columns of a view it has resolved, so each next one costs little.
-_SCHEMA = (
-    "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A view, or the triggers of one table or view, with what shows whether it works.
-
-    Attributes:
-        description: what to call it.
-        sql: its text.
-        relation: the view or table.
-        event: of triggers, what they are of: DELETE, INSERT or UPDATE; empty for a view.
-    """
-
-    description: str
-    sql: str
-    relation: str
-    event: str = ""
-
-    @property
-    def words(self) -> set[str]:
-        """The words of its text, and every name in quotes."""
-        quoted = re.findall(r"""["'`\[]((?:[^"'`\]]|"")+)["'`\]]""", self.sql)
-        return {word.lower() for word in [*re.findall(r"\w+", self.sql), *quoted]}
 
 
 class SqliteCatalog:
@@ -54,6 +25,9 @@ class SqliteCatalog:
     def __init__(self, connection: Callable[[], Any]) -> None:
         self._connection = connection
         self._probes = count()
+        self._schema = Schema()
+        self._depth = 0
+        self._is_read = False  # and nobody but us has sent anything since
 
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement."""
@@ -64,6 +38,8 @@ class SqliteCatalog:
     @contextmanager
     def atomic(self, *, ours: bool = False) -> Iterator[None]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; outside of a transaction a savepoint is one."""
+        self._is_read = False
+        self._depth += 1
         try:
             with Savepoint(_SAVEPOINT, self.run).block():
                 yield
@@ -72,6 +48,9 @@ class SqliteCatalog:
             if "no such savepoint" not in str(cause):
                 raise cause or error from None
             raise CommittedInside from cause
+        finally:
+            self._depth -= 1
+            self._is_read = False
 
     @contextmanager
     def commits_held(self) -> Iterator[None]:
@@ -82,6 +61,7 @@ class SqliteCatalog:
             yield
         finally:
             del connection.commit
+            self._is_read = False
 
     def commit(self) -> None:
         """See `views.ViewCatalog`."""
@@ -102,29 +82,27 @@ class SqliteCatalog:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
+    def _now(self) -> Schema:
+        """Return what the schema says now."""
+        if not self._is_read:
+            self._schema.update(self.run(SCHEMA))
+            self._is_read = self._depth > 0
+        return self._schema
+
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; the token holds the parts that work."""
-        parts = self._concerned(list(self._parts()), {_unquoted(name).lower() for name in concern.views})
+        schema = self._now()
+        parts = schema.concerned(_unquoted(name).lower() for name in concern.views)
         working = tuple(part for part in parts if not self._error(part))
-        there = {cast("str", name).lower(): name for name in self.present()}
-        meant = {name: there[_unquoted(name).lower()] for name in concern.views if _unquoted(name).lower() in there}
-        return Observation(self._relations(), moment=self.moment(), meant=meant, token=working)
+        meant: dict[str, Key] = {**self._named(concern.views)}
+        relations: dict[Key, Relation] = dict(schema.relations.items())
+        return Observation(relations, moment={*schema.relations}, meant=meant, token=working)
 
-    def _concerned(self, parts: list[_Part], names: set[str]) -> list[_Part]:
-        """Leave out what has nothing to do with some views: it reads neither them nor anything that they read, however deep."""
-        if not names:
-            return parts
-        texts: dict[str, list[set[str]]] = {}
-        for part in parts:
-            texts.setdefault(part.relation.lower(), []).append(part.words)
-        everything = {cast("str", name).lower() for name in self.present()}
-        below = _closure(names, lambda name: set().union(*texts.get(name, [])) & everything)
-        readers: dict[str, set[str]] = {}
-        for name, each in texts.items():
-            for word in set().union(*each) & everything:
-                readers.setdefault(word, set()).add(name)
-        above = _closure(below, lambda name: readers.get(name, set()))
-        return [part for part in parts if part.relation.lower() in above or part.words & above]
+    def _named(self, names: Collection[str]) -> dict[str, str]:
+        """Return those of some names, as SQL writes them, that a table or view has, each as it was created."""
+        schema = self._now() if names else Schema()
+        found = {name: schema.named(_unquoted(name)) for name in names}
+        return {name: relation.name for name, relation in found.items() if relation}
 
     def moment(self, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
@@ -132,19 +110,17 @@ class SqliteCatalog:
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
-        now = self.run("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid")
-        made = tuple(name for name, kind in now if kind == "view" and name not in since)
-        return Changes(frozenset(since - {name for name, _ in now}), made)
+        schema = self._now()
+        made = tuple(row[1] for row in schema.rows if row[0] == "view" and row[1] not in since)
+        return Changes(frozenset(since.difference(schema.relations)), made)
 
     def present(self) -> set[Key]:
         """Return the names of all relations there are now."""
-        return {name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
+        return {*self._now().relations}
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
         """See `views.ViewCatalog`."""
-        there = {cast("str", name).lower(): name for name in self.present()} if names else {}
-        bare = {name: _unquoted(name).lower() for name in names}
-        return {name: (there[each], "") for name, each in bare.items() if each in there}
+        return {name: (there, "") for name, there in self._named(names).items()}
 
     def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
         """See `views.ViewCatalog`."""
@@ -152,23 +128,24 @@ class SqliteCatalog:
 
     def every_view(self) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
-        return {key: relation for key, relation in self._relations().items() if relation.is_view}
+        return {key: relation for key, relation in self._now().relations.items() if relation.is_view}
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
-        wanted = set(keys)
-        return {key: relation for key, relation in self._relations().items() if key in wanted} if wanted else {}
+        if not keys:
+            return {}
+        schema = self._now()
+        return {key: schema.relations[key] for key in keys if key in schema.relations}
 
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
         """See `views.ViewCatalog`."""
-        there = {cast("str", name).lower(): name for name in self.present()} if relations else {}
-        bare = {each.identity: (_unquoted(each.identity).lower(), each) for each in relations}
-        return {identity: (there[name], each) for identity, (name, each) in bare.items() if name in there}
+        there = self._named([each.identity for each in relations])
+        return {each.identity: (there[each.identity], each) for each in relations if each.identity in there}
 
     def broken(self, before: Observation) -> list[tuple[str, str]]:
         """See `views.ViewCatalog`."""
-        present = self.present()
-        gone = [cast("str", name) for name in before.relations if name not in present]
+        present = self._now().relations
+        gone = [str(name) for name in before.relations if name not in present]
         return [
             (f"{part.description} ({error})", self._cause(part, gone))
             for part in before.token or ()
@@ -183,37 +160,7 @@ class SqliteCatalog:
         """See `views.ViewCatalog`; SQLite drops whatever it is told to."""
         return None
 
-    def _relations(self) -> dict[Key, Relation]:
-        schema = self.run(_SCHEMA)
-        triggers: dict[str, list[Item]] = {}
-        for kind, name, table, sql in schema:
-            if kind == "trigger":
-                triggers.setdefault(table, []).append(Item("trigger", name, sql))
-        return {
-            name: Relation(
-                quote_identifier(name),
-                name,
-                kind.upper(),
-                definition=sql if kind == "view" else "",
-                fingerprint=f":{sha256(sql.encode()).hexdigest()[:16]}" if kind == "view" else "",
-                items=tuple(triggers.get(name, ())) if kind == "view" else (),
-            )
-            for kind, name, _, sql in schema
-            if kind in {"table", "view"}
-        }
-
-    def _parts(self) -> Iterator[_Part]:
-        tables: dict[str, list[str]] = {}
-        for kind, name, table, sql in self.run(_SCHEMA):
-            if kind == "view":
-                yield _Part(f"view {quote_identifier(name)}", sql, name)
-            elif kind == "trigger":
-                tables.setdefault(table, []).append(sql)
-        for table, triggers in tables.items():
-            for event in ("DELETE", "INSERT", "UPDATE"):
-                yield _Part(f"{event} trigger on {quote_identifier(table)}", "\n".join(triggers), table, event)
-
-    def _probe(self, part: _Part) -> str:
+    def _probe(self, part: Part) -> str:
         """Return a statement that fails when a part is broken, and changes nothing."""
         name = quote_identifier(part.relation)
         if not part.event:
@@ -231,8 +178,13 @@ class SqliteCatalog:
         except sqlite3.Error:  # a broken view has none
             return []
 
-    def _error(self, part: _Part) -> str:
-        """Return why a part does not work; empty when it does."""
+    def _error(self, part: Part) -> str:
+        """Return why a part does not work; empty when it does. It is asked once, until something that it names changes."""
+        if part.error is None:
+            part.error = self._asked(part)
+        return part.error
+
+    def _asked(self, part: Part) -> str:
         try:
             # Never the same text twice: sqlite3 keeps prepared statements, and an EXPLAIN is not prepared again.
             self.run(f"{self._probe(part)} -- {next(self._probes)}")
@@ -240,7 +192,7 @@ class SqliteCatalog:
             return str(error)
         return ""
 
-    def _cause(self, part: _Part, gone: list[str]) -> str:
+    def _cause(self, part: Part, gone: list[str]) -> str:
         mentioned = (name for name in gone if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", part.sql, re.IGNORECASE))
         return next(mentioned, gone[0] if gone else "")
 
@@ -274,15 +226,7 @@ class SqliteCatalog:
                 hint="look at its row in the view ledger, and create the view by hand",
             )
         self.run(sql)
-
-
-def _closure(names: Iterable[str], following: Callable[[str], set[str]]) -> set[str]:
-    found, waiting = set(names), list(names)
-    while waiting:
-        new = following(waiting.pop()) - found
-        found |= new
-        waiting += new
-    return found
+        self._is_read = False
 
 
 def _unquoted(identity: str) -> str:
