@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +127,20 @@ class AtomicIntent:
         places: of its migrations, from 1, by name.
         needed_until: the place of the last migration that takes each view down, by its manager's name.
         following: which names are to be looked up when a migration has ended.
-        careful: nothing is put off: views come up where their block ends, and every check is made where it belongs.
+        may_go_back: names of the migrations whose text mentions a rollback.
+        careful: nothing is put off: views come up where their block ends, every check is made where it belongs, and each migration
+            can go back to its beginning.
     """
 
     places: Mapping[str, int]
     needed_until: Mapping[str, int]
     following: Mapping[str, tuple[str, ...]]
+    may_go_back: Collection[str] = ()
     careful: bool = False
+
+    def can_go_back(self, name: str) -> bool:
+        """Return whether a migration gets a savepoint at its beginning: each costs as much as everything that was done before it."""
+        return self.careful or name in self.may_go_back
 
 
 class AtomicRun(Protocol):
@@ -141,7 +148,7 @@ class AtomicRun(Protocol):
 
     @property
     def was_careful(self) -> bool:
-        """Whether nothing was put off that might have gone otherwise in its place: views, checks of foreign keys."""
+        """Whether nothing was put off that might have gone otherwise in its place: views, checks of foreign keys, ways back."""
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Return the work of the next migration; the session is like a new one, and `finish` commits nothing."""

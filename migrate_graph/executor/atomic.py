@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import CellType, CodeType
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
@@ -13,6 +14,7 @@ from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Stopped, Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
+from migrate_graph.loader.sources import chain_of
 from migrate_graph.messages import counted
 from migrate_graph.signals import StopNow
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import AtomicRun
     from migrate_graph.executor.steps import Patience
+
+
+_CAREFULLY = (
+    "the run begins again, carefully: views come up after each migration that opens them, and a rollback goes back to where its "
+    "migration began"
+)
 
 
 @dataclass(slots=True)
@@ -73,8 +81,7 @@ class AtomicWalk:
             tried = self._try(plan, walk, intent)
             if tried.may_go_otherwise and not intent.careful:
                 intent = replace(intent, careful=True)
-                again = "the run begins again, carefully, to see where it fails: views come up after each migration that opens them"
-                self._observer(Warned(again))
+                self._observer(Warned(_CAREFULLY))
             elif not self._settle(tried, plan, walk):
                 return
 
@@ -210,4 +217,34 @@ def _intent(plan: Plan) -> AtomicIntent:
         },
         # A body may write records of others, which is how people squash.
         following={one.name: (after.name, *after.requires) for one, after in pairwise(migrations)},
+        may_go_back={one.name for one in migrations if _mentions_rollback(one.function)},
     )
+
+
+def _mentions_rollback(function: object) -> bool:
+    """Return whether a body, or what it calls by a name of the same file, says rollback; where another file does, the run begins again.
+
+    Args:
+        function: the body, decorated or not.
+    """
+    functions = chain_of(function)
+    for one in functions:  # it grows
+        names, codes = set(one.__code__.co_freevars), [one.__code__]
+        for code in codes:  # it grows
+            names.update(code.co_names)
+            codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+        if "rollback" in names:
+            return True
+        called = [one.__globals__.get(name) for name in names]
+        called += [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
+        found = [part for each in called for part in chain_of(each)]
+        functions += [each for each in found if each.__module__ == one.__module__ and each not in functions]
+    return False
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:  # a name that nothing was assigned to
+        return False
+    return True

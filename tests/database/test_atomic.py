@@ -303,6 +303,116 @@ def test_a_hidden_rollback_is_noticed(postgres_uri: str) -> None:
     assert stand.history().applied == frozenset()
 
 
+# -- ways back -----------------------------------------------------------------------------------------------------------------
+
+
+def _goes_back(db: Any, how: Callable[[Any], object]) -> None:
+    db.executesql("INSERT INTO a VALUES (7)")
+    how(db)
+    assert db.executesql("SELECT id FROM a") == [(1,)], "only its own work is undone"
+
+
+def _after_an_error(db: Any) -> None:
+    with contextlib.suppress(Exception):
+        db.executesql("SELECT * FROM nonesuch")
+    getattr(db, "roll" + "back")()
+
+
+UNSEEN_WAYS_BACK: dict[str, Callable[[Any], object]] = {
+    "by a name that no text shows": lambda db: getattr(db, "roll" + "back")(),
+    "on the driver": lambda db: getattr(_driver(db), "roll" + "back")(),
+    "after an error": _after_an_error,
+    "after a commit": lambda db: (db.executesql("DELETE FROM a WHERE id = 7"), db.commit(), db.executesql("DELETE FROM a"), _after_an_error(db)),
+}  # fmt: skip
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("way", UNSEEN_WAYS_BACK)
+def test_who_goes_back_unforeseen_is_run_again_with_a_way_back(way: str, postgres_uri: str) -> None:
+    """No savepoint is set for a body that does not mention a rollback; a commit of its own sets one."""
+    runs: list[str] = []
+
+    def goes(db: Any) -> None:
+        runs.append("goes")
+        _goes_back(db, UNSEEN_WAYS_BACK[way])
+
+    stand = Stand(postgres_uri)
+    fills = _named("fills", lambda db: db.executesql("INSERT INTO a VALUES (1)"))
+    finished = stand.run(_makes("a"), fills, _named("goes", goes), _makes("b"), atomic=True)
+    assert finished.succeeded, [result.error for result in finished.results]
+    assert _query(postgres_uri, "SELECT id FROM a") == [(1,)]
+    assert _tables(postgres_uri) == {"a", "b"}
+    again = [each.message for each in stand.told(Warned) if "begins again, carefully" in each.message]
+    assert (len(runs), len(again)) == ((1, 0) if way == "after a commit" else (2, 1))
+
+
+@pytest.mark.postgres
+def test_who_swallows_that_he_cannot_go_back_is_run_again_too(postgres_uri: str) -> None:
+    runs: list[int] = []
+
+    def swallows(db: Any) -> None:
+        runs.append(1)
+        db.executesql("INSERT INTO a VALUES (1)")
+        _swallow(getattr(db, "roll" + "back"))
+
+    assert Stand(postgres_uri).run(_makes("a"), _named("swallows", swallows), atomic=True).succeeded
+    assert _query(postgres_uri, "SELECT id FROM a") == []
+    assert len(runs) == 2
+
+
+@pytest.mark.postgres
+def test_nothing_is_run_again_that_has_stayed(postgres_uri: str) -> None:
+    """A hidden commit comes before the way back that is not there."""
+    runs: list[int] = []
+
+    def hides(db: Any) -> None:
+        runs.append(1)
+        db.executesql("CREATE TABLE b (id integer)")
+        psycopg2.extensions.cursor(_driver(db)).execute("COMMIT; BEGIN; SAVEPOINT migrate_graph")
+        getattr(db, "roll" + "back")()
+
+    stand = Stand(postgres_uri)
+    finished = stand.run(_makes("a"), _named("hides", hides), _makes("c"), atomic=True)
+    assert _outcomes(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert runs == [1]
+    assert _tables(postgres_uri) == {"a", "b"}
+
+
+def _helper(db: Any) -> None:
+    _second_helper(db)
+
+
+def _second_helper(db: Any) -> None:
+    db.rollback()
+
+
+@pytest.mark.postgres
+def test_a_savepoint_is_set_where_the_text_mentions_a_rollback(
+    postgres_server: PostgresServer, postgres_database: str
+) -> None:
+    """Each ends in as much work as everything before it has done, so that most migrations go without."""
+    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET log_statement = 'all'")
+    seen = len(postgres_server.log())
+    stand = Stand(postgres_server.app_uri(postgres_database))
+
+    def itself(db: Any) -> bool:
+        db.executesql("CREATE TABLE c (id integer)")
+        db.rollback()
+        return True
+
+    def by_helpers(db: Any) -> bool:
+        _helper(db)
+        return True
+
+    finished = stand.run(_makes("a"), itself, _makes("b"), by_helpers, _makes("d"), atomic=True)
+    assert finished.succeeded
+    assert not stand.told(Warned)
+    log = postgres_server.log()[seen:]
+    assert log.count("; SAVEPOINT migrate_graph;") == 2
+    assert log.count("RELEASE SAVEPOINT migrate_graph") == 2
+    assert _tables(postgres_server.app_uri(postgres_database)) == {"a", "b", "d"}
+
+
 # -- each body finds a new session ---------------------------------------------------------------------------------------------
 
 LEFT_ON_POSTGRES: dict[str, tuple[Body, str, Any]] = {

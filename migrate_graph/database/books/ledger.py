@@ -257,7 +257,7 @@ class Ledger:
     def write_success_and_ask(
         self, key: AttemptKey, *, seconds: float, first: str, question: str, names: Sequence[str]
     ) -> Rows:
-        """Do that, and return one row: the state, None where its row is not there, an answer, and which names are installed (PostgreSQL).
+        """Do that, and return one row: its id, an answer, and which names are installed; none where the attempt's row is not there (PostgreSQL).
 
         Args:
             key: of the attempt.
@@ -267,15 +267,8 @@ class Ledger:
             names: of migrations.
         """
         statement, values = self._success_at_once(key, seconds)
-        asked = [
-            f"(SELECT j.state FROM {self._journal} j WHERE j.attempt {self._is} ? AND j.state {self._is} ?)",
-            question,
-        ]
-        asked += [self.are_installed(names)] if names else []
-        return self._execute(
-            f"{first}; {statement}; SELECT {self._dialect.sql(', '.join(asked))}",
-            (*values, key.attempt, AttemptState.APPLIED.value, *names),
-        )
+        asked = [question, *([self._dialect.sql(self.are_installed(names))] if names else [])]
+        return self._execute(f"{first}; {statement}, {', '.join(asked)}", (*values, *names))
 
     def _success_at_once(self, key: AttemptKey, seconds: float) -> tuple[str, tuple[Any, ...]]:
         now = self._local_now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, compress
@@ -21,16 +21,16 @@ from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NO
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import application_name, pydal_uri
 from migrate_graph.database.postgres.statements import ENDS, Kind
+from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.held import HeldKeeper, HeldViews
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings
+    from migrate_graph.database import AtomicIntent, Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.postgres.work import WorkSessions
-    from migrate_graph.database.savepoints import Savepoint
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
@@ -58,6 +58,8 @@ class AtomicConnection(WorkConnection):
         on_savepoint: told when a body has set the savepoint that it can go back to.
         on_undo: told when it has gone back.
         ended: how a body wanted to end the transaction; empty when none did.
+        has_point: the savepoint is set that a rollback of the body goes back to.
+        missed_point: a body wanted to go back, and it was not set.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -65,6 +67,7 @@ class AtomicConnection(WorkConnection):
         self.on_savepoint: Callable[[], None] = _nothing
         self.on_undo: Callable[[], None] = _nothing
         self.ended = ""
+        self.has_point = self.missed_point = False
         self._lets_close = False
         super().__init__(dsn)
 
@@ -148,9 +151,42 @@ class AtomicConnection(WorkConnection):
         super().rollback()
         self.on_undo()
 
-    def point(self) -> Savepoint:
-        """Return the savepoint that stands for the last commit of a body."""
-        return self._savepoint()
+    def _savepoint(self) -> Savepoint:
+        """Return the savepoint that stands for the last commit of a body, or its beginning; most never go back, and it is not set."""
+        return _Point("migrate_graph", self._say, self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Point(Savepoint):
+    """That savepoint.
+
+    Attributes:
+        connection: that knows whether it is set.
+    """
+
+    connection: AtomicConnection
+
+    def set(self) -> None:
+        """Set it."""
+        Savepoint.set(self)
+        self.connection.has_point = True
+
+    def keep(self) -> None:
+        """Forget it, where it is set, and keep what was done since."""
+        if self.connection.has_point:
+            Savepoint.keep(self)
+            self.connection.has_point = False
+
+    def undo(self) -> None:
+        """Undo what was done since.
+
+        Raises:
+            AttemptFailed: it is not set; the run begins again with it.
+        """
+        if not self.connection.has_point:
+            self.connection.missed_point = True
+            self.connection.refuse("goes back to its beginning")
+        Savepoint.undo(self)
 
 
 def _nothing() -> None:
@@ -189,8 +225,7 @@ class PostgresAtomicRun:
         ledger: where it stands.
         sessions: of the run; what they open is an `AtomicConnection`.
         lasting: lists the settings of a session, for a migration's name.
-        held: views that are down between two migrations.
-        following: which names are looked up when a migration has ended.
+        intent: what it is going to do.
     """
 
     def __init__(
@@ -200,16 +235,15 @@ class PostgresAtomicRun:
         sessions: WorkSessions,
         *,
         lasting: Callable[[AtomicConnection], list[tuple[str, str]]],
-        held: HeldViews,
-        following: Mapping[str, Sequence[str]],
+        intent: AtomicIntent,
     ) -> None:
         self.settings = settings
         self.ledger = ledger
         self.sessions = sessions
-        self.held = held
+        self.held = HeldViews.of(intent)
         self.connection: Any = None
         self._lasting = lasting
-        self._following = following
+        self._intent = intent
         self._driver: _Driver | None = None
         self._began = ""
         self._names: tuple[str, ...] = ()
@@ -219,7 +253,7 @@ class PostgresAtomicRun:
     @property
     def was_careful(self) -> bool:
         """Whether nothing was put off that could have gone otherwise."""
-        return not self.held.was_used
+        return not (self.held.was_used or (self.connection is not None and self.connection.missed_point))
 
     # -- a migration ----------------------------------------------------------------------------------------------------------
 
@@ -233,7 +267,7 @@ class PostgresAtomicRun:
         return PostgresAtomicWork(self, key, is_new=is_new)
 
     def begin(self, key: AttemptKey) -> str:
-        """Make the session like a new one, write the marker of a migration, and set its savepoint; return when the transaction began."""
+        """Make the session like a new one, and write the marker of a migration; return when the transaction began."""
         question, parameters = self.sessions.prologue
         settings = [
             *self._lasting(self.connection),
@@ -246,11 +280,13 @@ class PostgresAtomicRun:
         if self._began or self.sessions.pooled:
             before += f"{_LIKE_NEW}; "
         marker, marked = self.ledger.marker_statement(key)
-        point = self.connection.point()
+        has_point = self._intent.can_go_back(key.name)
+        point = "SAVEPOINT migrate_graph; " if has_point else ""
         ((is_ours, _, pid, began, *_),) = self.connection.ask(
-            f"{before}SELECT {chosen}; {marker}; SAVEPOINT {point.name}; SELECT {question}",
+            f"{before}SELECT pg_catalog.num_nulls({chosen}); {marker}; {point}SELECT {question}",
             [*values, *marked, *parameters],
         )
+        self.connection.has_point = has_point
         if not is_ours:
             raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
         if self._began and began != self._began:
@@ -272,18 +308,23 @@ class PostgresAtomicRun:
         """
         named = ", ".join(self._immediate or ()).replace("%", "%%")
         constraints = f"; SET CONSTRAINTS {named} IMMEDIATE" if named else ""
-        first = f"{_AS_OURSELVES}; {_CHECKED}{constraints}; RELEASE SAVEPOINT {self.connection.point().name}"
+        release = "; RELEASE SAVEPOINT migrate_graph" if self.connection.has_point else ""
+        first = f"{_AS_OURSELVES}; {_CHECKED}{constraints}{release}"
         began = NOW.format("pg_catalog.now()")
-        names = self._following.get(key.name, ())
+        names = tuple(self._intent.following.get(key.name, ()))
+        asked = [name for name in names if name != key.name]  # it is what is recorded here
         try:
-            ((state, began_then, *found),) = self.ledger.on(self.connection.ask).write_success_and_ask(
-                key, seconds=seconds, first=first, question=began, names=names
+            rows = self.ledger.on(self.connection.ask).write_success_and_ask(
+                key, seconds=seconds, first=first, question=began, names=asked
             )
         except (psycopg2.errors.InvalidSavepointSpecification, psycopg2.errors.NoActiveSqlTransaction):
             raise self.ended_error() from None
-        if state is None or began_then != self._began:
+        except psycopg2.errors.ReadOnlySqlTransaction:  # with a savepoint, that ends with its migration
+            self.connection.missed_point = not self.connection.has_point
+            raise
+        if not rows or rows[0][1] != self._began:
             raise self.ended_error()
-        self._names, self._installed = tuple(names), frozenset(compress(names, found))
+        self._names, self._installed = names, frozenset((key.name, *compress(asked, rows[0][2:])))
 
     def ended_error(self) -> AttemptFailed:
         """Return the error of a migration that has ended the transaction where that could not be seen."""
@@ -295,7 +336,7 @@ class PostgresAtomicRun:
 
     def installed(self, names: Sequence[str]) -> frozenset[str]:
         if tuple(names) == self._names:  # they were asked for with the end of the migration before
-            return self._installed
+            return self._installed & {*names}
         return self.ledger.on(self.connection.ask).read_installed(names)
 
     def put_driver_back(self) -> None:

@@ -41,7 +41,6 @@ from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
-from migrate_graph.database.views.held import HeldViews
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
@@ -553,10 +552,7 @@ class PostgresBackend(Bookkeeping):
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
-        held = HeldViews.of(intent)
-        return PostgresAtomicRun(
-            self._settings, self._ledger, sessions, lasting=lasting, held=held, following=intent.following
-        )
+        return PostgresAtomicRun(self._settings, self._ledger, sessions, lasting=lasting, intent=intent)
 
     def _work_sessions(self, opens: Callable[[str], tuple[WorkConnection, bool]]) -> WorkSessions:
         return WorkSessions(
