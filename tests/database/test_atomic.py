@@ -273,16 +273,23 @@ HIDDEN: dict[str, Callable[[Any], None]] = {
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("may_go_back", [False, True], ids=["plain", "with a savepoint"])
 @pytest.mark.parametrize("way", HIDDEN)
-def test_what_a_hidden_commit_has_kept_is_told(way: str, postgres_uri: str) -> None:
+def test_what_a_hidden_commit_has_kept_is_told(way: str, may_go_back: bool, postgres_uri: str) -> None:
     """A cursor made by hand goes past everything; what was durable by then is told, and nothing of it is run again."""
 
     def hides(db: Any) -> None:
         db.executesql("CREATE TABLE b (id integer)")
         HIDDEN[way](psycopg2.extensions.cursor(_driver(db)))
 
+    def hides_and_may_go_back(db: Any) -> None:
+        hides(db)
+        if db is None:
+            db.rollback()
+
     stand = Stand(postgres_uri)
-    finished = stand.run(_makes("a"), _named("hides", hides), _makes("c"), atomic=True)
+    hiding = _named("hides", hides_and_may_go_back if may_go_back else hides)
+    finished = stand.run(_makes("a"), hiding, _makes("c"), atomic=True)
     assert _outcomes(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
     assert "a cursor that it made by hand has ended its transaction" in finished.results[1].error
     assert finished.results[1].commits
