@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, overload
 
+from migrate_graph.authoring.conditions import Asked, condition_of
 from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
 from migrate_graph.core.model import Migration, TransactionMode
@@ -28,6 +29,7 @@ def migration(
     ignore: str | Iterable[str] = (),
     resumable: bool = False,
     independent: bool = False,
+    after: Asked | None = None,
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -41,6 +43,7 @@ def migration(
     ignore: str | Iterable[str] = (),
     resumable: bool = False,
     independent: bool = False,
+    after: Asked | None = None,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -56,6 +59,8 @@ def migration(
             beginning without a question. For bodies that work in batches and find out by themselves what is left to do.
         independent: with `apply --jobs`, it does not matter to it whether what stands before it in its file has run; without this, one
             that requires nothing keeps its place.
+        after: what must hold when the body has succeeded: SQL that gives one row whose first value is true, or a function of `db`.
+            It is asked before the record is written, in the same transaction; where it does not hold, everything is rolled back.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -63,7 +68,7 @@ def migration(
     Raises:
         ValueError: the transaction mode is unknown; with no collector open also: the name is taken, or a requirement
             is unknown.
-        TypeError: something that is no migration is required, or what is declared has no name.
+        TypeError: something that is no migration is required, what is declared has no name, or `after` is nothing that can be asked.
     """
     modes = [mode.value for mode in TransactionMode]
     if transaction not in modes:
@@ -81,9 +86,11 @@ def migration(
                 ignore=frozenset(_words(ignore)),
                 resumable=resumable,
                 independent=independent,
+                after=condition,
             )
         )
 
+    condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # a fault there is told at the line of the decorator
     return declare if func is None else declare(func)
 

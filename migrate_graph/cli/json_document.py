@@ -9,6 +9,7 @@ from migrate_graph.errors import InvalidGraph, MigrateGraphError
 from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
     from migrate_graph.workflow.project import Reading
 
 
@@ -23,6 +24,12 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
 def reading_document(reading: Reading) -> dict[str, Any]:
     """Return which database was read, and why not."""
     return {"database": reading.database or None, "note": reading.note}
+
+
+def condition_document(migration: Migration) -> dict[str, Any] | None:
+    """Return what must hold when a migration has done its work; None for nothing."""
+    after = migration.after
+    return None if after is None else {"text": after.text, "sql": after.is_sql, **place_document(after.source)}
 
 
 def time_text(when: datetime | None) -> str | None:

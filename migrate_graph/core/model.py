@@ -90,6 +90,23 @@ class FactsOnDemand(BodyFacts):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """What must hold when a migration has done its work.
+
+    Attributes:
+        text: SQL that asks it, on one line, or the name of the function that does.
+        ask: called with `db`; gives the rows of the SQL, or what the function gives.
+        is_sql: it is SQL: one row is wanted, whose first value is true.
+        source: where it stands.
+    """
+
+    text: str
+    ask: Callable[[Any], Any] = field(repr=False)
+    is_sql: bool = False
+    source: SourceLocation = SourceLocation("<unknown>", 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Migration:
     """One declared step of the database's history; what `@migration` returns.
 
@@ -110,6 +127,7 @@ class Migration:
         facts: what its source text tells.
         resumable: it may be run again from its beginning wherever it was cut off.
         independent: what stands before it in its file, and is not required, does not matter to it.
+        after: what must hold when it has done its work; None for nothing.
     """
 
     name: str
@@ -126,6 +144,7 @@ class Migration:
     facts: BodyFacts = field(default_factory=BodyFacts)
     resumable: bool = False
     independent: bool = False
+    after: Condition | None = None
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

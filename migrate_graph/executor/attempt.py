@@ -21,6 +21,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.executor.conditions import unmet
 from migrate_graph.executor.forked import ended_in_children
 from migrate_graph.executor.output import BodyOutput, KeptOpen, tell_of_thread
 from migrate_graph.executor.process_state import KeptModules, kept
@@ -33,9 +34,13 @@ from migrate_graph.tracebacks import user_location, user_traceback
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
-    from migrate_graph.core.model import Migration
+    from migrate_graph.core.model import Condition, Migration
     from migrate_graph.database import Backend, Lock, Work
     from migrate_graph.executor.watch import Watch
+
+
+_ABORTED = "25P02"
+"""SQLSTATE of a statement in a transaction that an earlier error has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class Attempt:
         self._warnings: list[str] = []
         self._waited_for = ""
         self._unsure = False
+        self._asking: Condition | None = None
         self._views = RunViews(walk.graph, migration.name, around.observer)
 
     def run(self) -> Settled:
@@ -197,11 +203,13 @@ class Attempt:
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
-                value = self._call(work)
+                value = self._call(work, self._migration.function)
+                refused = _refusal(value)
+                if refused is None and self._migration.after is not None:
+                    refused = self._asked(self._migration.after, work)
             finally:
                 self._waited_for = watched.reason
         checkpoints.reached(Checkpoint.BODY_RETURNED)
-        refused = _refusal(value)
         if refused is not None:
             return refused
         if value is not True:
@@ -210,14 +218,28 @@ class Attempt:
         work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
 
+    def _asked(self, condition: Condition, work: Work) -> Refused | None:
+        """Ask what must hold now; return why the attempt is refused."""
+        self._asking = condition
+        try:
+            answer = self._call(work, condition.ask)
+            why = unmet(condition, answer)
+        except Exception as error:
+            if getattr(_tame(error), "pgcode", "") == _ABORTED:
+                self._asking = None
+                work.check()  # the body has swallowed an error, which it tells
+            raise
+        self._asking = None
+        return Refused(why, "correct the body, or the condition where it is wrong") if why else None
+
     def _judge(self, work: Work) -> None:
         work.check()
         if self._views.were_opened:
             work.views.check_complete()
         self._tell_leftovers(work)
 
-    def _call(self, work: Work) -> Any:
-        """Call the body, in the surroundings that are promised to it."""
+    def _call(self, work: Work, function: Callable[[Any], Any]) -> Any:
+        """Call the body, or its condition, in the surroundings that are promised to it."""
         name = self._migration.name
         self._views.work = work
         run = Running(
@@ -241,7 +263,7 @@ class Attempt:
                     threading.excepthook = tell_of_thread
                 sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
                 with KeptModules():
-                    return self._migration.function(work.db)
+                    return function(work.db)
         finally:
             printed.close_line()
 
@@ -382,6 +404,8 @@ class Attempt:
         if isinstance(end.error, MigrateGraphError | AttemptFailed):
             return self._redacted(end.error.message), end.error.hint
         message = f"{kind_of(end.error)}: {end.trouble.message}"
+        if self._asking is not None:
+            message = f"{message}; asked for its condition {self._asking.text} ({self._asking.source})"
         if end.trouble.kind is TroubleKind.RETRY and self._waited_for.startswith("waiting"):
             message = f"{message}; it was {self._waited_for}"
         return self._redacted(message), end.trouble.hint

@@ -166,6 +166,7 @@ def _described(
         source=places.place(source),
         module=places.module(source.path),
         facts=FactsOnDemand(read),
+        after=declared.after and replace(declared.after, source=places.place(declared.after.source)),
     )
 
 

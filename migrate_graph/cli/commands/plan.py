@@ -22,7 +22,7 @@ from migrate_graph.cli.drawing import (
     format_told_by,
     require_format,
 )
-from migrate_graph.cli.json_document import reading_document
+from migrate_graph.cli.json_document import condition_document, reading_document
 from migrate_graph.cli.one_transaction import atomic_document, atomic_text
 from migrate_graph.cli.options import (
     AllOption,
@@ -453,6 +453,7 @@ def _step(step: Step, number: int, edited: Mapping[str, int]) -> dict[str, Any]:
         "status": str(step.reason.status),
         "late": step.reason.late,
         "transaction": str(step.migration.transaction),
+        "condition": condition_document(step.migration),
         "views_down": list(step.views.down),
         "views_up": list(step.views.up),
         "creates": list(step.views.new),

@@ -11,6 +11,7 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.commands.log import attempt_document, log_text
 from migrate_graph.cli.commands.status import edited_sentence, migration_document, view_document, view_word
 from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.json_document import condition_document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.columns import columns, hanging
@@ -80,6 +81,7 @@ def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
     rows += [("requires", listed(shown.requires)), ("required by", listed(shown.dependents))]
     rows += [("views", listed(shown.touches))] if shown.touches else []
     rows += [("transaction", str(declared.transaction))]
+    rows += [("after", f"{one_line(after.text)} ({one_line(str(after.source))})")] if (after := declared.after) else []
     rows += [("tags", listed(sorted(declared.tags)))] if declared.tags else []
     return rows
 
@@ -119,6 +121,7 @@ def _shown(shown: Shown) -> dict[str, Any]:
         "kind": str(shown.node.kind),
         **status,
         "description": shown.declared.description,
+        **({"condition": condition_document(shown.declared)} if isinstance(shown.declared, Migration) else {}),
         "requires": list(shown.requires),
         "dependents": list(shown.dependents),
         "touches": list(shown.touches),
