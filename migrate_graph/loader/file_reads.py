@@ -6,7 +6,7 @@ import ast
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePath
 from types import ModuleType
@@ -26,6 +26,10 @@ _OF_A_PATH = {"resolve": False, "absolute": False, "joinpath": True, "with_name"
 _OF_ITS_ARGUMENT = frozenset(
     {"Path", "PurePath", "PosixPath", "join", "dirname", "abspath", "realpath", "normpath", "as_file", "str", "fspath"}
 )
+# Stands in a path for what only the run tells: a parameter, an attribute of `self`.
+_HOLE = "\N{OBJECT REPLACEMENT CHARACTER}"
+_FIELD = re.compile(r"\{[^{}]*\}")
+_PERCENT = re.compile(r"%[sd]")
 _MOST_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 1_000
 _LONGEST = 1_000
@@ -39,10 +43,15 @@ class FileReads:
         files: that are read; each with the directory of the module that says so.
         directories: that files may be in, likewise.
         names: that files may have.
+        patterns: paths of files that are read, of which only the run tells a part; likewise.
+        texts: words in the text, which may be such a part.
     """
 
     def __init__(self) -> None:
         self.files: dict[Path, Path] = {}
+        self.patterns: dict[Path, Path] = {}
+        self.texts: set[str] = set()
+        self._fills = False
         self.directories: dict[Path, Path] = {}
         self.names: dict[str, None] = {}
         self._assigned: dict[tuple[int, str], ast.expr] = {}
@@ -55,17 +64,25 @@ class FileReads:
             return
         self.directories.setdefault(home, home)
         if isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and _DATA_FILE.fullmatch(node.value):
-                self.names[node.value] = None
+            if isinstance(node.value, str):
+                self.note_text(node.value)
         elif isinstance(node, ast.Assign | ast.withitem):
             self._note_assignment(node, names)
         elif isinstance(node, ast.Call):
             for read in self._read_by(node, names):
-                self.files.setdefault(read, home)
+                kind = self.patterns if _HOLE in str(read) else self.files
+                kind.setdefault(read, home)
         if isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.BinOp):
             place = self._path(node, names)
             if place is not None and place.is_dir():
                 self.directories.setdefault(place, home)
+
+    def note_text(self, text: str) -> None:
+        """Note a text that may be the name of a file, or a part of one."""
+        if _DATA_FILE.fullmatch(text):
+            self.names[text] = None
+        if len(text) <= _LONGEST_NAME and not any(map(str.isspace, text)):
+            self.texts.add(text)
 
     def _note_assignment(self, node: ast.Assign | ast.withitem, names: Reader) -> None:
         target = node.targets[0] if isinstance(node, ast.Assign) else node.optional_vars
@@ -86,7 +103,18 @@ class FileReads:
             paths: list[PurePath | None] = [] if holder is None else [self._path(holder, names)]
             if node.args:
                 paths += [self._anchored(node.args, names), self._path(node.args[0], names)]
-            yield from (Path(path) for path in paths if path is not None and Path(path).is_file())
+            found = [Path(path) for path in paths if path is not None and Path(path).is_file()]
+            yield from found or self._patterns([*([] if holder is None else [holder]), *node.args[:1]], names)
+
+    def _patterns(self, nodes: Iterable[ast.expr], names: Reader) -> Iterator[Path]:
+        """Yield the paths that some expressions mean, with a hole for each part that only the run tells."""
+        self._fills = True
+        try:
+            paths = [self._path(node, names) for node in nodes]
+        finally:
+            self._fills = False
+        # Something of it must be known besides a directory above the project.
+        yield from (path for path in paths if path is not None and _HOLE in str(path) and path.parts[-1:] != path.parts)
 
     def _listed_by(self, node: ast.Call, function: ast.Attribute, names: Reader) -> Iterable[Path]:
         directory = self._path(function.value, names)
@@ -116,21 +144,51 @@ class FileReads:
         return None if found is None else str(found)
 
     def _evaluated(self, node: ast.expr, names: Reader) -> str | PurePath | None:
+        found = self._meant(node, names)
+        return _HOLE if found is None and self._fills else found
+
+    def _meant(self, node: ast.expr, names: Reader) -> str | PurePath | None:
         match node:
             case ast.Constant(value=str(text)):
                 return text
             case ast.Name(id=name):
                 return self._named(name, names)
-            case ast.BinOp(left=left, right=right, op=ast.Div() | ast.Add() as operation):
-                return _combined(self._evaluated(left, names), self._evaluated(right, names), operation)
+            case ast.JoinedStr(values=parts):
+                return self._joined(parts, names)
+            case ast.BinOp():
+                return self._operation(node, names)
             case ast.Attribute() | ast.Subscript() | ast.Call():
                 return self._derived(node, names)
+        return None
+
+    def _operation(self, node: ast.BinOp, names: Reader) -> str | PurePath | None:
+        left, right = node.left, node.right
+        if isinstance(node.op, ast.Mod):
+            values = right.elts if isinstance(right, ast.Tuple) else [right]
+            return self._filled(self._evaluated(left, names), _PERCENT, values, names)
+        if isinstance(node.op, ast.Div | ast.Add):
+            return _combined(self._evaluated(left, names), self._evaluated(right, names), node.op)
         return None
 
     def _derived(self, node: ast.Attribute | ast.Subscript | ast.Call, names: Reader) -> str | PurePath | None:
         if isinstance(node, ast.Attribute):
             return self._attribute(node, names)
         return self._ancestor(node, names) if isinstance(node, ast.Subscript) else self._call(node, names)
+
+    def _joined(self, parts: Iterable[ast.expr], names: Reader) -> str | None:
+        """Return what an f-string means; how it writes a value is not looked at."""
+        texts = [self._text(part.value if isinstance(part, ast.FormattedValue) else part, names) for part in parts]
+        return None if None in texts else "".join(map(str, texts))
+
+    def _filled(
+        self, text: str | PurePath | None, place: re.Pattern[str], values: list[ast.expr], names: Reader
+    ) -> str | None:
+        """Return a text with its places taken by some values, in order."""
+        if not isinstance(text, str) or len(place.findall(text)) != len(values):
+            return None
+        given = [self._text(value, names) for value in values]
+        waiting = iter(given)
+        return None if None in given else place.sub(lambda _: str(next(waiting)), text)
 
     def _named(self, name: str, names: Reader) -> str | PurePath | None:
         if (value := self._assigned.pop((id(names), name), None)) is not None:
@@ -146,7 +204,7 @@ class FileReads:
     def _attribute(self, node: ast.Attribute, names: Reader) -> str | PurePath | None:
         if node.attr == "parent":
             path = self._evaluated(node.value, names)
-            return None if path is None else PurePath(path).parent
+            return None if path is None or _HOLE in PurePath(path).name else PurePath(path).parent
         value = names.meaning(node)
         return value if isinstance(value, str | PurePath) else None
 
@@ -164,6 +222,8 @@ class FileReads:
         word = _last_word(node.func)
         if word == "files":
             return self._anchored(node.args, names)
+        if isinstance(node.func, ast.Attribute) and word == "format" and not node.keywords:
+            return self._filled(self._evaluated(node.func.value, names), _FIELD, node.args, names)
         if isinstance(node.func, ast.Attribute) and word in _OF_A_PATH:
             path = self._evaluated(node.func.value, names)
             return self._with_parts(word, path, node.args, names) if _OF_A_PATH[word] else path
@@ -171,7 +231,7 @@ class FileReads:
         if first is None or word not in _OF_ITS_ARGUMENT:
             return None
         if word == "dirname":
-            return PurePath(first).parent
+            return None if _HOLE in PurePath(first).name else PurePath(first).parent
         return self._with_parts("joinpath", first, node.args[1:], names)
 
     def _with_parts(
@@ -197,23 +257,47 @@ class FileReads:
         return None if home is None else self._with_parts("joinpath", home, arguments[1:], names)
 
 
-def words_of_files(reads: Iterable[FileReads]) -> Iterator[str]:
-    """Yield the name and the content of each file that is read, in a fixed order; ends of lines do not count."""
+def words_of_files(reads: Iterable[FileReads], words: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the name and the content of each file that is read, in a fixed order; ends of lines do not count.
+
+    Args:
+        reads: of everything that is looked at.
+        words: which may be a part of a file's name, besides those in the texts.
+    """
     files: dict[Path, Path] = {}
     directories: dict[Path, Path] = {}
     names: dict[str, None] = {}
+    patterns: dict[Path, Path] = {}
+    texts = set(words)
     for each in reads:
         files |= each.files
         directories |= each.directories
         names |= each.names
+        patterns |= each.patterns
+        texts |= each.texts
     for name in names:  # most functions name none
         there = {directory / name: home for directory, home in directories.items()}
         files |= {path: home for path, home in there.items() if path.is_file()}
+    for pattern, home in patterns.items():
+        files |= dict.fromkeys(_filled_in(pattern, texts), home)
     named = {Path(os.path.relpath(path, home)).as_posix(): path for path, home in files.items()}
     for name in sorted(named)[:_MOST_FILES]:
         if (content := _content_of(named[name])) is not None:
             digest = hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
             yield f"file {name} {digest}"
+
+
+def _filled_in(pattern: Path, texts: Container[str]) -> Iterator[Path]:
+    """Yield the files whose path is a pattern with some of these texts in its holes."""
+    known = next(index for index, part in enumerate(pattern.parts) if _HOLE in part)
+    directory, rest = Path(*pattern.parts[:known]), "/".join(pattern.parts[known:])
+    if not directory.is_dir() or rest.startswith("/") or any(sign in rest for sign in "*?["):
+        return
+    shape = re.compile(re.escape(rest).replace(re.escape(_HOLE), "(.+?)"))
+    for path in sorted(directory.glob(rest.replace(_HOLE, "*")))[:_MOST_FILES]:
+        parts = shape.fullmatch(path.relative_to(directory).as_posix())
+        if parts and path.is_file() and all(part in texts for part in parts.groups()):
+            yield path
 
 
 def _combined(

@@ -19,6 +19,7 @@ from types import FunctionType, ModuleType
 from typing import Any, Generic, Protocol, TypeAlias
 
 from migrate_graph.authoring import SqlView, ViewMigrationManager
+from migrate_graph.authoring.sql_view import relation_name
 from migrate_graph.loader.file_reads import FileReads, words_of_files
 from migrate_graph.loader.meanings import Reader, is_manager, loaded_modules
 from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant
@@ -44,7 +45,7 @@ def fingerprint_of(function: FunctionType, sources: Sources) -> str:
     if sources.node_of(function) is None:
         return ""
     _, *own = _unit_of(function, sources).words  # without its name
-    return _joined(own, _reached_from([function], sources))
+    return _joined(own, _reached_from([function], sources, words=(function.__name__,)))
 
 
 def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources | None = None) -> str:
@@ -59,7 +60,8 @@ def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources
     sources = sources or Sources()
     kinds = [*_own_classes(manager)]
     own = [word for kind in kinds for word in _unit_of(kind, sources).words]
-    return _joined(own, _reached_from(kinds, sources))
+    name = manager.__name__
+    return _joined(own, _reached_from(kinds, sources, words=(name, name.lower(), relation_name(name))))
 
 
 _PLACING = frozenset({"uses", "since", "until", "replaces"})
@@ -100,7 +102,7 @@ class _Binding:
 _Thing: TypeAlias = "FunctionType | type | _Binding"
 
 
-def _reached_from(roots: list[Any], sources: Sources) -> Iterator[str]:
+def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] = ()) -> Iterator[str]:
     """Yield a word for each thing that these use, directly or not, then for each file that is read on the way."""
     units = [_unit_of(root, sources) for root in roots]
     seen: set[_Thing] = set(roots)
@@ -113,7 +115,7 @@ def _reached_from(roots: list[Any], sources: Sources) -> Iterator[str]:
         if root is None and unit.words:
             yield unit.digest
         yield from unit.data
-    yield from words_of_files([unit.reads for unit in units])
+    yield from words_of_files([unit.reads for unit in units], words)
 
 
 def _unit_of(thing: _Thing, sources: Sources) -> _Unit:
@@ -173,6 +175,8 @@ class _Unit:
                     self.uses[function] = None
             if not functions and not callable(value):
                 self.words += [name, _data_word(value, directory)]
+                for text in _texts(value):
+                    self.reads.note_text(text)
 
     def read_binding(self, binding: _Binding) -> None:
         """Take the statements that give a name its value."""
@@ -322,6 +326,15 @@ _END = _Word(")")
 
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), Decimal, dt.date, dt.time, dt.timedelta)
+
+
+def _texts(value: object, depth: int = 3) -> Iterator[str]:
+    """Yield the texts in plain data."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, Mapping | tuple | list | set | frozenset):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each, depth - 1)
 
 
 def _data_word(value: object, directory: Path) -> str:

@@ -24,11 +24,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from peers import PEERS, TOOLS, Database, Tool, clean_environ  # noqa: E402 - from beside this file
+import page  # noqa: E402 - from beside this file
+from peers import PEERS, TOOLS, Database, Tool, clean_environ  # noqa: E402 - as above
 from servers import PostgresServer, ServerUnavailable  # noqa: E402 - as above
-
-PAGE = ROOT / "docs" / "performance.md"
-REGION = ("<!-- measured: side by side -->\n", "<!-- end -->")
 
 
 def peers_python() -> str:
@@ -173,9 +171,7 @@ def main() -> None:
             server.close()
     print(found)  # noqa: T201 - as above
     if not options.keep_page:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(REGION[0])
-        PAGE.write_text(before + REGION[0] + found + REGION[1] + rest.partition(REGION[1])[2], encoding="utf-8")
+        page.write("side by side", found)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -14,6 +15,7 @@ from bystanders import Bystander, in_step
 from catalog_probe import difference, probe
 from view_stand import BASE, SHOP, PostgresStand, dressed, kept
 
+from migrate_graph.authoring import SqlView
 from migrate_graph.core.events import Warned
 from migrate_graph.database.postgres.connection import OurConnection
 from migrate_graph.errors import ViewError
@@ -254,6 +256,34 @@ def test_few_messages_are_sent_for_a_block(stand: PostgresStand) -> None:
     up = [after - before for before, after in pairwise(sent)]
     assert set(up) == {4}
     stand.keeper.check_complete()
+
+
+class FakeDal:
+    """As much of a `DAL` as a manager uses."""
+
+    _adapter = SimpleNamespace(dbengine="postgres")
+
+    def __init__(self, stand: PostgresStand) -> None:
+        self._stand = stand
+
+    def executesql(self, statement: str) -> list[Any]:
+        return self._stand(statement)
+
+
+def test_a_view_that_is_declared_by_its_query_costs_as_little(stand: PostgresStand, roles: tuple[str, ...]) -> None:
+    kind = type("Declared", (SqlView,), {"query": "SELECT id FROM orders", "uses": (), "grants": {"reader": "SELECT"}})
+    stand(SHOP)
+    manager = kind(FakeDal(stand))
+    for _ in range(2):
+        kept(stand, [manager], [manager])
+    asked = catalog_queries(stand)
+    before = stand.connection.asked
+    stand.keeper.take_down([manager], [manager], migration="m")
+    assert stand.connection.asked - before == 5  # of these it sends two: is it a materialized view? and DROP VIEW
+    before = stand.connection.asked
+    stand.keeper.bring_up()
+    assert stand.connection.asked - before == 5
+    assert len(asked) == 2
 
 
 def test_what_fails_in_a_message_undoes_the_block(stand: PostgresStand) -> None:

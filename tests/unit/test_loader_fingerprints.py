@@ -122,7 +122,7 @@ VIEWS: dict[str, dict[str, str]] = {
     "a constant": {"migrations.py": ONE + "Q = '{sql}'\n" + VIEW + "    def make(self): self.db(Q)\n"},
     "a base": {
         "migrations.py": ONE + "from base import Base\nclass V(Base):\n    uses = ()\n    def down(self): ...\n",
-        "base.py": ONE + "class Base(ViewMigrationManager):\n    def up(self): self.db('{sql}')\n",
+        "base.py": ONE + "class Base(ViewMigrationManager):\n    uses = ()\n    def up(self): self.db('{sql}')\n",
     },
     "a factory": {
         "migrations.py": ONE + "def view(name, q):\n    class Made(ViewMigrationManager):\n        uses = ()\n"
@@ -135,6 +135,24 @@ VIEWS: dict[str, dict[str, str]] = {
         "migrations.py": ONE + "from pathlib import Path\n" + VIEW + "    def make(self): self.db(Path(__file__).with_name('v.sql').read_text())\n",
         "v.sql": "{sql}\n",
     },
+} | {
+    name: {
+        "migrations.py": ONE + "import os\nfrom pathlib import Path\nHERE = Path(__file__).parent\n" + more,
+        "sql/v.sql": "{sql}\n",
+    }
+    for name, more in {
+        "a file by an attribute": "class Base(ViewMigrationManager):\n    uses = ()\n"
+        "    def up(self): self.db((HERE / 'sql' / self.file).read_text())\n"
+        "    def down(self): ...\nclass V(Base):\n    uses = ()\n    file = 'v.sql'\n",
+        "a file by a helper": "def sql(name):\n    with open(os.path.join(HERE, 'sql', name + '.sql')) as f:\n        return f.read()\n"
+        + VIEW + "    def make(self): self.db(sql('v'))\n",
+        "a file by the name of the class": "class Base(ViewMigrationManager):\n    uses = ()\n    def up(self):\n"
+        "        self.db((HERE / f'sql/{{type(self).__name__.lower()}}.sql').read_text())\n    def down(self): ...\nclass V(Base):\n    uses = ()\n",
+        "a file by an f-string": VIEW + "    def make(self):\n        what = 'v'\n        self.db((HERE / f'sql/{{what}}.sql').read_text())\n",
+        "a file by format()": VIEW + "    def make(self): self.db(open('{{}}/sql/{{}}.sql'.format(HERE, 'v')).read())\n",
+        "a file by %": VIEW + "    def make(self): self.db(open('%s/sql/%s.sql' % (HERE, 'v')).read())\n",
+        "a file by an entry": VIEW + "    files = {{'v': 'sql/v.sql'}}\n    def make(self): self.db((HERE / self.files['v']).read_text())\n",
+    }.items()
 }  # fmt: skip
 
 Fingerprint = Callable[[str, dict[str, str], str], str]
@@ -212,6 +230,25 @@ def test_a_file_that_is_written_or_code_is_not_read(fingerprint: Fingerprint) ->
         "log": "{sql}",
     }
     assert fingerprint("here", files, "one") == fingerprint("here", files, "two")
+
+
+def test_the_file_of_another_view_is_no_edit(fingerprint: Fingerprint) -> None:
+    files = VIEWS["a file by an attribute"] | {
+        "sql/other.sql": "SELECT 1",
+        "other.sql": "SELECT 1",
+        "sql/v.sql": "SELECT 3",
+    }
+    before = fingerprint("here", files, "")
+    assert fingerprint("here", files | {"sql/other.sql": "SELECT 2", "other.sql": "SELECT 2"}, "") == before
+    assert fingerprint("here", files | {"sql/v.sql": "SELECT 4"}, "") != before
+
+
+def test_a_path_of_which_nothing_is_known_is_no_file(fingerprint: Fingerprint) -> None:
+    body = "    def make(self): open(self.x); open(f'{self.x}/{self.y}'); open(f'*{self.x}'); open(f'/{self.x}'); open(f'{self.x}\\0')\n"
+    body += "    def __call__(self): open('%s' % (1, 2)); open('{}'.format()); open('%d%%' % self.x); open(self.x.parent / '[v.sql')\n"
+    files = {"migrations.py": ONE + VIEW + body, "v.sql": "SELECT 1", "sql/v.sql": "SELECT 1"}
+    before = fingerprint("here", files, "")
+    assert fingerprint("here", files | {"v.sql": "SELECT 2", "sql/v.sql": "SELECT 2"}, "") == before
 
 
 def test_ends_of_lines_are_no_edit(fingerprint: Fingerprint, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ _ANY_VERB = re.compile(r"\b(?:CREATE|DROP)\s+(?!OR\s+REPLACE\b)\w", re.IGNORECAS
 _ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{NAME}){_END}", re.IGNORECASE)
 _MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{NAME}){_END}")
 # Whatever does more than a CREATE VIEW or a DROP VIEW says.
-_NOT_PLAIN = re.compile(r"\b(?:CREATE|DROP)\s+(?!VIEW\b)\w|\b(?:CASCADE|REFRESH|ALTER|DO)\b", re.IGNORECASE)
+_NOT_PLAIN = re.compile(
+    r"\bCREATE\s+(?!VIEW\b)\w|\bDROP\s+(?!(?:MATERIALIZED\s+)?VIEW\b)\w|\b(?:CASCADE|REFRESH|ALTER|DO)\b", re.IGNORECASE
+)
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
 _OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{NAME}){_END}", re.IGNORECASE)
 # The steps of a function by which it puts texts together.
