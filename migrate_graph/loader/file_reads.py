@@ -32,6 +32,8 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 _PERCENT = re.compile(r"%[sd]")
 _MOST_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 1_000
+_DEEPEST = 50
+"""Expressions in expressions that make a path."""
 _LONGEST = 1_000
 _LONGEST_NAME = 255
 
@@ -52,6 +54,7 @@ class FileReads:
         self.patterns: dict[Path, Path] = {}
         self.texts: set[str] = set()
         self._fills = False
+        self._depth = 0
         self.directories: dict[Path, Path] = {}
         self.names: dict[str, None] = {}
         self._assigned: dict[tuple[int, str], ast.expr] = {}
@@ -144,7 +147,11 @@ class FileReads:
         return None if found is None else str(found)
 
     def _evaluated(self, node: ast.expr, names: Reader) -> str | PurePath | None:
+        if self._depth == _DEEPEST:
+            return None
+        self._depth += 1
         found = self._meant(node, names)
+        self._depth -= 1
         return _HOLE if found is None and self._fills else found
 
     def _meant(self, node: ast.expr, names: Reader) -> str | PurePath | None:
