@@ -13,8 +13,8 @@ from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.workflow.project import Project, open_project
 from migrate_graph.workflow.verifying import Laboratory, Watched, laboratory
 
-SQLITE = "sqlite://"
-"""Names no file: scratch databases are files of their own."""
+SQLITE = "sqlite"
+"""Scratch databases are files."""
 
 
 @dataclass

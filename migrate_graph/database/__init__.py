@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.contents import Contents
     from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
     from migrate_graph.database.names import Dialect
@@ -377,6 +378,9 @@ class BackendClass(Protocol):
 
     def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
         """Return a backend that watches what its migrations do, and keeps of it what is said."""
+
+    def contents(self, settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
+        """Return what a database holds; these columns of tables are left out of the digests of rows."""
 
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""

@@ -6,14 +6,19 @@ import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from migrate_graph.core.events import Observer, Outcome, Result, ignore_events
+from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.core.history import History
 from migrate_graph.core.plan import Plan, build_plan, plan_in_order
 from migrate_graph.database import backend_class
+from migrate_graph.database.names import schema_names
 from migrate_graph.database.outside_acts import OutsideWatch
+from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.database.watching import Cloning, Keeping, Watching
 from migrate_graph.errors import ConfigError
 from migrate_graph.signals import Interruption
@@ -22,11 +27,14 @@ from migrate_graph.workflow.scratch_runs import on_scratch
 from migrate_graph.workflow.walking import Walk, Walked, start_on, walk
 
 if TYPE_CHECKING:
-    from migrate_graph.core.footprint import Footprint
-    from migrate_graph.core.history import History
     from migrate_graph.database import Settings
+    from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
     from migrate_graph.workflow.project import Project
+
+
+SQLITE: Final = "sqlite"
+"""What stands for a server where files are to be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,8 @@ class Laboratory:
         interruption: what is known of signals.
         observer: told what happens while migrations are watched.
         outside: stands around bodies: what they do beside their database is refused.
+        history: what a database remembers before the first migration: nothing, or what the configured backup does.
+        plan: what runs, in the order of the project.
     """
 
     project: Project
@@ -80,27 +90,53 @@ class Laboratory:
     interruption: Interruption
     observer: Observer
     outside: OutsideWatch
+    history: History = field(default_factory=History, init=False)
+    plan: Plan = field(default_factory=Plan, init=False)
     _start: ScratchDatabase | None = field(default=None, init=False)
-    _history: History | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Make the database that all others begin as, and read what it remembers."""
+        made = self.scratch.create()
+        there = start_on(self.project, made, self.observer)
+        self.history = read_history(there.config).history
+        self.plan = build_plan(self.project.graph, self.history, ordering=self.project.ordering)
+        if self.scratch.can_copy:
+            self._start = made
+        else:
+            self.scratch.drop(made)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The names of what runs, in the order of the project."""
+        return tuple(self.plan.places)
+
+    @property
+    def before(self) -> dict[str, frozenset[str]]:
+        """What each of them requires directly, of those that run."""
+        migrations, places = self.project.graph.migrations, self.plan.places
+        return {name: frozenset(migrations[name].requires) & places.keys() for name in places}
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """Return what a migration requires, directly or not, of those that run."""
+        return self.project.graph.ancestors(name) & self.plan.places.keys()
 
     def watch(self) -> Watched:
         """Watch every migration once, with real commits, in the order of the project.
 
         Raises:
             Stopped: a signal arrived.
-            MigrateGraphError: there is no database to be had, or the backup cannot be restored.
+            MigrateGraphError: there is no database to be had.
         """
         with self.database() as there:
-            history = self.history
-            plan = build_plan(self.project.graph, history, ordering=self.project.ordering)
-            walked = self.run(there, plan, is_watched=True, keep_going=True, observer=self.observer)
-        steps = tuple(replace(step, footprint=walked.footprints.get(step.migration.name)) for step in plan.steps)
+            walked = self.run(there, self.plan, is_watched=True, keep_going=True, observer=self.observer)
+            footprints = self.spelled(walked.footprints, there)
+        steps = tuple(replace(step, footprint=footprints.get(step.migration.name)) for step in self.plan.steps)
         return Watched(
-            plan=replace(plan, steps=steps),
+            plan=replace(self.plan, steps=steps),
             results=walked.results,
             cut=walked.cut,
             remarks=walked.remarks,
-            start=frozenset(history.applied),
+            start=frozenset(self.history.applied),
         )
 
     def run(
@@ -111,6 +147,7 @@ class Laboratory:
         is_watched: bool = False,
         keep_going: bool = False,
         observer: Observer = ignore_events,
+        history: History | None = None,
     ) -> Walked:
         """Run a plan on a database.
 
@@ -120,6 +157,7 @@ class Laboratory:
             is_watched: footprints are taken.
             keep_going: what does not require a failed migration runs all the same.
             observer: told what happens.
+            history: what the database remembers; None: what all of them remember in the beginning.
         """
         watching = Watching(
             root=self.project.root, keeping=Keeping.EVERYTHING, values=False, outside=self.outside, closely=is_watched
@@ -128,45 +166,61 @@ class Laboratory:
             project=self.project, interruption=self.interruption, watching=watching,
             is_watched=is_watched, keep_going=keep_going, observer=observer,
         )  # fmt: skip
-        return walk(how, there, plan, self.history)
+        return walk(how, there, plan, history or self.history)
 
-    def in_order(self, names: Sequence[str]) -> Plan:
-        """Return a plan for an order that the graph permits."""
-        return plan_in_order(self.project.graph, self.history, names)
+    def in_order(self, names: Sequence[str], history: History | None = None) -> Plan:
+        """Return a plan for an order that the graph permits, on top of what a database remembers."""
+        return plan_in_order(self.project.graph, history or self.history, names)
 
-    @property
-    def history(self) -> History:
-        """What a new database remembers: nothing, or what the configured backup does; known when the first one is there."""
-        assert self._history is not None  # noqa: S101 - whoever asks has a database
-        return self._history
+    def contents(self, there: Settings, unstable: Mapping[str, frozenset[str]] = MappingProxyType({})) -> Contents:
+        """Return what a database holds; these columns of tables are left out of the digests of rows."""
+        return backend_class(there.uri).contents(there, unstable=unstable)
 
     @contextmanager
     def database(self) -> Iterator[Settings]:
         """Yield a database as it is before the first migration, and drop it in the end."""
-        made = self._new()
+        made = self.new()
         try:
             yield self.settings_of(made)
         finally:
             self.scratch.drop(made)
 
-    def _new(self) -> ScratchDatabase:
-        if not self.scratch.can_copy:
-            return self._begun()
-        if self._start is None:
-            self._start = self._begun()
-        return self.scratch.copy(self._start)
-
-    def _begun(self) -> ScratchDatabase:
-        """Make a database that has been given its start."""
+    def new(self) -> ScratchDatabase:
+        """Make a database as it is before the first migration."""
+        if self._start is not None:
+            return self.scratch.copy(self._start)
         made = self.scratch.create()
-        there = start_on(self.project, made, self.observer)
-        if self._history is None:
-            self._history = read_history(there.config).history
+        start_on(self.project, made)
         return made
+
+    def spelled(self, footprints: Mapping[str, Footprint], there: Settings) -> dict[str, Footprint]:
+        """Return footprints in which a schema that was made for one use is called as the project's own."""
+        place = (there.schema or "").partition(",")[0].strip()
+        if not place.startswith(PREFIX):
+            return dict(footprints)
+        own = next(iter(schema_names(self.project.config.search_path or "")), "") or "public"
+        itself = {Fact("schema", place)}
+        return {
+            name: respelled(replace(seen, hangs=seen.hangs - itself, lost=seen.lost - itself), place, own)
+            for name, seen in footprints.items()
+        }
 
     def settings_of(self, made: ScratchDatabase) -> Settings:
         """Return how a database is reached."""
         return database_settings(on_scratch(self.project, made).config)
+
+
+def respelled(value: Any, old: str, new: str) -> Any:
+    """Return a value of plain ones in which every text has one word for another."""
+    if isinstance(value, str) and type(value) is str:
+        return value.replace(old, new)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: respelled(getattr(value, each.name), old, new) for each in fields(value)})
+    if isinstance(value, Mapping):
+        return {respelled(key, old, new): respelled(each, old, new) for key, each in value.items()}
+    if isinstance(value, tuple | frozenset):
+        return type(value)(respelled(each, old, new) for each in value)
+    return value
 
 
 @contextmanager
@@ -177,7 +231,8 @@ def laboratory(
 
     Args:
         project: what is tried; whether its graph is valid is for the caller to look at before.
-        on: a database on the server of scratch databases; empty: as rehearsals do, `rehearse_on` or the configured one.
+        on: a database on the server of scratch databases, or `sqlite` for files; empty: as rehearsals do, `rehearse_on` or the
+            configured one.
         allow_outside: what bodies do beside their database is not refused.
         observer: told what happens while migrations are watched.
 
@@ -195,13 +250,19 @@ def laboratory(
         )
         outside = OutsideWatch(project.root, folders=(folder,), allow=allow_outside)
         with backend_class(config.migrate_uri).fresh(database_settings(config), cloning) as scratch:
-            yield Laboratory(project, scratch, interruption, observer, outside)
+            made = Laboratory(project, scratch, interruption, observer, outside)
+            made.begin()
+            yield made
 
 
 def _with_database(project: Project, on: str) -> Project:
     """Return the project with a database to be made for it: on a server, or as a file."""
     config = copy.copy(project.config)
-    if on:
+    if on.lower() == SQLITE:
+        config.update(
+            migrate_uri="sqlite://scratch.sqlite"
+        )  # nothing is made of that name: each try has a file of its own
+    elif on:
         config.update(rehearse_on=on)
         if not config.has_database or backend_class(on) is not backend_class(config.migrate_uri):
             config.update(migrate_uri=on)

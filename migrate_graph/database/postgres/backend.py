@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
@@ -95,6 +96,12 @@ class PostgresBackend(Bookkeeping):
     @staticmethod
     def catalog_on(connection: Any) -> PostgresCatalog:
         return PostgresCatalog(lambda: connection)
+
+    @staticmethod
+    def contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
+        from migrate_graph.database.postgres.contents import read_contents
+
+        return read_contents(settings, unstable=unstable)
 
     @staticmethod
     def scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch:

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
@@ -181,6 +182,12 @@ class SqliteBackend(Bookkeeping):
     @staticmethod
     def catalog_on(connection: Any) -> SqliteCatalog:
         return SqliteCatalog(lambda: connection)
+
+    @staticmethod
+    def contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
+        from migrate_graph.database.sqlite.contents import read_contents
+
+        return read_contents(settings, unstable=unstable)
 
     @staticmethod
     def scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:  # noqa: ARG004 - of BackendClass

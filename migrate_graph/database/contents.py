@@ -1,0 +1,83 @@
+"""What a database holds, so that two of them can be compared: facts with their definitions, and digests of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from migrate_graph.core.footprint import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one table; no order of them counts.
+
+    Attributes:
+        count: how many.
+        columns: a digest of the values of each column, by its name.
+        numbered: columns that number rows as they come, and those that refer to one: in another order they are others, of course.
+        digest: of whole rows, without the columns that were left out.
+    """
+
+    count: int
+    columns: Mapping[str, str] = field(default_factory=dict)
+    numbered: frozenset[str] = frozenset()
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds, the tool's own tables left out.
+
+    Attributes:
+        facts: what it is made of, with the definitions. The order of columns is none of it: it follows from when each was added.
+        rows: of each table, by its name.
+    """
+
+    facts: Mapping[Fact, str] = field(default_factory=dict)
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+
+    def differences(self, other: Contents) -> tuple[str, ...]:
+        """Return what the other is made of that this is not, and the other way round, in words."""
+        mine, others = self.facts, other.facts
+        return (
+            *(f"no {fact.kind} {fact.identity}" for fact in sorted(mine.keys() - others.keys())),
+            *(f"{fact.kind} {fact.identity}, too" for fact in sorted(others.keys() - mine.keys())),
+            *(
+                f"{fact.kind} {fact.identity} is {others[fact] or 'otherwise'}, not {mine[fact] or 'as it was'}"
+                for fact in sorted(mine.keys() & others.keys())
+                if mine[fact] != others[fact]
+            ),
+        )
+
+    def other_rows(self, other: Contents, *, unstable: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+        """Return which tables hold other rows, in words.
+
+        Args:
+            other: what it is compared with.
+            unstable: columns that do not count, by table: they differ between two runs of the same order.
+        """
+        told = []
+        for name in sorted(self.rows.keys() & other.rows.keys()):
+            mine, others = self.rows[name], other.rows[name]
+            if mine.count != others.count:
+                told.append(f"{name} has {others.count} rows, not {mine.count}")
+            elif mine.digest != others.digest:
+                left_out = unstable.get(name, frozenset()) | mine.numbered
+                columns = [
+                    each
+                    for each, digest in mine.columns.items()
+                    if each not in left_out and others.columns.get(each) != digest
+                ]
+                told.append(f"other values stand in {name} ({', '.join(columns) or 'in other rows'})")
+        return tuple(told)
+
+    def unstable(self, again: Contents) -> dict[str, frozenset[str]]:
+        """Return the columns whose values differ between two runs of the same order: the time, what is drawn by lot."""
+        return {
+            name: frozenset(
+                each for each, digest in rows.columns.items() if again.rows[name].columns.get(each) != digest
+            )
+            for name, rows in self.rows.items()
+            if name in again.rows
+        }

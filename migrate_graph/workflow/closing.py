@@ -1,0 +1,227 @@
+"""Run each migration on nothing but what it requires: what fails there, or does something else, requires more than it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from migrate_graph.core.events import Outcome, Result
+from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.workflow.project import read_history
+from migrate_graph.workflow.scratch_runs import on_scratch
+
+if TYPE_CHECKING:
+    from migrate_graph.database.scratch_database import ScratchDatabase
+    from migrate_graph.workflow.verifying import Laboratory, Watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """A migration that does not do on its requirements alone what it does among all others.
+
+    Attributes:
+        name: of the migration.
+        order: what it requires, directly or not, and itself, in the order in which they ran; it can be run again.
+        failed: how it failed, with the database's answer; None when it did not.
+        differences: what it did otherwise, in words.
+    """
+
+    name: str
+    order: tuple[str, ...]
+    failed: Result | None = None
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """What came of running each migration on its requirements alone.
+
+    Attributes:
+        found: those that do not do there what they do among all others, in the order of the project.
+        behind: those that could not be tried, since something that they require fails there; and what.
+        tried: how many were.
+        runs: how many bodies ran for that.
+        databases: how many databases were there at once, at most.
+    """
+
+    found: tuple[Alone, ...] = ()
+    behind: Mapping[str, str] = field(default_factory=dict)
+    tried: int = 0
+    runs: int = 0
+    databases: int = 0
+
+
+def close(
+    laboratory: Laboratory, watched: Watched, *, progress: Callable[[int, int], None] = lambda _done, _of: None
+) -> Closure:
+    """Run each migration on nothing but what it requires.
+
+    Requirements that several have in common run once for all of them: the database is copied where they part.
+
+    Args:
+        laboratory: where.
+        watched: what each migration does among all others.
+        progress: told how many of how many have been tried.
+
+    Raises:
+        Stopped: a signal arrived.
+        MigrateGraphError: there is no database to be had.
+    """
+    order = [name for name in laboratory.order if name in watched.footprints]
+    places = {name: place for place, name in enumerate(laboratory.order)}
+    root = _Node("")
+    for name in order:
+        root.add([*sorted(laboratory.ancestors(name), key=places.__getitem__), name])
+    walk = _Walk(laboratory, watched, len(order), progress)
+    for child in root.lightest_first():
+        walk.explore(child, laboratory.new(), [])
+    return Closure(
+        found=tuple(sorted(walk.found, key=lambda one: places[one.name])),
+        behind={name: walk.behind[name] for name in order if name in walk.behind},
+        tried=walk.tried,
+        runs=walk.runs,
+        databases=walk.most,
+    )
+
+
+class _Node:
+    """A migration after all that stand above it; those that several sequences begin with stand there once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.children: dict[str, _Node] = {}
+        self.is_wanted = False
+        self.size = 1
+
+    def add(self, names: Sequence[str]) -> None:
+        """Add a sequence, the last of which is to be tried."""
+        path: list[_Node] = [self]
+        for name in names:
+            path.append(path[-1].children.setdefault(name, _Node(name)))
+        path[-1].is_wanted = True
+        for node in reversed(path):
+            node.size = 1 + sum(child.size for child in node.children.values())
+
+    def lightest_first(self) -> list[_Node]:
+        """Return what follows: while the lighter ones are explored a copy waits, so that never many do."""
+        return sorted(self.children.values(), key=lambda child: (child.size, child.name))
+
+    def below(self) -> Iterator[str]:
+        """Yield what is to be tried here and below."""
+        ahead = [self]
+        while ahead:
+            node = ahead.pop()
+            ahead += node.children.values()
+            if node.is_wanted:
+                yield node.name
+
+
+class _Walk:
+    """Explores sequences, each part of them once."""
+
+    def __init__(
+        self, laboratory: Laboratory, watched: Watched, total: int, progress: Callable[[int, int], None]
+    ) -> None:
+        self._laboratory, self._watched = laboratory, watched
+        self._total, self._progress = total, progress
+        self.found: list[Alone] = []
+        self.behind: dict[str, str] = {}
+        self.tried = self.runs = self.most = self._alive = 0
+
+    def explore(self, node: _Node, made: ScratchDatabase, applied: list[str]) -> None:
+        """Explore what follows in a database, which is used up.
+
+        Args:
+            node: comes next.
+            made: the database.
+            applied: what has run in it.
+        """
+        self._alive += 1
+        self.most = max(self.most, self._alive)
+        try:
+            while True:
+                node = self._run(node, made, applied)
+                following = node.lightest_first()
+                if not following:
+                    return
+                for child in following[:-1]:
+                    self.explore(child, self._copy(made, applied), [*applied])
+                node = following[-1]
+        finally:
+            self._alive -= 1
+            self._laboratory.scratch.drop(made)
+
+    def _copy(self, made: ScratchDatabase, applied: Sequence[str]) -> ScratchDatabase:
+        laboratory = self._laboratory
+        if laboratory.scratch.can_copy:
+            return laboratory.scratch.copy(made)
+        anew = laboratory.new()
+        laboratory.run(laboratory.settings_of(anew), laboratory.in_order(applied))
+        self.runs += len(applied)
+        return anew
+
+    def _run(self, node: _Node, made: ScratchDatabase, applied: list[str]) -> _Node:
+        """Run what follows as long as nothing parts; return the last of it, without what is below where it failed."""
+        laboratory = self._laboratory
+        nodes = [node]
+        while len(nodes[-1].children) == 1:
+            nodes += nodes[-1].children.values()
+        there = laboratory.settings_of(made)
+        history = read_history(on_scratch(laboratory.project, made).config).history
+        plan = laboratory.in_order([each.name for each in nodes], history)
+        walked = laboratory.run(there, plan, is_watched=True, history=history)
+        footprints = laboratory.spelled(walked.footprints, there)
+        results = {result.name: result for result in walked.results}
+        for each in nodes:
+            result = results.get(each.name)
+            self.runs += result is not None
+            if result is None or result.outcome is not Outcome.APPLIED:
+                self._note_failure(each, result, applied)
+                return _Node(each.name)
+            applied.append(each.name)
+            if each.is_wanted:
+                self._note(
+                    Alone(name=each.name, order=tuple(applied), differences=self._differences(each.name, footprints))
+                )
+        return nodes[-1]
+
+    def _note(self, alone: Alone) -> None:
+        self.tried += 1
+        self._progress(self.tried + len(self.behind), self._total)
+        if alone.failed or alone.differences:
+            self.found.append(alone)
+
+    def _note_failure(self, node: _Node, result: Result | None, applied: Sequence[str]) -> None:
+        if node.is_wanted:
+            self._note(Alone(name=node.name, order=(*applied, node.name), failed=result))
+        for name in node.below():
+            if name != node.name or not node.is_wanted:
+                self.behind[name] = node.name
+
+    def _differences(self, name: str, footprints: Mapping[str, Footprint]) -> tuple[str, ...]:
+        """Return what a migration did otherwise than among all others, but for views: those come up whenever one opens them first."""
+        alone, among = footprints.get(name, Footprint()), self._watched.footprints[name]
+        opens_views = bool(self._laboratory.project.graph.migrations[name].touches)
+        told = []
+        for word, mine, others in (
+            ("adds", alone.added, among.added),
+            ("changes", alone.changed, among.changed),
+            ("removes", alone.removed, among.removed),
+        ):
+            views = {fact.identity for fact in mine | others if fact.kind in {"view", "matview"}}
+            for fact in sorted(mine ^ others):
+                if not _is_of_views(fact, views, opens_views=opens_views):
+                    told.append(f"{word} {'' if fact in mine else 'no '}{fact.kind} {fact.identity}")
+        return tuple(told)
+
+
+_OF_TABLES_ALONE: Final = frozenset(
+    {"table", "column", "constraint", "type", "function", "procedure", "aggregate", "schema", "extension", "sequence"}
+)
+
+
+def _is_of_views(fact: Fact, views: set[str], *, opens_views: bool) -> bool:
+    if fact.identity in views or any(fact.identity.startswith(f"{view}.") for view in views):
+        return True
+    return opens_views and fact.kind not in _OF_TABLES_ALONE
