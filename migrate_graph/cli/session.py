@@ -80,7 +80,9 @@ class Session:
 
         return open_project(self.config(), path, root=self.root)
 
-    def reading(self, project: Project, *, offline: bool = False, closely: bool = False) -> Reading:
+    def reading(
+        self, project: Project, *, offline: bool = False, closely: bool = False, drift: bool = False
+    ) -> Reading:
         """Read what the database remembers.
 
         Raises:
@@ -89,14 +91,15 @@ class Session:
         from migrate_graph.workflow.project import read_history
 
         views = project.graph.views if closely else None
-        return read_history(project.config, offline=offline, observer=self.remark, closely=views)
+        return read_history(project.config, offline=offline, observer=self.remark, closely=views, drift=drift)
 
-    def asked_history(self, project: Project, option: str = "--history") -> Reading:
+    def asked_history(self, project: Project, option: str = "--history", *, drift: bool = False) -> Reading:
         """Read the history that an option asked for: to judge an empty one instead would pass in silence.
 
         Args:
             project: whose.
             option: as it was typed.
+            drift: also look what somebody changed by hand.
 
         Raises:
             UsageError: no database is configured.
@@ -105,7 +108,7 @@ class Session:
         if not project.config.has_database:
             hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
             raise UsageError(f"{option} asks the database, and no database is configured", hint=hint)
-        reading = self.reading(project)
+        reading = self.reading(project, drift=drift)
         if reading.note:
             self.console.tell(f"({reading.note})")
         return reading

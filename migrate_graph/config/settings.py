@@ -17,6 +17,7 @@ from migrate_graph.config.values import (
     Codes,
     FilePath,
     Jobs,
+    Patterns,
     RawValue,
     Refused,
     RehearseBudget,
@@ -248,6 +249,11 @@ class Config:
         Budget(),
         "what a migration may cost before a rehearsal objects: bytes of a table that is written anew or scanned under a lock, "
         "seconds of such a lock, rows that one statement writes",
+        ours=True,
+    )
+    drift_ignore: Patterns = setting(
+        (),
+        "what may change in the database by itself: patterns of names, like the partitions that a program makes",
         ours=True,
     )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)

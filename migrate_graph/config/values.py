@@ -19,6 +19,7 @@ Bytes: TypeAlias = Annotated[int, "a whole number of bytes, 0 or more"]
 Jobs: TypeAlias = Annotated[int, "a whole number, 1 to 64"]
 FilePath: TypeAlias = Annotated[str, "a path"]
 Codes: TypeAlias = Annotated[tuple[str, ...], 'a list of codes like "MG101"']
+Patterns: TypeAlias = Annotated[tuple[str, ...], 'a list of patterns like "public.log_*"']
 RehearseBudget: TypeAlias = Annotated[Budget, 'a table like { rewrite = "100 MB", lock = 2.0, rows = 100000 }']
 Schema: TypeAlias = Annotated[str | Literal[False], "the name of a schema, or false"]
 

@@ -36,6 +36,8 @@ class NodeKind(StrEnum):
     VIEW = "view"
     FILE = "file"
     """Never part of a graph: a finding may be about a file that nothing imports."""
+    OBJECT = "object"
+    """Never part of a graph: a finding may be about something in the database."""
 
 
 class Node(NamedTuple):

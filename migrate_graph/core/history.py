@@ -103,6 +103,8 @@ class History:
         views_down: the view ledger: empty in a healthy database.
         view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
+        facts_at: where in the journal it stands what the database was made of when a run had ended: grows as the attempts' ids do; 0
+            where that is not known.
         applied: names recorded as installed.
     """
 
@@ -111,6 +113,7 @@ class History:
     views_down: tuple[StoredView, ...] = ()
     view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pending_tasks: frozenset[str] = frozenset()
+    facts_at: int = 0
     applied: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -125,3 +128,17 @@ class History:
     def is_unfinished(self) -> bool:
         """Whether the newest attempt has no end: it was interrupted, or somebody is at work on it."""
         return bool(self.attempts) and self.attempts[-1].state is AttemptState.RUNNING
+
+    @property
+    def facts_are_current(self) -> bool:
+        """Whether what the database was made of was stored, and nothing has run or been decided since that may have changed it."""
+        return bool(self.facts_at) and not any(map(self._is_after_facts, self.attempts))
+
+    @property
+    def has_lost_facts(self) -> bool:
+        """Whether a run has changed something since, and ended before it could store that."""
+        return any(attempt.was_run and self._is_after_facts(attempt) for attempt in self.attempts)
+
+    def _is_after_facts(self, attempt: Attempt) -> bool:
+        changed_nothing = attempt.state is AttemptState.FAILED and not attempt.commits
+        return attempt.id > self.facts_at and not changed_nothing

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from migrate_graph.errors import ConfigError
 
 if TYPE_CHECKING:
+    from migrate_graph.core.adopting import Adoption
+    from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.events import LockHolder, Observer
     from migrate_graph.core.footprint import Footprint, Size
     from migrate_graph.core.history import History
@@ -269,6 +271,31 @@ class Backend(Protocol):
 
     def finish_task(self, task: str) -> None:
         """Forget a task that is done."""
+
+    def read_inventory(self) -> Inventory:
+        """Read what the database is made of: everything but what all databases of a server share; writes nothing.
+
+        Raises:
+            DatabaseRefused: it cannot be read, since somebody has locked what it is about, or the rights are missing.
+        """
+
+    def store_inventory(self, *, run: str) -> None:
+        """Read that, and keep it beside the journal in the place of what was kept before; only under the lock."""
+
+    def stored_inventory(self) -> Inventory | None:
+        """Return what was kept so; None where nothing was.
+
+        Raises:
+            ValueError: what is kept cannot be read.
+        """
+
+    def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
+        """Return the statements that do elsewhere what somebody changed here; writes nothing.
+
+        Args:
+            changes: what somebody changed.
+            managers: view managers by name: what they make is changed there.
+        """
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""

@@ -40,6 +40,7 @@ from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
+from migrate_graph.workflow.drift import remember
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
@@ -221,9 +222,13 @@ class _Run:
         """Bring back views that a failure left down, flush the cache, set the flag; give the exit code."""
         if finished.signal:
             return ExitCode.SIGNAL + finished.signal
+        if finished.succeeded:
+            self._remember_facts(changed=finished.changed)
         trouble = self._flush(interruption, changed=finished.changed)
         if not finished.succeeded:
             _read_and_repair(self._project, self._backend, self._observer, interruption)
+            if finished.changed:
+                self._remember_facts(changed=True)
             if trouble:
                 self._observer(Warned(trouble.message, trouble.hint))
             self._ask_about_interrupted()
@@ -233,6 +238,18 @@ class _Run:
         if flag and not self._plan.unselected:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
+
+    def _remember_facts(self, *, changed: bool) -> None:
+        """Keep what the database is made of, so that what somebody changes by hand later is seen; nothing to do: only if it is not kept."""
+        before = self._reading.history
+        if before.facts_at and before.has_lost_facts:
+            self._observer(
+                Warned(
+                    "the run before ended before it could store what the database is made of: whether it was changed by hand is unknown"
+                )
+            )
+        if changed or not before.facts_are_current:
+            remember(self._backend, self._observer, run=self._run, quietly=not changed)
 
     def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
         """Flush the cache if anything durable was done, now or by a run that could not; give the failure."""

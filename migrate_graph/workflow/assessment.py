@@ -127,6 +127,7 @@ class Assessment:
             settings=self.judging.settings(self.project),
             standing=self.plan.standing if self.plan else None,
             rehearsed=self.plan.footprints if self.plan and self.plan.footprints else None,
+            drifted=self.reading.drift.changes if self.reading.drift else (),
             doing=self.judging.doing,
             only=only,
             errors_only=grave,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrate_graph.core.drift import Drift
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
@@ -71,6 +72,7 @@ class Reading:
         lock_holder: who is at work on it just now.
         lived_before: it holds relations and no ledger, so that `apply` refuses it.
         presences: what has become of the relations of each view manager, where that is known.
+        drift: what somebody changed by hand since the last run; None where nobody has looked.
     """
 
     history: History = field(default_factory=History)
@@ -79,6 +81,7 @@ class Reading:
     lock_holder: LockHolder | None = None
     lived_before: bool = False
     presences: Mapping[str, ViewPresence] = field(default_factory=dict)
+    drift: Drift | None = None
 
     @property
     def was_read(self) -> bool:
@@ -169,6 +172,7 @@ def read_history(
     offline: bool = False,
     observer: Observer = ignore_events,
     closely: Mapping[str, View] | None = None,
+    drift: bool = False,
 ) -> Reading:
     """Read what the database remembers; never write, never create a file.
 
@@ -177,6 +181,7 @@ def read_history(
         offline: do not ask the database, even when one is configured.
         observer: told while the database is waited for.
         closely: also ask, whatever the history, who holds the lock, and what has become of these views.
+        drift: also look what somebody changed by hand since the last run.
 
     Raises:
         DatabaseUnreachable: it is configured and does not answer.
@@ -200,7 +205,14 @@ def read_history(
             database=backend.label,
             lock_holder=holder,
             presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
+            drift=_drift(backend, config, history) if drift else None,
         )
+
+
+def _drift(backend: Backend, config: Config, history: History) -> Drift:
+    from migrate_graph.workflow.drift import look
+
+    return look(backend, history, ignore=config.drift_ignore)
 
 
 def _without_ledger(backend: Backend, config: Config) -> Reading:

@@ -158,7 +158,19 @@ def _first_file(root: Path, section: object) -> Written:
 # -- new -------------------------------------------------------------------------------------------------------------
 
 
-def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool = False, today: date) -> Written:
+# Loud on purpose: no database runs this text, so a forgotten body is rolled back and never recorded.
+_BODY = '    db.executesql("TODO: the SQL of this step")\n'
+
+
+def new(
+    project: Project,
+    name: str,
+    *,
+    requires: Sequence[str] = (),
+    view: bool = False,
+    today: date,
+    body: str = _BODY,
+) -> Written:
     """Append a migration, or a view manager with the migration that creates it, to the migrations file.
 
     Args:
@@ -167,6 +179,7 @@ def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool
         requires: names that come first, or `leaves`; a view `uses` the views among them.
         view: write a view manager.
         today: gives the number its date.
+        body: of the migration, up to its `return`; a line to be replaced where none is given.
 
     Raises:
         UsageError: the name is taken or no Python name, or a requirement does not exist; nothing was written.
@@ -181,7 +194,7 @@ def new(project: Project, name: str, *, requires: Sequence[str] = (), view: bool
             raise UsageError(
                 f"'{views[0].name}' is a view: a migration requires migrations", hint="add --view to write a view"
             )
-        names = (_add_migration(file, project, name, migrations, today=today),)
+        names = (_add_migration(file, project, name, migrations, today=today, body=body),)
     return file.save(names)
 
 
@@ -226,12 +239,8 @@ def numbered(name: str, taken: Iterable[str], today: date) -> str:
     return f"{name}_{day}_{max(numbers, default=0) + 1:03}"
 
 
-# Loud on purpose: no database runs this text, so a forgotten body is rolled back and never recorded.
-_BODY = '    db.executesql("TODO: the SQL of this step")\n'
-
-
 def _add_migration(
-    file: _File, project: Project, name: str, requires: list[Migration], *, today: date, body: str = _BODY
+    file: _File, project: Project, name: str, requires: list[Migration], *, today: date, body: str
 ) -> str:
     full = numbered(name, project.graph.migrations, today)
     _require_free(project, full)

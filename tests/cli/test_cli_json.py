@@ -21,6 +21,7 @@ COMMON = {"schema_version", "kind", "tool", "exit_code"}
 COMMANDS = {
     "plan": ("plan",),
     "status": ("status",),
+    "drift": ("drift",),
     "findings": ("check",),
     "why": ("why", "widen_total_20260302_001"),
     "show": ("show", "widen_total_20260302_001"),

@@ -7,6 +7,8 @@ import pytest
 from drawing import graph_of, history_of, migration_of, registry_of, view_of
 
 from migrate_graph.core.comparison import compare
+from migrate_graph.core.drift import Drifted
+from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import BodyKind, Registry, UnreachedFile
@@ -37,6 +39,8 @@ def versions(**fingerprints: str) -> MigrationGraph:
     """Declare migrations by the fingerprints of their bodies."""
     return graph_of(migrations={name: {"facts": {"fingerprint": value}} for name, value in fingerprints.items()})
 
+
+_UNDO = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
 
 # For every rule: a graph that breaks it, what is said of it, and the same graph put right.
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any]]] = {
@@ -416,6 +420,21 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             "history": history_of("a", views={"Coming": "old", "Retired": "old", "Elder": ""}),
         },
     ),
+    "MG408": (
+        {
+            "graph": graph_of("a"),
+            "history": history_of("a"),
+            "drifted": (
+                Drifted(Fact("index", "public.i"), None, f"CREATE INDEX i ON {'t' * 400}"),
+                Drifted(Fact("view", "public.v"), "SELECT  1", "SELECT 2"),
+            ),
+        },
+        [
+            ("public.i", f"index 'public.i' was added by hand; is: CREATE INDEX i ON {'t' * 282}…", _UNDO),
+            ("public.v", "view 'public.v' was changed by hand; was: SELECT 1; is: SELECT 2", _UNDO),
+        ],
+        {"graph": graph_of("a"), "history": history_of("a")},
+    ),
     "MG501": (
         {"graph": versions(a="new", b="same"), "base": versions(a="old", b="same")},
         [
@@ -505,6 +524,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
         *range(201, 211),
         *range(301, 306),
         *range(401, 407),
+        408,
         *range(501, 507),
         *range(601, 613),
     ]

@@ -135,10 +135,14 @@ def check(
         asked = "--history" if history else "--rehearse" if rehearse else ""
         found = assess(
             project,
-            session.asked_history(project, asked) if asked or (moving and project.config.has_database) else None,
+            session.asked_history(project, asked, drift=history)
+            if asked or (moving and project.config.has_database)
+            else None,
             judging=Judging(tuple(select), tuple(ignore), strict),
             base=_base(session, project, base) if base is not None else None,
         )
+        if found.reading.drift is not None and found.reading.drift.unknown:
+            session.console.tell(session.console.clean(f"(drift is unknown: {found.reading.drift.unknown})"))
         code = found.exit_code
         if rehearse and not found.errors_of_graph:
             options = options_of(place, data, no_values=no_values, allow_outside=allow_outside)

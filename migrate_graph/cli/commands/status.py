@@ -21,6 +21,7 @@ from migrate_graph.reports.document import document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.drift import Drift
     from migrate_graph.core.events import LockHolder
     from migrate_graph.core.states import State
     from migrate_graph.workflow.project import Project
@@ -31,9 +32,14 @@ if TYPE_CHECKING:
     Section.DAILY,
     "migrate status",
     "migrate status --views",
+    "migrate status --drift",
     "migrate status --json",
     "migrate -l",
-    together=(Together("--views", excludes=("--json",)), Together("--all", excludes=("--json",))),
+    together=(
+        Together("--views", excludes=("--json",)),
+        Together("--all", excludes=("--json",)),
+        Together("--offline", excludes=("--drift",)),
+    ),
 )
 def status(
     context: typer.Context,
@@ -41,6 +47,9 @@ def status(
     *,
     views: Annotated[bool, typer.Option("--views", help="Only the views.")] = False,
     all_nodes: Annotated[bool, typer.Option("--all", help="One line for each; nothing is folded.")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Also what somebody changed in the database by hand since the last run.")
+    ] = False,
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -49,7 +58,7 @@ def status(
 
     session = session_of(context)
     project = session.project(path)
-    report = read_status(project, session.reading(project, offline=offline, closely=True))
+    report = read_status(project, session.reading(project, offline=offline, closely=True, drift=drift))
     if json:
         session.console.show_json(status_document(project, report))
     else:
@@ -84,6 +93,9 @@ def status_text(
     if not only_views:
         yield from _migrations_text(report.migrations, style, least)
     yield from _views_text(report.views, style, least)
+    if report.reading.drift is not None:
+        yield ""
+        yield from drift_text(report.reading.drift, style)
     yield from _attention(report, style)
 
 
@@ -236,6 +248,29 @@ def _view_sentence(state: ViewStatus) -> str:
     return f"{word} ({ends})" if ends else word
 
 
+def drift_text(drift: Drift, style: TextStyle) -> Iterator[str]:
+    """Yield what somebody changed by hand since the last run, or why that is not known."""
+    if drift.unknown:
+        yield from _painted(_hung(f"drift: unknown: {one_line(drift.unknown)}", style), "warning", style)
+        return
+    left_out = f" ({drift.ignored} left out by drift_ignore)" if drift.ignored else ""
+    if not drift.changes:
+        yield f"drift: none{left_out}"
+        return
+    yield style.paint(f"changed by hand since the last run{left_out}", "bold")
+    for change in drift.changes:
+        name = f"  {change.what:<7}  {change.fact.kind} {one_line(change.fact.identity)}"
+        yield from _painted(_hung(name, style), "warning", style)
+        for word, definition in (("was", change.before), ("is", change.after)):
+            if definition:
+                yield from hanging(
+                    f"           {word}: {one_line(' '.join(definition.split()))}", style.width, column=0, indent=15
+                )
+        if change.parts:
+            yield style.paint(f"           with {counted(len(change.parts), 'part')} of it", "muted")
+    yield from _hung("next: migrate drift --adopt NAME writes a migration for it", style)
+
+
 def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
     """Yield what does not go on by itself or is at work now, and what to type."""
     from migrate_graph.core.states import State
@@ -283,6 +318,7 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
     body = {
         "project": project.name,
         **reading_document(report.reading),
+        "drift": None if report.reading.drift is None else drift_document(report.reading.drift),
         "lock_holder": _holder(report.lock_holder),
         "migrations": [migration_document(state) for state in report.migrations],
         "views": [view_document(state) for state in report.views],
@@ -292,6 +328,26 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
         ],
     }
     return document("status", body)
+
+
+def drift_document(drift: Drift) -> dict[str, Any]:
+    """Return what somebody changed by hand."""
+    return {
+        "unknown": drift.unknown,
+        "ignored": drift.ignored,
+        "changes": [
+            {
+                "what": change.what,
+                "kind": change.fact.kind,
+                "identity": change.fact.identity,
+                "relation": change.relation,
+                "before": change.before,
+                "after": change.after,
+                "parts": [{"kind": each.kind, "identity": each.identity} for each in change.parts],
+            }
+            for change in drift.changes
+        ],
+    }
 
 
 def _holder(holder: LockHolder | None) -> dict[str, Any] | None:

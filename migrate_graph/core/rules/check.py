@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
@@ -67,6 +68,7 @@ def check(
     settings: RuleSettings | None = None,
     standing: States | None = None,
     rehearsed: Mapping[str, Footprint] | None = None,
+    drifted: tuple[Drifted, ...] = (),
     doing: Doing = Doing.CHECK,
     only: Callable[[Rule], bool] = lambda _rule: True,
     errors_only: bool = False,
@@ -82,6 +84,7 @@ def check(
         standing: how each migration stands, where that is known already; else what the history says.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; without it the rules about
             that (MG6xx) are silent.
+        drifted: what somebody changed in the database by hand; empty where nobody has looked.
         doing: what it is judged for.
         only: which rules are asked.
         errors_only: nothing is looked for that is neither an error nor, for what is done, a warning instead of one.
@@ -103,6 +106,7 @@ def check(
         standing=standing,
         rehearsed=rehearsed,
         budget=settings.budget,
+        drifted=drifted,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
     findings = []

@@ -240,3 +240,52 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
         )
         hint = f"open it in a new migration: `with {name}(db): pass`, or declare a successor with `replaces = {name}`"
         yield Hit(context.graph.views[name], message, hint)
+
+
+_SHOWN_OF_A_DEFINITION = 300
+
+
+@rule("MG408", Severity.WARNING, needs_history=True)
+def drifted_schema(context: Context) -> Iterator[Hit]:
+    """Something in the database that was changed by hand after the last run.
+
+    ## What it finds
+
+    A table, a column, an index, a constraint, a view, a function, a trigger, a privilege, … that came, went or changed since the
+    last run of `migrate apply`, with its definition before and now. After each run the tool stores what the database is made of.
+    What extensions own, what is temporary, the tool's own tables, statistics and the number of rows do not count, and neither
+    does what `drift_ignore` names. Where nothing was stored, or by another version of the tool or of the server, the rule is
+    silent and `migrate status --drift` says why. Needs a database (`--history`).
+
+    ```sql
+    CREATE INDEX invoice_due ON invoice (due);       -- bad: typed into psql on Saturday night
+    ```
+
+    ## Why it matters
+
+    Only this database has it: a new one, a test and the next rehearsal do not. A migration that makes the same thing later fails
+    here, and only here.
+
+    ## How to fix it
+
+    Write the migration for it, and record that its work is done here; or undo the change.
+
+    ```console
+    $ migrate drift --adopt index_due_dates           # good: other databases get it, too
+    $ migrate mark index_due_dates_20260401_001 --installed
+    ```
+
+    Where a program makes tables as it goes (partitions), name them in the settings: `drift_ignore = ["public.log_2026_*"]`.
+    """
+    for change in context.drifted:
+        name = change.fact.identity
+        definitions = [("was", change.before), ("is", change.after)]
+        told = [f"{word}: {_shortened(text)}" for word, text in definitions if text]
+        message = "; ".join([f"{change.fact.kind} {quoted(name)} was {change.what} by hand", *told])
+        hint = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
+        yield Hit(Node(NodeKind.OBJECT, name), message, hint)
+
+
+def _shortened(definition: str) -> str:
+    text = " ".join(definition.split())
+    return text if len(text) <= _SHOWN_OF_A_DEFINITION else f"{text[:_SHOWN_OF_A_DEFINITION]}…"

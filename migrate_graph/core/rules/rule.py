@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
+from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
@@ -236,6 +237,7 @@ class Context:
         base: the graph before a change; the graph itself without one.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; empty without a rehearsal.
         budget: what a migration may cost.
+        drifted: what somebody changed in the database by hand; empty where nobody has looked.
         passes_history_over: what the rule that is asked finds of applied migrations would not be told.
     """
 
@@ -250,6 +252,7 @@ class Context:
         standing: States | None = None,
         rehearsed: Mapping[str, Footprint] | None = None,
         budget: Budget | None = None,
+        drifted: tuple[Drifted, ...] = (),
     ) -> None:
         self.graph = graph
         self.history = history
@@ -259,6 +262,7 @@ class Context:
         self._standing = standing
         self.rehearsed = rehearsed or {}
         self.budget = budget or Budget()
+        self.drifted = drifted
         self.passes_history_over = False
         self._suggestions_left = _SUGGESTIONS
 

@@ -12,9 +12,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from migrate_graph.core.drift import Inventory
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.stored_facts import packed, unpacked
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.errors import LockTimeout
 from migrate_graph.foreign_text import storable
@@ -66,6 +68,10 @@ class Bookkeeping(ABC):
     def _address(self) -> str:
         """Return where the database is, so that two of them differ."""
 
+    @abstractmethod
+    def read_inventory(self) -> Inventory:
+        """Read what the database is made of."""
+
     def has_ledger(self) -> bool:
         return self._ledger.names.ledger in self._present()
 
@@ -108,6 +114,20 @@ class Bookkeeping(ABC):
             for name in managers
             if name in rows
         }
+
+    def store_inventory(self, *, run: str) -> None:
+        found = self.read_inventory()
+        with self._together():
+            self._ledger.write_facts(AttemptKey.now("facts", run=run), digest=found.digest, text=packed(found))
+
+    def stored_inventory(self) -> Inventory | None:
+        text = self._ledger.read_facts() if self._ledger.names.journal in self._present() else None
+        return None if text is None else unpacked(text)
+
+    def _managed(self, managers: Mapping[str, type]) -> frozenset[str]:
+        """Return the relations that these managers are known to have made, as they are called in facts."""
+        rows = (row for name, row in self._view_rows().items() if name in managers)
+        return frozenset(relation.identity for row in rows for relation in row.relations)
 
     def fingerprint(self) -> str:
         # The first attempt's key is as old as the journal: a database made anew at the same address has another.

@@ -26,8 +26,10 @@ Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
 """Runs one statement and gives its rows (none for a statement without)."""
 
 
-# A pending task stands in the journal as a row of this state, so that no fourth table is needed.
+# What is no attempt stands in the journal as a row of this state, so that no fourth table is needed, and older versions pass over it:
+# a pending task, and what the database was made of when the last run had ended.
 _PENDING_TASK = "owed"
+_FACTS = "facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Ledger:
         records: dict[str, Record] = {}
         attempts: list[Attempt] = []
         pending_tasks: set[str] = set()
+        facts_at = 0
         faults: list[str] = []
         if self.names.ledger in present:
             for name, installed, updated in self._run(
@@ -162,9 +165,12 @@ class Ledger:
         if self.names.journal in present:
             for row in self._run(
                 f"SELECT id, name, run, state, {text('commits')}, {text('started')}, {text('finished')}, {text('duration')}, host, "
-                f"{text('pid')}, version, fingerprint, error FROM {self._journal} ORDER BY id"
+                f"{text('pid')}, version, fingerprint, CASE WHEN state {self._is} '{_PENDING_TASK}' THEN NULL ELSE error END "
+                f"FROM {self._journal} ORDER BY id"
             ):
-                if row[3] == _PENDING_TASK:
+                if row[3] == _PENDING_TASK and row[1] == _FACTS:
+                    facts_at = int(row[0])
+                elif row[3] == _PENDING_TASK:
                     pending_tasks.add(row[1])
                 else:
                     with _naming(faults, f"the row with id {row[0]} of {self._journal}"):
@@ -174,7 +180,9 @@ class Ledger:
                 "what others wrote into the tool's tables cannot be read: " + "; ".join(faults),
                 hint="mend or delete these rows; nothing was changed",
             )
-        return History(records=records, attempts=tuple(attempts), pending_tasks=frozenset(pending_tasks))
+        return History(
+            records=records, attempts=tuple(attempts), pending_tasks=frozenset(pending_tasks), facts_at=facts_at
+        )
 
     def read_applied(self) -> frozenset[str]:
         """Read which names are recorded as installed."""
@@ -203,7 +211,10 @@ class Ledger:
 
     def first_attempt(self) -> str:
         """Return the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
-        rows = self._run(f"SELECT attempt FROM {self._journal} ORDER BY id LIMIT 1")
+        rows = self._run(
+            f"SELECT attempt FROM {self._journal} WHERE state {self._dialect.op('<>')} ? ORDER BY id LIMIT 1",
+            (_PENDING_TASK,),
+        )
         return str(rows[0][0]) if rows else ""
 
     def state_of(self, attempt: str) -> tuple[AttemptState, int] | None:
@@ -368,6 +379,40 @@ class Ledger:
     def finish_task(self, task: str) -> None:
         """Forget a pending task."""
         self._run(f"DELETE FROM {self._journal} WHERE state {self._is} ? AND name {self._is} ?", (_PENDING_TASK, task))
+
+    def write_facts(self, key: AttemptKey, *, digest: str, text: str) -> None:
+        """Write what the database is made of, in the place of what stood there before.
+
+        Args:
+            key: of the run.
+            digest: of the facts.
+            text: as `stored_facts` packs them.
+        """
+        self.finish_task(_FACTS)
+        self._run(
+            f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
+            '"fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)',
+            (
+                key.attempt,
+                key.run,
+                _FACTS,
+                _PENDING_TASK,
+                self._store(key.started),
+                key.host,
+                key.pid,
+                key.version,
+                digest,
+                text,
+            ),
+        )
+
+    def read_facts(self) -> str | None:
+        """Return what was written so; None where nothing was."""
+        rows = self._run(
+            f"SELECT error FROM {self._journal} WHERE state {self._is} ? AND name {self._is} ? ORDER BY id DESC LIMIT 1",
+            (_PENDING_TASK, _FACTS),
+        )
+        return (rows[0][0] or "") if rows else None
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,8 @@ from migrate_graph.signals import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from migrate_graph.core.adopting import Adoption
+    from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.footprint import Size
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
@@ -392,6 +394,33 @@ class PostgresBackend(Bookkeeping):
         return f"SELECT pg_terminate_backend({holder.pid})"
 
     # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def read_inventory(self) -> Inventory:
+        from migrate_graph.database.postgres.inventory import Reading
+
+        names = self._ledger.names
+        reading = Reading(self._alive_keeper(), own=tuple(sorted(map(names.quoted, names.all))))
+        with self._explained():
+            while True:
+                try:
+                    with self._transaction():
+                        return reading.inventory(self._ask(reading.query))
+                except psycopg2.Error as error:
+                    if not reading.may_try_again(error):
+                        raise
+
+    def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
+        from migrate_graph.core.adopting import adoption_of
+        from migrate_graph.database.postgres.adopting import INCLUDED, Definitions
+        from migrate_graph.database.postgres.facts_query import SETTINGS
+
+        managed = self._managed(managers)
+        with self._together():
+            self._ask(SETTINGS)
+            known = Definitions(self._ask)
+            return adoption_of(
+                known.oldest_first(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed
+            )
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         if not managers:

@@ -41,6 +41,8 @@ from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
+    from migrate_graph.core.adopting import Adoption
+    from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.footprint import Size
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
@@ -414,6 +416,22 @@ class SqliteBackend(Bookkeeping):
         return f"kill {holder.pid}"
 
     # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def read_inventory(self) -> Inventory:
+        from migrate_graph.database.sqlite.facts import read_inventory
+
+        return read_inventory(self._execute, own=self._ledger.names.all)
+
+    def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
+        from migrate_graph.core.adopting import adoption_of
+        from migrate_graph.database.sqlite.adopting import INCLUDED, Definitions
+        from migrate_graph.database.sqlite.facts import spelled
+
+        known = Definitions(self.read_inventory().facts)
+        managed = frozenset(
+            spelled(name[1:-1].replace('""', '"') if name.startswith('"') else name) for name in self._managed(managers)
+        )
+        return adoption_of(changes, made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed)
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         catalog = SqliteCatalog(lambda: self._keeper)

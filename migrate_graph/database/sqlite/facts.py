@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from migrate_graph import __version__
+from migrate_graph.core.drift import Described, Inventory
 from migrate_graph.core.footprint import Fact, Size
 
 Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -92,6 +94,27 @@ def read_facts(run: Run, *, own: Collection[str], before: Facts | None = None) -
         elif kind == "trigger":
             known[Fact("trigger", f"{spelled(table)}.{spelled(name)}")] = sql
     return Facts(known, tables)
+
+
+def read_inventory(run: Run, *, own: Collection[str]) -> Inventory:
+    """Read what a database is made of, each fact with the table that it belongs to.
+
+    The text of a table is a fact here: what SQLite lists nowhere else (a check, a collation) stands in it.
+
+    Args:
+        run: runs a statement.
+        own: names of tables that are this package's.
+    """
+    read = read_facts(run, own=own)
+    indexed = {spelled(name): spelled(table) for kind, name, table, *_ in run(_SCHEMA, ()) if kind == "index"}
+    facts = {}
+    for fact, definition in read.known.items():
+        relation = indexed.get(fact.identity, "") if fact.kind == "index" else table_of(fact)
+        facts[fact] = Described(definition, relation)
+    for name, table in read.tables.items():
+        if Fact("table", spelled(name)) in facts:
+            facts[Fact("text", spelled(name))] = Described(table.sql, spelled(name))
+    return Inventory(facts, server="sqlite", version=__version__)
 
 
 def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:

@@ -1,0 +1,197 @@
+"""What a database was made of after the last run and is made of now: what somebody changed by hand between the two."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from migrate_graph.core.footprint import Fact
+
+RELATIONS = frozenset({"table", "view", "matview", "foreign table", "sequence"})
+"""Kinds of facts that other facts belong to."""
+
+_MOVES_WITH = {"view": frozenset({"column", "column order"}), "matview": frozenset({"column", "column order"})}
+"""Of a relation whose definition changed, the kinds of facts that this changes by itself."""
+
+
+_IN_THE_TEXT = frozenset({"column", "constraint"})
+"""Kinds of facts that stand in the text of a table, where a database keeps one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the database says of a fact.
+
+    Attributes:
+        definition: in the database's own words.
+        relation: the identity of the table, view or sequence that it belongs to, its own for these; empty for what belongs to none.
+    """
+
+    definition: str
+    relation: str = ""
+
+
+_NOTHING = Described("")
+
+
+@dataclass(frozen=True, eq=False)
+class Inventory:
+    """Everything that a database is made of, as it was read once.
+
+    Attributes:
+        facts: with what the database says of each.
+        server: what read them out: `postgres 15`, `sqlite`.
+        version: of this tool.
+    """
+
+    facts: Mapping[Fact, Described]
+    server: str
+    version: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Return what is the same where the facts are."""
+        return digest_of(self.facts.items())
+
+    @cached_property
+    def relations(self) -> dict[str, str]:
+        """Return a digest of all that belongs to a relation, by its identity; what belongs to none stands by kind and identity."""
+        owned: dict[str, list[tuple[Fact, Described]]] = {}
+        for fact, described in self.facts.items():
+            owned.setdefault(described.relation or f"{fact.kind} {fact.identity}", []).append((fact, described))
+        return {name: digest_of(facts)[:16] for name, facts in sorted(owned.items())}
+
+
+def digest_of(facts: Iterable[tuple[Fact, Described]]) -> str:
+    """Return the digest of facts, in whatever order they come."""
+    lines = sorted(f"{fact.kind}\0{fact.identity}\0{described.definition}" for fact, described in facts)
+    return hashlib.sha256("\1".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """One thing that is not as the last run left it.
+
+    Attributes:
+        fact: which.
+        before: its definition when the last run had ended; None where it was not there.
+        after: its definition now; None where it is gone.
+        relation: that it belongs to; empty for none.
+        parts: facts that came, changed or went with it, and need no mention of their own.
+    """
+
+    fact: Fact
+    before: str | None
+    after: str | None
+    relation: str = ""
+    parts: tuple[Fact, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What became of it, in a word."""
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What a comparison with the stored facts gave.
+
+    Attributes:
+        changes: in the order of their names.
+        unknown: why nothing can be said; empty when something can.
+        ignored: how many changes the project's patterns leave out.
+    """
+
+    changes: tuple[Drifted, ...] = ()
+    unknown: str = ""
+    ignored: int = 0
+
+
+def why_not_comparable(before: Inventory, after: Inventory) -> str:
+    """Return why two inventories tell nothing about each other; empty when they can be compared."""
+    if before.version != after.version:
+        return (
+            f"what the database was made of was stored by migrate_graph {before.version}, and this is {after.version}"
+        )
+    if before.server != after.server:
+        return f"what the database was made of was stored on {before.server}, and this is {after.server}"
+    return ""
+
+
+def drift_between(before: Inventory, after: Inventory, *, ignore: Sequence[str] = ()) -> Drift:
+    """Return what is otherwise in the second of two inventories.
+
+    Args:
+        before: as the last run left it.
+        after: as it is now.
+        ignore: patterns of what is not told: of names, or of a kind with a name (`public.log_*`, `index public.*_tmp`). What belongs
+            to a relation is meant with it.
+    """
+    if unknown := why_not_comparable(before, after):
+        return Drift(unknown=unknown)
+    found = _folded({change.fact: change for change in _changes(before, after)})
+    told = tuple(change for change in found if not is_ignored(change.fact, change.relation, ignore))
+    return Drift(changes=told, ignored=len(found) - len(told))
+
+
+def is_ignored(fact: Fact, relation: str, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern names a fact, or the relation that it belongs to."""
+    names = [name for name in (fact.identity, relation, f"{fact.kind} {fact.identity}") if name]
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
+def _changes(before: Inventory, after: Inventory) -> Iterator[Drifted]:
+    was, now = before.facts, after.facts
+    differing = [
+        (fact, was.get(fact), now.get(fact))
+        for fact in sorted(was.keys() | now.keys())
+        if was.get(fact) != now.get(fact)
+    ]
+    moved, spoken_for = set(), set()
+    for fact, old, new in differing:
+        relation = (old or new or _NOTHING).relation
+        if fact.kind in _IN_THE_TEXT:
+            spoken_for.add(relation)
+        if fact.kind == "column" and (old is None or new is None):
+            moved.add(relation)
+    # The order of columns is told only where no column came or went: a new one comes last, as everybody knows. The text of a table
+    # only where nothing that stands in it is told anyway.
+    silent = {"column order": moved, "text": spoken_for}
+    for fact, old, new in differing:
+        relation = (new or old or _NOTHING).relation
+        if old is None or new is None or relation not in silent.get(fact.kind, ()):
+            before_it, after_it = (each.definition if each is not None else None for each in (old, new))
+            yield Drifted(fact, before_it, after_it, relation)
+
+
+@dataclass
+class _Owner:
+    change: Drifted
+    parts: list[Fact] = field(default_factory=list)
+
+
+def _folded(changes: Mapping[Fact, Drifted]) -> list[Drifted]:
+    """Return the changes with what goes without saying folded into what it belongs to."""
+    owners = {change.relation: _Owner(change) for fact, change in changes.items() if fact.kind in RELATIONS}
+    folded: set[Fact] = set()
+    for fact, change in changes.items():
+        owner = owners.get(change.relation)
+        if owner is None or owner.change.fact == fact:
+            continue
+        of_it = _MOVES_WITH.get(owner.change.fact.kind, frozenset())
+        if owner.change.what != "changed" or fact.kind in of_it:
+            owner.parts.append(fact)
+            folded.add(fact)
+    return [
+        Drifted(fact, change.before, change.after, change.relation, _parts_of(fact, change, owners))
+        for fact, change in changes.items()
+        if fact not in folded
+    ]
+
+
+def _parts_of(fact: Fact, change: Drifted, owners: Mapping[str, _Owner]) -> tuple[Fact, ...]:
+    owner = owners.get(change.relation)
+    return tuple(owner.parts) if owner is not None and owner.change.fact == fact else ()

@@ -1,0 +1,180 @@
+"""What somebody changed by hand between two inventories, and what a migration must say of it."""
+
+from __future__ import annotations
+
+import pytest
+from drawing import history_of
+
+from migrate_graph.core.adopting import Making, adoption_of
+from migrate_graph.core.drift import Described, Drift, Drifted, Inventory, drift_between, is_ignored
+from migrate_graph.core.footprint import Fact
+from migrate_graph.core.history import Attempt, AttemptState, History
+
+TABLE = {
+    "table public.t": "",
+    "column public.t.id": "integer",
+    "column public.t.a": "text",
+    "column order public.t": "id, a",
+}
+
+
+def inventory(facts: dict[str, str], *, version: str = "1", server: str = "postgres 16") -> Inventory:
+    """Make an inventory of `kind identity`; what is called as a table is begins with the table's name."""
+    tables = [name.rpartition(" ")[2] for name in facts if name.startswith(("table ", "view "))]
+    made = {}
+    for name, definition in facts.items():
+        kind, _, identity = name.rpartition(" ")
+        owner = next((table for table in tables if identity == table or identity.startswith(f"{table}.")), "")
+        made[Fact(kind, identity)] = Described(definition, owner)
+    return Inventory(made, server=server, version=version)
+
+
+def told(drift: Drift) -> list[tuple[str, str, int]]:
+    return [(change.what, f"{change.fact.kind} {change.fact.identity}", len(change.parts)) for change in drift.changes]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (TABLE, TABLE, []),
+        ({}, TABLE, [("added", "table public.t", 3)]),
+        (TABLE, {}, [("removed", "table public.t", 3)]),
+        (TABLE, {**TABLE, "index public.i": "CREATE INDEX"}, [("added", "index public.i", 0)]),
+        ({**TABLE, "index public.i": "CREATE INDEX"}, TABLE, [("removed", "index public.i", 0)]),
+        (TABLE, {**TABLE, "column public.t.a": "varchar"}, [("changed", "column public.t.a", 0)]),
+        (
+            TABLE,
+            {**TABLE, "column public.t.b": "int", "column order public.t": "id, a, b"},
+            [("added", "column public.t.b", 0)],
+        ),
+        (TABLE, {**TABLE, "column order public.t": "a, id"}, [("changed", "column order public.t", 0)]),
+        (
+            {"view public.v": "SELECT a", "column public.v.a": "int", "comment public.v": "x"},
+            {"view public.v": "SELECT b", "column public.v.b": "int", "comment public.v": "y"},
+            [("changed", "comment public.v", 0), ("changed", "view public.v", 2)],
+        ),
+        (
+            {**TABLE, "trigger public.t.tr": "x"},
+            {**TABLE, "table public.t": "with fillfactor", "trigger public.t.tr": "y"},
+            [("changed", "table public.t", 0), ("changed", "trigger public.t.tr", 0)],
+        ),
+        (
+            {**TABLE, "text public.t": "CREATE x"},
+            {**TABLE, "text public.t": "CREATE y", "constraint public.t.k": "x"},
+            [("added", "constraint public.t.k", 0)],
+        ),
+        ({**TABLE, "text public.t": "x"}, {**TABLE, "text public.t": "y"}, [("changed", "text public.t", 0)]),
+    ],
+    ids=[
+        "nothing",
+        "new",
+        "gone",
+        "index",
+        "index gone",
+        "type",
+        "column",
+        "order",
+        "view",
+        "table and trigger",
+        "in the text",
+        "text",
+    ],
+)
+def test_what_changed_is_told_once(
+    before: dict[str, str], after: dict[str, str], expected: list[tuple[str, str, int]]
+) -> None:
+    drift = drift_between(inventory(before), inventory(after))
+    assert told(drift) == expected
+    assert (inventory(before).digest == inventory(after).digest) == (not expected)
+
+
+def test_a_digest_does_not_depend_on_the_order_and_tells_relations_apart() -> None:
+    turned = inventory(dict(reversed(TABLE.items())))
+    assert turned.digest == inventory(TABLE).digest
+    more = inventory({**TABLE, "table public.u": "", "schema side": ""})
+    assert set(more.relations) == {"public.t", "public.u", "schema side"}
+    assert more.relations["public.t"] == turned.relations["public.t"]
+    assert inventory({**TABLE, "column public.t.a": "int"}).relations["public.t"] != turned.relations["public.t"]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"version": "2"}, "stored by migrate_graph 1, and this is 2"),
+        ({"server": "postgres 17"}, "this is postgres 17"),
+    ],
+)
+def test_what_cannot_be_compared_is_no_drift(other: dict[str, str], words: str) -> None:
+    drift = drift_between(inventory(TABLE), inventory({}, **other))
+    assert drift.changes == ()
+    assert words in drift.unknown
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ignored"),
+    [
+        ("public.log_*", True),
+        ("index public.log_1_at", True),
+        ("public.log_1", True),
+        ("log_1", False),
+        ("table public.log_1_at", False),
+        ("PUBLIC.LOG_*", False),
+    ],
+)
+def test_patterns_name_things_and_what_belongs_to_them(pattern: str, ignored: bool) -> None:
+    fact = Fact("index", "public.log_1_at")
+    assert is_ignored(fact, "public.log_1", [pattern]) is ignored
+    drift = drift_between(
+        inventory({}), inventory({"table public.log_1": "", "column public.log_1.a": "int"}), ignore=["public.log_*"]
+    )
+    assert (drift.changes, drift.ignored) == ((), 1)
+
+
+def attempt(number: int, state: AttemptState, commits: int = 0) -> Attempt:
+    return Attempt(number, "m", "run", state, commits=commits)
+
+
+@pytest.mark.parametrize(
+    ("facts_at", "attempts", "current", "lost"),
+    [
+        (0, [], False, False),
+        (2, [attempt(1, AttemptState.APPLIED)], True, False),
+        (2, [attempt(3, AttemptState.APPLIED)], False, True),
+        (2, [attempt(3, AttemptState.FAILED)], True, False),
+        (2, [attempt(3, AttemptState.FAILED, 1)], False, True),
+        (2, [attempt(3, AttemptState.RUNNING)], False, True),
+        (2, [attempt(3, AttemptState.MARKED)], False, False),
+    ],
+)
+def test_what_is_stored_is_known_to_be_old(facts_at: int, attempts: list[Attempt], current: bool, lost: bool) -> None:
+    history = History(attempts=tuple(attempts), facts_at=facts_at)
+    assert (history.facts_are_current, history.has_lost_facts) == (current, lost)
+    assert not history_of().facts_are_current
+
+
+def test_statements_stand_in_the_order_in_which_they_can_run() -> None:
+    def change(name: str, before: str | None, after: str | None, *parts: str) -> Drifted:
+        kind, _, identity = name.rpartition(" ")
+        return Drifted(Fact(kind, identity), before, after, identity, tuple(Fact(*part.split(" ")) for part in parts))
+
+    changes = [
+        change("trigger t.x", None, "x"),
+        change("index i", "x", None),
+        change("table u", "x", None),
+        change("table t", None, "x", "column t.a", "index t_a", "odd thing"),
+        change("sequence s", None, "x"),
+        change("view v", "x", "y", "column v.a"),
+        change("view managed", "x", "y"),
+        change("odd thing", "x", None),
+    ]
+    found = adoption_of(
+        changes,
+        made=lambda _, fact: Making(
+            [] if fact.kind == "odd" else [f"make {fact.identity}"], ["tie s"] if fact.identity == "s" else []
+        ),
+        dropped=lambda each: "" if each.fact.kind == "odd" else f"drop {each.fact.identity}",
+        included=frozenset({"column"}),
+        managed=frozenset({"managed"}),
+    )
+    assert found.statements == ("drop i", "drop u", "make s", "make t", "make v", "make t_a", "make t.x", "tie s")
+    assert [fact.identity for fact, _ in found.left] == ["thing", "managed", "thing"]
