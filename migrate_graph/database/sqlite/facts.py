@@ -159,9 +159,14 @@ def difference(before: Facts, after: Facts) -> Difference:
 def table_of(fact: Fact) -> str:
     """Return the table that a fact belongs to, as it is spelled."""
     if fact.kind in {"column", "trigger"}:
-        match = re.match(r'"(?:[^"]|"")*"|[^.]+', fact.identity)
-        return match[0] if match else fact.identity
+        return table_in(fact.identity)
     return fact.identity.partition(" ")[0] if fact.kind == "constraint" else fact.identity
+
+
+def table_in(name: str) -> str:
+    """Return the table that a column is named with, as it is spelled."""
+    match = re.match(r'"(?:[^"]|"")*"|[^.]+', name)
+    return match[0] if match else name
 
 
 def _renamed(before: Facts, after: Facts) -> set[Fact]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.sqlite.facts import Difference, Facts, spelled, table_of
+from migrate_graph.database.sqlite.facts import Difference, Facts, spelled, table_in, table_of
 from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
 from migrate_graph.database.watching import Speaker, speaker
 from migrate_graph.messages import first_line
@@ -46,12 +46,20 @@ class Notes:
         uses: columns.
         direct: what the statement itself writes: table and kind.
         indirect: what triggers and foreign keys write because of it.
+        reads: columns that are read or updated.
+        updates: columns that are; `t.*` where rows are deleted.
+        fills: tables that rows are put into: the statement's own, and those of triggers.
+        makes: names of what it creates.
         sql: what is run, values filled in, as SQLite traces it.
     """
 
     uses: dict[str, None] = field(default_factory=dict)
     direct: dict[tuple[str, str], None] = field(default_factory=dict)
     indirect: dict[tuple[str, str], None] = field(default_factory=dict)
+    reads: dict[str, None] = field(default_factory=dict)
+    updates: dict[str, None] = field(default_factory=dict)
+    fills: dict[tuple[str, bool], None] = field(default_factory=dict)
+    makes: dict[str, None] = field(default_factory=dict)
     sql: str = ""
 
     def take(self, action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> None:
@@ -63,8 +71,57 @@ class Notes:
             self.uses[f"{spelled(table)}.{spelled(second) if second else '*'}"] = None
         elif action in {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE}:
             self.uses[f"{spelled(table)}.*"] = None
+        self._take_closely(action, spelled(table), second, is_own=not inner)
         if action in _WRITING:
             (self.indirect if inner else self.direct)[spelled(table), _WRITING[action]] = None
+
+    def _take_closely(self, action: int, table: str, column: str | None, *, is_own: bool) -> None:
+        name = f"{table}.{spelled(column) if column else '*'}"
+        if action in {sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE}:
+            self.reads[name] = None
+        if action in {sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}:
+            self.updates[name] = None
+        elif action == sqlite3.SQLITE_INSERT:
+            self.fills[table, is_own] = None
+        elif action in _MAKING:
+            self.makes[table] = None
+
+    def closely(self) -> tuple[set[str], set[str], set[str]]:
+        """Return what a statement uses, what it writes, and the tables that it puts rows into."""
+        word = keyword(self.sql)
+        if word in _BUILDS and not _TABLE_OF_ROWS.match(self.sql):
+            return set(), set(), set()
+        uses, writes = {*self.reads}, {*self.updates}
+        for table, is_own in self.fills:
+            if is_own:
+                columns = _INSERTED.match(self.sql)
+                uses |= {f"{table}.{each}" for each in (_columns(columns["columns"]) if columns else ("*",))}
+            if _REPLACES.match(self.sql):
+                writes.add(f"{table}.*")
+        return uses, writes, {table for table, _ in self.fills}
+
+
+_NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
+_BEFORE: Final = r"\s*(?:WITH\b.*?)?(?:REPLACE|INSERT(?:\s+OR\s+\w+)?)\s+INTO\s+"
+_INSERTED: Final = re.compile(
+    rf"{_BEFORE}{_NAME}(?:\s*\.\s*{_NAME})?(?:\s+AS\s+{_NAME})?\s*\((?P<columns>[^()]*)\)\s*(?:VALUES|SELECT|WITH|DEFAULT)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_REPLACES: Final = re.compile(r"\s*(?:WITH\b.*?)?(?:REPLACE|INSERT\s+OR\s+REPLACE)\s+INTO\b", re.IGNORECASE | re.DOTALL)
+_TABLE_OF_ROWS: Final = re.compile(r"\s*CREATE\s+(?:TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
+_BUILDS: Final = frozenset({"CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE", "VACUUM", "PRAGMA", "ATTACH", "DETACH"})
+_MAKING: Final = frozenset({
+    sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_VIEW, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TRIGGER,
+})  # fmt: skip
+
+
+def _columns(text: str) -> list[str]:
+    """Return the names in a list of columns, as they are spelled."""
+    return [spelled(_unquoted(each)) for each in re.findall(_NAME, text)]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name[:1] in {'"', "`", "["} else name
 
 
 class Recorder:
@@ -89,6 +146,10 @@ class Recorder:
         self._statements: list[Statement] = []
         self._transaction = 0
         self.own_commits = 0
+        self.uses: set[str] = set()
+        self.writes: set[str] = set()
+        self.inserts: set[str] = set()
+        self.makes: set[str] = set()
         self._kept: dict[str, Wrote] = {}
         self._open: dict[str, Wrote] = {}
 
@@ -172,6 +233,9 @@ class Recorder:
 
     def _add(self, found: Statement, notes: Notes) -> None:
         sql = notes.sql.strip().removesuffix(";").rstrip()
+        for known, found_now in zip((self.uses, self.writes, self.inserts), notes.closely(), strict=True):
+            known |= {each for each in found_now if table_in(each) not in self._own}
+        self.makes |= {*notes.makes}
         told = redact(sql if self._values else without_values(sql), *self._secrets)
         self._statements.append(replace(found, sql=told, uses=tuple(sorted(notes.uses))))
 

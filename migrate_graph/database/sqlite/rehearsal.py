@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.footprint import Footprint, OutsideAct, Size
+from migrate_graph.core.footprint import Fact, Footprint, OutsideAct, Size
 from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path
-from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes
+from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes, table_of
+from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up
 from migrate_graph.database.sqlite.recorder import RecordedConnection, Recorder, views_in
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 
@@ -50,11 +51,15 @@ class SqliteRehearsal(SqliteBackend):
         self._own = self._ledger.names.all
         self.recorder = Recorder(root=watching.root, values=watching.values, secrets=settings.secrets, own=self._own)
         self._facts = Facts()
+        self._hanging = Hanging(self.path) if watching.closely else None
+        self._hung: dict[Fact, frozenset[Fact]] = {}
         self.sizes: dict[str, Size] = {}
 
     def begin(self) -> None:
         """Look what the database is made of."""
         self._facts = self.read_facts()
+        if self._hanging is not None:
+            self._hung = self._hanging.read(self._facts)
         self.sizes = dict(self._watching.sizes or read_sizes(self._execute, self._facts))
 
     def read_facts(self) -> Facts:
@@ -96,7 +101,46 @@ class SqliteRehearsal(SqliteBackend):
         """Keep what was seen of a migration that is over."""
         before, self._facts = self._facts, self.read_facts()
         seen = difference(before, self._facts)
-        self.footprints[name] = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
+        footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
+        self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
+
+    def _closely(self, hanging: Hanging, footprint: Footprint) -> Footprint:
+        """Return a footprint with what hangs on what, and what was reached."""
+        recorder, before = self.recorder, self._hung
+        was_broken = hanging.broken
+        now = self._hung = hanging.read(self._facts)
+        known = self._facts.known
+        made = footprint.added | {fact for fact in known if _last_name(fact) in recorder.makes}
+        made |= {fact for fact in known if fact.kind in _PARTS and Fact(_kind_of(known, fact), table_of(fact)) in made}
+        hangs, lost = hangs_and_lost(before, now, anew=made | footprint.changed, made=made)
+        keys = looked_up(now, inserts=frozenset(recorder.inserts), writes=frozenset(recorder.writes))
+        broken = [
+            f"{name}, which it leaves, cannot be read: {why}"
+            for name, why in hanging.broken.items()
+            if name not in was_broken
+        ]
+        return replace(
+            footprint,
+            hangs=hangs,
+            lost=lost,
+            uses=frozenset(recorder.uses | {key.identity for key in keys if key.kind == "column"}),
+            writes=frozenset(recorder.writes),
+            inserts=frozenset(recorder.inserts),
+            checked=frozenset(table_of(key) for key in keys),
+            not_rehearsed=(*footprint.not_rehearsed, *broken),
+        )
+
+
+_PARTS = frozenset({"column", "constraint"})
+
+
+def _last_name(fact: Fact) -> str:
+    """Return what a thing was created as."""
+    return fact.identity[len(table_of(fact)) + 1 :] if fact.kind == "trigger" else fact.identity
+
+
+def _kind_of(known: Mapping[Fact, str], part: Fact) -> str:
+    return "view" if Fact("view", table_of(part)) in known else "table"
 
 
 class _WatchedWork(SqliteWork):

@@ -1,0 +1,161 @@
+"""What hangs on what in an SQLite database: the authorizer is asked what each view, trigger and index reads, without running anything."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from migrate_graph.core.footprint import Fact
+from migrate_graph.database.sqlite.facts import Facts, spelled, table_of
+
+_NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
+_INDEX: Final = re.compile(rf"(\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+)(?:{_NAME}\s*\.\s*)?{_NAME}", re.IGNORECASE)
+_PROBE: Final = '"migrate_graph_probe"'
+_KEYS: Final = 'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?)'
+_FIRST_KEY: Final = "SELECT name FROM pragma_table_info(?) WHERE pk = 1"
+_OF_TABLES: Final = frozenset({"column", "index", "trigger", "constraint"})
+
+
+class Hanging:
+    """Reads what each fact hangs on.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._asked: list[tuple[str, str, str]] = []
+        self._names: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+
+    def read(self, facts: Facts) -> dict[Fact, frozenset[Fact]]:
+        """Return what each fact hangs on; of views that cannot be read `broken` tells why.
+
+        Args:
+            facts: as they are now.
+        """
+        self.broken, self._names = {}, {spelled(name): name for name in facts.tables}
+        with closing(sqlite3.connect(self._path)) as connection:
+            connection.set_authorizer(self._hear)
+            return {
+                fact: frozenset(_really(self._of(connection, facts, fact, definition), facts) - {fact})
+                for fact, definition in facts.known.items()
+                if fact.kind != "table"
+            }
+
+    def _hear(self, action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
+        if (
+            action in {sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE}
+            and first
+        ):
+            self._asked.append((first, second or "", inner or ""))
+        return sqlite3.SQLITE_OK
+
+    def _of(self, connection: sqlite3.Connection, facts: Facts, fact: Fact, definition: str) -> set[Fact]:
+        found = {_owner(facts, table_of(fact))} if fact.kind in _OF_TABLES and fact.kind != "index" else set()
+        if fact.kind == "view":
+            return self._reading(connection, f"SELECT * FROM {fact.identity}", self._names[fact.identity], fact)
+        if fact.kind == "index":
+            return self._reading(connection, _INDEX.sub(rf"\1{_PROBE}", definition, count=1), "", None)
+        if fact.kind == "trigger":
+            return found | self._of_trigger(connection, facts, fact)
+        if fact.kind == "constraint" and " foreign key " in fact.identity:
+            return found | set(self._of_key(connection, fact))
+        return found
+
+    def _reading(self, connection: sqlite3.Connection, sql: str, inner: str, told: Fact | None) -> set[Fact]:
+        """Return what is read by a statement, or by one thing inside of it."""
+        self._asked = []
+        try:
+            connection.execute(f"EXPLAIN {sql}")
+        except sqlite3.Error as error:
+            if told is not None:
+                self.broken[told.identity] = str(error)
+        return {
+            Fact("column", f"{spelled(table)}.{spelled(column)}") if column else Fact("table", spelled(table))
+            for table, column, where in self._asked
+            if where == inner and not table.startswith("sqlite_")
+        }
+
+    def _of_trigger(self, connection: sqlite3.Connection, facts: Facts, fact: Fact) -> set[Fact]:
+        table = table_of(fact)
+        name = _plain(fact.identity[len(table) + 1 :])
+        columns = [spelled(each) for each in facts.tables[self._names[table]].columns]
+        sets = ", ".join(f"{each} = {each}" for each in columns)
+        firing = (f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}", f"UPDATE {table} SET {sets}")
+        return set().union(*(self._reading(connection, sql, name, None) for sql in firing))
+
+    def _of_key(self, connection: sqlite3.Connection, fact: Fact) -> Iterator[Fact]:
+        for parent, column, to in connection.execute(_KEYS, (self._names[table_of(fact)],)).fetchall():
+            yield Fact("column", f"{table_of(fact)}.{spelled(column)}")
+            yield Fact("table", spelled(parent))
+            for key in [to] if to else [row[0] for row in connection.execute(_FIRST_KEY, (parent,)).fetchall()]:
+                yield Fact("column", f"{spelled(parent)}.{spelled(key)}")
+
+
+def looked_up(now: Mapping[Fact, frozenset[Fact]], *, inserts: frozenset[str], writes: frozenset[str]) -> set[Fact]:
+    """Return the keys that foreign keys look up when rows are put into tables, or columns written.
+
+    Args:
+        now: what each fact hangs on.
+        inserts: tables.
+        writes: columns; `t.*` for all.
+    """
+    return {
+        thing
+        for fact, things in now.items()
+        if fact.kind == "constraint" and " foreign key " in fact.identity
+        for table in [table_of(fact)]
+        if table in inserts or not writes.isdisjoint({f"{table}.*", *(each.identity for each in things)})
+        for thing in things
+        if table_of(thing) != table
+    }
+
+
+def hangs_and_lost(
+    before: Mapping[Fact, frozenset[Fact]],
+    now: Mapping[Fact, frozenset[Fact]],
+    *,
+    anew: frozenset[Fact],
+    made: frozenset[Fact],
+) -> tuple[frozenset[Fact], frozenset[Fact]]:
+    """Return what a migration's things hang on that it did not make, and what it let go of.
+
+    Args:
+        before: what each fact hung on.
+        now: what it hangs on.
+        anew: facts that are new, changed, or the same of another thing.
+        made: of those, the ones that were made, if only as they were.
+    """
+    stays = {thing for fact in anew for thing in now.get(fact, ())}
+    old = {
+        fact for fact in {*anew, *(before.keys() - now.keys())} if fact.kind != "column"
+    }  # that is part of a table, and no more
+    let_go = {thing for fact in old for thing in before.get(fact, ())}
+    return frozenset(stays - made), frozenset(let_go - stays)
+
+
+def _really(found: set[Fact], facts: Facts) -> set[Fact]:
+    """Return facts under the kind that they have; what does not exist is none."""
+    told = set()
+    for fact in found:
+        if fact in facts.known:
+            told.add(fact)
+        elif fact.kind == "table" and (view := Fact("view", fact.identity)) in facts.known:
+            told.add(view)
+        elif fact.kind == "column" and fact.identity.endswith((".rowid", ".ROWID", ".oid", "._rowid_")):
+            told |= _really({Fact("table", table_of(fact))}, facts)
+    return told
+
+
+def _owner(facts: Facts, table: str) -> Fact:
+    return Fact("view" if Fact("view", table) in facts.known else "table", table)
+
+
+def _plain(identity: str) -> str:
+    return identity[1:-1].replace('""', '"') if identity.startswith('"') else identity
