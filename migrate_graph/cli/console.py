@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -238,6 +237,8 @@ class Console:
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
         """Return a JSON document as text, without secrets."""
+        import json  # help, errors and plain text need none
+
         return json.dumps(self.redacted(document), ensure_ascii=True, indent=indent, default=str)
 
     def tell(self, text: str = "") -> None:

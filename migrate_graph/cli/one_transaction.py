@@ -9,7 +9,6 @@ from migrate_graph.cli.text import listed
 from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import place_document
-from migrate_graph.workflow.one_transaction import added_values, obstacles, told, way_around
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -20,6 +19,8 @@ _MOST = 20
 
 def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
     """Yield whether a plan can be one transaction, what is in the way, and the commands that lead around it."""
+    from migrate_graph.workflow.one_transaction import added_values, obstacles, told, way_around
+
     found = obstacles(plan)
     if not found and plan.undecided:
         yield from _lines(f"one transaction: not before a decision about {listed(plan.undecided, most=_MOST)}", style)
@@ -50,6 +51,8 @@ def _lines(text: str, style: TextStyle) -> Iterator[str]:
 
 def atomic_document(plan: Plan) -> dict[str, Any]:
     """Return the same as values."""
+    from migrate_graph.workflow.one_transaction import added_values, obstacles, way_around
+
     found = obstacles(plan)
     return {
         "possible": not found and not plan.undecided,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from inspect import cleandoc
 from pathlib import Path
-from pkgutil import iter_modules
 from platform import python_version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from migrate_graph import __version__
 from migrate_graph.cli import commands
@@ -39,10 +40,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
 
     def section_of(self, name: str) -> Section:
         """Return the section of a command; that of a group is that of its first command."""
-        found = self.get_command(None, name)
-        if isinstance(found, CommandFolder):
-            return min(found.section_of(each) for each in found.names())
-        return DECLARED[self.names()[name]].section
+        return _section_of(self.names()[name])
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names by section."""
@@ -72,14 +70,31 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
             of_section = [name for name in names if self.section_of(name) is section]
             if of_section:
                 with formatter.section(section.value):
-                    rows = [(name, self.get_command(ctx, name).get_short_help_str(limit)) for name in of_section]
+                    rows = [(name, self._short_help(name, limit)) for name in of_section]
                     formatter.write_dl([(name.ljust(max(map(len, names))), text) for name, text in rows])
+
+    def _short_help(self, name: str, limit: int) -> str:
+        """Return the first sentence about a command, whose options are not looked at for it."""
+        module = import_module(self.names()[name])
+        text = module.__doc__ if hasattr(module, "__path__") else DECLARED[module.__name__].info.callback.__doc__
+        short: str = TyperCommand(name, help=cleandoc(text or "")).get_short_help_str(limit)
+        return short
 
 
 @cache
 def _files_of(folder: str) -> dict[str, str]:
-    found = iter_modules(import_module(folder).__path__)
-    return {each.name.replace("_", "-"): f"{folder}.{each.name}" for each in found}
+    # Not `pkgutil.iter_modules`: to import it takes longer than to list a directory.
+    (directory,) = map(Path, import_module(folder).__path__)
+    files = (each for each in directory.iterdir() if each.suffix == ".py" or (each / "__init__.py").is_file())
+    names = sorted(each.stem for each in files if not each.stem.startswith("_"))
+    return {name.replace("_", "-"): f"{folder}.{name}" for name in names}
+
+
+def _section_of(module: str) -> Section:
+    imported = import_module(module)
+    if hasattr(imported, "__path__"):
+        return min(_section_of(each) for each in _files_of(module).values())
+    return DECLARED[module].section
 
 
 def _command_of(name: str, module: str) -> Any:
@@ -95,11 +110,22 @@ def _command_of(name: str, module: str) -> Any:
 
 
 def _other_owner() -> str:
-    """Return another installed package that brings a script of our name; empty without one."""
-    from importlib.metadata import entry_points
+    """Return another installed package that brings a script of our name; empty without one.
 
-    owners = {each.dist.name for each in entry_points(group="console_scripts", name="migrate") if each.dist is not None}
+    Read from the files themselves: to import what reads them would take longer than everything else here.
+    """
+    files = (file for folder in sys.path for file in Path(folder).glob("*.dist-info/entry_points.txt"))
+    owners = {file.parent.name.partition("-")[0].replace("_", "-") for file in files if _brings_our_script(file)}
     return ", ".join(sorted(owners - {"migrate-graph"}))
+
+
+def _brings_our_script(entry_points: Path) -> bool:
+    try:
+        text = entry_points.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it is being installed, or removed
+        return False
+    scripts = text.partition("[console_scripts]")[2].partition("\n[")[0]
+    return any(line.partition("=")[0].strip() == "migrate" for line in scripts.splitlines())
 
 
 _program = typer.Typer(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph import __version__
-from migrate_graph.reports.report import fingerprint
 
 if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding
@@ -24,6 +23,8 @@ def document(kind: str, body: Mapping[str, Any], *, exit_code: int = 0) -> dict[
 
 def finding_document(finding: Finding) -> dict[str, object]:
     """Return one finding as JSON."""
+    from migrate_graph.reports.report import fingerprint  # most commands have no finding to tell
+
     return {
         "code": finding.code,
         "rule": finding.rule,

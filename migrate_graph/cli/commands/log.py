@@ -14,13 +14,13 @@ from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, Renderer, RendererOption
 from migrate_graph.cli.text import moment
 from migrate_graph.columns import hanging, table
-from migrate_graph.core.history import Attempt, AttemptState
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.history import Attempt
     from migrate_graph.workflow.project import Reading
 
 
@@ -74,6 +74,8 @@ def log(
 
 def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
     """Yield what was tried, when, where and how it ended."""
+    from migrate_graph.core.history import AttemptState  # help needs none of it
+
     rows = [
         (
             moment(attempt.started),
@@ -94,6 +96,8 @@ def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
 
 
 def _attempt_word(attempt: Attempt) -> str:
+    from migrate_graph.core.history import AttemptState
+
     word = "not finished" if attempt.state is AttemptState.RUNNING else str(attempt.state)
     return f"{word}, {counted(attempt.commits, 'own commit')} kept" if attempt.commits and word != "applied" else word
 

@@ -15,12 +15,12 @@ from migrate_graph.cli.json_document import condition_document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.columns import columns, hanging
-from migrate_graph.core.model import Migration, View
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.model import Migration, View
     from migrate_graph.workflow.show import Shown
 
 
@@ -50,6 +50,8 @@ def show(
 
 def shown_text(shown: Shown, style: TextStyle) -> Iterator[str]:
     """Yield everything known of one migration or view."""
+    from migrate_graph.core.model import Migration  # help needs none of it
+
     declared, paint = shown.declared, style.paint
     name = one_line(declared.name)
     first, *more = hanging(
