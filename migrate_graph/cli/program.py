@@ -58,8 +58,8 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is typed; typer proposes the nearest of `commands`, so all must be known to it."""
-        if args and args[0] not in self.names():
-            self.list_commands(ctx)
+        for name in self.names() if args and args[0] not in self.names() else ():
+            self.get_command(ctx, name)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
