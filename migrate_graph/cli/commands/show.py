@@ -119,6 +119,8 @@ def _shown(shown: Shown) -> dict[str, Any]:
         status = migration_document(shown.status)
     elif shown.view_status:
         status = view_document(shown.view_status)
+    from migrate_graph.core.model import Migration
+
     return {
         "kind": str(shown.node.kind),
         **status,
