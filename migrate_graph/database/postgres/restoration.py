@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 
 import psycopg2
 
 from migrate_graph.database.postgres.snapshot import Made
 from migrate_graph.database.relation import Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
+from migrate_graph.database.views.manager_text import bare, parted
 from migrate_graph.database.views.stored_sql import check_item, check_stored
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
@@ -21,13 +23,31 @@ _OF_EVERY_KIND = {"comment", "column comment", "security label", "column securit
 # These call functions of users, which rely on the session's search_path; the others only name things.
 _CALLING = {"index", "planner statistics", "statistics"}
 
-# What others may say of a new view: the word that `up()` would need for it, and how it is taken back.
+# What others may say of a new view: the word that `up()` would need for it (empty: its name), and how it is taken back. `{part}` is
+# what it is of, where the item's name has two words (a column and its option), `{schema}` that of the view.
 _ADDED = {
     "comment": ("COMMENT", "COMMENT ON {kind} {it} IS NULL"),
     "column comment": ("COMMENT", "COMMENT ON COLUMN {it}.{name} IS NULL"),
+    "type comment": ("COMMENT", "COMMENT ON TYPE {it} IS NULL"),
     "option": ("", "ALTER {kind} {it} RESET ({name})"),
     "column default": ("DEFAULT", "ALTER {kind} {it} ALTER COLUMN {name} DROP DEFAULT"),
+    "column statistics target": ("STATISTICS", "ALTER {kind} {it} ALTER COLUMN {name} SET STATISTICS -1"),
+    "column option": ("", "ALTER {kind} {it} ALTER COLUMN {part} RESET ({name})"),
+    "column compression": ("COMPRESSION", "ALTER {kind} {it} ALTER COLUMN {name} SET COMPRESSION default"),
+    "rule": ("", "DROP RULE {name} ON {it}"),
+    "trigger": ("", "DROP TRIGGER {name} ON {it}"),
+    "index": ("", "DROP INDEX {schema}.{name}"),
+    "statistics": ("", "DROP STATISTICS {written}"),
+    "cluster": ("CLUSTER", "ALTER {kind} {it} SET WITHOUT CLUSTER"),
+    "replica identity": ("REPLICA", "ALTER {kind} {it} REPLICA IDENTITY DEFAULT"),
+    "security label": ("LABEL", "SECURITY LABEL FOR {name} ON {kind} {it} IS NULL"),
+    "column security label": ("LABEL", "SECURITY LABEL FOR {name} ON COLUMN {it}.{part} IS NULL"),
+    "extension": ("DEPENDS", "ALTER {kind} {it} NO DEPENDS ON EXTENSION {name}"),
 }
+# With these goes what is said of them.
+_THINGS = ("rule", "trigger", "index", "statistics")
+_OF_TWO_WORDS = {"column option", "column security label"}
+_NAMELESS = re.compile(r"\bINDEX\s+(?:CONCURRENTLY\s+)?ON\b|\bSTATISTICS\s+(?:\([^)]*\)\s*)?ON\b", re.IGNORECASE)
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
 
@@ -132,22 +152,37 @@ class Restoration:
         if item.aspect not in _ADDED:
             return False
         knows = self._text.is_complete or (bool(self._text.texts) and item.aspect.endswith("comment"))
-        return knows and not self._text.says(_ADDED[item.aspect][0] or re.escape(item.name.rpartition(".")[2]))
+        if item.aspect in {"index", "statistics"} and any(map(_NAMELESS.search, self._text.texts)):
+            return False  # the server gave it its name
+        word = _ADDED[item.aspect][0]
+        return knows and not (self._text.says(word) if word else self._text.mentions(_bare_name(item)))
 
     def _remove_added(self) -> None:
         """Take away what somebody else has said of it when it was created, and nobody had said before."""
-        before = {(item.aspect, item.name) for item in self._stored.items}
+        before = {(item.aspect, item.name): item for item in self._stored.items}
         if not self._text.is_complete or self._made.kind != self._stored.kind:
             return
+        gone: list[Item] = []
         for item in self._made.items:
-            if (item.aspect, item.name) not in before and self._was_added(item):
-                parts = (
-                    item.name.split(".", 1) if item.aspect == "option" else [item.name]
-                )  # `toast.` stands before some
-                statement = _ADDED[item.aspect][1].format(
-                    kind=self._made.kind, it=self._made.identity, name=".".join(map(quote_identifier, parts))
-                )
-                self._run(f"{item.aspect} {item.name}".strip(), statement)
+            was = before.get((item.aspect, item.name))
+            is_another = was is None or (item.aspect in _THINGS and was != item)
+            if is_another and self._was_added(item) and not any(_is_of(item, thing) for thing in gone):
+                self._run(f"{item.aspect} {item.name}".strip(), self._taken_back(item))
+                gone.append(item)
+        left = tuple(item for item in self._made.items if not any(_is_of(item, thing) for thing in gone))
+        self._made = replace(self._made, items=left)
+
+    def _taken_back(self, item: Item) -> str:
+        part, name = item.name.rsplit(" ", 1) if item.aspect in _OF_TWO_WORDS else ("", item.name)
+        names = name.split(".", 1) if item.aspect == "option" else [name]  # `toast.` stands before some
+        return _ADDED[item.aspect][1].format(
+            kind=self._made.kind,
+            it=self._made.identity,
+            schema=parted(self._made.identity)[0],
+            part=quote_identifier(part) if part else "",
+            name=".".join(map(quote_identifier, names)),
+            written=item.name,
+        )
 
     def _applies(self, item: Item) -> bool:
         if self._made.kind != self._stored.kind and item.aspect not in _OF_EVERY_KIND:
@@ -215,6 +250,23 @@ class Restoration:
             self._run(what, statement)
         else:
             self._as_role(grant.grantor, f"{what}, given by {grant.grantor}", statement)
+
+
+def _bare_name(item: Item) -> str:
+    """Return the name that `up()` would have to write for something."""
+    if item.aspect == "statistics":
+        return bare(parted(item.name)[1])
+    return item.name.rpartition(".")[2].rpartition(" ")[2] if "option" in item.aspect else item.name
+
+
+def _is_of(item: Item, thing: Item) -> bool:
+    """Whether an item is another one, or is said of it: it goes with it."""
+    if item == thing:
+        return True
+    if thing.aspect == "index" and item.aspect in {"cluster", "replica identity"}:
+        return item.sql.endswith(quote_identifier(thing.name))
+    said_of = thing.aspect in _THINGS and item.aspect.startswith(f"{thing.aspect} ")
+    return said_of and (item.name == thing.name or item.name.startswith(f"{thing.name} "))
 
 
 def create(send: Callable[[str], object], stored: Relation) -> None:

@@ -108,6 +108,12 @@ class ManagerText:
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
         return any(pattern.search(text) for text in self.texts)
 
+    def mentions(self, name: str) -> bool:
+        """Return whether a name stands in its SQL, in quotes or without."""
+        written = name.replace('"', '""')
+        pattern = re.compile(rf"(?<![\w$]){re.escape(written)}(?![\w$])", re.IGNORECASE)
+        return any(pattern.search(text) for text in self.texts)
+
     def grants_to(self, role: str) -> bool:
         """Return whether it says itself what a role (empty for PUBLIC) may do."""
         statements = [match[0] for text in self.texts for match in _GRANT.finditer(text)]
