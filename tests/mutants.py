@@ -22,6 +22,7 @@ BODIES = "tests/faults/test_bodies_and_the_process.py"
 LINES = "tests/database/test_safety_lines.py"
 SESSIONS = "tests/database/test_executor_sessions.py"
 OF_SQLITE = "tests/database/test_sqlite_sessions.py"
+VIEWS = "tests/database/test_views_others.py"
 NOTICED = "noticed"
 
 
@@ -440,6 +441,41 @@ MUTANTS = [
         "            self._read_ledger_again(walk, step.migration)\n",
         "",
         "tests/faults/test_ledger_meanwhile.py",
+    ),
+    Mutant(
+        "views: what a plain DROP has left",
+        "database/postgres/glimpse.py",
+        " OR {there} THEN",
+        " THEN",
+        f"{VIEWS} -k plain_statement_left",
+    ),
+    Mutant(
+        "views: an event trigger that came after the look",
+        "database/postgres/glimpse.py",
+        "CASE WHEN {_WATCHED} OR ",
+        "CASE WHEN ",
+        f"{VIEWS} -k comes_after_the_glimpse",
+    ),
+    Mutant(
+        "views: a namesake of the new one",
+        "database/postgres/catalog.py",
+        "now is None or not now.views.issuperset(made)",
+        "now is None",
+        f"{VIEWS} -k 'temporary_namesake or relation_of_the_server'",
+    ),
+    Mutant(
+        "views: the session goes on",
+        "database/postgres/looks.py",
+        "self._connection, self._asked = (\n            ref(connection),",
+        "self._connection, self._asked = (\n            (lambda: connection),",
+        "tests/database/test_costs.py -k opens_costs",
+    ),
+    Mutant(
+        "views: SQLite asks again",
+        "database/sqlite/schema.py",
+        "            part.error = None  # whoever holds it asks anew\n",
+        "            pass\n",
+        "tests/database/test_views_sqlite.py -k does_not_hide",
     ),
     Mutant(
         "ledger read for views",

@@ -14,6 +14,7 @@ from growing import calls_of
 from servers import PostgresServer
 from stand import Stand
 
+from migrate_graph.authoring import ViewMigrationManager
 from migrate_graph.database import open_backend
 from migrate_graph.database.postgres.connection import OurConnection
 from migrate_graph.database.sqlite.backend import SqliteBackend
@@ -50,6 +51,62 @@ class Counted:
 
         monkeypatch.setattr(OurConnection, "__init__", connects)
         monkeypatch.setattr(threading.Thread, "start", starts)
+
+
+def _opening(first: int, last: int) -> tuple[list[Callable[[Any], bool]], dict[str, list[Any]]]:
+    """Return bodies that open a view of their own each, and what each opens."""
+
+    def manager(number: int) -> Any:
+        up = f"CREATE VIEW v_{number} AS SELECT 1 AS one"
+        return type(
+            f"V{number}",
+            (ViewMigrationManager,),
+            {
+                "uses": (),
+                "up": lambda self: self.db.executesql(up),
+                "down": lambda self: self.db.executesql(f"DROP VIEW IF EXISTS v_{number}"),
+                "says": up,
+            },
+        )
+
+    def body(view: Any, number: int, again: int) -> Callable[[Any], bool]:
+        def opens(db: Any) -> bool:
+            with view(db):
+                pass
+            return True
+
+        opens.__name__ = f"opens_{number}_{again}"
+        return opens
+
+    views = [manager(number) for number in range(first, last)]
+    bodies = [body(view, at, again) for again in range(2) for at, view in enumerate(views, first)]
+    return bodies, {each.__name__: [views[at % len(views)]] for at, each in enumerate(bodies)}
+
+
+@pytest.mark.postgres
+def test_a_view_that_each_migration_opens_costs_messages_and_no_session(
+    postgres_server: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = Stand(postgres_server.app_uri(postgres_database))
+    assert stand.run(*_bodies(0, 1)).succeeded
+    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET log_statement = 'all'")
+
+    def measured(first: int, last: int) -> tuple[int, int]:
+        """Return how many messages the session of the work got, and how many connections there were."""
+        seen = len(postgres_server.log())
+        bodies, views = _opening(first, last)
+        with monkeypatch.context() as patched:
+            counted = Counted(patched)
+            assert stand.run(*bodies, views=views).succeeded
+        log = postgres_server.log()[seen:]
+        (work,) = {pid for pid, _ in re.findall(r"\[(\d+)\] LOG:  statement: (CREATE VIEW)", log)}
+        return Counter(_STATEMENT.findall(log))[work], counted.connections
+
+    (two, of_two), (twelve, of_twelve) = measured(1, 3), measured(3, 15)
+    # Six of a migration without a view, which names are installed, what is down, where the view ledger stands, and nine or ten of the block:
+    # of a new view the row is looked for, too.
+    assert (twelve - two) / 20 == 18.5
+    assert of_two == of_twelve, "the session goes on to the next migration"
 
 
 @pytest.mark.postgres
