@@ -1,4 +1,4 @@
-"""What pydal2sql wrote: `create` for the first models, `alter` when they had grown."""
+"""What pydal2sql wrote: `create` for the first models, `alter` when they had grown. Only `requires` was added, which it does not write."""
 
 from edwh_migrate import migration
 from pydal import DAL
@@ -17,7 +17,7 @@ def create_customer_20260301_001(db: DAL):
     return True
 
 
-@migration
+@migration(requires=create_customer_20260301_001)
 def create_invoice_20260301_001(db: DAL):
     db.executesql("""
         CREATE TABLE "invoice"(
@@ -31,7 +31,7 @@ def create_invoice_20260301_001(db: DAL):
     return True
 
 
-@migration
+@migration(requires=create_customer_20260301_001)
 def alter_customer_20260302_001(db: DAL):
     db.executesql("""
         ALTER TABLE "customer" ADD "email" CHAR(120);
@@ -41,7 +41,7 @@ def alter_customer_20260302_001(db: DAL):
     return True
 
 
-@migration
+@migration(requires=create_invoice_20260301_001)
 def alter_invoice_20260302_001(db: DAL):
     db.executesql("""
         ALTER TABLE "invoice" ADD "paid" CHAR(1);
