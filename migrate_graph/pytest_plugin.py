@@ -236,8 +236,9 @@ def told_findings(project: Project) -> str:
     from migrate_graph.reports.text import to_text
     from migrate_graph.workflow.assessment import assess
     from migrate_graph.workflow.check import report_of
+    from migrate_graph.workflow.footprint_file import read_footprints
 
-    found = assess(project)
+    found = assess(project, footprints=read_footprints(project))
     return to_text(report_of(found)).rstrip() if found.exit_code else ""
 
 

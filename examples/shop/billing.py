@@ -46,7 +46,9 @@ def create_payments_20260202_004(db):
         add_order_status_20260126_002,
         add_customer_segment_20260202_001,
         add_reorder_level_20260216_001,
-    ]
+    ],
+    commutes_with="import_old_shop_20260209_001",
+    why="the dashboard is refreshed every night, whatever it was made of",
 )
 def create_reports_20260223_001(db):
     """The first reports: opening a view builds everything that stands on it as well."""

@@ -91,7 +91,11 @@ def import_old_shop_20260209_001(db):
 
 
 # The reports are made in billing.py, which needs the tables above; hence the name instead of the function.
-@migration(requires="create_reports_20260223_001")
+@migration(
+    requires="create_reports_20260223_001",
+    commutes_with=import_old_shop_20260209_001,
+    why="the numbers of the old shop fit into either width",
+)
 def widen_order_number_20260302_001(db):
     """The new web shop numbers its orders in 40 characters; PostgreSQL refuses this while a view reads the column."""
     with OrderTotals_V1(db):

@@ -30,6 +30,8 @@ def migration(
     resumable: bool = False,
     independent: bool = False,
     after: Asked | None = None,
+    commutes_with: Requirement | Iterable[Requirement] | None = None,
+    why: str = "",
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -44,6 +46,8 @@ def migration(
     resumable: bool = False,
     independent: bool = False,
     after: Asked | None = None,
+    commutes_with: Requirement | Iterable[Requirement] | None = None,
+    why: str = "",
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -61,6 +65,9 @@ def migration(
             that requires nothing keeps its place.
         after: what must hold when the body has succeeded: SQL that gives one row whose first value is true, or a function of `db`.
             It is asked before the record is written, in the same transaction; where it does not hold, everything is rolled back.
+        commutes_with: others with which it may change places, although `migrate verify` sees that both work on the same thing: a
+            migration, its function or its name, or several of them.
+        why: the reason for that, for whoever reads it.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -87,11 +94,14 @@ def migration(
                 resumable=resumable,
                 independent=independent,
                 after=condition,
+                commutes_with=names_of(commutes_with, what="commutes_with"),
+                why=why,
             )
         )
 
     condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # a fault there is told at the line of the decorator
+    names_of(commutes_with, what="commutes_with")
     return declare if func is None else declare(func)
 
 

@@ -18,6 +18,7 @@ from migrate_graph.render import FORMATS, format_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
+    from migrate_graph.core.graph import Edge
     from migrate_graph.core.history import Attempt
     from migrate_graph.render.picture import Picture
     from migrate_graph.workflow.assessment import Assessment
@@ -70,6 +71,7 @@ class Drawing:
     exclude: tuple[str, ...] = ()
     run: tuple[Attempt, ...] = ()
     took: Mapping[str, float] = field(default_factory=dict)
+    seen: tuple[Edge, ...] = ()
 
     def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
         """Return it in a format."""
@@ -92,7 +94,9 @@ class Drawing:
             grouping=Grouping(self.group),
             link_template=project.config.link_template,
         )
-        picture = picture_of(found, question=self.question, options=options, run=self.run, took=self.took)
+        picture = picture_of(
+            found, question=self.question, options=options, run=self.run, took=self.took, seen=self.seen
+        )
         return redacted_picture(picture, session.console.redact)
 
     def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:

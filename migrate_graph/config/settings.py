@@ -256,6 +256,11 @@ class Config:
         "what may change in the database by itself: patterns of names, like the partitions that a program makes",
         ours=True,
     )
+    footprints: FilePath = setting(
+        "migrations.footprint.json",
+        "the file that `migrate verify --write` keeps what it saw in, for `migrate check`",
+        ours=True,
+    )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)
     error: Codes = setting((), "codes of rules that are errors", ours=True, check=_checked_codes)
     warn: Codes = setting((), "codes of rules that are warnings", ours=True, check=_checked_codes)

@@ -62,6 +62,10 @@ class EdgeKind(StrEnum):
     """predecessor → successor"""
     TOUCHES = "touches"
     """migration → view that it drops and recreates"""
+    NEEDS = "needs"
+    """migration → migration that was seen to need it, and does not require it: nothing that is declared"""
+    CONFLICTS = "conflicts"
+    """migration → migration with which it may not change places, while nothing orders them: nothing that is declared"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -118,6 +122,13 @@ class MigrationGraph:
         """Names that migrations require and nothing declares, in the order in which they are met."""
         named = chain.from_iterable(each.requires for each in self.migrations.values())
         return tuple(dict.fromkeys(name for name in named if name not in self.migrations))
+
+    @cached_property
+    def commuting(self) -> frozenset[frozenset[str]]:
+        """Pairs of migrations that may change places because one of the two says so."""
+        return frozenset(
+            frozenset({name, other}) for name, each in self.migrations.items() for other in each.commutes_with
+        )
 
     def nodes(self) -> Iterator[Node]:
         """Yield every declared migration, then every declared view, in order of declaration."""

@@ -128,6 +128,8 @@ class Migration:
         resumable: it may be run again from its beginning wherever it was cut off.
         independent: what stands before it in its file, and is not required, does not matter to it.
         after: what must hold when it has done its work; None for nothing.
+        commutes_with: names of others with which it may change places, whatever both were seen to do.
+        why: the reason for that, for people.
     """
 
     name: str
@@ -145,6 +147,8 @@ class Migration:
     resumable: bool = False
     independent: bool = False
     after: Condition | None = None
+    commutes_with: tuple[str, ...] = ()
+    why: str = ""
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.user_files import SourceLocation
 
 ALL = "*"
 """Stands for every column of a table, and for its rows as a whole."""
@@ -134,11 +135,11 @@ def _needs(footprint: Footprint, facts: Iterable[Fact]) -> Iterator[Fact]:
             yield Fact("column", use)
     yield from _resources(footprint.hangs | footprint.calls)
     for fact in facts:
-        yield from _schema_of(fact.identity) if fact.kind not in _SAID else ()
-        if fact.kind in _PARTS:
-            yield Fact("relation", owner_of(fact.identity))
-        elif fact.kind == "grants":
-            yield Fact("relation", fact.identity)
+        whole = owner_of(fact.identity) if fact.kind in _PARTS else fact.identity
+        if fact.kind in _PARTS or fact.kind == "grants":
+            yield Fact("relation", whole)
+        if fact.kind not in _SAID:
+            yield from _schema_of(whole)
 
 
 _Found: TypeAlias = dict[str, dict[Touch, set[str]]]
@@ -211,6 +212,38 @@ class Entry:
     views: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class Way(StrEnum):
+    """In which way a new database was migrated."""
+
+    PLANNED = "in the order of the project"
+    ALONE = "on what it requires alone"
+    OTHER = "in another order that the graph permits"
+    INFERRED = "in an order that the inferred graph permits"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Migrations that were tried in one way, and did not end as they should.
+
+    Attributes:
+        name: the one that failed; of a result that is another one, the later of the two that changed places.
+        way: how it was tried.
+        error: why it failed; empty where all succeeded.
+        source: where it failed.
+        other: the one that it changed places with; empty where that was not found out.
+        differences: what is otherwise than in the order of the project, in words.
+        order: in which it was tried; empty for that of the project.
+    """
+
+    name: str
+    way: Way
+    error: str = ""
+    source: SourceLocation | None = None
+    other: str = ""
+    differences: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Traces:
     """What is known of all migrations that were watched.
@@ -219,8 +252,10 @@ class Traces:
         entries: by migration.
         file: that they were read from, as it is shown; empty when they were watched just now.
         faults: what is wrong with that file, each with its line.
+        trials: what was tried besides, and did not end as it should.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     file: str = ""
     faults: tuple[tuple[int, str], ...] = ()
+    trials: tuple[Trial, ...] = ()

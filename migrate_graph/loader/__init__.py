@@ -16,7 +16,7 @@ from migrate_graph.core.model import FactsOnDemand, Migration, Registry, Unreach
 from migrate_graph.loader.bodies import definition_of, fact_of
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
-from migrate_graph.loader.imports import ProjectImports, run_directory, run_file
+from migrate_graph.loader.imports import ProjectImports, run_directory, run_file, with_texts
 from migrate_graph.loader.meanings import as_loaded
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
@@ -25,7 +25,7 @@ from migrate_graph.user_files import SourceLocation
 
 T = TypeVar("T")
 
-__all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports"]
+__all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports", "with_texts"]
 
 
 @dataclass(frozen=True, slots=True)

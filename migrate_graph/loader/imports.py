@@ -10,8 +10,9 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from migrate_graph import authoring
@@ -65,11 +66,32 @@ def _module_name(file: Path) -> str:
     return "migrations_file_" + re.sub(r"\W", "_", name)
 
 
+_instead: ContextVar[Mapping[str, bytes]] = ContextVar("texts in the place of files", default=MappingProxyType({}))
+
+
+@contextlib.contextmanager
+def with_texts(texts: Mapping[Path, bytes]) -> Iterator[None]:
+    """Load as if these were the texts of some files: to see what would come of it, before anything is written.
+
+    Args:
+        texts: by the absolute path of the file.
+    """
+    token = _instead.set({str(path): text for path, text in texts.items()})
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
 class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Compiles a file as it is now, and writes no bytecode beside it.
 
     Python's cache goes by seconds and size: a file edited twice within a second would run as it was before.
     """
+
+    def get_data(self, path: str) -> bytes:
+        text = _instead.get().get(path)
+        return super().get_data(path) if text is None else text
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)

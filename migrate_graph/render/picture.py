@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
+from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import Finding, Severity, quoted
 from migrate_graph.core.states import State, States
@@ -56,6 +56,7 @@ class PictureInput:
         findings: what is wrong.
         ordering: how ties are broken where no plan tells the order.
         took: seconds that steps took before, where that is known.
+        seen: edges that are not declared, and that a database saw a reason for.
     """
 
     graph: MigrationGraph
@@ -64,6 +65,7 @@ class PictureInput:
     findings: tuple[Finding, ...] = ()
     ordering: Ordering = Ordering.LEGACY
     took: Mapping[str, float] = field(default_factory=dict)
+    seen: tuple[Edge, ...] = ()
 
     @property
     def order(self) -> tuple[str, ...]:

@@ -231,6 +231,8 @@ EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
     EdgeKind.USES: EdgeStyle("#0B57D0", "#6CA8FF", "solid", "vee", 1.1, 2, "uses (is read by)"),
     EdgeKind.REPLACES: EdgeStyle("#7B2FB5", "#C58CFF", "solid", "odiamond", 2.0, 4, "replaces (hands over to)"),
     EdgeKind.TOUCHES: EdgeStyle("#B3401E", "#FF9A76", "dotted", "dot", 1.8, 0, "touches (drops and recreates)"),
+    EdgeKind.NEEDS: EdgeStyle("#B3261E", "#FF8A7A", "dashed", "normal", 1.8, 4, "is needed by (not declared)"),
+    EdgeKind.CONFLICTS: EdgeStyle("#8A4B00", "#F0B45A", "dotted", "normal", 1.8, 2, "conflicts with (in no order)"),
 }
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"

@@ -13,6 +13,7 @@ from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import RULES, Doing, Finding, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
+from migrate_graph.core.traces import Traces
 from migrate_graph.errors import ExitCode, InvalidGraph
 from migrate_graph.messages import counted
 from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name
@@ -85,6 +86,7 @@ class Assessment:
         states: what is known of each node.
         base: the graph before a change, and what changed since; None without one.
         judging: how the rules judge.
+        footprints: what is known of migrations that were watched; None where nobody asks for that.
     """
 
     project: Project
@@ -93,6 +95,7 @@ class Assessment:
     states: States
     base: Base | None = None
     judging: Judging = field(default_factory=Judging)
+    footprints: Traces | None = None
 
     @property
     def graph(self) -> MigrationGraph:
@@ -112,7 +115,18 @@ class Assessment:
         Raises:
             UsageError: a code is unknown, or a selector means nothing.
         """
-        found = self._found()
+        return self.findings_of(lambda _rule: True)
+
+    def findings_of(self, only: Callable[[Rule], bool]) -> tuple[Finding, ...]:
+        """Return what some of the rules found, in the same way.
+
+        Args:
+            only: which rules are asked.
+
+        Raises:
+            UsageError: a code is unknown, or a selector means nothing.
+        """
+        found = self._found(only=only)
         if not self.judging.subjects:
             return found
         meant = select_nodes(self.judging.subjects, self.graph, self.states)
@@ -128,6 +142,7 @@ class Assessment:
             standing=self.plan.standing if self.plan else None,
             rehearsed=self.plan.footprints if self.plan and self.plan.footprints else None,
             drifted=self.reading.drift.changes if self.reading.drift else (),
+            footprints=self.footprints,
             doing=self.judging.doing,
             only=only,
             errors_only=grave,
@@ -157,7 +172,7 @@ class Assessment:
     def errors_of_graph(self) -> int:
         """How many errors there are that forbid to use the graph."""
         grave = (each for each in self.grave_findings if each.severity is Severity.ERROR)
-        return sum(not (RULES[each.code].needs_history or RULES[each.code].needs_rehearsal) for each in grave)
+        return sum(not RULES[each.code].needs_more for each in grave)
 
     @property
     def errors_of_rehearsal(self) -> int:
@@ -216,6 +231,7 @@ def assess(
     selection: Selection | None = None,
     judging: Judging | None = None,
     base: Base | None = None,
+    footprints: Traces | None = None,
 ) -> Assessment:
     """Assess a project.
 
@@ -225,6 +241,7 @@ def assess(
         selection: which part a plan is made of.
         judging: how the rules judge.
         base: the graph before a change; None leaves the rules that compare out.
+        footprints: what is known of migrations that were watched; None leaves the rules about that out.
 
     Raises:
         UsageError: a name or a selector means nothing.
@@ -237,6 +254,7 @@ def assess(
         states=states_of(project.graph, reading.history if reading is not None else None, plan),
         base=base,
         judging=judging or Judging(),
+        footprints=footprints,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrate_graph.core.rules import RULES, Rule
+from migrate_graph.core.rules import RULES, Finding, Rule
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.reports.report import Report, Subject
@@ -10,12 +10,17 @@ from migrate_graph.workflow.assessment import Assessment
 from migrate_graph.workflow.project import Project
 
 
-def report_of(found: Assessment, *, picture: str = "") -> Report:
-    """Return the findings with everything that a format needs to know besides."""
+def report_of(found: Assessment, findings: tuple[Finding, ...] | None = None) -> Report:
+    """Return findings with everything that a format needs to know besides.
+
+    Args:
+        found: what is judged.
+        findings: which; None for all.
+    """
     project = found.project
     registry = project.registry
     return Report(
-        findings=found.findings,
+        findings=found.findings if findings is None else findings,
         subjects=(
             *(Subject("migration", each.name, each.module, each.source) for each in registry.migrations),
             *(Subject("view", each.name, each.module, each.source) for each in registry.views),
@@ -25,7 +30,6 @@ def report_of(found: Assessment, *, picture: str = "") -> Report:
         prefix=_prefix(project),
         exit_code=int(found.exit_code),
         line_of=project.line_of,
-        picture=picture,
     )
 
 

@@ -119,6 +119,11 @@ class Git:
             )
         return done.stdout
 
+    def head(self) -> str:
+        """Return the hash of the commit that is checked out; empty when there is none yet."""
+        done = self._run("rev-parse", "--verify", "--quiet", "HEAD")
+        return done.stdout.decode("ascii", "replace").strip()
+
     def base(self, revision: str) -> Commit:
         """Return where this branch left a revision, which is what it is compared with.
 

@@ -19,6 +19,7 @@ from migrate_graph.workflow.one_transaction import obstacles
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
+    from migrate_graph.core.graph import Edge
     from migrate_graph.core.history import Attempt
     from migrate_graph.render.picture import Picture, PictureOptions
 
@@ -63,6 +64,7 @@ def picture_of(
     options: PictureOptions,
     run: tuple[Attempt, ...] = (),
     took: Mapping[str, float] = _UNKNOWN,
+    seen: tuple[Edge, ...] = (),
 ) -> Picture:
     """Compose the picture of what was assessed; `render.render` writes it in a format.
 
@@ -73,6 +75,7 @@ def picture_of(
         options: what is shown and what is hidden.
         run: the attempts of the run that is drawn.
         took: seconds that steps took before, where that is known.
+        seen: edges that are not declared, and that a database saw a reason for.
 
     Raises:
         UsageError: the focus names nothing that exists, or the link template is no URL that may be drawn.
@@ -89,6 +92,7 @@ def picture_of(
         findings=found.findings,
         ordering=found.project.ordering,
         took=took,
+        seen=seen,
     )
     if found.base is not None and question == "change":
         base, graph = found.base, found.base.graph

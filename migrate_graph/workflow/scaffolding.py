@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import codecs
 import io
 import keyword
 import re
@@ -18,6 +17,7 @@ from migrate_graph.core.model import Migration, View, sequence_of
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project, unknown_name
+from migrate_graph.workflow.user_text import UserText
 
 LEAVES = "leaves"
 """`--requires leaves`: everything that nothing requires yet."""
@@ -46,57 +46,6 @@ class Written:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """The text of somebody's file, and how it is written: what we add is written alike, and every other byte stays.
-
-    Attributes:
-        text: with the line ends that it has.
-        encoding: as Python or TOML knows it.
-        mark: the byte order mark at its beginning, which editors of some systems write.
-        newline: the end of its lines.
-    """
-
-    text: str
-    encoding: str
-    mark: bytes
-    newline: str
-
-    @classmethod
-    def of(cls, content: bytes, *, name: str, encoding: str) -> _Text:
-        """Decode a file.
-
-        Raises:
-            UsageError: it is not written in this encoding.
-        """
-        mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
-        try:
-            text = content.removeprefix(mark).decode(encoding)
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{name} is not {encoding}: {error.reason} at byte {error.start}", hint="save it as UTF-8"
-            ) from error
-        return cls(text, encoding, mark, "\r\n" if "\r\n" in text else "\n")
-
-    def lines_of(self, text: str) -> str:
-        """Return a text of ours with the line ends of the file."""
-        return text.replace("\n", self.newline)
-
-    def encoded(self, text: str) -> bytes:
-        """Return the whole file with another text.
-
-        Raises:
-            UsageError: the encoding has no such character.
-        """
-        try:
-            return self.mark + text.encode(self.encoding)
-        except UnicodeEncodeError as error:
-            character = text[error.start : error.end]
-            raise UsageError(
-                f"the file is written in {self.encoding}, which has no {character!r}", hint="save it as UTF-8"
-            ) from error
-
-
 # -- init ------------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +60,7 @@ def init(root: Path) -> tuple[Written, ...]:
 
     pyproject, migrations = root / "pyproject.toml", root / "migrations.py"
     again = "correct it, then run migrate init again"
-    written = _Text.of(pyproject.read_bytes() if pyproject.exists() else b"", name=pyproject.name, encoding="utf-8")
+    written = UserText.of(pyproject.read_bytes() if pyproject.exists() else b"", name=pyproject.name, encoding="utf-8")
     try:
         document = tomlkit.parse(written.text)
     except TOMLKitError as error:
@@ -321,7 +270,7 @@ class _File:
         encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[
             0
         ]  # as Python does: the mark, then `# coding:`
-        self._written = _Text.of(content, name=path.name, encoding=encoding.removesuffix("-sig"))
+        self._written = UserText.of(content, name=path.name, encoding=encoding.removesuffix("-sig"))
         self.tree = ast.parse(content)
         self.added: list[str] = []
         self._wanted: dict[str, set[str]] = {}

@@ -37,6 +37,7 @@ RUN = {
     "docs/testing.md": None,
     "docs/recipes.md": None,
     "docs/rehearsing.md": None,
+    "docs/verifying.md": None,
     "examples/with_pytest/README.md": LIBRARY,
     "examples/with_pydal2sql/README.md": ROOT / "examples" / "with_pydal2sql",
 }

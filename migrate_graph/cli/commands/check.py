@@ -124,6 +124,7 @@ def check(
     job that checks strangers' changes no secrets.
     """
     from migrate_graph.workflow.assessment import Judging, assess
+    from migrate_graph.workflow.footprint_file import read_footprints
 
     session = session_of(context)
     if graph is not None:
@@ -140,6 +141,7 @@ def check(
             else None,
             judging=Judging(tuple(select), tuple(ignore), strict),
             base=_base(session, project, base) if base is not None else None,
+            footprints=read_footprints(project),
         )
         if found.reading.drift is not None and found.reading.drift.unknown:
             session.console.tell(session.console.clean(f"(drift is unknown: {found.reading.drift.unknown})"))

@@ -85,6 +85,9 @@ def _migration_rows(shown: Shown, declared: Migration) -> list[tuple[str, str]]:
     rows += [("transaction", str(declared.transaction))]
     rows += [("after", f"{one_line(after.text)} ({one_line(str(after.source))})")] if (after := declared.after) else []
     rows += [("tags", listed(sorted(declared.tags)))] if declared.tags else []
+    if declared.commutes_with:
+        why = f": {one_line(declared.why)}" if declared.why else ""
+        rows += [("commutes with", f"{listed(declared.commutes_with)}{why}")]
     return rows
 
 
@@ -129,5 +132,7 @@ def _shown(shown: Shown) -> dict[str, Any]:
         "requires": list(shown.requires),
         "dependents": list(shown.dependents),
         "touches": list(shown.touches),
+        "commutes_with": list(shown.declared.commutes_with) if isinstance(shown.declared, Migration) else [],
+        "why": shown.declared.why if isinstance(shown.declared, Migration) else "",
         "attempts": [attempt_document(attempt) for attempt in shown.attempts],
     }

@@ -12,6 +12,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Rule, Severity, Unless, node_of
 from migrate_graph.core.states import States
+from migrate_graph.core.traces import Traces
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
@@ -69,6 +70,7 @@ def check(
     standing: States | None = None,
     rehearsed: Mapping[str, Footprint] | None = None,
     drifted: tuple[Drifted, ...] = (),
+    footprints: Traces | None = None,
     doing: Doing = Doing.CHECK,
     only: Callable[[Rule], bool] = lambda _rule: True,
     errors_only: bool = False,
@@ -85,6 +87,7 @@ def check(
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; without it the rules about
             that (MG6xx) are silent.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
+        footprints: what is known of migrations that were watched; without it the rules about that (MG7xx) are silent.
         doing: what it is judged for.
         only: which rules are asked.
         errors_only: nothing is looked for that is neither an error nor, for what is done, a warning instead of one.
@@ -105,6 +108,7 @@ def check(
         base=base,
         standing=standing,
         rehearsed=rehearsed,
+        footprints=footprints,
         budget=settings.budget,
         drifted=drifted,
     )
@@ -112,7 +116,9 @@ def check(
     findings = []
     for rule in RULES.values():
         silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
-        silent = silent or (rule.needs_rehearsal and rehearsed is None)
+        silent = (
+            silent or (rule.needs_rehearsal and rehearsed is None) or (rule.needs_footprints and footprints is None)
+        )
         silent = silent or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
         if settings.severity_of(rule) is not Severity.OFF and not silent:
             context.passes_history_over = errors_only and _is_mild_as_history(rule, settings)

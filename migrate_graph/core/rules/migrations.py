@@ -441,3 +441,42 @@ def lost_decorator(context: Context) -> Iterator[Hit]:
             message = f"{quoted(name)} is called like a migration, and is not declared as one"
             hint = "write @migration above it, or give it another name"
             yield Hit(Node(NodeKind.FILE, file.path), message, hint, SourceLocation(file.path, line))
+
+
+@rule("MG111", Severity.ERROR, running=Severity.WARNING)
+def unknown_commutation(context: Context) -> Iterator[Hit]:
+    """A name in `commutes_with` that no file declares.
+
+    ## What it finds
+
+    A name in `commutes_with` that is not the name of a migration, or is that of the migration itself.
+
+    ```python
+    @migration(commutes_with="count_retruns_20261103_002")       # bad: nothing has this name
+    def count_orders_20261103_001(db): ...
+    ```
+
+    ## Why it matters
+
+    It was written to answer MG702 about one pair, and answers nothing.
+
+    ## How to fix it
+
+    Correct the name, or name the function itself. When the other migration is gone, remove it.
+
+    ```python
+    @migration(commutes_with=count_returns_20261103_002)         # good
+    def count_orders_20261103_001(db): ...
+    ```
+    """
+    graph = context.graph
+    for migration in graph.migrations.values():
+        for other in migration.commutes_with:
+            if other == migration.name:
+                message = f"{quoted(other)} says that it commutes with itself"
+                yield Hit(migration, message, "name the other migration")
+            elif other not in graph.migrations:
+                others = [name for name in graph.migrations if name != migration.name]
+                hint = context.where_is(other, others, f"remove {quoted(other)} from `commutes_with`")
+                message = f"{quoted(migration.name)} says that it commutes with {quoted(other)}, which nothing declares"
+                yield Hit(migration, message, hint)

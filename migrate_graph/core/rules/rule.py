@@ -15,13 +15,15 @@ from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Migration, UnreachedFile, View
+from migrate_graph.core.model import Migration, UnreachedFile, View, same_fingerprint
 from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.timeline import Timeline
+from migrate_graph.core.traces import Trace, Traces
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
+    from migrate_graph.core.commuting import Commuting
     from migrate_graph.core.comparison import Comparison
 
 # Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
@@ -148,6 +150,7 @@ class Rule:
         needs_history: it says nothing without a database's history.
         needs_base: it says nothing without an earlier graph to compare with.
         needs_rehearsal: it says nothing without a plan that was rehearsed.
+        needs_footprints: it says nothing without footprints of all migrations, kept or seen just now.
         applied: severity of what is history in the database that was asked; None: no other.
         running: severity in `plan` and `apply`; None: no other.
         compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
@@ -162,10 +165,16 @@ class Rule:
     needs_history: bool = False
     needs_base: bool = False
     needs_rehearsal: bool = False
+    needs_footprints: bool = False
     applied: Severity | None = None
     running: Severity | None = None
     compatible: Mapping[NodeKind, Severity] = field(default_factory=dict)
     unless: Unless = Unless.NOTHING
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether it says something that the declarations alone do not tell: of a database, a rehearsal, footprints."""
+        return self.needs_history or self.needs_rehearsal or self.needs_footprints
 
     @property
     def summary(self) -> str:
@@ -184,6 +193,7 @@ def rule(
     needs_history: bool = False,
     needs_base: bool = False,
     needs_rehearsal: bool = False,
+    needs_footprints: bool = False,
     applied: Severity | None = None,
     running: Severity | None = None,
     compatible: Mapping[NodeKind, Severity] | None = None,
@@ -197,6 +207,7 @@ def rule(
         needs_history: call it only when there is a history.
         needs_base: call it only when there is an earlier graph.
         needs_rehearsal: call it only when a plan was rehearsed.
+        needs_footprints: call it only when footprints are there.
         applied: as in `Rule`.
         running: as in `Rule`.
         compatible: as in `Rule`.
@@ -216,6 +227,7 @@ def rule(
             needs_history,
             needs_base,
             needs_rehearsal,
+            needs_footprints,
             applied,
             running,
             compatible or {},
@@ -236,6 +248,7 @@ class Context:
         ledger_name_length: width of the ledger's name column, in characters.
         base: the graph before a change; the graph itself without one.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; empty without a rehearsal.
+        footprints: what is known of migrations that were watched; nothing where nobody asked for it.
         budget: what a migration may cost.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
         passes_history_over: what the rule that is asked finds of applied migrations would not be told.
@@ -251,6 +264,7 @@ class Context:
         base: MigrationGraph | None = None,
         standing: States | None = None,
         rehearsed: Mapping[str, Footprint] | None = None,
+        footprints: Traces | None = None,
         budget: Budget | None = None,
         drifted: tuple[Drifted, ...] = (),
     ) -> None:
@@ -261,6 +275,7 @@ class Context:
         self.base = graph if base is None else base
         self._standing = standing
         self.rehearsed = rehearsed or {}
+        self.footprints = footprints or Traces()
         self.budget = budget or Budget()
         self.drifted = drifted
         self.passes_history_over = False
@@ -324,6 +339,34 @@ class Context:
     def timeline(self) -> Timeline:
         """That order as a line of moments."""
         return Timeline(self.graph, self.order)
+
+    @cached_property
+    def current(self) -> dict[str, Trace]:
+        """What is known of the migrations whose text is the one that was watched."""
+        return {
+            name: entry.trace
+            for name, entry in self.footprints.entries.items()
+            if name in self.graph.migrations
+            and same_fingerprint(entry.fingerprint, self.graph.migrations[name].facts.fingerprint)
+            and all(self.is_same_view(name, view) for view in entry.views)
+        }
+
+    def is_same_view(self, name: str, view: str) -> bool:
+        """Return whether a view has the text that a migration was watched with."""
+        known = self.graph.views.get(view)
+        return known is not None and same_fingerprint(self.footprints.entries[name].views[view], known.fingerprint)
+
+    @cached_property
+    def commuting(self) -> Commuting:
+        """What that says about the graph; nothing of what is on or behind a cycle."""
+        from migrate_graph.core.commuting import Commuting
+
+        return Commuting(
+            [name for name in self.order if name not in self.graph.unsortable],
+            self.current,
+            self.graph.requires.edges,
+            self.graph.commuting,
+        )
 
     @cached_property
     def _unreached(self) -> dict[str, tuple[UnreachedFile, int]]:

@@ -15,7 +15,16 @@ from migrate_graph.render.picture import Link, PictureEdge, PictureNode
 from migrate_graph.render.style import EdgeState
 from migrate_graph.user_files import SourceLocation
 
-STRENGTH = (EdgeKind.REQUIRES, EdgeKind.REPLACES, EdgeKind.SINCE, EdgeKind.UNTIL, EdgeKind.USES, EdgeKind.TOUCHES)
+STRENGTH = (
+    EdgeKind.REQUIRES,
+    EdgeKind.REPLACES,
+    EdgeKind.SINCE,
+    EdgeKind.UNTIL,
+    EdgeKind.USES,
+    EdgeKind.TOUCHES,
+    EdgeKind.NEEDS,
+    EdgeKind.CONFLICTS,
+)
 """Of several reasons between one pair, the first of these is drawn."""
 _RING_KINDS = frozenset({EdgeKind.REQUIRES, EdgeKind.USES, EdgeKind.REPLACES})
 

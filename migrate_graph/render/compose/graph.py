@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 
 from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.rules.rule import Severity, quoted
@@ -166,7 +167,8 @@ class _Composer:
 
     def _edges(self, shown: AbstractSet[Node]) -> Iterator[Edge]:
         """Yield every edge between drawn nodes."""
-        return (edge for edge in self.given.graph.edges() if edge.before in shown and edge.after in shown)
+        known = chain(self.given.graph.edges(), self.given.seen)
+        return (edge for edge in known if edge.before in shown and edge.after in shown)
 
     def _drawn_edges(self, question: Question, shown: AbstractSet[Node]) -> Iterator[Edge]:
         """Yield the edges that are drawn: no requirement that others imply, no `touches` of long ago."""

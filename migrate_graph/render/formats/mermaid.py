@@ -24,6 +24,8 @@ _ARROWS = {
     EdgeKind.USES: "-->|uses|",
     EdgeKind.REPLACES: "==>|replaces|",
     EdgeKind.TOUCHES: "-.-o|touches|",
+    EdgeKind.NEEDS: "-.->|needs|",
+    EdgeKind.CONFLICTS: "-.-x|conflicts|",
 }
 _SHAPES = {"view": ('{{"', '"}}'), "module": ('[["', '"]]'), "orphans": ('[("', '")]')}
 _BACKGROUND = frozenset({State.APPLIED, State.RETIRED, State.DECLARED})

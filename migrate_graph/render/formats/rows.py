@@ -32,6 +32,7 @@ _THIN, _THINNEST = 0.6, 0.8
 """Borders are thinner than those of boxes, which stand apart; but never thinner than this."""
 _LONGEST_NAME = 62
 """Columns of a line of a name: behind all lanes and a number there is room for it."""
+_OF_MIGRATIONS = frozenset({EdgeKind.REQUIRES, EdgeKind.NEEDS, EdgeKind.CONFLICTS})
 _OF_VIEWS = frozenset({EdgeKind.USES, EdgeKind.REPLACES})
 _DASHES = {"dashed": "5,2", "dotted": "1,3"}
 
@@ -59,9 +60,7 @@ def draw_rows(picture: Picture) -> Rows:
     views = [node for node in picture.nodes if node.kind == "view"]
     blocks = []
     if migrations:
-        blocks.append(
-            _Block.of(migrations, [edge for edge in picture.edges if edge.kind is EdgeKind.REQUIRES], picture)
-        )
+        blocks.append(_Block.of(migrations, [edge for edge in picture.edges if edge.kind in _OF_MIGRATIONS], picture))
     if views:
         edges = [edge for edge in picture.edges if edge.kind in _OF_VIEWS]
         blocks.append(_Block.of(_read_first(views, edges), edges, picture))

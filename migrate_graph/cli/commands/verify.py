@@ -1,0 +1,219 @@
+"""`migrate verify`: the graph, proved against what the migrations really need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, Together, command, session_of
+from migrate_graph.cli.console import IN_A_FILE
+from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
+from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
+from migrate_graph.cli.options import GraphOption, JsonOption, OutputOption, PathArgument, Renderer, RendererOption
+from migrate_graph.reports import REPORTS, require_report, write_report
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.cli.session import Session
+    from migrate_graph.core.events import Event
+    from migrate_graph.workflow.adding_requires import Added, Snapshot
+    from migrate_graph.workflow.proof import Proof
+
+
+@command(
+    Section.LOOK,
+    "migrate verify",
+    "migrate verify --on postgres://user:password@host:5432/postgres",
+    "migrate verify --closure --permute 20",
+    "migrate verify --write",
+    "migrate verify --infer --graph inferred.svg",
+    "migrate verify --format github",
+    together=(
+        Together("--format", excludes=("--json",)),
+        Together("--seed", needs=("--permute", "--infer")),
+        Together("--apply-to-files", needs=("--infer",)),
+        Together("--renderer", needs=(LAID_OUT,)),
+    ),
+)
+def verify(
+    context: typer.Context,
+    path: PathArgument = None,
+    *,
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            metavar="URI",
+            help="A database on the server where databases are made for this. Default: rehearse_on, or the configured one's server.",
+            show_default=False,
+        ),
+    ] = "",
+    closure: Annotated[
+        bool, typer.Option("--closure", help="Also try each migration on nothing but what it requires.")
+    ] = False,
+    permute: Annotated[
+        int | None,
+        typer.Option(
+            "--permute",
+            min=1,
+            metavar="N",
+            help="Also try N other orders that the graph permits: all must end alike. With --infer, 20 unless told.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="S", help="Which orders these are; 0 unless told.", show_default=False),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep what was seen in the footprint file, for migrate check.")
+    ] = False,
+    infer: Annotated[
+        bool, typer.Option("--infer", help="Tell the requirements that are missing, and try the graph with them.")
+    ] = False,
+    apply_to_files: Annotated[
+        bool, typer.Option("--apply-to-files", help="Add them to the files. Nothing is ever removed.")
+    ] = False,
+    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")] = "text",
+    output: OutputOption = None,
+    graph: GraphOption = None,
+    select: Annotated[
+        list[str],
+        typer.Option(
+            "--select",
+            metavar="CODES|SEL",
+            help="Only these rules (MG701), or only what is found about these: 'billing_*', +NAME.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    ignore: Annotated[
+        list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
+    json: JsonOption = False,
+    renderer: RendererOption = Renderer.AUTO,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside", help="Let migrations write files, start programs and connect to others meanwhile."
+        ),
+    ] = False,
+) -> None:
+    """Prove the graph against what the migrations really need.
+
+    Runs every migration on a database that is made for it and dropped; the configured database is not touched. Exit 3 when
+    something is missing in the graph, 1 when a migration fails.
+    """
+    from migrate_graph.workflow.adding_requires import take_snapshot
+    from migrate_graph.workflow.assessment import Judging
+    from migrate_graph.workflow.proof import ORDERS_OF_INFERRED, ProofOptions, keep, prove, with_additions
+
+    session = session_of(context)
+    if graph is not None:
+        require_format("text", {"text"}, graph, None)
+    chosen = require_report("json" if json else format_name)
+    project = session.project(path)
+    snapshot = take_snapshot(project, session.environ)
+    options = ProofOptions(
+        on=on,
+        closure=closure,
+        permute=permute or (ORDERS_OF_INFERRED if infer else 0),
+        seed=seed or 0,
+        infer=infer,
+        allow_outside=allow_outside,
+    )
+    judging = Judging(tuple(select), tuple(ignore))
+    watcher = _Watcher(session)
+    proof = prove(project, options, judging=judging, observer=watcher, told=watcher.doing)
+    written = keep(proof) if write else None
+    added = _add(session, proof, snapshot) if apply_to_files else None
+    proof = with_additions(proof, added.names) if added else proof
+    code = proof.exit_code
+    if graph is not None:
+        question = "graph" if infer else "check"
+        Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
+    _show(session, proof, chosen, output, written=written, added=added)
+    raise typer.Exit(code)
+
+
+class _Watcher:
+    """Tells on stderr what happens while migrations are watched: how far it is, at most every few seconds."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._told = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        from migrate_graph.core.events import Connecting, LockWaiting, Printed, StepStarted, Warned
+
+        if isinstance(event, Connecting | LockWaiting | Printed | Warned):
+            self._session.remark(event)
+        elif isinstance(event, StepStarted):
+            name = self._session.console.clean(event.name)
+            self._tell(f"watching {event.index} of {event.total}: {name}", now=event.index == 1)
+
+    def doing(self, what: str) -> Callable[[int, int], None]:
+        """Return who is told how far something is that is done afterwards."""
+        return lambda done, of: self._tell(f"{what}: {done} of {of}", now=done == of)
+
+    def _tell(self, text: str, *, now: bool) -> None:
+        if now or time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._session.console.tell(text)
+
+
+_TELL_EVERY = 5.0
+"""Seconds between two lines about how far it is."""
+
+
+def _add(session: Session, proof: Proof, snapshot: Snapshot) -> Added:
+    """Write the missing requirements into the files, when the graph with them was found to hold."""
+    from migrate_graph.workflow.adding_requires import Added, add_requires
+
+    if not proof.holds_with_additions:
+        session.console.tell("the files are not changed: the graph does not hold with these requirements")
+        return Added()
+    return add_requires(proof.found.project, proof.additions or {}, snapshot, session.environ)
+
+
+def _show(
+    session: Session, proof: Proof, chosen: str, output: Path | None, *, written: bool | None, added: Added | None
+) -> None:
+    from migrate_graph.cli.verify_document import proof_document
+    from migrate_graph.workflow.check import report_of
+
+    console = session.console
+    if chosen == "json":
+        document = proof_document(proof, exit_code=proof.exit_code, written=written, added=added)
+        deliver_json(session, document, output)
+        return
+    report = replace(
+        console.redacted(report_of(proof.found, proof.findings)),
+        exit_code=int(proof.exit_code),
+        line_of=lambda place: console.redact(proof.found.project.line_of(place)),
+    )
+    if chosen != "text":
+        deliver_document(session, write_report(report, chosen).encode("utf-8", "replace"), output)
+        return
+    from migrate_graph.reports.text import to_text
+
+    style = console.style if output is None else IN_A_FILE
+    lines = to_text(report, style.paint, style.width).splitlines()
+    deliver_lines(session, [*lines, *_more(proof, style, written=written, added=added)], output)
+
+
+def _more(proof: Proof, style: TextStyle, *, written: bool | None, added: Added | None) -> Iterator[str]:
+    from migrate_graph.cli.verify_text import added_lines, addition_lines, proof_lines
+
+    yield from proof_lines(proof, style)
+    if proof.additions is not None:
+        yield from addition_lines(proof, style)
+    if added is not None:
+        yield from added_lines(added, style)
+    if written is not None:
+        file = proof.found.project.config.footprints
+        yield f"written: {file}" if written else f"{file} is as it was"

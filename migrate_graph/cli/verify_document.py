@@ -1,0 +1,115 @@
+"""What `migrate verify` tells programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.reports.document import document, finding_document, place_document
+
+if TYPE_CHECKING:
+    from migrate_graph.core.commuting import Pair, Tie
+    from migrate_graph.core.events import Result
+    from migrate_graph.core.traces import Trial
+    from migrate_graph.workflow.adding_requires import Added
+    from migrate_graph.workflow.proof import Proof
+
+
+def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added: Added | None) -> dict[str, Any]:
+    """Return what came of a proof.
+
+    Args:
+        proof: all of it.
+        exit_code: what the process ends with.
+        written: whether the footprint file is another one than before; None where it was not asked for.
+        added: what was written into the files; None where nothing was asked for.
+    """
+    watched, project = proof.watched, proof.found.project
+    body = {
+        "project": project.name,
+        "migrations": [_result(each) for each in watched.results],
+        "not_watched": sorted(watched.start),
+        "cut": watched.cut,
+        "remarks": list(watched.remarks),
+        "findings": [finding_document(each) for each in proof.findings],
+        "ties": [_tie(each) for each in proof.commuting.ties.values()],
+        "unreasoned": _pairs(proof.commuting.unreasoned),
+        "trials": [_trial(each) for each in proof.traces.trials],
+        "closure": _closure(proof),
+        "orders": _orders(proof),
+        "inferred": None if proof.additions is None else _pairs(proof.commuting.inferred),
+        "additions": None if proof.additions is None else _additions(proof, added),
+        "footprints": None if written is None else {"path": project.config.footprints, "changed": written},
+    }
+    return document("verify", body, exit_code=exit_code)
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "outcome": str(result.outcome),
+        "seconds": round(result.seconds, 6),
+        "error": result.error,
+        "hint": result.hint,
+        **place_document(result.source),
+        "traceback": result.traceback,
+    }
+
+
+def _tie(tie: Tie) -> dict[str, Any]:
+    return {
+        "before": tie.before,
+        "after": tie.after,
+        "needs": list(tie.needs),
+        "conflicts": [{"what": each.what, "before": each.before, "after": each.after} for each in tie.conflicts],
+    }
+
+
+def _closure(proof: Proof) -> dict[str, Any] | None:
+    closure = proof.closure
+    return None if closure is None else {"tried": closure.tried, "not_tried": dict(sorted(closure.behind.items()))}
+
+
+def _orders(proof: Proof) -> dict[str, Any] | None:
+    orders = proof.orders
+    if orders is None:
+        return None
+    return {
+        "of": "inferred" if proof.additions else "declared",
+        "seed": orders.seed,
+        "asked": orders.asked,
+        "tried": len(orders.tried),
+        "alike": orders.alike,
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "name": trial.name,
+        "way": str(trial.way),
+        "error": trial.error,
+        **place_document(trial.source),
+        "other": trial.other,
+        "differences": list(trial.differences),
+        "order": list(trial.order),
+    }
+
+
+def _pairs(pairs: Iterable[Pair]) -> list[dict[str, str]]:
+    return [{"before": before, "after": after} for before, after in pairs]
+
+
+def _additions(proof: Proof, added: Added | None) -> list[dict[str, Any]]:
+    graph, additions = proof.found.graph, proof.additions or {}
+    by_hand = {each.migration.name: each.why for each in added.unable} if added else {}
+    return [
+        {
+            "name": name,
+            **place_document(graph.migrations[name].source),
+            "requires": list(additions[name]),
+            "written": added is not None and name in added.names,
+            "by_hand": by_hand.get(name, ""),
+        }
+        for name in graph.migrations
+        if name in additions
+    ]

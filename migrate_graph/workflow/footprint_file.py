@@ -1,0 +1,200 @@
+"""The footprint file: what `migrate verify --write` keeps of what it saw, and `migrate check` reads without a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from migrate_graph.core.footprint import Fact
+from migrate_graph.core.traces import Entry, Touch, Trace, Traces
+from migrate_graph.messages import first_line
+from migrate_graph.workflow.plan import write_file
+
+if TYPE_CHECKING:
+    from migrate_graph.workflow.project import Project
+
+_FORMAT: Final = 1
+"""Raised when a version that reads the file would read it wrong."""
+
+_HEAD: Final = "footprint format"
+_FACTS: Final = ("makes", "changes", "removes", "needs", "lost")
+_MARKS: Final = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+
+
+def path_of(project: Project) -> Path:
+    """Return where the footprint file of a project is, or would be."""
+    return project.root / project.config.footprints
+
+
+def read_footprints(project: Project) -> Traces | None:
+    """Return what the footprint file tells; None when there is none. A file that cannot be used tells its faults.
+
+    It is about the configured migrations file: where another one was named, it tells nothing.
+    """
+    if project.one_of_many:
+        return None
+    shown = project.config.footprints
+    try:
+        content = path_of(project).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Traces(file=shown, faults=((1, f"it cannot be read ({error.strerror})"),))
+    try:
+        return Traces(_entries_of(content), shown)
+    except _UnusableError as fault:
+        return Traces(file=shown, faults=((fault.line, fault.why),))
+
+
+def write_footprints(project: Project, traces: Traces) -> bool:
+    """Write the footprint file whole, or not at all; return whether it is another one than before.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    path, content = path_of(project), footprint_text(traces).encode("utf-8", "surrogatepass")
+    try:
+        if path.read_bytes() == content:
+            return False
+    except OSError:
+        pass
+    write_file(path, content)
+    return True
+
+
+def footprint_text(traces: Traces) -> str:
+    """Return the file that tells of migrations; the same for the same, wherever it is written.
+
+    Each migration is a line that begins with its comma, so that lines can be added, and taken from two branches, anywhere.
+    """
+    lines = [f'{{"{_HEAD}": {_FORMAT}']
+    for name in sorted(traces.entries):
+        lines.append(f",{_json(name)}: {_json(_document(traces.entries[name]))}")
+    return "\n".join([*lines, "}", ""])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    trace = entry.trace
+    rows = {
+        table: {str(touch): sorted(columns) for touch, columns in sorted(touches.items())}
+        for table, touches in sorted(trace.rows.items())
+    }
+    told = {
+        "views": dict(sorted(entry.views.items())),
+        **{word: _by_kind(getattr(trace, word)) for word in _FACTS},
+        "rows": rows,
+        "fires": sorted(trace.fires),
+    }
+    return {"fingerprint": entry.fingerprint, **{word: value for word, value in told.items() if value}}
+
+
+def _by_kind(facts: Iterable[Fact]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for fact in sorted(facts):
+        found.setdefault(fact.kind, []).append(fact.identity)
+    return found
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------------
+
+
+class _UnusableError(Exception):
+    """Why a file tells nothing."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
+        self.why = why
+
+
+class _TwiceError(ValueError):
+    """One name, told twice."""
+
+
+def _entries_of(content: bytes) -> dict[str, Entry]:
+    lines = content.decode("utf-8", "replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if line.startswith(_MARKS):
+            raise _UnusableError(number, "git could not merge it, and left its marks")
+    document = _parsed(content, lines)
+    if not isinstance(document, dict) or not isinstance(document.get(_HEAD), int):
+        raise _UnusableError(1, "it is not what migrate verify --write writes")
+    if document[_HEAD] != _FORMAT:
+        raise _UnusableError(1, f"it is of format {document[_HEAD]}, and this version reads {_FORMAT}")
+    entries = {}
+    for name, told in document.items():
+        if name != _HEAD:
+            try:
+                entries[name] = _entry_of(told)
+            except (TypeError, ValueError, KeyError, AttributeError):
+                raise _UnusableError(_line_of(name, lines), f"what it tells of '{name}' makes no sense") from None
+    return entries
+
+
+def _parsed(content: bytes, lines: list[str]) -> Any:
+    try:
+        return json.loads(content, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise _UnusableError(error.lineno, f"it is not JSON ({error.msg})") from None
+    except _TwiceError as twice:
+        name = str(twice)
+        raise _UnusableError(_line_of(name, lines, last=True), f"it tells of '{name}' twice") from None
+    except (ValueError, RecursionError) as error:
+        raise _UnusableError(1, f"it is not JSON ({first_line(error)})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for place, name in enumerate(names) if name in names[:place]))
+    return found
+
+
+def _line_of(name: str, lines: list[str], *, last: bool = False) -> int:
+    """Return the line that tells of a migration."""
+    places = [number for number, line in enumerate(lines, start=1) if line.lstrip(" ,{").startswith(_json(name))]
+    return places[-1 if last else 0] if places else 1
+
+
+def _entry_of(told: Mapping[str, Any]) -> Entry:
+    """Return one entry.
+
+    Raises:
+        TypeError, ValueError, KeyError, AttributeError: it is none.
+    """
+    unknown = told.keys() - {"fingerprint", "views", "rows", "fires", *_FACTS}
+    if unknown:
+        raise ValueError(*unknown)
+    trace = Trace(
+        **{word: _facts(told.get(word, {})) for word in _FACTS},
+        rows={
+            _text(table): {Touch(touch): frozenset(_texts(columns)) for touch, columns in touches.items()}
+            for table, touches in told.get("rows", {}).items()
+        },
+        fires=frozenset(_texts(told.get("fires", []))),
+    )
+    views = {_text(view): _text(known) for view, known in told.get("views", {}).items()}
+    return Entry(trace, _text(told["fingerprint"]), views)
+
+
+def _facts(by_kind: Mapping[str, Any]) -> frozenset[Fact]:
+    return frozenset(Fact(kind, identity) for kind, found in by_kind.items() for identity in _texts(found))
+
+
+def _texts(found: Any) -> list[str]:
+    if not isinstance(found, list):
+        raise TypeError(found)
+    return [_text(each) for each in found]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

@@ -1,0 +1,297 @@
+"""Prove a project's graph: watch its migrations on new databases, judge the graph by that, and infer the one that would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from migrate_graph.core.commuting import Commuting, Pair
+from migrate_graph.core.events import Observer, Result, ignore_events
+from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind, build_graph
+from migrate_graph.core.rules import Finding, Rule, Severity
+from migrate_graph.core.traces import Entry, Trace, Traces, Trial, Way, trace_of
+from migrate_graph.errors import ExitCode, UsageError
+from migrate_graph.messages import counted
+from migrate_graph.workflow.assessment import Assessment, Judging, assess
+from migrate_graph.workflow.closing import Closure, close
+from migrate_graph.workflow.footprint_file import write_footprints
+from migrate_graph.workflow.permuting import Pair as Swapped
+from migrate_graph.workflow.permuting import Permuted, Verdict, permute
+from migrate_graph.workflow.verifying import laboratory
+
+if TYPE_CHECKING:
+    from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.verifying import Watched
+
+ORDERS_OF_INFERRED = 20
+"""Orders of an inferred graph that are tried where nobody says how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofOptions:
+    """What is proved, and where.
+
+    Attributes:
+        on: a database on the server where databases are made; empty: as configured.
+        closure: each migration is tried on what it requires alone.
+        permute: so many other orders that the graph permits are tried.
+        seed: which orders these are.
+        infer: find the edges that are missing, and try the graph with them.
+        allow_outside: what bodies do beside their database is not refused.
+    """
+
+    on: str = ""
+    closure: bool = False
+    permute: int = 0
+    seed: int = 0
+    infer: bool = False
+    allow_outside: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What came of it.
+
+    Attributes:
+        found: the project, judged with what was seen.
+        watched: what each migration did.
+        additions: with `infer`, the requirements that each migration would get, by name; None without.
+        closure: what came of running each migration on what it requires alone; None where that was not asked for.
+        orders: what came of other orders: of the inferred graph, where it has more requirements; None where that was not asked for.
+    """
+
+    found: Assessment
+    watched: Watched
+    additions: Mapping[str, tuple[str, ...]] | None = None
+    closure: Closure | None = None
+    orders: Permuted | None = None
+
+    @property
+    def traces(self) -> Traces:
+        """What is known of each migration now."""
+        return self.found.footprints or Traces()
+
+    @cached_property
+    def commuting(self) -> Commuting:
+        """Which migrations need each other, and which may not change places."""
+        return _commuting(self.found.project, self.watched, self.traces)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the rules found that are about this."""
+        return self.found.findings_of(_is_about_proof)
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a migration failed in the order of the project, 3 when anything else was found."""
+        if self.watched.failed or self.watched.cut:
+            return ExitCode.FAILED
+        is_grave = any(each.severity in {Severity.ERROR, Severity.WARNING} for each in self.findings)
+        return ExitCode.INVALID_GRAPH if is_grave else ExitCode.OK
+
+    @cached_property
+    def seen(self) -> tuple[Edge, ...]:
+        """The edges that are missing: with `infer` the fewest that would do, else all that was found."""
+        commuting = self.commuting
+        pairs = commuting.missing if self.additions is not None else ()
+        ties = [commuting.ties[pair] for pair in pairs] or [*commuting.undeclared, *commuting.unordered]
+        return tuple(
+            Edge(
+                Node(NodeKind.MIGRATION, tie.before),
+                Node(NodeKind.MIGRATION, tie.after),
+                EdgeKind.NEEDS if tie.needs else EdgeKind.CONFLICTS,
+            )
+            for tie in ties
+        )
+
+    @property
+    def holds_with_additions(self) -> bool:
+        """Whether the graph that was inferred held in every order that was tried."""
+        return self.additions is not None and not any(each.way is Way.INFERRED for each in self.traces.trials)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every migration was seen."""
+        return not (self.watched.failed or self.watched.cut)
+
+
+def _is_about_proof(rule: Rule) -> bool:
+    return rule.needs_footprints and rule.code not in {"MG703", "MG704"}  # which are about the file
+
+
+Telling: TypeAlias = Callable[[str], Callable[[int, int], None]]
+"""Given what is done, returns who is told how many of how many are done."""
+
+
+def _nobody(_what: str) -> Callable[[int, int], None]:
+    return lambda _done, _of: None
+
+
+def prove(
+    project: Project,
+    options: ProofOptions,
+    *,
+    judging: Judging | None = None,
+    observer: Observer = ignore_events,
+    told: Telling = _nobody,
+) -> Proof:
+    """Prove the graph of a project.
+
+    Args:
+        project: whose graph.
+        options: what is proved, and where.
+        judging: how the rules judge.
+        observer: told what happens while migrations are watched.
+        told: told how far it is afterwards.
+
+    Raises:
+        InvalidGraph: the rules found errors in the graph itself.
+        ConfigError: no database and no server is named.
+        DatabaseError: no database can be made.
+        Stopped: a signal arrived; nothing stays.
+    """
+    assess(project).refuse_errors(doing="verify")
+    judging = judging or Judging()
+    with laboratory(project, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
+        watched = place.watch()
+        traces = Traces(_entries(project, watched), trials=tuple(_failures(watched.failed)))
+        proof = Proof(found=assess(project, judging=judging, footprints=traces), watched=watched)
+        if not proof.is_complete:
+            return proof
+        if options.closure:
+            proof = _with_closure(proof, close(place, watched, progress=told("on what it requires alone")))
+        if options.infer:
+            proof = replace(proof, additions=_additions(proof.commuting.missing))
+        if options.permute and not proof.additions:
+            permuted = permute(place, most=options.permute, seed=options.seed, progress=told("other orders"))
+            return _with_orders(proof, permuted, Way.OTHER)
+    if options.permute:
+        return _with_inferred_orders(proof, options, observer, told)
+    return proof
+
+
+def _with_inferred_orders(proof: Proof, options: ProofOptions, observer: Observer, told: Telling) -> Proof:
+    """Try orders of the graph that was inferred."""
+    better = with_requirements(proof.found.project, proof.additions or {})
+    with laboratory(better, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
+        permuted = permute(
+            place, most=options.permute, seed=options.seed, progress=told("orders of the inferred graph")
+        )
+    return _with_orders(proof, permuted, Way.INFERRED)
+
+
+def _with_trials(proof: Proof, trials: Iterable[Trial]) -> Proof:
+    traces = replace(proof.traces, trials=(*proof.traces.trials, *trials))
+    return replace(proof, found=replace(proof.found, footprints=traces))
+
+
+def _with_closure(proof: Proof, closure: Closure) -> Proof:
+    trials = [
+        Trial(
+            each.name,
+            Way.ALONE,
+            _error_of(each.failed),
+            each.failed.source if each.failed else None,
+            differences=each.differences,
+            order=each.order,
+        )
+        for each in closure.found
+    ]
+    return _with_trials(replace(proof, closure=closure), trials)
+
+
+def _with_orders(proof: Proof, permuted: Permuted, way: Way) -> Proof:
+    commuting = proof.found.graph.commuting
+    trials = [
+        _of_pair(pair, way)
+        for pair in permuted.pairs
+        # That both orders are right was said of these two: their rows may differ.
+        if not (pair.shown.verdict is Verdict.ROWS and frozenset({pair.first, pair.then}) in commuting)
+    ]
+    return _with_trials(replace(proof, orders=permuted), trials)
+
+
+def _of_pair(pair: Swapped, way: Way) -> Trial:
+    shown = pair.shown
+    error = _error_of(shown.failed)
+    if shown.failed is not None and shown.failed.name != pair.then:
+        error = f"{shown.failed.name}: {error}"
+    source = shown.failed.source if shown.failed else None
+    return Trial(pair.then, way, error, source, pair.first, shown.differences, shown.order)
+
+
+def _error_of(failed: Result | None) -> str:
+    return (failed.error or str(failed.outcome)) if failed else ""
+
+
+def _commuting(project: Project, watched: Watched, traces: Traces) -> Commuting:
+    graph = project.graph
+    known = {name: entry.trace for name, entry in traces.entries.items()}
+    return Commuting(watched.order, known, graph.requires.edges, graph.commuting)
+
+
+def _additions(pairs: Iterable[Pair]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for before, after in pairs:
+        found.setdefault(after, []).append(before)
+    return {name: tuple(befores) for name, befores in found.items()}
+
+
+def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
+    """Return what was seen; of what was there before the first database, nothing but that."""
+    graph, failed = project.graph, {each.name for each in watched.failed}
+    entries = {name: Entry(Trace()) for name in graph.migrations if name in watched.start}
+    for step in watched.plan.steps:
+        name = step.migration.name
+        if step.footprint is not None and name not in failed:
+            views = {view: graph.views[view].fingerprint for view in step.views.up}
+            entries[name] = Entry(trace_of(step.footprint), step.migration.facts.fingerprint, views)
+    return entries
+
+
+def _failures(failed: Iterable[Result]) -> Iterable[Trial]:
+    return (Trial(each.name, Way.PLANNED, each.error or str(each.outcome), each.source) for each in failed)
+
+
+def with_additions(proof: Proof, names: Iterable[str]) -> Proof:
+    """Return the same when some of the additions are in the files: what they answer is no finding any more.
+
+    Args:
+        proof: with additions.
+        names: of the migrations that have them.
+    """
+    done = {name: (proof.additions or {})[name] for name in names}
+    better = with_requirements(proof.found.project, done)
+    found = assess(better, judging=proof.found.judging, footprints=proof.traces)
+    return Proof(
+        found=found, watched=proof.watched, additions=proof.additions, closure=proof.closure, orders=proof.orders
+    )
+
+
+def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]) -> Project:
+    """Return a project as it would be with more requirements."""
+    migrations = tuple(
+        replace(each, requires=(*each.requires, *additions.get(each.name, ()))) for each in project.registry.migrations
+    )
+    registry = replace(project.registry, migrations=migrations)
+    return replace(project, registry=registry, graph=build_graph(registry))
+
+
+def keep(proof: Proof) -> bool:
+    """Write what was seen into the footprint file; return whether that is another one than before.
+
+    Raises:
+        UsageError: a migration failed, or another file than the configured one was named; or it cannot be written.
+    """
+    project = proof.found.project
+    if project.one_of_many:
+        raise UsageError(
+            f"{project.config.footprints} is about {project.config.migrations_file}, and another file was named",
+            hint="leave out --write, or name a file of its own: --set footprints=FILE --set migrations_file=FILE",
+        )
+    if not proof.is_complete:
+        failed = counted(len(proof.watched.failed), "migration")
+        raise UsageError(f"{project.config.footprints} is not written: {failed} failed", hint="correct that first")
+    return write_footprints(project, Traces(proof.traces.entries))

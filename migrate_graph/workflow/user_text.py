@@ -1,0 +1,59 @@
+"""The text of somebody's file, and how it is written: what we add is written alike, and every other byte stays."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+from migrate_graph.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class UserText:
+    """The text of somebody's file, and how it is written.
+
+    Attributes:
+        text: with the line ends that it has.
+        encoding: as Python or TOML knows it.
+        mark: the byte order mark at its beginning, which editors of some systems write.
+        newline: the end of its lines.
+    """
+
+    text: str
+    encoding: str
+    mark: bytes
+    newline: str
+
+    @classmethod
+    def of(cls, content: bytes, *, name: str, encoding: str) -> UserText:
+        """Decode a file.
+
+        Raises:
+            UsageError: it is not written in this encoding.
+        """
+        mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+        try:
+            text = content.removeprefix(mark).decode(encoding)
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{name} is not {encoding}: {error.reason} at byte {error.start}", hint="save it as UTF-8"
+            ) from error
+        return cls(text, encoding, mark, "\r\n" if "\r\n" in text else "\n")
+
+    def lines_of(self, text: str) -> str:
+        """Return a text of ours with the line ends of the file."""
+        return text.replace("\n", self.newline)
+
+    def encoded(self, text: str) -> bytes:
+        """Return the whole file with another text.
+
+        Raises:
+            UsageError: the encoding has no such character.
+        """
+        try:
+            return self.mark + text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            character = text[error.start : error.end]
+            raise UsageError(
+                f"the file is written in {self.encoding}, which has no {character!r}", hint="save it as UTF-8"
+            ) from error
