@@ -58,12 +58,16 @@ class StopNow(BaseException):
 class Interruption:
     """What a run knows about signals.
 
+    Args:
+        leads: a second signal ends this process, and it has a supervisor; False in one that another process does that for.
+
     Attributes:
         signal: number of the signal that asked the run to stop; 0 while none did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, leads: bool = True) -> None:
         self.signal = 0
+        self._leads = leads
         self._heard = 0.0
         self._cancel: Callable[[], None] | None = None
         self._hang_up: Callable[[], None] | None = None
@@ -190,10 +194,7 @@ class Interruption:
             cancel: called again and again until the block ends.
             hang_up: called when that does not help.
         """
-        if self._ends and self._supervisor is None:
-            self._supervisor = Supervisor(self._ends[0], SIGNALS)
-            if self._is_told:
-                self._supervisor.heard()
+        self.have_supervisor()
         before = (self._hang_up, self._cancel)
         self._hang_up, self._cancel = hang_up, cancel
         try:
@@ -201,6 +202,13 @@ class Interruption:
             yield
         finally:
             self._hang_up, self._cancel = before
+
+    def have_supervisor(self) -> None:
+        """Start the supervisor, where none was started yet."""
+        if self._ends and self._supervisor is None and self._leads:
+            self._supervisor = Supervisor(self._ends[0], SIGNALS)
+            if self._is_told:
+                self._supervisor.heard()
 
     @contextmanager
     def stopping(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
@@ -225,6 +233,12 @@ class Interruption:
         if self.signal:
             raise Stopped(f"stopped by {signal.Signals(self.signal).name}", signal=self.signal)
 
+    def take_over(self, number: int) -> None:
+        """Stop for a signal that another process of this run has heard."""
+        if not self.signal:
+            self._heard, self.signal = monotonic(), number
+            self._arrived.put(number)
+
     def sleep(self, seconds: float) -> None:
         """Wait, but not longer than until a signal arrives.
 
@@ -239,7 +253,7 @@ class Interruption:
     # -- what happens when one arrives --------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal and monotonic() - self._heard > _SAME:
+        if self.signal and monotonic() - self._heard > _SAME and self._leads:
             _leave(number)
         if self.signal:
             return
@@ -256,7 +270,7 @@ class Interruption:
                 ours = [number for number in received if number in SIGNALS and getsignal(number) == self._on_signal]
                 if not ours:
                     continue
-                if asked and monotonic() - asked > _SAME:
+                if asked and monotonic() - asked > _SAME and self._leads:
                     _leave(ours[0])
                 asked = asked or monotonic()
                 self._is_told = True

@@ -326,8 +326,8 @@ MUTANTS = [
     Mutant(
         "lock asked before a commit",
         "executor/attempt.py",
-        "        if not self._holds_lock(self._around.lock.seems_held):\n            self._observer",
-        "        if False:\n            self._observer",
+        "        if not self._holds_lock(self._around.lock.seems_held):\n",
+        "        if False:\n",
         f"{LINES}::test_a_lock_that_is_lost_in_the_last_migration_is_told",
     ),
     Mutant(
@@ -438,8 +438,8 @@ MUTANTS = [
     Mutant(
         "ledger read again",
         "executor/run.py",
-        "            self._read_ledger_again(walk, step.migration)\n",
-        "",
+        "                look_again(self._surroundings, walk, step.migration)\n",
+        "                pass\n",
         "tests/faults/test_ledger_meanwhile.py",
     ),
     Mutant(

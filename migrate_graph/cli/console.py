@@ -14,9 +14,9 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
 from migrate_graph import forks
-from migrate_graph.cli.masked_stream import MaskedStream
 from migrate_graph.cli.redacted import redacted
 from migrate_graph.columns import hanging
+from migrate_graph.masked_stream import MaskedStream
 from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:

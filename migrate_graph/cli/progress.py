@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -49,7 +49,7 @@ HEARTBEAT = 30.0
 PROGRESS_EVERY = 5.0
 """Seconds between two lines about one kind of progress: a batched body may report it a thousand times."""
 
-STREAM_VERSION = "1.1"
+STREAM_VERSION = "1.2"
 """Of the JSON lines: a minor step adds, a major step changes. Ignore what you do not know."""
 
 
@@ -142,7 +142,7 @@ def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
         blocked = [each.migration.name for each in event.plan.blocked]
-        return {"run": event.run, "steps": steps, "blocked": blocked, "atomic": event.atomic}
+        return {"run": event.run, "steps": steps, "blocked": blocked, "atomic": event.atomic, "jobs": event.jobs}
     if isinstance(event, RunFinished):
         return {**asdict(event), "succeeded": event.succeeded}
     if isinstance(event, Warned):
@@ -157,10 +157,8 @@ class PlainProgress:
         self.console = console
         self.heartbeat = heartbeat
         self._guard = threading.Lock()
-        self._running = ""
-        self._since = 0.0
-        self._waiting = ""
-        self._progressed = 0.0
+        self._running: dict[str, _Running] = {}
+        self._progressed: dict[str, float] = {}
         self._ended = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -193,23 +191,26 @@ class PlainProgress:
             return True
         now = time.monotonic()
         complete = event.done == event.total if isinstance(event, StepProgress) else event.read == event.size
-        if not complete and now - self._progressed < PROGRESS_EVERY:
+        name = event.name if isinstance(event, StepProgress) else _RESTORE
+        if not complete and now - self._progressed.get(name, 0.0) < PROGRESS_EVERY:
             return False
-        self._progressed = now
+        self._progressed[name] = now
         return True
 
     def _remember(self, event: Event) -> None:
-        if isinstance(event, StepStarted | RestoreStarted):
-            self._progressed = 0.0
-        if isinstance(event, StepStarted):
-            where = f"[{event.index}/{event.total}] {one_line(event.name)}"
-            self._running, self._since, self._waiting = where, time.monotonic(), ""
-        elif isinstance(event, RestoreStarted):
-            self._running, self._since, self._waiting = f"restore of {one_line(event.path)}", time.monotonic(), ""
-        elif isinstance(event, StepWaiting):
-            self._waiting = f", {one_line(event.reason)}"
-        elif isinstance(event, StepFinished | RunFinished | RestoreFinished):
-            self._running = ""
+        match event:
+            case StepStarted():
+                self._progressed.pop(event.name, None)
+                self._running[event.name] = _Running(f"[{event.index}/{event.total}] {one_line(event.name)}")
+            case RestoreStarted():
+                self._progressed.pop(_RESTORE, None)
+                self._running[_RESTORE] = _Running(f"restore of {one_line(event.path)}")
+            case StepWaiting() if event.name in self._running:
+                self._running[event.name].waiting = f", {one_line(event.reason)}"
+            case StepFinished():
+                self._running.pop(event.result.name, None)
+            case RestoreFinished() | RunFinished():
+                self._running.clear()
 
     def _line(self, text: str, style: str = "") -> None:
         self.console.tell(f"{_stamp(int(time.time()))} {self.console.paint_err(text, style) if style else text}")
@@ -217,9 +218,46 @@ class PlainProgress:
     def _beat(self) -> None:
         while not self._ended.wait(self.heartbeat):
             with self._guard:
-                if self._running:
-                    lasted = lasting(time.monotonic() - self._since)
-                    self._line(f"{self._running} still running {lasted}{self._waiting}")
+                for each in self._running.values():
+                    self._line(f"{each.what} still running {lasting(time.monotonic() - each.since)}{each.waiting}")
+
+
+@dataclass(slots=True)
+class _Running:
+    """Something that runs.
+
+    Attributes:
+        what: it is.
+        since: when it began.
+        waiting: for what, to be put behind it.
+    """
+
+    what: str
+    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - asked each time, also by a test
+    waiting: str = ""
+
+
+_RESTORE = "\0"
+"""Stands for a restore among the names of migrations."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """A migration that runs, in the live region.
+
+    Attributes:
+        since: when it began.
+        detail: what it does.
+        waiting: for what it waits, and when that was told.
+    """
+
+    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - asked each time, also by a test
+    detail: str = ""
+    waiting: tuple[StepWaiting, float] | None = None
+
+    def told(self) -> str:
+        """Return what it does, or waits for, just now."""
+        return _counted_up(*self.waiting) if self.waiting else self.detail
 
 
 @lru_cache(maxsize=1)
@@ -228,7 +266,7 @@ def _stamp(second: int) -> str:
 
 
 class LiveProgress:
-    """Finished lines scroll above one live region: how far, what runs, how long, what the database is doing."""
+    """Finished lines scroll above one live region: how far, what runs, how long, what the database is doing; one line for each of several."""
 
     def __init__(self, console: Console) -> None:
         from rich.console import Console as RichConsole
@@ -243,11 +281,11 @@ class LiveProgress:
                 discard(console.err)
 
         self.console = console
-        self._now = ""
-        self._since = time.monotonic()
-        self._done = self._total = 0
+        self._steps: dict[str, _Step] = {}
+        self._finished: set[int] = set()
+        self._total = 0
         self._detail = ""
-        self._waiting: tuple[LockWaiting | Connecting | StepWaiting, float] | None = None
+        self._waiting: tuple[LockWaiting | Connecting, float] | None = None
         self._restored: tuple[RestoreProgress, float] | None = None
         colored = console.paint_err("x", "bold") != "x"
         self._rich = QuietConsole(
@@ -273,37 +311,53 @@ class LiveProgress:
         """Scroll a line, or change what the live region says."""
         match event:
             case StepStarted():
-                self._begin(event.name)
+                self._begin()
+                self._steps[event.name] = _Step()
+                self._finished.discard(event.index)
                 self._total = event.total
             case StepWaiting() | Connecting() | LockWaiting():
-                self._waiting = event, time.monotonic()
+                self._wait(event)
             case StepProgress():
-                self._detail, self._waiting = how_far(event), None
+                self._detail_of(event.name, how_far(event))
             case RestoreProgress():
                 self._restored = event, self._restored[1] if self._restored else time.monotonic()
             case StepFinished():
                 self._step_finished(event)
             case RunStarted():
                 self._total = len(event.plan.steps)
-                self._begin("")
+                self._begin()
             case RunFinished():
                 self._finish(event)
             case LockAcquired():
-                self._begin("")
+                self._begin()
             case ViewDropped() | ViewCreated():
-                self._detail = sentence(event)
+                self._detail_of(event.migration, sentence(event))
             case _:
                 self._scroll(" ", sentence(event), event)
 
     def _step_finished(self, event: StepFinished) -> None:
-        self._done, self._total = event.index, event.total
-        self._begin("")
+        self._finished.add(event.index)
+        self._total = event.total
+        self._steps.pop(event.result.name, None)
+        self._begin()
         if event.result.outcome not in NOT_RUN:
             self._scroll(_FINISHED_MARKS[style_of(event.result.outcome)], _told_by_mark(event.result), event)
 
-    def _begin(self, name: str) -> None:
-        self._now, self._since, self._detail = one_line(name), time.monotonic(), ""
+    def _begin(self) -> None:
+        self._detail = ""
         self._waiting = self._restored = None
+
+    def _wait(self, event: StepWaiting | Connecting | LockWaiting) -> None:
+        if not isinstance(event, StepWaiting):
+            self._waiting = event, time.monotonic()
+        elif event.name in self._steps:
+            self._steps[event.name].waiting = event, time.monotonic()
+
+    def _detail_of(self, name: str, detail: str) -> None:
+        if name in self._steps:
+            self._steps[name].detail, self._steps[name].waiting = detail, None
+        else:
+            self._detail = detail
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
         style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
@@ -332,14 +386,20 @@ class LiveProgress:
         if self._restored is not None:
             self._add_restore(text, *self._restored)
         elif self._total:
-            self._add_bar(text, self._done / self._total)
-            text.append(f" {self._done}/{self._total}  ", style="bold")
-        if self._now:
-            text.append(self._safe(self._now)).append(f"  {lasting(time.monotonic() - self._since)}", style="cyan")
-        detail = _counted_up(*self._waiting) if self._waiting else self._detail
-        if detail:
-            text.append(f"\n  {self._safe(detail)}" if text else self._safe(detail), style="magenta")
+            done = len(self._finished)
+            self._add_bar(text, done / self._total)
+            text.append(f" {done}/{self._total}  ", style="bold")
+        steps = list(self._steps.items())
+        for name, step in steps:
+            text.append("\n  " if len(steps) > 1 else "").append(self._safe(one_line(name)))
+            text.append(f"  {lasting(time.monotonic() - step.since)}", style="cyan")
+            self._add_detail(text, step.told(), apart="  " if len(steps) > 1 else "\n  ")
+        self._add_detail(text, _counted_up(*self._waiting) if self._waiting else self._detail, apart="\n  ")
         return text
+
+    def _add_detail(self, text: Any, detail: str, *, apart: str) -> None:
+        if detail:
+            text.append(f"{apart}{self._safe(detail)}" if text else self._safe(detail), style="magenta")
 
     def _add_bar(self, text: Any, part: float) -> None:
         """Add a bar; of plain characters where the terminal has no others."""

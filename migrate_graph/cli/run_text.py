@@ -82,7 +82,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case RunStarted():
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
             whole = ", all of them or none" if event.atomic and event.plan.steps else ""
-            return f"{counted(len(event.plan.steps), 'migration')} to run{whole}{blocked}"
+            at_once = f", up to {event.jobs} at once" if event.jobs > 1 else ""
+            return f"{counted(len(event.plan.steps), 'migration')} to run{whole}{at_once}{blocked}"
         case StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
         case StepFinished():

@@ -183,11 +183,13 @@ class RunStarted:
         run: identifies the run.
         plan: what will be walked.
         atomic: it is one transaction: all of it is kept, or nothing.
+        jobs: how many of its steps may run at once.
     """
 
     run: str
     plan: Plan
     atomic: bool = False
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)

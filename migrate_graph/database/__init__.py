@@ -233,6 +233,16 @@ class Backend(Protocol):
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a fresh session for one attempt."""
 
+    def why_no_seats(self) -> str:
+        """Return why no other process can work under the run's lock; empty where it can."""
+
+    def seat(self, lock: Lock, name: str) -> Any:
+        """Return what another process needs to work under the lock (see `BackendClass.seated`); `name` tells it from all others.
+
+        Raises:
+            DatabaseUnreachable: the lock is lost.
+        """
+
     def atomic_run(self, intent: AtomicIntent) -> AtomicRun:
         """Return one transaction for a run."""
 
@@ -368,6 +378,14 @@ class Connectable(Backend, Protocol):
         """
 
 
+class SeatedBackend(Connectable, Protocol):
+    """A backend that works under the lock of a run that another process holds; not connected yet."""
+
+    @property
+    def lock_of_run(self) -> Lock:
+        """Tells whether that process still holds it."""
+
+
 class BackendClass(Protocol):
     """What is known of a kind of database before one is connected: the class of its backend."""
 
@@ -408,6 +426,9 @@ class BackendClass(Protocol):
 
     def contents(self, settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
         """Return what a database holds; these columns of tables are left out of the digests of rows."""
+
+    def seated(self, settings: Settings, seat: Any) -> SeatedBackend:
+        """Return a backend that works on a seat which the run's own backend has given; see `Backend.seat`."""
 
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""

@@ -55,6 +55,7 @@ class Surroundings:
         watch: asks what a body's statement waits for.
         root: directory that paths in messages are relative to.
         open_work: opens the work of an attempt.
+        is_seated: another process holds the lock, and others work beside this one.
     """
 
     backend: Backend
@@ -64,6 +65,7 @@ class Surroundings:
     watch: Watch
     root: str
     open_work: Callable[[Migration, AttemptKey], Work]
+    is_seated: bool = False
 
 
 @dataclass(slots=True)
@@ -131,13 +133,20 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Died:
+    """The process that ran it is gone."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotBegun:
     """The world did not let it begin."""
 
     error: MigrateGraphError
 
 
-Failed: TypeAlias = Refused | Raised | Stopped | Lost
+Failed: TypeAlias = Refused | Raised | Stopped | Lost | Died
 End: TypeAlias = Applied | Failed | NotBegun
 
 
@@ -150,21 +159,34 @@ class Settled:
 
 
 class Attempt:
-    """One attempt at one migration."""
+    """One attempt at one migration.
 
-    def __init__(self, around: Surroundings, migration: Migration, walk: Walk) -> None:
+    Args:
+        around: what the run works with.
+        migration: which.
+        walk: how far the run is.
+        key: what it writes about itself, where another process has begun it.
+
+    Attributes:
+        key: what it writes about itself.
+    """
+
+    def __init__(
+        self, around: Surroundings, migration: Migration, walk: Walk, *, key: AttemptKey | None = None
+    ) -> None:
         self._around = around
         self._backend = around.backend
         self._observer = around.observer
         self._migration = migration
         self._walk = walk
-        self._key = AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
+        self.key = key or AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
         self._started = time.monotonic()
         self._warnings: list[str] = []
         self._waited_for = ""
         self._unsure = False
         self._asking: Condition | None = None
-        self._views = RunViews(walk.graph, migration.name, around.observer)
+        foreseen = frozenset(migration.touches) if around.is_seated else None
+        self._views = RunViews(walk.graph, migration.name, around.observer, foreseen=foreseen)
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
@@ -175,7 +197,7 @@ class Attempt:
     def end(self) -> End:
         """Run the body; return how that ended."""
         try:
-            work = self._around.open_work(self._migration, self._key)
+            work = self._around.open_work(self._migration, self.key)
         except (DatabaseError, errors.LockTimeout) as error:
             return NotBegun(error)
         except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
@@ -270,9 +292,15 @@ class Attempt:
     def guard(self) -> None:
         """Stand between the last statement and its commit.
 
-        The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it.
+        The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it. Where
+        several are at work, none of them is.
+
+        Raises:
+            LockLost: the lock is gone, and others are at work beside this one.
         """
         if not self._holds_lock(self._around.lock.seems_held):
+            if self._around.is_seated:
+                raise lock_lost(self._backend)
             self._observer(Warned("the lock is lost; this migration is finished, then the run stops"))
         self._around.interruption.check()
         checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
@@ -327,13 +355,13 @@ class Attempt:
         The connection may break after the server has committed, and a signal may come then, too.
         """
         try:
-            applied, commits = self._backend.outcome_of(self._key)
+            applied, commits = self._backend.outcome_of(self.key)
         except Exception as error:  # noqa: BLE001 - also when there is no memory left to look
             return self._unknown(end, error)
         self._holds_lock()
         if applied:
             return self._applied()
-        if commits and isinstance(end, Stopped | Lost):
+        if commits and isinstance(end, Stopped | Lost | Died):
             return self._undecided(end, commits)
         outcome = {Refused: Outcome.REFUSED, Stopped: Outcome.INTERRUPTED}.get(type(end), Outcome.RAISED)
         commits = commits or int(self._unsure)
@@ -355,9 +383,10 @@ class Attempt:
     def _undecided(self, end: Failed, commits: int) -> Settled:
         """Leave an attempt open that was cut off after own commits, as a kill does: a human decides, unless it is resumable."""
         name, resumable = self._migration.name, self._migration.resumable
-        if isinstance(end, Lost) and not resumable:
+        if isinstance(end, Lost | Died) and not resumable:
+            cause = "the connection was lost" if isinstance(end, Lost) else end.message
             self._walk.broken = self._walk.broken or DecisionNeeded(
-                f"'{name}' was interrupted: the connection was lost after {counted(commits, 'commit')} of its own",
+                f"'{name}' was interrupted: {cause} after {counted(commits, 'commit')} of its own",
                 hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} --retry",
             )
         result = self._failure(end, Outcome.INTERRUPTED, commits=commits)
@@ -368,7 +397,7 @@ class Attempt:
     def _record(self, message: str, commits: int) -> bool:
         """Write the failure down; return whether that was possible: if not, the run ends here."""
         try:
-            self._backend.record_failure(self._key, error=message, seconds=self.seconds, commits=commits)
+            self._backend.record_failure(self.key, error=message, seconds=self.seconds, commits=commits)
         except Exception as error:  # noqa: BLE001 - as above
             told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
             known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
@@ -396,6 +425,8 @@ class Attempt:
         """Return what happened, on one line, and what to do about it."""
         if isinstance(end, Refused):
             return end.message, end.hint
+        if isinstance(end, Died):
+            return end.message, ""
         if isinstance(end, Stopped):
             number = self._around.interruption.signal
             return f"stopped by {signal.Signals(number).name if number else 'a signal'}", ""
@@ -427,7 +458,7 @@ class Attempt:
 
     def is_durable(self) -> bool:
         """Look up whether its success is recorded."""
-        return self._backend.outcome_of(self._key)[0]
+        return self._backend.outcome_of(self.key)[0]
 
     @property
     def is_unsure(self) -> bool:

@@ -16,22 +16,21 @@ from migrate_graph.core.events import (
     StepFinished,
     StepStarted,
 )
-from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.atomic import AtomicWalk
-from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
+from migrate_graph.executor.attempt import Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
-from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
+from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
 from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.history import History
-    from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.database import Backend, Lock
+    from migrate_graph.executor.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,7 @@ class Executor:
         interruption: what is known of signals.
         options: how to behave when something goes wrong.
         root: directory that paths in messages are relative to.
+        team: who runs steps side by side; None for one after another.
     """
 
     def __init__(
@@ -78,8 +78,10 @@ class Executor:
         interruption: Interruption | None = None,
         options: RunOptions | None = None,
         root: str = "",
+        team: Team | None = None,
     ) -> None:
         self._options = options or RunOptions()
+        self._team = team if team is not None and not team.order.is_a_row else None
         self._observer = kept_apart(observer)
         self._interruption = interruption or Interruption()
         self._watch = Watch(self._observer, every=self._options.watch_every)
@@ -104,7 +106,8 @@ class Executor:
         """
         started = time.monotonic()
         walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
-        self._observer(RunStarted(walk.run, plan, atomic=self._options.atomic))
+        jobs = self._team.jobs if self._team is not None else 1
+        self._observer(RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs))
         for step in plan.steps:
             _ = (
                 step.migration.facts.fingerprint
@@ -113,6 +116,10 @@ class Executor:
         with self._watch.running():
             if self._options.atomic:
                 AtomicWalk(self._surroundings, self._options).run(plan, walk)
+            elif self._team is not None:
+                from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
+
+                SideBySideWalk(self._surroundings, self._options, self._team).run(plan, walk)
             else:
                 self._walk(plan, walk)
         waiting = [blocked(one.migration, one.by) for one in plan.blocked]
@@ -132,58 +139,21 @@ class Executor:
 
     def _walk(self, plan: Plan, walk: Walk) -> None:
         for index, step in enumerate(plan.steps, 1):
-            self._read_ledger_again(walk, step.migration)
+            if walk.results and not (walk.broken or walk.stopped or self._interruption.signal):
+                look_again(self._surroundings, walk, step.migration)
             result = self._one(step, index, len(plan.steps), walk)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan)
             walk.results.append(result)
             self._observer(StepFinished(index, len(plan.steps), result))
 
-    def _read_ledger_again(self, walk: Walk, migration: Migration) -> None:
-        """Read whether a migration and what it requires are installed now: a body may have written records of others, which is how people squash.
-
-        Whether the lock is still ours is asked with it.
-        """
-        if not walk.results or walk.broken or walk.stopped or self._interruption.signal:
-            return
-        try:
-            names = (migration.name, *migration.requires)
-            installed = self._surroundings.backend.installed_if_held(self._surroundings.lock, names)
-        except MigrateGraphError as error:
-            walk.broken = error
-            return
-        if installed is None:
-            walk.broken = lock_lost(self._surroundings.backend)
-            return
-        walk.applied.difference_update(names)
-        walk.applied.update(installed)
-        walk.is_sure = True
-
     def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
         migration = step.migration
         if walk.stopped or walk.broken or self._interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
-        if migration.name in walk.applied:
-            return recorded_meanwhile(migration, self._observer)
-        unmet = tuple(name for name in migration.requires if name not in walk.applied)
-        if unmet:
-            return blocked(migration, unmet)
+        if (result := not_to_run(migration, walk, self._observer)) is not None:
+            return result
         self._observer(StepStarted(migration.name, index, total, migration.source))
-        result = self._with_retries(migration, walk)
-        if result.outcome is Outcome.APPLIED:
-            walk.applied.add(migration.name)
-        walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
-        walk.stopped = (
-            result.outcome is Outcome.INTERRUPTED
-            or (result.outcome is Outcome.RAISED and not self._options.keep_going)
-            or (result.outcome is Outcome.REFUSED and self._options.fail_fast)
-        )
+        result = tried(self._surroundings, self._options, migration, walk)
+        note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
         return result
-
-    def _with_retries(self, migration: Migration, walk: Walk) -> Result:
-        """Try again from the beginning when somebody was in the way and nothing was kept."""
-        pauses = Pauses(self._options, self._interruption, self._observer)
-        while True:
-            settled = Attempt(self._surroundings, migration, walk).run()
-            if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
-                return settled.result

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from migrate_graph.core.events import Observer, Outcome, Result, StepRetrying, Warned
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.errors import Stopped
+from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
+    from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.signals import Interruption
 
 
@@ -90,3 +92,69 @@ def with_kept_before(result: Result, plan: Plan) -> Result:
     """Return a result that tells what earlier attempts have left in the database."""
     before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
     return replace(result, kept_before=before.commits if before else 0)
+
+
+def look_again(around: Surroundings, walk: Walk, migration: Migration) -> None:
+    """Read whether a migration and what it requires are installed now: a body may have written records of others, which is how people squash.
+
+    Whether the lock is still ours is asked with it.
+    """
+    try:
+        names = (migration.name, *migration.requires)
+        installed = around.backend.installed_if_held(around.lock, names)
+    except MigrateGraphError as error:
+        walk.broken = error
+        return
+    if installed is None:
+        walk.broken = lock_lost(around.backend)
+        return
+    walk.applied.difference_update(names)
+    walk.applied.update(installed)
+    walk.is_sure = True
+
+
+def not_to_run(migration: Migration, walk: Walk, observer: Observer) -> Result | None:
+    """Return the result of a migration that an earlier one has recorded, or that waits for others; None for one that can run."""
+    if migration.name in walk.applied:
+        return recorded_meanwhile(migration, observer)
+    unmet = tuple(name for name in migration.requires if name not in walk.applied)
+    return blocked(migration, unmet) if unmet else None
+
+
+def tried(
+    around: Surroundings,
+    patience: Patience,
+    migration: Migration,
+    walk: Walk,
+    *,
+    begins: Callable[[AttemptKey], None] = lambda _key: None,
+) -> Result:
+    """Run a migration, and try again from the beginning when somebody was in the way and nothing was kept.
+
+    Args:
+        around: what the run works with.
+        patience: how often.
+        migration: which.
+        walk: how far the run is.
+        begins: told of each attempt before it begins.
+    """
+    pauses = Pauses(patience, around.interruption, around.observer)
+    while True:
+        attempt = Attempt(around, migration, walk)
+        begins(attempt.key)
+        settled = attempt.run()
+        if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
+            return settled.result
+
+
+def note(result: Result, walk: Walk, *, keep_going: bool, fail_fast: bool) -> None:
+    """Note what a migration that has run means for the others."""
+    if result.outcome is Outcome.APPLIED:
+        walk.applied.add(result.name)
+    walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
+    walk.stopped = (
+        walk.stopped
+        or result.outcome is Outcome.INTERRUPTED
+        or (result.outcome is Outcome.RAISED and not keep_going)
+        or (result.outcome is Outcome.REFUSED and fail_fast)
+    )

@@ -49,12 +49,20 @@ class _Fingerprints(Mapping[str, str]):
 class RunViews:
     """Opens view managers on the connection of one attempt.
 
+    Args:
+        graph: what is declared.
+        name: of the migration.
+        observer: told what goes down and comes up.
+        foreseen: the managers that it may open; None for any.
+
     Attributes:
         work: the attempt's connection; set before the body starts.
         were_opened: a block was entered, so that what came up must be judged.
     """
 
-    def __init__(self, graph: MigrationGraph, name: str, observer: Observer) -> None:
+    def __init__(
+        self, graph: MigrationGraph, name: str, observer: Observer, *, foreseen: AbstractSet[str] | None = None
+    ) -> None:
         self.work: Work
         self.were_opened = False
         self._graph = graph
@@ -63,6 +71,7 @@ class RunViews:
         self._observer = observer
         self._moment: Moment | None = None
         self._managers = frozenset(view.manager for view in graph.views.values())
+        self._foreseen = foreseen
 
     def read_applied(self) -> AbstractSet[str]:
         """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""
@@ -72,6 +81,7 @@ class RunViews:
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
+        self._require_foreseen(type(manager).__name__)
         self._add_undeclared(type(manager))
         moment = self._moment = self._moment or _timeline(self._graph).moment(
             applied=self.read_applied(), running=self._name
@@ -91,6 +101,18 @@ class RunViews:
             used=lambda: [self._graph.views[name].manager(manager.db) for name in moment.used_by(block.up)],
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def _require_foreseen(self, name: str) -> None:
+        """Refuse a view of which nobody knew when it was judged what may run beside this migration.
+
+        Raises:
+            UsageError: with how to say so.
+        """
+        if self._foreseen is not None and name not in self._foreseen:
+            raise UsageError(
+                f"{self._name} opens the view {name}, which its text does not show, while others run beside it (--jobs)",
+                hint=f"declare it, @migration(views=[{name}]), or apply it without --jobs",
+            )
 
     def _add_undeclared(self, kind: type[ViewMigrationManager]) -> None:
         """Add managers that were not declared when the files were loaded: from a late import, or made by the body.

@@ -36,6 +36,7 @@ from migrate_graph.errors import (
     UsageError,
 )
 from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.executor.team import Team
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
@@ -44,7 +45,8 @@ from migrate_graph.workflow.drift import remember
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
-from migrate_graph.workflow.project import Project, Reading
+from migrate_graph.workflow.project import Project, Reading, database_settings
+from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -67,6 +69,7 @@ class ApplyOptions:
         lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
         fake: record the planned migrations as installed without running them.
         atomic: run all of them in one transaction; None for what is configured.
+        jobs: how many may run at once; None for what is configured.
         doing: what the graph is judged for.
     """
 
@@ -76,6 +79,7 @@ class ApplyOptions:
     lock_wait: float | None = None
     fake: bool = False
     atomic: bool | None = None
+    jobs: int | None = None
     doing: Doing = Doing.RUN
 
 
@@ -90,7 +94,10 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
     """
     config = project.config
-    options = _with_atomic(options, config)
+    jobs = jobs_of(config, jobs=options.jobs, atomic=options.atomic) if not options.fake else Jobs()
+    if jobs.note:
+        observer(Warned(jobs.note))
+    options = replace(_with_atomic(options, config), jobs=jobs.number)
     judging = Judging(doing=options.doing, errors_only=True)
     assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
     flag = _flag(config)
@@ -198,11 +205,28 @@ class _Run:
             interruption=interruption,
             options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast, atomic=bool(options.atomic)),
             root=str(self._project.root),
+            team=self._team(options.jobs or 1),
         )
         with user_imports(
             self._project.imports, self._project.registry
         ):  # bodies may import what lies beside their file
             return executor.run(self._plan, self._project.graph, self._reading.history)
+
+    def _team(self, jobs: int) -> Team | None:
+        """Return who runs steps side by side; None where they run one after another, which is told where it was not asked for."""
+        if jobs == 1:
+            return None
+        why = self._backend.why_no_seats() or why_no_team(self._project)
+        if why:
+            self._observer(Warned(f"migrations run one after another, not {jobs} at once: {why}"))
+            return None
+        return Team(
+            jobs,
+            order_for(self._project, self._plan),
+            database_settings(self._config),
+            path=self._project.path,
+            root=self._project.root,
+        )
 
     def fake(self) -> RunFinished:
         """Record every step as installed without running it."""

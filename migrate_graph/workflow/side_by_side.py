@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.lanes import Forecast, Order, forecast, order_of
 from migrate_graph.errors import UsageError
+from migrate_graph.executor.team import workers_can_be_had
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -58,6 +59,13 @@ def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = No
             return Jobs(note=f"`jobs` is set ({config.sources['jobs']}), and {why}: migrations run one after another")
         raise UsageError(f"--jobs does nothing here: {why}", hint="leave out --jobs")
     return Jobs(wanted)
+
+
+def why_no_team(project: Project) -> str:
+    """Return why no other process can run migrations of a project; empty where it can."""
+    if project.imports is None:
+        return "they are declared by a running program, and no file says where"
+    return "" if workers_can_be_had() else "no further process of this Python can be started here"
 
 
 def order_for(project: Project, plan: Plan) -> Order:

@@ -85,7 +85,7 @@ def test_keep_going_and_blocked(failing) -> None:
 def test_json_lines_tell_everything_with_a_version_first(failing) -> None:
     ran = failing("apply", "--json")
     lines = ran.lines
-    assert (lines[0]["type"], lines[0]["ui"]) == ("version", "1.1")
+    assert (lines[0]["type"], lines[0]["ui"]) == ("version", "1.2")
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
     assert all(line["ts"].endswith("Z") and line["message"] for line in lines)
     kinds = [line["type"] for line in lines]

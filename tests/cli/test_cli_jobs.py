@@ -1,11 +1,14 @@
-"""`migrate plan --jobs`, as it is typed: lanes, the critical path, and what it is refused beside."""
+"""`migrate plan --jobs` and `migrate apply --jobs`, as they are typed: lanes, the critical path, and what they are refused beside."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from migrate_graph.workflow.side_by_side import why_no_team
 
 FILE = """
 from migrate_graph import migration
@@ -122,3 +125,54 @@ def test_a_setting_does_not_stop_a_plan_on_sqlite(project: Any) -> None:
     ran = project("plan", "--json")
     assert ran.code == 0
     assert ran.json["side_by_side"] is None
+
+
+SQLITE = '[tool.migrate]\nmigrate_uri = "sqlite://x.db"\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "told"),
+    [
+        (("--jobs", "2"), "", "--jobs does nothing here: SQLite lets one connection write at a time"),
+        (("--jobs", "2", "--dry-run"), "", "--jobs does nothing here: SQLite lets one connection write at a time"),
+        (("--jobs", "2", "--atomic"), "", "--jobs does nothing beside --atomic"),
+        (("--jobs", "2", "--fake"), "", "--jobs does nothing beside --fake"),
+        (("--jobs", "2"), "atomic = true", "one transaction has one connection"),
+        ((), "atomic = true\njobs = 2", "one transaction has one connection"),
+    ],
+)
+def test_what_apply_is_refused_for(project: Any, words: tuple[str, ...], settings: str, told: str) -> None:
+    project.write("pyproject.toml", f"{SQLITE}{settings}\n")
+    ran = project("apply", *words)
+    assert ran.code == 2
+    assert told in ran.err
+    assert not (project.path / "x.db").exists(), "nothing was touched"
+
+
+def test_where_only_the_setting_asks_for_it_sqlite_runs_in_a_row_and_says_so_first(project: Any) -> None:
+    project.write("pyproject.toml", f"{SQLITE}jobs = 2\n")
+    project.write("migrations.py", FILE.replace('transaction="none", ', ""))
+    ran = project("apply")
+    assert ran.code == 0
+    first, *_ = ran.err.splitlines()
+    assert "`jobs` is set (pyproject.toml:3), and SQLite lets one connection write at a time" in first
+    assert "migrations run one after another" in first
+    assert project("apply", "--no-atomic", "--jobs", "1").code == 0
+
+
+def test_one_job_is_possible_anywhere(project: Any) -> None:
+    project.write("pyproject.toml", f"{SQLITE}jobs = 2\n")
+    project.write("migrations.py", FILE.replace('transaction="none", ', ""))
+    ran = project("apply", "--jobs", "1")
+    assert ran.code == 0
+    assert "one after another" not in ran.err
+
+
+def test_what_a_running_program_declares_runs_in_a_row() -> None:
+    assert "declared by a running program" in why_no_team(SimpleNamespace(imports=None))  # type: ignore[arg-type]
+    assert why_no_team(SimpleNamespace(imports=object())) == ""  # type: ignore[arg-type]
+
+
+def test_without_a_python_to_start_everything_runs_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "")
+    assert "no further process of this Python" in why_no_team(SimpleNamespace(imports=object()))  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ _fatal: tuple[str, int] | None = None
 _trace: Path | None = None
 
 
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_how: Callable[[], None] = _die
+
+
+def expect(fatal: tuple[str, int] | None, trace: Path | None, *, die: Callable[[], None] = _die) -> None:
+    """Choose where this process dies, and how, and where it writes down what it passes."""
+    global _fatal, _trace, _how
+    _fatal, _trace, _how = (fatal[0], fatal[1]) if fatal else None, trace, die
+
+
 def here(place: str) -> None:
     """Pass a place; at the n-th arrival at the one that was chosen the process is gone, as by `kill -9`."""
     _arrivals[place] = _arrivals.get(place, 0) + 1
@@ -24,7 +38,7 @@ def here(place: str) -> None:
         with _trace.open("a") as trace:
             trace.write(f"{place}\n")
     if _fatal == (place, _arrivals[place]):
-        os.kill(os.getpid(), signal.SIGKILL)
+        _how()
         time.sleep(60)
 
 
@@ -41,10 +55,18 @@ def run(
     output: str,
     fatal: list[Any] | None = None,
     trace: str | None = None,
+    side_by_side: str = "",
 ) -> None:
-    """Run the command line here, with everything it prints in a file, and end with its exit code."""
-    global _fatal, _trace
-    _fatal, _trace = (fatal[0], fatal[1]) if fatal else None, Path(trace) if trace else None
+    """Run the command line here, with everything it prints in a file, and end with its exit code.
+
+    With `side_by_side` workers do the work, and die at the place as well; alone, when it is `one`.
+    """
+    file = Path(trace) if trace else None
+    expect((fatal[0], fatal[1]) if fatal and side_by_side != "one" else None, file)
+    if side_by_side:
+        from side_by_side import prepare
+
+        prepare((fatal[0], fatal[1]) if fatal else None, file, only=side_by_side == "one")
     setattr(migrate_graph.executor.checkpoints, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
     os.chdir(directory)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

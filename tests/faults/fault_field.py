@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import side_by_side
 from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
 
 _ROOT = str(Path(__file__).parents[2])
@@ -104,14 +105,16 @@ class Field:
         trace: Path | None = None,
         env: Mapping[str, str] | None = None,
         killed_after: float | None = None,
+        kills: str = "all",
     ) -> Callable[[], Ended]:
-        """Start a command in a forked child; what is given waits for its end."""
+        """Start a command in a forked child; what is given waits for its end. With `kills="one"` only a worker dies at the fatal place."""
+        words = side_by_side.with_jobs(words, is_postgres=self.is_postgres)
         output = self.path / f"output-{time.monotonic_ns()}"
         code = output.with_suffix(".code")
         started = time.monotonic()
         pid = _fork(
             words=words, directory=str(self.path), environ=self.env | dict(env or {}), output=str(output), fatal=fatal,
-            trace=str(trace) if trace else None,
+            trace=str(trace) if trace else None, side_by_side=kills if "--jobs" in words else "",
         )  # fmt: skip
 
         def wait() -> Ended:
@@ -137,6 +140,12 @@ class Field:
 
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""
+        words = side_by_side.with_jobs(words, is_postgres=self.is_postgres)
+        program = (
+            [str(Path(__file__).with_name("side_by_side.py")), "migrate"]
+            if "--jobs" in words
+            else ["-m", "migrate_graph"]
+        )
         environment = (
             self.env
             | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{Path(__file__).parent}:{_ROOT}"}
@@ -145,7 +154,7 @@ class Field:
         return Process(
             self,
             subprocess.Popen(
-                [sys.executable, "-m", "migrate_graph", *words],
+                [sys.executable, *program, *words],
                 cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             ),
         )  # fmt: skip

@@ -238,6 +238,43 @@ def test_live_counts_the_waiting_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "waiting" not in progress._region().plain
 
 
+def test_live_has_a_line_for_each_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("migrate_graph.cli.progress.time.monotonic", lambda: now)
+    console, _, _ = consoles()
+    progress = LiveProgress(console)
+    progress(events.RunStarted("r", PLAN, jobs=2))
+    progress(events.StepStarted("a", 1, 3, HERE))
+    now += 1
+    progress(events.StepStarted(HOSTILE, 3, 3, HERE))
+    progress(events.StepProgress("a", 1, 2, "rows"))
+    now += 1
+    progress(events.StepWaiting(HOSTILE, 3.0, "a lock held by pid 7"))
+    bar, first, second = progress._region().plain.splitlines()
+    assert bar.strip().endswith("0/3")
+    assert first == "  a  2.0 s  1 of 2 rows (50%)"
+    assert second.startswith("  x")
+    assert second.endswith("  1.0 s  waiting for 3.0 s: a lock held by pid 7")
+    progress(events.StepFinished(3, 3, Result(HOSTILE, Outcome.APPLIED)))
+    assert "1/3  a  2.0 s" in progress._region().plain, "what has ended is counted, whatever its number"
+    progress(events.StepFinished(1, 3, Result("a", Outcome.APPLIED)))
+    assert progress._region().plain.endswith("2/3  ")
+
+
+def test_plain_has_a_heartbeat_for_each_of_several() -> None:
+    console, _, err = consoles()
+    beaten = threading.Event()
+    console.tell = lambda text="": (err.write(f"{text}\n"), beaten.set() if "[2/2] b still running" in text else None)  # type: ignore[method-assign,assignment]
+    with PlainProgress(console, heartbeat=0.01) as progress:
+        progress(events.StepStarted("a", 1, 2, HERE))
+        progress(events.StepStarted("b", 2, 2, HERE))
+        progress(events.StepWaiting("a", 3.0, "a lock held by pid 7"))
+        assert beaten.wait(20)
+        progress(events.StepFinished(1, 2, Result("a", Outcome.APPLIED)))
+        progress(events.StepFinished(2, 2, Result("b", Outcome.APPLIED)))
+    assert "[1/2] a still running 0.0 s, a lock held by pid 7\n" in err.getvalue()
+
+
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "━" * 20), ("ascii", "#" * 10 + "-" * 10)])
 def test_live_shows_a_restore_as_a_bar_with_its_rate(monkeypatch: pytest.MonkeyPatch, encoding: str, bar: str) -> None:
     now = 1000.0

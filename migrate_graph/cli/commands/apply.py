@@ -11,6 +11,7 @@ from migrate_graph.cli.command import ATOMIC, Section, Together, command, sessio
 from migrate_graph.cli.options import (
     AtomicOption,
     ExcludeOption,
+    JobsOption,
     LockOption,
     Output,
     PathArgument,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     "migrate apply --dry-run",
     "migrate apply --json > run.jsonl",
     "migrate apply --rehearse-first",
+    "migrate apply --jobs 4",
     together=(
         Together(
             "--dry-run",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         ),
         Together("--rehearse-first", excludes=("--fake",)),
         Together("--fake", excludes=("--keep-going", "--fail-fast", ATOMIC)),
+        Together("--jobs", excludes=(ATOMIC, "--fake")),
         Together("--keep-going", excludes=(ATOMIC,)),
         Together("--fail-fast", excludes=(ATOMIC,)),
         Together("--keep-going", excludes=("--fail-fast",)),
@@ -54,6 +57,7 @@ def apply(
     select: SelectOption = [],  # noqa: B006 - typer copies it
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
     atomic: AtomicOption = None,
+    jobs: JobsOption = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
     ] = False,
@@ -74,7 +78,7 @@ def apply(
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 
-        plan(context, path, to=to, select=select, exclude=exclude, atomic=atomic, json=json)
+        plan(context, path, to=to, select=select, exclude=exclude, atomic=atomic, jobs=jobs, json=json)
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.assessment import Selection
@@ -87,6 +91,7 @@ def apply(
         fail_fast=fail_fast,
         fake=fake,
         atomic=atomic,
+        jobs=jobs,
     )
     shown = Output.JSON if json else output
     raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))

@@ -57,9 +57,10 @@ if TYPE_CHECKING:
     from migrate_graph.core.footprint import Size
     from migrate_graph.core.history import History
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
+    from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
+    from migrate_graph.database.postgres.seated import Seat, SeatedBackend
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
@@ -177,6 +178,10 @@ class PostgresBackend(Bookkeeping):
     def _lock_key(self) -> int:
         """Return the second half of the locks' keys: the same for everybody whose ledger is this table."""
         return _lock_key(self._ledger.names.schema, self._ledger.names.ledger)
+
+    def _work_keys(self) -> tuple[int, int]:
+        """Return the keys of the lock that lives with our work, and with nobody else's."""
+        return WORK_CLASS, self._lock_key()
 
     def _revive(self) -> None:
         """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
@@ -355,16 +360,16 @@ class PostgresBackend(Bookkeeping):
 
     def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
         """Wait until no session of a run, ours or a dead one's, is at work on the server."""
-        holder = partial(self._holder, WORK_CLASS)
+        holder = partial(self._holder, *self._work_keys())
         return self._wait(self._work_is_over, limit, observer, interruption, holder, quiet_for=_QUIET)
 
     def _work_is_over(self) -> bool:
         # Taken and given back by one statement, since in autocommit its transaction is over with it.
-        return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", (WORK_CLASS, self._lock_key())))
+        return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", self._work_keys()))
 
     def lock_holder(self) -> LockHolder | None:
-        worker = self._holder(WORK_CLASS)
-        holder = self._holder(RUN_CLASS) or worker
+        worker = self._holder(WORK_CLASS, self._lock_key())
+        holder = self._holder(RUN_CLASS, self._lock_key()) or worker
         if holder is None or worker is None:
             return holder
         _, _, migration = worker.application.partition("migrate_graph:")
@@ -375,7 +380,7 @@ class PostgresBackend(Bookkeeping):
         rows = self._execute(f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1", (worker.pid,))
         return blocked_by(rows[0], self.secrets) if rows else ""
 
-    def _holder(self, kind: int) -> LockHolder | None:
+    def _holder(self, kind: int, key: int) -> LockHolder | None:
         """Return who holds a lock; never a session of our own."""
         rows = self._execute(
             "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
@@ -383,7 +388,7 @@ class PostgresBackend(Bookkeeping):
             f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {ADVISORY} "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) "
             "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) LIMIT 1",
-            (str(kind), str(self._lock_key() % 2**32), list(self._sessions.pids)),
+            (str(kind), str(key % 2**32), list(self._sessions.pids)),
         )
         if not rows or rows[0][0] is None:
             return None
@@ -585,6 +590,21 @@ class PostgresBackend(Bookkeeping):
             self._own_sessions = self._work_sessions(self._open_work)
         return self.work_class(self._settings, migration, key, self._ledger, sessions=self._own_sessions)
 
+    def why_no_seats(self) -> str:
+        return "a pooler in transaction mode stands between this run and the server" if self._sessions.pooled else ""
+
+    def seat(self, lock: Lock, name: str) -> Seat:
+        from migrate_graph.database.postgres.seated import Seat
+
+        with self._explained():
+            return Seat.of(lock, name)
+
+    @staticmethod
+    def seated(settings: Settings, seat: Any) -> SeatedBackend:
+        from migrate_graph.database.postgres.seated import SeatedBackend
+
+        return SeatedBackend(settings, seat)
+
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
@@ -609,13 +629,13 @@ class PostgresBackend(Bookkeeping):
         return self._spare_dal
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
-        kept = self._spare.take(name, (WORK_CLASS, self._lock_key()))
+        kept = self._spare.take(name, self._work_keys())
         if kept is not None:
             return kept, False
         return self._open_new_work(name, self.connection_class)
 
     def _open_new_work(self, name: str, kind: type[WorkConnection]) -> tuple[WorkConnection, bool]:
-        keys = (WORK_CLASS, self._lock_key())
+        keys = self._work_keys()
         connection: WorkConnection = self._sessions.open(name, kind, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
             # Asked for while the session was opened; an earlier session of this run may need a moment to end.
@@ -625,7 +645,7 @@ class PostgresBackend(Bookkeeping):
                     return bool(cursor.fetchone()[0])
 
             observer, interruption = self._sessions.observer, self._sessions.interruption
-            holder = partial(self._holder, WORK_CLASS)
+            holder = partial(self._holder, *keys)
             self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
         self._spare.remember(connection)
         return connection, True
@@ -640,7 +660,7 @@ class PostgresBackend(Bookkeeping):
             "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
             f"pg_catalog.pg_backend_pid() AS pid, {NOW.format('pg_catalog.now()')} AS began"
         )
-        parameters: list[Any] = [WORK_CLASS, self._lock_key()]
+        parameters: list[Any] = [*self._work_keys()]
         if self._sessions.pooled:
             settings = self._sessions.settings(self._alive_keeper(), ours=False)
             parts += ", pg_catalog.set_config(%s, %s, true)" * len(settings)
@@ -659,16 +679,21 @@ class PostgresBackend(Bookkeeping):
         rows = self._execute(
             f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {ADVISORY} "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY b.xact_start NULLS LAST LIMIT 1",
-            (str(WORK_CLASS), str(self._lock_key() % 2**32)),
+            self._as_numbers(self._work_keys()),
         )
         return blocked_by(rows[0], self.secrets) if rows else self._waiting_outside()
+
+    @staticmethod
+    def _as_numbers(keys: tuple[int, int]) -> tuple[str, str]:
+        """Return the keys of a lock as `pg_locks` shows them."""
+        return str(keys[0]), str(keys[1] % 2**32)
 
     def _waiting_outside(self) -> str:
         """Return who waits for a lock of a migration that is at work outside of the database: a connection of its own, perhaps, and so for ever."""
         rows = self._execute(
             f"{WAITING} JOIN pg_catalog.pg_locks l ON l.pid = u.pid WHERE {ADVISORY} AND u.state = 'idle in transaction' "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY w.query_start LIMIT 1",
-            (str(WORK_CLASS), str(self._lock_key() % 2**32)),
+            self._as_numbers(self._work_keys()),
         )
         return waited_for_by(rows[0], self.secrets) if rows else ""
 

@@ -14,9 +14,11 @@ import psycopg2
 from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.errors import DatabaseUnreachable
 
-# Two families of advisory locks ("mg" and its neighbour): the run's, and the one that lives with the work.
+# Three families of advisory locks ("mg" and its neighbours): the run's, the one that lives with the work, which those who work
+# side by side share, and the one that each of these has for itself.
 RUN_CLASS = 0x6D67
 WORK_CLASS = 0x6D68
+SEAT_CLASS = 0x6D69
 
 ADVISORY = (
     "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.database = "

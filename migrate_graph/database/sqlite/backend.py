@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Observer, ignore_events
 from migrate_graph.database.books.bookkeeping import Bookkeeping
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.footprint import Size
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import AtomicIntent, RehearsingBackend, Settings, Work
+    from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
@@ -511,6 +511,16 @@ class SqliteBackend(Bookkeeping):
         if not lock.is_held():
             return None
         return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)
+
+    def why_no_seats(self) -> str:
+        return "SQLite lets one connection write at a time"
+
+    def seat(self, lock: Lock, name: str) -> NoReturn:
+        raise UsageError(self.why_no_seats(), hint="leave out --jobs")
+
+    @staticmethod
+    def seated(settings: Settings, seat: object) -> NoReturn:  # noqa: ARG004 - of the protocol
+        raise UsageError("SQLite lets one connection write at a time", hint="leave out --jobs")
 
     def atomic_run(self, intent: AtomicIntent) -> SqliteAtomicRun:
         return SqliteAtomicRun(

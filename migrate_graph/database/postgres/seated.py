@@ -1,0 +1,148 @@
+"""The backend of a process that works under the lock of a run that another process holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from migrate_graph.database.driver_errors import AttemptFailed
+from migrate_graph.database.postgres.backend import PostgresBackend
+from migrate_graph.database.postgres.connection import INTRANS, WorkConnection
+from migrate_graph.database.postgres.held_lock import RUN_CLASS, SEAT_CLASS, WORK_CLASS
+from migrate_graph.database.postgres.statements import Kind
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Observer
+    from migrate_graph.database import Settings
+    from migrate_graph.signals import Interruption
+
+# Operators and functions by their full names: also a session asks this whose search_path is the body's.
+_HOLDS = (
+    "EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) %s AND l.locktype OPERATOR(pg_catalog.=) 'advisory' "
+    "AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.classid OPERATOR(pg_catalog.=) CAST(%s AS pg_catalog.oid) "
+    "AND l.objid OPERATOR(pg_catalog.=) CAST(%s AS pg_catalog.oid) AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid "
+    "FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) "
+    "AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) %s "
+    "AND CAST(CAST(EXTRACT(EPOCH FROM a.backend_start) AS pg_catalog.numeric) AS pg_catalog.text) OPERATOR(pg_catalog.=) %s)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What another process needs to know to work under the lock of a run.
+
+    Attributes:
+        holder: process of the server whose session holds the lock.
+        since: when that session began: another one may have its number later.
+        key: second half of the lock's keys.
+        number: second half of the keys of the lock that this seat's own work holds.
+    """
+
+    holder: int
+    since: str
+    key: int
+    number: int
+
+    @classmethod
+    def of(cls, lock: Any, name: str) -> Seat:
+        """Return a seat under a lock that is held.
+
+        Args:
+            lock: a `HeldLock`.
+            name: tells the seat from all others, also from those of other runs.
+        """
+        question = (
+            "CAST(pg_catalog.pg_backend_pid() AS pg_catalog.text), (SELECT CAST(CAST(EXTRACT(EPOCH FROM a.backend_start) "
+            "AS pg_catalog.numeric) AS pg_catalog.text) FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid())"
+        )
+        row = lock.row(question)
+        if row is None:
+            raise DatabaseUnreachable("the lock of the run was lost", hint="run migrate apply again")
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big", signed=True)
+        return cls(int(row[0]), row[1], lock.key, number)
+
+    @property
+    def holds(self) -> tuple[str, tuple[Any, ...]]:
+        """What to select to learn whether the run still holds its lock, with its parameters."""
+        return _HOLDS, (self.holder, str(RUN_CLASS), str(self.key % 2**32), self.holder, self.since)
+
+
+class SeatedConnection(WorkConnection):
+    """The connection of an attempt: nothing is committed on it when the lock of the run is lost."""
+
+    seat: Seat
+
+    def _refuse(self, kind: Kind) -> None:
+        super()._refuse(kind)
+        if kind is Kind.COMMITS and self.info.transaction_status == INTRANS and not self._run_holds_lock():
+            raise AttemptFailed(
+                "the lock of this run is lost, so nothing more of it is committed", hint="run migrate apply again"
+            )
+
+    def _run_holds_lock(self) -> bool:
+        holds, parameters = self.seat.holds
+        with self._unmarked() as cursor:
+            cursor.execute(f"SELECT {holds}", parameters)
+            return bool(cursor.fetchone()[0])
+
+
+class LockOfTheRun:
+    """See `database.Lock`: asks the server whether the run's own session still holds it."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self.is_held = self.seems_held = ask
+
+
+class SeatedBackend(PostgresBackend):
+    """See `database.Backend`. It works beside others under one lock: all share the lock of the work, and each has one of its own.
+
+    Attributes:
+        lock_of_run: asks whether that process still holds it.
+    """
+
+    def __init__(self, settings: Settings, seat: Seat) -> None:
+        super().__init__(settings, writing=True)
+        self._seat = seat
+        self.connection_class: type[WorkConnection] = type("SeatedConnection", (SeatedConnection,), {"seat": seat})
+        self.lock_of_run = LockOfTheRun(self._run_holds_lock)
+
+    def connect(self, *, observer: Observer, interruption: Interruption) -> None:  # noqa: D102 - of `Connectable`
+        super().connect(observer=observer, interruption=interruption)
+        if self._lock_key() != self._seat.key:
+            raise DatabaseRefused(
+                f"a second session finds another table {self._settings.table} in {self.label} than the first one",
+                hint="set `schema`, so that all sessions look in one place",
+            )
+
+    def _run_holds_lock(self) -> bool:
+        holds, parameters = self._seat.holds
+        return bool(self._one(f"SELECT {holds}", parameters))
+
+    def _work_keys(self) -> tuple[int, int]:
+        return SEAT_CLASS, self._seat.number
+
+    def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
+        connection, is_new = super()._open_work(name)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_catalog.pg_try_advisory_lock_shared(%s, %s)", (WORK_CLASS, self._seat.key))
+                is_ours = bool(cursor.fetchone()[0])
+        except psycopg2.Error:
+            connection.close()
+            raise
+        if not is_ours:
+            connection.close()
+            raise DatabaseUnreachable("another run is at work on this database", hint="the lock of this run was lost")
+        return connection, is_new
+
+    def _prologue(self) -> tuple[str, list[Any]]:
+        """Return what is asked with every marker: besides the work's own lock the one that all share, and whether the run holds its own."""
+        parts, parameters = super()._prologue()
+        holds, of_lock = self._seat.holds
+        shared = f"pg_catalog.pg_try_advisory_xact_lock_shared(%s, %s) AND {holds} AND "
+        return f"{shared}{parts}", [WORK_CLASS, self._seat.key, *of_lock, *parameters]

@@ -1,0 +1,155 @@
+"""The processes that work for a run: started when there is something to do for one more, and ended with the run."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph import forks
+from migrate_graph.errors import MigrateGraphError
+from migrate_graph.executor import team
+from migrate_graph.executor.line import Assignment, Begin, Ended, Leave, Stop, Unfit
+
+if TYPE_CHECKING:
+    from migrate_graph.database.books.ledger import AttemptKey
+
+_LAST_WAIT = 3.0
+"""Seconds that threads and exit functions of user code get in a worker whose work is done."""
+
+_DYING = 1.0
+"""Seconds between the moment when a process closes its line and its end."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process.
+
+    Attributes:
+        number: from 1.
+        seat: under which lock it works.
+        process: it.
+        line: to it.
+        name: of the migration that it runs; empty where it runs none.
+        key: of the attempt that it has begun.
+    """
+
+    number: int
+    seat: Any
+    process: subprocess.Popen[bytes]
+    line: Connection
+    name: str = ""
+    key: AttemptKey | None = None
+
+    def say(self, word: Any) -> None:
+        """Say something to it; if it is gone, that is heard from it."""
+        with suppress(OSError):
+            self.line.send(word)
+
+    def end(self) -> str:
+        """End it, if it has not ended, and return how it has, in words."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_DYING)
+        self.process.kill()
+        code = self.process.wait()
+        self.line.close()
+        if code >= 0:
+            return f"its process (pid {self.process.pid}) ended with code {code}"
+        with suppress(ValueError):
+            return f"its process (pid {self.process.pid}) was ended by {signal.Signals(-code).name}"
+        return f"its process (pid {self.process.pid}) was ended by signal {-code}"
+
+
+@dataclass
+class Crew:
+    """All of them.
+
+    Attributes:
+        assign: makes what a new one is told first, by its number.
+        workers: those that live.
+    """
+
+    assign: Callable[[int], Assignment]
+    workers: list[Worker] = field(default_factory=list)
+    _started: int = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one of them runs a migration."""
+        return any(worker.name for worker in self.workers)
+
+    def begin(self, name: str) -> None:
+        """Have a migration run, by one that has nothing to do, or by a new one.
+
+        Raises:
+            MigrateGraphError: none can be started, or given a seat.
+        """
+        worker = next((each for each in self.workers if not each.name), None) or self._start()
+        worker.name, worker.key = name, None
+        worker.say(Begin(name))
+
+    def _start(self) -> Worker:
+        self._started += 1
+        assignment = self.assign(self._started)
+        ours, theirs = socket.socketpair()
+        # Blocked until it listens: a signal for the whole group would end it with a traceback while it starts.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, str(team.PROGRAM), str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+            )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise MigrateGraphError(
+                f"no process can be started to run migrations side by side: {error.strerror}",
+                hint="raise the limits on memory and processes, or leave out --jobs",
+            ) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+        worker = Worker(self._started, assignment.seat, process, Connection(ours.detach()))
+        forks.hide(worker.line)
+        self.workers.append(worker)
+        worker.say(sys.path)
+        worker.say(assignment)
+        return worker
+
+    def heard(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
+        """Yield what they say within some seconds: each word with who said it, and None for one that is gone."""
+        by_line = {worker.line: worker for worker in self.workers}
+        for line in wait(list(by_line), seconds):
+            worker = by_line[line]  # type: ignore[index] # only connections were given
+            try:
+                word = worker.line.recv()
+            except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
+                word = None
+            if word is None or isinstance(word, Unfit):
+                self.workers.remove(worker)
+            yield worker, word
+            if isinstance(word, Ended):
+                worker.name = ""
+
+    def stop(self, number: int) -> None:
+        """Tell all of them that a signal wants the run to end."""
+        for worker in self.workers:
+            worker.say(Stop(number))
+
+    def leave(self) -> None:
+        """Release all of them, and wait until they are gone, but not for ever."""
+        for worker in self.workers:
+            worker.say(Leave())
+        until = time.monotonic() + _LAST_WAIT
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, until - time.monotonic()))
+            worker.process.kill()
+            worker.process.wait()
+            worker.line.close()
+        self.workers.clear()

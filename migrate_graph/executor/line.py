@@ -1,0 +1,150 @@
+"""What a run and the processes that work for it say to each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrate_graph.core.events import Event, Result
+    from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.database import Settings
+    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.errors import MigrateGraphError
+    from migrate_graph.executor.run import RunOptions
+
+
+# -- to a worker --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told first.
+
+    Attributes:
+        parent: the process that it works for.
+        arguments: `sys.argv` there.
+        settings: which database.
+        seat: under whose lock; see `Backend.seat`.
+        path: the migrations file, or the directory of numbered files.
+        root: the directory that shown paths are relative to.
+        names: of the migrations that may run.
+        code: what `code_of` says of them.
+        run: identifies the run.
+        options: how often something is tried.
+        shown_root: directory that paths in messages are relative to.
+    """
+
+    parent: int
+    arguments: list[str]
+    settings: Settings
+    seat: Any
+    path: Path
+    root: Path
+    names: tuple[str, ...]
+    code: str
+    run: str
+    options: RunOptions
+    shown_root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Run a migration.
+
+    Attributes:
+        name: its name.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A signal wants the run to end.
+
+    Attributes:
+        signal: its number.
+    """
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """There is nothing more to do."""
+
+
+# -- from a worker ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt begins.
+
+    Attributes:
+        key: what it writes about itself.
+    """
+
+    key: AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something happened.
+
+    Attributes:
+        event: what.
+    """
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A migration has ended.
+
+    Attributes:
+        result: how.
+        broken: why the world does not let the run go on; None where it does.
+        signal: number of the signal that the worker has heard; 0 for none.
+    """
+
+    result: Result
+    broken: MigrateGraphError | None
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The worker cannot work.
+
+    Attributes:
+        error: why.
+    """
+
+    error: MigrateGraphError
+
+
+# -- one code -----------------------------------------------------------------------------------------------------------------
+
+
+def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
+    """Return what tells one graph from another: a worker loads the files again, and they may have changed meanwhile.
+
+    Args:
+        graph: what was loaded.
+        names: of the migrations that may run; of these, what they do counts, too.
+    """
+    declared = [
+        (each.name, each.requires, str(each.transaction), each.touches if graph.views else (), each.resumable)
+        for each in graph.migrations.values()
+    ]
+    views = [
+        (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint) for each in graph.views.values()
+    ]
+    bodies = [(name, graph.migrations[name].facts.fingerprint) for name in names if name in graph.migrations]
+    return hashlib.sha256(repr((declared, views, bodies)).encode("utf-8", "backslashreplace")).hexdigest()

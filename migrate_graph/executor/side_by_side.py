@@ -1,0 +1,163 @@
+"""The walk of a run whose steps run side by side: what can begin is given to workers, and what they tell is put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
+from migrate_graph.core.lanes import Queue
+from migrate_graph.database import backend_class
+from migrate_graph.errors import MigrateGraphError
+from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
+from migrate_graph.executor.crew import Crew, Worker
+from migrate_graph.executor.line import Assignment, Begun, Ended, Told, Unfit, code_of
+from migrate_graph.executor.steps import look_again, not_to_run, note, with_kept_before
+
+if TYPE_CHECKING:
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.executor.run import RunOptions
+    from migrate_graph.executor.team import Team
+
+_LOOK_EVERY = 0.1
+"""Seconds between two looks whether a signal has arrived."""
+
+
+class SideBySideWalk:
+    """Runs the steps of a plan in several processes.
+
+    Args:
+        around: what the run works with.
+        options: how it behaves when something goes wrong.
+        team: who does the work.
+    """
+
+    def __init__(self, around: Surroundings, options: RunOptions, team: Team) -> None:
+        self._around = around
+        self._options = options
+        self._team = team
+        self._results: dict[str, Result] = {}
+        self._is_told = False
+
+    def run(self, plan: Plan, walk: Walk) -> None:
+        """Run the plan; what becomes of each step is put into `walk`, in the order of the plan."""
+        self._around.interruption.have_supervisor()
+        names = tuple(plan.places)
+        code = code_of(walk.graph, names)
+        crew = Crew(lambda number: self._assignment(number, names, code, walk))
+        queue = Queue(self._team.order, self._team.jobs)
+        try:
+            self._begin_what_can(plan, walk, queue, crew)
+            while crew.is_busy:
+                for worker, word in crew.heard(_LOOK_EVERY):
+                    self._hear(worker, word, plan, walk, queue)
+                if self._around.interruption.signal and not self._is_told:
+                    self._is_told = True
+                    crew.stop(self._around.interruption.signal)
+                self._begin_what_can(plan, walk, queue, crew)
+        finally:
+            crew.leave()
+        for step in plan.steps:
+            name = step.migration.name
+            if name not in self._results:
+                self._finish(Result(name, Outcome.NOT_REACHED, source=step.migration.source), plan)
+            walk.results.append(self._results[name])
+
+    def _assignment(self, number: int, names: tuple[str, ...], code: str, walk: Walk) -> Assignment:
+        team = self._team
+        return Assignment(
+            parent=os.getpid(),
+            arguments=list(sys.argv),
+            settings=team.settings,
+            seat=self._around.backend.seat(self._around.lock, f"{walk.run} {number}"),
+            path=team.path,
+            root=team.root,
+            names=names,
+            code=code,
+            run=walk.run,
+            options=self._options,
+            shown_root=self._around.root,
+        )
+
+    # -- beginning ------------------------------------------------------------------------------------------------------------
+
+    def _begin_what_can(self, plan: Plan, walk: Walk, queue: Queue, crew: Crew) -> None:
+        while not self._is_over(walk) and (name := queue.begin()) is not None:
+            index = plan.places[name]
+            migration = plan.steps[index - 1].migration
+            if self._results:
+                look_again(self._around, walk, migration)
+            if walk.broken:
+                return
+            result = not_to_run(migration, walk, self._around.observer)
+            if result is not None:
+                self._finish(result, plan)
+                queue.end(name)
+                continue
+            try:
+                crew.begin(name)
+            except MigrateGraphError as error:
+                walk.broken = error
+                return
+
+    def _is_over(self, walk: Walk) -> bool:
+        return bool(walk.stopped or walk.broken or self._around.interruption.signal)
+
+    # -- ending ---------------------------------------------------------------------------------------------------------------
+
+    def _hear(self, worker: Worker, word: object, plan: Plan, walk: Walk, queue: Queue) -> None:
+        if isinstance(word, Told):
+            self._around.observer(word.event)
+            return
+        name = worker.name
+        if isinstance(word, Begun):
+            index = plan.places[name]
+            if worker.key is None:
+                self._around.observer(StepStarted(name, index, len(plan.steps), plan.steps[index - 1].migration.source))
+            worker.key = word.key
+            return
+        if isinstance(word, Ended):
+            result = word.result
+            walk.broken = walk.broken or word.broken
+            if word.signal:
+                self._around.interruption.take_over(word.signal)
+        else:
+            how = worker.end()
+            if not name:
+                return  # it had nothing to do, and another one does as well
+            result = self._of_gone(worker, word, how, plan, walk)
+        if result.outcome is not Outcome.NOT_REACHED:
+            note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
+        self._finish(result, plan)
+        queue.end(name)
+
+    def _of_gone(self, worker: Worker, word: object, how: str, plan: Plan, walk: Walk) -> Result:
+        """Return what became of the migration of a worker that is gone: only the database knows."""
+        migration = plan.steps[plan.places[worker.name] - 1].migration
+        if worker.key is None:  # it has not begun anything
+            if isinstance(word, Unfit):
+                walk.broken = walk.broken or word.error
+            elif not self._around.interruption.signal:
+                walk.broken = walk.broken or MigrateGraphError(
+                    f"{migration.name} was not begun: {how}", hint="run migrate apply again"
+                )
+            return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
+        backend = backend_class(self._team.settings.uri).seated(self._team.settings, worker.seat)
+        try:
+            backend.connect(observer=self._around.observer, interruption=self._around.interruption)
+            around = replace(self._around, backend=backend)
+            return Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result
+        except MigrateGraphError as error:
+            walk.broken = walk.broken or error
+            told = f"{how}; whether something of it stayed in the database is not known"
+            return Result(migration.name, Outcome.INTERRUPTED, commits=None, error=told, source=migration.source)
+        finally:
+            backend.close()
+
+    def _finish(self, result: Result, plan: Plan) -> None:
+        if result.outcome is not Outcome.APPLIED:
+            result = with_kept_before(result, plan)
+        self._results[result.name] = result
+        self._around.observer(StepFinished(plan.places[result.name], len(plan.steps), result))

@@ -1,0 +1,40 @@
+"""What a run needs to know to have its steps run side by side, and whether that is possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from migrate_graph.core.lanes import Order
+    from migrate_graph.database import Settings
+
+PROGRAM = Path(__file__).with_name("worker_program.py")
+"""What a worker's process runs."""
+
+
+def workers_can_be_had() -> bool:
+    """Return whether processes of ours can be started here."""
+    return os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False) and PROGRAM.is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """What a run needs to have its steps run by other processes.
+
+    Attributes:
+        jobs: how many at once.
+        order: what each step waits for.
+        settings: which database.
+        path: the migrations file, or the directory of numbered files.
+        root: the directory that shown paths are relative to.
+    """
+
+    jobs: int
+    order: Order
+    settings: Settings
+    path: Path
+    root: Path

@@ -1,0 +1,184 @@
+"""A process that runs migrations for a run, one at a time, beside others that do the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph import forks
+from migrate_graph.core.events import Outcome, Result
+from migrate_graph.core.graph import build_graph
+from migrate_graph.database import backend_class
+from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
+from migrate_graph.executor.attempt import Surroundings, Walk
+from migrate_graph.executor.line import Assignment, Begin, Begun, Ended, Stop, Told, Unfit, code_of
+from migrate_graph.executor.output import kept_apart
+from migrate_graph.executor.steps import tried
+from migrate_graph.executor.watch import Watch
+from migrate_graph.loader import Loaded, load_project, user_imports
+from migrate_graph.masked_stream import MaskedStream
+from migrate_graph.redaction import redact
+from migrate_graph.signals import Interruption, start_thread
+
+if TYPE_CHECKING:
+    from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.database.books.ledger import AttemptKey
+
+_PR_SET_PDEATHSIG = 1
+
+
+def work(line: Connection) -> None:
+    """Work for the process at the other end of a line, until it says that there is nothing more to do, or is gone."""
+    assignment: Assignment = line.recv()
+    _end_with(assignment.parent)
+    os.set_inheritable(line.fileno(), False)  # noqa: FBT003 - by position only
+    forks.hide(line)
+    sys.argv[:] = assignment.arguments
+    streams = _Streams(assignment.settings.secrets)
+    interruption, voice = Interruption(leads=False), _Voice(line)
+    orders: SimpleQueue[Any] = SimpleQueue()
+    with interruption.listening():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # they were blocked until somebody listens
+        start_thread(_listen, line, interruption, orders, name="orders")
+        try:
+            _Worker(assignment, interruption, voice, orders).work(streams)
+        except Stopped:
+            pass  # who told us so knows
+        except MigrateGraphError as error:
+            voice.say(Unfit(error))
+        voice.wait_until_heard()
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end with another one, at once: also while a function in C keeps the interpreter, where that is possible."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _listen(line: Connection, interruption: Interruption, orders: SimpleQueue[Any]) -> None:
+    """Hear orders, also while a body runs; without the run nothing goes on."""
+    with suppress(EOFError, OSError):
+        while True:
+            order = line.recv()
+            if not isinstance(order, Stop):
+                orders.put(order)
+            elif not interruption.is_heard:  # a terminal, or a service manager, has told all of us
+                os.kill(os.getpid(), order.signal)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Voice:
+    """Says things, from a thread of its own: a signal that ends a body must not cut a word in two."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._words: SimpleQueue[Any] = SimpleQueue()
+        start_thread(self._work, name="voice")
+
+    def say(self, word: Any) -> None:
+        """Say something soon."""
+        self._words.put(word)
+
+    def wait_until_heard(self) -> None:
+        """Wait until all that was said is with the other one, also if this process ends now."""
+        done: SimpleQueue[None] = SimpleQueue()
+        self._words.put(done)
+        done.get()
+
+    def _work(self) -> None:
+        while True:
+            word = self._words.get()
+            if isinstance(word, SimpleQueue):
+                word.put(None)
+                continue
+            try:
+                self._line.send(word)
+            except OSError:  # a body has closed whatever is open: nobody would know of what is done from here on
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Streams:
+    """Standard output and error: for people both, without secrets; what is loaded again has said its word already."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self.is_silent = True
+        with suppress(OSError):
+            os.dup2(2, 1)  # results are the run's
+        sys.stdout = MaskedStream(sys.stdout, self._masked)
+        sys.stderr = MaskedStream(sys.stderr, self._masked)
+
+    def _masked(self, text: str) -> str:
+        return "" if self.is_silent else redact(text, *self._secrets)
+
+
+class _Worker:
+    """What a worker does."""
+
+    def __init__(
+        self, assignment: Assignment, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]
+    ) -> None:
+        self._assignment = assignment
+        self._interruption = interruption
+        self._voice = voice
+        self._orders = orders
+        self._observer = kept_apart(lambda event: voice.say(Told(event)))
+
+    def work(self, streams: _Streams) -> None:
+        """Load the project, connect, and run what is ordered.
+
+        Raises:
+            MigrateGraphError: it cannot work.
+            Stopped: a signal came before it could.
+        """
+        loaded, graph = self._load()
+        streams.is_silent = False
+        assignment = self._assignment
+        backend = backend_class(assignment.settings.uri).seated(assignment.settings, assignment.seat)
+        watch = Watch(self._observer, every=assignment.options.watch_every)
+        try:
+            backend.connect(observer=self._observer, interruption=self._interruption)
+            around = Surroundings(
+                backend, backend.lock_of_run, self._observer, self._interruption, watch, assignment.shown_root,
+                open_work=backend.work, is_seated=True,
+            )  # fmt: skip
+            with user_imports(loaded.imports, loaded.registry), watch.running():
+                while isinstance(order := self._orders.get(), Begin):
+                    self._voice.say(self._one(order.name, around, graph))
+        finally:
+            backend.close()
+
+    def _load(self) -> tuple[Loaded, MigrationGraph]:
+        assignment = self._assignment
+        loaded = load_project(assignment.path, root=assignment.root)
+        graph = build_graph(loaded.registry)
+        if code_of(graph, assignment.names) != assignment.code:
+            raise LoadError(
+                "a process that was to run migrations beside others has loaded other ones: the files were changed since the run began, "
+                "or declare something else each time they are loaded",
+                hint="run migrate apply again; without --jobs they are loaded once",
+            )
+        return loaded, graph
+
+    def _one(self, name: str, around: Surroundings, graph: MigrationGraph) -> Ended:
+        migration = graph.migrations[name]
+        if self._interruption.signal:
+            result = Result(name, Outcome.NOT_REACHED, source=migration.source)
+            return Ended(result, None, self._interruption.signal)
+        walk = Walk(run=self._assignment.run, graph=graph, applied=set())
+        result = tried(around, self._assignment.options, migration, walk, begins=self._begins)
+        return Ended(result, walk.broken, self._interruption.signal)
+
+    def _begins(self, key: AttemptKey) -> None:
+        self._voice.say(Begun(key))
+        self._voice.wait_until_heard()

@@ -1,0 +1,80 @@
+"""Runs of the fault tests in several processes: also a row of migrations is given to workers, and a worker can be killed at any place.
+
+As a program it is a worker, as `migrate_graph/executor/worker_program.py` is, with the places of `child`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+JOBS = int(os.environ.get("MIGRATE_GRAPH_FAULT_JOBS", "1"))  # noqa: TID251 - tests are an edge too
+"""With so many jobs every `migrate apply` of the fault tests runs, where that is possible."""
+
+_PLACES = "MIGRATE_GRAPH_FAULT_PLACES"
+
+
+def with_jobs(words: tuple[str, ...], *, is_postgres: bool) -> tuple[str, ...]:
+    """Return what is typed, with `--jobs` where the fault tests are run so."""
+    alone = {"--atomic", "--dry-run", "--fake", "--jobs", "--rehearse-first"}
+    if JOBS > 1 and is_postgres and words[:1] == ("apply",) and not alone & set(words):
+        return (*words, "--jobs", str(JOBS))
+    return words
+
+
+def prepare(fatal: tuple[str, int] | None = None, trace: Path | None = None, *, only: bool = False) -> None:
+    """Have this process give every plan to workers, and them die at a place.
+
+    Args:
+        fatal: a place, and the how-many-eth arrival there; the run dies with its worker.
+        trace: where arrivals are written down.
+        only: the worker dies alone.
+    """
+    import migrate_graph.core.lanes
+    import migrate_graph.executor.team
+
+    setattr(migrate_graph.executor.team, "PROGRAM", Path(__file__))  # noqa: B010
+    setattr(migrate_graph.core.lanes.Order, "is_a_row", property(lambda _order: False))  # noqa: B010
+    os.environ[_PLACES] = json.dumps([fatal, str(trace) if trace else None, only])  # noqa: TID251
+
+
+def _work() -> None:
+    line = Connection(int(sys.argv[1]))
+    sys.path[:] = line.recv()
+    import child
+
+    import migrate_graph.executor.checkpoints
+    from migrate_graph.executor.worker import work
+
+    fatal, trace, only = json.loads(os.environ.pop(_PLACES))  # noqa: TID251
+
+    def die(number: int = signal.SIGKILL) -> None:
+        if not only:
+            os.kill(os.getppid(), number)
+        os.kill(os.getpid(), number)
+
+    child.expect(fatal, Path(trace) if trace else None, die=die)
+    reached: Any = lambda checkpoint: child.here(checkpoint.value)  # noqa: E731
+    setattr(migrate_graph.executor.checkpoints, "reached", reached)  # noqa: B010
+    work(line)
+
+
+def _run() -> None:
+    """Run the command line, as `python -m migrate_graph` does."""
+    from migrate_graph.cli import main
+
+    prepare()
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["migrate"]:
+        del sys.argv[1]
+        _run()
+    else:
+        _work()

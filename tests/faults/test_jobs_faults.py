@@ -1,0 +1,500 @@
+"""`apply --jobs`: what runs side by side is whole, whatever becomes of the others, of one worker, or of the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import pairwise
+from typing import Any
+
+import psycopg2
+import pytest
+from child import executed
+from fault_field import Ended, Field
+
+assert executed  # the bodies below import it
+HEAD = "import glob, os, time\nfrom child import executed, here\nfrom migrate_graph import ViewMigrationManager, migration\n"
+
+# Opens when so many are inside; a body that is alone gives up. What is written down in files is there for good.
+BARRIER = '''
+
+def meet(group, number, of):
+    """Wait until all of a group are inside at once."""
+    open(f"in-{group}-{number}", "w").close()
+    deadline = time.monotonic() + 40
+    while len(glob.glob(f"in-{group}-*")) < of:
+        assert time.monotonic() < deadline, f"{number} was alone in {group}"
+        assert not glob.glob(f"in-{group + 1}-*"), "more are inside than there are jobs"
+        time.sleep(0.02)
+'''
+
+
+def body(name: str, *lines: str, how: str = "independent=True") -> str:
+    """Write a migration that makes a table of its name."""
+    told = "".join(f"    {line}\n" for line in lines)
+    return (
+        f"\n\n@migration({how})\ndef {name}(db):\n    executed('{name}')\n"
+        f"    db.executesql('CREATE TABLE {name} (id integer)')\n{told}    return True\n"
+    )
+
+
+WAITS = "db.executesql('SELECT pg_advisory_lock_shared(4242, 1)')"
+"""Waits until the test opens the gate."""
+
+
+@contextmanager
+def gate(field: Field) -> Iterator[Any]:
+    """Keep bodies waiting; what is given opens the gate."""
+    with closing(field.connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_advisory_lock(4242, 1)")
+        yield lambda: cursor.execute("SELECT pg_advisory_unlock(4242, 1)")
+
+
+def wait_for_waiting(field: Field, number: int) -> None:
+    """Wait until so many bodies stand at the gate."""
+    asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 4242 AND NOT granted"
+    deadline = time.monotonic() + 60
+    while field.query(asked) != [(number,)]:
+        assert time.monotonic() < deadline, f"{number} bodies never stood at the gate"
+        time.sleep(0.02)
+
+
+def workers_of(process: Any) -> list[int]:
+    """Return the processes that work for a run."""
+    with open(f"/proc/{process.process.pid}/task/{process.process.pid}/children") as file:  # noqa: PTH123 - of the system
+        found = [int(word) for word in file.read().split()]
+    return [pid for pid in found if b"side_by_side.py" in _command(pid) or b"worker_program.py" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - as above
+        return file.read()
+    return b""
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as above
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Wait until processes have ended."""
+    deadline = time.monotonic() + 20
+    while not all(map(is_gone, pids)):
+        assert time.monotonic() < deadline, f"some of {pids} live on"
+        time.sleep(0.02)
+
+
+# -- side by side -------------------------------------------------------------------------------------------------------------
+
+
+def test_eight_independent_ones_run_four_at_a_time(on_postgres: Field) -> None:
+    bodies = [body(f"m_{number}", f"meet({1000 + number // 4}, {number}, 4)") for number in range(8)]
+    on_postgres.write(HEAD + BARRIER + "".join(bodies))
+    ended = on_postgres.apply("--jobs", "4")
+    assert ended.code == 0, ended.output
+    state = on_postgres.probe()
+    assert state.tables == {f"m_{number}" for number in range(8)}
+    assert state.ledger == dict.fromkeys(state.tables, "T")
+    assert state.journal == [(name, "applied", 0) for name, _, _ in state.journal]
+    assert len({pid for (pid,) in on_postgres.query("SELECT pid FROM ewh_implemented_features_journal")}) == 4
+    assert len({run for (run,) in on_postgres.query("SELECT run FROM ewh_implemented_features_journal")}) == 1
+    assert "8 migrations to run, up to 4 at once" in ended.output
+    assert f"committed: {', '.join(f'm_{number}' for number in range(8))}" in ended.output, "the order is the plan's"
+
+
+def test_one_that_declares_nothing_is_not_overtaken(on_postgres: Field) -> None:
+    on_postgres.write(
+        HEAD
+        + body("a_1")
+        + body("b_2", "db.executesql('INSERT INTO a_1 VALUES (1)')", how="")
+        + body("c_3", "assert db.executesql('SELECT * FROM a_1')", how="")
+        + body("d_4", "assert db.executesql('SELECT * FROM a_1')", how="requires=b_2")
+    )
+    assert on_postgres.apply("--jobs", "4").code == 0
+    assert on_postgres.probe().tables == {"a_1", "b_2", "c_3", "d_4"}
+
+
+WORKING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 28009"  # of each seat's own work
+
+
+def test_one_outside_of_a_transaction_runs_alone(on_postgres: Field) -> None:
+    alone = (
+        'assert db.executesql("' + WORKING + '") == [(1,)]',
+        "db.executesql('CREATE INDEX CONCURRENTLY i ON n_2 (id)')",
+    )
+    on_postgres.write(
+        HEAD
+        + BARRIER
+        + body("a_0", "meet(1000, 0, 2)")
+        + body("a_1", "meet(1000, 1, 2)")
+        + body("n_2", *alone, how="independent=True, transaction='none'")
+        + body("z_3", "meet(1001, 3, 2)")
+        + body("z_4", "meet(1001, 4, 2)")
+    )  # fmt: skip
+    ended = on_postgres.apply("--jobs", "4")
+    assert ended.code == 0, ended.output
+
+
+VIEWS = """
+
+class V(ViewMigrationManager):
+    uses = ()
+    def up(self): self.db.executesql("CREATE VIEW v AS SELECT 1 AS one")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS v")
+
+class W(ViewMigrationManager):
+    uses = (V,)
+    def up(self): self.db.executesql("CREATE VIEW w AS SELECT one FROM v")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS w")
+
+class X(ViewMigrationManager):
+    uses = ()
+    def up(self): self.db.executesql("CREATE VIEW x AS SELECT 1 AS one")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS x")
+"""
+
+
+def _opens(view: str, *lines: str) -> tuple[str, ...]:
+    return (f"with {view}(db):", *(f"    {line}" for line in lines or ("pass",)))
+
+
+def test_views_that_hang_together_never_meet_and_others_do(on_postgres: Field) -> None:
+    on_postgres.write(
+        HEAD
+        + BARRIER
+        + VIEWS
+        + body("v_1", *_opens("V", "meet(1000, 1, 2)"))
+        + body("x_2", *_opens("X", "meet(1000, 2, 2)"))
+        + body("w_3", *_opens("W"))
+        + body("v_4", *_opens("V"))
+    )
+    ended = on_postgres.apply("--jobs", "4")
+    assert ended.code == 0, ended.output
+    state = on_postgres.probe()
+    assert state.views == {"v", "w", "x"}
+    order = [name for name, _, _ in state.journal if name != "x_2"]
+    assert order == ["v_1", "w_3", "v_4"]
+
+
+def test_a_view_that_nobody_could_foresee_is_refused(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + VIEWS + body("a_1", "with globals()['V'](db): pass") + body("b_2", *_opens("V")))
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 1
+    assert "a_1 opens the view V, which its text does not show, while others run beside it (--jobs)" in ended.output
+    assert "@migration(views=[V])" in ended.output
+    assert on_postgres.probe().last("a_1") == ("failed", 0)
+    assert on_postgres.apply().code == 0
+
+
+# -- one fails ----------------------------------------------------------------------------------------------------------------
+
+
+def _one_fails(*, how: str) -> str:
+    return (
+        HEAD
+        + BARRIER
+        + body("a_1", "meet(1000, 1, 2)", how)
+        + body("b_2", "meet(1000, 2, 2)", "time.sleep(0.3)", "db.executesql('INSERT INTO b_2 VALUES (1)')")
+        + body("c_3", how="requires=a_1")
+        + body("d_4", how="requires=b_2")
+    )
+
+
+FAILS = {"raises": "raise ValueError('oops')", "refuses": "return False"}
+
+
+@pytest.mark.parametrize("how", FAILS)
+@pytest.mark.parametrize("words", [(), ("--keep-going",), ("--fail-fast",)])
+def test_one_fails_and_the_others_finish(how: str, words: tuple[str, ...], on_postgres: Field) -> None:
+    on_postgres.write(_one_fails(how=FAILS[how]))
+    ended = on_postgres.apply("--jobs", "2", *words)
+    assert ended.code == 1, ended.output
+    state = on_postgres.probe()
+    goes_on = "--keep-going" in words or (how == "refuses" and "--fail-fast" not in words)
+    assert state.tables == ({"b_2", "d_4"} if goes_on else {"b_2"}), "a dependent is not begun"
+    assert state.last("a_1") == ("failed", 0)
+    assert state.last("b_2") == ("applied", 0)
+    assert state.ledger.get("c_3") is None
+    assert ("blocked  c_3: waits for a_1" if goes_on else "2 not reached (c_3 … d_4)") in ended.output
+    on_postgres.write(_one_fails(how="").replace("    meet(", "    0 and meet("))
+    assert on_postgres.apply("--jobs", "2").code == 0
+
+
+def test_an_end_from_inside_is_told(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + body("a_1", "os._exit(0)") + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 1
+    assert "ended with code 0" in ended.output
+    state = on_postgres.probe()
+    assert state.tables == {"b_2"}
+    assert state.last("a_1") == ("failed", 0)
+
+
+# -- one worker is killed -----------------------------------------------------------------------------------------------------
+
+KILLED = {  # where the worker of a_1 dies: what is said of it, whether its table is there, exit code
+    "in a": ("failed", 0, False, 1),
+    "own": ("running", 1, True, 5),
+    "body returned": ("running", 1, True, 5),
+    "success written, not committed": ("running", 1, True, 5),
+    "committed": ("applied", 1, True, 0),
+}
+
+
+@pytest.mark.parametrize("place", KILLED)
+def test_a_killed_worker_leaves_the_work_of_others_whole(place: str, on_postgres: Field) -> None:
+    state, commits, is_there, code = KILLED[place]
+    on_postgres.write(
+        HEAD
+        + BARRIER
+        + body("a_1", "meet(1000, 1, 3)", "here('in a')", "db.commit()", "here('own')", "db.executesql('CREATE TABLE more (id integer)')")
+        + body("b_2", "meet(1000, 2, 3)", "time.sleep(0.5)")
+        + body("c_3", "meet(1000, 3, 3)", "db.commit()", "time.sleep(0.5)", "db.executesql('INSERT INTO c_3 VALUES (1)')")
+        + body("d_4", how="requires=(a_1, b_2)")
+    )  # fmt: skip
+    # The places of the executor are passed by whoever comes first; those of the body by a_1 alone.
+    ended = on_postgres.apply("--jobs", "3", fatal=(place, 1), kills="one")
+    if place in {"in a", "own"}:
+        assert ended.code == code, ended.output
+    assert "was ended by SIGKILL" in ended.output or code == 0
+    found = on_postgres.probe()
+    names = ["b_2", "c_3"] if place in {"in a", "own"} else []
+    for name in names:
+        assert found.last(name) == ("applied", {"b_2": 0, "c_3": 1}[name])
+        assert name in found.tables
+        assert found.ledger[name] == "T"
+    if names:
+        assert found.last("a_1") == (state, commits)
+        assert ("a_1" in found.tables) == is_there
+        assert "more" not in found.tables
+        assert "d_4" not in found.tables
+    for name, how, _ in found.journal:
+        assert (found.ledger.get(name) == "T") == (how == "applied")
+    assert on_postgres.executions("a_1") <= 1, "at most once"
+
+
+def test_a_worker_that_dies_is_said_what_to_do_about(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + body("a_1", "db.commit()", "here('own')") + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2", fatal=("own", 1), kills="one")
+    assert ended.code == 5, ended.output
+    assert "migrate resolve a_1 --applied" in ended.output
+    assert on_postgres.probe().tables == {"a_1", "b_2"}
+    assert on_postgres.apply("--jobs", "2").code == 5, "it is not run again by itself"
+    assert on_postgres.migrate("resolve", "a_1", "--applied").code == 0
+    assert on_postgres.apply("--jobs", "2").code == 0
+
+
+# -- the run itself is killed, or loses its lock ------------------------------------------------------------------------------
+
+
+def _at_the_gate(field: Field, *, more: tuple[str, ...] = ()) -> Any:
+    """Start a run with three bodies at the gate, and one behind them."""
+    bodies = [body(f"m_{number}", WAITS, *more) for number in range(3)]
+    field.write(HEAD + "".join(bodies) + body("n_4", how="requires=(m_0, m_1, m_2)"))
+    process = field.open("apply", "--jobs", "3")
+    wait_for_waiting(field, 3)
+    return process
+
+
+def test_without_the_run_its_workers_end_and_nothing_is_committed(on_postgres: Field) -> None:
+    with gate(on_postgres) as open_gate:
+        process = _at_the_gate(on_postgres, more=("db.commit()",))
+        workers = workers_of(process)
+        assert len(workers) == 3
+        process.process.kill()
+        assert process.end().code == -9
+        wait_until_gone(workers)
+        open_gate()
+    state = on_postgres.probe()
+    assert state.tables == set()
+    assert state.journal == []
+    assert on_postgres.apply("--jobs", "3").code == 0
+    assert on_postgres.executions("n_4") == 1
+
+
+@pytest.mark.parametrize("commits", [False, True])
+def test_nothing_is_committed_without_the_lock(commits: bool, on_postgres: Field) -> None:
+    caught = ("try:", "    db.commit()", "except Exception as error:", "    print('refused:', error)")
+    with gate(on_postgres) as open_gate:
+        process = _at_the_gate(on_postgres, more=caught if commits else ())
+        on_postgres.query(
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 28007"
+        )
+        open_gate()
+        ended = process.end()
+    assert ended.code == 6, ended.output
+    assert "the lock" in ended.output
+    if commits:
+        assert ended.output.count("refused: the lock of this run is lost") == 3
+    state = on_postgres.probe()
+    assert state.tables == set()
+    assert "T" not in state.ledger.values()
+    assert on_postgres.executions("n_4") == 0
+    on_postgres.write((on_postgres.path / "migrations.py").read_text().replace(WAITS, "pass"))
+    assert on_postgres.apply("--jobs", "3").code == 0
+
+
+def test_another_run_waits_for_workers_that_are_left(on_postgres: Field) -> None:
+    """The lock of the run is gone with it; what its workers' sessions still do keeps the next run from beginning."""
+    with closing(psycopg2.connect(on_postgres.uri)) as left:
+        on_postgres.write(HEAD + body("a_1"))
+        (key,) = _keys_of_a_run(on_postgres)
+        left.cursor().execute("SELECT pg_advisory_lock_shared(28008, %s)", (key,))
+        ended = on_postgres.apply("--jobs", "2", "--lock-timeout", "0")
+        assert ended.code == 75, ended.output
+    assert on_postgres.apply("--jobs", "2").code == 0
+
+
+def _keys_of_a_run(field: Field) -> set[int]:
+    with gate(field):
+        field.write(HEAD + body("look_0", WAITS), "other.py")
+        process = field.open("apply", "other.py")
+        wait_for_waiting(field, 1)
+        found = field.query(
+            "SELECT CAST(CAST(objid AS bigint) AS bit(32))::int FROM pg_locks WHERE locktype = 'advisory' AND classid = 28007"
+        )
+        process.process.kill()
+        process.end()
+    field.wait_until_quiet()
+    return {key for (key,) in found}
+
+
+# -- signals ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_at_once(signum: signal.Signals, on_postgres: Field) -> None:
+    with gate(on_postgres):
+        process = _at_the_gate(on_postgres)
+        workers = workers_of(process)
+        ended = process.stop(signum)
+    assert ended.code == 128 + signum, ended.output
+    assert ended.seconds < 3, "two seconds are promised; this machine may be busy"
+    assert ended.output.count(f"stopped by {signum.name}") >= 3
+    assert "1 not reached" in ended.output
+    wait_until_gone(workers)
+    state = on_postgres.probe()
+    assert state.tables == set()
+    assert [how for _, how, _ in state.journal] == ["failed"] * 3
+
+
+def test_a_signal_for_the_whole_group_is_one_signal(on_postgres: Field) -> None:
+    """As a terminal sends it, and a service manager."""
+    with gate(on_postgres):
+        process = _at_the_gate(on_postgres)
+        for pid in (*workers_of(process), process.process.pid):
+            os.kill(pid, signal.SIGINT)
+        ended = process.end()
+    assert ended.code == 130, ended.output
+    assert [how for _, how, _ in on_postgres.probe().journal] == ["failed"] * 3, "each has recorded how it ended"
+
+
+def test_a_signal_for_one_worker_stops_the_run(on_postgres: Field) -> None:
+    with gate(on_postgres):
+        process = _at_the_gate(on_postgres)
+        os.kill(workers_of(process)[0], signal.SIGTERM)
+        ended = process.end()
+    assert ended.code == 143, ended.output
+    assert on_postgres.probe().tables == set()
+
+
+DEAF = (
+    "print('deaf', flush=True)",
+    "while True:",
+    "    try:",
+    "        time.sleep(60)",
+    "    except BaseException:",
+    "        print('heard')",
+)
+
+
+def test_a_second_signal_ends_all(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + body("a_1", *DEAF) + body("b_2", *DEAF))
+    process = on_postgres.open("apply", "--jobs", "2")
+    for _ in range(2):
+        process.wait_for("| deaf")
+    workers = workers_of(process)
+    process.process.send_signal(signal.SIGINT)
+    for _ in range(2):
+        process.wait_for("| heard")
+    ended = process.stop(signal.SIGINT)
+    assert ended.code == 130
+    assert ended.seconds < 3
+    wait_until_gone(workers)
+    assert on_postgres.probe().tables == set()
+
+
+def test_no_output_is_lost_or_cut(on_postgres: Field) -> None:
+    """Four bodies that print much at once: each line is whole, and in its order."""
+    prints = "for n in range(300): print('line', n, 'x' * 200)"
+    on_postgres.write(HEAD + BARRIER + "".join(body(f"m_{n}", f"meet(1000, {n}, 4)", prints) for n in range(4)))
+    ended = on_postgres.apply("--jobs", "4")
+    assert ended.code == 0
+    for number in range(4):
+        told = [line.partition("| ")[2] for line in ended.output.splitlines() if f" m_{number} | line" in line]
+        assert told == [f"line {n} {'x' * 200}" for n in range(300)]
+
+
+# -- what stands in the way ---------------------------------------------------------------------------------------------------
+
+
+def test_files_that_say_something_else_when_they_are_loaded_again_are_refused(on_postgres: Field) -> None:
+    on_postgres.write(
+        HEAD
+        + body("a_1")
+        + f"if 'worker' in repr(__import__('sys').argv) or os.getppid() != {os.getpid()}:\n    pass\n"
+    )
+    changing = HEAD + body("a_1") + body("b_2") + "\n\nif 'MG_SECOND' in os.environ:\n" + "".join(
+        f"    {line}\n" for line in body("c_3").strip().splitlines()
+    ) + "os.environ['MG_SECOND'] = 'yes'\n"  # fmt: skip
+    on_postgres.write(changing)
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 2, ended.output
+    assert "has loaded other ones" in ended.output
+    assert on_postgres.probe().tables == set()
+    assert on_postgres.apply("--to", "b_2").code == 0
+
+
+def test_a_retry_is_a_new_attempt_of_the_same_worker(on_postgres: Field) -> None:
+    error = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$"
+    once = ("if not os.path.exists('tried'):", "    open('tried', 'w').close()", f"    db.executesql({error!r})")
+    on_postgres.write(HEAD + body("a_1", *once) + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 0, ended.output
+    assert "a_1 is tried again, attempt 2 of 5" in ended.output
+    rows = [row for row in on_postgres.probe().journal if row[0] == "a_1"]
+    assert rows == [("a_1", "failed", 0), ("a_1", "applied", 0)]
+
+
+def test_it_is_not_done_where_it_was_not_asked_for(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + body("a_1", "print('pid', os.getppid())") + body("b_2", "print('pid', os.getppid())"))
+    ended: Ended = on_postgres.apply("--jobs", "1")
+    assert ended.code == 0
+    assert "at once" not in ended.output
+    pids = {pid for (pid,) in on_postgres.query("SELECT pid FROM ewh_implemented_features_journal")}
+    assert len(pids) == 1
+
+
+def test_seats_are_given_only_while_there_is_something_to_do(on_postgres: Field) -> None:
+    """No more processes than steps that are ready: two sides of a diamond need two."""
+    names = ["a_1", "b_2", "c_3", "d_4"]
+    needs = {"a_1": "independent=True", "b_2": "requires=a_1", "c_3": "requires=a_1", "d_4": "requires=(b_2, c_3)"}
+    on_postgres.write(HEAD + BARRIER + "".join(
+        body(name, *(["meet(1000, 1 if db and __name__ and '" + name + "' == 'b_2' else 2, 2)"] if name in {"b_2", "c_3"} else []), how=needs[name])
+        for name in names
+    ))  # fmt: skip
+    ended = on_postgres.apply("--jobs", "8")
+    assert ended.code == 0, ended.output
+    pids = [pid for (pid,) in on_postgres.query("SELECT pid FROM ewh_implemented_features_journal ORDER BY id")]
+    assert len(set(pids)) == 2
+    started = [line for line in ended.output.splitlines() if " start " in line]
+    assert all(before <= after for before, after in pairwise(line.partition("[")[2] for line in started))
