@@ -433,6 +433,44 @@ def test_a_second_signal_ends_all(on_postgres: Field) -> None:
     assert on_postgres.probe().tables == set()
 
 
+FOR_EVER = (
+    "collections.deque(itertools.chain(map(operator.not_, map(os.mkdir, ['deaf'])), itertools.repeat(None)), maxlen=0)"
+)
+"""A C function that keeps the interpreter; a directory shows that it has begun."""
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres: Field) -> None:
+    on_postgres.write("import collections, itertools, operator\n" + HEAD + body("a_1", FOR_EVER) + body("b_2", WAITS))
+    with gate(on_postgres):
+        process = on_postgres.open("apply", "--jobs", "2")
+        wait_for_waiting(on_postgres, 1)
+        deadline = time.monotonic() + 60
+        while not (on_postgres.path / "deaf").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        workers = workers_of(process)
+        assert len(workers) == 2
+        if kill:
+            process.process.kill()
+            ended = process.end()
+        else:
+            process.process.send_signal(signal.SIGTERM)
+            process.wait_for("INTERRUPTED b_2")
+            ended = process.stop(signal.SIGTERM)
+        wait_until_gone(workers)
+    assert ended.code == (-9 if kill else 143)
+    assert on_postgres.probe().tables == set()
+
+
+def test_a_crash_of_one_worker_is_told(on_postgres: Field) -> None:
+    on_postgres.write("import ctypes\n" + HEAD + body("a_1", "ctypes.string_at(0)") + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 1
+    assert "was ended by SIGSEGV" in ended.output
+    assert on_postgres.probe().tables == {"b_2"}
+
+
 def test_no_output_is_lost_or_cut(on_postgres: Field) -> None:
     """Four bodies that print much at once: each line is whole, and in its order."""
     prints = "for n in range(300): print('line', n, 'x' * 200)"
