@@ -57,6 +57,7 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
         ("CREATE RULE u AS ON UPDATE TO v WHERE old.id > 0 DO INSTEAD (UPDATE orders SET note = new.note WHERE id = old.id; "
         "INSERT INTO vault VALUES (old.id))"),
         "CREATE RULE u2 AS ON UPDATE TO v DO INSTEAD NOTHING", "COMMENT ON RULE u ON v IS 'x; y'"]),
+    "a comment on the query itself": (V, ["COMMENT ON RULE \"_RETURN\" ON v IS 'as agreed'"]),
     "options": (V, ["ALTER VIEW v SET (security_barrier = true, security_invoker = true, check_option = local)"]),
     "odd columns": ((("V", ODD_COLUMN, ""),), [
         "COMMENT ON COLUMN v.\"No te\" IS E'a\\nb'", "ALTER VIEW v ALTER \"No te\" SET DEFAULT lower('X''y') || current_user",

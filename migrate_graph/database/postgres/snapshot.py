@@ -59,6 +59,8 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
         OR 1 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.reltype AND d.classoid = 'pg_catalog.pg_type'::regclass)
+        OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_description d ON d.objoid = r.oid
+            AND d.classoid = 'pg_catalog.pg_rewrite'::regclass WHERE r.ev_class = c.oid)
         OR (SELECT t.typacl IS NOT NULL FROM pg_catalog.pg_type t WHERE t.oid = c.reltype)
         OR EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = c.oid AND l.classoid = 'pg_catalog.pg_class'::regclass)
         OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid) AS dressed,
@@ -143,8 +145,9 @@ _ITEMS = (
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 )
 , rule AS (
-    SELECT view.oid, view.identity, r.oid AS ruleoid, r.rulename, r.ev_enabled, pg_catalog.pg_get_ruledef(r.oid) AS definition
-    FROM view JOIN pg_catalog.pg_rewrite r ON r.ev_class = view.oid WHERE r.rulename <> '_RETURN'
+    SELECT view.oid, view.identity, r.oid AS ruleoid, r.rulename, r.ev_enabled,
+        CASE WHEN r.rulename <> '_RETURN' THEN pg_catalog.pg_get_ruledef(r.oid) END AS definition
+    FROM view JOIN pg_catalog.pg_rewrite r ON r.ev_class = view.oid
 )
 , trigger AS (
     SELECT view.oid, view.identity, t.oid AS tgoid, t.tgname, pg_catalog.pg_get_triggerdef(t.oid) AS definition
@@ -203,7 +206,7 @@ _ITEMS = (
         CASE compression WHEN 'l' THEN 'lz4' ELSE 'pglz' END), ARRAY[attname::text]
     FROM attribute WHERE relkind = 'm' AND compression IS NOT NULL
     UNION ALL
-    SELECT oid, 8, 'rule', rulename, '', definition, '{}' FROM rule
+    SELECT oid, 8, 'rule', rulename, '', definition, '{}' FROM rule WHERE rulename <> '_RETURN'
     UNION ALL
     SELECT rule.oid, 9, 'rule comment', rulename, '', pg_catalog.format('COMMENT ON RULE %I ON %s IS %L', rulename, identity, c.description), '{}'
     FROM rule JOIN comment c ON c.objoid = ruleoid AND c.classoid = 'pg_catalog.pg_rewrite'::regclass
