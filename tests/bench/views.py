@@ -76,10 +76,11 @@ class Bench:
         self._server = server
 
     def measure(self, case: Case) -> tuple[float, float]:
-        """Return the medians of the seconds that plain statements cost, and blocks."""
-        found = [(self._once(case, _STATEMENTS), self._once(case, _BLOCK)) for _ in range(self.rounds)]
-        plain, blocks = zip(*found, strict=True)
-        return statistics.median(plain), statistics.median(blocks)
+        """Return the seconds that plain statements cost, and blocks, by the medians of all rounds."""
+        found = [(*self._once(case, _STATEMENTS), *self._once(case, _BLOCK)) for _ in range(self.rounds)]
+        nothing, plain, nothing_too, blocks = (statistics.median(each) for each in zip(*found, strict=True))
+        start = min(nothing, nothing_too)
+        return plain - start, blocks - start
 
     def _project(self, case: Case, opening: str) -> str:
         text = "from migrate_graph import ViewMigrationManager, migration\n"
@@ -95,14 +96,15 @@ class Bench:
             text += "".join(opening.format(number=place * share + each) for each in range(share)) + "    return True\n"
         return text
 
-    def _once(self, case: Case, opening: str) -> float:
+    def _once(self, case: Case, opening: str) -> tuple[float, float]:
+        """Return the seconds of a run with nothing to do, and of the one that is measured."""
         directory = Path(tempfile.mkdtemp(prefix="mg-bench-"))
         try:
             with self._database(directory) as uri:
                 (directory / "migrations.py").write_text(self._project(case, opening), encoding="utf-8")
                 self._apply(directory, uri, "--to", _FIRST)
                 nothing = self._apply(directory, uri, "--to", _FIRST)
-                return self._apply(directory, uri) - nothing
+                return nothing, self._apply(directory, uri)
         finally:
             shutil.rmtree(directory)
 
