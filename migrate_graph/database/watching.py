@@ -31,6 +31,7 @@ _BETWEEN = frozenset(
         "postgres/connection.py",
         "postgres/recorder.py",
         "postgres/recording.py",
+        "postgres/guarded.py",
         "postgres/rehearsal.py",
         "sqlite/recorder.py",
         "sqlite/work.py",
