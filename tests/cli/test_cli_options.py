@@ -95,6 +95,7 @@ WRITING = {
     "migrate apply", "migrate baseline", "migrate mark", "migrate resolve", "migrate restore", "migrate init", "migrate new",
     "migrate views adopt",
     "migrate views forget",
+    "migrate verify",
 }  # fmt: skip
 
 # Beside the second option the first one changes nothing here, for a reason that is none of the command line.
