@@ -157,6 +157,10 @@ def test_every_rule_finds_what_it_should_and_nothing_else(code: str) -> None:
     assert check(graph, settings=RuleSettings(select=(code,))) == (), "without footprints nothing is said"
 
 
+def test_what_the_declarations_alone_do_not_tell_needs_more() -> None:
+    assert {code[:3] for code, each in RULES.items() if each.needs_more} == {"MG4", "MG6", "MG7"}
+
+
 def test_it_can_be_ignored_and_made_an_error() -> None:
     graph, known, *_ = CASES["MG702"]
     assert judged("MG702", graph, known, error=("MG702",))[0].severity is Severity.ERROR
