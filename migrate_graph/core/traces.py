@@ -177,7 +177,8 @@ def _read(footprint: Footprint) -> Iterator[str]:
     for statement in footprint.statements:
         for use in statement.uses:
             told.add(use)
-            if owner_of(use) not in statement.inserts:
+            # What a statement reads only to build or to check something, the migration has not used.
+            if use in footprint.uses and owner_of(use) not in statement.inserts:
                 yield use
     # What views, triggers and functions read, no statement tells.
     yield from (use for use in footprint.uses - told if owner_of(use) not in footprint.inserts)

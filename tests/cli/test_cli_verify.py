@@ -355,6 +355,7 @@ def test_a_view_that_reads_what_a_later_migration_adds_is_found(verified: Any) -
 
 
         class Mails(SqlView):
+            uses = ()
             since = "create_account_20260101_001"
             query = "SELECT id, phone FROM account"
 
@@ -374,6 +375,9 @@ def test_a_view_that_reads_what_a_later_migration_adds_is_found(verified: Any) -
         """,
     )
     ran = verified("verify")
+    if not is_postgres(verified):  # SQLite takes a view of what is not there yet
+        assert ran.code == 3
+        return
     assert (ran.code, "'create_account_20260101_001' fails in the order of the project: " in ran.out) == (1, True)
     assert "phone" in ran.out
 
@@ -383,6 +387,7 @@ from migrate_graph import SqlView, migration
 
 
 class Mails(SqlView):
+    uses = ()
     since = "open_mails_20260103_001"
     query = "SELECT id, phone FROM account"
 

@@ -134,6 +134,11 @@ def test_rows_are_read_written_put_there_and_looked_up() -> None:
     }
 
 
+def test_what_a_statement_reads_only_to_build_something_is_not_used() -> None:
+    index = Statement("CREATE UNIQUE INDEX", uses=("t.a",))
+    assert rows(trace_of(Footprint((index,)))) == {}
+
+
 def test_a_new_constraint_is_proved_by_the_rows_of_an_older_table() -> None:
     trace = trace_of(
         Footprint(

@@ -91,7 +91,10 @@ class Hanging:
         return set().union(*(self._reading(connection, sql, name, None) for sql in firing))
 
     def _of_key(self, connection: sqlite3.Connection, fact: Fact) -> Iterator[Fact]:
+        own = fact.identity.rpartition(" foreign key (")[2].removesuffix(")").split(", ")
         for parent, column, to in connection.execute(_KEYS, (self._names[table_of(fact)],)).fetchall():
+            if column not in own:
+                continue
             yield Fact("column", f"{table_of(fact)}.{spelled(column)}")
             yield Fact("table", spelled(parent))
             for key in [to] if to else [row[0] for row in connection.execute(_FIRST_KEY, (parent,)).fetchall()]:
@@ -114,6 +117,35 @@ def looked_up(now: Mapping[Fact, frozenset[Fact]], *, inserts: frozenset[str], w
         if table in inserts or not writes.isdisjoint({f"{table}.*", *(each.identity for each in things)})
         for thing in things
         if table_of(thing) != table
+    }
+
+
+def only_scanned(
+    now: Mapping[Fact, frozenset[Fact]], *, uses: frozenset[str], inserts: frozenset[str], writes: frozenset[str]
+) -> set[str]:
+    """Return the columns that were read only because rows were put into the table that they refer to: SQLite looks who was waiting for them.
+
+    Args:
+        now: what each fact hangs on.
+        uses: columns that were read or written.
+        inserts: tables that rows were put into.
+        writes: columns that were written; `t.*` for all.
+    """
+    touched: dict[str, set[str]] = {}
+    for use in uses | writes:
+        touched.setdefault(table_of(Fact("column", use)), set()).add(use)
+    keys: dict[str, set[str]] = {}
+    for fact, things in now.items():
+        table = table_of(fact)
+        others = {table_of(thing) for thing in things} - {table}
+        is_waiting = fact.kind == "constraint" and " foreign key " in fact.identity and others <= inserts
+        if is_waiting and not any(touched.get(other, set()) & writes for other in others):
+            keys.setdefault(table, set()).update(thing.identity for thing in things if table_of(thing) == table)
+    return {
+        use
+        for table, columns in keys.items()
+        if table not in inserts and touched.get(table, set()) <= columns - writes
+        for use in touched.get(table, set())
     }
 
 

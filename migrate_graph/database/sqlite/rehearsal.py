@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.footprint import Fact, Footprint, OutsideAct, Size
 from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path
 from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes, table_of
-from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up
+from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up, only_scanned
 from migrate_graph.database.sqlite.recorder import RecordedConnection, Recorder, views_in
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 
@@ -114,6 +114,12 @@ class SqliteRehearsal(SqliteBackend):
         made |= {fact for fact in known if fact.kind in _PARTS and Fact(_kind_of(known, fact), table_of(fact)) in made}
         hangs, lost = hangs_and_lost(before, now, anew=made | footprint.changed, made=made)
         keys = looked_up(now, inserts=frozenset(recorder.inserts), writes=frozenset(recorder.writes))
+        scanned = only_scanned(
+            now,
+            uses=frozenset(recorder.uses),
+            inserts=frozenset(recorder.inserts),
+            writes=frozenset(recorder.writes),
+        )
         broken = [
             f"{name}, which it leaves, cannot be read: {why}"
             for name, why in hanging.broken.items()
@@ -123,7 +129,7 @@ class SqliteRehearsal(SqliteBackend):
             footprint,
             hangs=hangs,
             lost=lost,
-            uses=frozenset(recorder.uses | {key.identity for key in keys if key.kind == "column"}),
+            uses=frozenset((recorder.uses - scanned) | {key.identity for key in keys if key.kind == "column"}),
             writes=frozenset(recorder.writes),
             inserts=frozenset(recorder.inserts),
             checked=frozenset(table_of(key) for key in keys),
