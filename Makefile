@@ -66,8 +66,9 @@ core: install ## every branch of the core is taken by its own tests
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit/test_core_*.py --cov=migrate_graph.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 .PHONY: faults
-faults: install ## kills, signals and server faults, with all seeds
+faults: install ## kills, signals and server faults, with all seeds, and once more with --jobs 4
 	MIGRATE_GRAPH_FAULT_SEEDS=200 $(BIN)/pytest tests/faults
+	MIGRATE_GRAPH_FAULT_JOBS=4 $(BIN)/pytest tests/faults -m postgres
 
 .PHONY: explore
 explore: install ## the laws of graphs, plans, states and views on thousands of new examples

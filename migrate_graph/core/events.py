@@ -92,6 +92,7 @@ class LockHolder:
         role: who is logged in (PostgreSQL); empty when unknown.
         migration: that runs now, as far as the database tells: a long name is cut; empty when unknown.
         held_up: what its migration waits for, in words; empty when it goes on, or that is not known.
+        beside: the migrations that run beside that one, as far as the database tells.
     """
 
     pid: int
@@ -101,6 +102,7 @@ class LockHolder:
     role: str = ""
     migration: str = ""
     held_up: str = ""
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         role, since = f"role {self.role}" if self.role else "", f"since {self.since}" if self.since else ""

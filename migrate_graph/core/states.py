@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -235,7 +235,7 @@ def standing_of(
     ordering: Ordering = Ordering.LEGACY,
     stop_on_partial: bool = False,
     at_work: bool = False,
-    running: str = "",
+    running: Collection[str] = (),
 ) -> dict[Node, NodeState]:
     """Return how every migration and every orphan stands before anything is planned; this is what plans are made of.
 
@@ -245,19 +245,22 @@ def standing_of(
         ordering: how ties are broken: what is late depends on it.
         stop_on_partial: a failed migration that kept own commits needs a decision, like an interrupted one.
         at_work: somebody else holds the lock: the newest attempt that is not finished is running.
-        running: the migration that is known to run now; empty when that is not known.
+        running: the migrations that are known to run now; empty when that is not known.
     """
     if history is None:
         return {Node(NodeKind.MIGRATION, name): NodeState(State.DECLARED) for name in graph.migrations}
     last = history.attempts[-1] if at_work and history.attempts else None
-    busy_with = running or (last.name if last and last.state is AttemptState.RUNNING else "")
+    newest = {last.name} if last and last.state is AttemptState.RUNNING else frozenset()
+    busy_with = frozenset(running) or frozenset(newest)
     return dict(_Judge(graph, history, stop_on_partial=stop_on_partial, busy_with=busy_with).migrations(ordering))
 
 
 class _Judge:
     """Judges migrations by what the database remembers."""
 
-    def __init__(self, graph: MigrationGraph, history: History, *, stop_on_partial: bool, busy_with: str) -> None:
+    def __init__(
+        self, graph: MigrationGraph, history: History, *, stop_on_partial: bool, busy_with: AbstractSet[str]
+    ) -> None:
         self._graph = graph
         self._history = history
         self._applied = history.applied
@@ -304,7 +307,7 @@ class _Judge:
         One that is resumable is never a question: cut off anywhere, it is run again.
         """
         name = migration.name
-        if name == self._busy_with:
+        if name in self._busy_with:
             return State.RUNNING
         attempt = self._attempts.get(name)
         state = attempt.state if attempt else None

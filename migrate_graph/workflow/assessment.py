@@ -272,14 +272,14 @@ def _plan(project: Project, reading: Reading, selection: Selection | None) -> Pl
     return build_plan(graph, history, ordering=project.ordering, selection=chosen, standing=standing)
 
 
-def _running(project: Project, reading: Reading) -> str:
-    """Return the migration that somebody else runs now; empty when nobody does, or when it cannot be told."""
-    told = reading.lock_holder.migration if reading.lock_holder else ""
-    names = project.graph.migrations
-    if not told or told in names:
-        return told
-    cut = [name for name in names if name.startswith(told)]  # a server keeps 63 bytes
-    return cut[0] if len(cut) == 1 else ""
+def _running(project: Project, reading: Reading) -> frozenset[str]:
+    """Return the migrations that somebody else runs now; empty when nobody does, or when it cannot be told."""
+    holder, names = reading.lock_holder, project.graph.migrations
+    found = set()
+    for told in filter(None, (holder.migration, *holder.beside)) if holder else ():
+        cut = [told] if told in names else [name for name in names if name.startswith(told)]  # a server keeps 63 bytes
+        found |= set(cut) if len(cut) == 1 else set()
+    return frozenset(found)
 
 
 def _chosen(project: Project, standing: States, selection: Selection) -> frozenset[str]:

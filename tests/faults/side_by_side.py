@@ -13,8 +13,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 JOBS = int(os.environ.get("MIGRATE_GRAPH_FAULT_JOBS", "1"))  # noqa: TID251 - tests are an edge too
 """With so many jobs every `migrate apply` of the fault tests runs, where that is possible."""
+
+NOT_IN_WORKERS = pytest.mark.skipif(
+    JOBS > 1,
+    reason="with --jobs it is the run that hears, and that tells of its worker's end: test_jobs_faults.py says how",
+)
+"""A test of what becomes of the one process of a run."""
 
 _PLACES = "MIGRATE_GRAPH_FAULT_PLACES"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -14,6 +15,8 @@ import psycopg2
 import pytest
 from child import executed
 from fault_field import Ended, Field
+
+pytestmark = pytest.mark.postgres
 
 assert executed  # the bodies below import it
 HEAD = "import glob, os, time\nfrom child import executed, here\nfrom migrate_graph import ViewMigrationManager, migration\n"
@@ -193,6 +196,21 @@ def test_a_view_that_nobody_could_foresee_is_refused(on_postgres: Field) -> None
     assert "@migration(views=[V])" in ended.output
     assert on_postgres.probe().last("a_1") == ("failed", 0)
     assert on_postgres.apply().code == 0
+
+
+def test_status_says_running_of_all_that_run(on_postgres: Field) -> None:
+    """Also of one that has committed, of which the journal alone would say that it was interrupted."""
+    on_postgres.write(
+        HEAD + body("a_1", "db.commit()", WAITS) + body("b_2", WAITS) + body("c_3", how="requires=(a_1, b_2)")
+    )
+    with gate(on_postgres) as open_gate:
+        process = on_postgres.open("apply", "--jobs", "2")
+        wait_for_waiting(on_postgres, 2)
+        told = on_postgres.migrate("status", "--json").output
+        open_gate()
+        assert process.end().code == 0
+    states = {each["name"]: each["status"] for each in json.loads(told[told.index("{") :])["migrations"]}
+    assert states == {"a_1": "running", "b_2": "running", "c_3": "blocked"}
 
 
 # -- one fails ----------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from fault_field import Field
+from side_by_side import NOT_IN_WORKERS
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -111,6 +112,7 @@ def _wait_until_deaf(field: Field) -> None:
         time.sleep(0.01)
 
 
+@NOT_IN_WORKERS
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_ends_it_while_a_c_function_keeps_the_interpreter(
     second: signal.Signals, anywhere: Field
@@ -194,6 +196,7 @@ ENDS_BELOW = {
 }
 
 
+@NOT_IN_WORKERS
 @pytest.mark.parametrize("kind", ENDS_BELOW)
 def test_a_run_that_ends_below_python_is_told_by_the_supervisor(kind: str, anywhere: Field) -> None:
     wait, code = ENDS_BELOW[kind]

@@ -153,7 +153,7 @@ def test_the_newest_unfinished_attempt_runs_while_the_lock_is_held() -> None:
         "next": ("busy",),
     }
     assert standing_of(graph, History(), at_work=True)[migration("busy")].state is State.PENDING
-    assert standing_of(graph, History(), running="busy")[migration("busy")].state is State.RUNNING
+    assert standing_of(graph, History(), running={"busy"})[migration("busy")].state is State.RUNNING
 
 
 def test_orphans_and_unfinished_strangers() -> None:

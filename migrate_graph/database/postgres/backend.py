@@ -368,12 +368,13 @@ class PostgresBackend(Bookkeeping):
         return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", self._work_keys()))
 
     def lock_holder(self) -> LockHolder | None:
-        worker = self._holder(WORK_CLASS, self._lock_key())
-        holder = self._holder(RUN_CLASS, self._lock_key()) or worker
-        if holder is None or worker is None:
+        workers = self._holders(WORK_CLASS, self._lock_key())
+        holder = self._holder(RUN_CLASS, self._lock_key()) or next(iter(workers), None)
+        if holder is None or not workers:
             return holder
-        _, _, migration = worker.application.partition("migrate_graph:")
-        return replace(holder, migration=migration, held_up=self._held_up(worker))
+        migration, *beside = (each.application.partition("migrate_graph:")[2] for each in workers)
+        held_up = next(filter(None, map(self._held_up, workers)), "")
+        return replace(holder, migration=migration, beside=tuple(beside), held_up=held_up)
 
     def _held_up(self, worker: LockHolder) -> str:
         """Return what a migration's session waits for; empty when nobody stands in its way."""
@@ -381,19 +382,25 @@ class PostgresBackend(Bookkeeping):
         return blocked_by(rows[0], self.secrets) if rows else ""
 
     def _holder(self, kind: int, key: int) -> LockHolder | None:
-        """Return who holds a lock; never a session of our own."""
+        """Return who holds a lock, the first of those who share it; never a session of our own."""
+        return next(iter(self._holders(kind, key)), None)
+
+    def _holders(self, kind: int, key: int) -> list[LockHolder]:
+        """Return who holds a lock, or shares it; never a session of our own."""
         rows = self._execute(
             "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
             "pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
             f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {ADVISORY} "
             "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) "
-            "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) LIMIT 1",
+            "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) GROUP BY a.pid, a.usename, a.application_name, a.client_addr, a.backend_start "
+            "ORDER BY a.backend_start",
             (str(kind), str(key % 2**32), list(self._sessions.pids)),
         )
-        if not rows or rows[0][0] is None:
-            return None
-        pid, role, application, client, since = rows[0]
-        return LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
+        return [
+            LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
+            for pid, role, application, client, since in rows
+            if pid is not None
+        ]
 
     def how_to_end(self, holder: LockHolder) -> str:
         return f"SELECT pg_terminate_backend({holder.pid})"
