@@ -21,8 +21,8 @@ from migrate_graph.executor.line import Assignment, Begin, Ended, Leave, Stop, U
 if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey
 
-_LAST_WAIT = 3.0
-"""Seconds that threads and exit functions of user code get in a worker whose work is done."""
+_LAST_WAIT = 5.0
+"""Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
 
 _DYING = 1.0
 """Seconds between the moment when a process closes its line and its end."""
@@ -141,11 +141,15 @@ class Crew:
         for worker in self.workers:
             worker.say(Stop(number))
 
-    def leave(self) -> None:
-        """Release all of them, and wait until they are gone, but not for ever."""
+    def leave(self, *, at_once: bool) -> None:
+        """Release all of them, and wait until they are gone, but not for ever.
+
+        Args:
+            at_once: somebody wants the run to end.
+        """
         for worker in self.workers:
             worker.say(Leave())
-        until = time.monotonic() + _LAST_WAIT
+        until = time.monotonic() + (0.0 if at_once else _LAST_WAIT)
         for worker in self.workers:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, until - time.monotonic()))

@@ -58,7 +58,7 @@ class SideBySideWalk:
                     crew.stop(self._around.interruption.signal)
                 self._begin_what_can(plan, walk, queue, crew)
         finally:
-            crew.leave()
+            crew.leave(at_once=bool(self._around.interruption.signal))
         for step in plan.steps:
             name = step.migration.name
             if name not in self._results:

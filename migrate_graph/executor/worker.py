@@ -22,6 +22,7 @@ from migrate_graph.executor.steps import tried
 from migrate_graph.executor.watch import Watch
 from migrate_graph.loader import Loaded, load_project, user_imports
 from migrate_graph.masked_stream import MaskedStream
+from migrate_graph.process_end import Guard
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption, start_thread
 
@@ -42,7 +43,8 @@ def work(line: Connection) -> None:
     streams = _Streams(assignment.settings.secrets)
     interruption, voice = Interruption(leads=False), _Voice(line)
     orders: SimpleQueue[Any] = SimpleQueue()
-    with interruption.listening():
+    guard = Guard(lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201 - the edge of this process
+    with guard.standing(), interruption.listening():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # they were blocked until somebody listens
         start_thread(_listen, line, interruption, orders, name="orders")
         try:
@@ -52,6 +54,7 @@ def work(line: Connection) -> None:
         except MigrateGraphError as error:
             voice.say(Unfit(error))
         voice.wait_until_heard()
+        guard.finish(0)
 
 
 def _end_with(parent: int) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from fault_field import Ended, Field
+from side_by_side import NOT_IN_WORKERS
 
 HEADER = """
 import asyncio, atexit, gc, locale, multiprocessing, os, posix, signal, socket, subprocess, sys, threading, time
@@ -98,6 +99,7 @@ def test_a_hundred_children_that_are_terminated(anywhere: Field) -> None:
     assert anywhere.query("SELECT count(*) FROM m1_1") == [(100,)]
 
 
+@NOT_IN_WORKERS
 def test_a_child_that_outlives_the_run_holds_no_lock(anywhere: Field) -> None:
     """Neither after a normal end nor after a kill: the socket and the lock's file are not the child's."""
     stay = "import pathlib\nif not os.fork():\n    os.close(0); os.close(1); os.close(2)\n    time.sleep(300)\n    os._exit(0)\n"
@@ -194,6 +196,7 @@ def test_no_failure_ends_with_0(way: str, anywhere: Field) -> None:
     assert "m1_1" not in {name for name, installed in anywhere.probe().ledger.items() if installed == "T"}
 
 
+@NOT_IN_WORKERS
 def test_an_end_from_inside_is_told(anywhere: Field) -> None:
     _project(anywhere, ENDS["_exit"])
     ended = _apply(anywhere)

@@ -251,7 +251,8 @@ def test_an_end_from_inside_is_told(on_postgres: Field) -> None:
     on_postgres.write(HEAD + body("a_1", "os._exit(0)") + body("b_2"))
     ended = on_postgres.apply("--jobs", "2")
     assert ended.code == 1
-    assert "ended with code 0" in ended.output
+    assert "os._exit(0)" in ended.output
+    assert "ended with code 1" in ended.output
     state = on_postgres.probe()
     assert state.tables == {"b_2"}
     assert state.last("a_1") == ("failed", 0)
