@@ -102,8 +102,8 @@ def test_what_commutes_is_alike_in_every_order(stand: VerifyStand) -> None:
         ("base", "", "CREATE TABLE one (id integer PRIMARY KEY, a text)"),
         ("other", "", "CREATE TABLE other (id integer PRIMARY KEY, a text)"
          if stand.on == SQLITE else "CREATE TABLE other (id serial PRIMARY KEY, a text)"),
-        ("add_b", "base", "ALTER TABLE one ADD COLUMN b text"),
-        ("add_c", "base", "ALTER TABLE one ADD COLUMN c text"),
+        ("add_b", "base", "ALTER TABLE one ADD COLUMN b text DEFAULT 'b'"),
+        ("add_c", "base", "ALTER TABLE one ADD COLUMN c text DEFAULT 'c'"),
         ("put", "base", "INSERT INTO one (id, a) VALUES (1, 'x')"),
         ("put_more", "base", "INSERT INTO one (id, a) VALUES (2, 'x')"),
         ("mark", "base", "CREATE INDEX one_a ON one (a)"),

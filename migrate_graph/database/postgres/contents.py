@@ -101,7 +101,8 @@ def _rows(
 ) -> Rows:
     texts = {column: f"CAST(x.{column} AS text)" for _, _, _, column, *_ in columns}
     counting = frozenset(column for table, _, number, column, *_ in columns if (table, number) in numbered)
-    whole = ", ".join(text for column, text in texts.items() if column not in counting and column not in unstable)
+    # By name: two migrations that add a column each may change places.
+    whole = ", ".join(texts[column] for column in sorted(texts) if column not in counting and column not in unstable)
     sums = [f"sum(CAST(hashtextextended(quote_nullable({text}), 1) AS numeric))" for text in texts.values()]
     row = f"sum(CAST(hashtextextended(CAST(CAST(ARRAY[{whole}] AS text[]) AS text), 2) AS numeric))"
     cursor.execute(

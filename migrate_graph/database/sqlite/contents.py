@@ -48,7 +48,7 @@ def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]
         numbered = _numbered(columns, references)
         rows = {
             spelled(name): _rows(
-                connection, name, [*columns[name]], numbered, frozenset(unstable.get(spelled(name), ()))
+                connection, name, sorted(columns[name]), numbered, frozenset(unstable.get(spelled(name), ()))
             )
             for name in tables
         }
