@@ -15,6 +15,7 @@
     │   └── LockLost               6   another may hold the lock now
     ├── PendingTaskFailed            7   migrations are fine; the cache flush or the flag is not
     ├── RestoreError               8   the backup was refused or failed; the database is as it was
+    ├── StalePlan                  9   a sealed plan is not what would run now; nothing was run
     ├── LockTimeout               75   gave up waiting for the lock
     └── Stopped                128+n   stopped by signal n; what was not committed is rolled back
 """
@@ -41,6 +42,7 @@ class ExitCode(IntEnum):
     DATABASE = 6
     PENDING_TASK = 7
     RESTORE = 8
+    STALE_PLAN = 9
     FAULT = 70
     """A fault of ours: no command should ever end with it."""
     LOCK_TIMEOUT = 75
@@ -146,6 +148,12 @@ class RestoreError(MigrateGraphError):
     """A backup was refused or could not be restored; the database is as it was."""
 
     exit_code = ExitCode.RESTORE
+
+
+class StalePlan(MigrateGraphError):  # noqa: N818 - names the state
+    """Something has moved since a plan was approved; nothing was run, and nothing was written."""
+
+    exit_code = ExitCode.STALE_PLAN
 
 
 class LockTimeout(MigrateGraphError):  # noqa: N818 - names the state

@@ -282,6 +282,9 @@ class Backend(Protocol):
     def finish_task(self, task: str) -> None:
         """Forget a task that is done."""
 
+    def identity(self) -> tuple[str, str]:
+        """Return what tells the database by its journal, empty where it has none, and by its address; without secrets."""
+
     def read_inventory(self) -> Inventory:
         """Read what the database is made of: everything but what all databases of a server share; writes nothing.
 

@@ -33,6 +33,7 @@ from migrate_graph.errors import (
     MigrateGraphError,
     PendingTaskFailed,
     RestoreError,
+    StalePlan,
     UsageError,
 )
 from migrate_graph.executor import Executor, RunOptions
@@ -47,6 +48,7 @@ from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
 from migrate_graph.workflow.project import Project, Reading, database_settings
 from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
+from migrate_graph.workflow.sealing import SealedPlan, judge, refuse_stale, resumes
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -71,6 +73,7 @@ class ApplyOptions:
         atomic: run all of them in one transaction; None for what is configured.
         jobs: how many may run at once; None for what is configured.
         doing: what the graph is judged for.
+        sealed: run exactly this plan; None: what is pending.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -81,6 +84,7 @@ class ApplyOptions:
     atomic: bool | None = None
     jobs: int | None = None
     doing: Doing = Doing.RUN
+    sealed: SealedPlan | None = None
 
 
 def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
@@ -92,6 +96,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         LockTimeout: another runner was at work for too long; nothing ran.
         DecisionNeeded: a migration was interrupted, or views could not be repaired.
         PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
+        StalePlan: something has moved since the plan that was given was sealed; nothing ran, and nothing was written.
     """
     config = project.config
     jobs = jobs_of(config, jobs=options.jobs, atomic=options.atomic) if not options.fake else Jobs()
@@ -118,6 +123,8 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             found = assess(project, known, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")  # before anything is written
             _require_one_transaction(found.planned, options)
+        if options.sealed is not None and not _may_run_sealed(options.sealed, found, backend, observer):
+            return ExitCode.OK
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
         reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
@@ -127,6 +134,8 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
         plan = found.planned
+        if options.sealed is not None:
+            _require_same_steps(options.sealed, plan, reading)
         _require_one_transaction(plan, options)
         backend.preflight([step.migration.name for step in plan.steps])
         run = _Run(project, backend, plan, reading, observer)
@@ -154,6 +163,34 @@ def _with_atomic(options: ApplyOptions, config: Config) -> ApplyOptions:
 def _require_one_transaction(plan: Plan, options: ApplyOptions) -> None:
     if options.atomic:
         require_possible(plan)
+
+
+def _may_run_sealed(sealed: SealedPlan, found: Assessment | None, backend: Backend, observer: Observer) -> bool:
+    """Return whether something of a sealed plan is left to run.
+
+    Raises:
+        StalePlan: something has moved since it was made; nothing was written.
+    """
+    if found is None:
+        raise StalePlan(
+            f"{sealed.file} is stale: the database has no ledger, so a backup would be restored first",
+            hint="migrate restore brings it back; then make a new plan",
+        )
+    judged = judge(sealed, found, backend)
+    if judged.is_over:
+        observer(Warned(f"{sealed.file}: already applied, nothing was run"))
+        return False
+    refuse_stale(sealed, judged)
+    for told in filter(None, (resumes(sealed, judged), judged.unseen)):
+        observer(Warned(told))
+    return True
+
+
+def _require_same_steps(sealed: SealedPlan, plan: Plan, reading: Reading) -> None:
+    """Raise when the repair of views, which comes between, has changed what would run."""
+    left = [name for name in sealed.snapshot.names if name not in reading.history.applied]
+    if [step.migration.name for step in plan.steps] != left:
+        raise StalePlan(f"{sealed.file} is stale: other steps would run now", hint="make a new plan; nothing was run")
 
 
 def _tell_warnings(found: Assessment, observer: Observer) -> None:

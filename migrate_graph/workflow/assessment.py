@@ -32,14 +32,16 @@ class Selection:
         to: up to and including this migration.
         select: selectors, their union.
         exclude: selectors, taken away again.
+        names: these migrations, whatever they are called; None: all.
     """
 
     to: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    names: frozenset[str] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.to or self.select or self.exclude)
+        return bool(self.to or self.select or self.exclude or self.names is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,8 @@ def _running(project: Project, reading: Reading) -> frozenset[str]:
 def _chosen(project: Project, standing: States, selection: Selection) -> frozenset[str]:
     """Return the names of the migrations that are meant."""
     chosen = frozenset(project.graph.migrations)
+    if selection.names is not None:
+        chosen &= selection.names
     if selection.to is not None:
         if selection.to not in project.graph.migrations:
             raise unknown_name(project, selection.to)

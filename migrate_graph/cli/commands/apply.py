@@ -18,12 +18,15 @@ from migrate_graph.cli.options import (
     SelectOption,
     ToOption,
 )
+from migrate_graph.errors import UsageError
+from migrate_graph.messages import typed
 
 if TYPE_CHECKING:
     from migrate_graph.cli.progress import Progress
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.sealing import SealedPlan
 
 
 @command(
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     "migrate apply --json > run.jsonl",
     "migrate apply --rehearse-first",
     "migrate apply --jobs 4",
+    "migrate apply plan.json",
     together=(
         Together(
             "--dry-run",
@@ -74,7 +78,17 @@ def apply(
     output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
     json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
 ) -> None:
-    """Run what is pending, under the lock. Bare `migrate [PATH]` does the same."""
+    """Run what is pending, under the lock. Bare `migrate [PATH]` does the same.
+
+    What ends in .json is a plan that `migrate plan -o plan.json` made: exactly that runs, or, with exit 9, nothing.
+    """
+    from migrate_graph.workflow.sealing import is_plan_file
+
+    if path is not None and is_plan_file(path):
+        chosen = {
+            "--to": to, "--select": select, "--exclude": exclude, "--fake": fake, "--dry-run": dry_run, "--keep-going": keep_going, "--jobs": jobs,
+        }  # fmt: skip
+        _refuse_beside_a_plan(path, [option for option, is_given in chosen.items() if is_given])
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 
@@ -93,8 +107,23 @@ def apply(
         atomic=atomic,
         jobs=jobs,
     )
+    if path is not None and is_plan_file(path):
+        from dataclasses import replace
+
+        from migrate_graph.workflow.sealing import read_sealed
+
+        sealed = read_sealed(path)
+        path, options = sealed.path, replace(options, sealed=sealed, selection=sealed.selection, jobs=1)
     shown = Output.JSON if json else output
     raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))
+
+
+def _refuse_beside_a_plan(file: Path, options: list[str]) -> None:
+    if options:
+        raise UsageError(
+            f"{options[0]} does nothing beside {file}, which says what runs",
+            hint=f"leave out {options[0]}; {typed('migrate show', str(file))} tells whether it can run",
+        )
 
 
 def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output, *, rehearses: bool) -> int:
@@ -105,11 +134,21 @@ def _run(session: Session, path: Path | None, options: ApplyOptions, output: Out
         if isinstance(progress, JsonProgress):
             session.progress = progress  # an error is its last word but one, whatever raises it
         project = session.project(path)
+        if rehearses and options.sealed is not None:
+            _refuse_stale(session, project, options.sealed)
         code = _rehearse(session, project, options, progress) if rehearses else 0
         code = code or int(apply_project(project, options, progress))
         if isinstance(progress, JsonProgress):
             progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
     return code
+
+
+def _refuse_stale(session: Session, project: Project, sealed: SealedPlan) -> None:
+    """Raise before a rehearsal when a sealed plan is stale: nothing would run after it."""
+    from migrate_graph.workflow.sealing import judge_now, refuse_stale
+
+    if project.config.has_database:
+        refuse_stale(sealed, judge_now(project, sealed, session.remark))
 
 
 def _rehearse(session: Session, project: Project, options: ApplyOptions, progress: Progress) -> int:

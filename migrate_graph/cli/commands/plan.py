@@ -11,7 +11,7 @@ import typer
 
 from migrate_graph.cli.command import ATOMIC, Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
+from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines, is_stream
 from migrate_graph.cli.drawing import (
     LAID_OUT,
     LINKED,
@@ -57,6 +57,7 @@ from migrate_graph.reports.document import document, finding_document, place_doc
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.cli.session import Session
     from migrate_graph.core.lanes import Forecast
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     "migrate plan --rehearse",
     "migrate plan --sql -o plan.sql",
     "migrate plan --jobs 4",
+    "migrate plan -o plan.json",
     together=(
         Together("--format", excludes=("--json",)),
         Together("--sql", excludes=("--format", "--json")),
@@ -134,6 +136,7 @@ def plan(
     """Show what would run, in which order and why. Nothing is changed.
 
     With --rehearse the migrations run in a copy: what they send, lock, write and change is shown, and nothing of it is kept.
+    A plan in a file that ends in .json is sealed: migrate apply plan.json runs exactly that, or nothing.
     """
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.assessment import Judging, Selection, assess
@@ -144,8 +147,9 @@ def plan(
 
     session = session_of(context)
     chosen = "json" if json else "sql" if sql else format_name or _format_of(output, rehearses=rehearse)
+    seals = chosen == "json" and output is not None and not is_stream(output)
     asked = (
-        options_of(place, data, no_values=no_values, allow_outside=allow_outside)
+        options_of(place, data, no_values=no_values or seals, allow_outside=allow_outside)
         if rehearse or chosen == "sql"
         else None
     )
@@ -175,11 +179,8 @@ def plan(
     if rehearsal is not None:
         code = code_of_rehearsal(planned, rehearsal, otherwise=code)
     if chosen == "json":
-        deliver_json(
-            session,
-            plan_document(planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal),
-            output,
-        )
+        written = plan_document(planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal)
+        deliver_json(session, _sealed(session, planned, written, path) if seals else written, output)
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
         deliver_lines(session, plan_text(planned, style, took, rehearsal, atomic=whole, lanes=lanes), output)
@@ -191,6 +192,14 @@ def plan(
     else:
         drawn.show(session, planned, chosen, output)
     raise typer.Exit(code)
+
+
+def _sealed(session: Session, planned: Assessment, told: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return the document of a plan with its seal, where there is a database that it is for."""
+    from migrate_graph.workflow.sealing import seal, sealed_document
+
+    made = seal(planned, path, session.remark)
+    return told if made is None else sealed_document(session.console.redacted({**told, "seal": made}))
 
 
 _OWN_FORMATS = {"text", "json", "markdown", "sql"}
@@ -438,6 +447,7 @@ def plan_document(
         "side_by_side": None if lanes is None else lanes_document(lanes),
         "findings": [finding_document(finding) for finding in planned.findings],
         "rehearsal": None if rehearsal is None else rehearsal_document(rehearsal),
+        "seal": None,
     }
     return document("plan", body, exit_code=exit_code)
 

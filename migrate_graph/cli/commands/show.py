@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,16 +16,23 @@ from migrate_graph.cli.json_document import condition_document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.columns import columns, hanging
+from migrate_graph.errors import MigrateGraphError
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.model import Migration, View
+    from migrate_graph.cli.session import Session
     from migrate_graph.workflow.show import Shown
 
 
-@command(Section.LOOK, "migrate show add_total_20260402_001", "migrate show InvoiceTotals --json")
+@command(
+    Section.LOOK,
+    "migrate show add_total_20260402_001",
+    "migrate show InvoiceTotals --json",
+    "migrate show plan.json",
+)
 def show(
     context: typer.Context,
     name: NameArgument,
@@ -33,11 +41,20 @@ def show(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried."""
+    """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried.
+
+    What ends in .json, and is the name of nothing that is declared, is a sealed plan: it is shown, and whether it can still run.
+    """
     from migrate_graph.workflow.project import require_name
+    from migrate_graph.workflow.sealing import is_plan_file
     from migrate_graph.workflow.show import show as look_at
 
     session = session_of(context)
+    if is_plan_file(Path(name)) and not _is_declared(session, file, name):
+        from migrate_graph.cli.sealed_plan import show_plan
+
+        show_plan(session, Path(name), file=file, offline=offline, json=json)
+        return
     project = session.project(file)
     require_name(project, name)
     shown = look_at(project, session.reading(project, offline=offline), name)
@@ -46,6 +63,15 @@ def show(
         return
     for each in shown:
         deliver_lines(session, shown_text(each, session.console.style))
+
+
+def _is_declared(session: Session, file: Path | None, name: str) -> bool:
+    """Return whether a name is that of something declared; a project that cannot be loaded declares nothing."""
+    try:
+        graph = session.project(file).graph
+    except MigrateGraphError:
+        return False
+    return name in graph.migrations or name in graph.views
 
 
 def shown_text(shown: Shown, style: TextStyle) -> Iterator[str]:
@@ -113,7 +139,7 @@ def window_of(view: View) -> str:
 
 def shown_document(shown: tuple[Shown, ...]) -> dict[str, Any]:
     """Return everything known of a name."""
-    return document("show", {"nodes": [_shown(each) for each in shown]})
+    return document("show", {"nodes": [_shown(each) for each in shown], "plan": None})
 
 
 def _shown(shown: Shown) -> dict[str, Any]:

@@ -27,6 +27,10 @@ _TELL_EVERY = 10.0
 _FIRST_PAUSE = 0.1
 
 
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Bookkeeping(ABC):
     """The part of a backend that is the same everywhere; see `database.Backend` for what the methods promise."""
 
@@ -129,9 +133,16 @@ class Bookkeeping(ABC):
         rows = (row for name, row in self._view_rows().items() if name in managers)
         return frozenset(relation.identity for row in rows for relation in row.relations)
 
+    def identity(self) -> tuple[str, str]:
+        first = self._first_attempt()
+        return (_short(first) if first else ""), _short(self._address())
+
+    def _first_attempt(self) -> str:
+        return self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
+
     def fingerprint(self) -> str:
         # The first attempt's key is as old as the journal: a database made anew at the same address has another.
-        first = self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
+        first = self._first_attempt()
         return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:

@@ -1,0 +1,346 @@
+"""What a plan was made of when somebody approved it, and everything of that which has moved since."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from migrate_graph.core.drift import Inventory
+from migrate_graph.core.footprint import Footprint
+from migrate_graph.core.graph import MigrationGraph
+from migrate_graph.core.history import AttemptState, History
+from migrate_graph.core.plan import Plan
+from migrate_graph.core.states import State
+
+ABSENT = ""
+"""In the place of a digest: nothing of this name was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedStep:
+    """One migration of a sealed plan.
+
+    Attributes:
+        name: of it.
+        fingerprint: of its body.
+        status: `pending`, or how an earlier attempt ended, with the commits that it kept.
+        views: managers of views that it takes down, brings up, makes or retires.
+        touches: relations that it touched in a rehearsal; None without one.
+        shapes: the statements that it sent there, without values; None without one.
+    """
+
+    name: str
+    fingerprint: str
+    status: str = "pending"
+    views: tuple[str, ...] = ()
+    touches: tuple[str, ...] | None = None
+    shapes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that a plan depends on, at one moment.
+
+    Attributes:
+        journal: tells one database from another by its journal; empty where it has none.
+        address: tells one database from another by where it is.
+        steps: what would run, in this order.
+        migrations: of every declared migration, its fingerprint and what it requires.
+        views: of every declared view, its fingerprint and its window.
+        installed: names recorded as applied.
+        view_ledger: what the database remembers of each view manager.
+        facts: digests of relations, and of what belongs to none; only of those that the steps touch, where `is_whole` is not set.
+        is_whole: the facts are those of the whole database.
+        server: that read them out, with the version of the tool: digests of others cannot be compared.
+    """
+
+    journal: str
+    address: str
+    steps: tuple[SealedStep, ...]
+    migrations: Mapping[str, tuple[str, tuple[str, ...]]]
+    views: Mapping[str, tuple[str, str]]
+    installed: frozenset[str]
+    view_ledger: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    is_whole: bool = True
+    server: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps, in order."""
+        return tuple(step.name for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One thing that is not as it was when the plan was made.
+
+    Attributes:
+        what: `added`, `gone`, `edited`, `order`, `ledger`, `changed by hand`, …
+        name: of the migration, the view or the thing in the database; empty for none.
+        told: the whole, as a sentence without its full stop.
+    """
+
+    what: str
+    name: str
+    told: str
+
+
+def snapshot_of(
+    graph: MigrationGraph,
+    plan: Plan,
+    history: History,
+    inventory: Inventory,
+    *,
+    journal: str,
+    address: str,
+    only: Collection[str] | None = None,
+    ignore: Collection[str] = (),
+) -> Snapshot:
+    """Return everything that a plan depends on.
+
+    Args:
+        graph: what is declared.
+        plan: what would run; with footprints where it was rehearsed.
+        history: what the database remembers.
+        inventory: what it is made of.
+        journal: see `Snapshot`.
+        address: see `Snapshot`.
+        only: names of the facts that count; None: those that the footprints tell, or all where a step has none.
+        ignore: patterns of names whose facts do not count.
+    """
+    seen = [step.footprint for step in plan.steps]
+    is_whole = only is None and not (seen and all(_tells_everything(footprint) for footprint in seen))
+    steps = tuple(
+        SealedStep(
+            name=step.migration.name,
+            fingerprint=step.migration.facts.fingerprint,
+            status=_status(step.reason.status, history, step.migration.name),
+            views=tuple(dict.fromkeys((*step.views.down, *step.views.up, *step.views.new, *step.views.retired))),
+            touches=None
+            if step.footprint is None or is_whole
+            else tuple(sorted(touched_by(step.footprint, inventory))),
+            shapes=None if step.footprint is None else tuple(statement.sql for statement in step.footprint.statements),
+        )
+        for step in plan.steps
+    )
+    wanted = (
+        inventory.relations.keys()
+        if is_whole
+        else only
+        if only is not None
+        else {name for step in steps for name in step.touches or ()}
+    )
+    return Snapshot(
+        journal=journal,
+        address=address,
+        steps=steps,
+        migrations={
+            name: (each.facts.fingerprint, tuple(sorted(each.requires)))
+            for name, each in sorted(graph.migrations.items())
+        },
+        views={
+            name: (
+                each.fingerprint,
+                f"since {each.since}, until {each.until}, replaces {each.replaces}, uses {', '.join(each.uses)}",
+            )
+            for name, each in sorted(graph.views.items())
+        },
+        installed=history.applied,
+        view_ledger=dict(sorted(_view_ledger(history).items())),
+        facts={
+            name: inventory.relations.get(name, ABSENT)
+            for name in sorted(wanted)
+            if not any(fnmatchcase(name, pattern) for pattern in ignore)
+        },
+        is_whole=is_whole,
+        server=f"{inventory.server}, migrate_graph {inventory.version}",
+    )
+
+
+def _tells_everything(footprint: Footprint | None) -> bool:
+    return footprint is not None and not footprint.not_rehearsed and not footprint.failure
+
+
+def _status(state: State, history: History, name: str) -> str:
+    commits = history.last_attempts()[name].commits if state is State.FAILED and name in history.last_attempts() else 0
+    return f"{state} with {commits} own commits" if commits else str(State.PENDING if state is State.FAILED else state)
+
+
+def _view_ledger(history: History) -> dict[str, str]:
+    down = {stored.manager: "down" for stored in history.views_down}
+    return {**{name: f"up {text}" for name, text in history.view_texts.items()}, **down}
+
+
+def touched_by(footprint: Footprint, inventory: Inventory) -> set[str]:
+    """Return what a migration touched, as the digests of facts are called; also what it makes."""
+    known = inventory.relations
+    found = {*footprint.locks, *footprint.wrote, *footprint.inserts, *footprint.checked}
+    found |= {
+        relation for name in (*footprint.uses, *footprint.writes) for relation in _prefixes(name) if relation in known
+    }
+    for fact in footprint.added | footprint.changed | footprint.removed | footprint.hangs | footprint.calls:
+        described = inventory.facts.get(fact)
+        relation = (
+            described.relation if described else next((each for each in _prefixes(fact.identity) if each in known), "")
+        )
+        found.add(relation or (fact.identity if fact.kind in _STAND_BY_NAME else f"{fact.kind} {fact.identity}"))
+    return found
+
+
+_STAND_BY_NAME = frozenset({"table", "view", "matview", "sequence", "foreign table"})
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield what a qualified name begins with, the longest first: `a.b.c` begins with `a.b` and `a`."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What has become of a sealed plan.
+
+    Attributes:
+        done: its steps that are applied already, in order.
+        left: its steps that are not.
+        moved: everything that has moved; empty when the plan can run.
+        unseen: why changes by hand are not looked for; empty when they are.
+    """
+
+    done: tuple[str, ...]
+    left: tuple[str, ...]
+    moved: tuple[Moved, ...] = ()
+    unseen: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return not self.left
+
+
+def done_of(sealed: Snapshot, history: History) -> tuple[str, ...]:
+    """Return which steps are applied already."""
+    return tuple(name for name in sealed.names if name in history.applied)
+
+
+def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
+    """Return what has moved since a plan was sealed; where steps of it are applied, as if they had been then.
+
+    Args:
+        sealed: as it was.
+        now: as it is, for the steps that are left.
+        history: what the database remembers.
+    """
+    done = done_of(sealed, history)
+    left = tuple(name for name in sealed.names if name not in done)
+    if not left:
+        return Verdict(done, left)
+    moved = list(_other_database(sealed, now)) or [
+        *_graph(sealed, now),
+        *_steps(sealed, now, left),
+        *_ledger(sealed, now, done),
+        *_own_prefix(sealed, history, done),
+        *_view_rows(sealed, now, done),
+    ]
+    unseen = ""
+    if sealed.server != now.server:
+        moved.append(
+            Moved(
+                "server",
+                now.server,
+                f"what the database is made of was read by {sealed.server}, and now by {now.server}",
+            )
+        )
+    elif done and sealed.is_whole:
+        unseen = "the plan was made without a rehearsal, and a part of it has run: whether anything was changed by hand cannot be told"
+    elif not moved or moved[0].what != "database":
+        moved += _facts(sealed, now, done)
+    return Verdict(done, left, tuple(moved), unseen)
+
+
+def _other_database(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
+    same = sealed.journal == now.journal if sealed.journal else sealed.address == now.address
+    if not same:
+        yield Moved("database", "", "the plan was made for another database")
+
+
+def _graph(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
+    for kind, was, is_now in (("migration", sealed.migrations, now.migrations), ("view", sealed.views, now.views)):
+        for name in _only(is_now, was):
+            yield Moved("added", name, f"{kind} '{name}' was added")
+        for name in _only(was, is_now):
+            yield Moved("gone", name, f"{kind} '{name}' is gone")
+        for name in was:
+            if name in is_now and was[name][0] != is_now[name][0]:
+                yield Moved("edited", name, f"{kind} '{name}' was edited")
+            if name in is_now and was[name][1] != is_now[name][1]:
+                yield Moved(
+                    "requirements",
+                    name,
+                    f"{kind} '{name}' has another place: what it requires, or its window, was edited",
+                )
+
+
+def _only(these: Iterable[str], those: Collection[str]) -> list[str]:
+    return [name for name in these if name not in those]
+
+
+def _steps(sealed: Snapshot, now: Snapshot, left: tuple[str, ...]) -> Iterator[Moved]:
+    if sorted(now.names) == sorted(left) and now.names != left:
+        yield Moved("order", "", f"the order is another: {', '.join(now.names)}")
+    status = {step.name: step.status for step in now.steps}
+    was = {step.name: step.status for step in sealed.steps}
+    for name in left:
+        if name in status and status[name] != was[name]:
+            yield Moved("ledger", name, f"'{name}' was {was[name]}, and is {status[name]}")
+        elif name not in status and name in now.migrations:
+            yield Moved(
+                "ledger", name, f"'{name}' cannot run now: it, or what it requires, was interrupted or needs a decision"
+            )
+    for name in now.names:
+        if name not in was:
+            yield Moved("order", name, f"'{name}' would have to run, too")
+
+
+def _ledger(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:
+    for name in sorted(now.installed - sealed.installed - set(done)):
+        yield Moved("ledger", name, f"'{name}' is recorded as applied, and was not")
+    for name in sorted(sealed.installed - now.installed):
+        yield Moved("ledger", name, f"'{name}' was recorded as applied, and is not")
+
+
+def _own_prefix(sealed: Snapshot, history: History, done: tuple[str, ...]) -> Iterator[Moved]:
+    if done != sealed.names[: len(done)]:
+        first = next(name for name in sealed.names if name not in done)
+        after = [name for name in done if sealed.names.index(name) > sealed.names.index(first)]
+        yield Moved(
+            "ledger", after[0], f"'{after[0]}' is applied, and '{first}', which the plan runs before it, is not"
+        )
+    attempts = history.last_attempts()
+    for step in sealed.steps[: len(done)]:
+        attempt = attempts.get(step.name)
+        if step.name in done and (
+            attempt is None or attempt.state is not AttemptState.APPLIED or attempt.fingerprint != step.fingerprint
+        ):
+            yield Moved(
+                "ledger", step.name, f"'{step.name}' is recorded as applied, and the body that the plan has did not run"
+            )
+
+
+def _view_rows(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:
+    passed = {view for step in sealed.steps if step.name in done for view in step.views}
+    for name in sorted(sealed.view_ledger.keys() | now.view_ledger.keys()):
+        if name not in passed and sealed.view_ledger.get(name) != now.view_ledger.get(name):
+            yield Moved("view", name, f"view '{name}' was made anew, taken down or forgotten in the database")
+
+
+def _facts(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:
+    passed = {name for step in sealed.steps if step.name in done for name in step.touches or ()}
+    for name in sorted(sealed.facts.keys() | now.facts.keys()):
+        was, is_now = sealed.facts.get(name, ABSENT), now.facts.get(name, ABSENT)
+        if name not in passed and was != is_now:
+            how = "is there, and was not" if was == ABSENT else "is gone" if is_now == ABSENT else "was changed"
+            yield Moved("changed by hand", name, f"{name} {how} in the database")
