@@ -47,8 +47,8 @@ from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
 from migrate_graph.workflow.project import Project, Reading, database_settings
-from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
 from migrate_graph.workflow.sealing import SealedPlan, judge, refuse_stale, resumes
+from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config

@@ -22,8 +22,8 @@ from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.core.model import Migration, View
     from migrate_graph.cli.session import Session
+    from migrate_graph.core.model import Migration, View
     from migrate_graph.workflow.show import Shown
 
 
