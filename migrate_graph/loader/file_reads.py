@@ -150,8 +150,10 @@ class FileReads:
         if self._depth == _DEEPEST:
             return None
         self._depth += 1
-        found = self._meant(node, names)
-        self._depth -= 1
+        try:
+            found = self._meant(node, names)
+        finally:
+            self._depth -= 1
         return _HOLE if found is None and self._fills else found
 
     def _meant(self, node: ast.expr, names: Reader) -> str | PurePath | None:
