@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
@@ -134,11 +134,10 @@ class Bench:
             return used
         postmaster = (self._server.data / "postmaster.pid").read_text().split()[0]
         ended = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[13:15]
-        living = [
-            each
-            for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-            for each in Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
-        ]
+        living: list[str] = []
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                living += Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
         return used + sum(map(int, [*ended, *living])) / _TICKS
 
 
