@@ -32,6 +32,7 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 _PERCENT = re.compile(r"%[sd]")
 _MOST_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 1_000
+_MOST_HOLES = 2
 _DEEPEST = 50
 """Expressions in expressions that make a path."""
 _LONGEST = 1_000
@@ -300,8 +301,14 @@ def _filled_in(pattern: Path, texts: Container[str]) -> Iterator[Path]:
     """Yield the files whose path is a pattern with some of these texts in its holes."""
     known = next(index for index, part in enumerate(pattern.parts) if _HOLE in part)
     directory, rest = Path(*pattern.parts[:known]), "/".join(pattern.parts[known:])
-    if not directory.is_dir() or rest.startswith("/") or any(sign in rest for sign in "*?["):
-        return
+    unknown = sum(_HOLE in part for part in pattern.parts)
+    if (
+        directory == Path(directory.anchor)
+        or unknown > _MOST_HOLES
+        or not directory.is_dir()
+        or any(sign in rest for sign in "*?[")
+    ):
+        return  # that could be any file of the machine
     shape = re.compile(re.escape(rest).replace(re.escape(_HOLE), "(.+?)"))
     for path in sorted(directory.glob(rest.replace(_HOLE, "*")))[:_MOST_FILES]:
         parts = shape.fullmatch(path.relative_to(directory).as_posix())
