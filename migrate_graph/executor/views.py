@@ -30,6 +30,12 @@ def _timeline(graph: MigrationGraph) -> Timeline:
     return Timeline(graph)
 
 
+@lru_cache(maxsize=1)
+def _managers_of(graph: MigrationGraph) -> frozenset[type | None]:
+    """Return the classes that the views of a graph were declared by."""
+    return frozenset(view.manager for view in graph.views.values())
+
+
 class _Fingerprints(Mapping[str, str]):
     """Fingerprints of the texts of managers, by name; only those that somebody asks for are looked up."""
 
@@ -70,7 +76,7 @@ class RunViews:
         self._applied: AbstractSet[str] | None = None
         self._observer = observer
         self._moment: Moment | None = None
-        self._managers = frozenset(view.manager for view in graph.views.values())
+        self._managers = _managers_of(graph)
         self._foreseen = foreseen
 
     def read_applied(self) -> AbstractSet[str]:

@@ -186,6 +186,24 @@ def test_a_migration_costs_the_same_whatever_is_applied(database_uri: str) -> No
     assert of_one(100, stand) < 1.1 * few
 
 
+def test_a_block_costs_the_same_whatever_views_are_declared(database_uri: str) -> None:
+    """Counted in calls: nothing of what a block does looks at all managers."""
+    stand = Stand(database_uri)
+    crowd = [view for some in _opening(1_000, 1_200)[1].values() for view in some]
+
+    def of_one(first: int, declared: list[Any]) -> float:
+        two, twelve = (_opening(a, b) for a, b in ((first, first + 2), (first + 2, first + 7)))
+        calls = [
+            calls_of(lambda bodies=bodies, views=views: stand.run(*bodies, views=views | {"": declared}))
+            for bodies, views in (two, twelve)
+        ]  # type: ignore[misc]
+        return (calls[1] - calls[0]) / 6
+
+    of_one(0, crowd[:2])
+    few = of_one(100, crowd[:2])
+    assert of_one(200, crowd) < 1.2 * few
+
+
 def test_nothing_to_do_costs_ten_times_as_much_where_ten_times_as_much_is_applied(database_uri: str) -> None:
     stand = Stand(database_uri)
     calls = []
