@@ -110,6 +110,12 @@ class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, n
         self.findings = findings
 
 
+class StillRequired(MigrateGraphError):  # noqa: N818 - the state of the graph, not an accident
+    """What is applied requires what was to be undone."""
+
+    exit_code = ExitCode.INVALID_GRAPH
+
+
 class ViewError(MigrateGraphError):
     """A view cannot go down or come up without losing something; the migration fails and is rolled back."""
 

@@ -30,6 +30,27 @@ MUTANTS = [
     *ATOMIC,
     *BACKUP,
     Mutant(
+        "revert: what was half undone",
+        "core/history.py",
+        "name in last and last[name].state in _HALF_UNDONE",
+        "False",
+        "tests/unit/test_core_undoing.py",
+    ),
+    Mutant(
+        "revert: data that goes",
+        "workflow/revert.py",
+        "if not losses and not foreseen.unknown:",
+        "if True:",
+        "tests/database/test_revert.py -k data_goes",
+    ),
+    Mutant(
+        "revert: what requires it by now",
+        "executor/undo.py",
+        "walk.graph.descendants(migration.name) & walk.applied",
+        "()",
+        "tests/database/test_revert.py -k meanwhile",
+    ),
+    Mutant(
         "kept DAL: who else holds it",
         "database/spare_dal.py",
         "_references(holder) == self._holders and ",
@@ -508,7 +529,7 @@ MUTANTS = [
     Mutant(
         "ledger read again",
         "executor/run.py",
-        "                look_again(self._surroundings, walk, step.migration)\n",
+        "                look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))\n",
         "                pass\n",
         "tests/faults/test_ledger_meanwhile.py",
     ),
@@ -578,8 +599,8 @@ MUTANTS = [
     Mutant(
         "resumable",
         "core/states.py",
-        "State.PENDING if migration.resumable else State.INTERRUPTED",
-        "State.INTERRUPTED",
+        "(state is AttemptState.RUNNING and not migration.resumable)",
+        "state is AttemptState.RUNNING",
         "tests/unit/test_core_states.py -k resumable",
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Makes the value of `@migration(after=…)`: how it is asked, and where it stands."""
+"""Makes the values of `@migration(after=…, down=…)`: what can be asked, and what can be called."""
 
 from __future__ import annotations
 
@@ -25,11 +25,23 @@ def condition_of(after: Asked) -> Condition:
         return Condition(" ".join(after.split()), _sender_of(after, source), is_sql=True, source=source)
     if isinstance(after, str) or not callable(after):
         raise TypeError(f"after: {after!r} is neither SQL nor a function of db")
-    if kind_of(after) is not BodyKind.FUNCTION:
-        raise TypeError(
-            f"after: {name_of(after, what='after')} is a {kind_of(after)}, which does nothing when it is called"
-        )
+    function_of(after, what="after")
     return Condition(name_of(after, what="after"), after, source=source_of(after))
+
+
+def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:
+    """Return a function that does its work when it is called with `db`.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not callable(value):
+        raise TypeError(f"{what}: {value!r} is no function of db")
+    if kind_of(value) is not BodyKind.FUNCTION:
+        raise TypeError(
+            f"{what}: {name_of(value, what=what)} is a {kind_of(value)}, which does nothing when it is called"
+        )
+    return value  # type: ignore[no-any-return] # it can be called
 
 
 def _sender_of(sql: str, source: SourceLocation) -> Callable[[Any], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, overload
 
-from migrate_graph.authoring.conditions import Asked, condition_of
+from migrate_graph.authoring.conditions import Asked, condition_of, function_of
 from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
 from migrate_graph.core.model import Migration, TransactionMode
@@ -32,6 +32,7 @@ def migration(
     after: Asked | None = None,
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
+    down: Body | None = None,
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -48,6 +49,7 @@ def migration(
     after: Asked | None = None,
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
+    down: Body | None = None,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -68,6 +70,7 @@ def migration(
         commutes_with: others with which it may change places, although `migrate verify` sees that both work on the same thing: a
             migration, its function or its name, or several of them.
         why: the reason for that, for whoever reads it.
+        down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Views are taken along.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -96,9 +99,11 @@ def migration(
                 after=condition,
                 commutes_with=names_of(commutes_with, what="commutes_with"),
                 why=why,
+                down=undo,
             )
         )
 
+    undo = None if down is None else function_of(down, what="down")
     condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # a fault there is told at the line of the decorator
     names_of(commutes_with, what="commutes_with")

@@ -18,7 +18,7 @@ _LIST = frozenset({"-l", "--list"})
 
 _HISTORY = "migrate log tells what was tried, migrate status what is applied"
 _BACK = (
-    "migrate revert NAME takes one back",
+    "migrate revert NAME undoes one by its `down`",
     "nothing runs backwards: migrate new undo_it writes a migration that undoes it, migrate restore brings a backup back",
 )
 
@@ -42,7 +42,6 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
     "downgrade": _BACK,
     "down": _BACK,
     "rollback": _BACK,
-    "revert": _BACK,
     "undo": _BACK,
     "reset": _EMPTY,
     "flush": _EMPTY,
@@ -69,7 +68,7 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
     "sqlflush": _EMPTY,
     "update": ("migrate apply runs what is pending, migrate apply --to NAME up to one",),
     "latest": ("migrate apply runs what is pending",),
-    "goto": ("migrate apply --to NAME runs up to one; nothing runs backwards",),
+    "goto": ("migrate apply --to NAME runs up to one, migrate revert NAME undoes one",),
     "dev": ("migrate apply runs what is pending, migrate plan tells beforehand what that is",),
     "force": (
         "migrate resolve NAME decides about an interrupted migration, migrate mark NAME --installed writes a record",

@@ -142,7 +142,14 @@ def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
         blocked = [each.migration.name for each in event.plan.blocked]
-        return {"run": event.run, "steps": steps, "blocked": blocked, "atomic": event.atomic, "jobs": event.jobs}
+        return {
+            "run": event.run,
+            "steps": steps,
+            "blocked": blocked,
+            "atomic": event.atomic,
+            "jobs": event.jobs,
+            "reverts": event.reverts,
+        }
     if isinstance(event, RunFinished):
         return {**asdict(event), "succeeded": event.succeeded}
     if isinstance(event, Warned):
@@ -430,7 +437,7 @@ def _counted_up(event: LockWaiting | Connecting | StepWaiting, told: float) -> s
 def _told_by_mark(result: Result) -> str:
     """Return how a migration ended, without the word where the mark says it."""
     text = outcome_of(result)
-    return text.partition(" ")[2] if result.outcome in {Outcome.APPLIED, Outcome.DONE} else text
+    return text.partition(" ")[2] if result.outcome in {Outcome.APPLIED, Outcome.REVERTED, Outcome.DONE} else text
 
 
 _FINISHED_MARKS = {"good": "✓", "error": "✗", "warning": "⊘", "muted": "-"}

@@ -201,7 +201,7 @@ def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
 
 
 def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
-    if result is None or result.outcome is Outcome.APPLIED:
+    if result is None or result.outcome.succeeded:
         return
     word, tone = _outcome(result)
     place = f"{one_line(str(result.source))}: " if result.source and result.outcome.failed else ""
@@ -259,7 +259,9 @@ def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
     """Return on one line where it was rehearsed and how it ended; what of the database was kept."""
     outcomes = Counter(result.outcome for result in rehearsal.results if result.name in rehearsal.plan.places)
     failed = sum(count for outcome, count in outcomes.items() if outcome.failed)
-    told = [f"{outcomes[Outcome.APPLIED]} of {counted(len(rehearsal.plan.steps), 'migration')} succeeded"]
+    told = [
+        f"{outcomes[Outcome.APPLIED] + outcomes[Outcome.REVERTED]} of {counted(len(rehearsal.plan.steps), 'migration')} succeeded"
+    ]
     told += [f"{failed} failed"] if failed else []
     others = outcomes[Outcome.BLOCKED] + outcomes[Outcome.NOT_REACHED]
     told += [f"{others} not run"] if others else []
@@ -300,7 +302,7 @@ def _script_of(step: Step, result: Result | None) -> Iterator[str]:
             yield f"-- {sign} {text}"
         for word, _, text in _told(step.footprint):
             yield f"-- {word}: {text}"
-    if result is not None and result.outcome is not Outcome.APPLIED:
+    if result is not None and not result.outcome.succeeded:
         word, _ = _outcome(result)
         place = f" {one_line(str(result.source))}" if result.source else ""
         yield f"-- {word}{place}: {one_line(result.error)}"
@@ -337,7 +339,7 @@ def markdown_lines(rehearsal: Rehearsal, findings: Sequence[Finding], *, is_file
 
 
 def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
-    failed = result is not None and result.outcome is not Outcome.APPLIED
+    failed = result is not None and not result.outcome.succeeded
     rewrites = len(step.footprint.rewrites) if step.footprint else 0
     statements = len(step.footprint.statements) if step.footprint else 0
     told = [counted(statements, "statement"), counted(rewrites, "rewrite") if rewrites else ""]

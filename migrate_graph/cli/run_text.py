@@ -43,6 +43,7 @@ NOT_RUN = frozenset({Outcome.BLOCKED, Outcome.NOT_REACHED})
 
 _WORDS = {
     Outcome.APPLIED: ("ok", "good"),
+    Outcome.REVERTED: ("reverted", "good"),
     Outcome.REFUSED: ("FAILED", "error"),
     Outcome.RAISED: ("FAILED", "error"),
     Outcome.BLOCKED: ("blocked", "warning"),
@@ -83,7 +84,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
             whole = ", all of them or none" if event.atomic and event.plan.steps else ""
             at_once = f", up to {event.jobs} at once" if event.jobs > 1 else ""
-            return f"{counted(len(event.plan.steps), 'migration')} to run{whole}{at_once}{blocked}"
+            return f"{counted(len(event.plan.steps), 'migration')} to {'revert' if event.reverts else 'run'}{whole}{at_once}{blocked}"
         case StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
         case StepFinished():
@@ -131,10 +132,10 @@ def how_far(event: StepProgress) -> str:
 
 def headline(finished: RunFinished) -> str:
     """Return the first line of the summary."""
-    applied = len(finished.of(Outcome.APPLIED))
+    applied = len(finished.of(Outcome.APPLIED, Outcome.REVERTED))
     if not finished.results and not finished.signal:
         return "nothing to do: all that was asked for is applied"
-    counts = [f"{applied} applied"]
+    counts = [f"{applied} {'reverted' if finished.reverts else 'applied'}"]
     failed = sum(result.outcome.failed for result in finished.results)
     counts += [f"{failed} failed"] if failed else []
     counts += [
@@ -208,8 +209,8 @@ def _failure(result: Result, style: TextStyle) -> Iterator[str]:
 
 
 def _committed(finished: RunFinished) -> str:
-    names = [result.name for result in finished.of(Outcome.APPLIED)]
-    unfinished = [result for result in finished.results if result.outcome is not Outcome.APPLIED]
+    names = [result.name for result in finished.of(Outcome.APPLIED, Outcome.REVERTED)]
+    unfinished = [result for result in finished.results if not result.outcome.succeeded]
     partly = [f"{one_line(result.name)} in part" for result in unfinished if result.commits]
     partly += [f"{one_line(result.name)} in part, by an earlier attempt" for result in unfinished if result.kept_before]
     many = len(names) > _NAMED
@@ -224,8 +225,10 @@ def _committed(finished: RunFinished) -> str:
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
     if interrupted and interrupted[0].needs_decision:
-        return one_line(typed("migrate resolve", interrupted[0].name, "--applied | --retry"))
+        ways = "--applied | --reverted" if finished.reverts else "--applied | --retry"
+        return one_line(typed("migrate resolve", interrupted[0].name, ways))
     again = "migrate apply --atomic" if finished.atomic else "migrate apply"
+    again = "migrate revert" if finished.reverts else again
     if finished.signal or (interrupted and interrupted[0].commits is not None):
         return f"{again} ({'begins again' if finished.atomic else 'goes on where this run stopped'})"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)

@@ -15,6 +15,8 @@ class Outcome(StrEnum):
     """How one migration of a run ended."""
 
     APPLIED = "applied"
+    REVERTED = "reverted"
+    """It was undone."""
     REFUSED = "refused"
     """It returned something falsy: rolled back."""
     RAISED = "raised"
@@ -29,6 +31,11 @@ class Outcome(StrEnum):
     """It has done its work, which is kept when the whole run is (`apply --atomic`)."""
     ROLLED_BACK = "rolled back"
     """It had done its work, and nothing of the run was kept (`apply --atomic`)."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all of its work is kept."""
+        return self in {Outcome.APPLIED, Outcome.REVERTED}
 
     @property
     def failed(self) -> bool:
@@ -186,12 +193,14 @@ class RunStarted:
         plan: what will be walked.
         atomic: it is one transaction: all of it is kept, or nothing.
         jobs: how many of its steps may run at once.
+        reverts: the migrations are undone.
     """
 
     run: str
     plan: Plan
     atomic: bool = False
     jobs: int = 1
+    reverts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +349,7 @@ class RunFinished:
         signal: number of the signal that stopped it; 0 when none did.
         changed: something durable was done.
         atomic: it was one transaction.
+        reverts: the migrations were to be undone.
     """
 
     run: str
@@ -348,6 +358,7 @@ class RunFinished:
     signal: int = 0
     changed: bool = False
     atomic: bool = False
+    reverts: bool = False
 
     def of(self, *outcomes: Outcome) -> tuple[Result, ...]:
         """Return the results with one of these outcomes."""
@@ -355,8 +366,8 @@ class RunFinished:
 
     @property
     def succeeded(self) -> bool:
-        """Whether everything that was asked for is installed."""
-        return not self.signal and all(result.outcome is Outcome.APPLIED for result in self.results)
+        """Whether everything that was asked for is done."""
+        return not self.signal and all(result.outcome.succeeded for result in self.results)
 
 
 Event: TypeAlias = (

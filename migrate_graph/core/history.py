@@ -13,8 +13,12 @@ class AttemptState(StrEnum):
     """How one attempt ended, as the journal has it."""
 
     RUNNING = "running"
+    REVERTING = "reverting"
     APPLIED = "applied"
     FAILED = "failed"
+    REVERTED = "reverted"
+    """It was undone by its `down`."""
+    REVERT_FAILED = "revert failed"
     RESOLVED = "resolved"
     """A human decided about it (`migrate resolve`)."""
     MARKED = "marked"
@@ -75,6 +79,26 @@ class Attempt:
         """Whether the migration ran: false for what somebody wrote by hand (`mark`, `resolve`, `apply --fake`)."""
         return self.state not in {AttemptState.MARKED, AttemptState.RESOLVED}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has no end: it was interrupted, or somebody is at work on it."""
+        return self.state in {AttemptState.RUNNING, AttemptState.REVERTING}
+
+    @property
+    def reverts(self) -> bool:
+        """Whether it undid, or tried to undo, what the migration had done."""
+        return self.state in {AttemptState.REVERTING, AttemptState.REVERTED, AttemptState.REVERT_FAILED}
+
+    @property
+    def left_nothing(self) -> bool:
+        """Whether it was an attempt to revert of which nothing stayed: the migration is applied as before."""
+        return self.state is AttemptState.REVERT_FAILED and not self.commits
+
+
+def ways_out(attempt: Attempt | None) -> tuple[str, str]:
+    """Return the options of `migrate resolve` that decide about an attempt that was cut off."""
+    return ("--applied", "--reverted") if attempt is not None and attempt.reverts else ("--applied", "--retry")
+
 
 @dataclass(frozen=True, slots=True)
 class StoredView:
@@ -121,13 +145,18 @@ class History:
         object.__setattr__(self, "applied", applied)
 
     def last_attempts(self) -> dict[str, Attempt]:
-        """Return the newest attempt of every migration that has one."""
-        return {attempt.name: attempt for attempt in self.attempts}
+        """Return the newest attempt of every migration that has one; those that left nothing of a revert are passed over."""
+        return {attempt.name: attempt for attempt in self.attempts if not attempt.left_nothing}
+
+    def half_undone(self) -> frozenset[str]:
+        """Return the migrations of which a revert has left a part: they are recorded as installed, and are not whole."""
+        last = self.last_attempts()
+        return frozenset(name for name in self.applied if name in last and last[name].state in _HALF_UNDONE)
 
     @property
     def is_unfinished(self) -> bool:
         """Whether the newest attempt has no end: it was interrupted, or somebody is at work on it."""
-        return bool(self.attempts) and self.attempts[-1].state is AttemptState.RUNNING
+        return bool(self.attempts) and self.attempts[-1].is_open
 
     @property
     def facts_are_current(self) -> bool:
@@ -140,5 +169,8 @@ class History:
         return any(attempt.was_run and self._is_after_facts(attempt) for attempt in self.attempts)
 
     def _is_after_facts(self, attempt: Attempt) -> bool:
-        changed_nothing = attempt.state is AttemptState.FAILED and not attempt.commits
+        changed_nothing = attempt.left_nothing or (attempt.state is AttemptState.FAILED and not attempt.commits)
         return attempt.id > self.facts_at and not changed_nothing
+
+
+_HALF_UNDONE = frozenset({AttemptState.REVERTING, AttemptState.REVERT_FAILED})

@@ -130,6 +130,7 @@ class Migration:
         after: what must hold when it has done its work; None for nothing.
         commutes_with: names of others with which it may change places, whatever both were seen to do.
         why: the reason for that, for people.
+        down: what undoes it, called with `db`; None for nothing.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Migration:
     after: Condition | None = None
     commutes_with: tuple[str, ...] = ()
     why: str = ""
+    down: Callable[[Any], Any] | None = None
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

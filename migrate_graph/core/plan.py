@@ -13,7 +13,7 @@ from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
-from migrate_graph.core.states import NodeState, State, States, standing_of
+from migrate_graph.core.states import RUNNABLE, NodeState, State, States, standing_of
 from migrate_graph.core.timeline import Course, Timeline, ViewChanges
 from migrate_graph.messages import counted
 
@@ -34,7 +34,7 @@ class Reason:
     Attributes:
         kind: see `ReasonKind`.
         after: the requirements that run in this plan or were applied before it: the ones not implied by others.
-        status: what it was before: pending or failed (then it is tried again).
+        status: what it was before: pending, failed (then it is tried again) or reverted.
         late: ordered before something that is already applied.
     """
 
@@ -173,7 +173,7 @@ def build_plan(
         blocked=tuple(
             Blocked(graph.migrations[name], known[name].waits_for or (name,))
             for name in open_ones
-            if name in asked and known[name].state not in _RUNNABLE
+            if name in asked and known[name].state not in RUNNABLE
         ),
         interrupted=tuple(name for name in order if known[name].state is State.INTERRUPTED),
         orphans=graph.orphans(history),
@@ -202,9 +202,6 @@ def plan_in_order(graph: MigrationGraph, history: History, names: Iterable[str])
     )
 
 
-_RUNNABLE = frozenset({State.PENDING, State.FAILED})
-
-
 def _with_requirements(graph: MigrationGraph, selection: AbstractSet[str]) -> set[str]:
     """Close a selection under what it requires."""
     known = [name for name in selection if name in graph.requires]
@@ -222,7 +219,7 @@ def _steps(
             course.run(graph.migrations[name])
     steps = []
     for name in asked:
-        if known[name].state in _RUNNABLE:
+        if known[name].state in RUNNABLE:
             migration = graph.migrations[name]
             reason = Reason(
                 kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,

@@ -27,6 +27,8 @@ class State(StrEnum):
     """The ledger has it as installed; a view: it lives."""
     PENDING = "pending"
     """It has not run."""
+    REVERTED = "reverted"
+    """It was applied and undone; the next run applies it again."""
     FAILED = "failed"
     """The last attempt failed; the next run tries it again."""
     INTERRUPTED = "interrupted"
@@ -81,6 +83,7 @@ WORDINGS: Final[Mapping[State, Wording]] = {
     State.ORPHAN: Wording("?", "?", "warning", "named, but not in the code", is_asked_for=True),
     State.BLOCKED: Wording("⊘", "%", "warning", "blocked by another", is_asked_for=True),
     State.RUNNING: Wording("»", "=", "info", "running now", is_asked_for=True),
+    State.REVERTED: Wording("↶", "<", "info", "was reverted: will change again", is_asked_for=True),
     State.PENDING: Wording("▶", ">", "info", "will change (#n = place in the run)", is_asked_for=True),
     State.DECLARED: Wording("○", "o", "info", "declared"),
     State.APPLIED: Wording("✓", "*", "good", "applied", is_asked_for=True),
@@ -94,6 +97,8 @@ GRAVITY: Final = tuple(WORDINGS)
 """The states, the gravest first."""
 STUCK: Final = frozenset({State.FAILED, State.INTERRUPTED, State.DOWN, State.CYCLE, State.ORPHAN, State.BLOCKED})
 """What does not go on by itself."""
+RUNNABLE: Final = frozenset({State.PENDING, State.FAILED, State.REVERTED})
+"""What the next run runs."""
 
 
 class ViewChange(StrEnum):
@@ -250,7 +255,7 @@ def standing_of(
     if history is None:
         return {Node(NodeKind.MIGRATION, name): NodeState(State.DECLARED) for name in graph.migrations}
     last = history.attempts[-1] if at_work and history.attempts else None
-    newest = {last.name} if last and last.state is AttemptState.RUNNING else frozenset()
+    newest = {last.name} if last and last.is_open else frozenset()
     busy_with = frozenset(running) or frozenset(newest)
     return dict(_Judge(graph, history, stop_on_partial=stop_on_partial, busy_with=busy_with).migrations(ordering))
 
@@ -263,7 +268,8 @@ class _Judge:
     ) -> None:
         self._graph = graph
         self._history = history
-        self._applied = history.applied
+        self._half_undone = history.half_undone()
+        self._applied = history.applied - self._half_undone
         self._attempts = history.last_attempts()
         self._kept = dict(_kept_commits(history))
         self._fingerprints = dict(_settled_fingerprints(history))
@@ -277,10 +283,10 @@ class _Judge:
         met = set(self._applied)
         for place, name in enumerate(order):
             known = self._of(self._graph.migrations[name], met, late=place < last_applied)
-            if known.state in {State.PENDING, State.FAILED}:
+            if known.state in RUNNABLE:
                 met.add(name)
             yield Node(NodeKind.MIGRATION, name), known
-        unfinished = {name for name, attempt in self._attempts.items() if attempt.state is AttemptState.RUNNING}
+        unfinished = {name for name, attempt in self._attempts.items() if attempt.is_open} | self._half_undone
         for name in sorted(unfinished.union(self._graph.orphans(self._history)).difference(order)):
             state = State.INTERRUPTED if name in unfinished - self._applied else State.ORPHAN
             yield Node(NodeKind.MIGRATION, name), self._known(name, state)
@@ -311,10 +317,12 @@ class _Judge:
             return State.RUNNING
         attempt = self._attempts.get(name)
         state = attempt.state if attempt else None
+        if name in self._half_undone or (state is AttemptState.RUNNING and not migration.resumable):
+            return State.INTERRUPTED
         if state is AttemptState.RUNNING:
-            return State.PENDING if migration.resumable else State.INTERRUPTED
-        if attempt and not attempt.was_run:
             return State.PENDING
+        if attempt and (state is AttemptState.REVERTED or not attempt.was_run):
+            return State.REVERTED if attempt.was_run else State.PENDING
         if state is AttemptState.FAILED or name in self._history.records:
             stops = self._stop_on_partial and self._kept.get(name) and not migration.resumable
             return State.INTERRUPTED if stops else State.FAILED
@@ -338,7 +346,9 @@ def _kept_commits(history: History) -> Iterator[tuple[str, int]]:
     """Yield how many own commits each migration has left in the database since it was last settled, attempt by attempt."""
     kept: dict[str, int] = {}
     for attempt in history.attempts:
-        unsettled = attempt.state in {AttemptState.FAILED, AttemptState.RUNNING}
+        unsettled = (
+            attempt.state is AttemptState.FAILED or attempt.is_open or attempt.state is AttemptState.REVERT_FAILED
+        )
         kept[attempt.name] = kept.get(attempt.name, 0) + attempt.commits if unsettled else 0
     yield from kept.items()
 

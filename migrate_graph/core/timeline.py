@@ -218,17 +218,17 @@ class Moment:
             below |= new
             stack += new
         living = {self.active_version(name) for name in below} - given
-        return tuple(self._dependencies_first({name for name in living if self.active(name)}))
+        return tuple(self.dependencies_first({name for name in living if self.active(name)}))
 
     def block(self, opened: Iterable[str]) -> ViewBlock:
         """Return what goes down and what comes up when these views are opened."""
-        ordered = self._dependencies_first(self.affected(opened))
+        ordered = self.dependencies_first(self.affected(opened))
         handed_over = {name for name in ordered if not self.active(name)}
         # Both versions name one relation: at a hand-over the installed predecessor drops, the successor creates.
         down = tuple(name for name in reversed(ordered) if self._views[name].replaces not in handed_over)
         return ViewBlock(down=down, up=tuple(name for name in ordered if name not in handed_over))
 
-    def _dependencies_first(self, names: set[str]) -> list[str]:
+    def dependencies_first(self, names: set[str]) -> list[str]:
         """Sort by `uses`, then by declaration; where only rings of `uses` are left, the first-declared goes first."""
         waits_for = {name: {need for need in self._needs(name) if need in names and need != name} for name in names}
         releases: dict[str, list[str]] = {name: [] for name in names}
@@ -275,6 +275,11 @@ class Course:
         for view in timeline.views.values():
             if view.until is not None:
                 self._closed_by.setdefault(view.until, []).append(view.name)
+
+    @property
+    def built(self) -> frozenset[str]:
+        """The views that exist now."""
+        return frozenset(self._built)
 
     def run(self, migration: Migration) -> ViewChanges:
         """Run a migration on paper."""

@@ -169,7 +169,10 @@ class Attempt:
 
     Attributes:
         key: what it writes about itself.
+        reverts: it undoes the migration.
     """
+
+    reverts = False
 
     def __init__(
         self, around: Surroundings, migration: Migration, walk: Walk, *, key: AttemptKey | None = None
@@ -179,14 +182,20 @@ class Attempt:
         self._observer = around.observer
         self._migration = migration
         self._walk = walk
-        self.key = key or AttemptKey.now(migration.name, run=walk.run, fingerprint=migration.facts.fingerprint)
+        self.key = key or AttemptKey.now(
+            migration.name, run=walk.run, fingerprint=migration.facts.fingerprint, reverts=self.reverts
+        )
         self._started = time.monotonic()
         self._warnings: list[str] = []
         self._waited_for = ""
         self._unsure = False
         self._asking: Condition | None = None
         foreseen = frozenset(migration.touches) if around.is_seated else None
-        self._views = RunViews(walk.graph, migration.name, around.observer, foreseen=foreseen)
+        self._views = self._views_of(walk, foreseen)
+
+    def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
+        """Return what opens views on its connection."""
+        return RunViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen)
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
@@ -347,7 +356,7 @@ class Attempt:
 
     def _applied(self) -> Settled:
         checkpoints.reached(Checkpoint.COMMITTED)
-        return Settled(self.result(Outcome.APPLIED))
+        return Settled(self.result(Outcome.REVERTED if self.reverts else Outcome.APPLIED))
 
     def _settle_failure(self, end: Failed, note: str) -> Settled:
         """Look at what is durable, and only then say, and write, how it ended: an exception alone proves nothing.
@@ -383,11 +392,12 @@ class Attempt:
     def _undecided(self, end: Failed, commits: int) -> Settled:
         """Leave an attempt open that was cut off after own commits, as a kill does: a human decides, unless it is resumable."""
         name, resumable = self._migration.name, self._migration.resumable
+        otherwise = "--reverted" if self.reverts else "--retry"
         if isinstance(end, Lost | Died) and not resumable:
             cause = "the connection was lost" if isinstance(end, Lost) else end.message
             self._walk.broken = self._walk.broken or DecisionNeeded(
                 f"'{name}' was interrupted: {cause} after {counted(commits, 'commit')} of its own",
-                hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} --retry",
+                hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} {otherwise}",
             )
         result = self._failure(end, Outcome.INTERRUPTED, commits=commits)
         if resumable:

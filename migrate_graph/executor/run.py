@@ -22,6 +22,7 @@ from migrate_graph.executor.attempt import Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
+from migrate_graph.executor.undo import UndoWalk
 from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
@@ -45,6 +46,7 @@ class RunOptions:
         longest_delay: seconds.
         watch_every: seconds between questions what a running statement waits for.
         atomic: the run is one transaction.
+        reverts: the steps are undone.
     """
 
     keep_going: bool = False
@@ -54,6 +56,7 @@ class RunOptions:
     longest_delay: float = 30.0
     watch_every: float = 2.0
     atomic: bool = False
+    reverts: bool = False
 
 
 class Executor:
@@ -107,14 +110,18 @@ class Executor:
         started = time.monotonic()
         walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
         jobs = self._team.jobs if self._team is not None else 1
-        self._observer(RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs))
+        self._observer(
+            RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs, reverts=self._options.reverts)
+        )
         for step in plan.steps:
             _ = (
                 step.migration.facts.fingerprint
             )  # read before any body runs: bodies may change what their names stand for
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
-            if self._options.atomic:
+            if self._options.reverts:
+                UndoWalk(self._surroundings, self._options).run(plan, walk)
+            elif self._options.atomic:
                 AtomicWalk(self._surroundings, self._options).run(plan, walk)
             elif self._team is not None:
                 from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
@@ -131,6 +138,7 @@ class Executor:
             self._interruption.signal,
             changed=walk.changed,
             atomic=self._options.atomic,
+            reverts=self._options.reverts,
         )
         self._observer(finished)
         if walk.broken and not finished.signal:
@@ -140,7 +148,7 @@ class Executor:
     def _walk(self, plan: Plan, walk: Walk) -> None:
         for index, step in enumerate(plan.steps, 1):
             if walk.results and not (walk.broken or walk.stopped or self._interruption.signal):
-                look_again(self._surroundings, walk, step.migration)
+                look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))
             result = self._one(step, index, len(plan.steps), walk)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan)

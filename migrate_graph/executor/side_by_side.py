@@ -88,7 +88,7 @@ class SideBySideWalk:
             index = plan.places[name]
             migration = plan.steps[index - 1].migration
             if self._results:
-                look_again(self._around, walk, migration)
+                look_again(self._around, walk, (migration.name, *migration.requires))
             if walk.broken:
                 return
             result = not_to_run(migration, walk, self._around.observer)

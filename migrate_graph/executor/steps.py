@@ -94,13 +94,12 @@ def with_kept_before(result: Result, plan: Plan) -> Result:
     return replace(result, kept_before=before.commits if before else 0)
 
 
-def look_again(around: Surroundings, walk: Walk, migration: Migration) -> None:
-    """Read whether a migration and what it requires are installed now: a body may have written records of others, which is how people squash.
+def look_again(around: Surroundings, walk: Walk, names: Sequence[str]) -> None:
+    """Read which of these are installed now: a body may have written records of others, which is how people squash.
 
     Whether the lock is still ours is asked with it.
     """
     try:
-        names = (migration.name, *migration.requires)
         installed = around.backend.installed_if_held(around.lock, names)
     except MigrateGraphError as error:
         walk.broken = error
@@ -128,6 +127,7 @@ def tried(
     walk: Walk,
     *,
     begins: Callable[[AttemptKey], None] = lambda _key: None,
+    attempt_at: Callable[[Surroundings, Migration, Walk], Attempt] = Attempt,
 ) -> Result:
     """Run a migration, and try again from the beginning when somebody was in the way and nothing was kept.
 
@@ -137,10 +137,11 @@ def tried(
         migration: which.
         walk: how far the run is.
         begins: told of each attempt before it begins.
+        attempt_at: makes an attempt.
     """
     pauses = Pauses(patience, around.interruption, around.observer)
     while True:
-        attempt = Attempt(around, migration, walk)
+        attempt = attempt_at(around, migration, walk)
         begins(attempt.key)
         settled = attempt.run()
         if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):

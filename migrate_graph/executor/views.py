@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of
@@ -20,7 +20,7 @@ from migrate_graph.executor.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import View
-    from migrate_graph.core.timeline import Moment
+    from migrate_graph.core.timeline import Moment, ViewBlock
     from migrate_graph.database import Work
 
 
@@ -89,12 +89,20 @@ class RunViews:
         """Take down the manager's view and what depends on it, in one pass."""
         self._require_foreseen(type(manager).__name__)
         self._add_undeclared(type(manager))
+        name = type(manager).__name__
+        self._open([name], {name: manager}, manager.db)
+
+    def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
+        """Return what opening managers takes down and brings up, and the views as they are then."""
         moment = self._moment = self._moment or _timeline(self._graph).moment(
             applied=self.read_applied(), running=self._name
         )
-        block = moment.block([type(manager).__name__])
+        return moment.block(names), moment
+
+    def _open(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
+        block, moment = self._block(names)
         instances: Mapping[str, ViewMigrationManager] = {
-            name: manager if name == type(manager).__name__ else self._graph.views[name].manager(manager.db)
+            name: given[name] if name in given else self._graph.views[name].manager(db)
             for name in (*block.down, *block.up)
         }
         self.were_opened = True
@@ -104,7 +112,7 @@ class RunViews:
             migration=self._name,
             observer=self._observer,
             texts=_Fingerprints(self._graph.views),
-            used=lambda: [self._graph.views[name].manager(manager.db) for name in moment.used_by(block.up)],
+            used=lambda: [self._graph.views[name].manager(db) for name in moment.used_by(block.up)],
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 

@@ -105,6 +105,12 @@ _OWN: Final[dict[State, StateStyle]] = {
         width=2.2,
         bold=True,
     ),
+    State.REVERTED: StateStyle(
+        Colours("#FFFFFF", "#0B57D0", "#0A3A86"),
+        Colours("#0D1117", "#6CA8FF", "#CFE3FF"),
+        line="dashed",
+        width=2.2,
+    ),
     State.FAILED: StateStyle(
         Colours("#B3261E", "#7A120C", "#FFFFFF"),
         Colours("#FF8A7A", "#FFD0C8", "#2B0603"),

@@ -20,7 +20,7 @@ from migrate_graph.core.events import (
     StepFinished,
     Warned,
 )
-from migrate_graph.core.history import History
+from migrate_graph.core.history import History, ways_out
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
 from migrate_graph.core.rules import RULES, Doing, Severity
@@ -105,7 +105,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     options = replace(_with_atomic(options, config), jobs=jobs.number)
     judging = Judging(doing=options.doing, errors_only=True)
     assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
-    flag = _flag(config)
+    flag = flag_of(config)
     if config.redis_host:
         check_address(config.redis_host)
     if flag and flag.is_set():
@@ -127,7 +127,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             return ExitCode.OK
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
-        reading = _read_and_repair(project, backend, observer, interruption, restored=restored is not None)
+        reading = read_and_repair(project, backend, observer, interruption, restored=restored is not None)
         reading = _record_existing_views(project, backend, observer, reading)
         if found is None or found.reading.history != reading.history:
             found = assess(project, reading, selection=options.selection, judging=judging)
@@ -138,7 +138,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             _require_same_steps(options.sealed, plan, reading)
         _require_one_transaction(plan, options)
         backend.preflight([step.migration.name for step in plan.steps])
-        run = _Run(project, backend, plan, reading, observer)
+        run = LockedRun(project, backend, plan, reading, observer)
         run.remember_flush(changed=restored is not None)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag, interruption)
@@ -200,7 +200,7 @@ def _tell_warnings(found: Assessment, observer: Observer) -> None:
             observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 
 
-def _flag(config: Config) -> CompletionFlag | None:
+def flag_of(config: Config) -> CompletionFlag | None:
     """Return the flag of the configured schema version, valid and writable; None where none is configured."""
     if config.schema_version is None:
         return None
@@ -214,7 +214,7 @@ def _already_complete(flag: CompletionFlag, observer: Observer) -> int:
     return ExitCode.OK
 
 
-class _Run:
+class LockedRun:
     """One run inside the lock, from the plan to what comes after."""
 
     def __init__(self, project: Project, backend: Backend, plan: Plan, reading: Reading, observer: Observer) -> None:
@@ -265,6 +265,15 @@ class _Run:
             root=self._project.root,
         )
 
+    def revert(self, lock: Lock, interruption: Interruption) -> RunFinished:
+        """Undo every step of the plan."""
+        executor = Executor(
+            self._backend, lock, self._observer,
+            interruption=interruption, options=RunOptions(reverts=True), root=str(self._project.root),
+        )  # fmt: skip
+        with user_imports(self._project.imports, self._project.registry):
+            return executor.run(self._plan, self._project.graph, self._reading.history)
+
     def fake(self) -> RunFinished:
         """Record every step as installed without running it."""
         names = [step.migration.name for step in self._plan.steps]
@@ -287,7 +296,7 @@ class _Run:
             self._remember_facts(changed=finished.changed)
         trouble = self._flush(interruption, changed=finished.changed)
         if not finished.succeeded:
-            _read_and_repair(self._project, self._backend, self._observer, interruption)
+            read_and_repair(self._project, self._backend, self._observer, interruption)
             if finished.changed:
                 self._remember_facts(changed=True)
             if trouble:
@@ -343,14 +352,15 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
         when = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else "an unknown time"
         commits = f"{counted(attempt.commits, 'commit')} of its own"
         how = "failed" if attempt.finished else "was interrupted"
+        what = f"{'the revert of ' if attempt.reverts else ''}'{name}' {how}"
         told.append(
-            f"'{name}' {how}: started {when} on {attempt.host} (pid {attempt.pid}); {commits} in the database, the rest is not"
+            f"{what}: started {when} on {attempt.host} (pid {attempt.pid}); {commits} in the database, the rest is not"
         )
-    commands = "\n".join(f"migrate resolve {name} --applied\nmigrate resolve {name} --retry" for name in names)
+    commands = "\n".join(f"migrate resolve {name} {way}" for name in names for way in ways_out(attempts[name]))
     return DecisionNeeded("; ".join(told), hint=f"look at the database, then decide:\n{commands}")
 
 
-def _read_and_repair(
+def read_and_repair(
     project: Project, backend: Backend, observer: Observer, interruption: Interruption, *, restored: bool = False
 ) -> Reading:
     """Read the state inside the lock, and bring back views that an earlier failure left down.
@@ -390,6 +400,8 @@ def _read_and_repair(
         ) from error
     finally:
         work.close()
+    if missing and (undecided := sorted(history.half_undone())):  # which views there should be depends on that
+        raise _decision_needed(undecided, Reading(history=history))
     if missing:
         raise DecisionNeeded(
             "views are missing and could not be brought back: "

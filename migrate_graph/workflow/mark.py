@@ -6,14 +6,14 @@ import uuid
 
 from migrate_graph.core.events import Observer
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.history import AttemptState
+from migrate_graph.core.history import AttemptState, ways_out
 from migrate_graph.core.states import NodeState, State, standing_of
 from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.messages import typed
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project, unknown_name
 
-_UNDECIDED = frozenset({AttemptState.RUNNING, AttemptState.FAILED})
+_UNDECIDED = frozenset({AttemptState.RUNNING, AttemptState.FAILED, AttemptState.REVERTING, AttemptState.REVERT_FAILED})
 
 
 def mark(
@@ -38,11 +38,18 @@ def mark(
     return names
 
 
-def resolve(project: Project, name: str, *, applied: bool, reason: str, observer: Observer) -> None:
-    """Decide about an interrupted migration: it counts as applied, or it is tried again.
+def resolve(project: Project, name: str, *, way: str, reason: str, observer: Observer) -> None:
+    """Decide about an interrupted migration: it counts as applied, or it is tried again; of a revert: applied still, or reverted.
+
+    Args:
+        project: whose.
+        name: of the migration.
+        way: one of `ways_out`.
+        reason: who decided, and why.
+        observer: told what is waited for.
 
     Raises:
-        UsageError: the migration is not waiting for a decision.
+        UsageError: the migration is not waiting for a decision, or not for this one.
         DecisionNeeded: somebody else decided, or ran it, meanwhile.
     """
     with locked(project.config, observer) as (backend, _, _):
@@ -50,19 +57,32 @@ def resolve(project: Project, name: str, *, applied: bool, reason: str, observer
         attempt = history.last_attempts().get(name)
         if attempt is None and name not in project.graph.migrations:
             raise unknown_name(project, name)
-        if attempt is None or attempt.state not in _UNDECIDED or name in history.applied:
+        if (
+            attempt is None
+            or attempt.state not in _UNDECIDED
+            or (name in history.applied and name not in history.half_undone())
+        ):
             known = standing_of(project.graph, history).get(Node(NodeKind.MIGRATION, name), NodeState(State.ORPHAN))
             hint = "migrate mark writes a record whatever the state is"
             raise UsageError(f"'{name}' is {known.state}: there is nothing to decide", hint=hint)
+        if way not in ways_out(attempt):
+            what = "a revert of it" if attempt.reverts else "it"
+            ways = " or ".join(typed("migrate resolve", name, each) for each in ways_out(attempt))
+            raise UsageError(f"{what} was cut off, and {way} does not decide about that: '{name}'", hint=ways)
         backend.prepare()
-        declared = project.graph.migrations.get(name)
+        applied, declared = way == "--applied", project.graph.migrations.get(name)
+        code = declared.facts.fingerprint if declared else ""
+        if attempt.reverts:  # the code that it was applied with is what it was
+            code = next(
+                (each.fingerprint for each in reversed(history.attempts) if each.name == name and not each.reverts), ""
+            )
         done = backend.resolve(
             name,
             attempt=attempt.id,
             applied=applied,
             reason=reason,
             run=str(uuid.uuid4()),
-            fingerprint=declared.facts.fingerprint if declared else "",
+            fingerprint=code,
         )
         if not done:
             raise DecisionNeeded(

@@ -53,12 +53,14 @@ class RehearseOptions:
         data: rows of each touched table that are copied into a clone.
         values: statements are told with their values; False: `?` stands for each literal.
         allow_outside: acts outside of the database are not refused.
+        reverts: the steps of the plan are undone.
     """
 
     on: Place = Place.CLONE
     data: int = 0
     values: bool = True
     allow_outside: bool = False
+    reverts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Rehearsal:
         What was blocked before is told by the plan.
         """
         tried = (result for result in self.results if result.name in self.plan.places)
-        failed = any(result.outcome is not Outcome.APPLIED for result in tried)
+        failed = any(not result.outcome.succeeded for result in tried)
         return ExitCode.FAILED if self.cut or failed else ExitCode.OK
 
 
@@ -146,11 +148,19 @@ class _Rehearsing:
         """Return how its migrations are watched."""
         root, options = self.project.root, self.options
         outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
-        return Watching(root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes)
+        return Watching(
+            root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes, closely=options.reverts
+        )
 
     def how(self, watching: Watching) -> Walk:
         """Return how a plan is walked."""
-        return Walk(project=self.project, interruption=self.interruption, watching=watching, observer=self.observer)
+        return Walk(
+            project=self.project,
+            interruption=self.interruption,
+            watching=watching,
+            observer=self.observer,
+            reverts=self.options.reverts,
+        )
 
     def cloning(self) -> Cloning:
         """Return how a database for it is made."""

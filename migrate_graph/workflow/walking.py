@@ -45,6 +45,7 @@ class Walk:
         is_watched: footprints are taken.
         keep_going: what does not require a failed migration runs all the same.
         observer: told what happens.
+        reverts: the steps are undone.
     """
 
     project: Project
@@ -53,6 +54,7 @@ class Walk:
     is_watched: bool = True
     keep_going: bool = True
     observer: Observer = ignore_events
+    reverts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Walked:
     def failed(self) -> Result | None:
         """The first migration that ran and failed; None when none did."""
         ran = (result for result in self.results if result.outcome is not Outcome.BLOCKED)
-        return next((result for result in ran if result.outcome is not Outcome.APPLIED), None)
+        return next((result for result in ran if not result.outcome.succeeded), None)
 
 
 def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
@@ -132,7 +134,7 @@ def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished])
             heard.append(event)
         how.observer(event)
 
-    options, root = RunOptions(keep_going=how.keep_going, tries=1), str(how.project.root)
+    options, root = RunOptions(keep_going=how.keep_going, tries=1, reverts=how.reverts), str(how.project.root)
     return Executor(backend, lock, listen, interruption=how.interruption, options=options, root=root)
 
 

@@ -168,7 +168,7 @@ def test_migrations_find_in_the_environment_what_dotenv_sets(run_migrate, tmp_pa
 
 
 BROUGHT = [
-    "history", "heads", "current", "stamp", "upgrade", "downgrade", "rollback", "revert", "reset", "lint", "makemigrations", "sqlmigrate",
+    "history", "heads", "current", "stamp", "upgrade", "downgrade", "rollback", "reset", "lint", "makemigrations", "sqlmigrate",
     "showmigrations",
 ]  # fmt: skip
 

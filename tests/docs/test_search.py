@@ -10,9 +10,10 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 ANSWERED_BY = {
-    "downgrade": "coming-from",
-    "revert": "coming-from",
-    "rollback": "troubleshooting",
+    "downgrade": "reverting",
+    "revert": "reverting",
+    "undo": "reverting",
+    "rollback": "reverting",
     "squash": "coming-from",
     "autogenerate": "coming-from",
     "models": "pydal",

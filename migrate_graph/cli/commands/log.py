@@ -86,7 +86,10 @@ def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
         )
         for attempt in attempts
     ]
-    tones = {AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning"}
+    tones = {
+        AttemptState.APPLIED: "good", AttemptState.FAILED: "error", AttemptState.RUNNING: "warning",
+        AttemptState.REVERT_FAILED: "error", AttemptState.REVERTING: "warning",
+    }  # fmt: skip
     for attempt, lines in zip(attempts, table(rows, style.width, indent=2), strict=True):
         for line in lines:
             yield style.paint(line, tones.get(attempt.state, "info"))
@@ -98,7 +101,8 @@ def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
 def _attempt_word(attempt: Attempt) -> str:
     from migrate_graph.core.history import AttemptState
 
-    word = "not finished" if attempt.state is AttemptState.RUNNING else str(attempt.state)
+    unfinished = {AttemptState.RUNNING: "not finished", AttemptState.REVERTING: "revert not finished"}
+    word = unfinished.get(attempt.state, str(attempt.state))
     return f"{word}, {counted(attempt.commits, 'own commit')} kept" if attempt.commits and word != "applied" else word
 
 

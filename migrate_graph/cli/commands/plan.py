@@ -320,6 +320,8 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
         parts.append(f"after {listed((str(numbers.get(name, name)) for name in step.reason.after), most=_MOST)}")
     if step.reason.status is State.FAILED:
         parts.append("tried again")
+    if step.reason.status is State.REVERTED:
+        parts.append("reverted before")
     if step.reason.late:
         parts.append("late")
     return "; ".join(parts)

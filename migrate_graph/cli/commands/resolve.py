@@ -12,12 +12,18 @@ from migrate_graph.cli.text import listed
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import typed
 
+_DECIDED = {"--applied": "counts as applied", "--retry": "will run again", "--reverted": "counts as reverted"}
+
 
 @command(
     Section.DATABASE,
     "migrate resolve add_total_20260402_001 --applied",
     "migrate resolve add_total_20260402_001 --retry",
-    together=(Together("--applied", excludes=("--retry",)),),
+    "migrate resolve add_total_20260402_001 --reverted",
+    together=(
+        Together("--applied", excludes=("--retry", "--reverted")),
+        Together("--retry", excludes=("--reverted",)),
+    ),
 )
 def resolve(
     context: typer.Context,
@@ -25,15 +31,17 @@ def resolve(
     *,
     applied: Annotated[bool, typer.Option("--applied", help="Its work is there.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run it again.")] = False,
+    reverted: Annotated[bool, typer.Option("--reverted", help="Of a revert: its work is gone.")] = False,
     reason: ReasonOption = "",
     file: FileOption = None,
 ) -> None:
     """Decide about an interrupted migration. One that died after commits of its own."""
     from migrate_graph.workflow.mark import resolve as decide
 
-    if not applied and not retry:
+    way = "--applied" if applied else "--retry" if retry else "--reverted" if reverted else ""
+    if not way:
         raise UsageError("say how it is resolved", hint=f"{typed('migrate resolve', name, '--applied')}, or --retry")
     session = session_of(context)
     project = session.project(file)
-    decide(project, name, applied=applied, reason=session.who_and_why(reason), observer=session.remark)
-    session.console.show(f"resolved: {listed([name])} {'counts as applied' if applied else 'will run again'}")
+    decide(project, name, way=way, reason=session.who_and_why(reason), observer=session.remark)
+    session.console.show(f"resolved: {listed([name])} {_DECIDED[way]}")

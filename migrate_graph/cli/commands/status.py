@@ -273,6 +273,7 @@ def drift_text(drift: Drift, style: TextStyle) -> Iterator[str]:
 
 def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
     """Yield what does not go on by itself or is at work now, and what to type."""
+    from migrate_graph.core.history import ways_out
     from migrate_graph.core.states import State
 
     by_state = {status: [each for each in report.migrations if each.known.state is status] for status in State}
@@ -284,9 +285,14 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
         if report.lock_holder.held_up:
             lines += _painted(_hung(f"it is {one_line(report.lock_holder.held_up)}", style), "warning", style)
     commands = [
-        one_line(typed("migrate resolve", state.name, "--applied | --retry")) for state in by_state[State.INTERRUPTED]
+        one_line(typed("migrate resolve", state.name, " | ".join(ways_out(state.known.attempt))))
+        for state in by_state[State.INTERRUPTED]
     ]
-    if not commands and report.lock_holder is None and (by_state[State.PENDING] or by_state[State.FAILED]):
+    if (
+        not commands
+        and report.lock_holder is None
+        and (by_state[State.PENDING] or by_state[State.FAILED] or by_state[State.REVERTED])
+    ):
         commands = ["migrate plan"]
     if commands:
         lines.append(f"{style.paint('next:', 'info')} {commands[0]}")

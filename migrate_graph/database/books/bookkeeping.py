@@ -153,7 +153,7 @@ class Bookkeeping(ABC):
     def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
         self._revive()
         state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
-        return state is AttemptState.APPLIED, commits
+        return state is key.succeeded, commits
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         return self._ledger.read_installed(names) if lock.is_held() else None

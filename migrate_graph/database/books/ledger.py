@@ -26,6 +26,8 @@ Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
 """Runs one statement and gives its rows (none for a statement without)."""
 
 
+_DECIDABLE = (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.REVERTING, AttemptState.REVERT_FAILED)
+
 # What is no attempt stands in the journal as a row of this state, so that no fourth table is needed, and older versions pass over it:
 # a pending task, and what the database was made of when the last run had ended.
 _PENDING_TASK = "owed"
@@ -45,6 +47,7 @@ class AttemptKey:
         version: of the tool.
         fingerprint: of the migration's source.
         started: UTC.
+        reverts: it undoes the migration.
     """
 
     attempt: str
@@ -55,11 +58,27 @@ class AttemptKey:
     version: str
     fingerprint: str
     started: datetime
+    reverts: bool = False
 
     @classmethod
-    def now(cls, name: str, *, run: str, fingerprint: str = "") -> AttemptKey:
+    def now(cls, name: str, *, run: str, fingerprint: str = "", reverts: bool = False) -> AttemptKey:
         """Make the key of an attempt that starts now, in this process."""
-        return cls(str(uuid4()), run, name, _host(), os.getpid(), __version__, fingerprint, datetime.now(UTC))
+        return cls(str(uuid4()), run, name, _host(), os.getpid(), __version__, fingerprint, datetime.now(UTC), reverts)
+
+    @property
+    def running(self) -> AttemptState:
+        """What the journal calls it while it has no end."""
+        return AttemptState.REVERTING if self.reverts else AttemptState.RUNNING
+
+    @property
+    def succeeded(self) -> AttemptState:
+        """What the journal calls it when all of its work is kept."""
+        return AttemptState.REVERTED if self.reverts else AttemptState.APPLIED
+
+    @property
+    def failed(self) -> AttemptState:
+        """What the journal calls it when it failed."""
+        return AttemptState.REVERT_FAILED if self.reverts else AttemptState.FAILED
 
 
 _host = cache(gethostname)
@@ -90,9 +109,9 @@ class _Statements:
             marker=f'INSERT INTO {journal} AS marker ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version", '
             '"fingerprint") VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (attempt) DO UPDATE SET commits = marker.commits '
             f"{op('+')} 1",
-            record=f"UPDATE {ledger} SET installed = 'T', last_update_dttm = ? WHERE name {op('=')} ?; "
-            f"{new_record} SELECT 'T', ?, ? WHERE NOT EXISTS (SELECT FROM {ledger} WHERE name {op('=')} ?)",
-            unique_record=f"{new_record} VALUES ('T', ?, ?) "
+            record=f"UPDATE {ledger} SET installed = ?, last_update_dttm = ? WHERE name {op('=')} ?; "
+            f"{new_record} SELECT ?, ?, ? WHERE NOT EXISTS (SELECT FROM {ledger} WHERE name {op('=')} ?)",
+            unique_record=f"{new_record} VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET installed = excluded.installed, last_update_dttm = excluded.last_update_dttm",
             finish=f"UPDATE {journal} SET state = ?, commits = commits {op('-')} 1, finished = ?, duration = ? "
             f"WHERE attempt {op('=')} ? AND state {op('=')} ? RETURNING id",
@@ -250,7 +269,7 @@ class Ledger:
 
     def _marker_values(self, key: AttemptKey) -> tuple[Any, ...]:
         return (
-            key.attempt, key.run, key.name, AttemptState.RUNNING.value, self._store(key.started), key.host, key.pid,
+            key.attempt, key.run, key.name, key.running.value, self._store(key.started), key.host, key.pid,
             key.version, key.fingerprint,
         )  # fmt: skip
 
@@ -282,22 +301,22 @@ class Ledger:
         return self._execute(f"{first}; {statement}, {', '.join(asked)}", (*values, *names))
 
     def _success_at_once(self, key: AttemptKey, seconds: float) -> tuple[str, tuple[Any, ...]]:
-        now = self._local_now()
+        now, flag = self._local_now(), _flag(installed=not key.reverts)
         # Each by itself: a statement in a statement takes the server twice as long to plan.
-        values: tuple[str, ...] = (now, key.name, now, key.name, key.name)
+        values: tuple[str, ...] = (flag, now, key.name, flag, now, key.name, key.name)
         record = self._statements.record
         if self.has_unique_names:
-            record, values = self._statements.unique_record, (now, key.name)
+            record, values = self._statements.unique_record, (flag, now, key.name)
         sql = self._dialect.sql
         return f"{sql(record)}; {sql(self._statements.finish)}", (*values, *self._finish_values(key, seconds))
 
     def _finish_values(self, key: AttemptKey, seconds: float) -> tuple[Any, ...]:
-        return AttemptState.APPLIED.value, self._now(), seconds, key.attempt, AttemptState.RUNNING.value
+        return key.succeeded.value, self._now(), seconds, key.attempt, key.running.value
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
         finished = self._run(self._statements.finish, self._finish_values(key, seconds))
-        self.write_record(key.name, installed=True)
+        self.write_record(key.name, installed=not key.reverts)
         return len(finished) == 1
 
     def write_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
@@ -315,10 +334,12 @@ class Ledger:
             "SET state = excluded.state, finished = excluded.finished, duration = excluded.duration, error = excluded.error "
             f"WHERE failed.state {self._dialect.op('<>')} ?",
             (
-                key.attempt, key.run, key.name, AttemptState.FAILED.value, commits, self._store(key.started), self._now(), seconds,
-                key.host, key.pid, key.version, key.fingerprint, error, AttemptState.APPLIED.value,
+                key.attempt, key.run, key.name, key.failed.value, commits, self._store(key.started), self._now(), seconds,
+                key.host, key.pid, key.version, key.fingerprint, error, key.succeeded.value,
             ),
         )  # fmt: skip
+        if key.reverts:
+            return  # what was not undone is installed as before
         # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.
         if not self._run(
             f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name {self._is} ? "
@@ -345,7 +366,7 @@ class Ledger:
 
     def write_record(self, name: str, *, installed: bool) -> None:
         """Write a ledger row; update first, since a table made by hand may have no unique name to conflict on."""
-        values = ("T" if installed else "F", self._local_now())
+        values = (_flag(installed=installed), self._local_now())
         if not self._run(
             f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name {self._is} ? RETURNING name",
             (*values, name),
@@ -357,11 +378,12 @@ class Ledger:
 
     def resolve(self, attempt: int, *, name: str) -> bool:
         """Close an attempt that was interrupted, or failed, if it is still the newest of its migration."""
-        decidable = (AttemptState.RUNNING.value, AttemptState.FAILED.value)
+        decidable = tuple(state.value for state in _DECIDABLE)
+        of_these = f" OR state {self._is} ".join("?" * len(decidable))
         return bool(
             self._run(
                 f"UPDATE {self._journal} SET state = ?, finished = ? WHERE id {self._is} ? "
-                f"AND (state {self._is} ? OR state {self._is} ?) "
+                f"AND (state {self._is} {of_these}) "
                 f"AND id {self._is} (SELECT {self._dialect.function('max')}(id) FROM {self._journal} WHERE name {self._is} ?) RETURNING id",
                 (AttemptState.RESOLVED.value, self._now(), attempt, *decidable, name),
             )
@@ -428,6 +450,10 @@ class Ledger:
     def _local_now(self) -> str:
         # edwh-migrate writes local time without a zone here, and reads it back with pyDAL, which wants whole seconds.
         return self._store(datetime.now().replace(microsecond=0))  # noqa: DTZ005
+
+
+def _flag(*, installed: bool) -> str:
+    return "T" if installed else "F"
 
 
 @contextmanager

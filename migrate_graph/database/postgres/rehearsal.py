@@ -218,6 +218,7 @@ class GuardedBackend(WatchedBackend):
 
     def write_success(self, key: AttemptKey) -> None:
         """Record, inside of the rehearsal, that a migration is installed; the ledger's sequence must not advance by that."""
+        flag = "F" if key.reverts else "T"
         ledger, numbered = self.names.quoted(self.names.ledger), self._is_numbered
         own = '"id", ' if numbered else ""
         number = (
@@ -225,10 +226,10 @@ class GuardedBackend(WatchedBackend):
         )
         self._tell(
             "RESET SESSION AUTHORIZATION; RESET ROLE; "
-            f"WITH known AS (UPDATE {ledger} SET installed = 'T', last_update_dttm = LOCALTIMESTAMP(0) "
+            f"WITH known AS (UPDATE {ledger} SET installed = %s, last_update_dttm = LOCALTIMESTAMP(0) "
             f"WHERE name OPERATOR(pg_catalog.=) %s RETURNING name) INSERT INTO {ledger} ({own}name, installed, last_update_dttm) "
-            f"SELECT {number}%s, 'T', LOCALTIMESTAMP(0) WHERE NOT EXISTS (SELECT FROM known)",
-            (key.name, key.name),
+            f"SELECT {number}%s, %s, LOCALTIMESTAMP(0) WHERE NOT EXISTS (SELECT FROM known)",
+            (flag, key.name, key.name, flag),
         )
 
     @property

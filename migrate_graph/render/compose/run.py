@@ -26,6 +26,9 @@ _STATES = {
     AttemptState.APPLIED: State.APPLIED,
     AttemptState.FAILED: State.FAILED,
     AttemptState.RUNNING: State.INTERRUPTED,
+    AttemptState.REVERTED: State.REVERTED,
+    AttemptState.REVERTING: State.INTERRUPTED,
+    AttemptState.REVERT_FAILED: State.FAILED,
 }
 
 

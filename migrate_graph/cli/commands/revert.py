@@ -1,0 +1,132 @@
+"""`migrate revert`: undo applied migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrate_graph.cli.command import Section, Together, command, session_of
+from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.options import FileOption, LockOption, Output
+from migrate_graph.cli.text import listed
+from migrate_graph.messages import counted, typed
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.cli.session import Session
+    from migrate_graph.core.plan import Step
+    from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.revert import RevertOptions
+
+
+@command(
+    Section.DATABASE,
+    "migrate revert add_total_20260402_001 --plan",
+    "migrate revert add_total_20260402_001",
+    "migrate revert create_orders_20260112_001 --with-dependents --yes",
+    together=(
+        Together("--plan", excludes=("--rehearse", "--yes", "--output", "--json", "--lock-timeout")),
+        Together("--rehearse", excludes=("--yes", "--output", "--json", "--lock-timeout")),
+        Together("--output", excludes=("--json",)),
+    ),
+)
+def revert(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What is undone.", show_default=False)],
+    *,
+    with_dependents: Annotated[
+        bool, typer.Option("--with-dependents", help="Undo first what is applied and requires it.")
+    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be undone: change nothing.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Undo it in a copy, and show what that does and which data goes.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Data may go, and code that was edited since it was applied is undone, too.")
+    ] = False,
+    lock_timeout: LockOption = None,
+    file: FileOption = None,
+    output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
+    json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
+) -> None:
+    """Undo an applied migration by its `down`. Views come back as they were before it."""
+    from migrate_graph.workflow.revert import RevertOptions
+
+    session = session_of(context)
+    session.overrides["lock_timeout_wait"] = lock_timeout
+    options = RevertOptions(with_dependents=with_dependents, yes=yes)
+    if plan or rehearse:
+        raise typer.Exit(_look(session, session.project(file), name, options, rehearses=rehearse))
+    raise typer.Exit(_run(session, session.project(file), name, options, Output.JSON if json else output))
+
+
+def _run(session: Session, project: Project, name: str, options: RevertOptions, output: Output) -> int:
+    from migrate_graph.cli.progress import JsonProgress, progress_for
+    from migrate_graph.workflow.revert import revert_project
+
+    with progress_for(output, session.console) as progress:
+        if isinstance(progress, JsonProgress):
+            session.progress = progress  # an error is its last word but one, whatever raises it
+        code = int(revert_project(project, name, options, progress))
+        if isinstance(progress, JsonProgress):
+            progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
+    return code
+
+
+def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool) -> int:
+    """Show what would be undone, and with a rehearsal how that goes; return what the process ends with."""
+    from migrate_graph.workflow.revert import foresee, plan_revert
+
+    found = plan_revert(
+        project, session.asked_history(project, "revert"), name, with_dependents=options.with_dependents
+    )
+    if not rehearses:
+        deliver_lines(session, plan_text(found, session.console.style))
+        return 0
+    from migrate_graph.cli.rehearsal_text import ending, step_lines
+    from migrate_graph.workflow.revert import counted_losses
+
+    foreseen = foresee(found, session.remark)
+    style, code = session.console.style, 1 if foreseen.unknown else 0
+    lines = list(plan_text(found, style))[:-1]
+    if rehearsal := foreseen.rehearsal:
+        for step in rehearsal.plan.steps:
+            name = step.migration.name
+            lines += [f"  {one_line(name)}", *step_lines(step, ending(rehearsal, name), style)]
+    losses = counted_losses(project, foreseen, session.remark)
+    lines += [
+        "",
+        f"data that goes: {', '.join(map(str, losses)) or 'none'}" if not code else one_line(foreseen.unknown),
+    ]
+    deliver_lines(session, iter(lines))
+    return code
+
+
+def plan_text(found: Assessment, style: TextStyle) -> Iterator[str]:
+    """Yield what would be undone, in order, and what becomes of views."""
+    plan = found.planned
+    yield f"{found.project.name} · {one_line(found.reading.database)} · {counted(len(plan.steps), 'migration')} to revert"
+    yield ""
+    for number, step in enumerate(plan.steps, 1):
+        yield f"  {number}  {style.paint(one_line(step.migration.name), 'bold')}  {one_line(str(step.migration.source))}"
+        yield from _views(step)
+    yield ""
+    last = plan.steps[-1].migration.name
+    options = "--with-dependents" if len(plan.steps) > 1 else ""
+    yield f"next: {one_line(typed('migrate revert', last, ' '.join(filter(None, (options, '--rehearse')))))}"
+
+
+def _views(step: Step) -> Iterator[str]:
+    views = step.views
+    rebuilt = [name for name in views.up if name not in views.new]
+    for word, names in (
+        ("down and up again", rebuilt),
+        ("down for good", views.retired),
+        ("up, as it was before", views.new),
+    ):
+        if names:
+            yield f"       views {word}: {listed(names)}"

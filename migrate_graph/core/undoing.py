@@ -1,0 +1,95 @@
+"""What undoing applied migrations takes along: those that require them, and the views as they were before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.timeline import Course, Moment, Timeline, ViewBlock, ViewChanges
+
+
+def undone_with(graph: MigrationGraph, name: str, applied: AbstractSet[str], ordering: Ordering) -> tuple[str, ...]:
+    """Return a migration and everything applied that requires it, directly or not, in the order in which they are undone.
+
+    Args:
+        graph: what is declared.
+        name: of a declared migration.
+        applied: what is installed.
+        ordering: how ties are broken.
+    """
+    meant = {name} | (graph.descendants(name) & applied)
+    return tuple(each for each in reversed(graph.order(ordering)) if each in meant)
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """The views while one applied migration is undone.
+
+    Attributes:
+        now: the views as long as it is applied.
+        then: the views when it is not.
+        existed: views that exist when all others are applied and it is not.
+        changes: what it did to the views when it was applied, on paper.
+        opened: the views that go down around its `down` in any case.
+    """
+
+    now: Moment
+    then: Moment
+    existed: frozenset[str]
+    changes: ViewChanges
+    opened: tuple[str, ...]
+
+    def block(self, opened: Iterable[str]) -> ViewBlock:
+        """Return what goes down, and what comes up again, when these views are opened: as they are, and as they were.
+
+        A view that lives only since the migration comes up no more. One that it has retired, or replaced, does.
+        """
+        names = tuple(opened)
+        touched = self.now.affected(names) | self.then.affected(names)
+        living = {name for name in touched if self.now.active(name)}
+        existed = self.existed | (living - set(self.changes.new))
+        back = {name for name in touched if self.then.active(name) and name in existed}
+        return ViewBlock(
+            down=tuple(reversed(self.now.dependencies_first(living))), up=tuple(self.then.dependencies_first(back))
+        )
+
+
+def undoing(graph: MigrationGraph, order: Sequence[str], applied: AbstractSet[str], name: str) -> Undoing:
+    """Return what undoing a migration does to the views.
+
+    Args:
+        graph: what is declared.
+        order: all declared migrations in the order of the graph.
+        applied: what is installed besides it.
+        name: of the migration.
+    """
+    timeline, migration = Timeline(graph), graph.migrations[name]
+    course = Course(timeline, applied - graph.migrations.keys())
+    for each in order:
+        if each in applied:
+            course.run(graph.migrations[each])
+    existed = course.built
+    changes = course.run(migration)
+    bounds = (view.name for view in graph.views.values() if name in {view.since, view.until})
+    return Undoing(
+        now=timeline.moment(applied={*applied, name}),
+        then=timeline.moment(applied=applied),
+        existed=existed,
+        changes=changes,
+        opened=tuple(dict.fromkeys((*migration.touches, *bounds, *changes.new, *changes.retired))),
+    )
+
+
+def changes_of(found: Undoing) -> ViewChanges:
+    """Return what undoing it does to the views that exist."""
+    block = found.block(found.opened)
+    exist = (found.existed | set(found.changes.new)) - set(found.changes.retired)
+    down = tuple(name for name in block.down if name in exist)
+    return ViewChanges(
+        down=down,
+        up=block.up,
+        new=tuple(name for name in block.up if name not in down),
+        retired=tuple(name for name in down if name not in block.up),
+    )

@@ -1,0 +1,120 @@
+"""The walk of a revert: each migration is undone by its `down`, with its record, and the views are as they were before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
+from migrate_graph.core.undoing import Undoing, undoing
+from migrate_graph.executor import checkpoints
+from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
+from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.executor.steps import look_again, tried
+from migrate_graph.executor.views import RunViews
+
+if TYPE_CHECKING:
+    from migrate_graph.core.model import Migration
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.core.timeline import Moment, ViewBlock
+    from migrate_graph.executor.steps import Patience
+
+
+class UndoViews(RunViews):
+    """Opens view managers while a migration is undone: what goes down is what lives with it, what comes up is what lived before."""
+
+    def __init__(self, *arguments: Any, foreseen: frozenset[str] | None, order: Sequence[str]) -> None:
+        super().__init__(*arguments, foreseen=foreseen)
+        self._order = order
+
+    def _undoing(self) -> Undoing:
+        return undoing(self._graph, self._order, self.read_applied(), self._name)
+
+    def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
+        found = self._undoing()
+        return found.block(names), found.then
+
+    def open_undone(self, db: Any) -> bool:
+        """Take down what the migration has made, changed or touched; return whether there was anything."""
+        opened = self._undoing().opened
+        if opened:
+            self._open(opened, {}, db)
+        return bool(opened)
+
+
+class Undo(Attempt):
+    """One attempt at undoing one migration."""
+
+    reverts = True
+    _views: UndoViews
+
+    def __init__(self, around: Surroundings, migration: Migration, walk: Walk, *, order: Sequence[str]) -> None:
+        self._order = order
+        self._down = migration.down
+        super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), walk)
+
+    def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> UndoViews:
+        return UndoViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, order=self._order)
+
+    def _undo(self, db: Any) -> Any:
+        assert self._down is not None  # noqa: S101 - a plan holds none without
+        views = self._views
+        opened = views.open_undone(db)
+        try:
+            value = self._down(db)
+        except BaseException:
+            if opened:
+                views.work.views.abandon()
+            raise
+        if opened and value:
+            views.work.views.bring_up()
+            checkpoints.reached(Checkpoint.VIEWS_UP)
+        elif opened:
+            views.work.views.abandon()  # it is refused, so that all of it is rolled back
+        return value
+
+
+class UndoWalk:
+    """Undoes every step of a plan, one after another.
+
+    Args:
+        around: what the run works with.
+        patience: how often one is tried when somebody was in the way.
+    """
+
+    def __init__(self, around: Surroundings, patience: Patience) -> None:
+        self._around = around
+        self._patience = patience
+
+    def run(self, plan: Plan, walk: Walk) -> None:
+        """Undo what is planned; what becomes of each step is put into `walk`."""
+        for index, step in enumerate(plan.steps, 1):
+            if walk.results and not (walk.stopped or walk.broken or self._around.interruption.signal):
+                look_again(
+                    self._around, walk, (step.migration.name, *sorted(walk.graph.descendants(step.migration.name)))
+                )
+            result = self._one(step.migration, (index, len(plan.steps)), plan, walk)
+            walk.results.append(result)
+            self._around.observer(StepFinished(index, len(plan.steps), result))
+
+    def _one(self, migration: Migration, place: tuple[int, int], plan: Plan, walk: Walk) -> Result:
+        if walk.stopped or walk.broken or self._around.interruption.signal:
+            return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
+        if migration.name not in walk.applied:
+            self._around.observer(Warned(f"{migration.name} is not installed any more: its down did not run"))
+            return Result(migration.name, Outcome.REVERTED, source=migration.source)
+        if held := sorted(walk.graph.descendants(migration.name) & walk.applied):
+            walk.stopped = True
+            error = f"is required by {', '.join(held)}"
+            return Result(migration.name, Outcome.BLOCKED, error=error, source=migration.source)
+        self._around.observer(StepStarted(migration.name, *place, migration.source))
+        undo = partial(Undo, order=plan.order)
+        result = tried(self._around, self._patience, migration, walk, attempt_at=undo)
+        walk.changed = walk.changed or result.outcome is Outcome.REVERTED or result.commits != 0
+        walk.stopped = (
+            result.outcome is not Outcome.REVERTED
+        )  # what comes after it is required by it no less than before
+        walk.applied.discard(migration.name)
+        return replace(result, needs_decision=result.needs_decision or (walk.stopped and bool(result.commits)))

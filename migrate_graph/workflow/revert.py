@@ -1,0 +1,300 @@
+"""Revert: undo applied migrations by their `down`, under the same guarantees as a run, and say beforehand what data goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
+from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.core.graph import Node, NodeKind
+from migrate_graph.core.model import Migration
+from migrate_graph.core.plan import Reason, ReasonKind, Step
+from migrate_graph.core.states import State
+from migrate_graph.core.undoing import changes_of, undoing, undone_with
+from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
+from migrate_graph.messages import counted, typed
+from migrate_graph.redis_cache import check_address
+from migrate_graph.workflow.apply import LockedRun, flag_of, read_and_repair
+from migrate_graph.workflow.assessment import Assessment, Judging, assess
+from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name
+from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Backend
+    from migrate_graph.signals import Interruption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertOptions:
+    """How a revert behaves.
+
+    Attributes:
+        with_dependents: what requires the migration is undone before it.
+        yes: data may be lost, and a migration may be undone whose code was edited since it was applied.
+        lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
+    """
+
+    with_dependents: bool = False
+    yes: bool = False
+    lock_wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Data that goes when migrations are undone.
+
+    Attributes:
+        what: `table public.invoice`, `column public.invoice.total`, `rows of public.invoice`.
+        query: SQL that counts how much of it there is.
+        unit: what is counted.
+        rows: how much; None until it was counted.
+    """
+
+    what: str
+    query: str
+    unit: str = "row"
+    rows: int | None = None
+
+    def __str__(self) -> str:
+        return self.what if self.rows is None else f"{self.what} ({counted(self.rows, self.unit)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What is known of a revert before anything runs.
+
+    Attributes:
+        losses: data that goes, not counted yet.
+        unknown: why that is not known; empty when it is.
+        rehearsal: how it went on a copy; None without one.
+    """
+
+    losses: tuple[Loss, ...] = ()
+    unknown: str = ""
+    rehearsal: Rehearsal | None = None
+
+
+# -- which migrations, in which order ---------------------------------------------------------------------------------
+
+
+def plan_revert(project: Project, reading: Reading, name: str, *, with_dependents: bool = False) -> Assessment:
+    """Return what would be undone, as a plan: its steps in the order in which they go.
+
+    Raises:
+        InvalidGraph: the rules found errors.
+        UsageError: it is not applied, or something of it has no `down`.
+        StillRequired: what is applied requires it.
+        DecisionNeeded: a migration of it was interrupted.
+    """
+    if name not in project.graph.migrations:
+        raise unknown_name(project, name)
+    found = assess(project, reading, judging=Judging(errors_only=True))
+    found.refuse_errors(doing="revert")
+    names = _meant(found, name, with_dependents=with_dependents)
+    steps, applied = [], set(reading.history.applied)
+    for each in names:
+        applied.discard(each)
+        changes = changes_of(undoing(project.graph, found.planned.order, applied, each))
+        after = tuple(one for one in names if each in project.graph.migrations[one].requires)
+        reason = Reason(ReasonKind.AFTER if after else ReasonKind.ROOT, after, State.APPLIED)
+        steps.append(Step(project.graph.migrations[each], reason, changes))
+    plan = replace(found.planned, steps=tuple(steps), blocked=(), unselected=(), added=())
+    return found.with_rehearsed(plan)
+
+
+def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str, ...]:
+    """Return the names of what is undone, in order."""
+    graph, plan, history = found.graph, found.planned, found.reading.history
+    concerned = {name} | graph.descendants(name)
+    if undecided := [each for each in plan.interrupted if each in concerned]:
+        ways = "\n".join(typed("migrate resolve", each) for each in undecided)
+        raise DecisionNeeded(f"{', '.join(undecided)} needs a decision first", hint=ways)
+    if name not in history.applied:
+        state = plan.standing[Node(NodeKind.MIGRATION, name)].state
+        raise UsageError(
+            f"'{name}' is {state}: there is nothing to revert", hint="migrate status shows what is applied"
+        )
+    names = undone_with(graph, name, history.applied, found.project.ordering)
+    if len(names) > 1 and not with_dependents:
+        hint = "\n".join(
+            [
+                *(typed("migrate revert", each) for each in names),
+                f"or all of them: {typed('migrate revert', name, '--with-dependents')}",
+            ]
+        )
+        raise StillRequired(
+            f"'{name}' is required by what is applied; this would have to go first: {', '.join(names[:-1])}", hint=hint
+        )
+    without = [graph.migrations[each] for each in names if graph.migrations[each].down is None]
+    if without:
+        told = ", ".join(f"{each.name} ({each.source})" for each in without)
+        raise UsageError(f"nothing says how this is undone: {told}", hint="declare @migration(…, down=function)")
+    return names
+
+
+# -- what data goes ----------------------------------------------------------------------------------------------------
+
+
+def foresee(found: Assessment, observer: Observer = ignore_events) -> Foreseen:
+    """Undo on a copy, and find out what data would go; the rows of the database itself are not looked at.
+
+    Args:
+        found: what `plan_revert` gave.
+        observer: told what is waited for.
+    """
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Connecting | LockWaiting | Warned):
+            observer(event)
+
+    try:
+        rehearsal = rehearse(found.project, found, RehearseOptions(reverts=True), tell)
+    except MigrateGraphError as error:
+        if error.exit_code >= ExitCode.SIGNAL:
+            raise
+        return Foreseen(unknown=f"it could not be tried on a copy: {error.message}")
+    failed = next((each for each in rehearsal.results if each.outcome is not Outcome.REVERTED), None)
+    if failed is not None or rehearsal.cut:
+        why = f"{failed.name}: {failed.error or failed.outcome}" if failed is not None else rehearsal.cut
+        return Foreseen(unknown=f"on a copy it fails: {why}", rehearsal=rehearsal)
+    losses = tuple(dict.fromkeys(loss for each in rehearsal.footprints.values() for loss in _losses(each)))
+    gone = {loss.what.removeprefix("table ") for loss in losses if loss.what.startswith("table ")}
+    # What an earlier step takes out of a table that a later one drops is told with the table.
+    kept = tuple(
+        loss for loss in losses if loss.what.startswith("table ") or not any(_is_of(loss, table) for table in gone)
+    )
+    return Foreseen(losses=kept, rehearsal=rehearsal)
+
+
+def _is_of(loss: Loss, table: str) -> bool:
+    return loss.what == f"rows of {table}" or loss.what.startswith(f"column {table}.")
+
+
+_COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
+
+
+def _losses(seen: Footprint) -> Iterator[Loss]:
+    """Yield the data that goes with what a step has removed."""
+    removed = seen.removed - seen.renamed
+    # What is not a table holds no data of its own: the columns of a view that goes, or is made otherwise, are no loss.
+    relations = {
+        fact.identity for fact in seen.removed | seen.changed | seen.added if fact.kind not in {"column", "table"}
+    }
+    tables = {fact.identity for fact in removed if fact.kind == "table"}
+    for fact in sorted(removed):
+        if fact.kind == "table":
+            yield Loss(f"table {fact.identity}", f"SELECT count(*) FROM {fact.identity}")
+        elif (
+            fact.kind == "column"
+            and (parts := _COLUMN.fullmatch(fact.identity))
+            and parts["table"] not in relations | tables
+        ):
+            query = f"SELECT count({parts['column']}) FROM {parts['table']}"
+            yield Loss(f"column {fact.identity}", query, "value")
+    deleted = {each.removesuffix(".*") for each in seen.writes if each.endswith(".*")}
+    deleted |= {table for table, wrote in seen.wrote.items() if wrote.deleted}
+    for table in sorted(deleted - tables):
+        if Fact("table", table) not in seen.added:
+            yield Loss(f"rows of {table}", f"SELECT count(*) FROM {table}")
+
+
+def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) -> tuple[Loss, ...]:
+    """Count what would go, in the database itself; what is empty is no loss."""
+    losses = tuple(losses)
+    if not losses:
+        return ()
+    work = backend.work(Migration("counting what goes", lambda _db: True), AttemptKey.now("counting what goes", run=""))
+    try:
+        with interruption.stopping(work.cancel):
+            counts = [int(work.db.executesql(loss.query)[0][0]) for loss in losses]
+        work.db.rollback()
+    finally:
+        work.close()
+    return tuple(replace(loss, rows=rows) for loss, rows in zip(losses, counts, strict=True) if rows)
+
+
+def counted_losses(project: Project, foreseen: Foreseen, observer: Observer) -> tuple[Loss, ...]:
+    """Count what would go, for a look that changes nothing."""
+    if not foreseen.losses:
+        return ()
+    with locked(project.config, observer) as (backend, _, interruption):
+        return count(foreseen.losses, backend, interruption)
+
+
+# -- the revert ---------------------------------------------------------------------------------------------------------
+
+
+def revert_project(project: Project, name: str, options: RevertOptions, observer: Observer) -> int:
+    """Undo a migration under the lock; return what the process ends with.
+
+    Raises:
+        InvalidGraph: the rules found errors; nothing ran.
+        UsageError: there is nothing to undo, or nothing says how.
+        StillRequired: what is applied requires it.
+        DecisionNeeded: data would be lost, or the code was edited since, and nobody has said yes.
+        LockTimeout: another runner was at work for too long; nothing ran.
+    """
+    config = project.config
+    flag = flag_of(config)
+    if config.redis_host:
+        check_address(config.redis_host)
+    found = plan_revert(project, read_history(config), name, with_dependents=options.with_dependents)
+    _refuse_edited(found, name, options, observer)
+    foreseen = foresee(found, observer)
+    with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
+        backend.prepare()
+        reading = read_and_repair(project, backend, observer, interruption)
+        again = plan_revert(project, reading, name, with_dependents=options.with_dependents)
+        if again.planned.places != found.planned.places:
+            raise DecisionNeeded(
+                f"what is to be undone with '{name}' has changed meanwhile",
+                hint=typed("migrate revert", name, "--plan"),
+            )
+        _refuse_losses(foreseen, count(foreseen.losses, backend, interruption), name, options, observer)
+        backend.preflight(list(again.planned.places))
+        if flag:
+            flag.path.unlink(missing_ok=True)  # this version is complete no more
+        run = LockedRun(project, backend, again.planned, reading, observer)
+        run.remember_flush(changed=False)
+        return run.conclude(run.revert(lock, interruption), None, interruption)
+
+
+def _refuse_edited(found: Assessment, name: str, options: RevertOptions, observer: Observer) -> None:
+    """Raise for code that was edited since it was applied: its `down` may undo something else."""
+    standing = found.planned.standing
+    edited = [
+        f"{step.migration.name} ({step.migration.source})"
+        for step in found.planned.steps
+        if standing[Node(NodeKind.MIGRATION, step.migration.name)].changed
+    ]
+    if not edited:
+        return
+    told = f"edited since it was applied, so that its down may not fit: {', '.join(edited)}"
+    if not options.yes:
+        raise DecisionNeeded(told, hint=f"look at it, then {typed('migrate revert', name, _again(options))}")
+    observer(Warned(told))
+
+
+def _refuse_losses(
+    foreseen: Foreseen, losses: tuple[Loss, ...], name: str, options: RevertOptions, observer: Observer
+) -> None:
+    """Raise where data would go, or may go, and nobody has said yes."""
+    if not losses and not foreseen.unknown:
+        return
+    told = (
+        f"this data goes: {', '.join(map(str, losses))}"
+        if losses
+        else f"what data goes is not known: {foreseen.unknown}"
+    )
+    if not options.yes:
+        raise DecisionNeeded(f"nothing was undone, since {told}", hint=typed("migrate revert", name, _again(options)))
+    observer(Warned(told))
+
+
+def _again(options: RevertOptions) -> str:
+    return "--with-dependents --yes" if options.with_dependents else "--yes"
