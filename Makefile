@@ -81,6 +81,7 @@ mutants: install ## break the safety lines one at a time: a test must notice eac
 .PHONY: bench
 bench: install ## how fast, how it grows, and how fast the peers are (writes docs/performance.md)
 	$(BIN)/python tests/bench/side_by_side.py
+	$(BIN)/python tests/bench/floors.py
 	$(BIN)/python tests/bench/views.py
 	$(BIN)/pytest tests/bench
 

@@ -91,9 +91,10 @@ class ViewMigrationManager(abc.ABC):
                 source.path,
                 source.line,
             )
-        same = [known for known in migrations.managers if _identity(known) == _identity(cls)]
-        if not is_collecting() and same:  # its module was executed again: the new class takes its place
-            migrations.managers.remove(same[0])
+        if not is_collecting():  # its module may be executed again: the new class takes its place then
+            same = [known for known in migrations.managers if _identity(known) == _identity(cls)]
+            if same:
+                migrations.managers.remove(same[0])
         migrations.managers.append(cls)
 
     def __init__(self, db: Any, cache: dict[Any, Any] | None = None) -> None:  # noqa: ARG002 - edwh-migrate passes one

@@ -155,7 +155,7 @@ class Assessment:
         """Of the findings, all errors and what is a warning only for what is done; the bodies of history are not read for it."""
         return self._found(grave=True) if self.judging.errors_only else self.findings
 
-    @property
+    @cached_property
     def edited_views(self) -> dict[str, int]:
         """The living views whose text changed since they were made, with the place of the step that brings the new one in; 0 when none does."""
         return {

@@ -119,6 +119,14 @@ class MigrateGraph:
         return {"MIGRATE_URI": database.uri if database.is_postgres else f"sqlite://{database.path}", "CI": "true"}
 
 
+class InOneTransaction(MigrateGraph):
+    """This project, with everything in one transaction."""
+
+    def command(self, python: str, directory: Path) -> list[str]:
+        """Call its command line."""
+        return [*super().command(python, directory), "apply", "--atomic"]
+
+
 class EdwhMigrate(MigrateGraph):
     """Its predecessor."""
 

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 
 import page  # noqa: E402 - from beside this file
-from peers import PEERS, TOOLS, Database, Tool, clean_environ  # noqa: E402 - as above
+from peers import PEERS, TOOLS, Database, InOneTransaction, Raw, Tool, clean_environ  # noqa: E402 - as above
 from servers import PostgresServer, ServerUnavailable  # noqa: E402 - as above
 
 
@@ -37,6 +37,15 @@ def peers_python() -> str:
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
     return str(python)
+
+
+RAW = "raw driver"
+
+IN_ONE: tuple[Tool, ...] = (Raw(), InOneTransaction())
+"""What is measured for runs that are one transaction."""
+
+COMMIT_TAKES = 2_000
+"""Microseconds, as on a disk in a network."""
 
 
 class Cost(NamedTuple):
@@ -78,64 +87,83 @@ class Bench:
                 self._server.app_uri(name).replace("postgres://", "postgresql://")
             )  # SQLAlchemy knows no other
 
-    def measure(self, *, postgres: bool, again: bool) -> dict[str, Cost]:
-        """Return each tool's medians for applying everything; or, `again`, for finding that nothing is to do."""
-        seconds: dict[str, list[Cost]] = {tool.name: [] for tool in TOOLS}
+    def measure(self, *, postgres: bool) -> tuple[dict[str, Cost], dict[str, Cost]]:
+        """Return each tool's medians for applying everything, and for finding then that nothing is to do."""
+        first: dict[str, list[Cost]] = {tool.name: [] for tool in TOOLS}
+        again: dict[str, list[Cost]] = {tool.name: [] for tool in TOOLS if tool.name != RAW}
         for _ in range(self.rounds):
             for tool in TOOLS:
-                if not (again and tool.name == "raw driver"):
-                    seconds[tool.name].append(self._once(tool, postgres=postgres, again=again))
-        return {
-            name: Cost(*(statistics.median(each) for each in zip(*found, strict=True)))
-            for name, found in seconds.items()
-            if found
-        }
+                with self._project(tool, postgres=postgres) as run:
+                    first[tool.name].append(run())
+                    if tool.name in again:
+                        again[tool.name].append(run())
+        return _medians(first), _medians(again)
 
-    def _once(self, tool: Tool, *, postgres: bool, again: bool) -> Cost:
+    def measure_atomic(self, *, postgres: bool) -> dict[str, Cost]:
+        """Return the medians of the raw driver, which commits each statement, and of ours in one transaction."""
+        found: dict[str, list[Cost]] = {tool.name: [] for tool in IN_ONE}
+        for _ in range(self.rounds):
+            for tool in IN_ONE:
+                with self._project(tool, postgres=postgres) as run:
+                    found[tool.name].append(run())
+        return _medians(found)
+
+    @contextmanager
+    def slow_disk(self) -> Iterator[None]:
+        """Make each commit take as long as on a disk of its kind: `COMMIT_TAKES`, whatever this machine's disk does."""
+        assert self._server is not None
+        on = ["fsync = on", "synchronous_commit = on", f"commit_delay = {COMMIT_TAKES}", "commit_siblings = 0"]
+        self._server.execute(*(f"ALTER SYSTEM SET {each}" for each in on), "SELECT pg_reload_conf()")
+        sleep(1)  # the server reads it when it comes to it, and tells nobody
+        try:
+            yield
+        finally:
+            self._server.execute("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
+
+    @contextmanager
+    def _project(self, tool: Tool, *, postgres: bool) -> Iterator[Callable[[], Cost]]:
+        """Write a project with an empty database; yield what applies it, and returns what that cost."""
         directory = Path(tempfile.mkdtemp(prefix="mg-bench-"))
         try:
             with self.database(directory, postgres=postgres) as database:
                 tool.write(directory, self.count, database)
-                python = self._pythons[tool.ours]
+                command = tool.command(self._pythons[tool.ours], directory)
                 environ = clean_environ(tool.environ(directory, database))
-
-                def run() -> Cost:
-                    started, before = perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-                    done = subprocess.run(
-                        tool.command(python, directory),
-                        cwd=directory,
-                        env=environ,
-                        capture_output=True,
-                        text=True,
-                        check=False,
-                    )
-                    if done.returncode:
-                        sys.exit(
-                            f"{tool.name} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-                        )
-                    wall, after = perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-                    used = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
-                    return Cost(wall, used)
-
-                first = run()
-                return run() if again else first
+                yield lambda: _cost_of(tool.name, command, directory, environ)
         finally:
             shutil.rmtree(directory)
 
 
-def table(bench: Bench, rows: list[tuple[str, Callable[[], dict[str, Cost]]]]) -> str:
-    """Measure the rows and return them as Markdown: seconds, and of these the processor time of the tool; each with its ratio to the raw driver."""
+def _medians(found: dict[str, list[Cost]]) -> dict[str, Cost]:
+    return {name: Cost(*(statistics.median(each) for each in zip(*some, strict=True))) for name, some in found.items()}
+
+
+def _cost_of(name: str, command: list[str], directory: Path, environ: dict[str, str]) -> Cost:
+    started, before = perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    wall, after = perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime))
+
+
+def table(bench: Bench, databases: dict[str, bool]) -> str:
+    """Measure, and return Markdown: seconds, and of these the processor time of the tool; each with its ratio to the raw driver."""
     lines = ["| | " + " | ".join(tool.name for tool in TOOLS) + " |", "|---" * (len(TOOLS) + 1) + "|"]
-    for title, measure in rows:
-        found = measure()
-        raw = found.get("raw driver")
-        cells = []
-        for tool in TOOLS:
-            figure = found.get(tool.name)
-            ratio = f" ({figure.wall / raw.wall:.1f} x)" if figure and raw and tool.name != "raw driver" else ""
-            cells.append(f"{figure.wall:.2f} s{ratio}, {figure.used:.2f} s" if figure else "-")
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-        print(lines[-1], file=sys.stderr, flush=True)  # noqa: T201 - a program for people
+    idle = []
+    for where, postgres in databases.items():
+        first, again = bench.measure(postgres=postgres)
+        lines.append(_row(f"everything to do, {where}", first))
+        idle.append(_row(f"nothing to do, {where}", again))
+    lines += idle
+    for where, postgres in databases.items():
+        lines.append(
+            _row(f"everything in one transaction (`--atomic`), {where}", bench.measure_atomic(postgres=postgres))
+        )
+        if postgres:
+            with bench.slow_disk():
+                slow = f"the same, where a commit takes {COMMIT_TAKES / 1000:g} ms"
+                lines.append(_row(slow, bench.measure_atomic(postgres=postgres)))
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     note = (
         "Seconds from start to end, with the ratio to the raw driver, then the processor time of the tool itself. "
@@ -144,11 +172,22 @@ def table(bench: Bench, rows: list[tuple[str, Callable[[], dict[str, Cost]]]]) -
     return "\n".join([*lines, "", note, ""])
 
 
+def _row(title: str, found: dict[str, Cost]) -> str:
+    raw, cells = found.get(RAW), []
+    for tool in TOOLS:
+        figure = found.get(tool.name)
+        ratio = f" ({figure.wall / raw.wall:.1f} x)" if figure and raw and tool.name != RAW else ""
+        cells.append(f"{figure.wall:.2f} s{ratio}, {figure.used:.2f} s" if figure else "-")
+    row = f"| {title} | {' | '.join(cells)} |"
+    print(row, file=sys.stderr, flush=True)  # noqa: T201 - a program for people
+    return row
+
+
 def main() -> None:
     """Measure, print the table, and write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="migrations of each project")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each figure is taken")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each figure is taken")
     parser.add_argument("--keep-page", action="store_true", help="print only; leave docs/performance.md as it is")
     options = parser.parse_args()
     server: PostgresServer | None = None
@@ -159,13 +198,9 @@ def main() -> None:
         print(f"without PostgreSQL: {error}", file=sys.stderr)  # noqa: T201 - as above
         server = None
     bench = Bench(options.count, options.rounds, server)
-    rows: list[tuple[str, Callable[[], dict[str, Cost]]]] = []
-    for again, what in ((False, "everything to do"), (True, "nothing to do")):
-        for postgres in (True, False) if server else (False,):
-            where = "PostgreSQL 16" if postgres else "SQLite"
-            rows.append((f"{what}, {where}", lambda p=postgres, a=again: bench.measure(postgres=p, again=a)))  # type: ignore[misc]
+    databases = {"PostgreSQL 16": True, "SQLite": False} if server else {"SQLite": False}
     try:
-        found = table(bench, rows)
+        found = table(bench, databases)
     finally:
         if server is not None:
             server.close()
