@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.errors import DatabaseRefused
 from migrate_graph.workflow.project import read_history
 from migrate_graph.workflow.scratch_runs import on_scratch
 
@@ -155,7 +157,8 @@ class _Walk:
     def _copy(self, made: ScratchDatabase, applied: Sequence[str]) -> ScratchDatabase:
         laboratory = self._laboratory
         if laboratory.scratch.can_copy:
-            return laboratory.scratch.copy(made)
+            with suppress(DatabaseRefused):  # as in `Laboratory.new`
+                return laboratory.scratch.copy(made)
         anew = laboratory.new()
         laboratory.run(laboratory.settings_of(anew), laboratory.in_order(applied))
         self.runs += len(applied)

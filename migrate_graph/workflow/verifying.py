@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from migrate_graph.database.names import schema_names
 from migrate_graph.database.outside_acts import OutsideWatch
 from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.database.watching import Cloning, Keeping, Watching
-from migrate_graph.errors import ConfigError
+from migrate_graph.errors import ConfigError, DatabaseRefused
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, read_history
 from migrate_graph.workflow.scratch_runs import on_scratch
@@ -188,7 +188,8 @@ class Laboratory:
     def new(self) -> ScratchDatabase:
         """Make a database as it is before the first migration."""
         if self._start is not None:
-            return self.scratch.copy(self._start)
+            with suppress(DatabaseRefused):  # somebody looks at it who will not be sent away
+                return self.scratch.copy(self._start)
         made = self.scratch.create()
         start_on(self.project, made)
         return made

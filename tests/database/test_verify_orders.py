@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 from bystanders import bystanding
 from rehearsal_stand import run, state
 from servers import PostgresServer
 from verify_stand import SQLITE, VerifyStand, migrations
 
-from migrate_graph.core.events import Outcome
+from migrate_graph.core.events import Outcome, Warned
 from migrate_graph.workflow.closing import Closure, close
 from migrate_graph.workflow.permuting import Pair, Permuted, Trial, Verdict, permute
 
@@ -296,6 +297,29 @@ def test_two_at_once_do_not_tidy_each_other_up(
         with stand.laboratory() as one, stand.laboratory() as other:  # whoever comes second looks for leftovers first
             for laboratory in (one, other, one):
                 assert [each.name for each in laboratory.watch().failed] == ["default_plan"]
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+
+
+@pytest.mark.postgres
+def test_whoever_looks_into_the_start_and_will_not_go_is_worked_around_and_told_of(
+    postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path
+) -> None:
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    try:
+        stand = VerifyStand(tmp_path, postgres_uri)
+        stand.write(graph(("a", "", "CREATE TABLE a (x int)"), ("b", "", "CREATE TABLE b (x int)")))
+        with stand.laboratory() as laboratory:
+            (start,) = run(postgres_uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")[0]
+            watcher = psycopg2.connect(postgres_server.admin_uri(start))
+            found = permute(laboratory, most=1)
+        assert (found.alike, len(found.tried)) == (1, 1)
+        (warned,) = [event for event in stand.events if isinstance(event, Warned)]
+        assert start in warned.message
+        watcher.close()
+        with stand.laboratory():
+            pass
+        assert run(postgres_uri, "SELECT count(*) FROM pg_database WHERE datname ~ '^migrate_graph'") == [(0,)]
     finally:
         postgres_server.execute("ALTER ROLE app NOCREATEDB")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
@@ -66,6 +67,7 @@ class Place:
         self._sessions.listen(cloning.observer, cloning.interruption)
         self._connection = self._sessions.open(self.name)
         self._made: dict[str, None] = {}
+        self._tell = cloning.observer
 
     def uri_of(self, name: str) -> str:
         """Return the URI of a database there."""
@@ -161,12 +163,22 @@ class Place:
         """Drop a database, on a new session where the old one is gone."""
         for attempt in range(2):
             try:
-                send(
-                    self._connection,
-                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
-                    f"{quote_literal(name)} AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
-                )
+                with suppress(psycopg2.errors.InsufficientPrivilege):  # of a superuser, who may be gone in a moment
+                    send(
+                        self._connection,
+                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
+                        f"{quote_literal(name)} AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+                    )
                 send(self._connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+            except psycopg2.errors.ObjectInUse:
+                self._made.pop(name, None)
+                self._tell(
+                    Warned(
+                        f"the database {name} stays: somebody is connected to it whose session may not be ended",
+                        "the next rehearsal or verification drops it, once nobody is",
+                    )
+                )
+                return
             except psycopg2.Error:
                 if attempt:
                     raise
