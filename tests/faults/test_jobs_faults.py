@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 from child import executed
 from fault_field import Ended, Field
+from servers import PostgresServer
 
 pytestmark = pytest.mark.postgres
 
@@ -582,3 +583,24 @@ def test_seats_are_given_only_while_there_is_something_to_do(on_postgres: Field)
     assert len(set(pids)) == 2
     started = [line for line in ended.output.splitlines() if " start " in line]
     assert all(before <= after for before, after in pairwise(line.partition("[")[2] for line in started))
+
+
+def test_a_rehearsal_that_comes_first_goes_in_a_row(on_postgres: Field, postgres_server: PostgresServer) -> None:
+    text = "from migrate_graph import migration\n" + "".join(
+        f"\n@migration(independent=True)\ndef m_{n}(db):\n    db.executesql('CREATE TABLE m_{n} (id integer)')\n    return True\n"
+        for n in range(2)
+    )
+    path = {"PATH": f"{postgres_server.binaries}:{on_postgres.env['PATH']}"}
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    try:
+        on_postgres.write(text.replace("CREATE TABLE m_1", "CREATE TABEL m_1"))
+        ended = on_postgres.open("apply", "--jobs", "2", "--rehearse-first", env=path).end()
+        assert ended.code == 1, ended.output
+        assert "nothing was run" in ended.output
+        on_postgres.write(text)
+        ended = on_postgres.open("apply", "--jobs", "2", "--rehearse-first", env=path).end()
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    assert ended.code == 0, ended.output
+    assert "2 migrations to run, up to 2 at once" in ended.output
+    assert on_postgres.probe().tables == {"m_0", "m_1"}
