@@ -273,3 +273,21 @@ def m2(db):
     assert words(seen["m2"].removed) == {"column public.t.b"}
     assert words(seen["m2"].hangs) == {"column public.t.a", "table public.t"}
     assert words(seen["m2"].lost) == set()
+
+
+@pytest.mark.postgres
+def test_partitions_and_pydal_s_own_words(stand: VerifyStand) -> None:
+    seen = stand.footprints(
+        "CREATE TABLE p (d date, n int) PARTITION BY RANGE (d)",
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+        "db.executesql(\"INSERT INTO p VALUES ('2026-02-02', 1)\"); db.executesql('UPDATE p SET n = 2')",
+        "CREATE TABLE gadget (id serial PRIMARY KEY, name varchar(512))",
+        "from pydal import Field; db.define_table('gadget', Field('name'))\n"
+        "db.gadget.insert(name='x'); db(db.gadget.name == 'x').update(name='y')",
+    )
+    assert words(seen["m2"].hangs) == {"table public.p"}
+    assert seen["m3"].uses == {"public.p.d", "public.p.n", "public.p1.*"}
+    assert seen["m3"].writes == {"public.p.n", "public.p1.*"}
+    assert seen["m3"].inserts == {"public.p", "public.p1"}
+    assert seen["m5"].uses == {"public.gadget.id", "public.gadget.name"}
+    assert (seen["m5"].writes, seen["m5"].inserts) == ({"public.gadget.name"}, {"public.gadget"})
