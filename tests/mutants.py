@@ -485,11 +485,11 @@ MUTANTS = [
         "tests/faults/test_jobs_faults.py -k deaf",
     ),
     Mutant(
-        "a signal for a group is one signal",
+        "a worker has no supervisor",
         "executor/worker.py",
         "Interruption(leads=False)",
         "Interruption()",
-        "tests/faults/test_jobs_faults.py -k whole_group",
+        "tests/faults/test_jobs_faults.py -k crash",
     ),
     Mutant(
         "lost after own commits",

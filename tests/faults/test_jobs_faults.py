@@ -498,7 +498,12 @@ def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres
             process.process.send_signal(signal.SIGTERM)
             process.wait_for("INTERRUPTED b_2")
             ended = process.stop(signal.SIGTERM)
-        wait_until_gone(workers)
+        try:
+            wait_until_gone(workers)
+        finally:
+            for pid in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     assert ended.code == (-9 if kill else 143)
     assert on_postgres.probe().tables == set()
 
@@ -508,6 +513,7 @@ def test_a_crash_of_one_worker_is_told(on_postgres: Field) -> None:
     ended = on_postgres.apply("--jobs", "2")
     assert ended.code == 1
     assert "was ended by SIGSEGV" in ended.output
+    assert "without a last word" not in ended.output, "the run goes on, and has the last word"
     assert on_postgres.probe().tables == {"b_2"}
 
 
