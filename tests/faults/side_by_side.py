@@ -24,6 +24,12 @@ NOT_IN_WORKERS = pytest.mark.skipif(
 )
 """A test of what becomes of the one process of a run."""
 
+IN_THIS_ORDER = pytest.mark.skipif(
+    JOBS > 1,
+    reason="with --jobs nothing says that the first of its migrations comes before the last: neither requires the other",
+)
+"""A test of migrations that count on an order which nobody has declared."""
+
 _PLACES = "MIGRATE_GRAPH_FAULT_PLACES"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fault_field import Field
+from side_by_side import IN_THIS_ORDER
 
 TEXT = """
 from child import executed
@@ -54,6 +55,7 @@ def test_what_a_failed_body_has_recorded_is_run(anywhere: Field) -> None:
     assert anywhere.executions("other_2") == 1
 
 
+@IN_THIS_ORDER
 def test_what_a_body_takes_back_is_missing_for_what_requires_it(anywhere: Field) -> None:
     body = "db.executesql(\"UPDATE ewh_implemented_features SET installed = 'F' WHERE name = 'other_2'\")"
     anywhere.write(TEXT.replace("BODY", body))
