@@ -53,6 +53,12 @@ def _ring(field: Field) -> Ended:
     return field.apply()
 
 
+def _stale(field: Field) -> Ended:
+    assert field.migrate("plan", "-o", "plan.json").code == 0
+    field.write(GOOD.replace("here('in')", "here('out')"))
+    return field.migrate("apply", "plan.json")
+
+
 WAYS: dict[ExitCode, Callable[[Field], Ended]] = {
     ExitCode.OK: lambda field: field.apply(),
     ExitCode.FAILED: _refused,
@@ -63,6 +69,7 @@ WAYS: dict[ExitCode, Callable[[Field], Ended]] = {
     ExitCode.DATABASE: lambda field: field.apply(env={"MIGRATE_URI": "sqlite:///nowhere/at/all.sqlite"}),
     ExitCode.PENDING_TASK: lambda field: field.apply(env={"REDIS_HOST": "127.0.0.1:9"}),
     ExitCode.RESTORE: _not_ours,
+    ExitCode.STALE_PLAN: _stale,
     ExitCode.LOCK_TIMEOUT: _held,
     ExitCode.SIGNAL: _stopped,
 }
