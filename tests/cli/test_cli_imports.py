@@ -63,7 +63,7 @@ _FOUNDATION = frozenset(
     {
         "__future__", "gc", "shlex", "linecache", "tokenize", "token", "traceback",
         *(f"migrate_graph.{name}" for name in (
-            "columns", "edwh_names", "errors", "foreign_text", "forks", "messages", "process_end", "redaction", "supervisor",
+            "columns", "edwh_names", "errors", "foreign_text", "forks", "masked_stream", "messages", "process_end", "redaction", "supervisor",
             "render", "reports", "reports.document",
         )),
     }

@@ -74,7 +74,7 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--rehearse": ("--rehearse",), "--on": ("--on", "scratch"), "--data": ("--data", "5"), "--no-values": ("--no-values",),
         "--allow-outside": ("--allow-outside",),
     },
-    "migrate status": {"--views": ("--views",), "--all": ("--all",), "--offline": ("--offline",), "--json": ("--json",)},
+    "migrate status": {"--views": ("--views",), "--drift": ("--drift",), "--all": ("--all",), "--offline": ("--offline",), "--json": ("--json",)},
     "migrate graph": {
         "-o": ("-o", "graph.dot"), "--format": ("--format", "mermaid"), "--focus": ("--focus", "widen_20260302_001"), "--hops": ("--hops", "1"),
         "--select": ("--select", "+invoice_20260301_001"), "--exclude": ("--exclude", "old_20250101_1*"), "--group": ("--group", "module"),
@@ -96,6 +96,8 @@ WRITING = {
     "migrate views adopt",
     "migrate views forget",
     "migrate verify",
+    "migrate revert",
+    "migrate drift",
 }  # fmt: skip
 
 # Beside the second option the first one changes nothing here, for a reason that is none of the command line.

@@ -211,6 +211,7 @@ STEPS: list[tuple[str, set[int]]] = [
     ("config", {0}), ("explain MG101", {0}), ("init", ANYTHING), ("new another --output-is-not-known", {2}), ("new another", ANYTHING),
     ("check", {0}), ("check --history", {0}), ("graph --history -o graph.svg", {0}), ("show one_1", {0}), ("show V", {0}),
     ("why two_2", {0}), ("apply --dry-run", {0}), ("drift", {0}), ("drift --adopt by_hand", ANYTHING), ("status --drift", {0}),
+    ("verify", ANYTHING), ("revert one_1 --plan", ANYTHING),
     ("plan --rehearse --json", {1}), ("plan --sql --on here", {1}),
     ("apply --keep-going --exclude five_5", {1}), ("status", {0, 1}), ("log one_1", {0}),
     ("apply --select five_5", {-9}), ("status", ANYTHING | {5}), ("apply --select five_5", {5}), ("resolve five_5 --retry", {0}),

@@ -452,7 +452,7 @@ def test_views_of_a_database_taken_over_have_managers_already(project: Project, 
     assert [line for line in text.splitlines() if line.startswith(("class ", "from migrations "))] == [
         "from migrations import Named",
         "from migrations import Totals",  # the version that lives, not the one it replaced
-        "class VReader(ViewMigrationManager):",
+        "class VReader(SqlView):",
     ]
     assert "    uses = (Totals, Named)\n" in text
     connection.close()

@@ -445,10 +445,16 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             "drifted": (
                 Drifted(Fact("index", "public.i"), None, f"CREATE INDEX i ON {'t' * 400}"),
                 Drifted(Fact("view", "public.v"), "SELECT  1", "SELECT 2"),
+                *(Drifted(Fact("table", f"public.t{number:02}"), None, "") for number in range(21)),
             ),
         },
         [
             ("public.i", f"index 'public.i' was added by hand; is: CREATE INDEX i ON {'t' * 282}…", _UNDO),
+            (
+                "public.t00",
+                "table 'public.t00' and 20 more of that kind were added by hand",
+                f"`migrate drift` shows each of them; {_UNDO}",
+            ),
             ("public.v", "view 'public.v' was changed by hand; was: SELECT 1; is: SELECT 2", _UNDO),
         ],
         {"graph": graph_of("a"), "history": history_of("a")},

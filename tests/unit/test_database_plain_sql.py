@@ -37,7 +37,6 @@ def test_plain_statements(statements: list[str], dropped: tuple[str, ...], creat
         "CREATE MATERIALIZED VIEW v AS SELECT f()",
         "CREATE VIEW v AS SELECT 1; DROP VIEW w CASCADE",
         "CREATE VIEW v AS SELECT $$; DROP VIEW w$$",
-        "CREATE VIEW v AS SELECT 1 -- all",
         "CREATE VIEW %s AS SELECT 1",
         "CREATE SCHEMA s CREATE VIEW v AS SELECT 1",
         "ALTER VIEW v RENAME TO w",

@@ -243,6 +243,7 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
 
 
 _SHOWN_OF_A_DEFINITION = 300
+_SHOWN_OF_ONE_KIND = 20
 
 
 @rule("MG408", Severity.WARNING, needs_history=True)
@@ -277,12 +278,21 @@ def drifted_schema(context: Context) -> Iterator[Hit]:
 
     Where a program makes tables as it goes (partitions), name them in the settings: `drift_ignore = ["public.log_2026_*"]`.
     """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for change in context.drifted:
+        alike.setdefault((change.fact.kind, str(change.what)), []).append(change.fact.identity)
+    hint = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
+    for (kind, what), names in alike.items():
+        if len(names) > _SHOWN_OF_ONE_KIND:
+            message = f"{kind} {quoted(names[0])} and {len(names) - 1:,} more of that kind were {what} by hand"
+            yield Hit(Node(NodeKind.OBJECT, names[0]), message, f"`migrate drift` shows each of them; {hint}")
     for change in context.drifted:
         name = change.fact.identity
+        if len(alike[change.fact.kind, str(change.what)]) > _SHOWN_OF_ONE_KIND:
+            continue
         definitions = [("was", change.before), ("is", change.after)]
         told = [f"{word}: {_shortened(text)}" for word, text in definitions if text]
         message = "; ".join([f"{change.fact.kind} {quoted(name)} was {change.what} by hand", *told])
-        hint = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
         yield Hit(Node(NodeKind.OBJECT, name), message, hint)
 
 

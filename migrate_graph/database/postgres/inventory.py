@@ -13,15 +13,17 @@ from migrate_graph.database.postgres.facts_query import OF_ONE_DATABASE, SETTING
 from migrate_graph.database.postgres.outbox import has_any_bytes
 
 _LIMITS: Final = (
-    "SELECT pg_catalog.set_config('lock_timeout', '2s', true), pg_catalog.set_config('statement_timeout', '60s', true), "
+    "SELECT pg_catalog.set_config('lock_timeout', '200ms', true), pg_catalog.set_config('statement_timeout', '60s', true), "
     "pg_catalog.set_config('jit', 'off', true)"
 )
-"""Definitions are read under the weakest lock: whoever changes a table is not waited for for long."""
+"""Definitions are read under the weakest lock. Whoever changes a table is waited for for less than `deadlock_timeout` (1 s): the locks that
+are held meanwhile may be what he waits for, and then the server would end one of the two."""
 
-_TRIES: Final = 4
+_TRIES: Final = 8
 
-_GONE: Final = frozenset({"XX000", "42P01", "42704", "42883", "42703", "3F000"})
-"""What the server answers when something was dropped while its definition was read: it is looked up outside of the snapshot."""
+_PASSING: Final = frozenset({"55P03", "XX000", "42P01", "42704", "42883", "42703", "3F000"})
+"""What the server answers while somebody changes something, or when it was dropped while its definition was read: that is looked up outside
+of the snapshot."""
 
 _NOT_FOR_EVERYBODY: Final = frozenset({"user mapping"})
 """Kinds of which only some roles may see the definition, in which passwords stand."""
@@ -52,7 +54,7 @@ class Reading:
     def may_try_again(self, error: Any) -> bool:
         """Return whether another try may find everything in its place."""
         self._left -= 1
-        return self._left > 0 and error.pgcode in _GONE
+        return self._left > 0 and error.pgcode in _PASSING
 
     def inventory(self, rows: list[tuple[Any, ...]]) -> Inventory:
         """Return what was read."""
