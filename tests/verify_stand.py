@@ -36,7 +36,7 @@ class VerifyStand:
 
     @contextmanager
     def laboratory(self) -> Iterator[Laboratory]:
-        """Give a place to try it."""
+        """Open a place to try it."""
         with laboratory(self.open(), on=self.on, observer=self.events.append) as found:
             yield found
 

@@ -22,7 +22,7 @@ IS_MATERIALIZED = (
     "SELECT 1 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({name})"
     " AND relkind OPERATOR(pg_catalog.=) 'm'"
 )
-"""Asks whether a relation is a materialized view."""
+"""Finds a row where a relation is a materialized view."""
 
 
 class SqlView(ViewMigrationManager):

@@ -98,6 +98,12 @@ class Reason:
     before: str
     after: str
 
+    @property
+    def told(self) -> str:
+        """What is done to it first, in words."""
+        several = self.what.startswith((_ROWS_OF, _COLUMNS_OF))
+        return f"{self.what} {'are' if several else 'is'} {self.before}"
+
 
 @dataclass(slots=True)
 class Tie:
@@ -289,6 +295,7 @@ def _without_parts(reasons: Iterable[Reason]) -> list[Reason]:
 
 
 _ROWS_OF = "the rows of "
+_COLUMNS_OF = "the columns of "
 
 
 def _by_after(pairs: Iterable[Pair], names: Iterable[str]) -> dict[str, list[str]]:
@@ -357,7 +364,7 @@ _NAMED_ALONE = frozenset({"relation", "column", "rows"})
 def _told(thing: Fact) -> str:
     """Return a thing in words."""
     if thing.kind == "columns":
-        return f"the columns of {thing.identity}"
+        return f"{_COLUMNS_OF}{thing.identity}"
     if thing.kind == "rows" and thing.identity.endswith(f".{ALL}"):
         return f"{_ROWS_OF}{owner_of(thing.identity)}"
     return thing.identity if thing.kind in _NAMED_ALONE else f"{thing.kind} {thing.identity}"

@@ -386,7 +386,7 @@ class SeatedBackend(Connectable, Protocol):
 
     @property
     def lock_of_run(self) -> Lock:
-        """Tells whether that process still holds it."""
+        """The lock of the run, which that process holds."""
 
 
 class BackendClass(Protocol):

@@ -250,7 +250,7 @@ class Attempt:
         return Applied()
 
     def _asked(self, condition: Condition, work: Work) -> Refused | None:
-        """Ask what must hold now; return why the attempt is refused."""
+        """Return why the attempt is refused by what must hold after it; None when it holds."""
         self._asking = condition
         try:
             answer = self._call(work, condition.ask)

@@ -49,7 +49,7 @@ class Worker:
     key: AttemptKey | None = None
 
     def say(self, word: Any) -> None:
-        """Say something to it; if it is gone, that is heard from it."""
+        """Send something to it; if it is gone, that is heard from it."""
         with suppress(OSError):
             self.line.send(word)
 
@@ -137,7 +137,7 @@ class Crew:
                 worker.name = ""
 
     def stop(self, number: int) -> None:
-        """Tell all of them that a signal wants the run to end."""
+        """Stop all of them: a signal wants the run to end."""
         for worker in self.workers:
             worker.say(Stop(number))
 

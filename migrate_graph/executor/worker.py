@@ -81,7 +81,7 @@ def _listen(line: Connection, interruption: Interruption, orders: SimpleQueue[An
 
 
 class _Voice:
-    """Says things, from a thread of its own: a signal that ends a body must not cut a word in two."""
+    """Sends words, from a thread of its own: a signal that ends a body must not cut a word in two."""
 
     def __init__(self, line: Connection) -> None:
         self._line = line
@@ -89,7 +89,7 @@ class _Voice:
         start_thread(self._work, name="voice")
 
     def say(self, word: Any) -> None:
-        """Say something soon."""
+        """Send something soon."""
         self._words.put(word)
 
     def wait_until_heard(self) -> None:

@@ -154,6 +154,7 @@ def prove(
     """
     assess(project).refuse_errors(doing="verify")
     judging = judging or Judging()
+    tuple(assess(project, judging=judging).findings)  # refuses a rule that does not exist before anything runs
     with laboratory(project, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
         watched = place.watch()
         traces = Traces(_entries(project, watched), trials=tuple(_failures(watched.failed)))

@@ -20,7 +20,7 @@ from migrate_graph.database.names import schema_names
 from migrate_graph.database.outside_acts import OutsideWatch
 from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.database.watching import Cloning, Keeping, Watching
-from migrate_graph.errors import ConfigError, DatabaseRefused
+from migrate_graph.errors import ConfigError, DatabaseRefused, UsageError
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, read_history
 from migrate_graph.workflow.scratch_runs import on_scratch
@@ -264,7 +264,10 @@ def _with_database(project: Project, on: str) -> Project:
             migrate_uri="sqlite://scratch.sqlite"
         )  # nothing is made of that name: each try has a file of its own
     elif on:
-        config.update(rehearse_on=on)
+        try:
+            config.update(rehearse_on=on)
+        except ConfigError as error:
+            raise UsageError(error.message.replace("rehearse_on", "--on", 1), hint=error.hint) from None
         if not config.has_database or backend_class(on) is not backend_class(config.migrate_uri):
             config.update(migrate_uri=on)
     if not config.has_database:

@@ -9,7 +9,7 @@ _END = "<!-- end -->"
 
 
 def write(name: str, table: str) -> None:
-    """Put a table in the place of the one that was measured before.
+    """Write a table in the place of the one that was measured before.
 
     Args:
         name: of the table, as its mark has it.

@@ -344,7 +344,9 @@ def test_the_picture_shows_what_is_missing(in_a_file: Any) -> None:
         (("--permute", "0"), "invalid value for '--permute'"),
         (("--renderer", "dot"), "--renderer does nothing without"),
         (("--graph", "x.xyz"), "no picture format is called '.xyz'"),
-        (("--on", "mysql://x"), "rehearse_on"),
+        (("--on", "mysql://x"), "error: --on"),
+        (("--select", "MG999"), "no such rule: 'MG999'"),
+        (("--on", "nonsense"), "error: --on: it has no scheme"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: tuple[str, ...], message: str, shell: Any, sqlite_uri: str) -> None:
@@ -353,6 +355,7 @@ def test_what_makes_no_sense_is_refused(words: tuple[str, ...], message: str, sh
     ran = shell("verify", *words)
     assert ran.code == 2
     assert message in ran.err
+    assert "watching" not in ran.err
 
 
 def test_without_a_database_it_says_how_to_name_one(shell: Any) -> None:

@@ -27,7 +27,7 @@ def run(uri: str, *statements: str | bytes) -> None:
 
 @contextmanager
 def stored(uri: str) -> Iterator[Any]:
-    """Give a backend whose database is known as it is now."""
+    """Return a backend whose database is known as it is now."""
     with open_backend(Settings(uri), writing=True) as backend:
         backend.prepare()
         backend.store_inventory(run="r")

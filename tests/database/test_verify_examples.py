@@ -60,4 +60,4 @@ def test_examples_on_sqlite(example: str, tmp_path: Path) -> None:
 @pytest.mark.postgres
 @pytest.mark.parametrize("example", ON_POSTGRES)
 def test_examples_on_postgres(example: str, server: str, tmp_path: Path) -> None:
-    prove(example, tmp_path, server, most=6)
+    prove(example, tmp_path, server, most=20)

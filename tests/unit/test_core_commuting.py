@@ -48,7 +48,7 @@ def update(*uses: str, reads: Iterable[str] = ()) -> Footprint:
 
 
 def insert(relation: str, *columns: str, checked: Iterable[str] = (), reads: Iterable[str] = ()) -> Footprint:
-    """Put rows into a table."""
+    """Return the footprint of rows that are put into a table."""
     uses = (*(f"{relation}.{each}" for each in columns), *reads)
     told = Statement("INSERT", uses=uses, inserts=(relation,))
     return Footprint(

@@ -141,7 +141,7 @@ def verify(
 
 
 class _Watcher:
-    """Tells on stderr what happens while migrations are watched: how far it is, at most every few seconds."""
+    """Writes on stderr how far the watching of migrations is, at most every few seconds."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -153,7 +153,7 @@ def _reasons(tie: Tie) -> str:
     first: dict[str, Reason] = {}
     for each in tie.conflicts:
         first.setdefault(each.what, each)  # of one thing, one reason is enough
-    told = [f"{what} is {each.before} by the first and {each.after} by the second" for what, each in first.items()]
+    told = [f"{each.told} by the first and {each.after} by the second" for each in first.values()]
     rest = len(told) - _MOST
     return ", ".join(told[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
 

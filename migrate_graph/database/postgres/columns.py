@@ -1,4 +1,4 @@
-"""Asks the server which columns a statement of rows reads and writes: a function is made of it, and looked at."""
+"""Finds out from the server which columns a statement of rows reads and writes: a function is made of it, and looked at."""
 
 from __future__ import annotations
 
