@@ -10,6 +10,7 @@ import typer
 
 from migrate_graph.cli.completion import complete_code, complete_name
 from migrate_graph.render import FORMATS
+from migrate_graph.reports import REPORTS
 
 
 class Output(StrEnum):
@@ -118,6 +119,19 @@ SelectOption = Annotated[
 ExcludeOption = Annotated[
     list[str], typer.Option("--exclude", metavar="SEL", help="Leave these out.", show_default=False)
 ]
+RulesOption = Annotated[
+    list[str],
+    typer.Option(
+        "--select",
+        metavar="CODES|SEL",
+        help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
+        show_default=False,
+    ),
+]
+IgnoreOption = Annotated[
+    list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
+]
+ReportOption = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")]
 GraphOption = Annotated[
     Path | None,
     typer.Option(
@@ -172,7 +186,7 @@ AllowOutsideOption = Annotated[
     bool,
     typer.Option(
         "--allow-outside",
-        help="Let migrations write files, start programs and connect to others while they are rehearsed.",
+        help="Let migrations write files, start programs and connect to others while they are tried.",
     ),
 ]
 LockOption = Annotated[

@@ -20,11 +20,12 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
         "exit_code": int(rehearsal.exit_code),
         "cut": rehearsal.cut,
         "remarks": list(rehearsal.remarks),
-        "results": [_result(each) for each in rehearsal.results],
+        "results": [{**result_document(each), "warnings": list(each.warnings)} for each in rehearsal.results],
     }
 
 
-def _result(result: Result) -> dict[str, Any]:
+def result_document(result: Result) -> dict[str, Any]:
+    """Return how a migration ended where it was tried."""
     return {
         "name": result.name,
         "outcome": str(result.outcome),
@@ -33,7 +34,6 @@ def _result(result: Result) -> dict[str, Any]:
         "hint": result.hint,
         **place_document(result.source),
         "traceback": result.traceback,
-        "warnings": list(result.warnings),
     }
 
 

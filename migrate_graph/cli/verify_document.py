@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from migrate_graph.cli.rehearsal_document import result_document
 from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.core.commuting import Pair, Tie
-    from migrate_graph.core.events import Result
     from migrate_graph.core.traces import Trial
     from migrate_graph.workflow.adding_requires import Added
     from migrate_graph.workflow.proof import Proof
@@ -27,7 +27,7 @@ def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added:
     watched, project = proof.watched, proof.found.project
     body = {
         "project": project.name,
-        "migrations": [_result(each) for each in watched.results],
+        "migrations": [result_document(each) for each in watched.results],
         "not_watched": sorted(watched.start),
         "cut": watched.cut,
         "remarks": list(watched.remarks),
@@ -42,18 +42,6 @@ def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added:
         "footprints": None if written is None else {"path": project.config.footprints, "changed": written},
     }
     return document("verify", body, exit_code=exit_code)
-
-
-def _result(result: Result) -> dict[str, Any]:
-    return {
-        "name": result.name,
-        "outcome": str(result.outcome),
-        "seconds": round(result.seconds, 6),
-        "error": result.error,
-        "hint": result.hint,
-        **place_document(result.source),
-        "traceback": result.traceback,
-    }
 
 
 def _tie(tie: Tie) -> dict[str, Any]:

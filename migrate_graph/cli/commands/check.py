@@ -19,6 +19,7 @@ from migrate_graph.cli.options import (
     DataOption,
     GraphOption,
     HistoryOption,
+    IgnoreOption,
     JsonOption,
     NoValuesOption,
     OutputOption,
@@ -28,10 +29,12 @@ from migrate_graph.cli.options import (
     RehearseOption,
     Renderer,
     RendererOption,
+    ReportOption,
+    RulesOption,
 )
 from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
-from migrate_graph.reports import REPORTS, require_report, write_report
+from migrate_graph.reports import require_report, write_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -76,21 +79,11 @@ def check(
     path: PathArgument = None,
     *,
     history: HistoryOption = False,
-    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")] = "text",
+    format_name: ReportOption = "text",
     output: OutputOption = None,
     graph: GraphOption = None,
-    select: Annotated[
-        list[str],
-        typer.Option(
-            "--select",
-            metavar="CODES|SEL",
-            help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    ignore: Annotated[
-        list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
-    ] = [],  # noqa: B006 - typer copies it
+    select: RulesOption = [],  # noqa: B006 - typer copies it
+    ignore: IgnoreOption = [],  # noqa: B006 - likewise
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     base: Annotated[
         str | None,

@@ -14,8 +14,19 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
-from migrate_graph.cli.options import GraphOption, JsonOption, OutputOption, PathArgument, Renderer, RendererOption
-from migrate_graph.reports import REPORTS, require_report, write_report
+from migrate_graph.cli.options import (
+    AllowOutsideOption,
+    GraphOption,
+    IgnoreOption,
+    JsonOption,
+    OutputOption,
+    PathArgument,
+    Renderer,
+    RendererOption,
+    ReportOption,
+    RulesOption,
+)
+from migrate_graph.reports import require_report, write_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -79,29 +90,14 @@ def verify(
     apply_to_files: Annotated[
         bool, typer.Option("--apply-to-files", help="Add them to the files. Nothing is ever removed.")
     ] = False,
-    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")] = "text",
+    format_name: ReportOption = "text",
     output: OutputOption = None,
     graph: GraphOption = None,
-    select: Annotated[
-        list[str],
-        typer.Option(
-            "--select",
-            metavar="CODES|SEL",
-            help="Only these rules (MG701), or only what is found about these: 'billing_*', +NAME.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    ignore: Annotated[
-        list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
-    ] = [],  # noqa: B006 - typer copies it
+    select: RulesOption = [],  # noqa: B006 - typer copies it
+    ignore: IgnoreOption = [],  # noqa: B006 - likewise
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
-    allow_outside: Annotated[
-        bool,
-        typer.Option(
-            "--allow-outside", help="Let migrations write files, start programs and connect to others meanwhile."
-        ),
-    ] = False,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Prove the graph against what the migrations really need.
 
