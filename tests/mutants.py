@@ -16,6 +16,7 @@ from pathlib import Path
 from mutant import Mutant
 from mutants_atomic import ATOMIC
 from mutants_backup import BACKUP
+from mutants_verify import VERIFY
 
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
@@ -28,6 +29,7 @@ NOTICED = "noticed"
 
 MUTANTS = [
     *ATOMIC,
+    *VERIFY,
     *BACKUP,
     Mutant(
         "revert: what was half undone",

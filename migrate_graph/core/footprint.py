@@ -174,6 +174,7 @@ class Footprint:
         own_commits: commits that the body made itself.
         outside: what it did beside its database.
         without_rows: it was watched on a copy that held none of the rows: what it would write is not known.
+        unreadable: why views that it made cannot be read as it leaves them (SQLite, which takes such a view), in words.
         not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
         failure: why it failed; empty when it did not.
         failed_at: the line where it failed.
@@ -198,6 +199,7 @@ class Footprint:
     own_commits: int = 0
     outside: tuple[OutsideAct, ...] = ()
     without_rows: bool = False
+    unreadable: tuple[str, ...] = ()
     not_rehearsed: tuple[str, ...] = ()
     failure: str = ""
     failed_at: SourceLocation | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -157,7 +157,7 @@ def prove(
     tuple(assess(project, judging=judging).findings)  # refuses a rule that does not exist before anything runs
     with laboratory(project, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
         watched = place.watch()
-        traces = Traces(_entries(project, watched), trials=tuple(_failures(watched.failed)))
+        traces = Traces(_entries(project, watched), trials=(*_failures(watched.failed), *_unreadable(watched)))
         proof = Proof(found=assess(project, judging=judging, footprints=traces), watched=watched)
         if not proof.is_complete:
             return proof
@@ -254,6 +254,12 @@ def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
 
 def _failures(failed: Iterable[Result]) -> Iterable[Trial]:
     return (Trial(each.name, Way.PLANNED, each.error or str(each.outcome), each.source) for each in failed)
+
+
+def _unreadable(watched: Watched) -> Iterator[Trial]:
+    for step in watched.plan.steps:
+        for why in step.footprint.unreadable if step.footprint else ():
+            yield Trial(step.migration.name, Way.PLANNED, why, step.migration.source)
 
 
 def with_additions(proof: Proof, names: Iterable[str]) -> Proof:

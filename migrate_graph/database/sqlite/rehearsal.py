@@ -120,11 +120,11 @@ class SqliteRehearsal(SqliteBackend):
             inserts=frozenset(recorder.inserts),
             writes=frozenset(recorder.writes),
         )
-        broken = [
+        unreadable = tuple(
             f"{name}, which it leaves, cannot be read: {why}"
             for name, why in hanging.broken.items()
-            if name not in was_broken
-        ]
+            if name not in was_broken and Fact("view", name) in made
+        )
         return replace(
             footprint,
             hangs=hangs,
@@ -133,7 +133,7 @@ class SqliteRehearsal(SqliteBackend):
             writes=frozenset(recorder.writes),
             inserts=frozenset(recorder.inserts),
             checked=frozenset(table_of(key) for key in keys),
-            not_rehearsed=(*footprint.not_rehearsed, *broken),
+            unreadable=unreadable,
         )
 
 
