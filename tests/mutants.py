@@ -835,7 +835,7 @@ MUTANTS = [
 
 
 def _copy(target: Path) -> None:
-    for name in ("migrate_graph", "tests"):
+    for name in ("migrate_graph", "tests", "docs", "examples"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", target)
 
