@@ -13,6 +13,7 @@ from servers import PostgresServer
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database import Settings, open_backend
+from migrate_graph.database.postgres import inventory
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.workflow.drift import look
 
@@ -114,6 +115,16 @@ def test_who_holds_a_lock_is_not_waited_for(postgres_uri: str) -> None:
             backend.store_inventory(run="r")
         other.rollback()
         assert drifted(backend) == []
+
+
+def test_nobody_is_ended_for_a_deadlock_with_the_reading(postgres_uri: str) -> None:
+    """Whoever drops several things may wait for a lock of ours while we wait for his: we give up before the server looks."""
+    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(inventory._LIMITS)
+        cursor.execute(
+            "SELECT current_setting('lock_timeout')::interval < current_setting('deadlock_timeout')::interval / 2"
+        )
+        assert cursor.fetchone() == (True,)
 
 
 def test_who_may_only_read_can_ask(postgres_server: PostgresServer, postgres_database: str, postgres_uri: str) -> None:
