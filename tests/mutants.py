@@ -17,6 +17,7 @@ from mutant import Mutant
 from mutants_atomic import ATOMIC
 from mutants_backup import BACKUP
 from mutants_verify import VERIFY
+from mutants_weave import WEAVE
 
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
@@ -30,6 +31,7 @@ NOTICED = "noticed"
 MUTANTS = [
     *ATOMIC,
     *VERIFY,
+    *WEAVE,
     *BACKUP,
     Mutant(
         "revert: what was half undone",
@@ -573,7 +575,7 @@ MUTANTS = [
     Mutant(
         "ledger read for views",
         "executor/views.py",
-        "self.work.read_applied() - {self._name}",
+        "self.work.read_applied() - {self.migration}",
         "frozenset()",
         "tests/faults/test_ledger_meanwhile.py -k view",
     ),

@@ -33,6 +33,7 @@ def migration(
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
     down: Body | None = None,
+    weave: bool = True,
 ) -> Callable[[Body], Migration]: ...
 
 
@@ -50,6 +51,7 @@ def migration(
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
     down: Body | None = None,
+    weave: bool = True,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
 
@@ -71,6 +73,8 @@ def migration(
             migration, its function or its name, or several of them.
         why: the reason for that, for whoever reads it.
         down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Views are taken along.
+        weave: views that are in the way of one of its statements go down, and come up when it ends; False: such a statement
+            fails, as the body expects.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -100,6 +104,7 @@ def migration(
                 commutes_with=names_of(commutes_with, what="commutes_with"),
                 why=why,
                 down=undo,
+                weave=weave,
             )
         )
 

@@ -20,7 +20,10 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
         "exit_code": int(rehearsal.exit_code),
         "cut": rehearsal.cut,
         "remarks": list(rehearsal.remarks),
-        "results": [{**result_document(each), "warnings": list(each.warnings)} for each in rehearsal.results],
+        "results": [
+            {**result_document(each), "warnings": list(each.warnings), "stepped_aside": list(each.stepped_aside)}
+            for each in rehearsal.results
+        ],
     }
 
 

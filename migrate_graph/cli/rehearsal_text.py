@@ -156,10 +156,14 @@ def _seen_lines(seen: Footprint, style: TextStyle) -> Iterator[str]:
         yield f"{' ' * _INDENT}{style.paint(sign, tone)} {first}"
         yield from more
     for word, tone, text in _told(seen):
-        column = _INDENT + 9
-        first, *more = hanging(text, style.width, column=column, indent=column)
-        yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (9 - len(word))}{first}"
-        yield from more
+        yield from _beside(word, tone, text, style)
+
+
+def _beside(word: str, tone: str, text: str, style: TextStyle) -> Iterator[str]:
+    column = _INDENT + 9
+    first, *more = hanging(text, style.width, column=column, indent=column)
+    yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (9 - len(word))}{first}"
+    yield from more
 
 
 def _changes(seen: Footprint) -> Iterator[tuple[str, str, str]]:
@@ -201,6 +205,9 @@ def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
 
 
 def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
+    if result is not None and result.stepped_aside:
+        names = ", ".join(map(one_line, result.stepped_aside))
+        yield from _beside("aside", "muted", f"{names}: in the way, so they go down and come up by themselves", style)
     if result is None or result.outcome.succeeded:
         return
     word, tone = _outcome(result)

@@ -154,6 +154,10 @@ def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
     for result in finished.results:
         for warning in result.warnings:
             yield from _told("warning", "warning", f"{one_line(result.name)}: {one_line(warning)}", style)
+    for result in finished.results:
+        if result.stepped_aside and result.outcome is Outcome.APPLIED:
+            names = ", ".join(map(one_line, result.stepped_aside))
+            yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
     yield from _not_run(finished, style)
     for result in finished.results:
         if result.outcome.failed:

@@ -231,6 +231,16 @@ class Config:
     jobs: Jobs = setting(
         1, "how many migrations may run at once (PostgreSQL)", flag="--jobs", ours=True, check=_checked_jobs
     )
+    weave: Literal["blocked", "off"] = setting(
+        "blocked",
+        "whether views that are in the way of a statement go down by themselves, and come up when the migration ends",
+        ours=True,
+    )
+    unmanaged: Literal["refuse", "keep"] = setting(
+        "refuse",
+        "what becomes of a view in the way that has no manager: the statement fails, or it is kept as the database writes it",
+        ours=True,
+    )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
     restore_size_limit: Bytes = setting(
         0, "the most bytes a backup may have when decompressed; 0 = 1 GiB, or 250 times its size", ours=True

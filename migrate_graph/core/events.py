@@ -59,6 +59,8 @@ class Result:
         warnings: what went well but should be known (INVALID indexes, odd return values).
         needs_decision: it was cut off after own commits, and does not run again before a human has decided.
         kept_before: own commits that earlier attempts left in the database, and that nobody has decided about.
+        stepped_aside: names of managers whose views were in the way of a statement and stepped aside by themselves, and names of
+            views that have no manager; in the order in which they went down.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     needs_decision: bool = False
     kept_before: int = 0
+    stepped_aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ class Migration:
         commutes_with: names of others with which it may change places, whatever both were seen to do.
         why: the reason for that, for people.
         down: what undoes it, called with `db`; None for nothing.
+        weave: views that are in the way of its statements step aside by themselves.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Migration:
     commutes_with: tuple[str, ...] = ()
     why: str = ""
     down: Callable[[Any], Any] | None = None
+    weave: bool = True
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""

@@ -220,6 +220,11 @@ class Moment:
         living = {self.active_version(name) for name in below} - given
         return tuple(self.dependencies_first({name for name in living if self.active(name)}))
 
+    def successors(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the living versions of some views, dependencies first; those that have none are left out."""
+        ends = {self.active_version(name) for name in names}
+        return tuple(self.dependencies_first({name for name in ends if self.active(name)}))
+
     def block(self, opened: Iterable[str]) -> ViewBlock:
         """Return what goes down and what comes up when these views are opened."""
         ordered = self.dependencies_first(self.affected(opened))

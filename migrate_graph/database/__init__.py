@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.catalog import ViewCatalog
     from migrate_graph.database.views.keeper import ViewKeeper
     from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.database.views.weaving import Company, Weaver
     from migrate_graph.database.watching import Clone, Cloning, Watching
     from migrate_graph.signals import Interruption
 
@@ -62,6 +63,20 @@ class Settings:
     secrets: tuple[str, ...] = ()
 
 
+class Weaving(Protocol):
+    """Lets views step aside for the statements of one body."""
+
+    @property
+    def views(self) -> Weaver:
+        """What is woven."""
+
+    def can_bring_up(self) -> bool:
+        """Return whether the connection takes statements: it is open, and its transaction not aborted."""
+
+    def hint_for(self, error: BaseException) -> str:
+        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+
+
 class Work(Protocol):
     """One attempt at one migration: a connection and a `DAL` of its own, a fresh session, a marker in every transaction."""
 
@@ -74,6 +89,13 @@ class Work(Protocol):
 
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
+
+    def weave(self, company: Company) -> Weaving | None:
+        """Let views step aside for the statements of the body; None where no statement is refused because of a view.
+
+        Args:
+            company: knows the managers.
+        """
 
     def check(self) -> None:
         """Judge the session after the body has returned.

@@ -44,6 +44,19 @@ _ABORTED = "25P02"
 
 
 @dataclass(frozen=True, slots=True)
+class WeavingOptions:
+    """Whether views step aside for statements that they are in the way of.
+
+    Attributes:
+        wanted: they do.
+        keeps_unmanaged: also those that have no manager.
+    """
+
+    wanted: bool = True
+    keeps_unmanaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every attempt of a run works with.
 
@@ -56,6 +69,7 @@ class Surroundings:
         root: directory that paths in messages are relative to.
         open_work: opens the work of an attempt.
         is_seated: another process holds the lock, and others work beside this one.
+        weaving: whether views step aside for statements that they are in the way of.
     """
 
     backend: Backend
@@ -66,6 +80,7 @@ class Surroundings:
     root: str
     open_work: Callable[[Migration, AttemptKey], Work]
     is_seated: bool = False
+    weaving: WeavingOptions = WeavingOptions()
 
 
 @dataclass(slots=True)
@@ -195,7 +210,8 @@ class Attempt:
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
         """Return what opens views on its connection."""
-        return RunViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen)
+        keeps = self._around.weaving.keeps_unmanaged
+        return RunViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, keeps_unmanaged=keeps)
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
@@ -234,10 +250,11 @@ class Attempt:
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
+                self._views.begin(work, weave=self._around.weaving.wanted and self._migration.weave)
                 value = self._call(work, self._migration.function)
                 refused = _refusal(value)
-                if refused is None and self._migration.after is not None:
-                    refused = self._asked(self._migration.after, work)
+                if refused is None:
+                    refused = self._after_body(work)
             finally:
                 self._waited_for = watched.reason
         checkpoints.reached(Checkpoint.BODY_RETURNED)
@@ -248,6 +265,13 @@ class Attempt:
         work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
         work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
+
+    def _after_body(self, work: Work) -> Refused | None:
+        """Bring up what has stepped aside, and ask what must hold then; return why the attempt is refused."""
+        if self._views.stepped_aside:
+            work.patiently(f"bringing up views in {self._migration.name}", self._views.come_back)
+        self._views.body_is_over()
+        return self._asked(self._migration.after, work) if self._migration.after is not None else None
 
     def _asked(self, condition: Condition, work: Work) -> Refused | None:
         """Return why the attempt is refused by what must hold after it; None when it holds."""
@@ -264,15 +288,12 @@ class Attempt:
         return Refused(why, "correct the body, or the condition where it is wrong") if why else None
 
     def _judge(self, work: Work) -> None:
-        work.check()
-        if self._views.were_opened:
-            work.views.check_complete()
+        self._views.end()
         self._tell_leftovers(work)
 
     def _call(self, work: Work, function: Callable[[Any], Any]) -> Any:
         """Call the body, or its condition, in the surroundings that are promised to it."""
         name = self._migration.name
-        self._views.work = work
         run = Running(
             name=name,
             read_applied=self._views.read_applied,
@@ -329,7 +350,7 @@ class Attempt:
         except Exception:  # noqa: BLE001 - an exception of the user's may answer every question with another one
             trouble = Trouble(TroubleKind.OTHER, first_line(error))
         if trouble.kind is not TroubleKind.LOST:
-            return Raised(error, trouble)
+            return Raised(error, replace(trouble, hint=self._views.hint_for(error) or trouble.hint))
         if work is not None and not work.is_lost():
             return Raised(error, replace(trouble, kind=TroubleKind.OTHER))
         return Lost(trouble.message, trouble.hint)
@@ -463,7 +484,7 @@ class Attempt:
         """Return how it ended, as a value."""
         return Result(
             self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
-            **more,
+            stepped_aside=tuple(self._views.stepped_aside), **more,
         )  # fmt: skip
 
     def is_durable(self) -> bool:

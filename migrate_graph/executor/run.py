@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import (
@@ -18,7 +18,7 @@ from migrate_graph.core.events import (
 )
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.atomic import AtomicWalk
-from migrate_graph.executor.attempt import Surroundings, Walk
+from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
@@ -47,6 +47,7 @@ class RunOptions:
         watch_every: seconds between questions what a running statement waits for.
         atomic: the run is one transaction.
         reverts: the steps are undone.
+        weaving: whether views step aside for statements that they are in the way of.
     """
 
     keep_going: bool = False
@@ -57,6 +58,7 @@ class RunOptions:
     watch_every: float = 2.0
     atomic: bool = False
     reverts: bool = False
+    weaving: WeavingOptions = field(default_factory=WeavingOptions)
 
 
 class Executor:
@@ -89,7 +91,14 @@ class Executor:
         self._interruption = interruption or Interruption()
         self._watch = Watch(self._observer, every=self._options.watch_every)
         self._surroundings = Surroundings(
-            backend, lock, self._observer, self._interruption, self._watch, root, open_work=backend.work
+            backend,
+            lock,
+            self._observer,
+            self._interruption,
+            self._watch,
+            root,
+            open_work=backend.work,
+            weaving=self._options.weaving,
         )
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:

@@ -30,7 +30,7 @@ class UndoViews(RunViews):
         self._order = order
 
     def _undoing(self) -> Undoing:
-        return undoing(self._graph, self._order, self.read_applied(), self._name)
+        return undoing(self._graph, self._order, self.read_applied(), self.migration)
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         found = self._undoing()
@@ -53,7 +53,9 @@ class Undo(Attempt):
     def __init__(self, around: Surroundings, migration: Migration, walk: Walk, *, order: Sequence[str]) -> None:
         self._order = order
         self._down = migration.down
-        super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), walk)
+        super().__init__(
+            around, replace(migration, function=self._undo, after=None, resumable=False, weave=False), walk
+        )
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> UndoViews:
         return UndoViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, order=self._order)

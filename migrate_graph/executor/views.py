@@ -1,8 +1,8 @@
-"""What `with V(db)` does inside a run."""
+"""What `with V(db)` does inside a run, and who can step aside in one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +12,7 @@ from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.graph import build_graph
-from migrate_graph.core.timeline import Timeline
+from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.model import View
     from migrate_graph.core.timeline import Moment, ViewBlock
-    from migrate_graph.database import Work
+    from migrate_graph.database import Weaving, Work
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +53,7 @@ class _Fingerprints(Mapping[str, str]):
 
 
 class RunViews:
-    """Opens view managers on the connection of one attempt.
+    """Opens view managers on the connection of one attempt, and knows those that step aside by themselves.
 
     Args:
         graph: what is declared.
@@ -63,26 +63,86 @@ class RunViews:
 
     Attributes:
         work: the attempt's connection; set before the body starts.
-        were_opened: a block was entered, so that what came up must be judged.
+        were_opened: a block was entered, or views stepped aside, so that what came up must be judged.
+        stepped_aside: names of those that have, in the order in which they went down.
+        migration: see `weaving.Company`.
+        observer: as above.
+        keeps_unmanaged: as above.
     """
 
     def __init__(
-        self, graph: MigrationGraph, name: str, observer: Observer, *, foreseen: AbstractSet[str] | None = None
+        self,
+        graph: MigrationGraph,
+        name: str,
+        observer: Observer,
+        *,
+        foreseen: AbstractSet[str] | None = None,
+        keeps_unmanaged: bool = False,
     ) -> None:
         self.work: Work
         self.were_opened = False
+        self.stepped_aside: dict[str, None] = {}
+        self.migration = name
+        self.observer = observer
+        self.keeps_unmanaged = keeps_unmanaged
         self._graph = graph
-        self._name = name
         self._applied: AbstractSet[str] | None = None
-        self._observer = observer
-        self._moment: Moment | None = None
+        self._now: Moment | None = None
         self._managers = _managers_of(graph)
         self._foreseen = foreseen
+        self._weaving: Weaving | None = None
+
+    def begin(self, work: Work, *, weave: bool) -> None:
+        """Begin the body of a migration.
+
+        Args:
+            work: its connection.
+            weave: views step aside for its statements.
+        """
+        self.work = work
+        self._weaving = work.weave(self) if weave else None
+
+    def come_back(self) -> None:
+        """Bring up what has stepped aside; nothing happens where the connection takes no statements, which is judged later.
+
+        Raises:
+            ViewError: a view did not come up.
+        """
+        if self._weaving is not None and self._weaving.can_bring_up():
+            self._weaving.views.bring_up()
+
+    def body_is_over(self) -> None:
+        """Note that nothing steps aside any more."""
+        if self._weaving is not None:
+            self._weaving.views.is_over = True
+
+    def end(self) -> None:
+        """Judge everything that came up.
+
+        Raises:
+            ViewError: a view did not come up, or the migration rolled back inside a block.
+            AttemptFailed: what the body did is lost.
+        """
+        self.work.check()
+        if self._weaving is not None and self._weaving.views.may_be_down:  # the body had closed its connection
+            self._weaving.views.bring_up()
+            self.work.check()
+        if self.were_opened:
+            self.work.views.check_complete()
+
+    def hint_for(self, error: BaseException) -> str:
+        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+        if self._foreseen is not None and getattr(error, "pgcode", None) == "2BP01":
+            return (
+                "while others run beside it (--jobs) no view steps aside: open its manager, or apply it without --jobs"
+            )
+        return self._weaving.hint_for(error) if self._weaving is not None else ""
 
     def read_applied(self) -> AbstractSet[str]:
         """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""
         if self._applied is None:
-            self._applied = self.work.read_applied() - {self._name}
+            with self.work.views.working():
+                self._applied = self.work.read_applied() - {self.migration}
         return self._applied
 
     def enter(self, manager: ViewMigrationManager) -> None:
@@ -94,9 +154,7 @@ class RunViews:
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         """Return what opening managers takes down and brings up, and the views as they are then."""
-        moment = self._moment = self._moment or _timeline(self._graph).moment(
-            applied=self.read_applied(), running=self._name
-        )
+        moment = self._moment()
         return moment.block(names), moment
 
     def _open(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
@@ -106,12 +164,14 @@ class RunViews:
             for name in (*block.down, *block.up)
         }
         self.were_opened = True
+        if self._weaving is not None and self._weaving.views.concerns(instances):
+            self._weaving.views.try_to_bring_up()
         self.work.views.take_down(
             [instances[name] for name in block.down],
             [instances[name] for name in block.up],
-            migration=self._name,
-            observer=self._observer,
-            texts=_Fingerprints(self._graph.views),
+            migration=self.migration,
+            observer=self.observer,
+            texts=self.texts(),
             used=lambda: [self._graph.views[name].manager(db) for name in moment.used_by(block.up)],
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
@@ -124,7 +184,7 @@ class RunViews:
         """
         if self._foreseen is not None and name not in self._foreseen:
             raise UsageError(
-                f"{self._name} opens the view {name}, which its text does not show, while others run beside it (--jobs)",
+                f"{self.migration} opens the view {name}, which its text does not show, while others run beside it (--jobs)",
                 hint=f"declare it, @migration(views=[{name}]), or apply it without --jobs",
             )
 
@@ -150,7 +210,7 @@ class RunViews:
                 )
         if strangers:
             names = ", ".join(f"{each.__name__} ({declared_at(each)})" for each in strangers)
-            self._observer(
+            self.observer(
                 Warned(
                     f"not declared while the files were loaded, so nothing could be checked about: {names}",
                     "import them at the top of the migrations file",
@@ -158,12 +218,72 @@ class RunViews:
             )
             views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
             self._graph = build_graph(replace(self._graph.registry, views=(*self._graph.registry.views, *views)))
-            self._managers, self._moment = managers.union(strangers), None
+            self._managers, self._now = managers.union(strangers), None
 
-    def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
+    def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what this block took down, unless it failed."""
         if error is not None:
             self.work.views.abandon()
             return
+        if self._weaving is not None and self._weaving.views.concerns(self._read_by(manager)):
+            self._weaving.views.try_to_bring_up()
         self.work.views.bring_up()
+        checkpoints.reached(Checkpoint.VIEWS_UP)
+
+    def _read_by(self, manager: ViewMigrationManager) -> AbstractSet[str]:
+        """Return the managers of what the views of a block read."""
+        moment = self._moment()
+        return set(moment.used_by(moment.block([type(manager).__name__]).up))
+
+    # -- see `weaving.Company` ----------------------------------------------------------------------------------------------
+
+    def _moment(self) -> Moment:
+        self._now = self._now or _timeline(self._graph).moment(applied=self.read_applied(), running=self.migration)
+        return self._now
+
+    def texts(self) -> Mapping[str, str]:
+        """See `weaving.Company`."""
+        return _Fingerprints(self._graph.views)
+
+    def declared(self) -> Mapping[str, type]:
+        """See `weaving.Company`."""
+        return {name: view.manager for name, view in self._graph.views.items()}
+
+    def is_living(self, name: str) -> bool:
+        """See `weaving.Company`."""
+        return name in self._moment().affected([name])
+
+    def readers(self, names: Collection[str]) -> Sequence[str]:
+        """See `weaving.Company`."""
+        return self._moment().block(names).down
+
+    def uses(self, name: str) -> Sequence[str]:
+        """See `weaving.Company`."""
+        return self._graph.views[name].uses
+
+    def instance(self, name: str) -> ViewMigrationManager:
+        """See `weaving.Company`."""
+        manager: ViewMigrationManager = self._graph.views[name].manager(self.work.db)
+        return manager
+
+    def after(self, names: Collection[str]) -> Sequence[str]:
+        """See `weaving.Company`."""
+        return _timeline(self._graph).moment(applied=self.read_applied() | {self.migration}).successors(names)
+
+    def used_by(self, names: Collection[str]) -> Sequence[ViewMigrationManager]:
+        """See `weaving.Company`."""
+        return [self.instance(name) for name in self._moment().used_by(names)]
+
+    def place_of(self, name: str) -> str:
+        """See `weaving.Company`."""
+        return str(self._graph.views[name].source)
+
+    def went_down(self, names: Collection[str]) -> None:
+        """See `weaving.Company`."""
+        self.stepped_aside |= dict.fromkeys(names)
+        self.were_opened = True
+        checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def came_up(self) -> None:
+        """See `weaving.Company`."""
         checkpoints.reached(Checkpoint.VIEWS_UP)

@@ -15,7 +15,7 @@ from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.graph import build_graph
 from migrate_graph.database import backend_class
 from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
-from migrate_graph.executor.attempt import Surroundings, Walk
+from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
 from migrate_graph.executor.line import Assignment, Begin, Begun, Ended, Stop, Told, Unfit, code_of
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.steps import tried
@@ -153,7 +153,7 @@ class _Worker:
             backend.connect(observer=self._observer, interruption=self._interruption)
             around = Surroundings(
                 backend, backend.lock_of_run, self._observer, self._interruption, watch, assignment.shown_root,
-                open_work=backend.work, is_seated=True,
+                open_work=backend.work, is_seated=True, weaving=WeavingOptions(wanted=False),
             )  # fmt: skip
             with user_imports(loaded.imports, loaded.registry), watch.running():
                 while isinstance(order := self._orders.get(), Begin):

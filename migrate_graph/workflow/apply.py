@@ -46,7 +46,7 @@ from migrate_graph.workflow.drift import remember
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
-from migrate_graph.workflow.project import Project, Reading, database_settings
+from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
 from migrate_graph.workflow.sealing import SealedPlan, judge, refuse_stale, resumes
 from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
 
@@ -240,7 +240,12 @@ class LockedRun:
             lock,
             self._observer,
             interruption=interruption,
-            options=RunOptions(keep_going=options.keep_going, fail_fast=options.fail_fast, atomic=bool(options.atomic)),
+            options=RunOptions(
+                keep_going=options.keep_going,
+                fail_fast=options.fail_fast,
+                atomic=bool(options.atomic),
+                weaving=weaving_options(self._config),
+            ),
             root=str(self._project.root),
             team=self._team(options.jobs or 1),
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from migrate_graph.config import Config
     from migrate_graph.database import Backend, Settings
     from migrate_graph.database.views.presence import ViewPresence
+    from migrate_graph.executor.attempt import WeavingOptions
 
 READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
@@ -164,6 +165,13 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
         session=config.session,
         secrets=config.secrets,
     )
+
+
+def weaving_options(config: Config) -> WeavingOptions:
+    """Return whether views step aside for statements that they are in the way of."""
+    from migrate_graph.executor.attempt import WeavingOptions
+
+    return WeavingOptions(wanted=config.weave == "blocked", keeps_unmanaged=config.unmanaged == "keep")
 
 
 def read_history(

@@ -90,11 +90,19 @@ class Rehearsal:
     def exit_code(self) -> int:
         """What a command that only rehearses ends with: 1 when a migration failed, or the rehearsal ended before its end.
 
-        What was blocked before is told by the plan.
+        It is 3 when every failure is a view in the way, which is mended by a manager. What was blocked before is told by the plan.
         """
-        tried = (result for result in self.results if result.name in self.plan.places)
-        failed = any(not result.outcome.succeeded for result in tried)
-        return ExitCode.FAILED if self.cut or failed else ExitCode.OK
+        tried = [result for result in self.results if result.name in self.plan.places]
+        failed = [result for result in tried if not result.outcome.succeeded]
+        if not failed and not self.cut:
+            return ExitCode.OK
+        own = [result for result in failed if result.outcome is not Outcome.BLOCKED]
+        blocked = bool(own) and not self.cut and all(self._is_stopped_by_a_view(result.name) for result in own)
+        return ExitCode.INVALID_GRAPH if blocked else ExitCode.FAILED
+
+    def _is_stopped_by_a_view(self, name: str) -> bool:
+        seen = self.footprints.get(name)
+        return seen is not None and bool(seen.statements) and bool(seen.statements[-1].blockers)
 
 
 def rehearse(

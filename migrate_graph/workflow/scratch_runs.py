@@ -18,7 +18,7 @@ from migrate_graph.loader import user_imports
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.assessment import Selection
 from migrate_graph.workflow.locked import locked
-from migrate_graph.workflow.project import Project
+from migrate_graph.workflow.project import Project, weaving_options
 
 if TYPE_CHECKING:
     from migrate_graph.database.relation import Relation
@@ -123,7 +123,7 @@ def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
         rebuilds = [_Rebuild(view) for view in views]
         executor = Executor(
             backend, lock, ignore_events,
-            interruption=interruption, options=RunOptions(keep_going=True), root=str(project.root),
+            interruption=interruption, options=RunOptions(keep_going=True, weaving=weaving_options(project.config)), root=str(project.root),
         )  # fmt: skip
         plan = Plan(steps=tuple(Step(rebuild.as_migration(), Reason(ReasonKind.ROOT)) for rebuild in rebuilds))
         with user_imports(project.imports, project.registry):

@@ -14,6 +14,7 @@ from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.workflow.apply import restore_database
+from migrate_graph.workflow.project import weaving_options
 from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished])
             heard.append(event)
         how.observer(event)
 
-    options, root = RunOptions(keep_going=how.keep_going, tries=1, reverts=how.reverts), str(how.project.root)
+    weaving = weaving_options(how.project.config)
+    options = RunOptions(keep_going=how.keep_going, tries=1, reverts=how.reverts, weaving=weaving)
+    root = str(how.project.root)
     return Executor(backend, lock, listen, interruption=how.interruption, options=options, root=root)
 
 

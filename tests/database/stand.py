@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from migrate_graph.authoring import collecting, migration
@@ -30,6 +30,8 @@ class Stand:
         modes: dict[str, str] | None = None,
         views: dict[str, list[Any]] | None = None,
         before: Callable[[], object] = lambda: None,
+        unwoven: Sequence[str] = (),
+        after: dict[str, Callable[[Any], Any]] | None = None,
         **options: Any,
     ) -> RunFinished:
         """Run bodies as migrations in this order.
@@ -39,12 +41,20 @@ class Stand:
             modes: `transaction=` by name.
             views: which managers each opens, by name; under "" those that no one opens.
             before: called under the lock, before the run.
+            unwoven: for whose statements no view steps aside.
+            after: what must hold then, by name.
             options: of `RunOptions`.
         """
         with collecting() as declared:
             for body in bodies:
                 name = body.__name__
-                migration(transaction=(modes or {}).get(name, "own"), views=(views or {}).get(name, ()))(body)
+                declare = migration(
+                    transaction=(modes or {}).get(name, "own"),
+                    views=(views or {}).get(name, ()),
+                    weave=name not in unwoven,
+                    after=(after or {}).get(name),
+                )
+                declare(body)
         managers = dict.fromkeys(each for some in (views or {}).values() for each in some)
         declared_views = tuple(each.as_view(position=position) for position, each in enumerate(managers))
         graph = build_graph(Registry(tuple(declared.migrations), declared_views))

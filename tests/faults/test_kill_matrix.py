@@ -70,6 +70,7 @@ class Scenario:
         fails: it never succeeds.
         always_asks: its marker is durable before the body, so that every crash in it asks a human.
         views: it opens views.
+        closely: kills come within `up()` and `down()`, too.
     """
 
     body: str
@@ -79,16 +80,23 @@ class Scenario:
     fails: bool = False
     always_asks: bool = False
     views: bool = False
+    closely: bool = False
 
     @property
     def text(self) -> str:
         lines = "".join(f"    {line}\n" for line in self.body.strip().split("\n"))
-        return f"{BASE}\n\n@migration(requires=base_2{self.decorator})\ndef special_3(db):\n    executed('special_3')\n{lines}{LAST}"
+        base = BASE
+        if self.closely:
+            base = base.replace("        self.db", "        here('in a manager')\n        self.db")
+        return f"{base}\n\n@migration(requires=base_2{self.decorator})\ndef special_3(db):\n    executed('special_3')\n{lines}{LAST}"
 
 
 def _make(name: str) -> str:
     return f'db.executesql("CREATE TABLE {name} (id integer)")'
 
+
+# SQLite changes no types, and refuses nothing because of a view.
+_WIDER = "if db._dbname == 'postgres':\n    db.executesql('ALTER TABLE base ALTER COLUMN name TYPE varchar(30)')"
 
 SCENARIOS = {
     "transactional": Scenario(f"{_make('x1')}\nhere('half')\n{_make('x2')}\n{_make('x3')}\nreturn True"),
@@ -113,6 +121,13 @@ SCENARIOS = {
     "views with a commit inside": Scenario(
         f"with V(db):\n    {_make('x1')}\n    db.commit()\n    here('own 1')\n    {_make('x2')}\n    here('half')\n{_make('x3')}\nreturn True",
         kept=((), ("x1",)), views=True,
+    ),
+    "views that step aside": Scenario(
+        f"{_make('x1')}\n{_WIDER}\nhere('half')\n{_make('x2')}\n{_make('x3')}\nreturn True", views=True, closely=True
+    ),
+    "views that step aside, with a commit": Scenario(
+        f"{_WIDER}\n{_make('x1')}\ndb.commit()\nhere('own 1')\n{_make('x2')}\nhere('half')\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)), views=True, closely=True,
     ),
     "none": Scenario(
         f"{_make('x1')}\nhere('half')\nif db._dbname == 'postgres':\n    db.executesql('CREATE INDEX CONCURRENTLY i ON x1 (id)')\n"
@@ -256,6 +271,9 @@ WHOLE_RUNS = {
         views=True,
     ),
     "it fails in the end": Scenario(f"with V(db):\n    {_make('x1')}\nreturn True", views=True, fails=True),
+    "views step aside": Scenario(
+        f"{_WIDER}\n{_make('x1')}\ndb.commit()\nhere('half')\n{_make('x2')}\n{_make('x3')}\nreturn True", views=True
+    ),
 }
 ENDS = {
     "all of it": """
@@ -265,6 +283,17 @@ def last_4(db):
     with V(db):
         db.executesql("CREATE TABLE last (id integer)")
     here("last")
+    return True
+""",
+    "views step aside": """
+
+@migration(requires=special_3)
+def last_4(db):
+    db.executesql("CREATE TABLE last (id integer)")
+    with V(db):
+        here("last")
+    if db._dbname == "postgres":
+        db.executesql("ALTER TABLE base ALTER COLUMN name TYPE text")
     return True
 """,
     "it fails in the end": """

@@ -502,12 +502,13 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     In a rehearsal: a statement that the database refused because a view depends on what it changes. The view is found by the class
-    of the error and by the names in it, in whatever language the server speaks.
+    of the error and by the names in it, in whatever language the server speaks. A view that has a manager steps aside by itself
+    (`weave`), unless something that nobody manages depends on it.
 
     ```python
     @migration
     def widen(db):
-        db.executesql("ALTER TABLE invoice ALTER COLUMN number TYPE varchar(40)")   # bad: the view `unpaid` reads it
+        db.executesql("ALTER TABLE invoice ALTER COLUMN number TYPE varchar(40)")   # bad: nobody manages the view `unpaid`
         return True
     ```
 
@@ -517,7 +518,8 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Give the view a manager, `migrate views adopt unpaid`, and open it around the statement.
+    Give the view a manager, which `migrate views adopt unpaid` writes. Then it steps aside by itself, and comes back as it was. On
+    SQLite, and with `weave = "off"`, open it around the statement.
 
     ```python
     @migration
@@ -534,8 +536,9 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
                 yield Hit(
                     step.migration,
                     f"{quoted(step.migration.name)} fails at {_short(statement)}, with {names} in the way",
-                    f"give it a manager (`migrate views adopt {statement.blockers[0]}`; on SQLite `migrate new NAME --view`), and "
-                    "open that around the statement: `with Manager(db):`",
+                    f"give it a manager (`migrate views adopt {statement.blockers[0]}`; on SQLite `migrate new NAME --view`), so "
+                    "that it steps aside; on SQLite, or where views do not do that by themselves, open it around the statement: "
+                    "`with Manager(db):`",
                     statement.source,
                 )
 

@@ -21,6 +21,7 @@ from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NO
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import application_name, pydal_uri
 from migrate_graph.database.postgres.statements import ENDS, Kind
+from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.held import HeldKeeper, HeldViews
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent, Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.postgres.work import WorkSessions
+    from migrate_graph.database.views.weaving import Company
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
@@ -80,7 +82,7 @@ class AtomicConnection(WorkConnection):
 
     def end_migration(self) -> None:
         """Be nobody's; what is said to it now does nothing."""
-        self.owner, self.write_marker, self.on_statement = None, None, None
+        self.owner, self.write_marker, self.on_statement, self.weaver = None, None, None, None
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Send statements of ours past everything that looks after those of bodies; return the rows of the last one."""
@@ -398,9 +400,9 @@ class PostgresAtomicWork:
         self.db = self._patiently(f"opening a session for {key.name}", partial(run.sessions.dals.take, source))
         self._connection.being_greeted = False
         run.sessions.dals.note(self)
-        catalog = PostgresCatalog(lambda: self._connection)
-        ledger = ViewLedger(run.ledger.names, catalog.run, locate=catalog.locate)
-        self._keeper = HeldKeeper(catalog, ledger, run.held, lambda: self.db)
+        self._catalog = PostgresCatalog(lambda: self._connection)
+        self._view_ledger = ViewLedger(run.ledger.names, self._catalog.run, locate=self._catalog.locate)
+        self._keeper = HeldKeeper(self._catalog, self._view_ledger, run.held, lambda: self.db)
         self.views: ViewKeeper = self._keeper
 
     def _patiently(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -418,6 +420,12 @@ class PostgresAtomicWork:
         connection.on_savepoint, connection.on_undo = held.save, held.go_back
         connection.on_statement = self._before_statement
         connection.begin_migration(self._owner, self._write_marker, began)
+
+    def weave(self, company: Company) -> PostgresWeaver:
+        weaver = self._connection.weaver = PostgresWeaver(
+            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
+        )
+        return weaver
 
     def _write_marker(self) -> str:
         """Write the marker into a transaction that nobody should have begun."""

@@ -21,6 +21,22 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_c
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
 """
 
+# The same where the message was made: under the same search_path, so that each view is called as the message calls it.
+_VIEWS_HERE: Final = """
+SELECT c.oid::pg_catalog.int8, pg_catalog.pg_describe_object(c.tableoid, c.oid, 0) FROM pg_catalog.pg_class c
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
+"""
+
+
+def views_blocking(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> dict[int, str]:
+    """Return the OIDs of the views that the detail of an error names, with how it calls them.
+
+    Args:
+        detail: what the server said below its message.
+        ask: runs a query in the session of the error.
+    """
+    return {oid: described for oid, described in ask(_VIEWS_HERE) if says(detail, described)} if detail else {}
+
 
 def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[str, ...]:
     """Return the views that the detail of an error names, by their names with schema.
@@ -34,10 +50,10 @@ def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) ->
     return tuple(
         name
         for name, with_schema, _, without, _ in sorted(ask(_VIEWS))
-        if _says(detail, with_schema) or _says(detail, without)
+        if says(detail, with_schema) or says(detail, without)
     )
 
 
-def _says(detail: str, description: str) -> bool:
-    """Return whether a description stands in a text, and not as the beginning of a longer name."""
-    return re.search(rf"(?<![\w.]){re.escape(description)}(?![\w$.\"])", detail) is not None
+def says(detail: str, description: str | None) -> bool:
+    """Return whether a description stands in a text, and not as the beginning of a longer name; None: somebody has just dropped it."""
+    return description is not None and re.search(rf"(?<![\w.]){re.escape(description)}(?![\w$.\"])", detail) is not None

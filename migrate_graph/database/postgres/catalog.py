@@ -673,6 +673,12 @@ class PostgresCatalog:
             again = Restorable(key, made, stored, ManagerText(heard=True), fills=stored.kind == "MATERIALIZED VIEW")
             Restoration(self.send, again, self._made[key], place=place).run()
 
+    def say(self, statement: str) -> None:
+        """Run a statement as a manager does, so that it is heard."""
+        self._outbox.flush()
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+
     def send(self, statement: str) -> None:
         """Run a statement, surrogates in it as the bytes that they stand for."""
         self._outbox.run(statement)

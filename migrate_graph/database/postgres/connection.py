@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -16,6 +17,9 @@ from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, statements
 from migrate_graph.database.savepoints import Savepoint
+
+if TYPE_CHECKING:
+    from migrate_graph.database.postgres.weaving import PostgresWeaver
 
 IDLE, ACTIVE, INTRANS, INERROR = (
     pg.TRANSACTION_STATUS_IDLE,
@@ -62,14 +66,14 @@ class WorkCursor(pg.cursor):
             return
         found = self.connection.read(self, query, vars)
         if len(found) == 1:
-            self.connection.send(found[0].kind, partial(super().execute, query, vars))
+            self.connection.send(found[0].kind, partial(super().execute, query, vars), query)
             return
         for each in found:
-            self.connection.send(each.kind, partial(super().execute, each.text))
+            self.connection.send(each.kind, partial(super().execute, each.text), each.text)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
         found = self.connection.read(self, query, None)
-        if len(found) > 1:
+        if len(found) > 1 or self.connection.may_weave(query):
             for each in vars_list:
                 self.execute(query, each)
         else:
@@ -123,6 +127,7 @@ class WorkConnection(OurConnection):
         ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
         asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
             transaction knows by it whether anybody else has used the connection.
+        weaver: lets views step aside for statements of the body; None where they do not.
         cursor_class: what every cursor is at least.
     """
 
@@ -138,6 +143,7 @@ class WorkConnection(OurConnection):
         """Be as a connection is that no attempt has had."""
         self.write_marker: Callable[[], str] | None = None
         self.owner: Owner | None = None
+        self.weaver: PostgresWeaver | None = None
         self.reset_session: Callable[[], None] | None = None
         self.being_greeted = False
         self.may_leave_more = False
@@ -213,10 +219,18 @@ class WorkConnection(OurConnection):
             raise psycopg2.ProgrammingError("this takes one statement: send the others by themselves")
         self.send(found[0].kind, call)
 
-    def send(self, kind: Kind, call: Callable[[], object]) -> None:
-        """Send a statement, with the marker before it where it opens a transaction; notice what it ended."""
+    def send(self, kind: Kind, call: Callable[[], object], query: Any = None) -> None:
+        """Send a statement, with the marker before it where it opens a transaction; notice what it ended.
+
+        Args:
+            kind: of the statement.
+            call: sends it.
+            query: what is sent, where views may step aside for it.
+        """
         self.asked += 1
         self.before_statement(kind)
+        if self.weaver is not None and query is not None and kind is Kind.PLAIN and not self._marking:
+            call = partial(self.weaver.send, self, query, call)
         if self.write_marker is None or self._marking:
             call()
             return
@@ -308,6 +322,31 @@ class WorkConnection(OurConnection):
                 + ("transaction='single' promises one transaction" if self.single else "a pooler stands in between"),
                 hint="leave autocommit off, or use transaction='own' on a connection to the server's own port",
             )
+
+    # -- views that step aside ------------------------------------------------------------------------------------------------
+
+    def may_weave(self, query: Any) -> bool:
+        """Return whether views may step aside for a statement."""
+        return self.weaver is not None and self.weaver.may_weave(self.text_of(query))
+
+    @property
+    def weaves(self) -> bool:
+        """Whether a transaction is open in which views may step aside."""
+        return not self.autocommit and self.info.transaction_status == INTRANS
+
+    def say(self, statement: str) -> None:
+        """Send a statement of ours, past everything that looks after those of the body."""
+        self.asked += 1
+        self._say(statement)
+
+    def abort(self, nowhere: str) -> None:
+        """Abort the open transaction, as an error of a statement does.
+
+        Args:
+            nowhere: the name of a savepoint that is not there.
+        """
+        with contextlib.suppress(psycopg2.errors.InvalidSavepointSpecification):
+            self.say(f"ROLLBACK TO SAVEPOINT {nowhere}")
 
     def _savepoint(self) -> Savepoint:
         return Savepoint("migrate_graph", self._say)

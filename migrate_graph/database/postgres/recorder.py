@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psycopg2
 
@@ -23,6 +23,9 @@ from migrate_graph.database.postgres.statements import first_word, without_value
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
+
+if TYPE_CHECKING:
+    from migrate_graph.database.postgres.weaving import PostgresWeaver
 
 _ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "VALUES", "TABLE"})
 """First words of statements that read or write rows, and change nothing else themselves."""
@@ -59,6 +62,10 @@ class Session(Protocol):
     def info(self) -> Any:
         """What libpq knows of the connection."""
 
+    @property
+    def weaver(self) -> PostgresWeaver | None:
+        """What lets views step aside for its statements; None where they do not."""
+
 
 @dataclass(slots=True)
 class _Step:
@@ -67,6 +74,7 @@ class _Step:
     Attributes:
         statements: that it sent.
         refused: details of what the server would not do since something depends on it, by the place of the statement.
+        unmanaged: views among them that have no manager, where that was asked, by the place as well.
         transaction: number of its transaction, from 0.
         own_commits: that it made.
         shapes: what statements of rows name, by the statement without its values.
@@ -85,6 +93,7 @@ class _Step:
 
     statements: list[Statement] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
+    unmanaged: dict[int, tuple[str, ...]] = field(default_factory=dict)
     transaction: int = 0
     own_commits: int = 0
     shapes: dict[str, Named] = field(default_factory=dict)
@@ -231,7 +240,7 @@ class Recorder:
         if self._reach is not None:
             step.reached = self._reach.reached(step.difference)
         for place, detail in step.refused.items():
-            blockers = views_named(detail, self._facts.ask)
+            blockers = step.unmanaged[place] or views_named(detail, self._facts.ask)
             step.statements[place] = replace(step.statements[place], blockers=blockers)
 
     # -- ends of transactions -----------------------------------------------------------------------------------------------------
@@ -353,6 +362,8 @@ class Recorder:
             told, code = self._of_error(error)
             if code in REFUSALS and isinstance(error, psycopg2.Error):
                 self._step.refused[len(self._step.statements)] = error.diag.message_detail or ""
+                weaver = session.weaver
+                self._step.unmanaged[len(self._step.statements)] = weaver.without_manager(error) if weaver else ()
             found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=told, error_code=code)
             raise
         finally:

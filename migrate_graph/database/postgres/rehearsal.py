@@ -23,6 +23,7 @@ from migrate_graph.database.postgres.guarded import ESCAPED, HOW_ELSE, GuardedCo
 from migrate_graph.database.postgres.patience import Patience, cut
 from migrate_graph.database.postgres.sessions import pydal_uri
 from migrate_graph.database.postgres.watched import Observation, WatchedBackend
+from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.watching import Keeping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings, Work
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
+    from migrate_graph.database.views.weaving import Company
     from migrate_graph.database.watching import Watching
 
 _LOOK = "migrate_graph_look"
@@ -66,8 +68,9 @@ class GuardedWork:
         self.db = backend.dals().take(source)
         self._connection.being_greeted = False
         backend.dals().note(self)
-        catalog = PostgresCatalog(lambda: self._connection)
-        self.views = ViewKeeper(catalog, ViewLedger(backend.names, catalog.run, locate=catalog.locate))
+        self._catalog = PostgresCatalog(lambda: self._connection)
+        self._view_ledger = ViewLedger(backend.names, self._catalog.run, locate=self._catalog.locate)
+        self.views = ViewKeeper(self._catalog, self._view_ledger)
 
     def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
         self._owner.check()
@@ -80,6 +83,12 @@ class GuardedWork:
         self._observation.recorder.begin(self._connection, self._connection.ask, fresh=fresh)
         self._connection.recorder = self._observation.recorder
         self._observation.body_begins()
+
+    def weave(self, company: Company) -> PostgresWeaver:
+        weaver = self._connection.weaver = PostgresWeaver(
+            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
+        )
+        return weaver
 
     def check(self) -> None:
         self._observation.body_ends()
@@ -131,7 +140,7 @@ class GuardedWork:
             return
         self._ended = True
         connection = self._connection
-        connection.recorder, connection.owner = None, None
+        connection.recorder, connection.owner, connection.weaver = None, None, None
         with contextlib.suppress(psycopg2.Error):
             self.patiently(f"rolling back {self._key.name}", connection.abandon_step)
         if connection.has_ended:

@@ -19,6 +19,7 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import pydal_uri
+from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.quoting import quote_identifier
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.sole_holder import Holder
     from migrate_graph.database.spare_dal import SpareDal
+    from migrate_graph.database.views.weaving import Company
 
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
@@ -108,8 +110,10 @@ class PostgresWork:
         self._connection.being_greeted = False
         sessions.dals.note(self)
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
-        catalog = PostgresCatalog(lambda: self._connection)
-        self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run, locate=catalog.locate))
+        self._catalog = PostgresCatalog(lambda: self._connection)
+        self._view_ledger = ViewLedger(ledger.names, self._catalog.run, locate=self._catalog.locate)
+        self.views = ViewKeeper(self._catalog, self._view_ledger)
+        self._weaver: PostgresWeaver | None = None
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
@@ -131,6 +135,7 @@ class PostgresWork:
         connection.single = self._mode is TransactionMode.SINGLE
         connection.write_marker = self._write_marker
         connection.owner = self._owner
+        connection.weaver = self._weaver
         connection.reset_session = self._reset_session if self._sessions.pooled else None
 
     def _write_marker(self) -> str:
@@ -204,6 +209,12 @@ class PostgresWork:
         if self._mode is TransactionMode.NONE:
             self._connection.autocommit = True  # the marker is durable from here on, so that a crash always asks
             self._invalid_before = self._invalid_indexes()
+
+    def weave(self, company: Company) -> PostgresWeaver:
+        self._weaver = self._connection.weaver = PostgresWeaver(
+            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
+        )
+        return self._weaver
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
         connection = self._connection
@@ -299,7 +310,7 @@ class PostgresWork:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
         self._unsure = self._unsure or self._connection.ended_unseen
-        self._connection.write_marker = None
+        self._connection.write_marker = self._connection.weaver = None
         if self._succeeded:
             self._sessions.dals.keep(self)
         forget(self.db)

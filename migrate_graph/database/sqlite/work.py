@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.spare_dal import SpareDal
     from migrate_graph.database.sqlite.spare import Spare
+    from migrate_graph.database.views.weaving import Company
 
 _KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
@@ -474,6 +475,9 @@ class SqliteWork:
         self._arm()
         if self._mode is TransactionMode.NONE:
             self._connection.before_statement("")
+
+    def weave(self, company: Company) -> None:
+        """See `database.Work`; SQLite refuses no statement because of a view that reads what it changes."""
 
     def check(self) -> None:
         connection = self._connection

@@ -110,6 +110,11 @@ def rows_down(
         yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations), text)
 
 
+def is_of_nobody(manager: str) -> bool:
+    """Return whether a row of the view ledger is of a view that has no manager, and is called as the view is: no class has a dot in its name."""
+    return "." in manager
+
+
 def outline(relation: Relation) -> Relation:
     """Leave out what only a restore needs."""
     definition = relation.definition if relation.is_view else ""

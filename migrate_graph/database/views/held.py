@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -148,16 +147,6 @@ class HeldKeeper(ViewKeeper):
         super().__init__(catalog, ledger)
         self._held = held
         self._db = db
-        self._at_work = False
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Send statements of ours, which notice nothing."""
-        before, self._at_work = self._at_work, True
-        try:
-            yield
-        finally:
-            self._at_work = before
 
     def before_statement(self, text: str) -> None:
         """Bring up what is held before a statement of the body that could notice it."""
@@ -181,7 +170,7 @@ class HeldKeeper(ViewKeeper):
         there = [each for each in wanted if name_of(each) not in entries]
         block = Block(there, ups, migration, observer, texts or {}, used)
         try:
-            with self._working():
+            with self.working():
                 if block.names:
                     self._run_down(block)
         except BaseException:
@@ -194,7 +183,7 @@ class HeldKeeper(ViewKeeper):
         self._blocks.append(block)
 
     def bring_up(self) -> None:
-        with self._working():
+        with self.working():
             if len(self._blocks) == 1:
                 if self._hold(self._blocks[0]):
                     self._blocks.pop()
@@ -214,7 +203,7 @@ class HeldKeeper(ViewKeeper):
 
     def release(self) -> None:
         """Bring everything up that is held."""
-        with self._working():
+        with self.working():
             self._release()
 
     def _release(self) -> None:
@@ -238,5 +227,5 @@ class HeldKeeper(ViewKeeper):
             self.release()
 
     def _missing(self) -> list[str]:
-        with self._working():
+        with self.working():
             return [name for name in super()._missing() if name not in self._held.managers]

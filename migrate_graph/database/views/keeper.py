@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.block import Block, committed_error, losses_error, outline, rows_down, sort_gone
+from migrate_graph.database.views.block import (
+    Block,
+    committed_error,
+    is_of_nobody,
+    losses_error,
+    outline,
+    rows_down,
+    sort_gone,
+)
 from migrate_graph.database.views.catalog import (
     Changes,
     CommittedInside,
@@ -88,6 +97,21 @@ class ViewKeeper:
         self._ledger = ledger
         self._blocks: list[Block] = []
         self._rolled_back: list[str] = []
+        self._at_work = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether what is sent now is sent by this keeper, or by a manager that it calls."""
+        return self._at_work
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Send statements of ours."""
+        before, self._at_work = self._at_work, True
+        try:
+            yield
+        finally:
+            self._at_work = before
 
     # -- a block ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +151,8 @@ class ViewKeeper:
             used,
         )
         if block.names:
-            self._run_down(block)
+            with self.working():
+                self._run_down(block)
         self._blocks.append(block)
 
     def bring_up(self) -> None:
@@ -137,14 +162,47 @@ class ViewKeeper:
             ViewError: a view did not come up, or something cannot be restored.
         """
         block = self._blocks.pop()
-        if not block.names:
-            return
+        if block.names:
+            with self.working():
+                self._leave(block)
+
+    def _leave(self, block: Block) -> None:
         try:
             self._run_up(block)
         except _RolledBack:  # the views are as they were; judged by `check_complete`
             self._rolled_back += block.names
         except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
             raise committed_error("up", block.names) from error
+
+    def is_open(self, names: Iterable[str]) -> bool:
+        """Return whether some of these managers belong to a block that is open."""
+        return not {name for block in self._blocks for name in block.names}.isdisjoint(names)
+
+    def step_aside(self, block: Block) -> None:
+        """Take a block down that nobody has opened; it stays down until `come_back`, whatever is opened and left meanwhile.
+
+        Raises:
+            ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
+        """
+        with self.working():
+            self._run_down(block)
+
+    def come_back(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
+        """Bring such a block up.
+
+        Args:
+            block: what is down of it.
+            rows: of the view ledger; all of them are down.
+        """
+        with self.working():
+            try:
+                self._run_up(block, rows)
+            except CommittedInside as error:
+                raise committed_error("up", block.names) from error
+
+    def misses_something(self, error: BaseException) -> bool:
+        """Return whether the database says that something which a statement names is not there."""
+        return self._catalog.is_undefined(error)
 
     def abandon(self) -> None:
         """Leave the innermost block without bringing anything up: it failed."""
@@ -614,6 +672,9 @@ class ViewKeeper:
         for relation in row.relations:
             if relation.identity not in there:
                 self._catalog.recreate(relation)
+        if is_of_nobody(row.manager):
+            self._ledger.forget([row.manager])
+            return
         found = self._catalog.find(row.relations)
         views = self._catalog.describe([key for key, each in found.values() if each.is_view])
         relations = [views.get(key, each) for key, each in found.values()]

@@ -1,0 +1,160 @@
+"""Sends the statements of a body again when views were in their way, which have stepped aside meanwhile."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg2
+
+from migrate_graph.database.postgres.blockers import REFUSALS
+from migrate_graph.database.postgres.connection import IDLE, INTRANS
+from migrate_graph.database.postgres.obstacles import PostgresObstacles
+from migrate_graph.database.postgres.statements import first_words, split
+from migrate_graph.database.savepoints import Savepoint
+from migrate_graph.database.views.weaving import Company, NotWoven, Weaver
+
+if TYPE_CHECKING:
+    from migrate_graph.database.books.view_ledger import ViewLedger
+    from migrate_graph.database.postgres.catalog import PostgresCatalog
+    from migrate_graph.database.postgres.connection import WorkConnection
+    from migrate_graph.database.views.keeper import ViewKeeper
+
+_WORDS = r"(?:ALTER|DROP|DO|CALL|CREATE\s+OR\s+REPLACE)\b"
+_BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
+_ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
+# Of these ours might not be the innermost savepoint any more when the text has been sent.
+_SAVEPOINTS = re.compile(r"\b(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
+
+_MOST: Final = 100
+"""Refusals of one statement."""
+
+_NOWHERE = "migrate_graph_not_woven"
+
+_OUTSIDE = (
+    "views can step aside for a statement of a transaction only: open their manager around it (`with V(db):`), "
+    "or leave transaction='none', and autocommit, away"
+)
+
+
+def may_block(text: str) -> bool:
+    """Return whether a statement of a text may be refused since a view depends on something: known by first words."""
+    if "--" not in text and "/*" not in text:
+        return _BEGINNING.search(text) is not None
+    return _ANYWHERE.search(text) is not None and any(
+        _BEGINNING.match(" ".join(first_words(each.text, most=3))) for each in split(text)
+    )
+
+
+class PostgresWeaver:
+    """Weaves what one connection of an attempt sends.
+
+    Args:
+        keeper: of the attempt.
+        ledger: the view ledger on its connection.
+        catalog: on its connection.
+        company: knows the managers.
+        connection: returns the one that the attempt has now.
+    """
+
+    def __init__(
+        self,
+        keeper: ViewKeeper,
+        ledger: ViewLedger,
+        catalog: PostgresCatalog,
+        company: Company,
+        connection: Callable[[], WorkConnection],
+    ) -> None:
+        self._connection = connection
+        self._obstacles = PostgresObstacles(catalog)
+        self._weaver = Weaver(keeper, ledger, self._obstacles, company)
+        self._thread = threading.get_ident()
+        self._refused: tuple[BaseException, NotWoven] | None = None
+
+    @property
+    def views(self) -> Weaver:
+        """What is woven."""
+        return self._weaver
+
+    def can_bring_up(self) -> bool:
+        """Return whether the connection takes statements: it is open, and its transaction not aborted."""
+        connection = self._connection()
+        return not connection.closed and connection.info.transaction_status in {IDLE, INTRANS}
+
+    def hint_for(self, error: BaseException) -> str:
+        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+        if self._refused is not None and error is self._refused[0]:
+            return self._refused[1].hint
+        code = getattr(error, "pgcode", None)
+        return self._weaver.what_is_down() if code == "42P01" else ""
+
+    def without_manager(self, error: BaseException) -> tuple[str, ...]:
+        """Return the views that were in the way of a statement and have no manager, by its error."""
+        return self._refused[1].views if self._refused is not None and error is self._refused[0] else ()
+
+    def may_weave(self, text: str) -> bool:
+        """Return whether views may step aside for a statement of the body."""
+        return not self._weaver.is_at_work and may_block(text)
+
+    def send(self, connection: WorkConnection, query: Any, call: Callable[[], object]) -> None:
+        """Send a statement of the body.
+
+        Args:
+            connection: of the attempt; the marker stands in its transaction.
+            query: what is sent.
+            call: sends it.
+        """
+        if self._weaver.is_at_work or threading.get_ident() != self._thread:
+            call()
+            return
+        text = connection.text_of(query)
+        if connection.weaves and self._weaver.is_named_in(text):
+            self._weaver.try_to_bring_up()
+        if not may_block(text) or _SAVEPOINTS.search(text):
+            call()
+        elif connection.weaves:
+            self._send(connection, call)
+        else:
+            self._send_outside(call)
+
+    def _send_outside(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except psycopg2.Error as error:
+            if error.pgcode == "2BP01":
+                self._refused = error, NotWoven(_OUTSIDE)
+            raise
+
+    def _send(self, connection: WorkConnection, call: Callable[[], object]) -> None:
+        """Send it, and again as often as views have stepped aside for it."""
+        mark = Savepoint("migrate_graph_weave", connection.say)
+        for _ in range(_MOST):
+            mark.set()
+            try:
+                connection.asked += 1
+                call()
+            except psycopg2.Error as error:
+                if error.pgcode not in REFUSALS or connection.closed:
+                    raise
+                mark.remove()
+                refused = self._step_aside(error)
+                if refused is None:
+                    continue
+                connection.abort(_NOWHERE)  # as it is after an error
+                self._refused = error, refused
+                raise
+            if connection.weaves:
+                mark.keep()
+            return
+        call()
+
+    def _step_aside(self, error: psycopg2.Error) -> NotWoven | None:
+        """Take down what is in the way; return why that cannot be done."""
+        detail = error.diag.message_detail or ""
+        try:
+            self._weaver.take_down(lambda: self._obstacles.blocking(detail))
+        except NotWoven as refused:
+            return refused
+        return None

@@ -1,0 +1,460 @@
+"""Takes down the views that stand in the way of a statement, and brings them up before the migration ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Protocol
+
+from migrate_graph.core.events import Observer, Warned
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.block import Block, is_of_nobody
+from migrate_graph.database.views.catalog import Manager
+from migrate_graph.database.views.claims import name_of
+from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.database.views.manager_text import bare, names_created, parted
+from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
+
+_WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table that a view reads.
+
+    Attributes:
+        table: the key of the table.
+        name: of the column; bare.
+        label: what to call it in a message: `t.a`.
+    """
+
+    table: int
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A view that stands in the way of a statement, or that reads one which does.
+
+    Attributes:
+        identity: its name with its schema, quoted.
+        reads: keys of the views that it reads.
+        foreign: why nobody may take it down, in words; empty when somebody may.
+        types: of its columns, by their names.
+        columns: what it reads of other relations.
+    """
+
+    identity: str
+    reads: frozenset[int] = frozenset()
+    foreign: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+
+
+class Obstacles(Protocol):
+    """What a database tells of the views that are in the way of a statement."""
+
+    def with_readers(self, keys: Collection[int]) -> dict[int, Obstacle]:
+        """Return these views and all that read them, however deep."""
+
+    def find(self, names: Collection[str]) -> dict[str, int]:
+        """Return the keys of those of these views, as SQL writes their names, that exist."""
+
+    def types(self, identities: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the types of the columns of some views, by the views' names."""
+
+    def missing(self, columns: Collection[Column]) -> set[Column]:
+        """Return those of these columns that are there no longer."""
+
+    def keeper_of(self, key: int) -> Manager:
+        """Return what takes a view down and brings it up as the database itself writes it; its class is called as the view is."""
+
+
+class Company(Protocol):
+    """What a run knows of the managers of its views.
+
+    Attributes:
+        migration: the running one.
+        observer: told what goes down and comes up.
+        keeps_unmanaged: a view that nobody manages may go down, too.
+    """
+
+    migration: str
+    observer: Observer
+    keeps_unmanaged: bool
+
+    def texts(self) -> Mapping[str, str]:
+        """Return fingerprints of the managers' texts, by name."""
+
+    def declared(self) -> Mapping[str, type]:
+        """Return every declared manager, by name."""
+
+    def is_living(self, name: str) -> bool:
+        """Return whether a manager's view may be there while the migration runs."""
+
+    def readers(self, names: Collection[str]) -> Sequence[str]:
+        """Return these managers, and all that use them."""
+
+    def uses(self, name: str) -> Sequence[str]:
+        """Return the managers whose views one reads."""
+
+    def instance(self, name: str) -> Manager:
+        """Return a manager that works for the migration."""
+
+    def after(self, names: Collection[str]) -> Sequence[str]:
+        """Return what these, or their successors, are once the migration is applied: who comes up, dependencies first."""
+
+    def used_by(self, names: Collection[str]) -> Sequence[Manager]:
+        """Return managers of what these use and that lives, dependencies first."""
+
+    def place_of(self, name: str) -> str:
+        """Return where a manager is declared."""
+
+    def went_down(self, names: Collection[str]) -> None:
+        """Note that views of these managers are down, or these that have none."""
+
+    def came_up(self) -> None:
+        """Note that views are up again."""
+
+
+class NotWoven(Exception):  # noqa: N818 - names what happened
+    """Something in the way cannot be taken down: the statement fails as it would without us.
+
+    Attributes:
+        hint: what can be done about it.
+        views: those that nobody manages.
+    """
+
+    def __init__(self, hint: str, views: tuple[str, ...] = ()) -> None:
+        super().__init__(hint)
+        self.hint = hint
+        self.views = views
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """Views that stepped aside for one statement.
+
+    Attributes:
+        block: what the keeper took down.
+        obstacles: what the views were.
+        kept: names of those that nobody manages.
+    """
+
+    block: Block
+    obstacles: tuple[Obstacle, ...]
+    kept: tuple[str, ...]
+
+
+class Weaver:
+    """Weaves the views of one attempt at a migration.
+
+    What is down is asked of the view ledger, never remembered: the body may commit, roll back, or open managers meanwhile.
+
+    Args:
+        keeper: of the attempt; takes views down and brings them up without a loss.
+        ledger: the view ledger, on the same connection.
+        obstacles: asks the database.
+        company: knows the managers.
+
+    Attributes:
+        may_be_down: views stepped aside, and have not been brought up.
+        is_over: the body has ended.
+    """
+
+    def __init__(self, keeper: ViewKeeper, ledger: ViewLedger, obstacles: Obstacles, company: Company) -> None:
+        self._keeper = keeper
+        self._ledger = ledger
+        self._obstacles = obstacles
+        self._company = company
+        self._aside: list[_Aside] = []
+        self.may_be_down = False
+        self.is_over = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether what is sent now is not the body's."""
+        return self.is_over or self._keeper.is_at_work
+
+    # -- down -------------------------------------------------------------------------------------------------------
+
+    def take_down(self, find: Callable[[], Collection[int]]) -> None:
+        """Take down some views and all that read them, dependents first.
+
+        Args:
+            find: asks the database which.
+
+        Raises:
+            NotWoven: one of them cannot be taken down, or there are none; all of them are as they were.
+        """
+        with self._keeper.working():
+            keys = find()
+            if not keys:
+                raise NotWoven("")
+            down = self._take_down(keys)
+        self._company.went_down(down)
+
+    def _take_down(self, keys: Collection[int]) -> Collection[str]:
+        obstacles, rows = self._gather(keys)
+        owners = {each.identity: row.manager for row in rows.values() for each in row.relations if each.is_view}
+        down = self._order(obstacles, owners, self._members(obstacles, owners))
+        kept = tuple(name for name in down if is_of_nobody(name))
+        if self._keeper.is_open(down):
+            raise NotWoven("")
+        block = Block(
+            list(down.values()), self._ups(down), self._company.migration, self._company.observer, self._company.texts(),
+            lambda: self._company.used_by([name for name in down if not is_of_nobody(name)]),
+        )  # fmt: skip
+        try:
+            self._keeper.step_aside(block)
+        except ViewError as error:
+            raise NotWoven(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+        self._aside.append(_Aside(block, tuple(obstacles.values()), kept))
+        self.may_be_down = True
+        return down
+
+    def _gather(self, keys: Collection[int]) -> tuple[dict[int, Obstacle], dict[str, LedgerRow]]:
+        """Return the views, with their readers and whatever else their managers make; and the rows of those managers."""
+        found: dict[int, Obstacle] = {}
+        rows: dict[str, LedgerRow] = {}
+        wanted = set(keys)
+        while not wanted <= found.keys():
+            found = self._obstacles.with_readers(wanted | found.keys())
+            identities = {each.identity for each in found.values()}
+            rows = self._rows_of(identities)
+            others = [
+                each.identity
+                for row in rows.values()
+                for each in row.relations
+                if each.is_view and each.identity not in identities
+            ]
+            wanted = set(self._obstacles.find(others).values()) if others else set()
+        return found, rows
+
+    def _rows_of(self, identities: AbstractSet[str]) -> dict[str, LedgerRow]:
+        """Return the rows of the living managers of some views; one that never ran here is known by its text."""
+        rows = {
+            name: row
+            for name, row in self._ledger.read_naming(identities).items()
+            if row.state is ViewState.UP
+            and name in self._company.declared()
+            and self._company.is_living(name)
+            and any(each.identity in identities for each in row.relations)
+        }
+        owned = {each.identity for row in rows.values() for each in row.relations}
+        if identities - owned:
+            rows |= self._unrecorded(identities - owned)
+        return rows
+
+    def _unrecorded(self, identities: AbstractSet[str]) -> dict[str, LedgerRow]:
+        recorded = self._ledger.read_texts()
+        written = {
+            name: names_created(kind)
+            for name, kind in self._company.declared().items()
+            if name not in recorded and self._company.is_living(name)
+        }
+        there = self._obstacles.find([each for names in written.values() for each in names])
+        known = self._obstacles.find(identities)
+        by_key = {key: identity for identity, key in known.items()}
+        rows = {}
+        for name, names in written.items():
+            own = [by_key[there[each]] for each in names if each in there and there[each] in by_key]
+            if own:
+                relations = tuple(Relation(each, bare(parted(each)[1]), "VIEW") for each in own)
+                rows[name] = LedgerRow(name, ViewState.UP, "", relations)
+        return rows
+
+    def _members(self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str]) -> dict[str, Manager]:
+        """Return who takes all of it down, by name.
+
+        Raises:
+            NotWoven: nobody may.
+        """
+        foreign = [f"{each.identity} {each.foreign}" for each in obstacles.values() if each.foreign]
+        if foreign:
+            raise NotWoven(f"in the way: {'; '.join(sorted(foreign))}")
+        unmanaged = {key: each for key, each in obstacles.items() if each.identity not in owners}
+        if unmanaged and not self._company.keeps_unmanaged:
+            names = tuple(sorted(each.identity for each in unmanaged.values()))
+            raise NotWoven(
+                f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the way, and no manager owns "
+                f"{'it' if len(names) == 1 else 'them'}: `migrate views adopt {' '.join(names)}` writes one, or set "
+                '`unmanaged = "keep"` so that it is kept as it is in the database',
+                names,
+            )
+        managed = {owners[each.identity] for each in obstacles.values() if each.identity in owners}
+        others = set(self._company.readers(sorted(managed))) - managed
+        there = self._ledger.read(others) if others else {}
+        managed |= {name for name, row in there.items() if row.state is ViewState.UP and row.relations}
+        members = {name: self._company.instance(name) for name in sorted(managed)}
+        return members | {each.identity: self._obstacles.keeper_of(key) for key, each in sorted(unmanaged.items())}
+
+    def _order(
+        self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str], members: Mapping[str, Manager]
+    ) -> dict[str, Manager]:
+        """Sort members, dependents first: as the database knows them, and as they are declared."""
+        sorter: TopologicalSorter[str] = TopologicalSorter()
+        name_at = {key: owners.get(each.identity, each.identity) for key, each in obstacles.items()}
+        for name in members:
+            sorter.add(name)
+        for key in sorted(obstacles):
+            for read in sorted(obstacles[key].reads & name_at.keys()):
+                if name_at[read] != name_at[key]:
+                    sorter.add(name_at[read], name_at[key])
+        for name in members:
+            if not is_of_nobody(name):
+                for used in self._company.uses(name):
+                    if used in members:
+                        sorter.add(used, name)
+        try:
+            return {name: members[name] for name in sorter.static_order()}
+        except CycleError as error:
+            circle = ", ".join(dict.fromkeys(error.args[1]))
+            raise NotWoven(f"{circle} read one another: one manager must make them together") from None
+
+    def _ups(self, down: dict[str, Manager]) -> list[Manager]:
+        """Return who comes up, dependencies first: what lives on, and what takes over from the others."""
+        names = [name for name in reversed(down) if not is_of_nobody(name)]
+        after = list(self._company.after(names))
+        if set(after) == set(names):
+            return [down[name] for name in reversed(down)]
+        # Where successors come, they say themselves what they use. What nobody manages keeps its place among them.
+        ups: list[Manager] = []
+        for name in reversed(down):
+            if is_of_nobody(name):
+                ups.append(down[name])
+            elif after:
+                ups.append(self._company.instance(after.pop(0)))
+        return ups + [self._company.instance(name) for name in after]
+
+    # -- up ---------------------------------------------------------------------------------------------------------
+
+    def is_named_in(self, text: str) -> bool:
+        """Return whether a statement names a view that may be down."""
+        if not self.may_be_down:
+            return False
+        words = {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
+        return not words.isdisjoint(self._names())
+
+    def _names(self) -> set[str]:
+        return {bare(parted(each.identity)[1]).lower() for aside in self._aside for each in aside.obstacles}
+
+    def concerns(self, managers: Iterable[str]) -> bool:
+        """Return whether views of some of these managers may be down."""
+        return self.may_be_down and not set(managers).isdisjoint(
+            name for aside in self._aside for name in aside.block.names
+        )
+
+    def try_to_bring_up(self) -> None:
+        """Bring up what is down, as far as that works already: what a view reads may be half-way between two shapes."""
+        if self.may_be_down:
+            with self._keeper.working():
+                self._bring_up(finally_=False)
+
+    def bring_up(self) -> None:
+        """Bring up everything that is down still, dependencies first; the migration ends.
+
+        Raises:
+            ViewError: a view reads what is there no longer, or does not come up.
+        """
+        if self._aside:
+            with self._keeper.working():
+                self._bring_up(finally_=True)
+
+    def _bring_up(self, *, finally_: bool) -> None:
+        brought = False
+        for aside in reversed(self._aside):
+            rows = self._ledger.read(aside.block.names)
+            down = {name: row for name, row in rows.items() if row.state is ViewState.DOWN}
+            if not down:  # it came up already, or was never gone: the body has rolled back
+                continue
+            try:
+                self._keeper.come_back(_still_down(aside.block, down), down)
+            except Exception as error:
+                gone = self._gone(aside, down)
+                if finally_:
+                    raise self._not_up(down, gone, error) from error
+                if gone or self._keeper.misses_something(error):
+                    return
+                raise
+            self._ledger.forget([name for name in aside.kept if name in down])
+            self._compare_types(aside, down)
+            brought = True
+        self.may_be_down = False
+        if brought:
+            self._company.came_up()
+
+    def _gone(self, aside: _Aside, down: Mapping[str, LedgerRow]) -> dict[str, list[str]]:
+        """Return which columns are gone, by the view that reads them."""
+        gone = self._obstacles.missing({column for each in aside.obstacles for column in each.columns})
+        identities = {each.identity for row in down.values() for each in row.relations}
+        return {
+            each.identity: sorted({column.label for column in each.columns if column in gone})
+            for each in aside.obstacles
+            if each.identity in identities and any(column in gone for column in each.columns)
+        }
+
+    def _not_up(self, down: Mapping[str, LedgerRow], gone: Mapping[str, list[str]], error: Exception) -> Exception:
+        """Return what to say of views that do not come up."""
+        migration = self._company.migration
+        owners = {each.identity: name for name, row in down.items() for each in row.relations}
+        if not gone:
+            names = ", ".join(down)
+            return ViewError(
+                f"{names} went down, being in the way of {migration}, and does not come up again: {first_line(error)}",
+                hint="look at what up() reads; or open the manager around the statement, `with V(db):`, and see where it fails",
+            )
+        said, hints = [], []
+        for identity, columns in gone.items():
+            name = owners[identity]
+            place = "" if is_of_nobody(name) else self._company.place_of(name)
+            said.append(f"{name} reads {', '.join(columns)}, which {migration} drops{f' ({place})' if place else ''}")
+            hints.append(
+                f"drop {name} before that, or give it a manager (`migrate views adopt {name}`)"
+                if is_of_nobody(name)
+                else f'close the window of {name} (`until = "{migration}"`) or name a successor (`replaces = {name}`)'
+            )
+        return ViewError("; ".join(said), hint="; ".join(hints))
+
+    def _compare_types(self, aside: _Aside, down: Mapping[str, LedgerRow]) -> None:
+        """Tell which columns came up with another type: that reaches whoever reads the view."""
+        identities = {each.identity for row in down.values() for each in row.relations if each.is_view}
+        now = self._obstacles.types(identities)
+        for each in aside.obstacles:
+            after = now.get(each.identity, {})
+            for column, before in each.types.items():
+                if after.get(column, before) != before:
+                    self._company.observer(
+                        Warned(
+                            f"{each.identity}.{column} was {before} and is {after[column]} now: it came up on what "
+                            f"{self._company.migration} has changed",
+                            hint="whoever reads the view is given the new type",
+                        )
+                    )
+
+    def what_is_down(self) -> str:
+        """Return in words what is down, for the hint of a statement that misses it; empty when nothing is."""
+        if not self.may_be_down:
+            return ""
+        names = ", ".join(dict.fromkeys(name for aside in self._aside for name in aside.block.names))
+        return (
+            f"{names} went down, being in the way of a statement before, until the migration ends: a statement that names a view "
+            "brings it up; `with V(db):` around the first statement, or @migration(weave=False), does without"
+        )
+
+
+def _still_down(block: Block, down: Collection[str]) -> Block:
+    """Return what is down of a block that went down whole."""
+    if all(name in down for name in block.names):
+        return block
+    return replace(
+        block,
+        down=[each for each in block.down if name_of(each) in down],
+        up=[each for each in block.up if name_of(each) in down],
+    )

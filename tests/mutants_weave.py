@@ -1,0 +1,40 @@
+# ruff: noqa: E501 - a table: one mutant a line
+"""The safety lines of views that step aside; see `mutants.py`."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+ONE = "tests/database/test_weaving.py"
+TYPED = "tests/cli/test_cli_weaving.py"
+SENDS = "database/postgres/weaving.py"
+WEAVER = "database/views/weaving.py"
+ASKS = "database/postgres/obstacles.py"
+
+_SAID = (
+    ("an error that is no refusal is the body's", SENDS, "                if error.pgcode not in REFUSALS or connection.closed:", "                if connection.closed:", f"{ONE} -k function_that_is_replaced"),
+    ("the transaction is aborted, as after any error", SENDS, "                connection.abort(_NOWHERE)  # as it is after an error", "                pass", f"{ONE} -k 'swallowed or caught_by'"),
+    ("texts that set savepoints are left alone", SENDS, "        if not may_block(text) or _SAVEPOINTS.search(text):", "        if not may_block(text):", f"{ONE} -k sets_savepoints"),
+    ("only the body's own thread", SENDS, " or threading.get_ident() != self._thread:", ":", f"{ONE} -k another_thread"),
+    ("only statements that can be blocked pay", SENDS, "        if not may_block(text) or _SAVEPOINTS", "        if _SAVEPOINTS", f"{ONE} -k cost_nothing"),
+    ("comments stand before a first word", SENDS, '    if "--" not in text and "/*" not in text:', "    if True:", f"{ONE} -k however"),
+    ("what is sent meanwhile is ours", WEAVER, "        return self.is_over or self._keeper.is_at_work", "        return self.is_over", f"{ONE} -k 'steps_aside or never_woven'"),
+    ("what is open in a block is not taken again", WEAVER, "        if self._keeper.is_open(down):", "        if False:", f"{ONE} -k rolled_back_in_a_block"),
+    ("nothing foreign goes down", WEAVER, "        if foreign:", "        if False:", f"{ONE} -k 'temporary or extension'"),
+    ("nothing without a manager goes down", WEAVER, "        if unmanaged and not self._company.keeps_unmanaged:", "        if False:", f"{ONE} -k nobody"),
+    ("a row of nobody's view is forgotten", WEAVER, "            self._ledger.forget([name for name in aside.kept if name in down])", "            pass", f"{ONE} -k is_kept_where"),
+    ("what is down is asked of the ledger", WEAVER, "            if not down:  # it came up already, or was never gone: the body has rolled back", "            if False:", f"{ONE} -k 'rollback or savepoints'"),
+    ("other views of a manager come along", WEAVER, "            wanted = set(self._obstacles.find(others).values()) if others else set()", "            wanted = set()", f"{ONE} -k two_views_of_one_manager"),
+    ("a view comes up before it is named", SENDS, "        if connection.weaves and self._weaver.is_named_in(text):", "        if False:", f"{ONE} -k 'names_a_view or after_a_commit'"),
+    ("half-way it stays down", WEAVER, "                if gone or self._keeper.misses_something(error):", "                if False:", f"{ONE} -k half_way"),
+    ("a successor takes over", WEAVER, "        if set(after) == set(names):", "        if True:", f"{ONE} -k 'successor or window'"),
+    ("types are compared", WEAVER, "                if after.get(column, before) != before:", "                if False:", f"{ONE} -k steps_aside"),
+    ("a view that somebody has just dropped", "database/postgres/blockers.py", "    return description is not None and re", "    return re", f"{ONE} -k dropped_meanwhile"),
+    ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
+    ("views are up when it is asked what must hold", "executor/attempt.py", "        if self._views.stepped_aside:\n", "        if False:\n", f"{ONE} -k must_hold"),
+    ("@migration(weave=False)", "executor/attempt.py", "self._around.weaving.wanted and self._migration.weave", "self._around.weaving.wanted", f"{ONE} -k wants_the_error"),
+    ("a plan ends with 3", "workflow/rehearse.py", "        return ExitCode.INVALID_GRAPH if blocked else ExitCode.FAILED", "        return ExitCode.FAILED", f"{TYPED} -k stops_the_plan"),
+    ("a repaired view of nobody has no row", "database/views/keeper.py", "        if is_of_nobody(row.manager):", "        if False:", f"{TYPED} -k repaired"),
+)  # fmt: skip
+
+WEAVE = [Mutant(f"weave: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
