@@ -146,3 +146,11 @@ def test_what_views_read_is_found_however_deep_as_the_versions_that_live() -> No
     assert timeline.moment(applied=()).used_by(["D"]) == ("A", "B1", "C")
     assert timeline.moment(applied={"b"}).used_by(["D"]) == ("A", "B2", "C")
     assert timeline.moment(applied=()).used_by(["A", "Late"]) == ()
+
+
+def test_what_views_are_once_a_migration_is_applied() -> None:
+    """Successors take over, what retires is left out, and dependencies come first."""
+    graph = views(A={"until": "b"}, B1={}, B2={"replaces": "B1", "since": "b"}, C={"uses": "B1 B2"})
+    timeline = Timeline(graph)
+    assert timeline.moment(applied=()).successors(["C", "B1", "A"]) == ("A", "B1", "C")
+    assert timeline.moment(applied={"b"}).successors(["C", "B1", "A"]) == ("B2", "C")
