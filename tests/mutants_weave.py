@@ -29,7 +29,7 @@ _SAID = (
     ("half-way it stays down", WEAVER, "                if gone or self._keeper.misses_something(error):", "                if False:", f"{ONE} -k half_way"),
     ("a successor takes over", WEAVER, "        if set(after) == set(names):", "        if True:", f"{ONE} -k 'successor or window'"),
     ("types are compared", WEAVER, "                if after.get(column, before) != before:", "                if False:", f"{ONE} -k steps_aside"),
-    ("a view that somebody has just dropped", "database/postgres/blockers.py", "    return description is not None and re", "    return re", f"{ONE} -k dropped_meanwhile"),
+    ("a view that somebody has just dropped", "database/postgres/blockers.py", "{oid: text for oid, text in ask(_VIEWS_HERE) if text}", "{oid: text for oid, text in ask(_VIEWS_HERE)}", f"{ONE} -k dropped_meanwhile"),
     ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
     ("views are up when it is asked what must hold", "executor/attempt.py", "        if self._views.stepped_aside:\n", "        if False:\n", f"{ONE} -k must_hold"),
     ("@migration(weave=False)", "executor/attempt.py", "self._around.weaving.wanted and self._migration.weave", "self._around.weaving.wanted", f"{ONE} -k wants_the_error"),

@@ -877,6 +877,23 @@ def test_a_view_that_is_dropped_meanwhile_is_in_nobodys_way() -> None:
     assert views_blocking("", lambda _: [(2, "view v")]) == {}
 
 
+@pytest.mark.parametrize(
+    ("detail", "found"),
+    [
+        ("view v depends on column a of table t", {1}),
+        ("view vé depends on column a of table t", {2}),
+        ("ビューvはテーブルtの列aに依存しています", {3}),
+        ("ビューvéはテーブルtの列aに依存しています\nビューvはテーブルtの列aに依存しています", {3, 4}),
+        ("view v2 depends on view v", {1}),
+        ("view v.x depends on something", set()),
+    ],
+)
+def test_a_name_ends_where_no_longer_one_goes_on(detail: str, found: set[int]) -> None:
+    """Also in languages that put no space behind a name."""
+    described = [(1, "view v"), (2, "view vé"), (3, "ビューv"), (4, "ビューvé")]
+    assert set(views_blocking(detail, lambda _: described)) == found
+
+
 def test_a_column_called_like_a_word_of_the_message(shop: Shop) -> None:
     """The server names one view, and the column: a view that reads another column is left alone."""
     ask_and_commit(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+_Key = TypeVar("_Key")
 
 REFUSALS: Final = frozenset({"2BP01", "0A000"})
 """SQLSTATEs of what the server refuses since something depends on it; the second one has other reasons, too."""
@@ -35,7 +37,10 @@ def views_blocking(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]])
         detail: what the server said below its message.
         ask: runs a query in the session of the error.
     """
-    return {oid: described for oid, described in ask(_VIEWS_HERE) if says(detail, described)} if detail else {}
+    described: dict[int, str] = (
+        {oid: text for oid, text in ask(_VIEWS_HERE) if text} if detail else {}
+    )  # none: just dropped
+    return {oid: described[oid] for oid in _said(detail, list(described.items()))}
 
 
 def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[str, ...]:
@@ -45,15 +50,35 @@ def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) ->
         detail: what the server said below its message.
         ask: runs a query under a search_path of its own.
     """
-    if not detail:
-        return ()
-    return tuple(
-        name
-        for name, with_schema, _, without, _ in sorted(ask(_VIEWS))
-        if says(detail, with_schema) or says(detail, without)
-    )
+    described = [
+        (name, text)
+        for name, with_schema, _, without, _ in (sorted(ask(_VIEWS)) if detail else ())
+        for text in (with_schema, without)
+        if text
+    ]
+    return tuple(dict.fromkeys(_said(detail, described)))
 
 
-def says(detail: str, description: str | None) -> bool:
-    """Return whether a description stands in a text, and not as the beginning of a longer name; None: somebody has just dropped it."""
-    return description is not None and re.search(rf"(?<![\w.]){re.escape(description)}(?![\w$.\"])", detail) is not None
+def _said(detail: str, described: Sequence[tuple[_Key, str]]) -> list[_Key]:
+    """Return whose description stands in a text, and not only as the beginning of another one that stands there.
+
+    Not every language puts a space behind a name, so that what follows decides only where it can be nothing but more of the name.
+    """
+    found = [
+        (
+            key,
+            text,
+            {
+                match.start()
+                for match in re.finditer(rf"(?<![A-Za-z0-9_.]){re.escape(text)}(?![A-Za-z0-9_$.\"])", detail)
+            },
+        )
+        for key, text in described
+        if text in detail
+    ]
+    return [
+        key
+        for key, text, places in found
+        if places
+        - {place for _, other, its in found if len(other) > len(text) and other.startswith(text) for place in its}
+    ]
