@@ -12,7 +12,7 @@ WEAVER = "database/views/weaving.py"
 ASKS = "database/postgres/obstacles.py"
 
 _SAID = (
-    ("an error that is no refusal is the body's", SENDS, "                if error.pgcode not in REFUSALS or connection.closed:", "                if connection.closed:", f"{ONE} -k function_that_is_replaced"),
+    ("an error that is no refusal is the body's", SENDS, "                if error.pgcode not in REFUSALS or connection.closed:", "                if connection.closed:", f"{ONE} -k says_the_words"),
     ("the transaction is aborted, as after any error", SENDS, "                connection.abort(_NOWHERE)  # as it is after an error", "                pass", f"{ONE} -k 'swallowed or caught_by'"),
     ("texts that set savepoints are left alone", SENDS, "        if not may_block(text) or _SAVEPOINTS.search(text):", "        if not may_block(text):", f"{ONE} -k sets_savepoints"),
     ("only the body's own thread", SENDS, " or threading.get_ident() != self._thread:", ":", f"{ONE} -k another_thread"),
@@ -23,7 +23,7 @@ _SAID = (
     ("nothing foreign goes down", WEAVER, "        if foreign:", "        if False:", f"{ONE} -k 'temporary or extension'"),
     ("nothing without a manager goes down", WEAVER, "        if unmanaged and not self._company.keeps_unmanaged:", "        if False:", f"{ONE} -k nobody"),
     ("a row of nobody's view is forgotten", WEAVER, "            self._ledger.forget([name for name in aside.kept if name in down])", "            pass", f"{ONE} -k is_kept_where"),
-    ("what is down is asked of the ledger", WEAVER, "            if not down:  # it came up already, or was never gone: the body has rolled back", "            if False:", f"{ONE} -k 'rollback or savepoints'"),
+    ("what is down is asked of the ledger", WEAVER, "            down = {name: row for name, row in rows.items() if row.state is ViewState.DOWN}", "            down = dict(rows)", f"{ONE} -k 'rollback or savepoints'"),
     ("other views of a manager come along", WEAVER, "            wanted = set(self._obstacles.find(others).values()) if others else set()", "            wanted = set()", f"{ONE} -k two_views_of_one_manager"),
     ("a view comes up before it is named", SENDS, "        if connection.weaves and self._weaver.is_named_in(text):", "        if False:", f"{ONE} -k 'names_a_view or after_a_commit'"),
     ("half-way it stays down", WEAVER, "                if gone or self._keeper.misses_something(error):", "                if False:", f"{ONE} -k half_way"),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
 import psycopg2
 import pytest
-from test_cli_json import schema_of
+
+from migrate_graph.reports import schemas
 
 pytestmark = pytest.mark.postgres
+
+
+def schema_of(kind: str) -> Any:
+    """Return the schema of a kind of document."""
+    return json.loads((files(schemas) / f"{kind}-1.json").read_text(encoding="utf-8"))
+
 
 PROJECT = """
 from migrate_graph import SqlView, migration

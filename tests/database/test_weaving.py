@@ -244,6 +244,13 @@ def ask_and_commit(uri: str, *statements: str) -> None:
             cursor.execute(each)
 
 
+def test_an_error_that_only_says_the_words_is_the_bodys(shop: Shop) -> None:
+    """A refusal is known by its class, not by what stands in its detail."""
+    said = "DO $$ BEGIN RAISE EXCEPTION 'no' USING DETAIL = 'view v depends on column a of table t'; END $$"
+    assert "no" in shop.fails(sql("says", said)).error
+    assert not shop.stand.told(ViewDropped)
+
+
 def test_parameters_and_many_of_them(shop: Shop) -> None:
     def body(db: Any) -> None:
         cursor = db._adapter.connection.cursor()
