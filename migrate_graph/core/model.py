@@ -238,17 +238,11 @@ class View:
     description: str = ""
     fingerprint: str = ""
 
-    def lives(self, applied: Container[str]) -> bool:
-        """Whether its window is open when just these migrations are applied.
-
-        While a migration M runs, ask with `applied | {M}` for `since` and `applied` for `until`:
-        `in_window(applied, running=M)`; 2.1.0's meaning: active in the migration named by `since` and in the one
-        named by `until`.
-        """
-        return self.in_window(applied, running=None)
-
     def in_window(self, applied: Container[str], *, running: str | None) -> bool:
-        """Whether its window is open while `running` runs on top of `applied`; a successor is not asked."""
+        """Return whether its window is open while `running` runs on top of `applied`; a successor is not asked.
+
+        As in edwh-migrate 2.1.0, it is open in the migration named by `since` and in the one named by `until`.
+        """
         opened = self.since is None or self.since in applied or self.since == running
         return opened and (self.until is None or self.until not in applied)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from types import CellType, CodeType
+from types import CellType
 from typing import TYPE_CHECKING
 
+from migrate_graph.code_walk import codes_of
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
 from migrate_graph.database import AtomicIntent
 from migrate_graph.database.driver_errors import TroubleKind
@@ -229,10 +230,7 @@ def _mentions_rollback(function: object) -> bool:
     """
     functions = chain_of(function)
     for one in functions:  # it grows
-        names, codes = set(one.__code__.co_freevars), [one.__code__]
-        for code in codes:  # it grows
-            names.update(code.co_names)
-            codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+        names = set(one.__code__.co_freevars).union(*(code.co_names for code in codes_of(one.__code__)))
         if "rollback" in names:
             return True
         called = [one.__globals__.get(name) for name in names]

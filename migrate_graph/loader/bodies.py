@@ -7,9 +7,10 @@ import dis
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from migrate_graph.code_walk import codes_of
 from migrate_graph.core.model import BodyFacts
 from migrate_graph.loader.endings import what_adds_a_value, what_ends
 from migrate_graph.loader.fingerprints import SILENT_FIELDS, fingerprint_of
@@ -158,13 +159,10 @@ def _mentions_of(function: FunctionType, sources: Sources) -> Iterator[str | Fun
 def _may_mention(function: FunctionType) -> bool:
     """Return whether a function names anything that could be a view manager or lead to one; its text need not be parsed for this."""
     reader = Reader(function)
-    codes, names = [function.__code__], set(function.__code__.co_freevars)
-    while codes:
-        code = codes.pop()
-        if _IMPORT_NAME in code.co_code[::2]:
-            return True
-        names.update(code.co_names)
-        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+    codes = list(codes_of(function.__code__))
+    if any(_IMPORT_NAME in code.co_code[::2] for code in codes):
+        return True
+    names = set(function.__code__.co_freevars).union(*(code.co_names for code in codes))
     return any(not _leads_nowhere(reader.named(name)) for name in names)
 
 

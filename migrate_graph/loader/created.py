@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
 
+from migrate_graph.code_walk import reached
 from migrate_graph.loader.sources import Sources, chain_of, own_nodes
 
 _NAME = r'(?:[^\W\d]\w*|"(?:[^"\0]|"")+"|\[[^\]]+\]|`[^`]+`)'
@@ -55,21 +56,9 @@ def _plain(name: str) -> str:
 
 
 def _texts_of(function: object) -> Iterator[str]:
-    """Yield each text once: literals of the code, also of functions inside it, and what its names stand for now.
-
-    It looks at code, not at source: what is put together when the function runs is not seen.
-    """
-    waiting: list[tuple[Any, dict[str, Any]]] = [(function, {})]
-    seen: set[int] = set()
-    while waiting:
-        value, scope = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
+    """Return the literals of a body and of what it calls, and the texts that names in them stand for."""
+    for value in reached(function):
         if isinstance(value, str):
             yield value
-        elif isinstance(value, FunctionType):
-            waiting.append((value.__code__, value.__globals__))
         elif isinstance(value, CodeType):
-            waiting += [(const, scope) for const in value.co_consts if isinstance(const, str | CodeType)]
-            waiting += [(scope.get(name), {}) for name in value.co_names]
+            yield from (const for const in value.co_consts if isinstance(const, str))

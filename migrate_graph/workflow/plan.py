@@ -9,14 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from migrate_graph.atomic_write import write_whole
-from migrate_graph.core.rules import Doing
 from migrate_graph.core.states import states_of
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import typed
-from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
+from migrate_graph.workflow.assessment import Assessment
 from migrate_graph.workflow.log import changes_of
 from migrate_graph.workflow.one_transaction import obstacles
-from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import Edge
@@ -25,18 +23,6 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN: Mapping[str, float] = MappingProxyType({})
-
-
-def plan_project(project: Project, reading: Reading, *, selection: Selection | None = None) -> Assessment:
-    """Return what `apply` would do now.
-
-    Raises:
-        InvalidGraph: the rules found errors.
-        UsageError: the selection names something that does not exist.
-    """
-    found = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
-    found.refuse_errors(doing="plan")
-    return found
 
 
 def exit_code_of(found: Assessment, *, asks: bool = False, atomic: bool = False) -> int:

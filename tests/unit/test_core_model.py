@@ -45,12 +45,12 @@ def test_declared_views_win_over_found_ones() -> None:
 
 def test_a_window() -> None:
     view = view_of("V", since="s", until="u")
-    assert not view.lives(set())
-    assert view.lives({"s"})
-    assert not view.lives({"s", "u"})
+    assert not view.in_window(set(), running=None)
+    assert view.in_window({"s"}, running=None)
+    assert not view.in_window({"s", "u"}, running=None)
     assert view.in_window(set(), running="s")
     assert view.in_window({"s"}, running="u")
-    assert view_of("V").lives(set())
+    assert view_of("V").in_window(set(), running=None)
 
 
 def test_a_place_reads_as_editors_read_it() -> None:

@@ -21,21 +21,14 @@ from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.postgres.at_work import AtWork
 from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
-from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS, HeldLock
+from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import has_unique_names, require_supported, require_writable, unmet
-from migrate_graph.database.postgres.sessions import (
-    BLOCKERS,
-    WAITING,
-    Sessions,
-    blocked_by,
-    close_quietly,
-    dal_source,
-    waited_for_by,
-)
+from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
@@ -147,6 +140,7 @@ class PostgresBackend(Bookkeeping):
         self.secrets = self._sessions.secrets
         self._keeper: Any = None
         self._in_transaction = False
+        self._at_work = AtWork(self._execute, own=self._sessions.pids, secrets=self.secrets)
         self._ledger = Ledger(TableNames.of(settings.table, POSTGRES), self._execute)
 
     # -- connections ----------------------------------------------------------------------------------------------------------
@@ -360,7 +354,7 @@ class PostgresBackend(Bookkeeping):
 
     def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
         """Wait until no session of a run, ours or a dead one's, is at work on the server."""
-        holder = partial(self._holder, *self._work_keys())
+        holder = partial(self._at_work.holder, *self._work_keys())
         return self._wait(self._work_is_over, limit, observer, interruption, holder, quiet_for=_QUIET)
 
     def _work_is_over(self) -> bool:
@@ -368,39 +362,7 @@ class PostgresBackend(Bookkeeping):
         return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", self._work_keys()))
 
     def lock_holder(self) -> LockHolder | None:
-        workers = self._holders(WORK_CLASS, self._lock_key())
-        holder = self._holder(RUN_CLASS, self._lock_key()) or next(iter(workers), None)
-        if holder is None or not workers:
-            return holder
-        migration, *beside = (each.application.partition("migrate_graph:")[2] for each in workers)
-        held_up = next(filter(None, map(self._held_up, workers)), "")
-        return replace(holder, migration=migration, beside=tuple(beside), held_up=held_up)
-
-    def _held_up(self, worker: LockHolder) -> str:
-        """Return what a migration's session waits for; empty when nobody stands in its way."""
-        rows = self._execute(f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1", (worker.pid,))
-        return blocked_by(rows[0], self.secrets) if rows else ""
-
-    def _holder(self, kind: int, key: int) -> LockHolder | None:
-        """Return who holds a lock, the first of those who share it; never a session of our own."""
-        return next(iter(self._holders(kind, key)), None)
-
-    def _holders(self, kind: int, key: int) -> list[LockHolder]:
-        """Return who holds a lock, or shares it; never a session of our own."""
-        rows = self._execute(
-            "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
-            "pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-            f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {ADVISORY} "
-            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) "
-            "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) GROUP BY a.pid, a.usename, a.application_name, a.client_addr, a.backend_start "
-            "ORDER BY a.backend_start",
-            (str(kind), str(key % 2**32), list(self._sessions.pids)),
-        )
-        return [
-            LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
-            for pid, role, application, client, since in rows
-            if pid is not None
-        ]
+        return self._at_work.run(self._lock_key())
 
     def how_to_end(self, holder: LockHolder) -> str:
         return f"SELECT pg_terminate_backend({holder.pid})"
@@ -652,7 +614,7 @@ class PostgresBackend(Bookkeeping):
                     return bool(cursor.fetchone()[0])
 
             observer, interruption = self._sessions.observer, self._sessions.interruption
-            holder = partial(self._holder, *keys)
+            holder = partial(self._at_work.holder, *keys)
             self._wait(is_ours, _LEFTOVER_WAIT, observer, interruption, holder, quiet_for=_QUIET)
         self._spare.remember(connection)
         return connection, True
@@ -683,26 +645,7 @@ class PostgresBackend(Bookkeeping):
         """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""
-        rows = self._execute(
-            f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {ADVISORY} "
-            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY b.xact_start NULLS LAST LIMIT 1",
-            self._as_numbers(self._work_keys()),
-        )
-        return blocked_by(rows[0], self.secrets) if rows else self._waiting_outside()
-
-    @staticmethod
-    def _as_numbers(keys: tuple[int, int]) -> tuple[str, str]:
-        """Return the keys of a lock as `pg_locks` shows them."""
-        return str(keys[0]), str(keys[1] % 2**32)
-
-    def _waiting_outside(self) -> str:
-        """Return who waits for a lock of a migration that is at work outside of the database: a connection of its own, perhaps, and so for ever."""
-        rows = self._execute(
-            f"{WAITING} JOIN pg_catalog.pg_locks l ON l.pid = u.pid WHERE {ADVISORY} AND u.state = 'idle in transaction' "
-            "AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid) ORDER BY w.query_start LIMIT 1",
-            self._as_numbers(self._work_keys()),
-        )
-        return waited_for_by(rows[0], self.secrets) if rows else ""
+        return self._at_work.held_up(*self._work_keys())
 
 
 @lru_cache(maxsize=16)

@@ -18,6 +18,7 @@ from migrate_graph import forks
 from migrate_graph.core.events import Connecting, Observer
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.names import search_path
+from migrate_graph.database.postgres.at_work import FIRST_BLOCKER, blocked_by
 from migrate_graph.database.postgres.connection import OurConnection
 from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.errors import ConfigError, DatabaseUnreachable
@@ -344,7 +345,7 @@ class Sessions:
                     "SELECT wait_event_type, wait_event FROM pg_catalog.pg_stat_activity WHERE pid = %s", (pid,)
                 )
                 row = cursor.fetchone()
-                cursor.execute(f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1", (pid,))
+                cursor.execute(FIRST_BLOCKER, (pid,))
                 blocker = cursor.fetchone()
         finally:
             close_quietly(connection)
@@ -357,38 +358,7 @@ class Sessions:
         )
 
 
-BLOCKERS = (
-    "SELECT b.pid, b.usename, b.application_name, coalesce(b.state, ''), pg_catalog.to_char(coalesce(b.xact_start, b.backend_start), "
-    "'YYYY-MM-DD HH24:MI:SS TZ') FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) p "
-    "JOIN pg_catalog.pg_stat_activity b ON b.pid = p"
-)
-"""Who stands in the way of sessions `w`, whom a condition must follow; never what they run: that is theirs alone."""
-
-WAITING = (
-    "SELECT w.pid, w.usename, w.application_name, coalesce(w.state, ''), pg_catalog.to_char(w.query_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-    "FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(CASE w.wait_event_type WHEN 'Lock' "
-    "THEN pg_catalog.pg_blocking_pids(w.pid) END) p JOIN pg_catalog.pg_stat_activity u ON u.pid = p"
-)
-"""Who waits for a lock of sessions `u`, whom a condition must follow."""
-
 _SEARCH_PATH = "SELECT pg_catalog.current_setting('search_path')"
-
-
-def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
-    """Return in words who stands in the way, by a row of `BLOCKERS`."""
-    return redact(f"waiting for a lock held by {_session(row)}", *secrets)
-
-
-def waited_for_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
-    """Return in words who waits for a migration, by a row of `WAITING`."""
-    told = f"at work outside of the database, while {_session(row)} waits for a lock that it holds"
-    return redact(f"{told}; if that is a connection of its own, let db do its work", *secrets)
-
-
-def _session(row: tuple[Any, ...]) -> str:
-    pid, role, application, state, since = row
-    known = ", ".join(filter(None, (f"role {role}" if role else "", application, state, f"since {since}")))
-    return f"pid {pid} ({known})"
 
 
 def _row(connection: Any, statement: str, parameters: Sequence[Any] | None = None) -> Any:

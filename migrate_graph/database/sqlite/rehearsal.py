@@ -38,117 +38,6 @@ class _TooLong(Exception):  # noqa: N818 - names what happened
     """A copy did not get to its end, since others write."""
 
 
-class SqliteRehearsal(SqliteBackend):
-    """A backend whose migrations are watched; see `database.RehearsingBackend`. All of them really happen: it is given a copy."""
-
-    connection_class = RecordedConnection
-
-    def __init__(self, settings: Settings, watching: Watching) -> None:
-        super().__init__(replace(settings, session="fresh"), writing=True)
-        self._watching = watching
-        self.footprints: dict[str, Footprint] = {}
-        self.ended = ""
-        self._own = self._ledger.names.all
-        self.recorder = Recorder(root=watching.root, values=watching.values, secrets=settings.secrets, own=self._own)
-        self._facts = Facts()
-        self._hanging = Hanging(self.path) if watching.closely else None
-        self._hung: dict[Fact, frozenset[Fact]] = {}
-        self.sizes: dict[str, Size] = {}
-
-    def begin(self) -> None:
-        """Look what the database is made of."""
-        self._facts = self.read_facts()
-        if self._hanging is not None:
-            self._hung = self._hanging.read(self._facts)
-        self.sizes = dict(self._watching.sizes or read_sizes(self._execute, self._facts))
-
-    def read_facts(self) -> Facts:
-        """Read what the copy is made of now."""
-        return read_facts(self._execute, own=self._own, before=self._facts)
-
-    def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be."""
-        return ()
-
-    def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
-        """Open a watched session for one attempt."""
-        work = _WatchedWork(
-            self._settings,
-            migration,
-            key,
-            self._ledger,
-            self._spare,
-            held_up=self._held_up,
-            dals=self._spare_dal,
-        )
-        work.watch(self, migration.name)
-        self._work = work
-        return work
-
-    def _open_work(self) -> WorkConnection:
-        connection = super()._open_work()
-        if isinstance(connection, RecordedConnection):
-            connection.sizes = self.sizes
-        return connection
-
-    @contextmanager
-    def standing_around(self, name: str) -> Iterator[list[OutsideAct]]:
-        """Watch what the body of a migration does beside its database."""
-        with self._watching.outside(name) as acts:
-            yield acts
-
-    def note(self, name: str, acts: list[OutsideAct]) -> None:
-        """Keep what was seen of a migration that is over."""
-        before, self._facts = self._facts, self.read_facts()
-        seen = difference(before, self._facts)
-        footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
-        self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
-
-    def _closely(self, hanging: Hanging, footprint: Footprint) -> Footprint:
-        """Return a footprint with what hangs on what, and what was reached."""
-        recorder, before = self.recorder, self._hung
-        was_broken = hanging.broken
-        now = self._hung = hanging.read(self._facts)
-        known = self._facts.known
-        made = footprint.added | {fact for fact in known if _last_name(fact) in recorder.makes}
-        made |= {fact for fact in known if fact.kind in _PARTS and Fact(_kind_of(known, fact), table_of(fact)) in made}
-        hangs, lost = hangs_and_lost(before, now, anew=made | footprint.changed, made=made)
-        keys = looked_up(now, inserts=frozenset(recorder.inserts), writes=frozenset(recorder.writes))
-        scanned = only_scanned(
-            now,
-            uses=frozenset(recorder.uses),
-            inserts=frozenset(recorder.inserts),
-            writes=frozenset(recorder.writes),
-        )
-        unreadable = tuple(
-            f"{name}, which it leaves, cannot be read: {why}"
-            for name, why in hanging.broken.items()
-            if name not in was_broken and Fact("view", name) in made
-        )
-        return replace(
-            footprint,
-            hangs=hangs,
-            lost=lost,
-            uses=frozenset((recorder.uses - scanned) | {key.identity for key in keys if key.kind == "column"}),
-            writes=frozenset(recorder.writes),
-            inserts=frozenset(recorder.inserts),
-            checked=frozenset(table_of(key) for key in keys),
-            unreadable=unreadable,
-        )
-
-
-_PARTS = frozenset({"column", "constraint"})
-
-
-def _last_name(fact: Fact) -> str:
-    """Return what a thing was created as."""
-    return fact.identity[len(table_of(fact)) + 1 :] if fact.kind == "trigger" else fact.identity
-
-
-def _kind_of(known: Mapping[Fact, str], part: Fact) -> str:
-    return "view" if Fact("view", table_of(part)) in known else "table"
-
-
 class _WatchedWork(SqliteWork):
     """See `database.Work`; what goes on between its start and its end is watched."""
 
@@ -218,6 +107,110 @@ def copy_database(settings: Settings, into: Path, *, observer: Observer, interru
         original.copy_to(into / "database.sqlite")
     _copy_tables_of_pydal(settings, uri=uri, into=into)
     return replace(settings, uri=uri, folder=into)
+
+
+class SqliteRehearsal(SqliteBackend):
+    """A backend whose migrations are watched; see `database.RehearsingBackend`. All of them really happen: it is given a copy."""
+
+    work_class = _WatchedWork
+    connection_class = RecordedConnection
+
+    def __init__(self, settings: Settings, watching: Watching) -> None:
+        super().__init__(replace(settings, session="fresh"), writing=True)
+        self._watching = watching
+        self.footprints: dict[str, Footprint] = {}
+        self.ended = ""
+        self._own = self._ledger.names.all
+        self.recorder = Recorder(root=watching.root, values=watching.values, secrets=settings.secrets, own=self._own)
+        self._facts = Facts()
+        self._hanging = Hanging(self.path) if watching.closely else None
+        self._hung: dict[Fact, frozenset[Fact]] = {}
+        self.sizes: dict[str, Size] = {}
+
+    def begin(self) -> None:
+        """Look what the database is made of."""
+        self._facts = self.read_facts()
+        if self._hanging is not None:
+            self._hung = self._hanging.read(self._facts)
+        self.sizes = dict(self._watching.sizes or read_sizes(self._execute, self._facts))
+
+    def read_facts(self) -> Facts:
+        """Read what the copy is made of now."""
+        return read_facts(self._execute, own=self._own, before=self._facts)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what is not as it will be."""
+        return ()
+
+    def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
+        """Open a watched session for one attempt."""
+        work = super().work(migration, key)
+        if isinstance(work, _WatchedWork):
+            work.watch(self, migration.name)
+        return work
+
+    def _open_work(self) -> WorkConnection:
+        connection = super()._open_work()
+        if isinstance(connection, RecordedConnection):
+            connection.sizes = self.sizes
+        return connection
+
+    @contextmanager
+    def standing_around(self, name: str) -> Iterator[list[OutsideAct]]:
+        """Watch what the body of a migration does beside its database."""
+        with self._watching.outside(name) as acts:
+            yield acts
+
+    def note(self, name: str, acts: list[OutsideAct]) -> None:
+        """Keep what was seen of a migration that is over."""
+        before, self._facts = self._facts, self.read_facts()
+        seen = difference(before, self._facts)
+        footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
+        self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
+
+    def _closely(self, hanging: Hanging, footprint: Footprint) -> Footprint:
+        """Return a footprint with what hangs on what, and what was reached."""
+        recorder, before = self.recorder, self._hung
+        was_broken = hanging.broken
+        now = self._hung = hanging.read(self._facts)
+        known = self._facts.known
+        made = footprint.added | {fact for fact in known if _last_name(fact) in recorder.makes}
+        made |= {fact for fact in known if fact.kind in _PARTS and Fact(_kind_of(known, fact), table_of(fact)) in made}
+        hangs, lost = hangs_and_lost(before, now, anew=made | footprint.changed, made=made)
+        keys = looked_up(now, inserts=frozenset(recorder.inserts), writes=frozenset(recorder.writes))
+        scanned = only_scanned(
+            now,
+            uses=frozenset(recorder.uses),
+            inserts=frozenset(recorder.inserts),
+            writes=frozenset(recorder.writes),
+        )
+        unreadable = tuple(
+            f"{name}, which it leaves, cannot be read: {why}"
+            for name, why in hanging.broken.items()
+            if name not in was_broken and Fact("view", name) in made
+        )
+        return replace(
+            footprint,
+            hangs=hangs,
+            lost=lost,
+            uses=frozenset((recorder.uses - scanned) | {key.identity for key in keys if key.kind == "column"}),
+            writes=frozenset(recorder.writes),
+            inserts=frozenset(recorder.inserts),
+            checked=frozenset(table_of(key) for key in keys),
+            unreadable=unreadable,
+        )
+
+
+_PARTS = frozenset({"column", "constraint"})
+
+
+def _last_name(fact: Fact) -> str:
+    """Return what a thing was created as."""
+    return fact.identity[len(table_of(fact)) + 1 :] if fact.kind == "trigger" else fact.identity
+
+
+def _kind_of(known: Mapping[Fact, str], part: Fact) -> str:
+    return "view" if Fact("view", table_of(part)) in known else "table"
 
 
 class _Original(SqliteBackend):

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
+
+from migrate_graph.code_walk import reached
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
@@ -197,21 +199,9 @@ def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
         # Not its docstring or module: what is told about it is not what it does.
         values = [value for name, value in vars(base).items() if not name.startswith("__")]
         yield from ((text, False) for value in values for text in _strings(value))
-    waiting: list[tuple[Any, dict[str, Any]]] = [
-        (getattr(kind, method, None), {}) for method in methods or ("up", "down")
-    ]
-    seen: set[int] = set()
-    while waiting:
-        value, scope = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, FunctionType):
-            waiting.append((value.__code__, value.__globals__))
-        elif isinstance(value, CodeType):
+    for value in reached(*(getattr(kind, method, None) for method in methods or ("up", "down"))):
+        if isinstance(value, CodeType):
             yield from _texts_of_code(value)
-            waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
-            waiting += [(scope.get(name), {}) for name in value.co_names]
         else:
             yield from ((text, False) for text in _strings(value))
 
