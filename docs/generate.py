@@ -137,7 +137,13 @@ def settings() -> str:
 def changelog() -> str:
     """Return what changed in each version, with links as this site has them."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    return text.partition("\n")[2].strip().replace("](docs/", "](") + "\n"
+    return text.partition("\n")[2].strip().replace("](docs/", "](").replace("](SECURITY.md)", "](security.md)") + "\n"
+
+
+def security() -> str:
+    """Return what is promised about security, with links as this site has them."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    return text.partition("\n")[2].strip().replace("](docs/", "](").replace("](CHANGELOG.md)", "](changelog.md)") + "\n"
 
 
 REGIONS: dict[str, Callable[[], str]] = {
@@ -149,6 +155,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "api": api_page.api,
     "changelog": changelog,
+    "security": security,
     "lanes": gallery.lanes,
     "mermaid": gallery.mermaid,
 }
