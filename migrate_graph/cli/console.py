@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from io import BytesIO
+from io import BytesIO, StringIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
@@ -239,7 +239,10 @@ class Console:
         """Return a JSON document as text, without secrets."""
         import json  # help, errors and plain text need none
 
-        return json.dumps(self.redacted(document), ensure_ascii=True, indent=indent, default=str)
+        written = StringIO()  # a long document has a million parts: `dumps` would keep them all until the last
+        encoder = json.JSONEncoder(ensure_ascii=True, indent=indent, default=str)
+        written.writelines(encoder.iterencode(self.redacted(document)))
+        return written.getvalue()
 
     def tell(self, text: str = "") -> None:
         """Print progress or a remark on stderr, at once.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping
 
 # The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
@@ -67,19 +67,20 @@ class FactsOnDemand(BodyFacts):
     """Facts that are read from the source text when somebody asks for one: of most migrations, most commands never do.
 
     Args:
-        read: reads one, by its name.
+        read: reads one, by its name, and those that come with it.
     """
 
     __slots__ = ("_read",)
-    _read: Callable[[str], object]
+    _read: Callable[[str], Mapping[str, object]]
 
-    def __init__(self, read: Callable[[str], object]) -> None:
+    def __init__(self, read: Callable[[str], Mapping[str, object]]) -> None:
         object.__setattr__(self, "_read", read)
 
     def __getattr__(self, name: str) -> object:  # only called where it has not been read yet
         if name not in BodyFacts.__dataclass_fields__:
             raise AttributeError(name)
-        object.__setattr__(self, name, self._read(name))
+        for each, value in self._read(name).items():
+            object.__setattr__(self, each, value)
         return object.__getattribute__(self, name)
 
     def __eq__(self, other: object) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, View
-from migrate_graph.loader.bodies import definition_of, fact_of
+from migrate_graph.loader.bodies import definition_of, facts_with
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_directory, run_file, with_texts
@@ -155,9 +155,9 @@ def _each_once(declared: Iterable[T]) -> Iterator[T]:
 def _described(
     declared: Migration, position: int, places: Places, sources: Sources, modules: Mapping[str, ModuleType]
 ) -> Migration:
-    def read(name: str) -> object:
+    def read(name: str) -> dict[str, object]:
         with as_loaded(modules):
-            return fact_of(name, declared.function, sources)
+            return facts_with(name, declared.function, sources)
 
     source = definition_of(declared.function, sources) or declared.source
     return replace(

@@ -27,29 +27,40 @@ def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> Bo
         sources: of this loading; None reads the file for this question only.
     """
     sources = sources or Sources()
-    found: dict[str, Any] = {name: fact_of(name, function, sources) for name in BodyFacts.__dataclass_fields__}
+    found: dict[str, Any] = {}
+    for name in ("opened_views", "fingerprint", "returns_value"):
+        found |= facts_with(name, function, sources)
     return BodyFacts(**found)
 
 
-def fact_of(name: str, function: Callable[..., Any], sources: Sources) -> object:
-    """Return one of these facts, by its name in `BodyFacts`; nothing is looked at that it does not need."""
+def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dict[str, object]:
+    """Return one of these facts, and all that one look at the body's text tells with it.
+
+    Args:
+        name: as in `BodyFacts`.
+        function: the body, decorated or not.
+        sources: of this loading.
+    """
     chain = chain_of(function)
     if name == "opened_views":
-        return _opened_views(chain, sources)
+        return {name: _opened_views(chain, sources)}
     nodes = [(each, node) for each in chain if (node := sources.node_of(each)) is not None]
+    names = ("fingerprint",) if name == "fingerprint" else ("returns_value", *_FINDERS)
     if not nodes or nodes[-1][0] is not chain[-1]:
-        return getattr(BodyFacts(), name)
+        return {each: getattr(BodyFacts(), each) for each in names}
     inner, node = nodes[-1]
     if name == "fingerprint":
-        return fingerprint_of(inner, sources)
-    if name == "returns_value":
-        return _returns_value([node for _, node in nodes])
-    found = _FINDERS[name](node)
+        return {name: fingerprint_of(inner, sources)}
+    path = sources.shown(inner.__code__.co_filename)
+    found = {each: _placed(finder(node), path) for each, finder in _FINDERS.items()}
+    return {"returns_value": _returns_value([node for _, node in nodes]), **found}
+
+
+def _placed(found: int | tuple[int, str] | None, path: str) -> object:
+    """Return the place of what was found; with the words about it, if there are any."""
     if found is None:
         return None
-    line, *words = found if isinstance(found, tuple) else (found,)
-    place = SourceLocation(sources.shown(inner.__code__.co_filename), line)
-    return (place, *words) if words else place
+    return (SourceLocation(path, found[0]), found[1]) if isinstance(found, tuple) else SourceLocation(path, found)
 
 
 def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocation | None:
@@ -83,13 +94,12 @@ def _commit_before_return(node: FunctionNode) -> int | None:
         return None
     blocks = [node.body]
     for found in own_nodes(node):
-        if not isinstance(found, SCOPES):
+        if isinstance(found, ast.stmt | ast.ExceptHandler | ast.match_case) and not isinstance(found, SCOPES):
             blocks += [getattr(found, name, []) for name in ("body", "orelse", "finalbody")]
     for block in blocks:
-        if isinstance(block, list):  # an expression's `body` is one expression
-            for before, after in pairwise(block):
-                if isinstance(after, ast.Return) and is_constant(after.value, value=True) and _is_commit(before):
-                    return int(before.lineno)
+        for before, after in pairwise(block):
+            if isinstance(after, ast.Return) and is_constant(after.value, value=True) and _is_commit(before):
+                return int(before.lineno)
     return None
 
 

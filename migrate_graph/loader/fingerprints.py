@@ -182,7 +182,7 @@ class _Unit:
         """Take the statements that give a name its value."""
         scope, name = binding.scope, binding.name
         parsed = self._sources.file(binding.file, scope)
-        value, statements = scope.get(name), parsed.bindings.get(name, [])
+        value, statements = scope.get(name), parsed.bindings(name)
         if is_manager(value):
             self.words.append(name)
             return
@@ -194,7 +194,7 @@ class _Unit:
             else:
                 self.words += [name, *flattened(statement)]
                 self._references([statement], Reader.of_module(scope))
-        for star in parsed.stars if not statements else ():
+        for star in parsed.stars() if not statements else ():
             if (module := _module_of(star, scope)) is not None:
                 self._use(vars(module), name)
 

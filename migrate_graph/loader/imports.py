@@ -19,6 +19,7 @@ from migrate_graph import authoring
 from migrate_graph.core.model import Migration
 from migrate_graph.edwh_names import PACKAGE, edwh_migrate_modules
 from migrate_graph.loader.paths import is_below
+from migrate_graph.loader.pieces import codes_of
 from migrate_graph.user_files import is_user_file
 
 # Processes that are started anew (spawn, forkserver) are given `sys.path`, and nothing of our import hooks.
@@ -92,6 +93,11 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
     def get_data(self, path: str) -> bytes:
         text = _instead.get().get(path)
         return super().get_data(path) if text is None else text
+
+    def exec_module(self, module: ModuleType) -> None:
+        path = self.get_filename(module.__name__)
+        for code in codes_of(self.get_data(path), path):
+            exec(code, vars(module))  # noqa: S102 - what importing a file is
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)

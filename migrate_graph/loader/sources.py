@@ -1,4 +1,4 @@
-"""The texts of one loading: each file is read and parsed once, and a function is found in it by its code."""
+"""The texts of one loading: each file is read once and parsed a piece at a time, and a function is found in it by its code."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ import functools
 import inspect
 import linecache
 import re
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
 from migrate_graph.core.model import Migration
+from migrate_graph.loader.pieces import Piece, pieces_of
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _MOST_LINES_OF_DECORATORS = 200
-_DEFINITION = re.compile(rb"\s*(?:async\s+)?def\s+([^\s(\[:]+)")
+_MOST_PIECES = 16
+_DEFINITION = re.compile(r"\s*(?:async\s+)?def\s+([^\s(\[:]+)")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 @dataclass(slots=True)
-class ParsedFile:
-    """The syntax tree of a file, looked through once.
+class _Parsed:
+    """The syntax tree of a piece of a file, looked through once.
 
     Attributes:
         functions: as code objects name them: by name and first line, decorators included; lambdas may share a line.
@@ -34,6 +39,77 @@ class ParsedFile:
     functions: dict[tuple[str, int], list[FunctionNode]] = field(default_factory=dict)
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
     stars: list[ast.ImportFrom] = field(default_factory=list)
+
+
+class ParsedFile:
+    """A file that is parsed as far as somebody asks; of its syntax tree only a few pieces are kept.
+
+    The tree of a file takes fifty times the room of its text, and of most functions it is needed once.
+
+    Args:
+        text: of the file; empty when it cannot be read.
+        kept: the pieces that were asked for last, of all files.
+    """
+
+    def __init__(self, text: str, kept: OrderedDict[tuple[ParsedFile, int], _Parsed]) -> None:
+        self._text = text
+        self._kept = kept
+        self._coming = pieces_of(text, _parsed)
+        self._pieces: list[Piece[None]] = []
+        self._lines: list[int] = []
+        self._parsed_to = 0
+        self._binding: dict[str, list[int]] = {}
+        self._starred: list[int] = []
+
+    def functions(self, name: str, line: int) -> list[FunctionNode]:
+        """Return the functions of a name that begin in a line, decorators included."""
+        while self._parsed_to <= line and self._parse_next():
+            pass
+        at = bisect_right(self._lines, line) - 1
+        return self._piece(at).functions.get((name, line), []) if at >= 0 else []
+
+    def bindings(self, name: str) -> list[ast.stmt]:
+        """Return the statements of the module itself that give a name its value, in order."""
+        self._parse_all()
+        return [each for at in self._binding.get(name, ()) for each in self._piece(at).bindings[name]]
+
+    def stars(self) -> list[ast.ImportFrom]:
+        """Return each `from … import *` of the module itself, in order."""
+        self._parse_all()
+        return [each for at in self._starred for each in self._piece(at).stars]
+
+    def _parse_all(self) -> None:
+        while self._parse_next():
+            pass
+
+    def _parse_next(self) -> bool:
+        """Parse the next piece, and note what it binds; return whether there was one."""
+        try:
+            piece = next(self._coming, None)
+        except SyntaxError:  # the file is not the one that was loaded
+            return False
+        if piece is None:
+            return False
+        at, parsed = len(self._pieces), piece.read
+        self._parsed_to = piece.line + self._text.count("\n", piece.start, piece.end)
+        self._pieces.append(Piece(piece.line, piece.start, piece.end, None))
+        self._lines.append(piece.line)
+        for name in parsed.bindings:
+            self._binding.setdefault(name, []).append(at)
+        if parsed.stars:
+            self._starred.append(at)
+        self._keep(at, parsed)
+        return True
+
+    def _piece(self, at: int) -> _Parsed:
+        parsed = self._kept.pop((self, at), None)
+        return self._keep(at, _parsed(self._pieces[at].of(self._text)) if parsed is None else parsed)
+
+    def _keep(self, at: int, parsed: _Parsed) -> _Parsed:
+        self._kept[self, at] = parsed
+        if len(self._kept) > _MOST_PIECES:
+            self._kept.popitem(last=False)
+        return parsed
 
 
 class Sources:
@@ -52,21 +128,22 @@ class Sources:
         self.mentions: dict[FunctionType, tuple[str | FunctionType, ...]] = {}
         self.units: dict[Any, Any] = {}
         self._files: dict[str, ParsedFile] = {}
-        self._texts: dict[str, bytes | str] = {}
-        self._lines: dict[str, list[bytes]] = {}
+        self._kept: OrderedDict[tuple[ParsedFile, int], _Parsed] = OrderedDict()
+        self._texts: dict[str, str] = {}
+        self._lines: tuple[str, list[str]] = ("", [])
 
     def file(self, name: str, scope: Mapping[str, Any]) -> ParsedFile:
-        """Return a parsed file; an empty one when its text cannot be read.
+        """Return a file; an empty one when its text cannot be read.
 
         Args:
             name: as code objects name it.
             scope: the names of its module.
         """
         if name not in self._files:
-            self._files[name] = _parsed(self._text(name, scope))
+            self._files[name] = ParsedFile(self._text(name, scope), self._kept)
         return self._files[name]
 
-    def _text(self, name: str, scope: Mapping[str, Any]) -> bytes | str:
+    def _text(self, name: str, scope: Mapping[str, Any]) -> str:
         if name not in self._texts:
             self._texts[name] = _text_of(name, scope)
         return self._texts[name]
@@ -78,12 +155,10 @@ class Sources:
         """
         code = function.__code__
         name, first = code.co_filename, code.co_firstlineno
-        if name not in self._lines:
-            text = self._text(name, function.__globals__)
-            self._lines[name] = (text if isinstance(text, bytes) else text.encode()).splitlines()
-        word = code.co_name.encode()
-        for line, text in enumerate(self._lines[name][first - 1 : first - 1 + _MOST_LINES_OF_DECORATORS], first):
-            if (found := _DEFINITION.match(text)) and found[1] == word:
+        if name != self._lines[0]:
+            self._lines = name, self._text(name, function.__globals__).split("\n")
+        for line, text in enumerate(self._lines[1][first - 1 : first - 1 + _MOST_LINES_OF_DECORATORS], first):
+            if (found := _DEFINITION.match(text)) and found[1] == code.co_name:
                 return line
         node = self.node_of(function)
         return first if node is None else node.lineno
@@ -91,8 +166,7 @@ class Sources:
     def node_of(self, function: FunctionType) -> FunctionNode | None:
         """Return the syntax tree of a function; None when its source cannot be read."""
         code = function.__code__
-        parsed = self.file(code.co_filename, function.__globals__)
-        found = parsed.functions.get((code.co_name, code.co_firstlineno), [])
+        found = self.file(code.co_filename, function.__globals__).functions(code.co_name, code.co_firstlineno)
         if len(found) > 1 and isinstance(found[0], ast.Lambda):
             return next((node for node in found if _is_at(code, node)), found[0])
         return found[0] if found else None
@@ -106,21 +180,28 @@ def _is_at(code: CodeType, node: FunctionNode) -> bool:
     return bool(places) and all(ends[0] <= place <= ends[1] for place in places)
 
 
-def _text_of(name: str, scope: Mapping[str, Any]) -> bytes | str:
+def _text_of(name: str, scope: Mapping[str, Any]) -> str:
     """Read a file; through linecache when it is no file (a zip, a notebook's cell)."""
     try:
-        return Path(name).read_bytes()
+        return decode_source(Path(name).read_bytes())
+    except (SyntaxError, UnicodeError):
+        return ""
     except (OSError, ValueError):
         return "".join(linecache.getlines(name, dict(scope)))
 
 
-def _parsed(text: bytes | str) -> ParsedFile:
-    parsed = ParsedFile()
+def _parsed(text: str) -> _Parsed:
+    """Parse a piece; nothing is known of one that Python cannot hold.
+
+    Raises:
+        SyntaxError: it is not Python.
+    """
+    parsed = _Parsed()
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (ValueError, RecursionError, MemoryError):
         return parsed
-    for node in ast.walk(tree):
+    for node in ast.walk(tree) if "lambda" in text else _statements_in(tree):
         if isinstance(node, ast.Lambda):
             parsed.functions.setdefault(("<lambda>", node.lineno), []).append(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -132,6 +213,17 @@ def _parsed(text: bytes | str) -> ParsedFile:
         for name in names_bound_by(statement):
             parsed.bindings.setdefault(name, []).append(statement)
     return parsed
+
+
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
+def _statements_in(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield every statement of a tree, in the order of `ast.walk`, and look at no expression: most nodes are in those."""
+    level: list[ast.AST] = [tree]
+    while level:
+        yield from level
+        level = [each for node in level for block in _BLOCKS for each in getattr(node, block, ())]
 
 
 def module_statements(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -72,16 +72,18 @@ def test_how_a_run_ended() -> None:
     assert ignore_events(Warned("said to nobody")) is None
 
 
-def test_facts_are_read_one_at_a_time_and_once() -> None:
+def test_facts_are_read_when_asked_for_and_once() -> None:
     known = BodyFacts(fingerprint="abc", returns_value=False)
     asked: list[str] = []
 
-    def read(name: str) -> object:
+    def read(name: str) -> dict[str, object]:
         asked.append(name)
-        return getattr(known, name)
+        together = ("returns_value", "adds_enum_value") if name == "returns_value" else (name,)
+        return {each: getattr(known, each) for each in together}
 
     facts = FactsOnDemand(read)
     assert (facts.fingerprint, facts.fingerprint, asked) == ("abc", "abc", ["fingerprint"])
+    assert (facts.returns_value, facts.adds_enum_value, asked) == (False, None, ["fingerprint", "returns_value"])
     assert facts == known
     assert facts != BodyFacts(fingerprint="other")
     assert facts != "abc"
