@@ -23,7 +23,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding
@@ -66,6 +66,16 @@ class MigrateGraphError(Exception):
         self.message = message
         self.hint = hint
         self.source = source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process makes it again: as it is, not by arguments, of which some have no place in `args`."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[MigrateGraphError], arguments: tuple[Any, ...]) -> MigrateGraphError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments  # an error that is an OSError as well forgets them
+    return error
 
 
 class UsageError(MigrateGraphError):

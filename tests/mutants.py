@@ -34,6 +34,27 @@ MUTANTS = [
     *WEAVE,
     *BACKUP,
     Mutant(
+        "side by side: room for its connections",
+        "workflow/apply.py",
+        "if most is None or most >= jobs:",
+        "if True:",
+        "tests/faults/test_jobs_faults.py -k connections_are_allowed",
+    ),
+    Mutant(
+        "side by side: an error is told to the run",
+        "errors.py",
+        "return _as_it_was, (type(self), self.args), self.__dict__",
+        "return super().__reduce__()",
+        "tests/unit/test_errors_between_processes.py",
+    ),
+    Mutant(
+        "git: no housekeeping",
+        "workflow/git.py",
+        "*_NO_HOUSEKEEPING, *words",
+        "*words",
+        "tests/unit/test_run_program.py -k git",
+    ),
+    Mutant(
         "revert: what was half undone",
         "core/history.py",
         "name in last and last[name].state in _HALF_UNDONE",

@@ -258,6 +258,9 @@ class Backend(Protocol):
     def why_no_seats(self) -> str:
         """Return why no other process can work under the run's lock; empty where it can."""
 
+    def most_seats(self) -> int | None:
+        """Return how many processes have room under the limits of connections; None where there is no limit."""
+
     def seat(self, lock: Lock, name: str) -> Any:
         """Return what another process needs to work under the lock (see `BackendClass.seated`); `name` tells it from all others.
 

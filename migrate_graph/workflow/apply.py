@@ -262,13 +262,25 @@ class LockedRun:
         if why:
             self._observer(Warned(f"migrations run one after another, not {jobs} at once: {why}"))
             return None
-        return Team(
-            jobs,
-            order_for(self._project, self._plan),
-            database_settings(self._config),
-            path=self._project.path,
-            root=self._project.root,
+        order = order_for(self._project, self._plan)
+        seats = jobs if order.is_a_row else self._seats(jobs)
+        if seats < 2:
+            return None
+        return Team(seats, order, database_settings(self._config), path=self._project.path, root=self._project.root)
+
+    def _seats(self, jobs: int) -> int:
+        """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""
+        most = self._backend.most_seats()
+        if most is None or most >= jobs:
+            return jobs
+        how = f"up to {most} at once" if most > 1 else "one after another"
+        self._observer(
+            Warned(
+                f"migrations run {how}, not {jobs}: this role, or this database, allows no more connections (CONNECTION LIMIT)",
+                f"{jobs} at once need {1 + 2 * jobs} connections: one for the run, and two for each",
+            )
         )
+        return most
 
     def revert(self, lock: Lock, interruption: Interruption) -> RunFinished:
         """Undo every step of the plan."""

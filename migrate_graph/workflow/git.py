@@ -14,9 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import redact
+from migrate_graph.run_program import run_program
 
 _PATIENCE = 120.0
 """Seconds that one git command may take."""
+
+_NO_HOUSEKEEPING = ("-c", "core.fsmonitor=false", "-c", "maintenance.auto=false", "-c", "gc.auto=0")
+"""Whoever asks a question leaves no process behind in the repository that it is about, and repacks nothing."""
 
 # What git tells a hook about the repository that it runs for (`git rev-parse --local-env-vars`, with what it exports besides): it
 # would win over the directory that we ask about. GIT_CONFIG_* stays, by which a user may say that a directory is safe.
@@ -98,13 +102,11 @@ class Git:
 
     def _run(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         try:
-            return subprocess.run(  # noqa: S603 - git by its full path; a revision is never taken for an option, see _id_of()
-                [self._program, "-C", str(self._directory), *words],
-                env=self._environ,
-                capture_output=True,
-                input=given,
-                timeout=_PATIENCE,
-                check=False,
+            return run_program(  # a revision is never taken for an option, see _id_of()
+                [self._program, "-C", str(self._directory), *_NO_HOUSEKEEPING, *words],
+                environ=self._environ,
+                given=given,
+                patience=_PATIENCE,
             )
         except subprocess.TimeoutExpired as error:
             raise UsageError(

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from servers import PostgresServer
 
 from migrate_graph.core.events import ignore_events
 from migrate_graph.core.model import Migration
@@ -162,6 +163,19 @@ def test_a_session_is_used_again_with_both_its_locks(postgres_uri: str) -> None:
                 pids.append(pid)
                 work.finish(seconds=0.0, guard=lambda: None)
         assert pids[0] == pids[1]
+
+
+def test_there_are_as_many_seats_as_connections_are_allowed(postgres_uri: str, postgres_server: PostgresServer) -> None:
+    name = postgres_uri.rpartition("/")[2]
+    with run(postgres_uri) as (backend, _):
+        found = []
+        for allowed in (-1, 2, 3, 4, 5, 9):
+            postgres_server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {allowed}")
+            found.append(backend.most_seats())
+    assert found == [None, 0, 1, 1, 2, 4], "the run has one, and each seat two"
+    postgres_server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 2")
+    with run(postgres_server.admin_uri(name)) as (backend, _):
+        assert backend.most_seats() is None, "no limit is one for a superuser"
 
 
 def test_behind_a_pooler_there_are_no_seats(postgres_uri: str) -> None:

@@ -49,6 +49,14 @@ def _fork(**request: Any) -> int:
 TABLE = "ewh_implemented_features"
 
 
+def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is true; a busy machine may take long."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
+        time.sleep(0.02)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a child ended: its exit code (negative: the signal that killed it), what it said, and how long it took."""
@@ -215,7 +223,7 @@ class Field:
                 state.views_down = {name for (name,) in rows(f"SELECT manager FROM {TABLE}_views WHERE state = 'down'")}
             return state
 
-    def wait_until_quiet(self, seconds: float = 15) -> None:
+    def wait_until_quiet(self, seconds: float = 60) -> None:
         """Wait until every session of a run is gone, and assert that its locks went with it."""
         if not self.is_postgres:
             return

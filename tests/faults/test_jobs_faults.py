@@ -591,6 +591,24 @@ def test_seats_are_given_only_while_there_is_something_to_do(on_postgres: Field)
     assert all(before <= after for before, after in pairwise(line.partition("[")[2] for line in started))
 
 
+@pytest.mark.parametrize(
+    ("allowed", "told"),
+    [(6, "migrations run up to 2 at once, not 4"), (4, "migrations run one after another, not 4"), (9, "")],
+)
+def test_no_more_run_at_once_than_connections_are_allowed(
+    allowed: int, told: str, on_postgres: Field, postgres_server: PostgresServer
+) -> None:
+    """A worker more would wait for a connection that its own run holds."""
+    on_postgres.write(HEAD + "".join(body(f"m_{number}") for number in range(4)))
+    name = on_postgres.uri.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {allowed}")
+    ended = on_postgres.apply("--jobs", "4", env={"MIGRATE_CONNECT_WAIT": "1"})
+    assert ended.code == 0, ended.output
+    assert told in ended.output
+    assert ("CONNECTION LIMIT" in ended.output) == bool(told)
+    assert ("4 at once need 9 connections" in ended.output) == bool(told)
+
+
 def test_a_rehearsal_that_comes_first_goes_in_a_row(on_postgres: Field, postgres_server: PostgresServer) -> None:
     text = "from migrate_graph import migration\n" + "".join(
         f"\n@migration(independent=True)\ndef m_{n}(db):\n    db.executesql('CREATE TABLE m_{n} (id integer)')\n    return True\n"

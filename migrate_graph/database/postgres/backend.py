@@ -27,7 +27,13 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
-from migrate_graph.database.postgres.requirements import has_unique_names, require_supported, require_writable, unmet
+from migrate_graph.database.postgres.requirements import (
+    connections_allowed,
+    has_unique_names,
+    require_supported,
+    require_writable,
+    unmet,
+)
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.trouble import explained
@@ -561,6 +567,11 @@ class PostgresBackend(Bookkeeping):
 
     def why_no_seats(self) -> str:
         return "a pooler in transaction mode stands between this run and the server" if self._sessions.pooled else ""
+
+    def most_seats(self) -> int | None:
+        with self._explained():
+            allowed = connections_allowed(self._execute)
+        return None if allowed is None else (allowed - 1) // 2  # the run has one, and each process two
 
     def seat(self, lock: Lock, name: str) -> Seat:
         from migrate_graph.database.postgres.seated import Seat

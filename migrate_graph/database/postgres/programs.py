@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from migrate_graph.errors import RestoreError
+from migrate_graph.run_program import run_program
 
 _SERVICE = "migrate_graph"
 
@@ -26,7 +27,7 @@ _DEFAULTS = {
 def version_of(program: str) -> str:
     """Return the version of one of PostgreSQL's programs (`16.4`); empty where it does not tell."""
     try:
-        told = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=30).stdout  # noqa: S603
+        told = run_program([program, "--version"], patience=30).stdout.decode(errors="replace")
     except (OSError, subprocess.SubprocessError):
         return ""
     found = re.search(r"\d+\.\d+", told)

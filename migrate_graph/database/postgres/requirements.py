@@ -80,6 +80,19 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
     return _in_words(*facts, names=names, duplicates=duplicates, table=tables.ledger)
 
 
+def connections_allowed(execute: Execute) -> int | None:
+    """Return how many connections the role, or the database, allows to one who is no superuser; None where neither has a limit.
+
+    Args:
+        execute: runs a statement and returns its rows.
+    """
+    ((allowed,),) = execute(
+        "SELECT LEAST(nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+        "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database() AND NOT r.rolsuper"
+    ) or [(None,)]
+    return None if allowed is None else int(allowed)
+
+
 def has_unique_names(execute: Execute, ledger: str) -> bool:
     """Return whether the server refuses a second row of a name in the ledger, which somebody may have made by hand.
 

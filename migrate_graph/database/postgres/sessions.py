@@ -460,5 +460,5 @@ def _connect_hint(message: str) -> str:
 
 def _waited_hint(message: str) -> str:
     if "too many" in message or "slots" in message:
-        return "a run needs two connections at once: raise the connection limit, or close what uses them"
+        return "a run needs two connections at once, and two for each of --jobs: raise the connection limit, or close what uses them"
     return "is the server running, and are host and port right? connect_wait sets how long to try"

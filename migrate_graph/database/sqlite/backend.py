@@ -515,6 +515,9 @@ class SqliteBackend(Bookkeeping):
     def why_no_seats(self) -> str:
         return "SQLite lets one connection write at a time"
 
+    def most_seats(self) -> int:
+        return 0
+
     def seat(self, lock: Lock, name: str) -> NoReturn:
         raise UsageError(self.why_no_seats(), hint="leave out --jobs")
 
