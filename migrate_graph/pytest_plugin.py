@@ -569,7 +569,7 @@ def _rehearsed(project: Project, target: Target, *, check: bool, allow_outside: 
     from migrate_graph.workflow.rehearse import Place, RehearseOptions
     from migrate_graph.workflow.rehearsed import is_file, rehearse_plan
 
-    found = assess(project, read_history(project.config), selection=target.as_selection())
+    found = assess(project, read_history(project.config, graph=project.graph), selection=target.as_selection())
     found.refuse_errors(doing="rehearsal")
     options = RehearseOptions(on=Place.CLONE if is_file(found) else Place.HERE, allow_outside=allow_outside)
     _, done = rehearse_plan(found, options, ignore_events)

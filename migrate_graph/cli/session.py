@@ -91,7 +91,9 @@ class Session:
         from migrate_graph.workflow.project import read_history
 
         views = project.graph.views if closely else None
-        return read_history(project.config, offline=offline, observer=self.remark, closely=views, drift=drift)
+        return read_history(
+            project.config, offline=offline, observer=self.remark, closely=views, drift=drift, graph=project.graph
+        )
 
     def asked_history(self, project: Project, option: str = "--history", *, drift: bool = False) -> Reading:
         """Read the history that an option asked for: to judge an empty one instead would pass in silence.

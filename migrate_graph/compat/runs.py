@@ -70,6 +70,7 @@ def _project(config: Config, registry: Registry) -> Any:
     from migrate_graph.workflow.project import Project
 
     root = Path.cwd()
+    registry = replace(registry, windows=config.weave == "windows")
     return Project(
         config=config,
         registry=registry,
@@ -95,7 +96,7 @@ def session_of(config: Config) -> Any:
 
         def project(self, path: Path | None) -> Any:
             project = super().project(path)
-            registry = with_own(project.registry)
+            registry = replace(with_own(project.registry), windows=project.registry.windows)
             return replace(project, registry=registry, graph=build_graph(registry))
 
     session = GivenSession(Console(environ=os.environ), os.environ)

@@ -231,9 +231,10 @@ class Config:
     jobs: Jobs = setting(
         1, "how many migrations may run at once (PostgreSQL)", flag="--jobs", ours=True, check=_checked_jobs
     )
-    weave: Literal["blocked", "off"] = setting(
+    weave: Literal["blocked", "windows", "off"] = setting(
         "blocked",
-        "whether views that are in the way of a statement go down by themselves, and come up when the migration ends",
+        "whether views that are in the way of a statement go down by themselves, and come up when the migration ends; "
+        "`windows`: views are also created, dropped and handed over when the migration ends that their window names",
         ours=True,
     )
     unmanaged: Literal["refuse", "keep"] = setting(

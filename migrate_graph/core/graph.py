@@ -266,6 +266,16 @@ class MigrationGraph:
         """Return the recorded names that nothing declares, sorted."""
         return tuple(sorted(name for name in history.records if name not in self.migrations))
 
+    @cached_property
+    def bounds(self) -> Mapping[str, tuple[str, ...]]:
+        """For each name that a `since` or an `until` says: the views whose window it opens or closes, in order of declaration."""
+        found: dict[str, dict[str, None]] = {}
+        for view in self.views.values():
+            for bound in (view.since, view.until):
+                if bound is not None:
+                    found.setdefault(bound, {})[view.name] = None
+        return {name: tuple(views) for name, views in found.items()}
+
     def touched_by(self, view: str) -> tuple[str, ...]:
         """Return the migrations that open a view themselves, in order of declaration."""
         return self._touching.get(view, ())

@@ -126,6 +126,7 @@ class History:
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
         view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
+        views_there: the declared views that the database has, or once had, known to its view ledger or found; None where nobody has looked.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
         facts_at: where in the journal it stands what the database was made of when a run had ended: grows as the attempts' ids do; 0
             where that is not known.
@@ -136,6 +137,7 @@ class History:
     attempts: tuple[Attempt, ...] = ()
     views_down: tuple[StoredView, ...] = ()
     view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    views_there: frozenset[str] | None = field(default=None, compare=False)
     pending_tasks: frozenset[str] = frozenset()
     facts_at: int = 0
     applied: frozenset[str] = field(init=False, repr=False, compare=False)

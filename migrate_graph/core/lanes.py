@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
@@ -85,6 +85,8 @@ def order_of(
             mine |= dict.fromkeys(before, WaitKind.PLACE)
             before.clear()
         before.append(migration.name)
+        if graph.registry.windows and any(graph.views[view].since is None for view in step.views.new):
+            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do
         for family in views.of(step):
             if family in last_in:
                 mine[last_in[family]] = WaitKind.VIEWS
@@ -101,23 +103,14 @@ class _Families:
         self._graph = graph
 
     def of(self, step: Step) -> tuple[str, ...]:
-        """Return the families of the views that a step opens, and of those whose window it opens or closes."""
-        views = (*step.migration.touches, *self._bounds.get(step.migration.name, ()))
+        """Return the families of the views that a step opens, and of those whose window it opens or closes, or that come up late."""
+        views = (*step.migration.touches, *self._graph.bounds.get(step.migration.name, ()), *step.views.new)
         return tuple(dict.fromkeys(self._family[view] for view in views if view in self._family)) if views else ()
 
     @cached_property
     def _family(self) -> dict[str, str]:
         near = nx.compose(self._graph.uses, self._graph.replaces).to_undirected()
         return {view: min(family) for family in nx.connected_components(near) for view in family}
-
-    @cached_property
-    def _bounds(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for view in self._graph.views.values():
-            for bound in (view.since, view.until):
-                if bound is not None:
-                    found.setdefault(bound, []).append(view.name)
-        return found
 
 
 class Queue:

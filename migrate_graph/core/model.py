@@ -271,6 +271,7 @@ class Registry:
         unreached: files beside these that declare something and are not imported.
         undecorated: functions of these files that are called like migrations and are none.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
+        windows: views come up, go down and are handed over when the migration ends that their windows name.
     """
 
     migrations: tuple[Migration, ...] = ()
@@ -278,3 +279,4 @@ class Registry:
     unreached: tuple[UnreachedFile, ...] = ()
     undecorated: tuple[UnreachedFile, ...] = ()
     root: str = ""
+    windows: bool = False

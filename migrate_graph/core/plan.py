@@ -209,14 +209,24 @@ def _with_requirements(graph: MigrationGraph, selection: AbstractSet[str]) -> se
     return {name for layer in layers for name in layer}.union(selection)
 
 
+def _course(graph: MigrationGraph, history: History, known: Mapping[str, NodeState]) -> Course:
+    """Return the views as they are before the plan: as the database has them, or as the migrations that are applied have left them."""
+    timeline, applied = Timeline(graph), {name for name, state in known.items() if state.applied}
+    foreign = history.applied - known.keys()
+    if graph.registry.windows and history.views_there is not None:
+        return Course(timeline, foreign | applied, history.views_there)
+    course = Course(timeline, foreign)
+    for name in known:
+        if name in applied:
+            course.run(graph.migrations[name])
+    return course
+
+
 def _steps(
     graph: MigrationGraph, history: History, known: Mapping[str, NodeState], asked: Iterable[str]
 ) -> tuple[Step, ...]:
     """Make the steps, following the views from what is applied to the end of the plan."""
-    course = Course(Timeline(graph), history.applied - known.keys())
-    for name, state in known.items():
-        if state.applied:
-            course.run(graph.migrations[name])
+    course = _course(graph, history, known)
     steps = []
     for name in asked:
         if known[name].state in RUNNABLE:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, cached_property
 from heapq import heappop, heappush
 
 from migrate_graph.core.graph import MigrationGraph
+from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.reachability import knots
@@ -68,6 +69,7 @@ class Timeline:
         self.successors = cache(self._successors)
         self.relatives = cache(self._relatives)
         self.readers = cache(lambda name: tuple(graph.uses.successors(name)))
+        self.predecessors = cache(self._predecessors)
 
     def _successors(self, name: str) -> tuple[str, ...]:
         """Return the views that name a view in `replaces`. On a ring nothing comes last, so that none of it succeeds another."""
@@ -83,6 +85,15 @@ class Timeline:
         """Return a view's successors, and the declared view that it replaces."""
         before = (name for name in self.graph.replaces.predecessors(name) if name in self.views)
         return (*self.successors(name), *before)
+
+    def _predecessors(self, name: str) -> tuple[str, ...]:
+        """Return the declared views that a view takes over from, the nearest first; a ring is followed once."""
+        found: dict[str, None] = {}
+        before = self.views[name].replaces
+        while before is not None and before in self.views and before != name and before not in found:
+            found[before] = None
+            before = self.views[before].replaces
+        return tuple(found)
 
     def moment(self, *, applied: Container[str], running: str | None = None) -> Moment:
         """Return the views as they are while `running` runs on top of `applied`, or between two migrations."""
@@ -102,6 +113,68 @@ class Timeline:
             running: the migration that opens them.
         """
         return self.moment(applied=applied, running=running).block(opened)
+
+    def turn(
+        self, name: str, *, applied: Container[str], built: AbstractSet[str], late: Iterable[str] = ()
+    ) -> ViewBlock:
+        """Return what goes down and what comes up when the body of a migration has ended, by the windows that it opens and closes.
+
+        Args:
+            name: of the migration.
+            applied: migrations that are installed.
+            built: views that exist then.
+            late: views that may come up as well, though it is not their `since`; see `overdue`.
+        """
+        now = self.moment(applied=applied, running=name)
+        then = self.moment(applied=_And(applied, name))
+        bound = self.graph.bounds.get(name, ())
+        closed = [view for view in bound if view in built and not then.in_window(view)]
+        # Where a successor ends before the view that it replaced, that one is back.
+        back = [view for one in closed for view in self.predecessors(one)]
+        wanted = {view for view in (*bound, *back, *late) if view not in built and then.active(view)}
+        wanted |= {view for view in then.used_by(wanted) if view not in built}
+        replaced = {each for one in wanted for each in self.predecessors(one) if each in built}
+        gone = replaced.union(closed)
+        moved = gone | self._readers_of(gone, built)
+        # down() is called for what does not exist yet as well: the body may have made it by hand. Not where another version drops it.
+        versions = gone.union(*map(self.predecessors, closed))
+        first = {one for one in wanted - versions if replaced.isdisjoint(self.predecessors(one))}
+        return ViewBlock(
+            down=tuple(reversed(now.dependencies_first(moved | first))),
+            up=tuple(then.dependencies_first(wanted | {view for view in moved if then.active(view)})),
+        )
+
+    def overdue(self, name: str, *, applied: Container[str], built: AbstractSet[str]) -> tuple[str, ...]:
+        """Return the views that come up with a migration although their windows have opened before, since they never came up.
+
+        Those without `since` may read whatever there is: they come up when no migration is left to run.
+
+        Args:
+            name: of the migration.
+            applied: migrations that are installed.
+            built: views that exist.
+        """
+        missing = [view for view in self.views.values() if view.name not in built]
+        is_last = (
+            all(each == name or each in applied for each in self.graph.migrations)
+            if any(view.since is None for view in missing)
+            else False
+        )
+        return tuple(view.name for view in missing if (is_last if view.since is None else view.since in applied))
+
+    def _readers_of(self, names: AbstractSet[str], built: AbstractSet[str]) -> set[str]:
+        """Return the existing views that read some views, or versions of them, however deep."""
+        found: set[str] = set()
+        stack = list(names)
+        seen = set(names)
+        while stack:
+            name = stack.pop()
+            readers = [view for view in self.readers(name) if view in self.views]
+            found |= {view for view in readers if view in built}
+            more = set(readers).union(self.relatives(name)) - seen
+            seen |= more
+            stack += more
+        return found
 
     def during(self, name: str) -> Moment:
         """Return the views while a migration of the order runs."""
@@ -125,12 +198,19 @@ class Timeline:
     def brought_up(self) -> dict[str, tuple[str, ...]]:
         """For each migration that touches views and has a place in the order: the views that come up in it."""
         found = {}
+        if self.graph.registry.windows:
+            course = Course(self, frozenset())
+            runs = {name: course.run(self.graph.migrations[name]) for name in self.places if self._has_place(name)}
+            return {name: changes.up for name, changes in runs.items() if changes.up}
         for name in self.places:
             touches = self.graph.migrations[name].touches
-            if touches and name not in self.graph.unsortable:
+            if touches and self._has_place(name):
                 moment = self.during(name)
                 found[name] = tuple(view for view in moment.affected(touches) if moment.active(view))
         return found
+
+    def _has_place(self, name: str) -> bool:
+        return name not in self.graph.unsortable
 
 
 class Moment:
@@ -260,7 +340,7 @@ class Moment:
             if used in self._views and self._timeline.relatives(used):
                 needs.add(self.active_version(used))
                 # What reads a successor was built on the predecessor's relation: it goes down before that.
-                needs.add(self._views[used].replaces or used)
+                needs.update(self._timeline.predecessors(used))
         return needs
 
 
@@ -270,12 +350,20 @@ class Course:
     Args:
         timeline: of the graph.
         applied: names that count as installed before the first migration is followed.
+        built: views that exist then.
+        late: views that never came up in their own time do so later.
     """
 
-    def __init__(self, timeline: Timeline, applied: AbstractSet[str]) -> None:
+    def __init__(
+        self, timeline: Timeline, applied: AbstractSet[str], built: Iterable[str] = (), *, late: bool = True
+    ) -> None:
         self._timeline = timeline
+        self._windows = timeline.graph.registry.windows
         self._applied = set(applied)
-        self._built: set[str] = set()
+        self._built = {name for name in built if name in timeline.views}
+        self._late = late
+        self._is_first = True
+        self._left = len(timeline.graph.migrations.keys() - self._applied)
         self._closed_by: dict[str, list[str]] = {}
         for view in timeline.views.values():
             if view.until is not None:
@@ -288,6 +376,14 @@ class Course:
 
     def run(self, migration: Migration) -> ViewChanges:
         """Run a migration on paper."""
+        changes = self._body(migration)
+        if self._windows and self._timeline.views:
+            changes = self._and_windows(migration.name, changes)
+        self._applied.add(migration.name)
+        return changes
+
+    def _body(self, migration: Migration) -> ViewChanges:
+        """Return what the blocks do that its body opens."""
         block = self._timeline.block(*migration.touches, applied=self._applied, running=migration.name)
         # down() is called for what does not exist yet as well, as in 2.1.0; nothing goes down by that.
         down = tuple(name for name in block.down if name in self._built)
@@ -295,16 +391,59 @@ class Course:
         up = set(block.up)
         replaced = [name for name in down if name not in up]
         self._built |= up
-        closed = [name for name in self._closed_by.get(migration.name, ()) if name in self._built]
-        retired = tuple(dict.fromkeys(replaced + closed))
+        closed = [] if self._windows else self._closed_by.get(migration.name, ())
+        retired = tuple(dict.fromkeys([*replaced, *(name for name in closed if name in self._built)]))
         self._built.difference_update(retired)
-        self._applied.add(migration.name)
-        # Each goes to the first view in `up` that replaces it, directly or through versions between them.
+        return ViewChanges(down, block.up, new, retired, self._heirs(replaced, block.up))
+
+    def _and_windows(self, name: str, body: ViewChanges) -> ViewChanges:
+        """Return what a migration does, with what its windows do when its body has ended."""
+        timeline = self._timeline
+        self._left -= name not in self._applied
+        late: tuple[str, ...] = ()
+        if self._late and (self._is_first or not self._left):
+            late = timeline.overdue(name, applied=self._applied, built=self._built)
+        self._is_first = False
+        if not late and name not in timeline.graph.bounds:
+            return body
+        turn = timeline.turn(name, applied=self._applied, built=self._built, late=late)
+        down = [view for view in turn.down if view in self._built]
+        new = [view for view in turn.up if view not in self._built]
+        retired = [view for view in down if view not in turn.up]
+        self._built.update(turn.up)
+        self._built.difference_update(retired)
+        return ViewChanges(
+            down=tuple(dict.fromkeys([*body.down, *(view for view in down if view not in body.new)])),
+            up=tuple(dict.fromkeys([*body.up, *turn.up])),
+            new=(*body.new, *new),
+            retired=(*body.retired, *retired),
+            handed_over=(*body.handed_over, *self._heirs(retired, turn.up)),
+        )
+
+    def _heirs(self, replaced: Iterable[str], up: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """Return who takes over: each goes to the first view in `up` that replaces it, directly or through versions between them."""
         graph = self._timeline.graph
-        heirs = {
-            name: heir for name in replaced for heir in reversed(block.up) if nx.has_path(graph.replaces, name, heir)
-        }
-        return ViewChanges(down, block.up, new, retired, tuple(heirs.items()))
+        heirs = {name: heir for name in replaced for heir in reversed(up) if nx.has_path(graph.replaces, name, heir)}
+        return tuple(heirs.items())
+
+
+def overdue_views(graph: MigrationGraph, history: History) -> frozenset[str]:
+    """Return the views that should be there, and that a database never had; empty where views do not come up by themselves."""
+    if not graph.registry.windows:
+        return frozenset()
+    known = frozenset(history.view_texts) if history.views_there is None else history.views_there
+    return Timeline(graph).living(history.applied) - known
+
+
+class _And:
+    """What is applied, with one migration more."""
+
+    def __init__(self, applied: Container[str], name: str) -> None:
+        self._applied = applied
+        self._name = name
+
+    def __contains__(self, name: object) -> bool:
+        return name == self._name or name in self._applied
 
 
 class _Prefix:

@@ -66,19 +66,19 @@ def undoing(graph: MigrationGraph, order: Sequence[str], applied: AbstractSet[st
         name: of the migration.
     """
     timeline, migration = Timeline(graph), graph.migrations[name]
-    course = Course(timeline, applied - graph.migrations.keys())
+    # What came up late came up with it by chance: undoing it is no reason to take that away.
+    course = Course(timeline, applied - graph.migrations.keys(), late=False)
     for each in order:
         if each in applied:
             course.run(graph.migrations[each])
     existed = course.built
     changes = course.run(migration)
-    bounds = (view.name for view in graph.views.values() if name in {view.since, view.until})
     return Undoing(
         now=timeline.moment(applied={*applied, name}),
         then=timeline.moment(applied=applied),
         existed=existed,
         changes=changes,
-        opened=tuple(dict.fromkeys((*migration.touches, *bounds, *changes.new, *changes.retired))),
+        opened=tuple(dict.fromkeys((*migration.touches, *graph.bounds.get(name, ()), *changes.new, *changes.retired))),
     )
 
 

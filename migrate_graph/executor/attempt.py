@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -96,6 +97,7 @@ class Walk:
         stopped: a migration failed, and nothing more is started.
         is_sure: the lock was ours a moment ago.
         broken: why the world does not let the run go on; nothing more is started.
+        overdue: views that never came up, although their windows are open.
     """
 
     run: str
@@ -106,6 +108,7 @@ class Walk:
     stopped: bool = False
     is_sure: bool = False
     broken: MigrateGraphError | None = None
+    overdue: AbstractSet[str] = frozenset()
 
 
 # -- the ways in which an attempt ends ----------------------------------------------------------------------------------------
@@ -210,8 +213,14 @@ class Attempt:
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
         """Return what opens views on its connection."""
-        keeps = self._around.weaving.keeps_unmanaged
-        return RunViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, keeps_unmanaged=keeps)
+        return RunViews(
+            walk.graph,
+            self._migration.name,
+            self._observer,
+            foreseen=foreseen,
+            keeps_unmanaged=self._around.weaving.keeps_unmanaged,
+            overdue=walk.overdue,
+        )
 
     def run(self) -> Settled:
         """Run the body, and keep all of its work with its record, or none since its last own commit."""
@@ -271,6 +280,8 @@ class Attempt:
         if self._views.stepped_aside:
             work.patiently(f"bringing up views in {self._migration.name}", self._views.come_back)
         self._views.body_is_over()
+        if self._views.has_turn():
+            self._call(work, self._views.turn)
         return self._asked(self._migration.after, work) if self._migration.after is not None else None
 
     def _asked(self, condition: Condition, work: Work) -> Refused | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Assignment:
         run: identifies the run.
         options: how often something is tried.
         shown_root: directory that paths in messages are relative to.
+        windows: views come up and go down by their windows; see `Registry`.
+        overdue: of each migration: the views that come up with it although their windows opened before.
     """
 
     parent: int
@@ -49,6 +51,8 @@ class Assignment:
     run: str
     options: RunOptions
     shown_root: str
+    windows: bool
+    overdue: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from migrate_graph.core.events import (
     StepFinished,
     StepStarted,
 )
+from migrate_graph.core.timeline import overdue_views
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.atomic import AtomicWalk
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
@@ -117,7 +118,9 @@ class Executor:
             DatabaseError: the database went away, or would not have its books kept.
         """
         started = time.monotonic()
-        walk = Walk(run=str(uuid.uuid4()), graph=graph, applied=set(history.applied))
+        walk = Walk(
+            run=str(uuid.uuid4()), graph=graph, applied=set(history.applied), overdue=overdue_views(graph, history)
+        )
         jobs = self._team.jobs if self._team is not None else 1
         self._observer(
             RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs, reverts=self._options.reverts)

@@ -40,12 +40,16 @@ class SideBySideWalk:
         self._team = team
         self._results: dict[str, Result] = {}
         self._is_told = False
+        self._overdue: dict[str, frozenset[str]] = {}
 
     def run(self, plan: Plan, walk: Walk) -> None:
         """Run the plan; what becomes of each step is put into `walk`, in the order of the plan."""
         self._around.interruption.have_supervisor()
         names = tuple(plan.places)
         code = code_of(walk.graph, names)
+        self._overdue = {
+            step.migration.name: frozenset(step.views.new) & walk.overdue for step in plan.steps if step.views.new
+        }
         crew = Crew(lambda number: self._assignment(number, names, code, walk))
         queue = Queue(self._team.order, self._team.jobs)
         try:
@@ -79,6 +83,8 @@ class SideBySideWalk:
             run=walk.run,
             options=self._options,
             shown_root=self._around.root,
+            windows=walk.graph.registry.windows,
+            overdue=self._overdue,
         )
 
     # -- beginning ------------------------------------------------------------------------------------------------------------

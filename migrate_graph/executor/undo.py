@@ -36,6 +36,10 @@ class UndoViews(RunViews):
         found = self._undoing()
         return found.block(names), found.then
 
+    def has_turn(self) -> bool:
+        """Return False: what the windows of the migration do is undone with it."""
+        return False
+
     def open_undone(self, db: Any) -> bool:
         """Take down what the migration has made, changed or touched; return whether there was anything."""
         opened = self._undoing().opened

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from migrate_graph.database import Weaving, Work
 
 
+_LONG = 300
+"""Characters of names in a hint."""
+
+
 @lru_cache(maxsize=1)
 def _timeline(graph: MigrationGraph) -> Timeline:
     """Return the views over time; the migrations of a run share what is looked up in it."""
@@ -60,6 +64,7 @@ class RunViews:
         name: of the migration.
         observer: told what goes down and comes up.
         foreseen: the managers that it may open; None for any.
+        overdue: views that never came up here, although their windows are open; see `Timeline.overdue`.
 
     Attributes:
         work: the attempt's connection; set before the body starts.
@@ -78,6 +83,7 @@ class RunViews:
         *,
         foreseen: AbstractSet[str] | None = None,
         keeps_unmanaged: bool = False,
+        overdue: AbstractSet[str] = frozenset(),
     ) -> None:
         self.work: Work
         self.were_opened = False
@@ -90,7 +96,9 @@ class RunViews:
         self._now: Moment | None = None
         self._managers = _managers_of(graph)
         self._foreseen = foreseen
+        self._overdue = overdue
         self._weaving: Weaving | None = None
+        self._turning: ViewBlock | None = None
 
     def begin(self, work: Work, *, weave: bool) -> None:
         """Begin the body of a migration.
@@ -110,6 +118,46 @@ class RunViews:
         """
         if self._weaving is not None and self._weaving.can_bring_up():
             self._weaving.views.bring_up()
+
+    def turn(self, db: Any) -> None:
+        """Create, drop and hand over views whose windows open or close with the migration: its body has ended.
+
+        Raises:
+            ViewError: a view did not come up, or what is no manager's would be lost.
+            AttemptFailed: what the body did is lost.
+        """
+        self.work.check()
+        if self.were_opened:
+            self.work.views.check_complete()
+        with self.work.views.working():
+            block, then = self._turn()
+        if not block.up and not block.down:
+            return
+        self._turning = block
+        names = dict.fromkeys((*block.down, *block.up))
+        self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db)
+        self.work.views.bring_up()
+        checkpoints.reached(Checkpoint.VIEWS_UP)
+        self._turning = None
+
+    def has_turn(self) -> bool:
+        """Return whether views may come up or go down by themselves when the body has ended."""
+        graph = self._graph
+        if not graph.registry.windows or self.migration not in graph.migrations:
+            return False
+        return bool(self._overdue) or self.migration in graph.bounds
+
+    def _turn(self) -> tuple[ViewBlock, Moment]:
+        timeline, applied, name, views = _timeline(self._graph), self.read_applied(), self.migration, self.work.views
+        then = timeline.moment(applied=applied | {name})
+        built = views.remembered()
+        late = [view for view in timeline.overdue(name, applied=applied, built=built) if view in self._overdue]
+        block = timeline.turn(name, applied=applied, built=built, late=late)
+        gone = views.dropped_by_hand(built.intersection(block.down)) if block.down else ()
+        if gone:
+            views.forget([each for each in gone if not then.active(each)])
+            block = timeline.turn(name, applied=applied, built=built - gone, late=late)
+        return block, then
 
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""
@@ -132,6 +180,12 @@ class RunViews:
 
     def hint_for(self, error: BaseException) -> str:
         """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+        if self._turning is not None:
+            names = ", ".join(dict.fromkeys((*self._turning.up, *self._turning.down)))
+            return (
+                f"sent when {self.migration} had ended, for the windows of {names[:_LONG]}: "
+                "what a view reads must be there when its window opens (`since`), and what reads it must be declared (`uses`)"
+            )
         if self._foreseen is not None and getattr(error, "pgcode", None) == "2BP01":
             return (
                 "while others run beside it (--jobs) no view steps aside: open its manager, or apply it without --jobs"
@@ -163,9 +217,14 @@ class RunViews:
             name: given[name] if name in given else self._graph.views[name].manager(db)
             for name in (*block.down, *block.up)
         }
-        self.were_opened = True
         if self._weaving is not None and self._weaving.views.concerns(instances):
             self._weaving.views.try_to_bring_up()
+        self._take_down(block, moment, instances, db)
+
+    def _take_down(
+        self, block: ViewBlock, moment: Moment, instances: Mapping[str, ViewMigrationManager], db: Any
+    ) -> None:
+        self.were_opened = True
         self.work.views.take_down(
             [instances[name] for name in block.down],
             [instances[name] for name in block.up],

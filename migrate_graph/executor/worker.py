@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ class _Worker:
     def _load(self) -> tuple[Loaded, MigrationGraph]:
         assignment = self._assignment
         loaded = load_project(assignment.path, root=assignment.root)
-        graph = build_graph(loaded.registry)
+        graph = build_graph(replace(loaded.registry, windows=assignment.windows))
         if code_of(graph, assignment.names) != assignment.code:
             raise LoadError(
                 "a process that was to run migrations beside others has loaded other ones: the files were changed since the run began, "
@@ -178,7 +179,12 @@ class _Worker:
         if self._interruption.signal:
             result = Result(name, Outcome.NOT_REACHED, source=migration.source)
             return Ended(result, None, self._interruption.signal)
-        walk = Walk(run=self._assignment.run, graph=graph, applied=set())
+        walk = Walk(
+            run=self._assignment.run,
+            graph=graph,
+            applied=set(),
+            overdue=self._assignment.overdue.get(name, frozenset()),
+        )
         result = tried(around, self._assignment.options, migration, walk, begins=self._begins)
         return Ended(result, walk.broken, self._interruption.signal)
 

@@ -46,7 +46,7 @@ from migrate_graph.workflow.drift import remember
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
-from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
+from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options, with_views_there
 from migrate_graph.workflow.sealing import SealedPlan, judge, refuse_stale, resumes
 from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no_team
 
@@ -117,7 +117,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         found: Assessment | None = None
         if has_ledger or _configured_backup(config) is None:
             known = Reading(
-                history=backend.read_history() if has_ledger else History(),
+                history=with_views_there(backend.read_history(), project.graph, backend) if has_ledger else History(),
                 database=backend.label,
             )
             found = assess(project, known, selection=options.selection, judging=judging)
@@ -129,6 +129,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         backend.prepare()
         reading = read_and_repair(project, backend, observer, interruption, restored=restored is not None)
         reading = _record_existing_views(project, backend, observer, reading)
+        reading = replace(reading, history=with_views_there(reading.history, project.graph, backend))
         if found is None or found.reading.history != reading.history:
             found = assess(project, reading, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Registry, View
 from migrate_graph.core.rules import RuleSettings
+from migrate_graph.core.timeline import overdue_views
 from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
@@ -105,10 +106,11 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
     target = base / (path if path is not None else config.migrations_file)
     loaded = load_project(target, root=base)
     file = file_at(target)
+    registry = replace(loaded.registry, windows=config.weave == "windows")
     return Project(
         config=config,
-        registry=loaded.registry,
-        graph=build_graph(loaded.registry),
+        registry=registry,
+        graph=build_graph(registry),
         path=file,
         root=base,
         name=file.resolve().parent.name or "project",
@@ -171,7 +173,7 @@ def weaving_options(config: Config) -> WeavingOptions:
     """Return whether views step aside for statements that they are in the way of."""
     from migrate_graph.executor.attempt import WeavingOptions
 
-    return WeavingOptions(wanted=config.weave == "blocked", keeps_unmanaged=config.unmanaged == "keep")
+    return WeavingOptions(wanted=config.weave != "off", keeps_unmanaged=config.unmanaged == "keep")
 
 
 def read_history(
@@ -181,6 +183,7 @@ def read_history(
     observer: Observer = ignore_events,
     closely: Mapping[str, View] | None = None,
     drift: bool = False,
+    graph: MigrationGraph | None = None,
 ) -> Reading:
     """Read what the database remembers; never write, never create a file.
 
@@ -190,6 +193,7 @@ def read_history(
         observer: told while the database is waited for.
         closely: also ask, whatever the history, who holds the lock, and what has become of these views.
         drift: also look what somebody changed by hand since the last run.
+        graph: what is declared: then it is known which of its views the database has, where a plan depends on that.
 
     Raises:
         DatabaseUnreachable: it is configured and does not answer.
@@ -209,12 +213,22 @@ def read_history(
         if history.is_unfinished and holder is None:
             history = backend.read_history()  # what was at work on it may have ended between the two
         return Reading(
-            history=history,
+            history=with_views_there(history, graph, backend) if graph is not None else history,
             database=backend.label,
             lock_holder=holder,
             presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
             drift=_drift(backend, config, history) if drift else None,
         )
+
+
+def with_views_there(history: History, graph: MigrationGraph, backend: Backend) -> History:
+    """Return a history that knows which declared views the database has, where views come up by themselves when they are missing."""
+    if not graph.registry.windows:
+        return history
+    doubtful = overdue_views(graph, history)
+    found = backend.view_presences({name: graph.views[name].manager for name in doubtful}) if doubtful else {}
+    there = (name for name, each in found.items() if len(each.missing) < len(each.relations))
+    return replace(history, views_there=frozenset(history.view_texts).union(there))
 
 
 def _drift(backend: Backend, config: Config, history: History) -> Drift:

@@ -265,7 +265,7 @@ def _replay(about: _Rehearsing, there: Project) -> str:
     applied = [name for name in about.found.planned.applied if name in there.graph.migrations]
     if not applied:
         return ""
-    reading = read_history(there.config)
+    reading = read_history(there.config, graph=there.graph)
     plan = assess(there, reading, selection=Selection(select=tuple(applied))).planned
     how = replace(about.how(about.watching(Keeping.EVERYTHING)), observer=ignore_events)
     walked = walk(how, database_settings(there.config), plan, reading.history)

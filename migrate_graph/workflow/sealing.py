@@ -16,7 +16,7 @@ from migrate_graph.database import open_backend
 from migrate_graph.errors import StalePlan, UsageError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
-from migrate_graph.workflow.project import READING_WAIT, Reading, database_settings
+from migrate_graph.workflow.project import READING_WAIT, Reading, database_settings, with_views_there
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
@@ -224,7 +224,8 @@ def judge_now(project: Project, plan: SealedPlan, observer: Observer) -> Verdict
     config = project.config
     settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
     with open_backend(settings, observer=observer) as backend:
-        history = backend.read_history() if backend.has_ledger() else History()
+        has_ledger = backend.has_ledger()
+        history = with_views_there(backend.read_history(), project.graph, backend) if has_ledger else History()
         reading = Reading(history=history, database=backend.label)
         return judge(plan, assess(project, reading, selection=plan.selection, judging=Judging()), backend)
 

@@ -32,6 +32,7 @@ class Stand:
         before: Callable[[], object] = lambda: None,
         unwoven: Sequence[str] = (),
         after: dict[str, Callable[[Any], Any]] | None = None,
+        windows: bool = False,
         **options: Any,
     ) -> RunFinished:
         """Run bodies as migrations in this order.
@@ -43,6 +44,7 @@ class Stand:
             before: called under the lock, before the run.
             unwoven: for whose statements no view steps aside.
             after: what must hold then, by name.
+            windows: views come up and go down by their windows.
             options: of `RunOptions`.
         """
         with collecting() as declared:
@@ -57,7 +59,7 @@ class Stand:
                 declare(body)
         managers = dict.fromkeys(each for some in (views or {}).values() for each in some)
         declared_views = tuple(each.as_view(position=position) for position, each in enumerate(managers))
-        graph = build_graph(Registry(tuple(declared.migrations), declared_views))
+        graph = build_graph(Registry(tuple(declared.migrations), declared_views, windows=windows))
         interruption = Interruption()
         with (
             open_backend(self.settings, self.events.append, interruption=interruption, writing=True) as backend,

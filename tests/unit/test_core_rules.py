@@ -297,6 +297,17 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a", migrations={"a": OPENS}, views={"V": {}, "W": {"uses": "V"}})},
     ),
+    "MG211": (
+        {"graph": graph_of("a < b", views={"V": {"until": "b"}}, windows=True)},
+        [
+            (
+                "V",
+                "view 'V' ends with 'b' and begins nowhere: an empty database never has it",
+                "give 'V' a `since`, or remove it",
+            )
+        ],
+        {"graph": graph_of("a < b", views={"V": {"since": "a", "until": "b"}, "W": {}}, windows=True)},
+    ),
     "MG301": (
         {"graph": graph_of(migrations={"a": {"kind": BodyKind.COROUTINE}, "b": {"kind": BodyKind.GENERATOR}})},
         [
@@ -545,7 +556,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 def test_the_catalogue_is_complete_and_in_order() -> None:
     expected = [
         *range(101, 112),
-        *range(201, 211),
+        *range(201, 212),
         *range(301, 306),
         *range(401, 407),
         408,

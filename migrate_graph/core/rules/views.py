@@ -546,7 +546,7 @@ def view_never_built(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A view manager that no migration brings up: none opens it, or anything it uses, or a version it replaces, while its
-    window is open.
+    window is open. With `weave = "windows"` views come up by themselves, and this finds nothing.
 
     ```python
     class Totals(ViewMigrationManager):              # bad: no migration opens it
@@ -569,10 +569,14 @@ def view_never_built(context: Context) -> Iterator[Hit]:
             db.executesql("CREATE TABLE invoice (…)")
     ```
 
+    Or set `weave = "windows"`: then the view is created when `create_invoice` ends, and no migration opens it.
+
     A view without `since` may be older than the migrations, as those that `migrate views adopt` has found: the database has
     it, and keeps it. Then only an empty database lacks it. Such views of one file are reported together.
     """
     timeline = context.timeline
+    if context.graph.registry.windows:
+        return
     built = {view for views in timeline.brought_up.values() for view in views}
     old: dict[str, list[View]] = {}
     for name, view in timeline.sound_views.items():
@@ -592,3 +596,58 @@ def view_never_built(context: Context) -> Iterator[Hit]:
             old_one = f"a database that has it keeps it; for an empty one, open it where it should be created, {opened}"
             hint = old_one if view.since is None else f"open it in {quoted(view.since)} {opened}, or remove it"
             yield Hit(view, message, hint)
+
+
+@rule("MG211", Severity.WARNING)
+def view_without_time(context: Context) -> Iterator[Hit]:
+    """A view that has no time in which it could exist.
+
+    ## What it finds
+
+    With `weave = "windows"`, a view manager that does not come up, even though all migrations run from the first one on: its
+    window has no beginning and closes before the last migration, or another version of the view lives in its place from the
+    beginning to the end.
+
+    ```python
+    class OldTotals(SqlView):                        # bad: when does it begin?
+        until = "drop_totals"
+        query = "SELECT …"
+    ```
+
+    ## Why it matters
+
+    An empty database never has this view. One that was made earlier may have it, and loses it with `until`.
+
+    ## How to fix it
+
+    Say where the window opens, or remove the manager.
+
+    ```python
+    class OldTotals(SqlView):
+        since = "create_invoice"                     # good
+        until = "drop_totals"
+        query = "SELECT …"
+    ```
+    """
+    if not context.graph.registry.windows:
+        return
+    timeline = context.timeline
+    built = {view for views in timeline.brought_up.values() for view in views}
+    for name, view in timeline.sound_views.items():
+        if name in built or _is_empty(view, timeline):
+            continue
+        hint = f"correct `since`, `until` or `replaces` of {quoted(name)}, or remove it"
+        if view.since is None and view.until is not None:
+            why = f"ends with {quoted(view.until)} and begins nowhere: an empty database never has it"
+            hint = f"give {quoted(name)} a `since`, or remove it"
+        elif timeline.relatives(name):
+            why = "never comes up: another version lives in its place as long as its window is open"
+        else:
+            why = "never comes up: not every migration can run"
+        yield Hit(view, f"view {quoted(name)} {why}", hint)
+
+
+def _is_empty(view: View, timeline: Timeline) -> bool:
+    """Return whether a window closes before it opens, which another rule tells."""
+    places = timeline.places
+    return view.since is not None and view.until is not None and places[view.until] <= places[view.since]

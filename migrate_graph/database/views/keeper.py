@@ -200,6 +200,21 @@ class ViewKeeper:
             except CommittedInside as error:
                 raise committed_error("up", block.names) from error
 
+    def remembered(self) -> frozenset[str]:
+        """Return the managers that the view ledger knows: what they have made is there, or will be again."""
+        return frozenset(self._ledger.read_texts())
+
+    def dropped_by_hand(self, names: Collection[str]) -> frozenset[str]:
+        """Return those of some managers whose views are up as far as the view ledger knows, and are not there, none of them."""
+        rows = {name: row for name, row in self._ledger.read(names).items() if row.state is ViewState.UP}
+        views = {name: [each.identity for each in row.relations if each.is_view] for name, row in rows.items()}
+        there = self._catalog.look_up([identity for some in views.values() for identity in some])
+        return frozenset(name for name, some in views.items() if some and not any(each in there for each in some))
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget what some managers have made."""
+        self._ledger.forget(names)
+
     def misses_something(self, error: BaseException) -> bool:
         """Return whether the database says that something which a statement names is not there."""
         return self._catalog.is_undefined(error)
