@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
+from migrate_graph.database.sqlite.noted import Noted
 from migrate_graph.database.sqlite.schema import SCHEMA, Part, Schema
 from migrate_graph.database.views.catalog import Changes, CommittedInside, Concern, Key, Observation, Restorable
 from migrate_graph.errors import ViewError
@@ -84,6 +85,9 @@ class SqliteCatalog:
 
     def _now(self) -> Schema:
         """Return what the schema says now."""
+        noted = getattr(self._connection(), "noted", None)
+        if isinstance(noted, Noted):
+            return noted.read(self.run)
         if not self._is_read:
             self._schema.update(self.run(SCHEMA))
             self._is_read = self._depth > 0
@@ -95,8 +99,9 @@ class SqliteCatalog:
         parts = schema.concerned(_unquoted(name).lower() for name in concern.views)
         working = tuple(part for part in parts if not self._error(part))
         meant: dict[str, Key] = {**self._named(concern.views)}
-        relations: dict[Key, Relation] = dict(schema.relations.items())
-        return Observation(relations, moment={*schema.relations}, meant=meant, token=working)
+        now = schema.now()
+        relations = cast("Mapping[Key, Relation]", now.relations)
+        return Observation(relations, moment=now, meant=meant, token=working)
 
     def _named(self, names: Collection[str]) -> dict[str, str]:
         """Return those of some names, as SQL writes them, that a table or view has, each as it was created."""
@@ -106,17 +111,12 @@ class SqliteCatalog:
 
     def moment(self, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
-        return self.present()
+        return self._now().now()
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
         schema = self._now()
-        made = tuple(row[1] for row in schema.rows if row[0] == "view" and row[1] not in since)
-        return Changes(frozenset(since.difference(schema.relations)), made)
-
-    def present(self) -> set[Key]:
-        """Return the names of all relations there are now."""
-        return {*self._now().relations}
+        return Changes(frozenset(schema.gone_since(since)), schema.made_since(since))
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
         """See `views.ViewCatalog`."""
@@ -144,11 +144,14 @@ class SqliteCatalog:
 
     def broken(self, before: Observation) -> list[tuple[str, str]]:
         """See `views.ViewCatalog`."""
-        present = self._now().relations
-        gone = [str(name) for name in before.relations if name not in present]
+        if not before.token:
+            return []
+        schema = self._now()
+        present = schema.relations
+        gone = schema.gone_since(before.moment)
         return [
             (f"{part.description} ({error})", self._cause(part, gone))
-            for part in before.token or ()
+            for part in before.token
             if part.relation in present and (error := self._error(part))
         ]
 

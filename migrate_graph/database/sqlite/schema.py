@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.quoting import quote_identifier
 
-SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+_OURS = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+SCHEMA = f"{_OURS} ORDER BY rowid"
 """In order of creation: SQLite remembers the columns of a view it has resolved, so each next one costs little."""
 
 Row: TypeAlias = "tuple[str, str, str, str]"
@@ -43,40 +44,94 @@ class Part:
 class _Thing:
     """A table or view with its triggers, and what is known of it."""
 
-    rows: list[Row]
-    parts: list[Part] = field(default_factory=list)
-    words: set[str] = field(default_factory=set)
-    relation: Relation | None = None
+    rows: dict[int, Row]
+    parts: list[Part]
+    words: set[str]
+    relation: Relation | None
+
+    @property
+    def place(self) -> int:
+        """Return where its first row stands."""
+        return next(iter(self.rows))
 
 
-@dataclass(slots=True)
+def rows_at(places: Iterable[int], last: int) -> str:
+    """Return the query for what stands at some places of the schema, and behind the last one that is known.
+
+    A new thing comes behind all others, or takes the place of the last one after that is gone.
+    """
+    listed = ", ".join(map(str, sorted(places)))
+    return f"{_OURS} AND rowid IN ({listed}) UNION ALL {_OURS} AND rowid > {last} ORDER BY 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What there was at one moment.
+
+    Attributes:
+        schema: of the connection that told.
+        place: how much it had noticed until then.
+        relations: as in the schema.
+    """
+
+    schema: Schema
+    place: int
+    relations: Mapping[str, Relation]
+
+
+@dataclass(eq=False, slots=True)
 class Schema:
     """What was read last.
 
     Attributes:
-        rows: of the schema, in order of creation.
         relations: everything about the tables and views, by name.
+        last: the place of the newest thing.
     """
 
-    rows: list[Row] = field(default_factory=list)
     relations: dict[str, Relation] = field(default_factory=dict)
+    last: int = 0
+    _changes: list[tuple[str, bool]] = field(
+        default_factory=list
+    )  # names that changed, and whether they had been there
+    _moment: Moment | None = None
+    _rows: dict[int, Row] = field(default_factory=dict)
     _things: dict[str, _Thing] = field(default_factory=dict)
     _mentions: dict[str, set[str]] = field(default_factory=dict)
 
-    def update(self, rows: list[Row]) -> None:
-        """Take in what the schema says now."""
-        before, self.rows = self.rows, rows
-        changed = {row[2].lower() for row in _differing(before, rows)}
-        if not changed:
+    def places(self, names: Iterable[str]) -> set[int]:
+        """Return where some tables and views, and what belongs to them, stand."""
+        return {place for name in names if name in self._things for place in self._things[name].rows}
+
+    def update(self, rows: Iterable[tuple[int, str, str, str, str]], places: Iterable[int] | None = None) -> None:
+        """Take in what the schema says now.
+
+        Args:
+            rows: of `SCHEMA` or `rows_at`.
+            places: those that were asked for; None for all.
+        """
+        now: dict[int, Row] = {place: (kind, name, table, sql) for place, kind, name, table, sql in rows}
+        asked = self._rows.keys() if places is None else {*places}
+        differing = {at for at in asked | now.keys() if self._rows.get(at) != now.get(at)}
+        if not differing:
             return
+        before = {at: self._rows.pop(at) for at in differing & self._rows.keys()}
+        after = {at: now[at] for at in sorted(differing & now.keys())}
+        self._rows |= after
+        self.last = max(self._rows, default=0) if self.last in before else max(self.last, *after, 0)
+        self._replace(before, after)
+
+    def _replace(self, before: Mapping[int, Row], after: Mapping[int, Row]) -> None:
+        changed = {row[2].lower() for some in (before, after) for row in some.values()}
+        rows = {name: {**self._things[name].rows} if name in self._things else {} for name in changed}
+        for place, row in before.items():
+            del rows[row[2].lower()][place]
+        for place, row in after.items():
+            rows[row[2].lower()][place] = row
         stale = self._readers_of(changed)
-        for name in changed:
+        for name, its in rows.items():
             self._forget(name)
-        for row in rows:
-            if row[2].lower() in changed:
-                self._things.setdefault(row[2].lower(), _Thing([])).rows.append(row)
-        for name in changed & self._things.keys():
-            self._learn(name)
+            if its:
+                self._learn(name, dict(sorted(its.items())))
         stale |= self._readers_of(changed)
         for name in stale & self._things.keys():
             for part in self._things[name].parts:
@@ -90,16 +145,19 @@ class Schema:
             part.error = None  # whoever holds it asks anew
         if thing and thing.relation:
             del self.relations[thing.relation.name]
+            self._changes.append((thing.relation.name, True))
 
-    def _learn(self, name: str) -> None:
-        thing = self._things[name]
-        thing.parts = list(_parts(thing.rows))
-        thing.words = set().union(*(_words(part.sql) for part in thing.parts))
-        for word in thing.words:
+    def _learn(self, name: str, rows: dict[int, Row]) -> None:
+        parts = list(_parts(rows.values()))
+        words = set[str]().union(*(_words(part.sql) for part in parts))
+        own = next((row for row in rows.values() if row[0] in {"table", "view"}), None)
+        relation = _relation(own, rows.values()) if own else None
+        self._things[name] = _Thing(rows, parts, words, relation)
+        for word in words:
             self._mentions.setdefault(word, set()).add(name)
-        thing.relation = next((_relation(row, thing.rows) for row in thing.rows if row[0] in {"table", "view"}), None)
-        if thing.relation:
-            self.relations[thing.relation.name] = thing.relation
+        if relation:
+            self.relations[relation.name] = relation
+            self._changes.append((relation.name, False))
 
     def _readers_of(self, names: Iterable[str]) -> set[str]:
         """Return these, and all whose text names one of them, however deep."""
@@ -110,30 +168,42 @@ class Schema:
         thing = self._things.get(name.lower())
         return thing.relation if thing else None
 
+    def now(self) -> Moment:
+        """Return what there is, to be compared with later."""
+        if self._moment is None or self._moment.place != len(self._changes):
+            self._moment = Moment(self, len(self._changes), self.relations.copy())
+        return self._moment
+
+    def gone_since(self, moment: Moment) -> list[str]:
+        """Return the names of tables and views that there were, and are no longer."""
+        return [name for name, was_there in self._changed(moment).items() if was_there and name not in self.relations]
+
+    def made_since(self, moment: Moment) -> tuple[str, ...]:
+        """Return the names of views that there were not, in order of creation."""
+        new = (self.relations.get(name) for name, was_there in self._changed(moment).items() if not was_there)
+        views = (self._things[each.name.lower()] for each in new if each and each.is_view)
+        return tuple(thing.relation.name for thing in self._in_order(views) if thing.relation)
+
+    def _changed(self, moment: Moment) -> dict[str, bool]:
+        """Return all names that may have come or gone since then, and whether they were there before."""
+        if moment.schema is not self:  # of another connection
+            return {name: name in moment.relations for name in [*moment.relations, *self.relations]}
+        return dict(reversed(self._changes[moment.place :]))
+
     def concerned(self, names: Iterable[str]) -> list[Part]:
         """Return the parts that read some views, or something that those read, however deep; of no names every part."""
         wanted = set(names)
         if not wanted:
-            return [part for thing in self._things.values() for part in thing.parts]
+            return [part for thing in self._in_order(self._things.values()) for part in thing.parts]
         below = closure(
             wanted, lambda name: self._things[name].words & self._things.keys() if name in self._things else set()
         )
-        above = self._readers_of(below)
-        return [part for name in self._things.keys() & above for part in self._things[name].parts]
+        above = self._things.keys() & self._readers_of(below)
+        return [part for thing in self._in_order(self._things[name] for name in above) for part in thing.parts]
 
-
-def _differing(before: list[Row], now: list[Row]) -> list[Row]:
-    """Return the rows between the first and the last that are not the same in both."""
-    if before == now:
-        return []
-    same = next(
-        (at for at, (one, other) in enumerate(zip(before, now, strict=False)) if one != other),
-        min(len(before), len(now)),
-    )
-    before, now = before[same:], now[same:]
-    ends = zip(reversed(before), reversed(now), strict=False)
-    same = next((at for at, (one, other) in enumerate(ends) if one != other), min(len(before), len(now)))
-    return [*before[: len(before) - same], *now[: len(now) - same]]
+    @staticmethod
+    def _in_order(things: Iterable[_Thing]) -> list[_Thing]:
+        return sorted(things, key=lambda thing: thing.place)
 
 
 def closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:

@@ -17,6 +17,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
+from migrate_graph.database.sqlite.noted import Noted
 from migrate_graph.database.sqlite.statements import sqlite_statements
 from migrate_graph.database.views.keeper import ViewKeeper
 
@@ -65,6 +66,9 @@ _LEAVING_METHODS = (
     "create_function", "create_aggregate", "create_window_function", "create_collation", "set_progress_handler", "set_trace_callback",
     "enable_load_extension", "load_extension", "setlimit", "setconfig", "deserialize",
 )  # fmt: skip
+
+# Of these the ones after which the schema may change by a statement that does not tell.
+_UNTOLD = {"setconfig", "deserialize"}
 
 LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
 
@@ -130,6 +134,7 @@ class WorkConnection(sqlite3.Connection):
         super().__init__(*arguments, **options)
         self.patience = 0.0
         self.is_closed = False
+        self.noted = Noted()
         self._savepoint = Savepoint("migrate_graph", self._say)
         self.forget_attempt()
         super().set_authorizer(self.judge)
@@ -228,6 +233,7 @@ class WorkConnection(sqlite3.Connection):
 
     def judge(self, action: int, *names: str | None) -> int:
         """Answer SQLite whether a statement that it prepares may do something."""
+        self.noted.note(action, *names[:2], inside=self.in_transaction)
         if self.write_marker is not None and _may_stay(action, *names):
             self.may_leave_more = True
         if not self._ours and self.write_marker is not None and not self._may_go_past(action, *names):
@@ -405,6 +411,8 @@ def _noting(name: str) -> Callable[..., Any]:
     def call(self: WorkConnection, *arguments: Any, **options: Any) -> Any:
         if self.write_marker is not None:
             self.may_leave_more = True
+        if name in _UNTOLD:
+            self.noted.distrust()
         return method(self, *arguments, **options)
 
     return call
