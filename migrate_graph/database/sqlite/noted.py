@@ -65,8 +65,8 @@ class Noted:
             self._may_end = True
             if first == "ROLLBACK":
                 self._touched = None
-        elif action == sqlite3.SQLITE_ALTER_TABLE:  # a new name of a column changes the text of every view that reads it
-            self._touched = None
+        elif action == sqlite3.SQLITE_ALTER_TABLE:
+            self._touched = None  # a new name of a column changes the text of every view that reads it
         elif action == sqlite3.SQLITE_PRAGMA and second is not None and (first or "").lower() in _UNGUARDED:
             self.distrust()
 
