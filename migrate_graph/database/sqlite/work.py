@@ -409,10 +409,10 @@ def _noting(name: str) -> Callable[..., Any]:
 
     @wraps(method)
     def call(self: WorkConnection, *arguments: Any, **options: Any) -> Any:
-        if self.write_marker is not None:
-            self.may_leave_more = True
         if name in _UNTOLD:
             self.noted.distrust()
+        if self.write_marker is not None:
+            self.may_leave_more = True
         return method(self, *arguments, **options)
 
     return call
