@@ -6,6 +6,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 ONE = "tests/database/test_weaving.py"
+CASCADE = "tests/database/test_weaving_cascade.py"
 TYPED = "tests/cli/test_cli_weaving.py"
 SENDS = "database/postgres/weaving.py"
 WEAVER = "database/views/weaving.py"
@@ -32,6 +33,10 @@ _SAID = (
     ("a view that somebody has just dropped", "database/postgres/blockers.py", "{oid: text for oid, text in ask(_VIEWS_HERE) if text}", "{oid: text for oid, text in ask(_VIEWS_HERE)}", f"{ONE} -k dropped_meanwhile"),
     ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
     ("views are up when it is asked what must hold", "executor/attempt.py", "        if self._views.stepped_aside:\n", "        if False:\n", f"{ONE} -k must_hold"),
+    ("a cascade is looked at", SENDS, " if _CASCADING.search(text) else {}", " if False else {}", f"{CASCADE} -k 'DO or procedure'"),
+    ("a cascade is taken back", SENDS, "                mark.remove()\n                self._save(taken)", "                self._save(taken)", f"{CASCADE} -k 'takes_no_managed'"),
+    ("what DROP VIEW names is meant to go", WEAVER, "        named = _words(text) if _DROPS_VIEWS.search(text) else ()", "        named = ()", f"{CASCADE} -k meant_to_go"),
+    ("a column has the name of a view", WEAVER, " if _DROPS_VIEWS.search(text) else ()", "", f"{CASCADE} -k called_as"),
     ("@migration(weave=False)", "executor/attempt.py", "self._around.weaving.wanted and self._migration.weave", "self._around.weaving.wanted", f"{ONE} -k wants_the_error"),
     ("a plan ends with 3", "workflow/rehearse.py", "        return ExitCode.INVALID_GRAPH if blocked else ExitCode.FAILED", "        return ExitCode.FAILED", f"{TYPED} -k stops_the_plan"),
     ("a repaired view of nobody has no row", "database/views/keeper.py", "        if is_of_nobody(row.manager):", "        if False:", f"{TYPED} -k repaired"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
@@ -15,6 +15,7 @@ from migrate_graph.database.postgres.obstacles import PostgresObstacles
 from migrate_graph.database.postgres.statements import first_words, split
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.weaving import Company, NotWoven, Weaver
+from migrate_graph.errors import ViewError
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.view_ledger import ViewLedger
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _WORDS = r"(?:ALTER|DROP|DO|CALL|CREATE\s+OR\s+REPLACE)\b"
 _BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
+# These drop what the text need not name.
+_CASCADING = re.compile(r"\bCASCADE\b|(?:\A|;)\s*(?:DO|CALL)\b", re.IGNORECASE)
 # Of these ours might not be the innermost savepoint any more when the text has been sent.
 _SAVEPOINTS = re.compile(r"\b(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
 
@@ -115,7 +118,7 @@ class PostgresWeaver:
         if not may_block(text) or _SAVEPOINTS.search(text):
             call()
         elif connection.weaves:
-            self._send(connection, call)
+            self._send(connection, text, call)
         else:
             self._send_outside(call)
 
@@ -127,9 +130,10 @@ class PostgresWeaver:
                 self._refused = error, NotWoven(_OUTSIDE)
             raise
 
-    def _send(self, connection: WorkConnection, call: Callable[[], object]) -> None:
+    def _send(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
         """Send it, and again as often as views have stepped aside for it."""
         mark = Savepoint("migrate_graph_weave", connection.say)
+        before = self._weaver.managed() if _CASCADING.search(text) else {}
         for _ in range(_MOST):
             mark.set()
             try:
@@ -145,10 +149,28 @@ class PostgresWeaver:
                 connection.abort(_NOWHERE)  # as it is after an error
                 self._refused = error, refused
                 raise
+            if before and connection.weaves and (taken := self._weaver.gone(before, text)):
+                mark.remove()
+                self._save(taken)
+                continue
             if connection.weaves:
                 mark.keep()
             return
         call()
+
+    def _save(self, taken: Mapping[int, str]) -> None:
+        """Take down, so that nothing of them is lost, what CASCADE would drop.
+
+        Raises:
+            ViewError: they cannot be taken down.
+        """
+        try:
+            self._weaver.take_down(lambda: taken)
+        except NotWoven as refused:
+            raise ViewError(
+                f"CASCADE would drop {', '.join(sorted(taken.values()))}, which a manager makes: {refused.hint}",
+                hint="open the manager around the statement (`with V(db):`), or declare that the window ends here (`until`)",
+            ) from refused
 
     def _step_aside(self, error: psycopg2.Error) -> NotWoven | None:
         """Take down what is in the way; return why that cannot be done."""

@@ -21,6 +21,7 @@ from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
 _WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
+_DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,20 @@ class Weaver:
 
     # -- down -------------------------------------------------------------------------------------------------------
 
+    def managed(self) -> dict[int, str]:
+        """Return the keys of the views that are there and have a living manager, with the name of each."""
+        with self._keeper.working():
+            rows = self._ledger.read()
+            names = {
+                each.identity
+                for name, row in rows.items()
+                if self._lives(name, row)
+                for each in row.relations
+                if each.is_view
+            }
+            names |= {each for name in self._unknown(rows) for each in names_created(self._company.declared()[name])}
+            return {key: name for name, key in sorted(self._obstacles.find(names).items())} if names else {}
+
     def take_down(self, find: Callable[[], Collection[int]]) -> None:
         """Take down some views and all that read them, dependents first.
 
@@ -219,6 +234,18 @@ class Weaver:
         self.may_be_down = True
         return down
 
+    def gone(self, views: Mapping[int, str], text: str) -> dict[int, str]:
+        """Return those of some views that a statement has dropped and does not name; what DROP VIEW names is meant to go.
+
+        Args:
+            views: their names by their keys, from before the statement.
+            text: of the statement.
+        """
+        with self._keeper.working():
+            there = set(self._obstacles.find(views.values()).values())
+        named = _words(text) if _DROPS_VIEWS.search(text) else ()
+        return {key: name for key, name in views.items() if key not in there and _plain(name) not in named}
+
     def _gather(self, keys: Collection[int]) -> tuple[dict[int, Obstacle], dict[str, LedgerRow]]:
         """Return the views, with their readers and whatever else their managers make; and the rows of those managers."""
         found: dict[int, Obstacle] = {}
@@ -242,23 +269,23 @@ class Weaver:
         rows = {
             name: row
             for name, row in self._ledger.read_naming(identities).items()
-            if row.state is ViewState.UP
-            and name in self._company.declared()
-            and self._company.is_living(name)
-            and any(each.identity in identities for each in row.relations)
+            if self._lives(name, row) and any(each.identity in identities for each in row.relations)
         }
         owned = {each.identity for row in rows.values() for each in row.relations}
         if identities - owned:
             rows |= self._unrecorded(identities - owned)
         return rows
 
+    def _lives(self, name: str, row: LedgerRow) -> bool:
+        return row.state is ViewState.UP and name in self._company.declared() and self._company.is_living(name)
+
+    def _unknown(self, recorded: Collection[str]) -> list[str]:
+        """Return the living managers that never ran here."""
+        return [name for name in self._company.declared() if name not in recorded and self._company.is_living(name)]
+
     def _unrecorded(self, identities: AbstractSet[str]) -> dict[str, LedgerRow]:
-        recorded = self._ledger.read_texts()
-        written = {
-            name: names_created(kind)
-            for name, kind in self._company.declared().items()
-            if name not in recorded and self._company.is_living(name)
-        }
+        declared = self._company.declared()
+        written = {name: names_created(declared[name]) for name in self._unknown(self._ledger.read_texts())}
         there = self._obstacles.find([each for names in written.values() for each in names])
         known = self._obstacles.find(identities)
         by_key = {key: identity for identity, key in known.items()}
@@ -339,11 +366,7 @@ class Weaver:
         """Return whether a statement names a view that may be down."""
         if not self.may_be_down:
             return False
-        words = {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
-        return not words.isdisjoint(self._names())
-
-    def _names(self) -> set[str]:
-        return {bare(parted(each.identity)[1]).lower() for aside in self._aside for each in aside.obstacles}
+        return not _words(text).isdisjoint(_plain(each.identity) for aside in self._aside for each in aside.obstacles)
 
     def concerns(self, managers: Iterable[str]) -> bool:
         """Return whether views of some of these managers may be down."""
@@ -447,6 +470,16 @@ class Weaver:
             f"{names} went down, being in the way of a statement before, until the migration ends: a statement that names a view "
             "brings it up; `with V(db):` around the first statement, or @migration(weave=False), does without"
         )
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text, as names are compared here: in lower case, without quotes."""
+    return {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
+
+
+def _plain(identity: str) -> str:
+    """Return the name of a view without its schema, as `_words` has it."""
+    return bare(parted(identity)[1]).lower()
 
 
 def _still_down(block: Block, down: Collection[str]) -> Block:
