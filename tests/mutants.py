@@ -18,6 +18,7 @@ from mutants_atomic import ATOMIC
 from mutants_backup import BACKUP
 from mutants_verify import VERIFY
 from mutants_weave import WEAVE
+from mutants_weave_sqlite import WEAVE_SQLITE
 
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
@@ -32,6 +33,7 @@ MUTANTS = [
     *ATOMIC,
     *VERIFY,
     *WEAVE,
+    *WEAVE_SQLITE,
     *BACKUP,
     Mutant(
         "side by side: room for its connections",

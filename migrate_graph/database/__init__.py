@@ -70,6 +70,10 @@ class Weaving(Protocol):
     def views(self) -> Weaver:
         """What is woven."""
 
+    @property
+    def must_look(self) -> bool:
+        """Whether views may not have survived the body."""
+
     def can_bring_up(self) -> bool:
         """Return whether the connection takes statements: it is open, and its transaction not aborted."""
 
@@ -90,8 +94,8 @@ class Work(Protocol):
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
 
-    def weave(self, company: Company) -> Weaving | None:
-        """Let views step aside for the statements of the body; None where no statement is refused because of a view.
+    def weave(self, company: Company) -> Weaving:
+        """Let views step aside for the statements of the body.
 
         Args:
             company: knows the managers.

@@ -277,7 +277,7 @@ class Attempt:
 
     def _after_body(self, work: Work) -> Refused | None:
         """Bring up what has stepped aside, and ask what must hold then; return why the attempt is refused."""
-        if self._views.stepped_aside:
+        if self._views.must_come_back:
             work.patiently(f"bringing up views in {self._migration.name}", self._views.come_back)
         self._views.body_is_over()
         if self._views.has_turn():

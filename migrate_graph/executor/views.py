@@ -159,6 +159,11 @@ class RunViews:
             block = timeline.turn(name, applied=applied, built=built - gone, late=late)
         return block, then
 
+    @property
+    def must_come_back(self) -> bool:
+        """Whether something has stepped aside, or may have been broken."""
+        return bool(self.stepped_aside) or (self._weaving is not None and self._weaving.must_look)
+
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""
         if self._weaving is not None:

@@ -518,8 +518,8 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Give the view a manager, which `migrate views adopt unpaid` writes. Then it steps aside by itself, and comes back as it was. On
-    SQLite, and with `weave = "off"`, open it around the statement.
+    Give the view a manager, which `migrate views adopt unpaid` writes (on SQLite `migrate new unpaid --view`). Then it steps aside by
+    itself, and comes back as it was. With `weave = "off"`, open it around the statement.
 
     ```python
     @migration
@@ -537,7 +537,7 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
                     step.migration,
                     f"{quoted(step.migration.name)} fails at {_short(statement)}, with {names} in the way",
                     f"give it a manager (`migrate views adopt {statement.blockers[0]}`; on SQLite `migrate new NAME --view`), so "
-                    "that it steps aside; on SQLite, or where views do not do that by themselves, open it around the statement: "
+                    "that it steps aside; where views do not do that by themselves, open it around the statement: "
                     "`with Manager(db):`",
                     statement.source,
                 )

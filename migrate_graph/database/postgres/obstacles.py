@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg2
@@ -16,7 +15,8 @@ from migrate_graph.database.postgres.objects import PG_CLASS
 from migrate_graph.database.postgres.restoration import create
 from migrate_graph.database.postgres.snapshot import texts
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import Manager
+from migrate_graph.database.views.catalog import Manager, Observation
+from migrate_graph.database.views.kept import manager_of_nobodys
 from migrate_graph.database.views.weaving import Column, NotWoven, Obstacle
 
 _READERS = """
@@ -171,6 +171,18 @@ class PostgresObstacles:
             each for each in columns if (each.table, each.name) not in there and (each.name or each.table not in tables)
         }
 
+    def writes_managers(self, names: Sequence[str]) -> str:
+        """See `views.weaving.Obstacles`."""
+        return f"migrate views adopt {' '.join(names)}"
+
+    def expecting(self, before: Observation, obstacles: Collection[Obstacle]) -> Observation:  # noqa: ARG002 - of the protocol
+        """See `views.weaving.Obstacles`; PostgreSQL creates no view that cannot be read."""
+        return before
+
+    def broken(self) -> dict[int, str]:
+        """See `views.weaving.Obstacles`; PostgreSQL breaks no view."""
+        return {}
+
     def keeper_of(self, key: int) -> Manager:
         """See `views.weaving.Obstacles`."""
         address = (PG_CLASS, key, 0)
@@ -178,16 +190,6 @@ class PostgresObstacles:
         if any("\udc80" <= char <= "\udcff" for char in stored.identity + stored.definition):
             raise NotWoven(f"the definition of {stored.identity} holds bytes that are no text: give it a manager")
         return keeper_of(self._catalog, stored)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A method without a text of its own: what a view without a manager says of itself is its definition alone."""
-
-    function: Callable[[], None]
-
-    def __call__(self) -> None:
-        self.function()
 
 
 def keeper_of(catalog: PostgresCatalog, stored: Relation) -> Manager:
@@ -200,10 +202,7 @@ def keeper_of(catalog: PostgresCatalog, stored: Relation) -> Manager:
     def down() -> None:
         catalog.say(f"DROP {stored.kind} {stored.identity}")
 
-    said = {"creates": f"CREATE {stored.kind} {stored.identity}", "drops": f"DROP {stored.kind} {stored.identity}"}
-    kind = type(stored.identity, (), {"up": _Call(up), "down": _Call(down), "fill_as_owner": True, **said})
-    manager: Manager = kind()
-    return manager
+    return manager_of_nobodys(stored.identity, f"{stored.kind} {stored.identity}", up=up, down=down, fill_as_owner=True)
 
 
 def _oid(key: Any) -> int:

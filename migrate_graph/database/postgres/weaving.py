@@ -81,6 +81,11 @@ class PostgresWeaver:
         """What is woven."""
         return self._weaver
 
+    @property
+    def must_look(self) -> bool:
+        """Whether views may not have survived the body: PostgreSQL refuses what would break one."""
+        return False
+
     def can_bring_up(self) -> bool:
         """Return whether the connection takes statements: it is open, and its transaction not aborted."""
         connection = self._connection()

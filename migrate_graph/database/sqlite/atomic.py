@@ -9,10 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import forget
 from migrate_graph.database.driver_errors import ENDS_ITSELF, AttemptFailed, require_whole
-from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import (
     LOST,
@@ -323,8 +321,7 @@ class SqliteAtomicWork(SqliteWork):
             dals=run.dals,
         )
         self.has_new_session = is_new
-        catalog = SqliteCatalog(lambda: self._connection)
-        self._keeper = HeldKeeper(catalog, ViewLedger(run.ledger.names, catalog.run), run.held, lambda: self.db)
+        self._keeper = HeldKeeper(self._catalog, self._view_ledger, run.held, lambda: self.db)
         self.views: ViewKeeper = self._keeper
 
     def _arm(self) -> None:
@@ -362,7 +359,7 @@ class SqliteAtomicWork(SqliteWork):
 
     def _disarm(self) -> None:
         connection: Any = self._connection
-        connection.write_marker = connection.owner = connection.on_statement = None
+        connection.write_marker = connection.owner = connection.on_statement = connection.weaver = None
 
     def close(self) -> None:
         if self._has_ended:

@@ -93,6 +93,10 @@ class SqliteCatalog:
             self._is_read = self._depth > 0
         return self._schema
 
+    def schema(self) -> Schema:
+        """Return what the schema says now."""
+        return self._now()
+
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; the token holds the parts that work."""
         schema = self._now()

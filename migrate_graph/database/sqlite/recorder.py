@@ -6,7 +6,8 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -168,7 +169,9 @@ class Recorder:
         touched = {table_of(fact) for fact in {*difference.removed, *difference.changed, *difference.added}}
         names = sorted(name for name in sizes if name in touched or any(use.startswith(f"{name}.") for use in uses))
         return Footprint(
-            statements=tuple(replace(each, blockers=_blockers(each.error, views)) for each in self._statements),
+            statements=tuple(
+                replace(each, blockers=each.blockers or _blockers(each.error, views)) for each in self._statements
+            ),
             added=difference.added,
             changed=difference.changed,
             removed=difference.removed,
@@ -209,7 +212,8 @@ class Recorder:
             found = replace(found, rows=cursor.rowcount if cursor.rowcount >= 0 else None)
         except BaseException as error:
             name = getattr(error, "sqlite_errorname", "")
-            found = replace(found, error=redact(first_line(error), *self._secrets), error_code=name)
+            unmanaged = connection.weaver.without_manager(error) if connection.weaver is not None else ()
+            found = replace(found, error=redact(first_line(error), *self._secrets), error_code=name, blockers=unmanaged)
             raise
         else:
             return answer
@@ -221,6 +225,11 @@ class Recorder:
     def overheard(self, sql: str, notes: Notes, who: Speaker) -> None:
         """Note a statement that came through a cursor made by hand."""
         self._add(Statement("", who.source, transaction=self._transaction), replace(notes, sql=sql))
+
+    def blocked_by(self, views: Sequence[str]) -> None:
+        """Note that the migration ends with views that cannot be read, and that no manager owns."""
+        if views and self._statements:
+            self._statements[-1] = replace(self._statements[-1], blockers=tuple(views))
 
     def rewritten(self, tables: Sequence[str], sizes: dict[str, Size]) -> None:
         """Note that the last statement wrote tables anew."""
@@ -378,6 +387,17 @@ class RecordedConnection(WorkConnection):
             super().before_statement(sql)
         finally:
             self.notes = notes
+            self._our_changes += self.total_changes - before
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Take nothing that is sent for the migration's: views step aside for what it says."""
+        (notes, self.notes), (recorder, self.recorder) = (self.notes, None), (self.recorder, None)
+        before = self.total_changes
+        try:
+            yield
+        finally:
+            self.notes, self.recorder = notes, recorder
             self._our_changes += self.total_changes - before
 
     def judge(self, action: int, *names: str | None) -> int:

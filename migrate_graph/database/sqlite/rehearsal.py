@@ -85,6 +85,8 @@ class _WatchedWork(SqliteWork):
         self._look_away()
         super().close()
         if self._rehearsal is not None:
+            if self._weaver is not None:
+                self._rehearsal.recorder.blocked_by(self._weaver.views.without_manager)
             self._rehearsal.note(self._name, self._acts)
 
 

@@ -127,12 +127,12 @@ class Schema:
             del rows[row[2].lower()][place]
         for place, row in after.items():
             rows[row[2].lower()][place] = row
-        stale = self._readers_of(changed)
+        stale = self.readers_of(changed)
         for name, its in rows.items():
             self._forget(name)
             if its:
                 self._learn(name, dict(sorted(its.items())))
-        stale |= self._readers_of(changed)
+        stale |= self.readers_of(changed)
         for name in stale & self._things.keys():
             for part in self._things[name].parts:
                 part.error = None
@@ -149,7 +149,7 @@ class Schema:
 
     def _learn(self, name: str, rows: dict[int, Row]) -> None:
         parts = list(_parts(rows.values()))
-        words = set[str]().union(*(_words(part.sql) for part in parts))
+        words = set[str]().union(*(words_of(part.sql) for part in parts))
         own = next((row for row in rows.values() if row[0] in {"table", "view"}), None)
         relation = _relation(own, rows.values()) if own else None
         self._things[name] = _Thing(rows, parts, words, relation)
@@ -159,9 +159,13 @@ class Schema:
             self.relations[relation.name] = relation
             self._changes.append((relation.name, False))
 
-    def _readers_of(self, names: Iterable[str]) -> set[str]:
+    def readers_of(self, names: Iterable[str]) -> set[str]:
         """Return these, and all whose text names one of them, however deep."""
         return closure(names, lambda name: self._mentions.get(name, set()))
+
+    def of_kind(self, kind: str) -> list[Row]:
+        """Return what the schema says of all views, or triggers."""
+        return [row for row in self._rows.values() if row[0] == kind]
 
     def named(self, name: str) -> Relation | None:
         """Return the table or view of a name, however that is written."""
@@ -198,7 +202,7 @@ class Schema:
         below = closure(
             wanted, lambda name: self._things[name].words & self._things.keys() if name in self._things else set()
         )
-        above = self._things.keys() & self._readers_of(below)
+        above = self._things.keys() & self.readers_of(below)
         return [part for thing in self._in_order(self._things[name] for name in above) for part in thing.parts]
 
     @staticmethod
@@ -229,7 +233,7 @@ def _parts(rows: Iterable[Row]) -> Iterator[Part]:
         yield Part(f"{event} trigger on {quote_identifier(table)}", "\n".join(triggers), table, event)
 
 
-def _words(sql: str) -> set[str]:
+def words_of(sql: str) -> set[str]:
     """Return the words of a text, and every name in quotes."""
     return {word.lower() for word in [*re.findall(r"\w+", sql), *_QUOTED.findall(sql)]}
 

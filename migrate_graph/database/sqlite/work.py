@@ -19,6 +19,7 @@ from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.noted import Noted
 from migrate_graph.database.sqlite.statements import sqlite_statements
+from migrate_graph.database.sqlite.weaving import SqliteWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ class WorkCursor(sqlite3.Cursor):
         connection = self.connection
         connection.before_statement(sql)
         if not connection.swallows(sql):
-            with connection.ours():
-                connection.patiently(partial(super().execute, sql, parameters))
+            connection.send(sql, partial(super().execute, sql, parameters))
             connection.after_statement(sql)
         return self
 
@@ -113,8 +113,7 @@ class WorkCursor(sqlite3.Cursor):
 
     def run_alone(self, statement: str) -> None:
         """Run one statement of a script, which opens no transaction."""
-        with self.connection.ours():
-            self.connection.patiently(partial(super().execute, statement))
+        self.connection.send(statement, partial(super().execute, statement))
 
 
 class WorkConnection(sqlite3.Connection):
@@ -150,6 +149,7 @@ class WorkConnection(sqlite3.Connection):
         self.held_up: Callable[[float], None] | None = None
         self.busy_error: BaseException | None = None
         self.may_leave_more = False
+        self.weaver: SqliteWeaver | None = None
         self._open = False
         self._marking = False
         self._marked = False
@@ -286,6 +286,22 @@ class WorkConnection(sqlite3.Connection):
                     return
         finally:
             self.waits = False
+
+    def send(self, sql: str, call: Callable[[], object]) -> None:
+        """Send a statement; views may step aside for one of the body's."""
+        if self.weaver is not None and self.write_marker is not None and not self._marking:
+            self.weaver.send(self, sql, partial(self._send, call))
+        else:
+            self._send(call)
+
+    def _send(self, call: Callable[[], object]) -> None:
+        with self.ours():
+            self.patiently(call)
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """While inside, nobody takes what is sent for the body's."""
+        yield
 
     def swallows(self, sql: str) -> bool:
         """Whether a statement is a BEGIN for a transaction that the marker has opened already."""
@@ -456,8 +472,10 @@ class SqliteWork:
         self.db = dals.take(source)
         dals.note(self)
         self.db.commit()
-        catalog = SqliteCatalog(lambda: self._connection)
-        self.views = ViewKeeper(catalog, ViewLedger(ledger.names, catalog.run))
+        self._weaver: SqliteWeaver | None = None
+        self._catalog = SqliteCatalog(lambda: self._connection)
+        self._view_ledger = ViewLedger(ledger.names, self._catalog.run)
+        self.views = ViewKeeper(self._catalog, self._view_ledger)
 
     def _connector(self) -> WorkConnection:
         self._owner.check()  # pyDAL asks for a connection in every thread and process that uses the `DAL`
@@ -473,6 +491,7 @@ class SqliteWork:
         self._connection.mode = self._mode
         self._connection.write_marker = lambda: self._ledger.write_marker(self._key)
         self._connection.owner = self._owner
+        self._connection.weaver = self._weaver
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._connection.cursor().execute(statement, tuple(parameters)).fetchall()
@@ -484,8 +503,11 @@ class SqliteWork:
         if self._mode is TransactionMode.NONE:
             self._connection.before_statement("")
 
-    def weave(self, company: Company) -> None:
-        """See `database.Work`; SQLite refuses no statement because of a view that reads what it changes."""
+    def weave(self, company: Company) -> SqliteWeaver:
+        self._weaver = self._connection.weaver = SqliteWeaver(
+            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
+        )
+        return self._weaver
 
     def check(self) -> None:
         connection = self._connection
@@ -544,7 +566,7 @@ class SqliteWork:
         if self._ended:
             return
         self._ended = True
-        self._connection.write_marker = None
+        self._connection.write_marker = self._connection.weaver = None
         with suppress(sqlite3.Error):
             self._connection.really_rollback()
         if self._succeeded:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Protocol
+from typing import Final, Protocol
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import Block, is_of_nobody
-from migrate_graph.database.views.catalog import Manager
+from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.views.manager_text import bare, names_created, parted
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
+
+ONLY_SCHEMA: Final = "main"
+"""Of a database in which no name is written with one."""
 
 _WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
 _DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
@@ -49,6 +52,7 @@ class Obstacle:
         foreign: why nobody may take it down, in words; empty when somebody may.
         types: of its columns, by their names.
         columns: what it reads of other relations.
+        called: what a message calls it, and with a schema the manager of a view that has none; empty for `identity`.
     """
 
     identity: str
@@ -56,6 +60,12 @@ class Obstacle:
     foreign: str = ""
     types: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
+    called: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Its name with its schema, which the manager of a view is called that has none."""
+        return f"{ONLY_SCHEMA}.{self.called}" if self.called else self.identity
 
 
 class Obstacles(Protocol):
@@ -72,6 +82,15 @@ class Obstacles(Protocol):
 
     def missing(self, columns: Collection[Column]) -> set[Column]:
         """Return those of these columns that are there no longer."""
+
+    def writes_managers(self, names: Sequence[str]) -> str:
+        """Return the command that writes managers of some views."""
+
+    def expecting(self, before: Observation, obstacles: Collection[Obstacle]) -> Observation:
+        """Return what was seen before these views went down, so that those which could be read then must be readable when they are up."""
+
+    def broken(self) -> dict[int, str]:
+        """Return the views that the body has left unreadable, each with why."""
 
     def keeper_of(self, key: int) -> Manager:
         """Return what takes a view down and brings it up as the database itself writes it; its class is called as the view is."""
@@ -167,6 +186,7 @@ class Weaver:
     Attributes:
         may_be_down: views stepped aside, and have not been brought up.
         is_over: the body has ended.
+        without_manager: views that are in the way of its end, and have none.
     """
 
     def __init__(self, keeper: ViewKeeper, ledger: ViewLedger, obstacles: Obstacles, company: Company) -> None:
@@ -177,6 +197,7 @@ class Weaver:
         self._aside: list[_Aside] = []
         self.may_be_down = False
         self.is_over = False
+        self.without_manager: tuple[str, ...] = ()
 
     @property
     def is_at_work(self) -> bool:
@@ -308,10 +329,10 @@ class Weaver:
             raise NotWoven(f"in the way: {'; '.join(sorted(foreign))}")
         unmanaged = {key: each for key, each in obstacles.items() if each.identity not in owners}
         if unmanaged and not self._company.keeps_unmanaged:
-            names = tuple(sorted(each.identity for each in unmanaged.values()))
+            names = tuple(sorted(each.called or each.identity for each in unmanaged.values()))
             raise NotWoven(
                 f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the way, and no manager owns "
-                f"{'it' if len(names) == 1 else 'them'}: `migrate views adopt {' '.join(names)}` writes one, or set "
+                f"{'it' if len(names) == 1 else 'them'}: `{self._obstacles.writes_managers(names)}` writes one, or set "
                 '`unmanaged = "keep"` so that it is kept as it is in the database',
                 names,
             )
@@ -320,14 +341,14 @@ class Weaver:
         there = self._ledger.read(others) if others else {}
         managed |= {name for name, row in there.items() if row.state is ViewState.UP and row.relations}
         members = {name: self._company.instance(name) for name in sorted(managed)}
-        return members | {each.identity: self._obstacles.keeper_of(key) for key, each in sorted(unmanaged.items())}
+        return members | {each.full_name: self._obstacles.keeper_of(key) for key, each in sorted(unmanaged.items())}
 
     def _order(
         self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str], members: Mapping[str, Manager]
     ) -> dict[str, Manager]:
         """Sort members, dependents first: as the database knows them, and as they are declared."""
         sorter: TopologicalSorter[str] = TopologicalSorter()
-        name_at = {key: owners.get(each.identity, each.identity) for key, each in obstacles.items()}
+        name_at = {key: owners.get(each.identity, each.full_name) for key, each in obstacles.items()}
         for name in members:
             sorter.add(name)
         for key in sorted(obstacles):
@@ -386,9 +407,25 @@ class Weaver:
         Raises:
             ViewError: a view reads what is there no longer, or does not come up.
         """
+        self._take_broken()
         if self._aside:
             with self._keeper.working():
                 self._bring_up(finally_=True)
+
+    def _take_broken(self) -> None:
+        """Take down what the body has left unreadable, so that it comes up anew."""
+        with self._keeper.working():
+            broken = self._obstacles.broken()
+        if not broken:
+            return
+        try:
+            self.take_down(broken.keys)
+        except NotWoven as refused:
+            self.without_manager = refused.views
+            raise ViewError(
+                f"after {self._company.migration} it cannot be read any longer: {'; '.join(sorted(set(broken.values())))}",
+                hint=refused.hint,
+            ) from refused
 
     def _bring_up(self, *, finally_: bool) -> None:
         brought = False
@@ -398,6 +435,7 @@ class Weaver:
             if not down:  # it came up already, or was never gone: the body has rolled back
                 continue
             try:
+                aside.block.before = self._obstacles.expecting(aside.block.before, aside.obstacles)
                 self._keeper.come_back(_still_down(aside.block, down), down)
             except Exception as error:
                 gone = self._gone(aside, down)
@@ -439,7 +477,7 @@ class Weaver:
             place = "" if is_of_nobody(name) else self._company.place_of(name)
             said.append(f"{name} reads {', '.join(columns)}, which {migration} drops{f' ({place})' if place else ''}")
             hints.append(
-                f"drop {name} before that, or give it a manager (`migrate views adopt {name}`)"
+                f"drop {name} before that, or give it a manager (`{self._obstacles.writes_managers([name])}`)"
                 if is_of_nobody(name)
                 else f'close the window of {name} (`until = "{migration}"`) or name a successor (`replaces = {name}`)'
             )
