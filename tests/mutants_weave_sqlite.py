@@ -27,4 +27,4 @@ _SAID = (
     ("the text of before the body", ASKS, '            if first != seen.sql and self._ask(name, seen.name, seen.sql).error:', "            if False:", f"{ONE} -k rebuilt_under"),
 )  # fmt: skip
 
-WEAVE_SQLITE = [Mutant(f"weave: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
+WEAVE_SQLITE = [Mutant(f"weave on SQLite: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
