@@ -65,7 +65,7 @@ class SqliteObstacles:
     def look(self, statement: str) -> None:
         """Look at the views that a statement may break: those whose text leads to something that it names."""
         self._update()
-        for name in self._schema.readers_of(words_of(statement)):
+        for name in sorted(self._schema.readers_of(words_of(statement))):
             self._look_at(name)
 
     def _update(self) -> None:
@@ -126,7 +126,7 @@ class SqliteObstacles:
             found = {each for each in self._seen if self._is_view(each) and self._misses_a_relation(self._seen[each])}
         else:
             found = self._with_column(name, seen, rest)
-        return {self._number(each) for each in {name, *found}}
+        return {self._number(each) for each in sorted({name, *found})}
 
     def _named(self, message: str) -> tuple[str, str]:
         """Return the view that an error is about, in small letters, and the rest of its message."""
@@ -172,7 +172,11 @@ class SqliteObstacles:
         """See `views.weaving.Obstacles`."""
         self._update()
         wanted = self._names(keys)
-        seen = {name: known for name in self._schema.readers_of(wanted) if (known := self._look_at(name)) is not None}
+        seen = {
+            name: known
+            for name in sorted(self._schema.readers_of(wanted))
+            if (known := self._look_at(name)) is not None
+        }
         there = {name: known for name, known in seen.items() if self._is_view(name)}
         found = closure(wanted, lambda name: [each for each, known in there.items() if name in _tables(known)])
         return {self._number(name): self._obstacle(there[name], found) for name in sorted(found & there.keys())}
