@@ -34,6 +34,7 @@ _BETWEEN = frozenset(
         "postgres/guarded.py",
         "postgres/rehearsal.py",
         "sqlite/recorder.py",
+        "sqlite/weaving.py",
         "sqlite/work.py",
     )
 )

@@ -342,7 +342,7 @@ def test_no_isolation_level_commits_what_is_open_as_python_does(stand: Stand) ->
     [
         ("VACUUM", 'transaction="none"'),
         ("DETACH DATABASE other", 'transaction="none"'),
-        ("ALTER TABLE fresh RENAME TO t", "plain reads what this statement changes"),
+        ("ALTER TABLE fresh RENAME TO t", "plain is in the way, and no manager owns it"),
     ],
 )
 def test_what_a_transaction_or_a_view_refuses_has_a_way_out(
