@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from migrate_graph.authoring.values import declaring_line, kind_of, name_of, source_of
-from migrate_graph.core.model import BodyKind, Condition
+from migrate_graph.core.model import AUTO, BodyKind, Condition
 from migrate_graph.user_files import SourceLocation
 
 Asked: TypeAlias = "str | Callable[[Any], Any]"
@@ -27,6 +27,19 @@ def condition_of(after: Asked) -> Condition:
         raise TypeError(f"after: {after!r} is neither SQL nor a function of db")
     function_of(after, what="after")
     return Condition(name_of(after, what="after"), after, source=source_of(after))
+
+
+def way_back_of(down: Callable[[Any], Any] | str) -> Callable[[Any], Any] | Literal["auto"]:
+    """Return the way back that is declared.
+
+    Raises:
+        TypeError: it is neither `"auto"` nor a function that does its work when it is called.
+    """
+    if down == AUTO:
+        return AUTO
+    if isinstance(down, str):
+        raise TypeError(f'down: {down!r} is neither a function of db nor "auto"')
+    return function_of(down, what="down")
 
 
 def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:

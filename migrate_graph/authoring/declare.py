@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, overload
 
-from migrate_graph.authoring.conditions import Asked, condition_of, function_of
+from migrate_graph.authoring.conditions import Asked, condition_of, way_back_of
 from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
 from migrate_graph.core.model import Migration, TransactionMode
@@ -32,7 +32,7 @@ def migration(
     after: Asked | None = None,
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
-    down: Body | None = None,
+    down: Body | Literal["auto"] | None = None,
     weave: bool = True,
 ) -> Callable[[Body], Migration]: ...
 
@@ -50,7 +50,7 @@ def migration(
     after: Asked | None = None,
     commutes_with: Requirement | Iterable[Requirement] | None = None,
     why: str = "",
-    down: Body | None = None,
+    down: Body | Literal["auto"] | None = None,
     weave: bool = True,
 ) -> Migration | Callable[[Body], Migration]:
     """Declare a function as a migration; used as `@migration`, `@migration()` or `@migration(requires=…)`.
@@ -72,7 +72,8 @@ def migration(
         commutes_with: others with which it may change places, although `migrate verify` sees that both work on the same thing: a
             migration, its function or its name, or several of them.
         why: the reason for that, for whoever reads it.
-        down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Views are taken along.
+        down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Views are taken along. `"auto"`: what it has
+            added is dropped again; that is refused where it did more than to add tables, columns, indexes and the like.
         weave: views that are in the way of one of its statements go down, and come up when it ends; False: such a statement
             fails, as the body expects.
 
@@ -108,7 +109,7 @@ def migration(
             )
         )
 
-    undo = None if down is None else function_of(down, what="down")
+    undo = None if down is None else way_back_of(down)
     condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # a fault there is told at the line of the decorator
     names_of(commutes_with, what="commutes_with")

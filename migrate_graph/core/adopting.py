@@ -25,7 +25,7 @@ class Making:
 
 Definer: TypeAlias = Callable[[Drifted, Fact], Making]
 
-_ORDER = (
+ORDER = (
     "schema", "extension", "type", "sequence", "table", "column", "function", "procedure", "view", "matview", "index", "constraint",
     "statistics", "rule", "trigger", "policy", "comment",
 )  # fmt: skip
@@ -82,6 +82,6 @@ def adoption_of(
 def _note(fact: Fact, making: Making, found: list[tuple[int, str]], left: list[tuple[Fact, str]]) -> None:
     if not making.now:
         left.append((fact, "nothing here writes a statement for it: write it by hand"))
-    rank = _ORDER.index(fact.kind) if fact.kind in _ORDER else len(_ORDER)
+    rank = ORDER.index(fact.kind) if fact.kind in ORDER else len(ORDER)
     found += [(rank, each) for each in making.now]
-    found += [(len(_ORDER) + 1, each) for each in making.later]
+    found += [(len(ORDER) + 1, each) for each in making.later]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from migrate_graph.user_files import SourceLocation
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 # The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
+
+
+AUTO: Final = "auto"
+"""Instead of a way back: it is derived from what the migration was seen to add."""
 
 
 class TransactionMode(StrEnum):
@@ -131,7 +135,7 @@ class Migration:
         after: what must hold when it has done its work; None for nothing.
         commutes_with: names of others with which it may change places, whatever both were seen to do.
         why: the reason for that, for people.
-        down: what undoes it, called with `db`; None for nothing.
+        down: what undoes it, called with `db`; `"auto"` where that is to be derived; None for nothing.
         weave: views that are in the way of its statements step aside by themselves.
     """
 
@@ -152,7 +156,7 @@ class Migration:
     after: Condition | None = None
     commutes_with: tuple[str, ...] = ()
     why: str = ""
-    down: Callable[[Any], Any] | None = None
+    down: Callable[[Any], Any] | Literal["auto"] | None = None
     weave: bool = True
 
     def __call__(self, db: Any) -> Any:

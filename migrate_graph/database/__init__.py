@@ -339,6 +339,9 @@ class Backend(Protocol):
             managers: view managers by name: what they make is changed there.
         """
 
+    def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
+        """Return the relations that these managers are known to have made, as they are called in facts; writes nothing."""
+
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""
 
@@ -458,6 +461,9 @@ class BackendClass(Protocol):
 
     def contents(self, settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
         """Return what a database holds; these columns of tables are left out of the digests of rows."""
+
+    def drop_of(self, change: Drifted) -> str:
+        """Return the statement that drops what was added, and nothing else; empty where it has none of its own."""
 
     def seated(self, settings: Settings, seat: Any) -> SeatedBackend:
         """Return a backend that works on a seat which the run's own backend has given; see `Backend.seat`."""

@@ -56,6 +56,7 @@ class Undo(Attempt):
 
     def __init__(self, around: Surroundings, migration: Migration, walk: Walk, *, order: Sequence[str]) -> None:
         self._order = order
+        assert callable(migration.down)  # noqa: S101 - a plan holds none without
         self._down = migration.down
         super().__init__(
             around, replace(migration, function=self._undo, after=None, resumable=False, weave=False), walk
@@ -65,7 +66,6 @@ class Undo(Attempt):
         return UndoViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, order=self._order)
 
     def _undo(self, db: Any) -> Any:
-        assert self._down is not None  # noqa: S101 - a plan holds none without
         views = self._views
         opened = views.open_undone(db)
         try:

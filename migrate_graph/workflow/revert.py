@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,19 @@ from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, 
 from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Migration
-from migrate_graph.core.plan import Reason, ReasonKind, Step
-from migrate_graph.core.states import State
-from migrate_graph.core.undoing import changes_of, undoing, undone_with
+from migrate_graph.core.plan import Plan
+from migrate_graph.core.undoing import undone_with
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
 from migrate_graph.workflow.apply import LockedRun, flag_of, read_and_repair
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
+from migrate_graph.workflow.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
+from migrate_graph.workflow.ways_back import deviations, putting_back, tried_on_new_database, with_ways_back
 
 if TYPE_CHECKING:
     from migrate_graph.database import Backend
@@ -71,11 +72,15 @@ class Foreseen:
     Attributes:
         losses: data that goes, not counted yet.
         unknown: why that is not known; empty when it is.
+        deviations: where a way back does not lead to what was there before, in words.
+        unsure: why that is not known; empty when it is.
         rehearsal: how it went on a copy; None without one.
     """
 
     losses: tuple[Loss, ...] = ()
     unknown: str = ""
+    deviations: tuple[str, ...] = ()
+    unsure: str = ""
     rehearsal: Rehearsal | None = None
 
 
@@ -96,13 +101,11 @@ def plan_revert(project: Project, reading: Reading, name: str, *, with_dependent
     found = assess(project, reading, judging=Judging(errors_only=True))
     found.refuse_errors(doing="revert")
     names = _meant(found, name, with_dependents=with_dependents)
-    steps, applied = [], set(reading.history.applied)
+    graph, steps, applied = project.graph, [], set(reading.history.applied)
     for each in names:
         applied.discard(each)
-        changes = changes_of(undoing(project.graph, found.planned.order, applied, each))
-        after = tuple(one for one in names if each in project.graph.migrations[one].requires)
-        reason = Reason(ReasonKind.AFTER if after else ReasonKind.ROOT, after, State.APPLIED)
-        steps.append(Step(project.graph.migrations[each], reason, changes))
+        after = tuple(one for one in names if each in graph.migrations[one].requires)
+        steps.append(undo_step(graph, found.planned.order, applied, graph.migrations[each], after))
     plan = replace(found.planned, steps=tuple(steps), blocked=(), unselected=(), added=())
     return found.with_rehearsed(plan)
 
@@ -133,25 +136,80 @@ def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str,
     without = [graph.migrations[each] for each in names if graph.migrations[each].down is None]
     if without:
         told = ", ".join(f"{each.name} ({each.source})" for each in without)
-        raise UsageError(f"nothing says how this is undone: {told}", hint="declare @migration(…, down=function)")
+        raise UsageError(
+            f"nothing says how this is undone: {told}",
+            hint='declare @migration(…, down=function), or down="auto" where it only adds something',
+        )
     return names
 
 
 # -- what data goes ----------------------------------------------------------------------------------------------------
 
 
-def foresee(found: Assessment, observer: Observer = ignore_events) -> Foreseen:
-    """Undo on a copy, and find out what data would go; the rows of the database itself are not looked at.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A revert whose ways back are all known.
+
+    Attributes:
+        found: what would be undone, with the statements that were derived.
+        trips: what came of the steps on a new database, as far as it was asked.
+        unsure: why that is not known; empty when it is.
+    """
+
+    found: Assessment
+    trips: Mapping[str, Trip]
+    unsure: str = ""
+
+
+def with_derived(found: Assessment, observer: Observer = ignore_events, *, compares: bool = False) -> Tried:
+    """Return a revert with the statements of the ways back that nobody has written.
 
     Args:
         found: what `plan_revert` gave.
         observer: told what is waited for.
+        compares: it is also tried whether the others lead back.
+
+    Raises:
+        DatabaseError: there is no place to find them out.
+        UsageError: a migration has done more than to add something.
     """
+    is_asked = any(isinstance(step.migration.down, str) for step in found.planned.steps)
+    try:
+        trips = tried_on_new_database(found, _waits(observer), derived_only=not compares)
+    except MigrateGraphError as error:
+        if is_asked or error.exit_code >= ExitCode.SIGNAL:
+            raise
+        return Tried(found, {}, f"it could not be tried on a new database: {error.message}")
+    failed = next((trip for trip in trips.values() if trip.failed is not None and not trip.again), None)
+    why = f"{failed.migration.name} fails on a new database: {failed.failed.error}" if failed and failed.failed else ""
+    return Tried(found.with_rehearsed(with_ways_back(found.planned, trips)), trips, why)
+
+
+def _waits(observer: Observer) -> Observer:
+    """Return who tells only what is waited for, and what was noticed."""
 
     def tell(event: Event) -> None:
         if isinstance(event, Connecting | LockWaiting | Warned):
             observer(event)
 
+    return tell
+
+
+def foresee(tried: Tried, observer: Observer = ignore_events) -> Foreseen:
+    """Undo on a copy, and find out what data would go; the rows of the database itself are not looked at.
+
+    Args:
+        tried: what `with_derived` gave.
+        observer: told what is waited for.
+    """
+    seen = _on_copy(tried.found, _waits(observer))
+    if seen.unknown or seen.rehearsal is None:
+        return replace(seen, unsure=tried.unsure)
+    return replace(seen, deviations=deviations(tried.trips, seen.rehearsal.footprints), unsure=tried.unsure)
+
+
+def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
+    """Undo on a copy, and find out what data would go."""
     try:
         rehearsal = rehearse(found.project, found, RehearseOptions(reverts=True), tell)
     except MigrateGraphError as error:
@@ -245,7 +303,8 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
         check_address(config.redis_host)
     found = plan_revert(project, read_history(config), name, with_dependents=options.with_dependents)
     _refuse_edited(found, name, options, observer)
-    foreseen = foresee(found, observer)
+    tried = with_derived(found, observer, compares=not options.yes)
+    found, foreseen = tried.found, foresee(tried, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
         backend.prepare()
         reading = read_and_repair(project, backend, observer, interruption)
@@ -255,13 +314,20 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
                 f"what is to be undone with '{name}' has changed meanwhile",
                 hint=typed("migrate revert", name, "--plan"),
             )
+        again = again.with_rehearsed(_with_ways_of(again.planned, found.planned))
         _refuse_losses(foreseen, count(foreseen.losses, backend, interruption), name, options, observer)
         backend.preflight(list(again.planned.places))
         if flag:
             flag.path.unlink(missing_ok=True)  # this version is complete no more
-        run = LockedRun(project, backend, again.planned, reading, observer)
+        run = LockedRun(project, backend, again.planned, reading, putting_back(again.planned, observer))
         run.remember_flush(changed=False)
         return run.conclude(run.revert(lock, interruption), None, interruption)
+
+
+def _with_ways_of(plan: Plan, earlier: Plan) -> Plan:
+    """Return a plan with the ways back that an earlier one of the same steps has."""
+    known = {step.migration.name: step.migration for step in earlier.steps}
+    return replace(plan, steps=tuple(replace(step, migration=known[step.migration.name]) for step in plan.steps))
 
 
 def _refuse_edited(found: Assessment, name: str, options: RevertOptions, observer: Observer) -> None:
@@ -283,17 +349,22 @@ def _refuse_edited(found: Assessment, name: str, options: RevertOptions, observe
 def _refuse_losses(
     foreseen: Foreseen, losses: tuple[Loss, ...], name: str, options: RevertOptions, observer: Observer
 ) -> None:
-    """Raise where data would go, or may go, and nobody has said yes."""
-    if not losses and not foreseen.unknown:
-        return
-    told = (
-        f"this data goes: {', '.join(map(str, losses))}"
-        if losses
-        else f"what data goes is not known: {foreseen.unknown}"
-    )
-    if not options.yes:
-        raise DecisionNeeded(f"nothing was undone, since {told}", hint=typed("migrate revert", name, _again(options)))
-    observer(Warned(told))
+    """Raise where data would go, or may go, or something else than what was there before would be left, and nobody has said yes."""
+    told = []
+    if losses or foreseen.unknown:
+        told.append(
+            f"this data goes: {', '.join(map(str, losses))}"
+            if losses
+            else f"what data goes is not known: {foreseen.unknown}"
+        )
+    told += foreseen.deviations
+    if foreseen.unsure:
+        observer(Warned(f"whether the way back leads back is not known: {foreseen.unsure}"))
+    if told and not options.yes:
+        why = "; ".join(told)
+        raise DecisionNeeded(f"nothing was undone, since {why}", hint=typed("migrate revert", name, _again(options)))
+    for each in told:
+        observer(Warned(each))
 
 
 def _again(options: RevertOptions) -> str:

@@ -148,6 +148,7 @@ class Laboratory:
         keep_going: bool = False,
         observer: Observer = ignore_events,
         history: History | None = None,
+        reverts: bool = False,
     ) -> Walked:
         """Run a plan on a database.
 
@@ -158,13 +159,14 @@ class Laboratory:
             keep_going: what does not require a failed migration runs all the same.
             observer: told what happens.
             history: what the database remembers; None: what all of them remember in the beginning.
+            reverts: the steps are undone.
         """
         watching = Watching(
             root=self.project.root, keeping=Keeping.EVERYTHING, values=False, outside=self.outside, closely=is_watched
         )
         how = Walk(
             project=self.project, interruption=self.interruption, watching=watching,
-            is_watched=is_watched, keep_going=keep_going, observer=observer,
+            is_watched=is_watched, keep_going=keep_going, observer=observer, reverts=reverts,
         )  # fmt: skip
         return walk(how, there, plan, history or self.history)
 
@@ -196,19 +198,29 @@ class Laboratory:
 
     def spelled(self, footprints: Mapping[str, Footprint], there: Settings) -> dict[str, Footprint]:
         """Return footprints in which a schema that was made for one use is called as the project's own."""
-        place = (there.schema or "").partition(",")[0].strip()
-        if not place.startswith(PREFIX):
+        place, own = place_of(there), self.own_schema
+        if not place:
             return dict(footprints)
-        own = next(iter(schema_names(self.project.config.search_path or "")), "") or "public"
         itself = {Fact("schema", place)}
         return {
             name: respelled(replace(seen, hangs=seen.hangs - itself, lost=seen.lost - itself), place, own)
             for name, seen in footprints.items()
         }
 
+    @property
+    def own_schema(self) -> str:
+        """Where the project's own tables are made."""
+        return next(iter(schema_names(self.project.config.search_path or "")), "") or "public"
+
     def settings_of(self, made: ScratchDatabase) -> Settings:
         """Return how a database is reached."""
         return database_settings(on_scratch(self.project, made).config)
+
+
+def place_of(there: Settings) -> str:
+    """Return the schema that was made for one use; empty where a whole database was."""
+    place = (there.schema or "").partition(",")[0].strip()
+    return place if place.startswith(PREFIX) else ""
 
 
 def respelled(value: Any, old: str, new: str) -> Any:

@@ -76,6 +76,10 @@ SHARED = {
     "plan": {"findings[]": ("findings", "findings[]")},
     "error": {"findings[]": ("findings", "findings[]")},
     "show": {"nodes[]": ("status", "migrations[]"), "nodes[].attempts[]": ("log", "attempts[]")},
+    "revert": {
+        "steps[].footprint": ("plan", "steps[].footprint"),
+        "rehearsal.results[]": ("plan", "rehearsal.results[]"),
+    },
 }
 """What a section tells by naming another one."""
 
@@ -117,10 +121,10 @@ def test_findings_and_errors_have_the_keys_that_their_page_tells(broken) -> None
 def test_every_schema_is_one_and_every_documented_key_stands_in_it() -> None:
     directory = files("migrate_graph.reports.schemas")
     kinds = {each.name.removesuffix("-1.json") for each in directory.iterdir() if each.name.endswith(".json")}
-    assert kinds == {*COMMANDS, "error", "baseline", "event", "verify"}
+    assert kinds == {*COMMANDS, "error", "baseline", "event", "verify", "revert"}
     for kind in kinds:
         jsonschema.Draft202012Validator.check_schema(schema_of(kind))
-    for kind in [*COMMANDS, "error"]:
+    for kind in [*COMMANDS, "error", "revert"]:
         for key in documented(kind):
             if "*" not in key and not key.startswith("nodes[].name"):
                 assert stands_in(schema_of(kind), re.split(r"\.|(?=\[)", key)), f"{kind}: {key}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from bystanders import bystanding
+from revert_stand import Shop
+from servers import PostgresServer
 
 from migrate_graph import Config, authoring, migrations
 from migrate_graph.compat import declared, runs, settings
@@ -42,3 +44,13 @@ def bystander(postgres_admin_uri: str) -> Iterator[None]:
     """Run another session that creates, drops, refreshes and locks things of its own, in a schema of its own, while a test runs."""
     with bystanding(postgres_admin_uri):
         yield
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_uri: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    copies = ""
+    if database_uri.startswith("postgres"):
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        copies = server.admin_uri("postgres")
+        monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)  # where a pg_dump of its version is
+    return Shop(tmp_path / "project", database_uri, copies)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
-from servers import PostgresServer
+from revert_stand import Shop
 
-from migrate_graph.config import load_config
-from migrate_graph.core.events import Event, RunFinished, Warned
+from migrate_graph.core.events import RunFinished
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.history import AttemptState, History
+from migrate_graph.core.history import AttemptState
 from migrate_graph.core.states import State, standing_of
 from migrate_graph.errors import DecisionNeeded, StillRequired, UsageError
-from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.mark import resolve
-from migrate_graph.workflow.project import Project, open_project, read_history
-from migrate_graph.workflow.revert import RevertOptions, plan_revert, revert_project
+from migrate_graph.workflow.project import read_history
+from migrate_graph.workflow.revert import plan_revert
 
 SHOP = """
 from migrate_graph import ViewMigrationManager, migration
@@ -96,69 +90,6 @@ def total_3(db):
 def last_4(db):
     return True
 """
-
-
-class Shop:
-    """A project on a database, in this process."""
-
-    def __init__(self, path: Path, uri: str, copies: str) -> None:
-        self.path, self.uri, self.copies = path, uri, copies
-        self.events: list[Event] = []
-        path.mkdir()
-
-    def project(self, text: str | None = None, **settings: Any) -> Project:
-        if text is not None:
-            (self.path / "migrations.py").write_text(text)
-        given = {"migrate_uri": self.uri, "rehearse_on": self.copies or None, **settings}
-        return open_project(load_config(self.path, {}, given), root=self.path)
-
-    def apply(self, text: str | None = None, **settings: Any) -> int:
-        return apply_project(self.project(text, **settings), ApplyOptions(), self.events.append)
-
-    def revert(self, name: str, text: str | None = None, **options: Any) -> int:
-        settings = options.pop("settings", {})
-        return revert_project(self.project(text, **settings), name, RevertOptions(**options), self.events.append)
-
-    @property
-    def history(self) -> History:
-        return read_history(self.project().config).history
-
-    def state(self, name: str) -> State:
-        return standing_of(self.project().graph, self.history)[Node(NodeKind.MIGRATION, name)].state
-
-    @property
-    def told(self) -> str:
-        return "\n".join(event.message for event in self.events if isinstance(event, Warned))
-
-    def run(self, statement: str) -> list[tuple[Any, ...]]:
-        connect: Callable[[str], Any] = psycopg2.connect if self.uri.startswith("postgres") else sqlite3.connect
-        with closing(
-            connect(self.uri if self.uri.startswith("postgres") else self.uri.partition("://")[2])
-        ) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            rows = cursor.fetchall() if cursor.description else []
-            connection.commit()
-            return list(rows)
-
-    def columns(self, relation: str) -> list[str]:
-        connect: Callable[[str], Any] = psycopg2.connect if self.uri.startswith("postgres") else sqlite3.connect
-        with closing(
-            connect(self.uri if self.uri.startswith("postgres") else self.uri.partition("://")[2])
-        ) as connection:
-            cursor = connection.cursor()
-            cursor.execute(f"SELECT * FROM {relation}")
-            return [each[0] for each in cursor.description]
-
-
-@pytest.fixture
-def shop(tmp_path: Path, database_uri: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    copies = ""
-    if database_uri.startswith("postgres"):
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        copies = server.admin_uri("postgres")
-        monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)  # where a pg_dump of its version is
-    return Shop(tmp_path / "project", database_uri, copies)
 
 
 def _one(down: str, *, more: str = "", body: str = "", head: str = "") -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.delivery import deliver_lines
+from migrate_graph.cli.delivery import deliver_json, deliver_lines
 from migrate_graph.cli.options import FileOption, LockOption, Output
+from migrate_graph.cli.revert_document import revert_document
 from migrate_graph.cli.text import listed
+from migrate_graph.columns import hanging
 from migrate_graph.messages import counted, typed
-from migrate_graph.redaction import one_line
+from migrate_graph.redaction import one_line, printable
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.plan import Step
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
-    from migrate_graph.workflow.revert import RevertOptions
+    from migrate_graph.workflow.revert import Foreseen, Loss, RevertOptions
 
 
 @command(
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     "migrate revert add_total_20260402_001",
     "migrate revert create_orders_20260112_001 --with-dependents --yes",
     together=(
-        Together("--plan", excludes=("--rehearse", "--yes", "--output", "--json", "--lock-timeout")),
-        Together("--rehearse", excludes=("--yes", "--output", "--json", "--lock-timeout")),
+        Together("--plan", excludes=("--rehearse", "--yes", "--output", "--lock-timeout")),
+        Together("--rehearse", excludes=("--yes", "--output", "--lock-timeout")),
         Together("--output", excludes=("--json",)),
     ),
 )
@@ -51,7 +53,9 @@ def revert(
     lock_timeout: LockOption = None,
     file: FileOption = None,
     output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
-    json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line; with --plan or --rehearse one document.")
+    ] = False,
 ) -> None:
     """Undo an applied migration by its `down`. Views come back as they were before it."""
     from migrate_graph.workflow.revert import RevertOptions
@@ -60,7 +64,7 @@ def revert(
     session.overrides["lock_timeout_wait"] = lock_timeout
     options = RevertOptions(with_dependents=with_dependents, yes=yes)
     if plan or rehearse:
-        raise typer.Exit(_look(session, session.project(file), name, options, rehearses=rehearse))
+        raise typer.Exit(_look(session, session.project(file), name, options, rehearses=rehearse, json=json))
     raise typer.Exit(_run(session, session.project(file), name, options, Output.JSON if json else output))
 
 
@@ -77,47 +81,76 @@ def _run(session: Session, project: Project, name: str, options: RevertOptions, 
     return code
 
 
-def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool) -> int:
+def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool, json: bool) -> int:
     """Show what would be undone, and with a rehearsal how that goes; return what the process ends with."""
-    from migrate_graph.workflow.revert import foresee, plan_revert
+    from migrate_graph.workflow.revert import counted_losses, foresee, plan_revert, with_derived
 
     found = plan_revert(
         project, session.asked_history(project, "revert"), name, with_dependents=options.with_dependents
     )
-    if not rehearses:
-        deliver_lines(session, plan_text(found, session.console.style))
-        return 0
-    from migrate_graph.cli.rehearsal_text import ending, step_lines
-    from migrate_graph.workflow.revert import counted_losses
-
-    foreseen = foresee(found, session.remark)
-    style, code = session.console.style, 1 if foreseen.unknown else 0
-    lines = list(plan_text(found, style))[:-1]
-    if rehearsal := foreseen.rehearsal:
-        for step in rehearsal.plan.steps:
-            name = step.migration.name
-            lines += [f"  {one_line(name)}", *step_lines(step, ending(rehearsal, name), style)]
-    losses = counted_losses(project, foreseen, session.remark)
-    lines += [
-        "",
-        f"data that goes: {', '.join(map(str, losses)) or 'none'}" if not code else one_line(foreseen.unknown),
-    ]
+    tried = with_derived(found, session.remark, compares=rehearses)
+    foreseen = foresee(tried, session.remark) if rehearses else None
+    losses = counted_losses(project, foreseen, session.remark) if foreseen is not None else ()
+    code = 1 if foreseen is not None and foreseen.unknown else 0
+    if json:
+        deliver_json(session, revert_document(tried.found, foreseen, losses, exit_code=code))
+        return code
+    style = session.console.style
+    lines = list(plan_text(tried.found, style))
+    if foreseen is not None:
+        lines = [*lines[:-1], *_rehearsal_lines(foreseen, losses, style)]
     deliver_lines(session, iter(lines))
     return code
 
 
+def _rehearsal_lines(foreseen: Foreseen, losses: Sequence[Loss], style: TextStyle) -> Iterator[str]:
+    from migrate_graph.cli.rehearsal_text import ending, step_lines
+
+    if rehearsal := foreseen.rehearsal:
+        for step in rehearsal.plan.steps:
+            name = step.migration.name
+            yield f"  {one_line(name)}"
+            yield from step_lines(step, ending(rehearsal, name), style)
+    yield ""
+    if foreseen.unknown:
+        yield one_line(foreseen.unknown)
+        return
+    yield f"data that goes: {', '.join(map(str, losses)) or 'none'}"
+    for each in foreseen.deviations:
+        yield from hanging(style.paint(one_line(each), "warning"), style.width, column=0, indent=2)
+    if foreseen.unsure:
+        yield one_line(f"whether it leads back is not known: {foreseen.unsure}")
+    elif not foreseen.deviations:
+        yield "it leads back to what was there before, and there again"
+
+
 def plan_text(found: Assessment, style: TextStyle) -> Iterator[str]:
-    """Yield what would be undone, in order, and what becomes of views."""
+    """Yield what would be undone, in order, by which statements or functions, and what becomes of views."""
     plan = found.planned
     yield f"{found.project.name} · {one_line(found.reading.database)} · {counted(len(plan.steps), 'migration')} to revert"
     yield ""
     for number, step in enumerate(plan.steps, 1):
         yield f"  {number}  {style.paint(one_line(step.migration.name), 'bold')}  {one_line(str(step.migration.source))}"
+        for line in way_back_lines(found.project, step):
+            yield f"       {style.paint(line, 'muted')}"
         yield from _views(step)
     yield ""
     last = plan.steps[-1].migration.name
     options = "--with-dependents" if len(plan.steps) > 1 else ""
     yield f"next: {one_line(typed('migrate revert', last, ' '.join(filter(None, (options, '--rehearse')))))}"
+
+
+def way_back_lines(project: Project, step: Step) -> Iterator[str]:
+    """Yield what undoes a step: the statements that were derived, or the name and the place of its function."""
+    from migrate_graph.workflow.ways_back import told_of
+
+    told = told_of(project, step.migration)
+    if told.statements is None:
+        yield one_line(f"by {told.function} ({told.source})" if told.source else f"by {told.function}")
+    elif not told.statements:
+        yield "nothing to do: it has added nothing of its own"
+    else:
+        yield from (f"{printable(statement)};" for statement in told.statements)
 
 
 def _views(step: Step) -> Iterator[str]:

@@ -128,7 +128,7 @@ class Bookkeeping(ABC):
         text = self._ledger.read_facts() if self._ledger.names.journal in self._present() else None
         return None if text is None else unpacked(text)
 
-    def _managed(self, managers: Mapping[str, type]) -> frozenset[str]:
+    def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
         """Return the relations that these managers are known to have made, as they are called in facts."""
         rows = (row for name, row in self._view_rows().items() if name in managers)
         return frozenset(relation.identity for row in rows for relation in row.relations)

@@ -75,13 +75,30 @@ _MADE: Final[dict[str, str]] = {
 _MADE["procedure"] = _MADE["function"]
 
 _DROPPED: Final[dict[str, str]] = {
-    **{kind: f"DROP {kind.upper()} IF EXISTS {{name}}" for kind in ("index", "table", "view", "sequence", "function", "procedure", "aggregate", "type",
-        "schema", "extension", "statistics")},
-    "matview": "DROP MATERIALIZED VIEW IF EXISTS {name}",
-    "column": "ALTER TABLE {relation} DROP COLUMN IF EXISTS {part}",
-    "constraint": "ALTER TABLE {relation} DROP CONSTRAINT IF EXISTS {part}",
-    **{kind: f"DROP {kind.upper()} IF EXISTS {{part}} ON {{relation}}" for kind in ("trigger", "rule", "policy")},
+    **{kind: f"DROP {kind.upper()}{{if_there}} {{name}}" for kind in ("index", "table", "view", "sequence", "function", "procedure", "aggregate",
+        "type", "schema", "extension", "statistics")},
+    "matview": "DROP MATERIALIZED VIEW{if_there} {name}",
+    "column": "ALTER TABLE {relation} DROP COLUMN{if_there} {part}",
+    "constraint": "ALTER TABLE {relation} DROP CONSTRAINT{if_there} {part}",
+    **{kind: f"DROP {kind.upper()}{{if_there}} {{part}} ON {{relation}}" for kind in ("trigger", "rule", "policy")},
 }  # fmt: skip
+
+_NOT_BACK: Final = frozenset({"extension"})
+"""Kinds of which others may have made use in ways that no catalog tells."""
+
+
+def drop_of(change: Drifted) -> str:
+    """Return the statement that drops what a migration has added, and nothing else; empty where it has none of its own."""
+    # A constraint of a domain belongs to no table.
+    if change.fact.kind in _NOT_BACK or (change.fact.kind == "constraint" and not change.relation):
+        return ""
+    return _dropped(change, if_there="")
+
+
+def _dropped(change: Drifted, *, if_there: str) -> str:
+    names = _names(change.fact, change.relation)
+    return _DROPPED.get(change.fact.kind, "").format(**names, if_there=if_there)
+
 
 _REPLACED: Final = frozenset({"function", "procedure", "view"})
 """Kinds whose statement takes the place of what is there."""
@@ -191,7 +208,7 @@ class Definitions:
     @staticmethod
     def dropped(change: Drifted) -> str:
         """Return the statement that drops a thing; empty where that cannot be written."""
-        return _DROPPED.get(change.fact.kind, "").format(**_names(change.fact, change.relation))
+        return _dropped(change, if_there=" IF EXISTS")
 
 
 def _names(fact: Fact, relation: str) -> dict[str, str]:

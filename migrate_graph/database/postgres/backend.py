@@ -100,6 +100,13 @@ class PostgresBackend(Bookkeeping):
         return PostgresCatalog(lambda: connection)
 
     @staticmethod
+    def drop_of(change: Drifted) -> str:
+        """See `database.BackendClass`."""
+        from migrate_graph.database.postgres.adopting import drop_of
+
+        return drop_of(change)
+
+    @staticmethod
     def contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
         from migrate_graph.database.postgres.contents import read_contents
 
@@ -394,7 +401,7 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.adopting import INCLUDED, Definitions
         from migrate_graph.database.postgres.facts_query import SETTINGS
 
-        managed = self._managed(managers)
+        managed = self.managed_relations(managers)
         with self._together():
             self._ask(SETTINGS)
             known = Definitions(self._ask)

@@ -38,14 +38,22 @@ class Definitions:
     @staticmethod
     def dropped(change: Drifted) -> str:
         """Return the statement that drops a thing; empty where that cannot be written."""
-        kind, name = change.fact.kind, change.fact.identity
-        if kind == "column":
-            return f"ALTER TABLE {change.relation} DROP COLUMN {name.removeprefix(f'{change.relation}.')}"
-        if kind not in _WITH_A_TEXT:
-            return ""
-        return (
-            f"DROP {kind.upper()} IF EXISTS {name.removeprefix(f'{change.relation}.') if kind == 'trigger' else name}"
-        )
+        return _dropped(change, if_there=" IF EXISTS")
+
+
+def drop_of(change: Drifted) -> str:
+    """Return the statement that drops what a migration has added, and nothing else; empty where it has none of its own."""
+    return _dropped(change, if_there="")
+
+
+def _dropped(change: Drifted, *, if_there: str) -> str:
+    kind, name = change.fact.kind, change.fact.identity
+    if kind == "column":
+        return f"ALTER TABLE {change.relation} DROP COLUMN {name.removeprefix(f'{change.relation}.')}"
+    if kind not in _WITH_A_TEXT:
+        return ""
+    part = name.removeprefix(f"{change.relation}.") if kind == "trigger" else name
+    return f"DROP {kind.upper()}{if_there} {part}"
 
 
 def _column(change: Drifted, text: str) -> Making:

@@ -186,6 +186,13 @@ class SqliteBackend(Bookkeeping):
         return SqliteCatalog(lambda: connection)
 
     @staticmethod
+    def drop_of(change: Drifted) -> str:
+        """See `database.BackendClass`."""
+        from migrate_graph.database.sqlite.adopting import drop_of
+
+        return drop_of(change)
+
+    @staticmethod
     def contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
         from migrate_graph.database.sqlite.contents import read_contents
 
@@ -425,13 +432,16 @@ class SqliteBackend(Bookkeeping):
     def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
         from migrate_graph.core.adopting import adoption_of
         from migrate_graph.database.sqlite.adopting import INCLUDED, Definitions
-        from migrate_graph.database.sqlite.facts import spelled
 
         known = Definitions(self.read_inventory().facts)
-        managed = frozenset(
-            spelled(name[1:-1].replace('""', '"') if name.startswith('"') else name) for name in self._managed(managers)
-        )
+        managed = self.managed_relations(managers)
         return adoption_of(changes, made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed)
+
+    def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
+        from migrate_graph.database.sqlite.facts import spelled
+
+        names = super().managed_relations(managers)
+        return frozenset(spelled(name[1:-1].replace('""', '"') if name.startswith('"') else name) for name in names)
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         catalog = SqliteCatalog(lambda: self._keeper)

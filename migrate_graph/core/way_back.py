@@ -1,0 +1,231 @@
+"""The way back that nobody has written: what a migration has added is dropped again, and why that cannot be done where it did more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, TypeAlias
+
+from migrate_graph.core.adopting import ORDER
+from migrate_graph.core.drift import Drifted, Inventory
+from migrate_graph.core.footprint import Footprint, Statement
+from migrate_graph.core.traces import owner_of
+from migrate_graph.user_files import SourceLocation
+
+DropOf: TypeAlias = Callable[[Drifted], str]
+"""Returns the statement that drops what was added; empty where it has none of its own."""
+
+ADVICE: Final = 'write a function that undoes it, and declare it: down=function instead of down="auto"'
+"""What to do where no way back can be derived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a way back cannot be derived.
+
+    Attributes:
+        what: the migration does that is not undone by dropping what it has added, in words.
+        source: the line that does it.
+    """
+
+    what: str
+    source: SourceLocation | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.source})" if self.source else self.what
+
+
+def objections(
+    changes: Sequence[Drifted],
+    seen: Footprint,
+    *,
+    drop_of: DropOf,
+    managed: Collection[str] = (),
+    at: SourceLocation | None = None,
+) -> tuple[Objection, ...]:
+    """Return why dropping what a migration has added does not undo it; empty where it was purely additive.
+
+    Args:
+        changes: what is otherwise after it than before.
+        seen: what else was seen of it.
+        drop_of: writes what drops something.
+        managed: relations that view managers make, which are taken along.
+        at: its declaration.
+    """
+    theirs = set(managed)
+    changes = [change for change in changes if change.relation not in theirs]
+    own = {change.relation for change in changes if change.before is None and change.relation == change.fact.identity}
+    found = chain(
+        _of_schema(changes, seen, drop_of, at),
+        _of_rows(seen, own | theirs, at),
+        _of_conditions(seen, own, theirs),
+        (Objection(f"could not be watched to its end: {why}", at) for why in seen.not_rehearsed),
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def drops(changes: Sequence[Drifted], *, drop_of: DropOf, managed: AbstractSet[str] = frozenset()) -> tuple[str, ...]:
+    """Return the statements that drop what was added: what hangs on others first, as far as that shows.
+
+    Args:
+        changes: what is otherwise after a migration than before.
+        drop_of: writes what drops something.
+        managed: relations that view managers make.
+    """
+    added = [change for change in changes if change.before is None and change.relation not in managed]
+    added.sort(key=lambda change: -_rank(change))
+    return tuple(filter(None, map(drop_of, added)))
+
+
+def ties(changes: Sequence[Drifted], after: Inventory, *, drop_of: DropOf) -> tuple[str, ...]:
+    """Return the statements that drop the foreign keys of tables that were added: where these refer to each other in a circle.
+
+    Args:
+        changes: what is otherwise after a migration than before.
+        after: what the database is made of after it.
+        drop_of: writes what drops something.
+    """
+    found = []
+    for change in changes:
+        for fact in change.parts if change.before is None else ():
+            described = after.facts[fact]
+            if fact.kind == "constraint" and described.definition.startswith("FOREIGN KEY"):
+                found.append(drop_of(Drifted(fact, None, described.definition, change.relation)))
+    return tuple(filter(None, found))
+
+
+def _rank(change: Drifted) -> int:
+    kind = change.fact.kind
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+# -- what became of the schema -----------------------------------------------------------------------------------------
+
+
+_SAID: Final = frozenset({"comment", "grants", "label"})
+"""What is said of something else, and goes with it."""
+
+
+def _of_schema(
+    changes: Sequence[Drifted], seen: Footprint, drop_of: DropOf, at: SourceLocation | None
+) -> Iterator[Objection]:
+    facts = [fact for change in changes if change.before is None for fact in (change.fact, *change.parts)]
+    added = {fact.identity for fact in facts if fact.kind not in _SAID}
+    named = {_unsigned(name) for name in added} | {
+        f"{change.fact.identity.removeprefix(f'{change.relation}.')} on {change.relation}"
+        for change in changes
+        if change.before is None and change.fact.kind in {"constraint", "trigger", "rule", "policy"}
+    }
+    grown = {change.relation for change in changes if change.before is None and change.fact.kind == "column"}
+    for change in changes:
+        fact, where = change.fact, _line_of(change.relation or change.fact.identity, seen) or at
+        if change.before is not None:
+            verb = "removes" if change.after is None else "changes"
+            yield Objection(f"{verb} the {fact.kind} {fact.identity}, which was there before", where)
+        elif fact.kind in _SAID:
+            if not _is_about(fact.identity, named):
+                yield Objection(f"says something of what was there before ({fact.kind} {fact.identity})", where)
+        elif (
+            not drop_of(change)
+            and change.relation not in grown
+            and owner_of(fact.identity) not in added - {fact.identity}
+        ):
+            yield Objection(f"adds the {fact.kind} {fact.identity}, and nothing here drops that", where)
+
+
+def _unsigned(name: str) -> str:
+    """Return a name without the arguments of a function, which are not written alike everywhere."""
+    return name.partition("(")[0]
+
+
+def _is_about(said: str, named: Collection[str]) -> bool:
+    """Return whether `table column public.t.a` is said of one of these, or of a part of it."""
+    words = _unsigned(said).split(" ")
+    wholes = {" ".join(words[at:]) for at in range(len(words))}
+    return any(whole == name or whole.startswith(f"{name}.") for whole in wholes for name in named)
+
+
+def _line_of(relation: str, seen: Footprint, words: re.Pattern[str] | None = None) -> SourceLocation | None:
+    """Return the first line whose statement took a strong lock on a relation, or else the first that begins so and names it, or names it."""
+    last = re.compile(rf'(?<![\w"]){re.escape(relation.rpartition(".")[2])}(?![\w"])', re.IGNORECASE)
+    begins = words or _DEFINES
+    for does in (
+        _writes(relation) if words else _locks(relation),
+        lambda each: bool(begins.match(each.sql) and last.search(each.sql)),
+        lambda each: bool(last.search(each.sql)),
+    ):
+        for statement in seen.statements:
+            if statement.source is not None and does(statement):
+                return statement.source
+    return None
+
+
+_DEFINES: Final = re.compile(r"\s*(alter|drop|create|comment|grant|revoke|security|do)\b", re.IGNORECASE)
+_CHANGES: Final = re.compile(r"\s*(insert|update|delete|replace|truncate|merge|copy|with|do)\b", re.IGNORECASE)
+
+
+def _writes(relation: str) -> Callable[[Statement], bool]:
+    return lambda each: relation in each.inserts or any(owner_of(use) == relation for use in each.writes)
+
+
+def _locks(relation: str) -> Callable[[Statement], bool]:
+    weak = {"", "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"}
+    return lambda each: each.locks.get(relation, "") not in weak
+
+
+# -- rows, and what decides what is done -------------------------------------------------------------------------------
+
+
+def _of_rows(seen: Footprint, own: AbstractSet[str], at: SourceLocation | None) -> Iterator[Objection]:
+    """Yield the tables that were there before, and of which rows were written."""
+    wrote = {name for name, each in seen.wrote.items() if each.rows}
+    written = {owner_of(use) for use in seen.writes} | (wrote - seen.inserts)
+    for table in sorted((seen.inserts | written) - own):
+        verb = "changes rows of" if table in written else "puts rows into"
+        yield Objection(f"{verb} {table}, which was there before", _line_of(table, seen, _CHANGES) or at)
+
+
+_ASKS: Final = re.compile(r"\s*(select|with|values|table|fetch|declare|copy|pragma)\b", re.IGNORECASE)
+_BLOCK: Final = re.compile(r"\s*(do|call)\b", re.IGNORECASE)
+_CATALOG: Final = re.compile(
+    r"\b(information_schema|pg_catalog|pg_class|pg_tables|pg_views|pg_attribute|pg_indexes|pg_proc|pg_type|pg_namespace|pg_constraint|"
+    r"to_reg\w+|sqlite_master|sqlite_schema|pragma\w*)\b",
+    re.IGNORECASE,
+)
+_IF_THERE: Final = re.compile(
+    r"\s*(create\s+or\s+replace\b|create\s+(\w+\s+){0,4}if\s+not\s+exists\b|alter\s+table\b.*\badd\s+(column\s+)?if\s+not\s+exists\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[str]) -> Iterator[Objection]:
+    """Yield what may have gone otherwise on another database: nobody knows then what it has added there."""
+    for each in seen.statements:
+        if each.source is None or each.error:
+            continue
+        read = sorted({owner_of(use) for use in each.uses} - own)
+        if _BLOCK.match(each.sql):
+            yield Objection("runs a block of statements, which may do something else on another database", each.source)
+        elif _IF_THERE.match(each.sql) and not _is_of_manager(each, theirs):
+            words = "OR REPLACE" if re.match(r"\s*create\s+or\s", each.sql, re.IGNORECASE) else "IF NOT EXISTS"
+            yield Objection(
+                f"says {words}: what was there already on another database was not added by it", each.source
+            )
+        elif _ASKS.match(each.sql) and read:
+            yield Objection(f"reads rows of {', '.join(read)}, so that what it does may depend on them", each.source)
+        elif _ASKS.match(each.sql) and _CATALOG.search(each.sql):
+            yield Objection("asks what is there already, so that what it does may depend on it", each.source)
+
+
+_VIEW: Final = re.compile(
+    r"\s*create\b.*?\bview\s+(?:if\s+not\s+exists\s+)?(?P<name>[^\s(]+)", re.IGNORECASE | re.DOTALL
+)
+
+
+def _is_of_manager(statement: Statement, theirs: AbstractSet[str]) -> bool:
+    """Return whether a statement makes a view that a manager makes: that is taken along, whoever made it first."""
+    match = _VIEW.match(statement.sql)
+    return match is not None and any(match["name"] in {name, name.rpartition(".")[2]} for name in theirs)

@@ -1,0 +1,146 @@
+"""A way back that was derived: the statements that drop what a migration has added, as the `down` that runs them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.core.model import TransactionMode
+from migrate_graph.core.traces import owner_of
+from migrate_graph.database.table_files import TableFiles
+
+if TYPE_CHECKING:
+    from migrate_graph.core.drift import Drifted
+    from migrate_graph.core.model import Migration
+
+_SAVEPOINT = "migrate_graph_way_back"
+
+
+class DerivedDown:
+    """Undoes a migration by statements that are known; pyDAL forgets what it remembers of the tables that go.
+
+    Args:
+        migration: that it undoes: errors and rehearsals name its place.
+        statements: what runs, in this order.
+        gone: what goes: by the plain name of a table, its columns; none where the whole table goes.
+
+    Attributes:
+        statements: see above.
+    """
+
+    def __init__(self, migration: Migration, statements: Iterable[str], gone: Mapping[str, Iterable[str]]) -> None:
+        self.statements = tuple(statements)
+        self._migration = migration
+        self._gone = gone
+        self._files = TableFiles()
+        self._send = _sender_at(migration)
+
+    def __call__(self, db: Any) -> bool:
+        """Undo it."""
+        for statement in self.statements:
+            self._send(db, statement)
+        # Before the commit: where a table is and no file says so, pyDAL complains; of one that a file tells of and is not there it
+        # would not.
+        self._files.forget(db, self._gone)
+        return True
+
+    def as_undoing(self) -> Migration:
+        """Return the migration with this as its way back: one transaction, whatever its body needs."""
+        return replace(self._migration, down=self, transaction=TransactionMode.OWN)
+
+    def put_back(self) -> None:
+        """Let pyDAL remember again what it did: it was not undone."""
+        self._files.put_back()
+
+
+class FindingDown:
+    """Drops things in whatever order the database permits, and notes which statements did it in which order.
+
+    Args:
+        statements: that drop one thing each; those that fail as long as others are there are tried again after them, and those whose
+            thing has gone with another are left out.
+        ties: that drop what ties tables to each other: tried only where nothing else goes any more.
+        gone: see `DerivedDown`.
+
+    Attributes:
+        done: what was sent with success, in order.
+        left: what could not be dropped, with the database's answer.
+    """
+
+    def __init__(self, statements: Iterable[str], ties: Iterable[str], gone: Mapping[str, Iterable[str]]) -> None:
+        self._ties = tuple(ties)
+        self._gone = gone
+        self.done: list[str] = []
+        self.left: dict[str, str] = dict.fromkeys(statements, "")
+
+    def __call__(self, db: Any) -> bool:
+        """Undo what can be undone."""
+        self._drop(db)
+        if self.left and self._ties:
+            self.left |= dict.fromkeys(self._ties, "")
+            self._drop(db)
+        TableFiles().forget(db, self._gone)
+        return True
+
+    def _drop(self, db: Any) -> None:
+        """Drop whatever can be dropped, until nothing more goes."""
+        grows = True
+        while grows:
+            grows = False
+            for statement in [*self.left]:
+                why = _tried(db, statement)
+                if why is None:
+                    self.done.append(statement)
+                    del self.left[statement]
+                    grows = True
+                else:
+                    self.left[statement] = why
+
+
+def _tried(db: Any, statement: str) -> str | None:
+    """Send a statement; return what the database answers where it refuses it, and undo that."""
+    db.executesql(f"SAVEPOINT {_SAVEPOINT}")
+    try:
+        db.executesql(statement)
+    except db._adapter.driver.Error as error:  # noqa: SLF001 - the driver's own root of errors
+        db.executesql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        return str(error)
+    db.executesql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    return None
+
+
+def gone_with(changes: Iterable[Drifted], managed: frozenset[str]) -> dict[str, tuple[str, ...]]:
+    """Return what goes when what was added is dropped: by the plain name of a table, its columns; none for the whole table."""
+    gone: dict[str, tuple[str, ...]] = {}
+    for change in changes:
+        if change.before is not None or change.relation in managed:
+            continue
+        if change.fact.kind == "table":
+            gone[plain(change.fact.identity)] = ()
+        elif change.fact.kind == "column":
+            name = plain(change.relation)
+            gone[name] = (*gone.get(name, ()), plain(change.fact.identity))
+    return gone
+
+
+def plain(identity: str) -> str:
+    """Return the last part of a qualified name, without quotes."""
+    owner = owner_of(identity)
+    last = identity[len(owner) + 1 :] if owner != identity else identity
+    return last[1:-1].replace('""', '"') if last.startswith('"') else last
+
+
+def _sender_at(migration: Migration) -> Callable[[Any, str], Any]:
+    """Return what sends a statement as if the declaration of a migration did."""
+    send = lambda db, statement: db.executesql(statement)  # noqa: E731 - one line, so that the place is that of the declaration
+    declared = getattr(inspect.unwrap(migration.function), "__code__", None)
+    path, line = (
+        (declared.co_filename, declared.co_firstlineno)
+        if declared is not None
+        else (migration.source.path, migration.source.line)
+    )
+    code = send.__code__.replace(co_filename=path, co_firstlineno=line)
+    return FunctionType(code, send.__globals__, send.__name__, None, send.__closure__)

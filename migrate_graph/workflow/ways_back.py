@@ -1,0 +1,156 @@
+"""The ways back of a revert: derive those that nobody has written, and tell what they leave behind or take besides."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Event, Observer, Outcome, StepFinished
+from migrate_graph.core.way_back import ADVICE
+from migrate_graph.errors import UsageError
+from migrate_graph.user_files import SourceLocation
+from migrate_graph.workflow.back_and_forth import Trip, trips_of
+from migrate_graph.workflow.derived_down import DerivedDown
+
+if TYPE_CHECKING:
+    from migrate_graph.core.drift import Drifted
+    from migrate_graph.core.footprint import Fact, Footprint
+    from migrate_graph.core.model import Migration
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.project import Project
+
+_SAID = frozenset({"comment", "grants", "label", "column order", "text"})
+"""Facts that go with others, or that a rehearsal does not tell."""
+
+
+def tried_on_new_database(found: Assessment, observer: Observer, *, derived_only: bool) -> Mapping[str, Trip]:
+    """Return what comes of the steps of a revert when they are applied, undone and applied again on a new database.
+
+    Args:
+        found: what `plan_revert` gave.
+        observer: told what is waited for.
+        derived_only: only those whose way back is to be derived.
+
+    Raises:
+        DatabaseError: there is no place to try it.
+        UsageError: no way back can be derived.
+    """
+    steps = [step.migration for step in found.planned.steps]
+    names = {each.name for each in steps if isinstance(each.down, str) or not derived_only}
+    if not names:
+        return {}
+    trips = trips_of(found.project, names, among=found.reading.history.applied, observer=observer)
+    refused = [_refusal(trip) for name, trip in trips.items() if name in names and isinstance(trip.migration.down, str)]
+    if told := list(filter(None, refused)):
+        raise UsageError("\n".join(told), hint=ADVICE)
+    return trips
+
+
+def _refusal(trip: Trip) -> str:
+    """Return why nothing was derived; empty where it was."""
+    name = trip.migration.name
+    if trip.objections:
+        return f"no way back can be derived for '{name}': {'; '.join(map(str, trip.objections))}"
+    if trip.failed is not None:
+        when = "when it is applied again after its way back" if trip.again else "on a new database"
+        return f"no way back can be derived for '{name}': it fails {when}: {trip.failed.error or trip.failed.outcome}"
+    if trip.differences:
+        return f"no way back can be derived for '{name}': applied again after it, {', '.join(trip.differences)}"
+    return ""
+
+
+def with_ways_back(plan: Plan, trips: Mapping[str, Trip]) -> Plan:
+    """Return the plan of a revert in which each step knows the statements that were derived for it."""
+    steps = []
+    for step in plan.steps:
+        trip = trips.get(step.migration.name)
+        down = trip.down if trip is not None else None
+        steps.append(step if down is None else replace(step, migration=down.as_undoing()))
+    return replace(plan, steps=tuple(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What undoes a migration, as it is told.
+
+    Attributes:
+        statements: that were derived; None where a function does it.
+        function: its name; empty where statements do it.
+        source: where that stands.
+    """
+
+    statements: tuple[str, ...] | None
+    function: str = ""
+    source: SourceLocation | None = None
+
+
+def told_of(project: Project, migration: Migration) -> Told:
+    """Return what undoes a migration of the plan of a revert."""
+    down = migration.down
+    if isinstance(down, DerivedDown):
+        return Told(down.statements)
+    code = getattr(inspect.unwrap(down), "__code__", None) if callable(down) else None
+    place = SourceLocation(code.co_filename.removeprefix(f"{project.root}/"), code.co_firstlineno) if code else None
+    return Told(None, getattr(down, "__name__", type(down).__name__), place)
+
+
+def putting_back(plan: Plan, observer: Observer) -> Observer:
+    """Return an observer of a revert that lets pyDAL remember the tables of what was certainly not undone."""
+    downs = {step.migration.name: step.migration.down for step in plan.steps}
+
+    def observe(event: Event) -> None:
+        if isinstance(event, StepFinished):
+            down, result = downs.get(event.result.name), event.result
+            if isinstance(down, DerivedDown) and result.outcome is not Outcome.REVERTED and result.commits == 0:
+                down.put_back()
+        observer(event)
+
+    return observe
+
+
+def deviations(trips: Mapping[str, Trip], footprints: Mapping[str, Footprint]) -> tuple[str, ...]:
+    """Return where ways back do not lead to what was there before, in words.
+
+    Args:
+        trips: what came of them on a new database.
+        footprints: what they did in a copy of the database itself.
+    """
+    return tuple(text for name, trip in trips.items() for text in _deviations(name, trip, footprints.get(name)))
+
+
+def _deviations(name: str, trip: Trip, seen: Footprint | None) -> Iterator[str]:
+    if trip.differences:
+        when = "applied again after its way back" if trip.again else "its way back does not lead back"
+        yield f"{name}: {when}: {', '.join(trip.differences)}"
+    elif trip.failed is not None and trip.again:
+        yield f"{name}: it cannot be applied again after its way back: {trip.failed.error or trip.failed.outcome}"
+    elif seen is not None and not (trip.failed or trip.objections):
+        added = {fact for change in trip.changes if change.before is None for fact in (change.fact, *change.parts)}
+        gone = seen.removed - seen.renamed
+        there = {fact for fact in seen.added | seen.changed | gone if fact.kind in {"view", "matview"}}
+        own = trip.managed | {fact.identity for fact in there}
+        was = {change.fact for change in trip.changes if change.before is not None}
+        besides = sorted(_counting(gone - added - was, own, trip.changes))
+        left = sorted(_counting(added - gone, own, trip.changes))
+        if besides:
+            yield f"{name}: its way back takes besides, here: {_listed(besides)}"
+        if left:
+            yield f"{name}: its way back leaves, here: {_listed(left)}"
+
+
+def _counting(facts: Iterable[Fact], views: Iterable[str], changes: Iterable[Drifted]) -> Iterator[Fact]:
+    """Yield the facts that are no part of a view, and that both sides tell of."""
+    relation = {fact: change.relation for change in changes for fact in (change.fact, *change.parts)}
+    skipped = set(views)
+    for fact in facts:
+        whole = relation.get(fact) or fact.identity
+        inside = any(whole == view or whole.startswith(f"{view}.") for view in skipped)
+        if fact.kind not in _SAID and not inside:
+            yield fact
+
+
+def _listed(facts: Iterable[Fact]) -> str:
+    return ", ".join(f"{fact.kind} {fact.identity}" for fact in facts)

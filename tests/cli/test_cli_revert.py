@@ -1,0 +1,143 @@
+"""`migrate revert --plan` and `--rehearse`: the statements that will run, what they take and leave, for people and for programs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from test_cli_json import COMMON, documented, follow, keys_of, told
+
+PROJECT = """
+    from migrate_graph import ViewMigrationManager, migration
+
+
+    class Totals(ViewMigrationManager):
+        uses = ()
+        since = "create_invoice_1"
+
+        def up(self):
+            self.db.executesql("CREATE VIEW totals AS SELECT id FROM invoice")
+
+        def down(self):
+            self.db.executesql("DROP VIEW IF EXISTS totals")
+
+
+    @migration(down="auto")
+    def create_invoice_1(db):
+        db.executesql("CREATE TABLE invoice (id INTEGER PRIMARY KEY, total INTEGER)")
+        db.executesql("INSERT INTO invoice (id) VALUES (1), (2)")
+        with Totals(db):
+            pass
+        return True
+
+
+    def forget_vat(db):
+        db.executesql("ALTER TABLE invoice DROP COLUMN vat")
+        return True
+
+
+    @migration(requires=create_invoice_1, down=forget_vat)
+    def add_vat_2(db):
+        db.executesql("ALTER TABLE invoice ADD COLUMN vat INTEGER")
+        db.executesql("CREATE INDEX invoice_total ON invoice (total)")
+        return True
+"""
+
+
+@pytest.fixture
+def applied(shell: Any) -> Any:
+    """A project that is applied to a file."""
+    shell.write("migrations.py", PROJECT)
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'shop.db'}"
+    assert shell("apply").code == 0
+    return shell
+
+
+def test_a_plan_shows_what_will_be_sent(applied: Any) -> None:
+    ran = applied("revert", "create_invoice_1", "--with-dependents", "--plan")
+    assert ran.code == 0
+    assert "1  add_vat_2  migrations.py:" in ran.out
+    assert re.search(r"^ +by forget_vat \(migrations\.py:\d+\)$", ran.out, re.MULTILINE)
+    assert re.search(r"^ +DROP TABLE invoice;$", ran.out, re.MULTILINE)
+    assert "views down for good: Totals" in ran.out
+
+
+def test_a_plan_for_programs_is_what_its_page_and_its_schema_say(applied: Any) -> None:
+    document = applied("revert", "create_invoice_1", "--with-dependents", "--plan", "--json").json
+    follow(document, "revert")
+    assert set(document) >= COMMON
+    first, second = document["steps"]
+    assert first["down"] == {
+        "statements": None,
+        "function": "forget_vat",
+        "path": "migrations.py",
+        "line": first["down"]["line"],
+    }
+    assert second["down"] == {"statements": ["DROP TABLE invoice"], "function": None, "path": None, "line": None}
+    assert (second["after"], second["views_retired"], document["rehearsal"]) == (["add_vat_2"], ["Totals"], None)
+    rehearsed = applied("revert", "create_invoice_1", "--with-dependents", "--rehearse", "--json")
+    follow(rehearsed.json, "revert")
+    assert rehearsed.json["rehearsal"]["losses"] == [{"what": "table invoice", "unit": "row", "count": 2}]
+    own = {key: value for key, value in rehearsed.json.items() if key not in COMMON}
+    keys = {re.sub(r"\.(sizes|locks|wrote)\.[^.]+", r".\1.*", key) for key in keys_of(own)}
+    assert keys <= told("revert")
+    assert {key for key in documented("revert") if not re.search(r"[\[.*]", key)} == set(own)
+    assert applied("plan", "--check").code == 0, "nothing was undone"
+
+
+def test_a_rehearsal_tells_what_a_way_back_leaves(applied: Any) -> None:
+    ran = applied("revert", "add_vat_2", "--rehearse")
+    assert ran.code == 0
+    assert "ALTER TABLE invoice DROP COLUMN vat;" in ran.out
+    told = " ".join(ran.out.split())
+    assert "add_vat_2: its way back does not lead back: index invoice_total, too" in told
+    refused = applied("revert", "add_vat_2")
+    assert refused.code == 5
+    assert "nothing was undone, since add_vat_2: its way back does not lead back: index invoice_total, too" in " ".join(
+        refused.err.split()
+    )
+    assert applied("revert", "add_vat_2", "--yes").code == 0
+
+
+def test_one_that_leads_back_says_so(applied: Any) -> None:
+    text = (applied.path / "migrations.py").read_text()
+    forgets = 'executesql("DROP INDEX invoice_total")\n    db.executesql("ALTER TABLE invoice DROP COLUMN vat")'
+    applied.write("migrations.py", text.replace('executesql("ALTER TABLE invoice DROP COLUMN vat")', forgets))
+    ran = applied("revert", "add_vat_2", "--rehearse")
+    assert "it leads back to what was there before, and there again" in ran.out
+    assert applied("revert", "add_vat_2").code == 0
+    assert applied("apply").code == 0
+
+
+def test_what_is_not_additive_is_refused_by_a_plan_too(applied: Any) -> None:
+    text = (applied.path / "migrations.py").read_text()
+    applied.write("migrations.py", text.replace("down=forget_vat", 'down="auto"') + REMOVES)
+    assert applied("apply").code == 0
+    ran = applied("revert", "remove_3", "--plan")
+    assert ran.code == 2
+    assert (
+        "no way back can be derived for 'remove_3': removes the column invoice.vat, which was there before" in ran.err
+    )
+    assert "(migrations.py:" in ran.err
+    assert 'down=function instead of down="auto"' in ran.err
+    assert applied("revert", "add_vat_2", "--with-dependents", "--yes").code == 2
+    wrong = applied("revert", "remove_3", "--plan", "--json")
+    assert (wrong.code, wrong.json["kind"]) == (2, "error")
+
+
+REMOVES = """
+
+@migration(requires=add_vat_2, down="auto")
+def remove_3(db):
+    db.executesql("ALTER TABLE invoice DROP COLUMN vat")
+    return True
+"""
+
+
+def test_another_word_than_auto_is_refused_where_it_stands(applied: Any) -> None:
+    text = (applied.path / "migrations.py").read_text()
+    applied.write("migrations.py", text.replace('down="auto"', 'down="automatic"'))
+    ran = applied("check")
+    assert ran.code == 2
+    assert "'automatic' is neither a function of db nor \"auto\"" in ran.err
