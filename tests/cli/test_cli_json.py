@@ -130,6 +130,14 @@ def test_every_schema_is_one_and_every_documented_key_stands_in_it() -> None:
                 assert stands_in(schema_of(kind), re.split(r"\.|(?=\[)", key)), f"{kind}: {key}"
 
 
+def test_what_revert_shares_with_plan_is_the_same_there() -> None:
+    plan, revert = (schema_of(kind)["properties"] for kind in ("plan", "revert"))
+    steps = [each["steps"]["items"]["properties"]["footprint"] for each in (plan, revert)]
+    assert steps[0] == steps[1]
+    shared = plan["rehearsal"]["properties"]
+    assert {key: revert["rehearsal"]["properties"][key] for key in shared} == shared
+
+
 def stands_in(schema: Any, way: list[str]) -> bool:
     for step in way:
         while "$ref" in schema or "allOf" in schema:
