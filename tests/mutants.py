@@ -66,8 +66,8 @@ MUTANTS = [
     Mutant(
         "revert: data that goes",
         "workflow/revert.py",
-        "if not losses and not foreseen.unknown:",
-        "if True:",
+        "    if told and not options.yes:",
+        "    if False:",
         "tests/database/test_revert.py -k data_goes",
     ),
     Mutant(
