@@ -98,6 +98,7 @@ class Walk:
         is_sure: the lock was ours a moment ago.
         broken: why the world does not let the run go on; nothing more is started.
         overdue: views that never came up, although their windows are open.
+        unrecorded: views that exist, and that the view ledger does not know.
     """
 
     run: str
@@ -109,6 +110,7 @@ class Walk:
     is_sure: bool = False
     broken: MigrateGraphError | None = None
     overdue: AbstractSet[str] = frozenset()
+    unrecorded: AbstractSet[str] = frozenset()
 
 
 # -- the ways in which an attempt ends ----------------------------------------------------------------------------------------
@@ -220,6 +222,7 @@ class Attempt:
             foreseen=foreseen,
             keeps_unmanaged=self._around.weaving.keeps_unmanaged,
             overdue=walk.overdue,
+            unrecorded=walk.unrecorded,
         )
 
     def run(self) -> Settled:

@@ -38,6 +38,7 @@ class Assignment:
         shown_root: directory that paths in messages are relative to.
         windows: views come up and go down by their windows; see `Registry`.
         overdue: of each migration: the views that come up with it although their windows opened before.
+        unrecorded: see `Walk`.
     """
 
     parent: int
@@ -53,6 +54,7 @@ class Assignment:
     shown_root: str
     windows: bool
     overdue: Mapping[str, frozenset[str]]
+    unrecorded: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,11 @@ class Executor:
         """
         started = time.monotonic()
         walk = Walk(
-            run=str(uuid.uuid4()), graph=graph, applied=set(history.applied), overdue=overdue_views(graph, history)
+            run=str(uuid.uuid4()),
+            graph=graph,
+            applied=set(history.applied),
+            overdue=overdue_views(graph, history),
+            unrecorded=(history.views_there or frozenset()) - history.view_texts.keys(),
         )
         jobs = self._team.jobs if self._team is not None else 1
         self._observer(

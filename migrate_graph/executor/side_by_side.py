@@ -85,6 +85,7 @@ class SideBySideWalk:
             shown_root=self._around.root,
             windows=walk.graph.registry.windows,
             overdue=self._overdue,
+            unrecorded=frozenset(walk.unrecorded),
         )
 
     # -- beginning ------------------------------------------------------------------------------------------------------------

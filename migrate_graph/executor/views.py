@@ -65,6 +65,7 @@ class RunViews:
         observer: told what goes down and comes up.
         foreseen: the managers that it may open; None for any.
         overdue: views that never came up here, although their windows are open; see `Timeline.overdue`.
+        unrecorded: views that exist, or did when the run began, and that the view ledger does not know.
 
     Attributes:
         work: the attempt's connection; set before the body starts.
@@ -84,6 +85,7 @@ class RunViews:
         foreseen: AbstractSet[str] | None = None,
         keeps_unmanaged: bool = False,
         overdue: AbstractSet[str] = frozenset(),
+        unrecorded: AbstractSet[str] = frozenset(),
     ) -> None:
         self.work: Work
         self.were_opened = False
@@ -97,6 +99,7 @@ class RunViews:
         self._managers = _managers_of(graph)
         self._foreseen = foreseen
         self._overdue = overdue
+        self._unrecorded = unrecorded
         self._weaving: Weaving | None = None
         self._turning: ViewBlock | None = None
 
@@ -151,6 +154,8 @@ class RunViews:
         timeline, applied, name, views = _timeline(self._graph), self.read_applied(), self.migration, self.work.views
         then = timeline.moment(applied=applied | {name})
         built = views.remembered()
+        if foreign := self._unrecorded - built:
+            built |= views.unrecorded({each: self._graph.views[each].manager for each in foreign})
         late = [view for view in timeline.overdue(name, applied=applied, built=built) if view in self._overdue]
         block = timeline.turn(name, applied=applied, built=built, late=late)
         gone = views.dropped_by_hand(built.intersection(block.down)) if block.down else ()

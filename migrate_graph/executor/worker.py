@@ -179,13 +179,15 @@ class _Worker:
         if self._interruption.signal:
             result = Result(name, Outcome.NOT_REACHED, source=migration.source)
             return Ended(result, None, self._interruption.signal)
+        assignment = self._assignment
         walk = Walk(
-            run=self._assignment.run,
+            run=assignment.run,
             graph=graph,
             applied=set(),
-            overdue=self._assignment.overdue.get(name, frozenset()),
+            overdue=assignment.overdue.get(name, frozenset()),
+            unrecorded=assignment.unrecorded,
         )
-        result = tried(around, self._assignment.options, migration, walk, begins=self._begins)
+        result = tried(around, assignment.options, migration, walk, begins=self._begins)
         return Ended(result, walk.broken, self._interruption.signal)
 
     def _begins(self, key: AttemptKey) -> None:

@@ -13,7 +13,7 @@ from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Registry, View
 from migrate_graph.core.rules import RuleSettings
-from migrate_graph.core.timeline import overdue_views
+from migrate_graph.core.timeline import Timeline, overdue_views
 from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
@@ -227,7 +227,13 @@ def with_views_there(history: History, graph: MigrationGraph, backend: Backend) 
         return history
     doubtful = overdue_views(graph, history)
     found = backend.view_presences({name: graph.views[name].manager for name in doubtful}) if doubtful else {}
-    there = (name for name, each in found.items() if len(each.missing) < len(each.relations))
+    predecessors = Timeline(graph).predecessors
+    there = (
+        name
+        for name, each in found.items()
+        # What is there may be the view that it is to replace.
+        if len(each.missing) < len(each.relations) and history.view_texts.keys().isdisjoint(predecessors(name))
+    )
     return replace(history, views_there=frozenset(history.view_texts).union(there))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import View
 from migrate_graph.core.states import NodeState, State
+from migrate_graph.core.timeline import overdue_views
 from migrate_graph.user_files import SourceLocation
 from migrate_graph.workflow.assessment import Assessment, assess
 from migrate_graph.workflow.project import Project, Reading
@@ -47,6 +49,7 @@ class ViewStatus:
         altered: relations whose definition was changed by somebody else.
         unknown: relations that somebody has locked, so that nobody can look without waiting.
         renewed_by: the pending migration that will bring it up again; empty when none will.
+        overdue: it never came up, and does so by itself.
     """
 
     view: View
@@ -57,6 +60,7 @@ class ViewStatus:
     altered: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     renewed_by: str = ""
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class StatusReport:
 def read_status(project: Project, reading: Reading) -> StatusReport:
     """Return what is known of every migration and view."""
     found = assess(project, reading)
+    overdue = overdue_views(found.graph, reading.history)
     return StatusReport(
         migrations=tuple(
             _migration_status(project, node.name, known)
@@ -93,7 +98,7 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
             if node.kind is NodeKind.MIGRATION
             and (known.recorded or known.attempt or node.name in found.graph.migrations)
         ),
-        views=tuple(_view_status(found, view) for view in found.graph.views.values()),
+        views=tuple(_view_status(found, view, overdue) for view in found.graph.views.values()),
         reading=reading,
     )
 
@@ -103,7 +108,7 @@ def _migration_status(project: Project, name: str, known: NodeState) -> Migratio
     return MigrationStatus(name, known, migration.source if migration else None)
 
 
-def _view_status(found: Assessment, view: View) -> ViewStatus:
+def _view_status(found: Assessment, view: View, overdue: Collection[str]) -> ViewStatus:
     known = found.states[Node(NodeKind.VIEW, view.name)]
     reading = found.reading
     made = reading.presences.get(view.name) if known.applied else None  # what lives no longer is not missed
@@ -116,4 +121,5 @@ def _view_status(found: Assessment, view: View) -> ViewStatus:
         altered=made.changed if made else (),
         unknown=made.unknown if made else (),
         renewed_by=found.planned.steps[known.brought_up[0] - 1].migration.name if known.brought_up else "",
+        overdue=view.name in overdue,
     )

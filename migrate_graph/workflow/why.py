@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.project import Project, require_name
 from migrate_graph.workflow.show import dependents_in
@@ -26,6 +27,8 @@ class Why:
         ancestors: how many must run before it in all.
         descendants: how many must run after it in all.
         touches: views it opens (a migration), or migrations that open it (a view).
+        comes_up_with: where views come up by themselves: of a view: the migrations in which it does, from an empty database on; of a
+            migration: those views.
         earlier: what it is compared with: it stands before the other.
         later: see `earlier`.
         path: edges from the earlier to the later, when the graph orders them.
@@ -39,6 +42,7 @@ class Why:
     ancestors: int
     descendants: int
     touches: tuple[str, ...]
+    comes_up_with: tuple[str, ...] = ()
     earlier: str = ""
     later: str = ""
     path: tuple[tuple[Node, EdgeKind, Node], ...] = ()
@@ -74,11 +78,18 @@ def why(project: Project, name: str, *, before: str | None = None) -> Why:
         ancestors=len(graph.ancestors(name)),
         descendants=len(graph.descendants(name)),
         touches=graph.migrations[name].touches,
+        comes_up_with=_brought_up(project).get(name, ()),
         earlier=earlier,
         later=later,
         path=path,
         tie_break=tie_break,
     )
+
+
+def _brought_up(project: Project) -> Mapping[str, tuple[str, ...]]:
+    """Return the views that come up in each migration; nothing where that is what its body opens."""
+    graph = project.graph
+    return Timeline(graph, graph.order(project.ordering)).brought_up if graph.registry.windows else {}
 
 
 def _why_view(project: Project, name: str, before: str | None) -> Why:
@@ -100,6 +111,7 @@ def _why_view(project: Project, name: str, before: str | None) -> Why:
         ancestors=len(nx.ancestors(users, name)) if name in users else 0,
         descendants=len(nx.descendants(users, name)) if name in users else 0,
         touches=graph.touched_by(name),
+        comes_up_with=tuple(each for each, views in _brought_up(project).items() if name in views),
         earlier=earlier,
         later=later,
         path=path,

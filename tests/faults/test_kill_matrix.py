@@ -71,6 +71,7 @@ class Scenario:
         always_asks: its marker is durable before the body, so that every crash in it asks a human.
         views: it opens views.
         closely: kills come within `up()` and `down()`, too.
+        windows: views come up and go down by their windows: these classes are declared as well.
     """
 
     body: str
@@ -81,19 +82,40 @@ class Scenario:
     always_asks: bool = False
     views: bool = False
     closely: bool = False
+    windows: str = ""
 
     @property
     def text(self) -> str:
         lines = "".join(f"    {line}\n" for line in self.body.strip().split("\n"))
-        base = BASE
+        base = BASE + self.windows
         if self.closely:
             base = base.replace("        self.db", "        here('in a manager')\n        self.db")
         return f"{base}\n\n@migration(requires=base_2{self.decorator})\ndef special_3(db):\n    executed('special_3')\n{lines}{LAST}"
+
+    def write(self, field: Field) -> None:
+        """Write the project."""
+        field.write(self.text)
+        if self.windows:
+            field.write('[tool.migrate]\nweave = "windows"\n', "pyproject.toml")
 
 
 def _make(name: str) -> str:
     return f'db.executesql("CREATE TABLE {name} (id integer)")'
 
+
+_SUCCESSOR = """
+
+class V2(ViewMigrationManager):
+    uses = ()
+    since = "special_3"
+    replaces = V
+
+    def up(self):
+        self.db.executesql("CREATE VIEW v AS SELECT name, id FROM base")
+
+    def down(self):
+        self.db.executesql("DROP VIEW IF EXISTS v")
+"""
 
 # SQLite changes no types, and refuses nothing because of a view.
 _WIDER = "if db._dbname == 'postgres':\n    db.executesql('ALTER TABLE base ALTER COLUMN name TYPE varchar(30)')"
@@ -128,6 +150,10 @@ SCENARIOS = {
     "views that step aside, with a commit": Scenario(
         f"{_WIDER}\n{_make('x1')}\ndb.commit()\nhere('own 1')\n{_make('x2')}\nhere('half')\n{_make('x3')}\nreturn True",
         kept=((), ("x1",)), views=True, closely=True,
+    ),
+    "a window, after a commit": Scenario(
+        f"{_make('x1')}\ndb.commit()\nhere('own 1')\n{_make('x2')}\n{_make('x3')}\nreturn True",
+        kept=((), ("x1",)), views=True, closely=True, windows=_SUCCESSOR,
     ),
     "none": Scenario(
         f"{_make('x1')}\nhere('half')\nif db._dbname == 'postgres':\n    db.executesql('CREATE INDEX CONCURRENTLY i ON x1 (id)')\n"
@@ -166,13 +192,13 @@ def test_a_kill_at_every_boundary_leaves_what_is_promised(
 ) -> None:
     scenario = SCENARIOS[name]
     whole = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "whole", "--to", "base_2")
-    whole.write(scenario.text)
+    scenario.write(whole)
     arrivals = _trace(whole, tmp_path)
     templates.drop(whole)
     assert len(arrivals) >= 6
     for index, fatal in enumerate(arrivals):
         field = templates.copy(kind, "", tmp_path / f"kill-{index}")
-        field.write(scenario.text)
+        scenario.write(field)
         ended = field.apply("--to", "special_3", fatal=fatal)
         assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
         _Dead(field, scenario, [place for place, _ in arrivals[: index + 1]]).judge()
@@ -237,6 +263,8 @@ class _Dead:
         assert state.tables == {"base", "last", *self.scenario.all}
         assert state.views == {"v", "w"}
         assert not state.views_down
+        if self.scenario.windows:
+            assert self.field.query("SELECT id FROM v") == []
 
     def interrupted(self) -> None:
         state = self.field.read()
@@ -263,6 +291,8 @@ class _Dead:
         assert self.field.executions("special_3") == executed
         final = self.field.probe()
         assert final.ledger == {"base_1": "T", "base_2": "T", "special_3": "T", "last_4": "T"}
+        if self.scenario.windows:
+            assert self.field.query("SELECT id FROM v") == [], "the successor comes up with the step after"
 
 
 WHOLE_RUNS = {

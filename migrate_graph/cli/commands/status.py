@@ -206,7 +206,7 @@ def _view_row(state: ViewStatus) -> _Row:
 
     details = []
     if state.missing and not state.down:
-        details.append((f"not in the database: {listed(state.missing)}", "error"))
+        details.append((f"not in the database: {listed(state.missing)}{_comes_up(state)}", "error"))
     if state.altered:
         details.append((f"changed by hand since it was made: {listed(state.altered)}", "warning"))
     if state.known.changed:
@@ -218,6 +218,13 @@ def _view_row(state: ViewStatus) -> _Row:
         (one_line(state.view.name), _view_sentence(state)),
         tuple(details),
     )
+
+
+def _comes_up(state: ViewStatus) -> str:
+    """Return when a view comes up that never has; nothing of one that somebody has dropped."""
+    if not state.overdue:
+        return ""
+    return f"; it comes up with {one_line(state.renewed_by) or 'the next migration'}"
 
 
 def edited_sentence(state: ViewStatus) -> str:

@@ -71,6 +71,8 @@ def why_text(answer: Why, style: TextStyle, place: Callable[[str], str]) -> Iter
     ]
     if answer.touches:
         rows.append(("opens" if answer.position else "opened by", listed(answer.touches)))
+    if answer.comes_up_with:
+        rows.append(("brings up" if answer.position else "comes up in", listed(answer.comes_up_with)))
     for key, value in rows:
         first, *more = hanging(value, style.width, column=17, indent=17)
         yield f"  {style.paint(key.ljust(13), 'muted')}  {first}"
@@ -133,6 +135,7 @@ def why_document(answer: Why) -> dict[str, Any]:
         "ancestors": answer.ancestors,
         "descendants": answer.descendants,
         "touches": list(answer.touches),
+        "comes_up_with": list(answer.comes_up_with),
         "earlier": answer.earlier or None,
         "later": answer.later or None,
         "path": path,

@@ -204,6 +204,21 @@ class ViewKeeper:
         """Return the managers that the view ledger knows: what they have made is there, or will be again."""
         return frozenset(self._ledger.read_texts())
 
+    def unrecorded(self, managers: Mapping[str, type]) -> frozenset[str]:
+        """Return those of some managers whose views are there, by their texts, while the view ledger knows of nobody who made these."""
+        written = {name: names_created(kind) for name, kind in managers.items()}
+        there = self._catalog.look_up([each for names in written.values() for each in names])
+        keys = {each: there[each][0] for names in written.values() for each in names if each in there}
+        now = self._catalog.definitions(keys.values())
+        identities = {key: relation.identity for key, relation in now.items() if relation is not None}
+        rows = self._ledger.read_naming(set(identities.values()))
+        made = {each.identity for row in rows.values() for each in row.relations}
+        return frozenset(
+            name
+            for name, names in written.items()
+            if any(each in keys and identities.get(keys[each], "") not in made for each in names)
+        )
+
     def dropped_by_hand(self, names: Collection[str]) -> frozenset[str]:
         """Return those of some managers whose views are up as far as the view ledger knows, and are not there, none of them."""
         rows = {name: row for name, row in self._ledger.read(names).items() if row.state is ViewState.UP}
