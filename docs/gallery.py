@@ -79,7 +79,8 @@ def invoices(directory: Path) -> None:
     _, _, rest = page.partition('```python title="migrations.py"\n')
     directory.mkdir()
     (directory / "migrations.py").write_text(rest.partition("```")[0], encoding="utf-8")
-    (directory / "pyproject.toml").write_text('[tool.migrate]\nmigrate_uri = "sqlite://shop.db"\n', encoding="utf-8")
+    settings = '[tool.migrate]\nmigrate_uri = "sqlite://shop.db"\nweave = "windows"\n'
+    (directory / "pyproject.toml").write_text(settings, encoding="utf-8")
 
 
 def replaced(text: str, old: str, new: str) -> str:

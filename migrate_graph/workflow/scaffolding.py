@@ -75,6 +75,7 @@ def init(root: Path) -> tuple[Written, ...]:
     section = (
         "[tool.migrate]\n"
         f'migrations_file = "{migrations.name}"\n'
+        'weave = "windows"  # views come up and go down by themselves, when the migration ends that their window names\n'
         "# The database belongs into the environment or .env: MIGRATE_URI=postgres://user:password@host/database\n"
     )
     # Appended as text, so that every byte of what was there stays; then read back, because `tool` may be written inline.
@@ -245,7 +246,8 @@ def _add_view(
     known = project.graph.migrations
     openers = [known[each.since] for each in uses if each.since is not None and each.since in known]
     first = {each.name: each for each in (*requires, *openers)}
-    body = f"    with {class_name}(db):\n        pass\n"
+    opens = f"    with {class_name}(db):\n        pass\n"
+    body = "" if project.registry.windows else opens  # else it comes up by itself when this ends
     _add_migration(file, project, creator, list(first.values()), today=today, body=body)
     return class_name, creator
 

@@ -50,6 +50,7 @@ def test_init_then_new_is_a_clean_project(shell) -> None:
     is_clean(shell)
     text = (shell.path / "migrations.py").read_text()
     assert "uses = (InvoiceTotals,)" in text
+    assert "with InvoiceTotals(db)" not in text, "init has said that views come up by themselves"
     assert f'requires=["create_invoice_totals_{today()}_003"]' in text, "what it reads must live before it"
     plan = shell("plan", "--offline", "--json").json
     assert [step["name"].rpartition("_")[2] for step in plan["steps"]] == ["001", "002", "003", "004"]

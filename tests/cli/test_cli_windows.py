@@ -118,10 +118,10 @@ def test_the_plan_says_what_the_run_does(shop: Any) -> None:
     picture = (shop.path / "plan.mmd").read_text(encoding="utf-8")
     assert "NewTotals" in picture
     run = shop("apply", "--json")
-    events = [each for each in run.lines if each.get("event") in {"view_created", "view_dropped"}]
-    assert [(each["event"], each["view"]) for each in events] == [
-        ("view_created", "Totals"), ("view_created", "Best"), ("view_dropped", "Best"), ("view_dropped", "Totals"),
-        ("view_created", "NewTotals"), ("view_created", "Best"), ("view_dropped", "Best"), ("view_created", "Old"),
+    events = [each for each in run.lines if each["type"] in {"view_create", "view_drop"}]
+    assert [(each["type"], each["view"]) for each in events] == [
+        ("view_create", "Totals"), ("view_create", "Best"), ("view_drop", "Best"), ("view_drop", "Totals"),
+        ("view_create", "NewTotals"), ("view_create", "Best"), ("view_drop", "Best"), ("view_create", "Old"),
     ]  # fmt: skip
     assert there(shop) == {"Totals": False, "Best": False, "NewTotals": True, "Old": True}
     assert shop("plan", "--check").code == 0
