@@ -37,6 +37,7 @@ def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added:
         "trials": [_trial(each) for each in proof.traces.trials],
         "closure": _closure(proof),
         "orders": _orders(proof),
+        "reverts": _reverts(proof),
         "inferred": None if proof.additions is None else _pairs(proof.commuting.inferred),
         "additions": None if proof.additions is None else _additions(proof, added),
         "footprints": None if written is None else {"path": project.config.footprints, "changed": written},
@@ -56,6 +57,19 @@ def _tie(tie: Tie) -> dict[str, Any]:
 def _closure(proof: Proof) -> dict[str, Any] | None:
     closure = proof.closure
     return None if closure is None else {"tried": closure.tried, "not_tried": dict(sorted(closure.behind.items()))}
+
+
+def _reverts(proof: Proof) -> list[dict[str, Any]] | None:
+    if proof.trips is None:
+        return None
+    return [
+        {
+            "name": trip.migration.name,
+            "leads_back": trip.is_round,
+            "derived": None if trip.down is None else list(trip.down.statements),
+        }
+        for trip in proof.trips
+    ]
 
 
 def _orders(proof: Proof) -> dict[str, Any] | None:
@@ -80,6 +94,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "other": trial.other,
         "differences": list(trial.differences),
         "order": list(trial.order),
+        "reasons": [{"what": what, **place_document(place)} for what, place in trial.reasons],
     }
 
 

@@ -50,6 +50,13 @@ def _tried_lines(proof: Proof) -> Iterator[str]:
             f"on what it requires alone: {counted(closure.tried, 'migration')} tried, "
             f"{len(closure.found)} did not end as among all others{behind}"
         )
+    if proof.trips is not None:
+        back = sum(trip.is_round for trip in proof.trips)
+        without = len(proof.watched.order) - len(proof.trips)
+        yield (
+            f"{back} of {counted(len(proof.trips), 'way')} back lead back, and there again; "
+            f"{counted(without, 'migration')} without one"
+        )
     if orders is not None:
         of = "of the inferred graph " if proof.additions else ""
         fewer = ": there are no more" if len(orders.tried) < orders.asked else ""

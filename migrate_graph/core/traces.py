@@ -220,6 +220,13 @@ class Way(StrEnum):
     ALONE = "on what it requires alone"
     OTHER = "in another order that the graph permits"
     INFERRED = "in an order that the inferred graph permits"
+    BACK = "when it is undone"
+    AGAIN = "when it is applied again after its way back"
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it is about a way back, and not about an order."""
+        return self in {Way.BACK, Way.AGAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +241,7 @@ class Trial:
         other: the one that it changed places with; empty where that was not found out.
         differences: what is otherwise than in the order of the project, in words.
         order: in which it was tried; empty for that of the project.
+        reasons: why no way back can be derived, each with its line.
     """
 
     name: str
@@ -243,6 +251,7 @@ class Trial:
     other: str = ""
     differences: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    reasons: tuple[tuple[str, SourceLocation | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -249,6 +249,36 @@ def _is_in(change: Drifted, place: str) -> bool:
     return bool(place) and change.fact.identity.partition(".")[0] == place
 
 
+def all_trips(place: Laboratory, progress: Callable[[int, int], None] = lambda _done, _of: None) -> tuple[Trip, ...]:
+    """Return what comes of each migration that has a way back, when it is applied, undone and applied again.
+
+    Args:
+        place: where; what the configured backup has applied is not tried.
+        progress: told how many of how many are done.
+    """
+    migrations, found = place.project.graph.migrations, []
+    wanted = {name for name in place.order if migrations[name].down is not None}
+    with closing(BackAndForth(place)) as tries:
+        waiting: list[str] = []
+        for name in place.order:
+            if name not in wanted:
+                waiting.append(name)
+                continue
+            if failed := tries.apply(waiting):
+                raise _not_applied(failed)
+            waiting = []
+            found.append(tries.try_out(name))
+            progress(len(found), len(wanted))
+    return tuple(found)
+
+
+def _not_applied(failed: Result) -> DatabaseError:
+    return DatabaseError(
+        f"{failed.name} could not be applied on a new database: {failed.error or failed.outcome}",
+        hint="migrate verify tells what fails on a new database",
+    )
+
+
 def trips_of(
     project: Project, names: Collection[str], *, among: Collection[str], observer: Observer = ignore_events
 ) -> Mapping[str, Trip]:
@@ -275,10 +305,7 @@ def trips_of(
                 waiting.append(name)
                 continue
             if failed := tries.apply(waiting):
-                raise DatabaseError(
-                    f"{failed.name} could not be applied on a new database: {failed.error or failed.outcome}",
-                    hint="migrate verify tells what fails on a new database",
-                )
+                raise _not_applied(failed)
             waiting = []
             found[name] = tries.try_out(name)
     return found

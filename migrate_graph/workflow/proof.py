@@ -15,6 +15,7 @@ from migrate_graph.core.traces import Entry, Trace, Traces, Trial, Way, trace_of
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
+from migrate_graph.workflow.back_and_forth import Trip, all_trips
 from migrate_graph.workflow.closing import Closure, close
 from migrate_graph.workflow.footprint_file import write_footprints
 from migrate_graph.workflow.permuting import Pair as Swapped
@@ -40,6 +41,7 @@ class ProofOptions:
         seed: which orders these are.
         infer: find the edges that are missing, and try the graph with them.
         allow_outside: what bodies do beside their database is not refused.
+        reverts: each migration that has a way back is applied, undone and applied again.
     """
 
     on: str = ""
@@ -48,6 +50,7 @@ class ProofOptions:
     seed: int = 0
     infer: bool = False
     allow_outside: bool = False
+    reverts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Proof:
         watched: what each migration did.
         additions: with `infer`, the requirements that each migration would get, by name; None without.
         closure: what came of running each migration on what it requires alone; None where that was not asked for.
+        trips: what came of ways back; None where that was not asked for.
         orders: what came of other orders: of the inferred graph, where it has more requirements; None where that was not asked for.
     """
 
@@ -67,6 +71,7 @@ class Proof:
     additions: Mapping[str, tuple[str, ...]] | None = None
     closure: Closure | None = None
     orders: Permuted | None = None
+    trips: tuple[Trip, ...] | None = None
 
     @property
     def traces(self) -> Traces:
@@ -163,6 +168,8 @@ def prove(
             return proof
         if options.closure:
             proof = _with_closure(proof, close(place, watched, progress=told("on what it requires alone")))
+        if options.reverts:
+            proof = _with_trips(proof, all_trips(place, progress=told("up, down and up again")))
         if options.infer:
             proof = replace(proof, additions=_additions(proof.commuting.missing))
         if options.permute and not proof.additions:
@@ -201,6 +208,22 @@ def _with_closure(proof: Proof, closure: Closure) -> Proof:
         for each in closure.found
     ]
     return _with_trials(replace(proof, closure=closure), trials)
+
+
+def _with_trips(proof: Proof, trips: tuple[Trip, ...]) -> Proof:
+    trials = [
+        Trial(
+            trip.migration.name,
+            Way.AGAIN if trip.again else Way.BACK,
+            _error_of(trip.failed),
+            trip.failed.source if trip.failed else None,
+            differences=trip.differences,
+            reasons=tuple((each.what, each.source) for each in trip.objections),
+        )
+        for trip in trips
+        if not trip.is_round
+    ]
+    return _with_trials(replace(proof, trips=trips), trials)
 
 
 def _with_orders(proof: Proof, permuted: Permuted, way: Way) -> Proof:
@@ -273,8 +296,9 @@ def with_additions(proof: Proof, names: Iterable[str]) -> Proof:
     better = with_requirements(proof.found.project, done)
     found = assess(better, judging=proof.found.judging, footprints=proof.traces)
     return Proof(
-        found=found, watched=proof.watched, additions=proof.additions, closure=proof.closure, orders=proof.orders
-    )
+        found=found, watched=proof.watched, additions=proof.additions, closure=proof.closure, orders=proof.orders,
+        trips=proof.trips,
+    )  # fmt: skip
 
 
 def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]) -> Project:

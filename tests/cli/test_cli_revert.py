@@ -141,3 +141,83 @@ def test_another_word_than_auto_is_refused_where_it_stands(applied: Any) -> None
     ran = applied("check")
     assert ran.code == 2
     assert "'automatic' is neither a function of db nor \"auto\"" in ran.err
+
+
+ALL_WAYS = """
+
+def wrong(db):
+    db.executesql("DROP TABLE nonesuch")
+    return True
+
+
+@migration(requires=add_vat_2, down=wrong)
+def fails_3(db):
+    db.executesql("CREATE TABLE three (id INTEGER)")
+    return True
+
+
+@migration(requires=fails_3, down="auto")
+def writes_4(db):
+    db.executesql("CREATE TABLE four (id INTEGER)")
+    db.executesql("INSERT INTO invoice (id) VALUES (9)")
+    return True
+
+
+def too_little(db):
+    return True
+
+
+@migration(requires=writes_4, down=too_little)
+def stays_5(db):
+    db.executesql("CREATE TABLE IF NOT EXISTS five (id INTEGER)")
+    return True
+
+
+@migration(requires=stays_5, down=too_little)
+def again_6(db):
+    db.executesql("CREATE TABLE six (id INTEGER)")
+    return True
+
+
+def fine(db):
+    db.executesql("DROP TABLE seven")
+    return True
+
+
+@migration(requires=again_6, down=fine)
+def round_7(db):
+    db.executesql("CREATE TABLE seven (id INTEGER)")
+    return True
+
+
+@migration(requires=round_7)
+def without_8(db):
+    return True
+"""
+
+
+def test_verify_tries_every_way_back(shell: Any) -> None:
+    shell.write("migrations.py", PROJECT)
+    (shell.path / "migrations.py").write_text((shell.path / "migrations.py").read_text() + ALL_WAYS)
+    ran = shell("verify", "--reverts", "--on", "sqlite", "--json")
+    assert ran.code == 3
+    follow(ran.json, "verify")
+    found = {(each["subject"], each["code"]): each for each in ran.json["findings"]}
+    assert set(found) == {
+        ("add_vat_2", "MG708"), ("fails_3", "MG707"), ("writes_4", "MG707"), ("stays_5", "MG708"), ("again_6", "MG708"),
+    }  # fmt: skip
+    assert "index invoice_total, too" in found["add_vat_2", "MG708"]["message"]
+    assert "no such table: nonesuch" in found["fails_3", "MG707"]["message"]
+    assert "puts rows into invoice" in found["writes_4", "MG707"]["message"]
+    text = (shell.path / "migrations.py").read_text().splitlines()
+    assert "INSERT INTO invoice (id) VALUES (9)" in text[found["writes_4", "MG707"]["line"] - 1]
+    assert [(each["name"], each["leads_back"]) for each in ran.json["reverts"]] == [
+        ("create_invoice_1", True), ("add_vat_2", False), ("fails_3", False), ("writes_4", False), ("stays_5", False), ("again_6", False),
+        ("round_7", True),
+    ]  # fmt: skip
+    assert ran.json["reverts"][0]["derived"] == ["DROP TABLE invoice"]
+    text = shell("verify", "--reverts", "--on", "sqlite")
+    assert "2 of 7 ways back lead back, and there again; 1 migration without one" in text.out
+    assert "MG707" in text.out
+    assert shell("verify", "--reverts", "--on", "sqlite", "--select", "MG701").code == 0
+    assert shell("verify", "--on", "sqlite").code == 0, "it is only tried where it is asked for"

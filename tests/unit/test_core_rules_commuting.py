@@ -12,6 +12,7 @@ from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
 from migrate_graph.core.traces import Entry, Touch, Trace, Traces, Trial, Way
+from migrate_graph.core.way_back import ADVICE
 from migrate_graph.user_files import SourceLocation
 
 HERE = SourceLocation("migrations.py", 7)
@@ -100,6 +101,38 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
         ],
         graph_of("a", "b"), traces(),
     ),
+    "MG707": (
+        graph_of("a", "b", "c"),
+        replace(traces(), trials=(
+            Trial("a", Way.BACK, "no such table: t", HERE), Trial("b", Way.AGAIN, "t exists", HERE),
+            Trial("c", Way.BACK, reasons=(("puts rows into t", HERE), ("cannot be seen", None))),
+            Trial("a", Way.PLANNED, "boom", HERE), Trial("a", Way.BACK, differences=("table t, too",)),
+        )),
+        [
+            ("a", "error", "'a' fails when it is undone: no such table: t", "correct its down"),
+            ("b", "error", "'b' fails when it is applied again after its way back: t exists", "let its down undo all that it does"),
+            ("c", "error", "no way back can be derived for 'c': puts rows into t; cannot be seen", ADVICE),
+        ],
+        graph_of("a"), traces(),
+    ),
+    "MG708": (
+        graph_of("a", "b"),
+        replace(traces(), trials=(
+            Trial("a", Way.BACK, differences=("index i, too",)),
+            Trial("b", Way.AGAIN, differences=tuple(f"no column t.c{at}" for at in range(8))),
+            Trial("b", Way.BACK, "boom"), Trial("b", Way.OTHER, differences=("table t",)),
+        )),
+        [
+            ("a", "error", "after its way back, 'a' leaves something else: index i, too", "let its down undo all that it does, and nothing else"),
+            (
+                "b", "error",
+                "after its way back and a second time there, 'b' leaves something else: " + ", ".join(f"no column t.c{at}" for at in range(6))
+                + " and 2 more",
+                "let its down undo all that it does, and nothing else",
+            ),
+        ],
+        graph_of("a"), traces(),
+    ),
 }  # fmt: skip
 
 
@@ -126,6 +159,20 @@ def test_what_failed_is_told_also_where_nobody_knows_why() -> None:
     assert (other.message, other.related) == (
         "'b' in another order that the graph permits does something else: table t", (),
     )  # fmt: skip
+
+
+def test_no_way_back_can_be_derived_is_told_at_the_line_that_does_more() -> None:
+    trials = (
+        Trial("a", Way.BACK, reasons=(("puts rows into t", HERE),)),
+        Trial("b", Way.BACK, reasons=(("cannot be seen", None),)),
+    )
+    first, second = judged("MG707", graph_of("a", "b"), replace(traces(), trials=trials))
+    assert (str(first.source), [each.message for each in first.related]) == ("migrations.py:7", ["puts rows into t"])
+    assert (str(second.source), second.related) == ("migrations.py:11", ())
+    assert not judged("MG705", graph_of("a", "b"), replace(traces(), trials=(Trial("a", Way.BACK, "boom"),)))
+    assert not judged(
+        "MG706", graph_of("a", "b"), replace(traces(), trials=(Trial("a", Way.AGAIN, differences=("x",)),))
+    )
 
 
 def test_what_was_tried_confirms_what_was_seen_and_is_told_once() -> None:

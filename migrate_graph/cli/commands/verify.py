@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     "migrate verify",
     "migrate verify --on postgres://user:password@host:5432/postgres",
     "migrate verify --closure --permute 20",
+    "migrate verify --reverts",
     "migrate verify --write",
     "migrate verify --infer --graph inferred.svg",
     "migrate verify --format github",
@@ -84,6 +85,12 @@ def verify(
     write: Annotated[
         bool, typer.Option("--write", help="Keep what was seen in the footprint file, for migrate check.")
     ] = False,
+    reverts: Annotated[
+        bool,
+        typer.Option(
+            "--reverts", help="Also undo each migration that has a way back, and apply it again: all must be as before."
+        ),
+    ] = False,
     infer: Annotated[
         bool, typer.Option("--infer", help="Tell the requirements that are missing, and try the graph with them.")
     ] = False,
@@ -121,6 +128,7 @@ def verify(
         seed=seed or 0,
         infer=infer,
         allow_outside=allow_outside,
+        reverts=reverts,
     )
     judging = Judging(tuple(select), tuple(ignore))
     watcher = _Watcher(session)

@@ -77,7 +77,8 @@ def _outcome(trial: Trial) -> str:
 def _unexplained(context: Context) -> Iterator[Trial]:
     """Yield what did not end as it should, where MG701 and MG702 do not tell of it."""
     ties = [*context.commuting.undeclared, *context.commuting.unordered]
-    return (trial for trial in context.footprints.trials if not any(_is_of(trial, tie) for tie in ties))
+    trials = (trial for trial in context.footprints.trials if not trial.way.goes_back)
+    return (trial for trial in trials if not any(_is_of(trial, tie) for tie in ties))
 
 
 def _requires(names: Iterable[str]) -> str:
