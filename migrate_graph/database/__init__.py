@@ -157,6 +157,8 @@ class AtomicIntent:
         needed_until: the place of the last migration that takes each view down, by its manager's name.
         following: which names are to be looked up when a migration has ended.
         may_go_back: names of the migrations whose text mentions a rollback.
+        scope: what promises the transaction, and for what.
+        option: the one that asks for it.
         careful: nothing is put off: views come up where their block ends, every check is made where it belongs, and each migration
             can go back to its beginning.
     """
@@ -165,6 +167,8 @@ class AtomicIntent:
     needed_until: Mapping[str, int]
     following: Mapping[str, tuple[str, ...]]
     may_go_back: Collection[str] = ()
+    scope: str = "--atomic promises one transaction for the whole run"
+    option: str = "--atomic"
     careful: bool = False
 
     def can_go_back(self, name: str) -> bool:

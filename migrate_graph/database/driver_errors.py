@@ -45,11 +45,16 @@ class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exceptio
         self.hint = hint
 
 
-ENDS_ITSELF = (
-    "db.commit() and db.rollback() are savepoints there; if it must end its transaction, apply it by itself: run without --atomic, "
-    "with --to up to it"
-)
-"""What helps a migration that cannot be part of a run that is one transaction."""
+def ends_itself(option: str) -> str:
+    """Return what helps a migration that cannot be part of a larger transaction.
+
+    Args:
+        option: the one that asks for that.
+    """
+    return (
+        "db.commit() and db.rollback() are savepoints there; if it must end its transaction, apply it by itself: "
+        f"run without {option}, with --to up to it"
+    )
 
 
 def postgres_errors() -> tuple[type[Exception], type[Exception]]:

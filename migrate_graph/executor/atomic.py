@@ -1,7 +1,8 @@
-"""The walk of a run that is one transaction: all of its migrations are kept, with their records, or nothing is."""
+"""The walk of a run, or of a part of it, that is one transaction: all of its migrations are kept, with their records, or nothing is."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import CellType
@@ -20,6 +21,7 @@ from migrate_graph.messages import counted
 from migrate_graph.signals import StopNow
 
 if TYPE_CHECKING:
+    from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import AtomicRun
@@ -27,9 +29,37 @@ if TYPE_CHECKING:
 
 
 _CAREFULLY = (
-    "the run begins again, carefully: views come up after each migration that opens them, and a rollback goes back to where its "
+    "begins again, carefully: views come up after each migration that opens them, and a rollback goes back to where its "
     "migration began"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What of a run is one transaction: everything, unless something else is said.
+
+    Attributes:
+        what: in words.
+        option: the one that asks for it.
+        scope: what promises it, and for what.
+        before: how many steps of the run come before it.
+        total: how many steps the run has; 0 where these are all.
+        woven: managers whose views will be in the way of statements, by the migration's name.
+    """
+
+    what: str = "the run"
+    option: str = "--atomic"
+    scope: str = "--atomic promises one transaction for the whole run"
+    before: int = 0
+    total: int = 0
+    woven: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of_segment(cls, segment: Segment, *, before: int, total: int) -> Extent:
+        """Return that of consecutive steps (`apply --coalesce`)."""
+        first, last = segment.names[0], segment.names[-1]
+        scope = f"--coalesce promises one transaction from {first} to {last}"
+        return cls("its transaction", "--coalesce", scope, before, total, segment.woven)
 
 
 @dataclass(slots=True)
@@ -66,25 +96,31 @@ class AtomicWalk:
     Args:
         around: what the run works with.
         patience: how often the whole plan is tried when somebody was in the way.
+        extent: what of the run that is.
     """
 
-    def __init__(self, around: Surroundings, patience: Patience) -> None:
+    def __init__(self, around: Surroundings, patience: Patience, extent: Extent | None = None) -> None:
         self._around = around
+        self._extent = extent or Extent()
         self._observer = around.observer
         self._pauses = Pauses(patience, around.interruption, around.observer)
 
     def run(self, plan: Plan, walk: Walk) -> None:
         """Run the plan; what becomes of each step is put into `walk`."""
         applied = frozenset(walk.applied)
-        intent = _intent(plan)
+        intent = _intent(plan, self._extent)
         while plan.steps:
             walk.applied, walk.is_sure = set(applied), False
             tried = self._try(plan, walk, intent)
             if tried.may_go_otherwise and not intent.careful:
                 intent = replace(intent, careful=True)
-                self._observer(Warned(_CAREFULLY))
+                self._observer(Warned(f"{self._extent.what} {_CAREFULLY}"))
             elif not self._settle(tried, plan, walk):
                 return
+
+    def _place(self, index: int, plan: Plan) -> tuple[int, int]:
+        """Return the place of a step in the run, and how many that has."""
+        return self._extent.before + index, self._extent.total or len(plan.steps)
 
     # -- one try --------------------------------------------------------------------------------------------------------------
 
@@ -96,7 +132,7 @@ class AtomicWalk:
             for index, step in enumerate(plan.steps, 1):
                 if walk.broken or self._around.interruption.signal:
                     break
-                if not self._one(step.migration, (index, len(plan.steps)), around, tried, walk):
+                if not self._one(step.migration, self._place(index, plan), around, tried, walk):
                     break
                 if (names := intent.following.get(step.migration.name)) and tried.last is not None:
                     walk.applied.difference_update(names)
@@ -154,18 +190,22 @@ class AtomicWalk:
             self._report(tried, None, plan, walk)
             return False
         others = len(tried.attempts) - 1
-        with_it = f"; {counted(others, 'migration')} before it in the run {'was' if others == 1 else 'were'} rolled back with it"
+        what = self._extent.what
+        with_it = f"; {counted(others, 'migration')} before it in {what} {'was' if others == 1 else 'were'} rolled back with it"
         settled = tried.last.settle(
-            tried.end, note=f"nothing of the run was kept (--atomic){with_it if others else ''}"
+            tried.end, note=f"nothing of {what} was kept ({self._extent.option}){with_it if others else ''}"
         )
         if settled.result.outcome is Outcome.APPLIED:  # the connection was lost after the server had committed
             self._all_applied(tried, walk)
             return False
         name, error = settled.result.name, settled.result.error
-        if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; the whole run begins again"):
+        if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; {self._again()}"):
             return True
         self._report(tried, settled.result, plan, walk)
         return False
+
+    def _again(self) -> str:
+        return "the whole run begins again" if not self._extent.total else f"{self._extent.what} begins again"
 
     @staticmethod
     def _all_applied(tried: _Try, walk: Walk) -> None:
@@ -191,7 +231,7 @@ class AtomicWalk:
             walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
             walk.results.append(result)
             if not is_told:
-                self._observer(StepFinished(index, len(plan.steps), result))
+                self._observer(StepFinished(*self._place(index, plan), result))
 
     @staticmethod
     def _undone(result: Result, attempt: Attempt | None, *, may_be_kept: bool) -> Result:
@@ -208,17 +248,21 @@ class AtomicWalk:
         return replace(result, outcome=Outcome.APPLIED if kept else Outcome.ROLLED_BACK)
 
 
-def _intent(plan: Plan) -> AtomicIntent:
+def _intent(plan: Plan, extent: Extent) -> AtomicIntent:
     """Return what a run is going to do."""
     migrations = [step.migration for step in plan.steps]
     return AtomicIntent(
         places=plan.places,
         needed_until={
-            view: place for place, step in enumerate(plan.steps, 1) for view in (*step.views.down, *step.views.up)
+            view: place
+            for place, step in enumerate(plan.steps, 1)
+            for view in (*step.views.down, *step.views.up, *extent.woven.get(step.migration.name, ()))
         },
         # A body may write records of others, which is how people squash.
         following={one.name: (after.name, *after.requires) for one, after in pairwise(migrations)},
         may_go_back={one.name for one in migrations if _mentions_rollback(one.function)},
+        scope=extent.scope,
+        option=extent.option,
     )
 
 

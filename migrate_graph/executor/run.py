@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import (
@@ -18,7 +18,7 @@ from migrate_graph.core.events import (
 )
 from migrate_graph.core.timeline import overdue_views
 from migrate_graph.executor import checkpoints
-from migrate_graph.executor.atomic import AtomicWalk
+from migrate_graph.executor.atomic import AtomicWalk, Extent
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
@@ -28,6 +28,7 @@ from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
+    from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.history import History
     from migrate_graph.core.plan import Plan, Step
@@ -49,6 +50,7 @@ class RunOptions:
         atomic: the run is one transaction.
         reverts: the steps are undone.
         weaving: whether views step aside for statements that they are in the way of.
+        segments: of the plan; each is one transaction.
     """
 
     keep_going: bool = False
@@ -60,6 +62,7 @@ class RunOptions:
     atomic: bool = False
     reverts: bool = False
     weaving: WeavingOptions = field(default_factory=WeavingOptions)
+    segments: tuple[Segment, ...] = ()
 
 
 class Executor:
@@ -162,14 +165,37 @@ class Executor:
         return finished
 
     def _walk(self, plan: Plan, walk: Walk) -> None:
+        segments = {segment.names[0]: segment for segment in self._options.segments}
         for index, step in enumerate(plan.steps, 1):
+            if len(walk.results) >= index:  # it was part of a segment
+                continue
             if walk.results and not (walk.broken or walk.stopped or self._interruption.signal):
                 look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))
+            segment = segments.get(step.migration.name)
+            if segment is not None and self._can_begin(segment, walk):
+                self._run_together(segment, plan, walk)
+                continue
             result = self._one(step, index, len(plan.steps), walk)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan)
             walk.results.append(result)
             self._observer(StepFinished(index, len(plan.steps), result))
+
+    def _can_begin(self, segment: Segment, walk: Walk) -> bool:
+        """Return whether all of a segment can run; where a part of it waits for something else, its steps are by themselves."""
+        known = walk.applied.union(segment.names)
+        is_over = walk.stopped or walk.broken or self._interruption.signal
+        return not is_over and all(known.issuperset(step.migration.requires) for step in segment.steps)
+
+    def _run_together(self, segment: Segment, plan: Plan, walk: Walk) -> None:
+        """Run a segment: all of it is kept, or nothing."""
+        extent = Extent.of_segment(segment, before=len(walk.results), total=len(plan.steps))
+        part = Walk(walk.run, walk.graph, set(walk.applied))
+        AtomicWalk(self._surroundings, self._options, extent).run(replace(plan, steps=segment.steps), part)
+        walk.results += part.results
+        walk.broken, walk.changed = walk.broken or part.broken, walk.changed or part.changed
+        for result in part.results:
+            note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
 
     def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
         migration = step.migration

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.model import TransactionMode
+from migrate_graph.core.coalescing import why_apart
 from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.messages import counted, typed
 
@@ -40,12 +40,8 @@ def obstacles(plan: Plan) -> tuple[Obstacle, ...]:
 
 
 def _obstacle(migration: Migration) -> Obstacle | None:
-    if migration.transaction is TransactionMode.NONE:
-        return Obstacle(migration.name, "transaction='none' runs outside of any transaction", migration.source)
-    if (ends := migration.facts.ends_transaction) is not None:
-        source, what = ends
-        return Obstacle(migration.name, f"it {what}", source)
-    return None
+    apart = why_apart(migration)
+    return Obstacle(migration.name, *apart) if apart is not None else None
 
 
 def way_around(plan: Plan) -> tuple[str, ...]:

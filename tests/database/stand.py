@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from migrate_graph.authoring import collecting, migration
+from migrate_graph.core.coalescing import Segment
 from migrate_graph.core.events import Event, RunFinished
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Registry
-from migrate_graph.core.plan import build_plan
+from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.database import Backend, Settings, open_backend
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.signals import Interruption
@@ -32,6 +33,8 @@ class Stand:
         before: Callable[[], object] = lambda: None,
         unwoven: Sequence[str] = (),
         after: dict[str, Callable[[Any], Any]] | None = None,
+        requires: dict[str, list[str]] | None = None,
+        segments_of: Callable[[Plan], tuple[Segment, ...]] = lambda _: (),
         windows: bool = False,
         **options: Any,
     ) -> RunFinished:
@@ -44,6 +47,8 @@ class Stand:
             before: called under the lock, before the run.
             unwoven: for whose statements no view steps aside.
             after: what must hold then, by name.
+            requires: names of what each requires, by name.
+            segments_of: returns what of the plan is one transaction.
             windows: views come up and go down by their windows.
             options: of `RunOptions`.
         """
@@ -55,6 +60,7 @@ class Stand:
                     views=(views or {}).get(name, ()),
                     weave=name not in unwoven,
                     after=(after or {}).get(name),
+                    requires=(requires or {}).get(name, ()),
                 )
                 declare(body)
         managers = dict.fromkeys(each for some in (views or {}).values() for each in some)
@@ -76,7 +82,7 @@ class Stand:
                 lock,
                 self.events.append,
                 interruption=interruption,
-                options=RunOptions(**{"first_delay": 0.05} | options),
+                options=RunOptions(**{"first_delay": 0.05, "segments": segments_of(plan)} | options),
             )
             return executor.run(plan, graph, history)
 

@@ -14,6 +14,7 @@ from stand import Stand
 
 from migrate_graph import SqlView
 from migrate_graph.core.events import Result, RunFinished, ViewCreated, ViewDropped, Warned
+from migrate_graph.database.sqlite.obstacles import SqliteObstacles
 from migrate_graph.database.sqlite.work import WorkConnection
 from migrate_graph.database.views.weaving import Weaver
 from migrate_graph.executor.attempt import WeavingOptions
@@ -246,7 +247,7 @@ def test_what_has_long_been_broken_is_left_so(shop: Shop) -> None:
     assert shop.run(sql("renames", "ALTER TABLE t RENAME COLUMN s TO ss"), weaving=KEEP).succeeded
     assert shop.schema() == before
     assert shop.run(
-        sql("renames", "ALTER TABLE t RENAME COLUMN s TO ss"), sql("adds", "DROP TABLE IF EXISTS nix")
+        sql("renames", "ALTER TABLE t RENAME COLUMN s TO ss"), sql("drops", "DROP TABLE IF EXISTS gone")
     ).succeeded
     assert shop.schema() == before
     shop.is_whole()
@@ -398,7 +399,9 @@ def test_a_name_begins_another_one(shop: Shop) -> None:
 
 def test_statements_that_break_nothing_cost_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
+    looked: list[str] = []
     send = WorkConnection._send
+    monkeypatch.setattr(SqliteObstacles, "look", lambda _, text: looked.append(text))
 
     def body(db: Any) -> None:
         with monkeypatch.context() as patched:
@@ -410,6 +413,7 @@ def test_statements_that_break_nothing_cost_nothing(shop: Shop, monkeypatch: pyt
             assert len(sent) == 100
             db.executesql("CREATE TABLE other (i)")
             assert len(sent) == 101
+            assert not looked
 
     assert shop.run(named("many", body)).succeeded
 

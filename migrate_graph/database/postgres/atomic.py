@@ -14,7 +14,7 @@ import psycopg2.extensions as pg
 
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
-from migrate_graph.database.driver_errors import ENDS_ITSELF, AttemptFailed, require_whole
+from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NOW, WorkConnection
@@ -119,7 +119,9 @@ class AtomicConnection(WorkConnection):
         """
         if self.write_marker is not None:
             self.ended = what
-            raise AttemptFailed(f"it {what}, and --atomic promises one transaction for the whole run", hint=ENDS_ITSELF)
+            raise AttemptFailed(f"it {what}, and {self.scope}", hint=ends_itself(self.option))
+
+    scope = option = ""  # of the run
 
     def close(self) -> None:
         if not self._lets_close:
@@ -264,6 +266,7 @@ class PostgresAtomicRun:
         if is_new:
             self.connection, _ = self.sessions.open("atomic run")
             self.connection.autocommit = False
+            self.connection.scope, self.connection.option = self._intent.scope, self._intent.option
             self._driver = _Driver.of(self.connection)
         self.held.place = self.held.places.get(migration.name, 0)
         return PostgresAtomicWork(self, key, is_new=is_new)
@@ -332,7 +335,7 @@ class PostgresAtomicRun:
         """Return the error of a migration that has ended the transaction where that could not be seen."""
         self.connection.ended_unseen = True
         return AttemptFailed(
-            "a cursor that it made by hand has ended its transaction, and --atomic promises one for the whole run",
+            f"a cursor that it made by hand has ended its transaction, and {self._intent.scope}",
             hint="use db.executesql(), or a cursor of db._adapter.connection.cursor()",
         )
 
@@ -425,6 +428,7 @@ class PostgresAtomicWork:
         weaver = self._connection.weaver = PostgresWeaver(
             self.views, self._view_ledger, self._catalog, company, lambda: self._connection
         )
+        self._keeper.weaves = True
         return weaver
 
     def _write_marker(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.dal import forget
-from migrate_graph.database.driver_errors import ENDS_ITSELF, AttemptFailed, require_whole
+from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import (
     LOST,
@@ -26,9 +26,11 @@ from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
-    from migrate_graph.database import Settings
+    from migrate_graph.database import AtomicIntent, Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
     from migrate_graph.database.spare_dal import SpareDal
+    from migrate_graph.database.sqlite.weaving import SqliteWeaver
+    from migrate_graph.database.views.weaving import Company
 
 
 class AtomicConnection(WorkConnection):
@@ -40,13 +42,15 @@ class AtomicConnection(WorkConnection):
         on_undo: told when it has gone back.
         ended: how a body wanted to end the transaction; empty when none did.
         is_to_be_set_up: pyDAL has to register its functions.
+        scope: what promises the transaction, and for what.
+        option: the one that asks for it.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.on_statement: Callable[[str], None] | None = None
         self.on_savepoint: Callable[[], None] = _nothing
         self.on_undo: Callable[[], None] = _nothing
-        self.ended = ""
+        self.ended = self.scope = self.option = ""
         self.is_to_be_set_up = True
         self._pragmas: dict[str, object] = {}
         self._made: list[Callable[[], object]] = []
@@ -124,7 +128,7 @@ class AtomicConnection(WorkConnection):
             AttemptFailed: always.
         """
         self.ended = what
-        raise AttemptFailed(f"it {what}, and --atomic promises one transaction for the whole run", hint=ENDS_ITSELF)
+        raise AttemptFailed(f"it {what}, and {self.scope}", hint=ends_itself(self.option))
 
     def _refuse_ignored_pragma(self, sql: str) -> None:
         try:
@@ -192,7 +196,7 @@ class SqliteAtomicRun:
         held_up: returns what tells that another program holds the file.
         dals: makes the `DAL` of each migration.
         held: views that are down between two migrations.
-        careful: foreign keys are checked after each migration.
+        intent: what the run is going to do; foreign keys are checked after each migration where it is careful.
         on_work: told what is at work, and the name of its migration.
     """
 
@@ -205,7 +209,7 @@ class SqliteAtomicRun:
         held_up: Callable[[str], Callable[[float], None]],
         dals: SpareDal,
         held: HeldViews,
-        careful: bool,
+        intent: AtomicIntent,
         on_work: Callable[[SqliteWork, str], None],
     ) -> None:
         self.settings = settings
@@ -215,7 +219,8 @@ class SqliteAtomicRun:
         self.dals = dals
         self.connection: Any = None
         self._connect = connect
-        self._careful = careful
+        self._careful = intent.careful
+        self._intent = intent
         self._on_work = on_work
         self._broke_a_reference = False
         self._known: set[tuple[Any, ...]] = set()
@@ -228,6 +233,7 @@ class SqliteAtomicRun:
         is_new = self.connection is None
         if is_new:
             self.connection = self._connect()
+            self.connection.scope, self.connection.option = self._intent.scope, self._intent.option
         else:
             self.connection.make_like_new()
         self.held.place = self.held.places.get(migration.name, 0)
@@ -356,6 +362,10 @@ class SqliteAtomicWork(SqliteWork):
 
     def read_applied(self) -> frozenset[str]:
         return self._run.ledger.on(self._run.execute).read_applied()
+
+    def weave(self, company: Company) -> SqliteWeaver:
+        self._keeper.weaves = True
+        return super().weave(company)
 
     def _disarm(self) -> None:
         connection: Any = self._connection

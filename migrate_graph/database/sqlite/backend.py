@@ -543,7 +543,7 @@ class SqliteBackend(Bookkeeping):
             held_up=self._held_up,
             dals=self._spare_dal,
             held=HeldViews.of(intent),
-            careful=intent.careful,
+            intent=intent,
             on_work=self._note_work,
         )
 

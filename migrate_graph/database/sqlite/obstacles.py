@@ -149,14 +149,10 @@ class SqliteObstacles:
         said = {(table, column) for table, column in seen.reads if column.lower() in words}
         if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other
             return {name}
-        found, waiting = {name}, list(said)
-        while waiting:
-            each = waiting.pop()
-            found |= {view for view, known in self._seen.items() if self._is_view(view) and each in known.reads}
-            below = self._look_at(each[0]) if self._is_view(each[0]) and each[0] not in found else None
-            if below is not None:
-                found.add(each[0])
-                waiting += [read for read in below.reads if read[1].lower() == each[1].lower()]
+        ((table, column),) = said
+        found = {view for view, known in self._seen.items() if self._is_view(view) and (table, column) in known.reads}
+        if self._is_view(table) and self._look_at(table) is not None:
+            found.add(table)  # its column would be called otherwise
         return found
 
     def _number(self, name: str) -> int:

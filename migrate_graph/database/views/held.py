@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
-from migrate_graph.database.views.block import Block
+from migrate_graph.database.views.block import Block, is_of_nobody
 from migrate_graph.database.views.catalog import Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -23,6 +23,7 @@ _PLAIN = re.compile(
     r"CREATE\s+SEQUENCE|COMMENT\s+ON|INSERT\s+INTO|UPDATE|DELETE\s+FROM)\b(?!.*;\s*\S)(?!.*\bCASCADE\b)",
     re.IGNORECASE | re.DOTALL,
 )
+_ALTERS = re.compile(r"\s*ALTER\s+TABLE\b(?!.*;\s*\S)(?!.*\bCASCADE\b)", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
 _READ = re.compile(
     r'\b(?:FROM|JOIN)\b[\s(]*(?:ONLY\s+)?((?:"(?:[^"]|"")+"|[\w$.])+(?:\s*,\s*(?:"(?:[^"]|"")+"|[\w$.])+)*)',
@@ -81,6 +82,7 @@ class HeldViews:
     was_used: bool = False
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
+    _views: set[str] = field(default_factory=set)  # names of all that was held, which is more than is
     _saved: tuple[dict[str, _Entry], set[str]] = field(default_factory=lambda: ({}, set()))
 
     @classmethod
@@ -110,6 +112,7 @@ class HeldViews:
             self._entries.pop(name, None)  # what is held later comes up later
             self._entries[name] = kind, left
             self._names |= _named_by(rows[name])
+            self._views |= {relation.name.lower() for relation in rows[name].relations}
         self.was_used = True
 
     def take(self, names: Collection[str]) -> dict[str, _Entry]:
@@ -120,8 +123,15 @@ class HeldViews:
         """Take them back from a block that did not begin."""
         self._entries = {**entries, **self._entries}
 
-    def may_notice(self, text: str) -> bool:
-        """Return whether a statement could tell that what is held is down."""
+    def may_notice(self, text: str, *, weaves: bool = False) -> bool:
+        """Return whether a statement could tell that what is held is down.
+
+        Args:
+            text: of the statement.
+            weaves: what is in the way of one that alters a table would go down by itself.
+        """
+        if weaves and _ALTERS.match(text):
+            return not self._views.isdisjoint(_words(text))
         return not _PLAIN.match(text) or not self._names.isdisjoint(_words(text))
 
     def save(self) -> None:
@@ -141,16 +151,20 @@ class HeldKeeper(ViewKeeper):
         ledger: through the same.
         held: what the migrations before have left down.
         db: the `DAL` of the migration, by which managers bring views up.
+
+    Attributes:
+        weaves: views step aside for statements of the migration.
     """
 
     def __init__(self, catalog: ViewCatalog, ledger: ViewLedger, held: HeldViews, db: Callable[[], Any]) -> None:
         super().__init__(catalog, ledger)
         self._held = held
         self._db = db
+        self.weaves = False
 
     def before_statement(self, text: str) -> None:
         """Bring up what is held before a statement of the body that could notice it."""
-        if self._held and not self._at_work and self._held.may_notice(text):
+        if self._held and not self._at_work and self._held.may_notice(text, weaves=self.weaves):
             self.release()
 
     def take_down(
@@ -200,6 +214,12 @@ class HeldKeeper(ViewKeeper):
         if is_down:
             self._held.hold(block, rows)
         return is_down
+
+    def stays_down(self, block: Block, rows: Mapping[str, LedgerRow]) -> bool:
+        stays = not any(map(is_of_nobody, block.names)) and self._held.is_needed_later(block.names)
+        if stays:
+            self._held.hold(block, rows)
+        return stays
 
     def release(self) -> None:
         """Bring everything up that is held."""

@@ -187,6 +187,10 @@ class ViewKeeper:
         with self.working():
             self._run_down(block)
 
+    def stays_down(self, block: Block, rows: Mapping[str, LedgerRow]) -> bool:  # noqa: ARG002 - of a larger transaction
+        """Return whether such a block is left down when the migration ends: the next one of its transaction would take it down again."""
+        return False
+
     def come_back(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
         """Bring such a block up.
 

@@ -435,6 +435,8 @@ class Weaver:
             if not down:  # it came up already, or was never gone: the body has rolled back
                 continue
             try:
+                if finally_ and self._keeper.stays_down(_still_down(aside.block, down), down):
+                    continue
                 aside.block.before = self._obstacles.expecting(aside.block.before, aside.obstacles)
                 self._keeper.come_back(_still_down(aside.block, down), down)
             except Exception as error:
