@@ -69,7 +69,7 @@ def _runs(plan: Plan, woven: Mapping[str, Collection[str]]) -> Iterator[tuple[tu
     shared: set[str] = set()
     for step in plan.steps:
         both = _brought_up(run[-1], woven) & _taken_down(step, woven) if run else set()
-        if both and _fits(run[-1].migration) and _fits(step.migration):
+        if both and _lets_join(run[-1].migration) and _fits(step.migration):
             run.append(step)
             shared |= both
             continue
@@ -81,6 +81,11 @@ def _runs(plan: Plan, woven: Mapping[str, Collection[str]]) -> Iterator[tuple[tu
 def _fits(migration: Migration) -> bool:
     """Return whether a migration may share a transaction; a resumable one goes on from what it has committed."""
     return not migration.resumable and why_apart(migration) is None
+
+
+def _lets_join(migration: Migration) -> bool:
+    """Return whether the next step may join one; a new value of an enum can be used when its transaction has ended."""
+    return _fits(migration) and migration.facts.adds_enum_value is None
 
 
 def _brought_up(step: Step, woven: Mapping[str, Collection[str]]) -> set[str]:
