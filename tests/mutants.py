@@ -16,6 +16,7 @@ from pathlib import Path
 from mutant import Mutant
 from mutants_atomic import ATOMIC
 from mutants_backup import BACKUP
+from mutants_coalesce import COALESCE
 from mutants_verify import VERIFY
 from mutants_weave import WEAVE
 from mutants_weave_sqlite import WEAVE_SQLITE
@@ -34,6 +35,7 @@ MUTANTS = [
     *VERIFY,
     *WEAVE,
     *WEAVE_SQLITE,
+    *COALESCE,
     *BACKUP,
     Mutant(
         "side by side: room for its connections",
