@@ -13,7 +13,7 @@
     │   ├── DatabaseUnreachable    6   no connection, within the time allowed
     │   ├── DatabaseRefused        6   connected, but the work is not permitted
     │   └── LockLost               6   another may hold the lock now
-    ├── PendingTaskFailed            7   migrations are fine; the cache flush or the flag is not
+    ├── PendingTaskFailed            7   migrations are fine; the cache flush, a refresh or the flag is not
     ├── RestoreError               8   the backup was refused or failed; the database is as it was
     ├── StalePlan                  9   a sealed plan is not what would run now; nothing was run
     ├── LockTimeout               75   gave up waiting for the lock
@@ -155,7 +155,7 @@ class LockLost(DatabaseError):  # noqa: N818 - a database error by its base
 
 
 class PendingTaskFailed(MigrateGraphError):  # noqa: N818 - names the state
-    """The migrations are fine, but the cache flush or the completion flag failed."""
+    """The migrations are fine, but the cache flush, the refresh of a deferred view or the completion flag failed."""
 
     exit_code = ExitCode.PENDING_TASK
 

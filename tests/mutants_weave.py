@@ -23,7 +23,7 @@ _SAID = (
     ("what is open in a block is not taken again", WEAVER, "        if self._keeper.is_open(down):", "        if False:", f"{ONE} -k rolled_back_in_a_block"),
     ("nothing foreign goes down", WEAVER, "        if foreign:", "        if False:", f"{ONE} -k 'temporary or extension'"),
     ("nothing without a manager goes down", WEAVER, "        if unmanaged and not self._company.keeps_unmanaged:", "        if False:", f"{ONE} -k nobody"),
-    ("a row of nobody's view is forgotten", WEAVER, "            self._ledger.forget([name for name in aside.kept if name in down])", "            pass", f"{ONE} -k is_kept_where"),
+    ("a row of nobody's view is forgotten", WEAVER, "            self._ledger.forget([name for name in aside.kept if name in down and name not in self._keeper.unfilled])", "            pass", f"{ONE} -k is_kept_where"),
     ("what is down is asked of the ledger", WEAVER, "            down = {name: row for name, row in rows.items() if row.state is ViewState.DOWN}", "            down = dict(rows)", f"{ONE} -k 'rollback or savepoints'"),
     ("other views of a manager come along", WEAVER, "            wanted = set(self._obstacles.find(others).values()) if others else set()", "            wanted = set()", f"{ONE} -k two_views_of_one_manager"),
     ("a view comes up before it is named", SENDS, "        if connection.weaves and self._weaver.is_named_in(text):", "        if False:", f"{ONE} -k 'names_a_view or after_a_commit'"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias, overload
 
 from migrate_graph.authoring.conditions import Asked, condition_of, way_back_of
 from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
-from migrate_graph.core.model import Migration, TransactionMode
+from migrate_graph.core.model import Migration, Rebuild, TransactionMode
+
+_DEFERRED = Rebuild.DEFERRED.value
 
 Mode: TypeAlias = Literal["own", "single", "none"]
 """See `TransactionMode`."""
@@ -61,7 +63,9 @@ def migration(
         transaction: `"own"`: the body's `db.commit()` is honoured; `"single"`: body and record are one transaction;
             `"none"`: autocommit, for `CREATE INDEX CONCURRENTLY`, `VACUUM`, `ALTER TYPE … ADD VALUE`.
         tags: words to select it by (`tag:slow`).
-        views: the view managers it opens, where its source text does not show them; None to find them there.
+        views: the view managers it opens, where its source text does not show them; None to find them there. With the word
+            `"deferred"`, alone or among them, materialized views that come up in it do so without their rows (PostgreSQL): these
+            are refreshed after its commit.
         ignore: codes of `migrate check` rules that do not apply to it.
         resumable: after an interruption (a signal, a kill, a lost connection) that left own commits, it is run again from its
             beginning without a question. For bodies that work in batches and find out by themselves what is left to do.
@@ -97,7 +101,8 @@ def migration(
                 position=len(migrations),
                 transaction=TransactionMode(transaction),
                 tags=frozenset(_words(tags)),
-                declared_views=None if views is None else names_of(views, what="views"),
+                declared_views=None if views is None or opened == (_DEFERRED,) else tuple(_without(opened, _DEFERRED)),
+                defers=_DEFERRED in opened,
                 ignore=frozenset(_words(ignore)),
                 resumable=resumable,
                 independent=independent,
@@ -109,11 +114,16 @@ def migration(
             )
         )
 
+    opened = names_of(views, what="views")
     undo = None if down is None else way_back_of(down)
     condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # a fault there is told at the line of the decorator
     names_of(commutes_with, what="commutes_with")
     return declare if func is None else declare(func)
+
+
+def _without(names: Iterable[str], one: str) -> Iterator[str]:
+    return (name for name in names if name != one)
 
 
 def _words(values: str | Iterable[str]) -> Iterable[str]:

@@ -71,8 +71,14 @@ class SqlView(ViewMigrationManager):
 
     def up(self) -> None:
         """Create the view, and all that is declared of it."""
-        for statement in self._statements[_dialect(self.db)]:
+        dialect = _dialect(self.db)
+        for statement in self._statements[f"{dialect}, deferred" if self.deferred else dialect]:
             self.db.executesql(statement)
+
+    @classmethod
+    def can_defer(cls) -> bool:
+        """Return whether it is a materialized view that is to have rows."""
+        return bool(cls.materialized and cls.with_data)
 
     def down(self) -> None:
         """Drop the view if it is there, and nothing that depends on it."""
@@ -113,16 +119,20 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
     kind = "MATERIALIZED VIEW" if view.materialized else "VIEW"
     options = ", ".join(f"{word} = {value}" for word, value in _options(view))
     with_options = f" WITH ({options})" if options else ""
-    with_data = " WITH NO DATA" if view.materialized and not view.with_data else ""
     # The line end is for a query that ends in a comment.
+    create = f"CREATE {kind} {name}{with_options} AS\n{query}\n"
+    empty = f"{create} WITH NO DATA" if view.materialized else create.rstrip()
+    others = (
+        *_indexes(view, name),
+        *([f"COMMENT ON {kind} {name} IS {_literal(view.comment)}"] if _text(view, "comment") else []),
+        *_grants(view, name),
+    )
+    sqlite = (f"CREATE VIEW {name} AS\n{query}",)
     return {
-        "postgres": (
-            f"CREATE {kind} {name}{with_options} AS\n{query}\n{with_data}".rstrip(),
-            *_indexes(view, name),
-            *([f"COMMENT ON {kind} {name} IS {_literal(view.comment)}"] if _text(view, "comment") else []),
-            *_grants(view, name),
-        ),
-        "sqlite": (f"CREATE VIEW {name} AS\n{query}",),
+        "postgres": (create.rstrip() if view.with_data else empty, *others),
+        "postgres, deferred": (empty, *others),
+        "sqlite": sqlite,
+        "sqlite, deferred": sqlite,
         "drop": (
             f"DROP VIEW IF EXISTS {name}",
             f"DROP MATERIALIZED VIEW IF EXISTS {name}",

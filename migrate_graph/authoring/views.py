@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from migrate_graph.authoring.running import ViewOpener, current
 from migrate_graph.authoring.store import is_collecting, migrations
 from migrate_graph.authoring.values import declaring_line, names_of
-from migrate_graph.core.model import Registry, View
+from migrate_graph.core.model import Rebuild, Registry, View
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation
 
@@ -58,6 +58,9 @@ class ViewMigrationManager(abc.ABC):
         since: the migration that creates the view; until then it does not live. A migration or its name.
         until: the migration after which the view no longer lives. A migration or its name.
         replaces: the manager that this one takes over from.
+        rebuild: how a materialized view comes up again, on PostgreSQL: `"inline"`, with its rows, in the migration's transaction;
+            `"deferred"`: without them, to be refreshed after the commit.
+        deferred: inside of `up()`: a materialized view is to be created WITH NO DATA, and is filled later.
         fill_as_owner: `up()` creates its materialized view WITH NO DATA, and gives it its owner; it is filled as that role.
         db: the database, a pyDAL `DAL`.
     """
@@ -75,12 +78,17 @@ class ViewMigrationManager(abc.ABC):
     since: Any = ""
     until: Any = ""
     replaces: Any = None
+    rebuild: Any = Rebuild.INLINE.value
+    deferred: bool = False
     fill_as_owner: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if inspect.isabstract(cls):
             return
+        words = [each.value for each in Rebuild]
+        if cls.evaluated("rebuild") not in words:
+            raise ValueError(f"{cls.__name__}.rebuild = {cls.rebuild!r} is unknown: use one of {', '.join(words)}")
         source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
         _declared_at[cls] = source
         if not cls.declares("uses"):
@@ -147,7 +155,18 @@ class ViewMigrationManager(abc.ABC):
             position=position,
             source=_declared_at[cls],
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
+            rebuild=Rebuild(cls.evaluated("rebuild")),
+            can_defer=cls.can_defer(),
         )
+
+    @classmethod
+    def can_defer(cls) -> bool:
+        """Return whether `up()` looks as if it could create its view without the rows; True where that cannot be seen."""
+        own = [
+            base for base in cls.__mro__ if issubclass(base, ViewMigrationManager) and base is not ViewMigrationManager
+        ]
+        codes = [getattr(each, "__code__", None) for base in own for each in vars(base).values()]
+        return cls.fill_as_owner or any(code is not None and "deferred" in code.co_names for code in codes)
 
     def should_run(self) -> bool:
         """Return whether the view lives now and nothing has replaced it."""

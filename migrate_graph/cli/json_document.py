@@ -9,6 +9,7 @@ from migrate_graph.errors import InvalidGraph, MigrateGraphError
 from migrate_graph.reports.document import document, finding_document, place_document
 
 if TYPE_CHECKING:
+    from migrate_graph.core.history import StoredView
     from migrate_graph.core.model import Migration
     from migrate_graph.workflow.project import Reading
 
@@ -24,6 +25,11 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
 def reading_document(reading: Reading) -> dict[str, Any]:
     """Return which database was read, and why not."""
     return {"database": reading.database or None, "note": reading.note}
+
+
+def stored_view_document(stored: StoredView) -> dict[str, Any]:
+    """Return which view of a row of the view ledger it is, and whose."""
+    return {"relation": stored.relation, "manager": stored.manager, "migration": stored.migration}
 
 
 def condition_document(migration: Migration) -> dict[str, Any] | None:

@@ -34,6 +34,8 @@ from migrate_graph.core.events import (
     StepWaiting,
     ViewCreated,
     ViewDropped,
+    ViewRefreshed,
+    ViewRefreshing,
     Warned,
 )
 from migrate_graph.messages import lasting, sized
@@ -131,6 +133,8 @@ EVENT_TYPES: dict[type, str] = {
     StepProgress: "progress",
     ViewDropped: "view_drop",
     ViewCreated: "view_create",
+    ViewRefreshing: "view_refresh_start",
+    ViewRefreshed: "view_refresh_end",
     Printed: "log",
     Warned: "diagnostic",
     RunFinished: "run_end",
@@ -337,8 +341,8 @@ class LiveProgress:
                 self._finish(event)
             case LockAcquired():
                 self._begin()
-            case ViewDropped() | ViewCreated():
-                self._detail_of(event.migration, sentence(event))
+            case ViewDropped() | ViewCreated() | ViewRefreshing():
+                self._detail_of(event.view if isinstance(event, ViewRefreshing) else event.migration, sentence(event))
             case _:
                 self._scroll(" ", sentence(event), event)
 

@@ -21,7 +21,12 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
         "cut": rehearsal.cut,
         "remarks": list(rehearsal.remarks),
         "results": [
-            {**result_document(each), "warnings": list(each.warnings), "stepped_aside": list(each.stepped_aside)}
+            {
+                **result_document(each),
+                "warnings": list(each.warnings),
+                "stepped_aside": list(each.stepped_aside),
+                "unfilled": list(each.unfilled),
+            }
             for each in rehearsal.results
         ],
     }

@@ -27,6 +27,8 @@ from migrate_graph.core.events import (
     StepWaiting,
     ViewCreated,
     ViewDropped,
+    ViewRefreshed,
+    ViewRefreshing,
     Warned,
 )
 from migrate_graph.messages import counted, lasting, sized, typed
@@ -99,7 +101,12 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case ViewDropped():
             return f"{one_line(event.migration)}: view down: {one_line(event.view)}"
         case ViewCreated():
-            return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}"
+            rows = ", its rows come after the commit" if event.unfilled else ""
+            return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}{rows}"
+        case ViewRefreshing():
+            return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
+        case ViewRefreshed():
+            return f"refreshed {one_line(event.relation)} ({one_line(event.view)}) in {lasting(event.seconds)}"
         case Printed():
             return f"{one_line(event.name)} | {one_line(event.text)}"
         case Warned():
@@ -158,6 +165,11 @@ def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
         if result.stepped_aside and result.outcome is Outcome.APPLIED:
             names = ", ".join(map(one_line, result.stepped_aside))
             yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
+        if result.unfilled and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
+            names = ", ".join(map(one_line, result.unfilled))
+            yield from _told(
+                "views", "muted", f"{one_line(result.name)}: {names} came up without rows, to be refreshed", style
+            )
     yield from _not_run(finished, style)
     for result in finished.results:
         if result.outcome.failed:

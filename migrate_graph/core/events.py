@@ -61,6 +61,7 @@ class Result:
         kept_before: own commits that earlier attempts left in the database, and that nobody has decided about.
         stepped_aside: names of managers whose views were in the way of a statement and stepped aside by themselves, and names of
             views that have no manager; in the order in which they went down.
+        unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Result:
     needs_decision: bool = False
     kept_before: int = 0
     stepped_aside: tuple[str, ...] = ()
+    unfilled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +311,40 @@ class ViewCreated:
     Attributes:
         migration: in which migration; empty in a repair pass.
         view: name of the manager.
+        unfilled: it is a materialized view without its rows; it is refreshed after the commit.
     """
 
     migration: str
     view: str
+    unfilled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRefreshing:
+    """A materialized view that came up without its rows is being filled.
+
+    Attributes:
+        view: name of the manager.
+        relation: the materialized view.
+    """
+
+    view: str
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRefreshed:
+    """It is filled.
+
+    Attributes:
+        view: name of the manager.
+        relation: the materialized view.
+        seconds: that it took.
+    """
+
+    view: str
+    relation: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +420,8 @@ Event: TypeAlias = (
     | StepProgress
     | ViewDropped
     | ViewCreated
+    | ViewRefreshing
+    | ViewRefreshed
     | Printed
     | Warned
     | RunFinished

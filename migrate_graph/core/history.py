@@ -102,11 +102,11 @@ def ways_out(attempt: Attempt | None) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class StoredView:
-    """A row of the view ledger: a view that is down now, with what is needed to bring it back.
+    """A row of the view ledger: a view that is down now, with what is needed to bring it back; or one that is not filled yet.
 
     Attributes:
         relation: the relation's name as the database has it, schema included where there is one.
-        manager: name of the view manager that took it down.
+        manager: name of the view manager that took it down, or has brought it up.
         migration: in which migration.
         definition: everything captured before the drop, as JSON text of the database room.
     """
@@ -125,6 +125,7 @@ class History:
         records: the ledger, by name.
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
+        views_unfilled: materialized views that came up without their rows, which a refresh is still to bring.
         view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
         views_there: the declared views that the database has, or once had, known to its view ledger or found; None where nobody has looked.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
@@ -136,6 +137,7 @@ class History:
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
     attempts: tuple[Attempt, ...] = ()
     views_down: tuple[StoredView, ...] = ()
+    views_unfilled: tuple[StoredView, ...] = ()
     view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     views_there: frozenset[str] | None = field(default=None, compare=False)
     pending_tasks: frozenset[str] = frozenset()

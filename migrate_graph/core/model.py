@@ -33,6 +33,17 @@ class TransactionMode(StrEnum):
     NONE = "none"
 
 
+class Rebuild(StrEnum):
+    """How a materialized view comes up again.
+
+    INLINE: with its rows, in the transaction in which it went down.
+    DEFERRED: without them; they come after the commit.
+    """
+
+    INLINE = "inline"
+    DEFERRED = "deferred"
+
+
 class BodyKind(StrEnum):
     """What calling the body gives: only a FUNCTION does its work when called."""
 
@@ -137,6 +148,7 @@ class Migration:
         why: the reason for that, for people.
         down: what undoes it, called with `db`; `"auto"` where that is to be derived; None for nothing.
         weave: views that are in the way of its statements step aside by themselves.
+        defers: materialized views that come up in it do so without their rows, and are filled after its commit.
     """
 
     name: str
@@ -158,6 +170,7 @@ class Migration:
     why: str = ""
     down: Callable[[Any], Any] | Literal["auto"] | None = None
     weave: bool = True
+    defers: bool = False
 
     def __call__(self, db: Any) -> Any:
         """Run the body, as one migration calling another does; nothing is recorded."""
@@ -228,6 +241,8 @@ class View:
         ignore: codes of rules that do not apply to it.
         description: the docstring.
         fingerprint: of what `up` and `down` do, as in `BodyFacts`.
+        rebuild: how its materialized view comes up again.
+        can_defer: its `up()` can do so without the rows, as far as can be seen.
     """
 
     name: str
@@ -242,6 +257,8 @@ class View:
     ignore: frozenset[str] = frozenset()
     description: str = ""
     fingerprint: str = ""
+    rebuild: Rebuild = Rebuild.INLINE
+    can_defer: bool = True
 
     def in_window(self, applied: Container[str], *, running: str | None) -> bool:
         """Return whether its window is open while `running` runs on top of `applied`; a successor is not asked.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.events import LockHolder, Observer
     from migrate_graph.core.footprint import Footprint, Size
-    from migrate_graph.core.history import History
+    from migrate_graph.core.history import History, StoredView
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.books.ledger import AttemptKey
@@ -367,6 +367,9 @@ class Backend(Protocol):
         Raises:
             UsageError: a name is no unmanaged view, or the database cannot tell what a view reads.
         """
+
+    def unfilled_views(self) -> tuple[StoredView, ...]:
+        """Return the materialized views that came up without their rows, and wait for a refresh; the ledger is there."""
 
     def remembered_views(self) -> tuple[str, ...]:
         """Return the managers that the view ledger knows, whether their views are up or down."""

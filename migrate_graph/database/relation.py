@@ -8,6 +8,9 @@ from typing import Any
 
 VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 
+NOT_POPULATED = "not populated"
+"""What an item of a materialized view says that has no rows, and is not to have any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

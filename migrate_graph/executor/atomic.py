@@ -15,7 +15,8 @@ from migrate_graph.database.driver_errors import TroubleKind
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Stopped, Surroundings, Walk
 from migrate_graph.executor.checkpoints import Checkpoint
-from migrate_graph.executor.steps import Pauses, blocked, recorded_meanwhile, with_kept_before
+from migrate_graph.executor.pauses import Pauses
+from migrate_graph.executor.steps import blocked, recorded_meanwhile, refresh_after, with_kept_before
 from migrate_graph.loader.sources import chain_of
 from migrate_graph.messages import counted
 from migrate_graph.signals import StopNow
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import AtomicRun
-    from migrate_graph.executor.steps import Patience
+    from migrate_graph.executor.pauses import Patience
 
 
 _CAREFULLY = (
@@ -102,6 +103,7 @@ class AtomicWalk:
     def __init__(self, around: Surroundings, patience: Patience, extent: Extent | None = None) -> None:
         self._around = around
         self._extent = extent or Extent()
+        self._patience = patience
         self._observer = around.observer
         self._pauses = Pauses(patience, around.interruption, around.observer)
 
@@ -185,6 +187,7 @@ class AtomicWalk:
         """Record how the run ended; return whether it is tried again."""
         if tried.is_durable or (tried.end is None and len(tried.results) == len(plan.steps)):
             self._all_applied(tried, walk)
+            refresh_after(self._around, self._patience, tried.results)
             return False
         if tried.last is None or tried.end is None:  # a signal between two migrations, or one that waits for another
             self._report(tried, None, plan, walk)
@@ -197,6 +200,7 @@ class AtomicWalk:
         )
         if settled.result.outcome is Outcome.APPLIED:  # the connection was lost after the server had committed
             self._all_applied(tried, walk)
+            refresh_after(self._around, self._patience, tried.results)
             return False
         name, error = settled.result.name, settled.result.error
         if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; {self._again()}"):

@@ -71,6 +71,7 @@ class Surroundings:
         open_work: opens the work of an attempt.
         is_seated: another process holds the lock, and others work beside this one.
         weaving: whether views step aside for statements that they are in the way of.
+        fills_at_once: nothing is really committed, so that what is to be filled after a commit is filled before its place.
     """
 
     backend: Backend
@@ -82,6 +83,7 @@ class Surroundings:
     open_work: Callable[[Migration, AttemptKey], Work]
     is_seated: bool = False
     weaving: WeavingOptions = WeavingOptions()
+    fills_at_once: bool = False
 
 
 @dataclass(slots=True)
@@ -223,6 +225,7 @@ class Attempt:
             keeps_unmanaged=self._around.weaving.keeps_unmanaged,
             overdue=walk.overdue,
             unrecorded=walk.unrecorded,
+            defers=self._migration.defers,
         )
 
     def run(self) -> Settled:
@@ -275,6 +278,8 @@ class Attempt:
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
         work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
+        if self._around.fills_at_once and self._views.unfilled:
+            work.views.refresh(self._observer, commit=lambda: None)
         work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
 
@@ -498,7 +503,7 @@ class Attempt:
         """Return how it ended, as a value."""
         return Result(
             self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
-            stepped_aside=tuple(self._views.stepped_aside), **more,
+            stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, **more,
         )  # fmt: skip
 
     def is_durable(self) -> bool:

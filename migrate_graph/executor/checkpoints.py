@@ -16,6 +16,8 @@ class Checkpoint(StrEnum):
     BODY_RETURNED = "body returned"
     SUCCESS_WRITTEN = "success written, not committed"
     COMMITTED = "committed"
+    VIEW_FILLED = "view filled, not committed"
+    VIEW_REFRESHED = "view refreshed"
     ROLLED_BACK = "rolled back"
     FAILURE_RECORDED = "failure recorded"
     RUN_FINISHED = "run finished"

@@ -146,11 +146,19 @@ def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
         names: of the migrations that may run; of these, what they do counts, too.
     """
     declared = [
-        (each.name, each.requires, str(each.transaction), each.touches if graph.views else (), each.resumable)
+        (
+            each.name,
+            each.requires,
+            str(each.transaction),
+            each.touches if graph.views else (),
+            each.resumable,
+            each.defers,
+        )
         for each in graph.migrations.values()
     ]
     views = [
-        (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint) for each in graph.views.values()
+        (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
+        for each in graph.views.values()
     ]
     bodies = [(name, graph.migrations[name].facts.fingerprint) for name in names if name in graph.migrations]
     return hashlib.sha256(repr((declared, views, bodies)).encode("utf-8", "backslashreplace")).hexdigest()

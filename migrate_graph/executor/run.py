@@ -51,6 +51,7 @@ class RunOptions:
         reverts: the steps are undone.
         weaving: whether views step aside for statements that they are in the way of.
         segments: of the plan; each is one transaction.
+        rehearses: nothing is really committed.
     """
 
     keep_going: bool = False
@@ -63,6 +64,7 @@ class RunOptions:
     reverts: bool = False
     weaving: WeavingOptions = field(default_factory=WeavingOptions)
     segments: tuple[Segment, ...] = ()
+    rehearses: bool = False
 
 
 class Executor:
@@ -103,6 +105,7 @@ class Executor:
             root,
             open_work=backend.work,
             weaving=self._options.weaving,
+            fills_at_once=self._options.rehearses,
         )
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:

@@ -1,78 +1,23 @@
-"""What both ways to walk a plan say of its steps, and how they wait before they try again."""
+"""What both ways to walk a plan say of its steps."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from migrate_graph.core.events import Observer, Outcome, Result, StepRetrying, Warned
+from migrate_graph.core.events import Observer, Outcome, Result, Warned
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
+from migrate_graph.executor.pauses import Pauses
+from migrate_graph.executor.refreshing import Refreshing
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
     from migrate_graph.database.books.ledger import AttemptKey
-    from migrate_graph.signals import Interruption
-
-
-class Patience(Protocol):
-    """How often something is tried, and how long it is waited for in between."""
-
-    @property
-    def tries(self) -> int:
-        """Attempts in all."""
-
-    @property
-    def first_delay(self) -> float:
-        """Seconds before the second one."""
-
-    @property
-    def longest_delay(self) -> float:
-        """Seconds at most, as each delay is twice the one before."""
-
-
-@dataclass(slots=True)
-class Pauses:
-    """The pauses between attempts at the same work.
-
-    Attributes:
-        patience: how many, and how long.
-        interruption: ends one when a signal arrives.
-        observer: told of each.
-        attempt: the one that runs, from 1.
-    """
-
-    patience: Patience
-    interruption: Interruption
-    observer: Observer
-    attempt: int = 1
-    _delay: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._delay = self.patience.first_delay
-
-    def pause(self, name: str, reason: str) -> bool:
-        """Wait before the next attempt; return False when there is none.
-
-        Args:
-            name: of the migration that somebody was in the way of.
-            reason: who.
-        """
-        if self.attempt == self.patience.tries:
-            return False
-        self.attempt += 1
-        pause = min(self._delay, self.patience.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
-        self._delay *= 2
-        self.observer(StepRetrying(name, self.attempt, self.patience.tries, pause, reason))
-        try:
-            self.interruption.sleep(pause)
-        except Stopped:
-            return False
-        return True
+    from migrate_graph.executor.pauses import Patience
 
 
 def blocked(migration: Migration, by: Sequence[str]) -> Result:
@@ -145,7 +90,14 @@ def tried(
         begins(attempt.key)
         settled = attempt.run()
         if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
+            refresh_after(around, patience, [settled.result])
             return settled.result
+
+
+def refresh_after(around: Surroundings, patience: Patience, results: Sequence[Result]) -> None:
+    """Fill what came up without its rows in migrations that are committed; a rehearsal has done so already."""
+    if not around.fills_at_once:
+        Refreshing(around.backend, around.observer, around.interruption, patience, around.watch).after(results)
 
 
 def note(result: Result, walk: Walk, *, keep_going: bool, fail_fast: bool) -> None:

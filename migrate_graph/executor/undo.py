@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
     from migrate_graph.core.timeline import Moment, ViewBlock
-    from migrate_graph.executor.steps import Patience
+    from migrate_graph.executor.pauses import Patience
 
 
 class UndoViews(RunViews):
     """Opens view managers while a migration is undone: what goes down is what lives with it, what comes up is what lived before."""
 
-    def __init__(self, *arguments: Any, foreseen: frozenset[str] | None, order: Sequence[str]) -> None:
-        super().__init__(*arguments, foreseen=foreseen)
+    def __init__(self, *arguments: Any, order: Sequence[str], **more: Any) -> None:
+        super().__init__(*arguments, **more)
         self._order = order
 
     def _undoing(self) -> Undoing:
@@ -63,7 +63,10 @@ class Undo(Attempt):
         )
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> UndoViews:
-        return UndoViews(walk.graph, self._migration.name, self._observer, foreseen=foreseen, order=self._order)
+        defers = self._migration.defers
+        return UndoViews(
+            walk.graph, self._migration.name, self._observer, foreseen=foreseen, defers=defers, order=self._order
+        )
 
     def _undo(self, db: Any) -> Any:
         views = self._views

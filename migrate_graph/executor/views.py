@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
@@ -12,6 +12,8 @@ from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.graph import build_graph
+from migrate_graph.core.late import nx
+from migrate_graph.core.model import Rebuild
 from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
@@ -56,6 +58,20 @@ class _Fingerprints(Mapping[str, str]):
         return len(self._views)
 
 
+class _Everything(Container[str]):
+    """Contains whatever it is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@lru_cache(maxsize=1)
+def _deferred_in(graph: MigrationGraph) -> frozenset[str]:
+    """Return the managers that are declared as deferred, and all that use them: nothing can be read from a view without rows."""
+    wanted = {view.name for view in graph.views.values() if view.rebuild is Rebuild.DEFERRED}
+    return frozenset(wanted.union(*(nx.descendants(graph.uses, name) for name in wanted)))
+
+
 class RunViews:
     """Opens view managers on the connection of one attempt, and knows those that step aside by themselves.
 
@@ -66,6 +82,8 @@ class RunViews:
         foreseen: the managers that it may open; None for any.
         overdue: views that never came up here, although their windows are open; see `Timeline.overdue`.
         unrecorded: views that exist, or did when the run began, and that the view ledger does not know.
+        keeps_unmanaged: see `weaving.Company`.
+        defers: all materialized views come up without their rows.
 
     Attributes:
         work: the attempt's connection; set before the body starts.
@@ -73,7 +91,7 @@ class RunViews:
         stepped_aside: names of those that have, in the order in which they went down.
         migration: see `weaving.Company`.
         observer: as above.
-        keeps_unmanaged: as above.
+        deferred: see `weaving.Company`.
     """
 
     def __init__(
@@ -86,8 +104,10 @@ class RunViews:
         keeps_unmanaged: bool = False,
         overdue: AbstractSet[str] = frozenset(),
         unrecorded: AbstractSet[str] = frozenset(),
+        defers: bool = False,
     ) -> None:
         self.work: Work
+        self.deferred: Container[str] = _Everything() if defers else _deferred_in(graph)
         self.were_opened = False
         self.stepped_aside: dict[str, None] = {}
         self.migration = name
@@ -169,6 +189,11 @@ class RunViews:
         """Whether something has stepped aside, or may have been broken."""
         return bool(self.stepped_aside) or (self._weaving is not None and self._weaving.must_look)
 
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Names of the managers whose materialized views came up without their rows."""
+        return tuple(self.work.views.unfilled) if self.were_opened else ()
+
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""
         if self._weaving is not None:
@@ -242,6 +267,7 @@ class RunViews:
             observer=self.observer,
             texts=self.texts(),
             used=lambda: [self._graph.views[name].manager(db) for name in moment.used_by(block.up)],
+            deferred=self.deferred,
         )
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 
@@ -288,6 +314,8 @@ class RunViews:
             views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
             self._graph = build_graph(replace(self._graph.registry, views=(*self._graph.registry.views, *views)))
             self._managers, self._now = managers.union(strangers), None
+            if not isinstance(self.deferred, _Everything):
+                self.deferred = _deferred_in(self._graph)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what this block took down, unless it failed."""

@@ -37,7 +37,9 @@ from migrate_graph.errors import (
     UsageError,
 )
 from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.executor.refreshing import Refreshing
 from migrate_graph.executor.team import Team
+from migrate_graph.executor.watch import Watch
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
@@ -95,7 +97,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         UsageError: the plan cannot be one transaction, as it was asked to be; nothing ran.
         LockTimeout: another runner was at work for too long; nothing ran.
         DecisionNeeded: a migration was interrupted, or views could not be repaired.
-        PendingTaskFailed: the migrations are fine, the cache flush or the flag is not.
+        PendingTaskFailed: the migrations are fine, the cache flush, a refresh or the flag is not.
         StalePlan: something has moved since the plan that was given was sealed; nothing ran, and nothing was written.
     """
     config = project.config
@@ -323,9 +325,27 @@ class LockedRun:
             return ExitCode.FAILED
         if trouble:
             raise trouble
+        self._require_filled(finished, interruption)
         if flag and not self._plan.unselected:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
+
+    def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
+        """Raise when a materialized view waits for its rows still: why has been told.
+
+        What has failed before a migration of this run is tried once more: that may have mended it.
+        """
+        may_be = bool(self._reading.history.views_unfilled) or any(each.unfilled for each in finished.results)
+        left = self._backend.unfilled_views() if may_be else ()
+        if left and finished.results and not (finished.atomic or finished.results[-1].unfilled):
+            _refresh(self._backend, self._observer, interruption)
+            left = self._backend.unfilled_views()
+        if left:
+            names = ", ".join(f"{each.relation} ({each.manager})" for each in left)
+            raise PendingTaskFailed(
+                f"the migrations are applied; without their rows still: {names}",
+                hint="mend what the note above names, then run migrate apply again: it refreshes them first",
+            )
 
     def _remember_facts(self, *, changed: bool) -> None:
         """Keep what the database is made of, so that what somebody changes by hand later is seen; nothing to do: only if it is not kept."""
@@ -381,7 +401,7 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
 def read_and_repair(
     project: Project, backend: Backend, observer: Observer, interruption: Interruption, *, restored: bool = False
 ) -> Reading:
-    """Read the state inside the lock, and bring back views that an earlier failure left down.
+    """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
 
     After a restore the server has read every definition anew, and writes some of them otherwise: they are remembered as they are now.
 
@@ -391,6 +411,9 @@ def read_and_repair(
         Stopped: a signal arrived; what was down is down, and stored.
     """
     history = backend.read_history()
+    if history.views_unfilled:
+        _refresh(backend, observer, interruption)
+        history = backend.read_history()
     if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
     graph = project.graph
@@ -430,6 +453,17 @@ def read_and_repair(
             f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
         )
     return Reading(history=backend.read_history(), database=backend.label)
+
+
+def _refresh(backend: Backend, observer: Observer, interruption: Interruption) -> None:
+    """Fill the materialized views that an earlier run, or the one that ends, has left without their rows; what is left is told.
+
+    That stops nothing: a migration may be what mends it. The run ends with it.
+    """
+    patience = RunOptions()
+    watch = Watch(observer, every=patience.watch_every)
+    with watch.running():
+        Refreshing(backend, observer, interruption, patience, watch).run()
 
 
 def _record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:

@@ -44,6 +44,7 @@ class ViewStatus:
         view: what is declared.
         known: what the judge of states says of it.
         down: it was taken down and not brought back.
+        unfilled: its relations that wait for a refresh, without their rows.
         retired: its `until` is applied.
         missing: relations it made that are not in the database.
         altered: relations whose definition was changed by somebody else.
@@ -56,6 +57,7 @@ class ViewStatus:
     known: NodeState
     down: bool
     retired: bool = False
+    unfilled: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ def _view_status(found: Assessment, view: View, overdue: Collection[str]) -> Vie
         view=view,
         known=known,
         down=any(stored.manager == view.name for stored in reading.history.views_down),
+        unfilled=tuple(each.relation for each in reading.history.views_unfilled if each.manager == view.name),
         retired=view.until in reading.history.applied,
         missing=made.missing if made else (),
         altered=made.changed if made else (),

@@ -136,7 +136,9 @@ def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished])
         how.observer(event)
 
     weaving = weaving_options(how.project.config)
-    options = RunOptions(keep_going=how.keep_going, tries=1, reverts=how.reverts, weaving=weaving)
+    options = RunOptions(
+        keep_going=how.keep_going, tries=1, reverts=how.reverts, weaving=weaving, rehearses=how.is_watched
+    )
     root = str(how.project.root)
     return Executor(backend, lock, listen, interruption=how.interruption, options=options, root=root)
 

@@ -18,12 +18,17 @@ from migrate_graph.signals import Interruption
 
 
 class Stand:
-    """One database; `run(one_1, two_2)` applies what is pending of these."""
+    """One database; `run(one_1, two_2)` applies what is pending of these.
+
+    Attributes:
+        events: what was told, as long as `listener` keeps it.
+    """
 
     def __init__(self, uri: str, **settings: Any) -> None:
         self.settings = Settings(uri, **settings)
         self.events: list[Event] = []
         self.backend: Backend
+        self.listener: Callable[[Event], object] = self.events.append
 
     def run(
         self,
@@ -63,13 +68,13 @@ class Stand:
                     requires=(requires or {}).get(name, ()),
                 )
                 declare(body)
-        managers = dict.fromkeys(each for some in (views or {}).values() for each in some)
+        managers = dict.fromkeys(each for some in (views or {}).values() for each in some if isinstance(each, type))
         declared_views = tuple(each.as_view(position=position) for position, each in enumerate(managers))
         graph = build_graph(Registry(tuple(declared.migrations), declared_views, windows=windows))
         interruption = Interruption()
         with (
-            open_backend(self.settings, self.events.append, interruption=interruption, writing=True) as backend,
-            backend.lock(5, self.events.append, interruption) as lock,
+            open_backend(self.settings, self.listener, interruption=interruption, writing=True) as backend,
+            backend.lock(5, self.listener, interruption) as lock,
         ):
             self.backend = backend
             backend.prepare()
@@ -80,7 +85,7 @@ class Stand:
             executor = Executor(
                 backend,
                 lock,
-                self.events.append,
+                self.listener,
                 interruption=interruption,
                 options=RunOptions(**{"first_delay": 0.05, "segments": segments_of(plan)} | options),
             )

@@ -36,7 +36,9 @@ SCRIPT: tuple[Event, ...] = (
     events.RunStarted("r", PLAN),
     events.StepStarted("a", 1, 2, HERE),
     events.ViewDropped("a", "V"),
-    events.ViewCreated("a", "V"),
+    events.ViewCreated("a", "V", unfilled=True),
+    events.ViewRefreshing("V", "public.v"),
+    events.ViewRefreshed("V", "public.v", 3.0),
     events.StepWaiting("a", 3.0, "waiting for a lock held by pid 7: UPDATE invoice"),
     events.StepRetrying("a", 2, 5, 1.0, "lock timeout"),
     events.StepProgress("a", 500, 2000, "rows"),
@@ -80,8 +82,10 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert lines[1].endswith("held by pid 4242, migrate_graph:lock, 10.0.0.7, since 09:00")
     assert lines[3].endswith("checked 3.0 MB of 12.3 MB (24%)")
     assert lines[4].endswith("restoring /data/x.sql.gz (12.3 MB)")
-    assert lines[13].endswith("a: 500 of 2,000 rows (25%)")
-    assert "[bold]y" in lines[14], "no markup is interpreted"
+    assert lines[10].endswith("a: view up: V, its rows come after the commit")
+    assert lines[12].endswith("refreshed public.v (V) in 3.0 s")
+    assert lines[15].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[16], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
 

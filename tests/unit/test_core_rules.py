@@ -10,8 +10,8 @@ from migrate_graph.core.comparison import compare
 from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering, build_graph
-from migrate_graph.core.history import History
-from migrate_graph.core.model import BodyKind, Registry, UnreachedFile
+from migrate_graph.core.history import History, StoredView
+from migrate_graph.core.model import BodyKind, Rebuild, Registry, UnreachedFile
 from migrate_graph.core.rules import RULES, Context, Finding, Hit, Related, RuleSettings, Severity, check, rule
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation
@@ -308,6 +308,27 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a < b", views={"V": {"since": "a", "until": "b"}, "W": {}}, windows=True)},
     ),
+    "MG213": (
+        {
+            "graph": graph_of(
+                "a", migrations={"a": OPENS}, views={"V": {"rebuild": Rebuild.DEFERRED, "can_defer": False}}
+            )
+        },
+        [
+            (
+                "V",
+                "view 'V' is declared as deferred, and its up() creates it with its rows, or without a need for any",
+                "declare a SqlView with `materialized = True`, let up() ask `self.deferred`, or remove `rebuild`",
+            )
+        ],
+        {
+            "graph": graph_of(
+                "a",
+                migrations={"a": {"touches": ["V", "W"]}},
+                views={"V": {"rebuild": Rebuild.DEFERRED}, "W": {"can_defer": False}},
+            )
+        },
+    ),
     "MG301": (
         {"graph": graph_of(migrations={"a": {"kind": BodyKind.COROUTINE}, "b": {"kind": BodyKind.GENERATOR}})},
         [
@@ -470,6 +491,24 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a"), "history": history_of("a")},
     ),
+    "MG409": (
+        {
+            "graph": graph_of("a", migrations={"a": OPENS}, views={"V": {}}),
+            "history": replace(
+                history_of("a"),
+                views_unfilled=(StoredView("public.v", "V", "a"), StoredView("public.w", "public.w", "a")),
+            ),
+        },
+        [
+            (
+                name,
+                f"materialized view '{relation}' came up in 'a' without its rows, and has none yet",
+                "run `migrate apply`: it refreshes it first",
+            )
+            for name, relation in (("public.w", "public.w"), ("V", "public.v"))
+        ],
+        {"graph": graph_of("a"), "history": history_of("a")},
+    ),
     "MG501": (
         {"graph": versions(a="new", b="same"), "base": versions(a="old", b="same")},
         [
@@ -557,9 +596,11 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
     expected = [
         *range(101, 112),
         *range(201, 212),
+        213,
         *range(301, 306),
         *range(401, 407),
         408,
+        409,
         *range(501, 507),
         *range(601, 613),
         *range(701, 707),

@@ -22,7 +22,7 @@ from migrate_graph.cli.drawing import (
     format_told_by,
     require_format,
 )
-from migrate_graph.cli.json_document import condition_document, reading_document
+from migrate_graph.cli.json_document import condition_document, reading_document, stored_view_document
 from migrate_graph.cli.one_transaction import atomic_document, atomic_text
 from migrate_graph.cli.options import (
     AllOption,
@@ -246,6 +246,12 @@ def plan_text(
         yield style.paint(line, "bold")
     if reading.note:
         yield style.paint(f"({reading.note})", "muted")
+    if reading.history.views_unfilled:
+        names = ", ".join(
+            f"{one_line(each.relation)} ({one_line(each.manager)})" for each in reading.history.views_unfilled
+        )
+        for line in _sentence(f"without their rows, so refreshed first: {names}", style):
+            yield style.paint(line, "warning")
     yield ""
     edited = planned.edited_views
     yield from _steps_text(plan, edited, took, style, rehearsal)
@@ -444,6 +450,7 @@ def plan_document(
         "orphans": list(plan.orphans),
         "unselected": list(plan.unselected),
         "added": list(plan.added),
+        "views_unfilled": [*map(stored_view_document, planned.reading.history.views_unfilled)],
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if atomic else None,
         "side_by_side": None if lanes is None else lanes_document(lanes),

@@ -11,7 +11,7 @@ import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import reading_document, time_text
+from migrate_graph.cli.json_document import reading_document, stored_view_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
 from migrate_graph.cli.text import between, listed, moment
 from migrate_graph.columns import hanging, table
@@ -196,7 +196,8 @@ def _views_text(views: Sequence[ViewStatus], style: TextStyle, least: int) -> It
 
 def _view_sameness(state: ViewStatus) -> object:
     is_dull = (
-        not state.down and not state.missing and not state.altered and not state.unknown and not state.known.changed
+        not (state.down or state.unfilled or state.missing or state.altered or state.unknown)
+        and not state.known.changed
     )
     return (state.known.now, view_word(state)) if is_dull else state.view.name
 
@@ -207,6 +208,10 @@ def _view_row(state: ViewStatus) -> _Row:
     details = []
     if state.missing and not state.down:
         details.append((f"not in the database: {listed(state.missing)}{_comes_up(state)}", "error"))
+    if state.unfilled:
+        details.append(
+            (f"without its rows: {listed(state.unfilled)}; the next `migrate apply` refreshes it", "warning")
+        )
     if state.altered:
         details.append((f"changed by hand since it was made: {listed(state.altered)}", "warning"))
     if state.known.changed:
@@ -335,10 +340,8 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
         "lock_holder": _holder(report.lock_holder),
         "migrations": [migration_document(state) for state in report.migrations],
         "views": [view_document(state) for state in report.views],
-        "views_down": [
-            {"relation": stored.relation, "manager": stored.manager, "migration": stored.migration}
-            for stored in report.reading.history.views_down
-        ],
+        "views_down": [*map(stored_view_document, report.reading.history.views_down)],
+        "views_unfilled": [*map(stored_view_document, report.reading.history.views_unfilled)],
     }
     return document("status", body)
 
@@ -397,6 +400,7 @@ def view_document(state: ViewStatus) -> dict[str, Any]:
         "name": state.view.name,
         "lives": state.known.applied,
         "down": state.down,
+        "unfilled": list(state.unfilled),
         "retired": state.retired,
         "replaced_by": state.known.replaced_by,
         "missing": list(state.missing),

@@ -242,6 +242,37 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
         yield Hit(context.graph.views[name], message, hint)
 
 
+@rule("MG409", Severity.WARNING, needs_history=True)
+def unfilled_view(context: Context) -> Iterator[Hit]:
+    """A materialized view that came up without its rows and was not refreshed.
+
+    ## What it finds
+
+    A materialized view that a migration brought up deferred (`rebuild = "deferred"`, `@migration(views="deferred")`) and whose
+    refresh failed, or was cut short. Needs a database (`--history`).
+
+    ```text
+    sales_by_day: could not be refreshed: division by zero       # bad: nobody can read it
+    ```
+
+    ## Why it matters
+
+    Until it is refreshed, whoever reads it gets the error "has not been populated".
+
+    ## How to fix it
+
+    Mend what the run named, where it named something, and run `migrate apply` again: it refreshes such views first.
+
+    ```console
+    $ migrate apply                                              # good: refreshed, also when nothing is pending
+    ```
+    """
+    for stored in context.history.views_unfilled:
+        message = f"materialized view {quoted(stored.relation)} came up in {quoted(stored.migration)} without its rows, and has none yet"
+        node = Node(NodeKind.VIEW, stored.manager)
+        yield Hit(context.graph.views.get(stored.manager, node), message, "run `migrate apply`: it refreshes it first")
+
+
 _SHOWN_OF_A_DEFINITION = 300
 _SHOWN_OF_ONE_KIND = 20
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, NodeKind
-from migrate_graph.core.model import View
+from migrate_graph.core.model import Rebuild, View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.migrations import ring_hit
 from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, node_of, quoted, rule
@@ -651,3 +651,52 @@ def _is_empty(view: View, timeline: Timeline) -> bool:
     """Return whether a window closes before it opens, which another rule tells."""
     places = timeline.places
     return view.since is not None and view.until is not None and places[view.until] <= places[view.since]
+
+
+@rule("MG213", Severity.WARNING)
+def rebuild_without_effect(context: Context) -> Iterator[Hit]:
+    """A view that is declared as deferred and comes up at once.
+
+    ## What it finds
+
+    A manager with `rebuild = "deferred"` that is no materialized view with rows, as far as its class tells, or whose own `up()`
+    never asks `self.deferred`.
+
+    ```python
+    class Sales(ViewMigrationManager):
+        uses = ()
+        rebuild = "deferred"                         # bad: up() creates it with its rows, whatever is said here
+
+        def up(self):
+            self.db.executesql("CREATE MATERIALIZED VIEW sales AS SELECT …")
+    ```
+
+    ## Why it matters
+
+    The view comes up with its rows inside of the migration's transaction, which keeps its locks as long as that takes.
+
+    ## How to fix it
+
+    Declare the view by its query, or let `up()` leave the rows out where it is asked to.
+
+    ```python
+    class Sales(SqlView):
+        uses = ()
+        rebuild = "deferred"                         # good
+        materialized = True
+        query = "SELECT …"
+
+    class Sales(ViewMigrationManager):
+        uses = ()
+        rebuild = "deferred"
+
+        def up(self):
+            no_data = " WITH NO DATA" if self.deferred else ""       # good
+            self.db.executesql(f"CREATE MATERIALIZED VIEW sales AS SELECT …{no_data}")
+    ```
+    """
+    for view in context.graph.views.values():
+        if view.rebuild is Rebuild.DEFERRED and not view.can_defer:
+            message = f"view {quoted(view.name)} is declared as deferred, and its up() creates it with its rows, or without a need for any"
+            hint = "declare a SqlView with `materialized = True`, let up() ask `self.deferred`, or remove `rebuild`"
+            yield Hit(view, message, hint)

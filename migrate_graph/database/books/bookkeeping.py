@@ -14,7 +14,7 @@ from typing import Any
 
 from migrate_graph.core.drift import Inventory
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
-from migrate_graph.core.history import AttemptState, History
+from migrate_graph.core.history import AttemptState, History, StoredView
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.stored_facts import packed, unpacked
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
@@ -84,8 +84,12 @@ class Bookkeeping(ABC):
         history = self._ledger.read(present)
         if self._ledger.names.views in present:
             views = ViewLedger(self._ledger.names, self._execute)
-            history = replace(history, views_down=views.read_down(), view_texts=views.read_texts())
+            texts, unfilled = views.read_texts_and_unfilled()
+            history = replace(history, views_down=views.read_down(), view_texts=texts, views_unfilled=unfilled)
         return history
+
+    def unfilled_views(self) -> tuple[StoredView, ...]:
+        return ViewLedger(self._ledger.names, self._execute).read_texts_and_unfilled()[1]
 
     def _record_views(self, rows: Sequence[LedgerRow]) -> tuple[str, ...]:
         if rows:

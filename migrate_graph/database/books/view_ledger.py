@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ from migrate_graph.database.relation import Relation
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line
 
-_TEXT = re.compile(r'\{"text": "([^"\\]*)"')
+_TEXT = re.compile(r'\{"text": "([^"\\]*)"(, "unfilled": \[)?')
 _HEAD = 400
 
 _TOGETHER = 150
@@ -42,6 +42,7 @@ class LedgerRow:
         migration: in which migration; empty after a repair.
         relations: everything captured; an UP row's stand without items and grants.
         text: fingerprint of the manager's `up()` and `down()` when it last came up; empty when it is not known.
+        unfilled: identities of materialized views that came up without their rows, which a refresh is still to bring.
     """
 
     manager: str
@@ -49,10 +50,12 @@ class LedgerRow:
     migration: str
     relations: tuple[Relation, ...] = ()
     text: str = ""
+    unfilled: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return what is stored of it besides its columns; ASCII, whatever bytes the database holds."""
-        return json.dumps({"text": self.text, "relations": [relation.to_json() for relation in self.relations]})
+        unfilled = {"unfilled": self.unfilled} if self.unfilled else {}
+        return json.dumps({"text": self.text} | unfilled | {"relations": [each.to_json() for each in self.relations]})
 
     @classmethod
     def from_json(cls, manager: str, state: str, migration: str, stored: str) -> LedgerRow:
@@ -60,7 +63,8 @@ class LedgerRow:
         value = json.loads(stored)
         value = {"relations": value} if isinstance(value, list) else value
         relations = tuple(Relation.from_json(each) for each in value["relations"])
-        return cls(manager, ViewState(state), migration, relations, value.get("text", ""))
+        unfilled = tuple(map(str, value.get("unfilled", ())))
+        return cls(manager, ViewState(state), migration, relations, value.get("text", ""), unfilled)
 
 
 class ViewLedger:
@@ -151,11 +155,24 @@ class ViewLedger:
 
     def read_texts(self) -> dict[str, str]:
         """Return the fingerprint of each manager's text when it last came up, empty where it is not known; nothing else of a row is read."""
+        return {manager: head[1] if head else "" for manager, head in self._heads()}
+
+    def read_unfilled(self) -> dict[str, LedgerRow]:
+        """Return the rows of managers that have something to be filled still."""
+        return self.read([manager for manager, head in self._heads() if head and head[2]])
+
+    def read_texts_and_unfilled(self) -> tuple[dict[str, str], tuple[StoredView, ...]]:
+        """Return what `read_texts` gives, and what is to be filled still; mostly by one query."""
+        heads = list(self._heads())
+        unfilled = self.read([manager for manager, head in heads if head and head[2]])
+        waiting = (StoredView(each, row.manager, row.migration) for row in unfilled.values() for each in row.unfilled)
+        return {manager: head[1] if head else "" for manager, head in heads}, tuple(waiting)
+
+    def _heads(self) -> Iterator[tuple[str, re.Match[str] | None]]:
         rows = self._run(
             f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self._table} ORDER BY manager"
         )
-        heads = ((manager, _TEXT.match(head)) for manager, head in rows)
-        return {manager: match[1] if match else "" for manager, match in heads}
+        return ((manager, _TEXT.match(head)) for manager, head in rows)
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""
@@ -180,7 +197,15 @@ class ViewLedger:
         """
         others = [row for name, row in self.read_naming(identities).items() if name not in keepers]
         left = {row.manager: tuple(each for each in row.relations if each.identity not in identities) for row in others}
-        changed = [replace(row, relations=left[row.manager]) for row in others if left[row.manager] != row.relations]
+        changed = [
+            replace(
+                row,
+                relations=left[row.manager],
+                unfilled=tuple(each for each in row.unfilled if each not in identities),
+            )
+            for row in others
+            if left[row.manager] != row.relations
+        ]
         self.write(row for row in changed if row.relations or row.state is ViewState.DOWN)
         self.forget(row.manager for row in changed if not row.relations and row.state is ViewState.UP)
 

@@ -25,6 +25,7 @@ from psycopg2.sql import Composable
 
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.filling import contents_in, contents_of, filling
 from migrate_graph.database.postgres.glimpse import GLIMPSE, LOOKS_AGAIN, Glimpse, asking, gone_or_again, seen
 from migrate_graph.database.postgres.looks import Look, Looks, gone_among, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
@@ -60,6 +61,7 @@ from migrate_graph.database.views.catalog import (
     Changes,
     CommittedInside,
     Concern,
+    Contents,
     Key,
     Observation,
     Reached,
@@ -672,6 +674,15 @@ class PostgresCatalog:
                 made = self.describe([key])[key]
             again = Restorable(key, made, stored, ManagerText(heard=True), fills=stored.kind == "MATERIALIZED VIEW")
             Restoration(self.send, again, self._made[key], place=place).run()
+
+    def contents(self, identities: Collection[str]) -> dict[str, Contents]:
+        """See `views.ViewCatalog`."""
+        return contents_in(self.read(contents_of(identities))) if identities else {}
+
+    def fill(self, identity: str, *, role: str = "") -> None:
+        """See `views.ViewCatalog`."""
+        for statement in filling(identity, role):
+            self.say(statement)
 
     def say(self, statement: str) -> None:
         """Run a statement as a manager does, so that it is heard."""

@@ -78,6 +78,13 @@ WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.convalidated GROUP BY k.oid, k.
 _SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences WHERE last_value IS NOT NULL"
 
 
+# As old as what reads them, or older.
+_FILLED = (
+    "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.relkind OPERATOR(pg_catalog.=) 'm' AND c.relispopulated ORDER BY c.oid"
+)
+
+
 @contextmanager
 def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
     """Make a copy of a database's schema with the tool's records, and drop it in the end.
@@ -197,6 +204,7 @@ class _Filling:
             else:
                 self._execute(run, connection, self._dump())
             run(self._copy_records, connection)
+            run(self._fill_views, connection)
             run(self._copy_settings, connection)
         sessions.patience.close()
         if not self.failed:
@@ -330,6 +338,14 @@ class _Filling:
         for name, value in self.original.ask(_SEQUENCES):
             with suppress(psycopg2.Error):
                 send(connection, f"SELECT pg_catalog.setval({quote_literal(name)}, {value:d})")
+
+    def _fill_views(self, connection: Any) -> None:
+        """Fill the materialized views that the original has rows in, from what is in the copy: nobody can read one without."""
+        for (name,) in self.original.ask(_FILLED):
+            try:
+                send(connection, f"REFRESH MATERIALIZED VIEW {name}")
+            except psycopg2.Error as error:
+                self.failed.append(f"REFRESH MATERIALIZED VIEW {name}: {first_line(error)}")
 
     def _copy_settings(self, connection: Any) -> None:
         """Copy what the database sets for its sessions."""

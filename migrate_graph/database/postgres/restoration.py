@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg2
 
 from migrate_graph.database.postgres.snapshot import Made
-from migrate_graph.database.relation import Grant, Item, Relation
+from migrate_graph.database.relation import NOT_POPULATED, Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.manager_text import bare, parted
 from migrate_graph.database.views.stored_sql import check_item, check_stored
@@ -113,7 +113,7 @@ class Restoration:
             self._owner = self._stored.owner
 
     def _fill(self) -> None:
-        if any(item.aspect == "not populated" for item in self._stored.items):
+        if any(item.aspect == NOT_POPULATED for item in self._stored.items):
             return
         # As pg_dump has it restored: what the query calls runs as the owner, not as whoever repairs it.
         self._as_role(self._owner, "content", f"REFRESH MATERIALIZED VIEW {self._made.identity}")

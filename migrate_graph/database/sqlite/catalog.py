@@ -13,7 +13,15 @@ from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
 from migrate_graph.database.sqlite.noted import Noted
 from migrate_graph.database.sqlite.schema import SCHEMA, Part, Schema
-from migrate_graph.database.views.catalog import Changes, CommittedInside, Concern, Key, Observation, Restorable
+from migrate_graph.database.views.catalog import (
+    Changes,
+    CommittedInside,
+    Concern,
+    Contents,
+    Key,
+    Observation,
+    Restorable,
+)
 from migrate_graph.errors import ViewError
 from migrate_graph.quoting import quote_identifier
 
@@ -158,6 +166,13 @@ class SqliteCatalog:
             for part in before.token
             if part.relation in present and (error := self._error(part))
         ]
+
+    def contents(self, identities: Collection[str]) -> dict[str, Contents]:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`; there are no materialized views."""
+        return {}
+
+    def fill(self, identity: str, *, role: str = "") -> None:
+        """See `views.ViewCatalog`; there is nothing to fill."""
 
     def is_undefined(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; SQLite creates a view whatever it reads."""

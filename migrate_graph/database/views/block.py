@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
-from migrate_graph.database.relation import Relation
+from migrate_graph.database.relation import NOT_POPULATED, Relation
 from migrate_graph.database.views.catalog import Key, Manager, Observation, top_of
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
@@ -15,7 +15,11 @@ from migrate_graph.errors import ViewError
 
 @dataclass(slots=True)
 class Block:
-    """One open `with V(db)`: what this block itself took down and brings up."""
+    """One open `with V(db)`: what this block itself took down and brings up.
+
+    Attributes:
+        deferred: names of the managers whose materialized views come up without their rows, to be filled after the commit.
+    """
 
     down: list[Manager]
     up: list[Manager]
@@ -23,6 +27,7 @@ class Block:
     observer: Observer = ignore_events
     texts: Mapping[str, str] = field(default_factory=dict)
     used: Callable[[], Sequence[Manager]] = tuple
+    deferred: Container[str] = ()
     before: Observation = field(default_factory=Observation)
     place: str = ""
 
@@ -99,15 +104,24 @@ def _by_age(key: Key) -> tuple[int, str]:
 def rows_down(
     block: Block, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
 ) -> Iterator[LedgerRow]:
-    """Yield the rows of a block that is down."""
+    """Yield the rows of a block that is down.
+
+    What waits to be filled is stored as if it were: it was not meant to be empty, and how it comes up decides whether it waits again.
+    """
     for name in block.names:
-        relations = captured.get(name, ())
+        unfilled = rows[name].unfilled if name in rows else ()
+        relations = [filled(each) if each.identity in unfilled else each for each in captured.get(name, ())]
         identities = {relation.identity for relation in relations}
         # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
         earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
         kept = [relation for relation in earlier if relation.identity not in identities]
         text = rows[name].text if name in rows else ""
         yield LedgerRow(name, ViewState.DOWN, block.migration, (*kept, *relations), text)
+
+
+def filled(relation: Relation) -> Relation:
+    """Return a materialized view as if it had its rows."""
+    return replace(relation, items=tuple(item for item in relation.items if item.aspect != NOT_POPULATED))
 
 
 def is_of_nobody(manager: str) -> bool:

@@ -16,7 +16,13 @@ Key: TypeAlias = "tuple[int, int, int] | str"
 
 
 class Manager(Protocol):
-    """What is needed of an instance of a `ViewMigrationManager`; the name of its class is the manager's name."""
+    """What is needed of an instance of a `ViewMigrationManager`; the name of its class is the manager's name.
+
+    Attributes:
+        deferred: its materialized view is created without its rows; set before each `up()`.
+    """
+
+    deferred: bool
 
     def up(self) -> None:
         """Create the view."""
@@ -132,6 +138,19 @@ class Restorable:
     fills: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a materialized view.
+
+    Attributes:
+        populated: it has its rows.
+        role: who has to fill it, where the session's role may not; empty where it may.
+    """
+
+    populated: bool
+    role: str = ""
+
+
 class ViewCatalog(Protocol):
     """What one kind of database can tell about its relations."""
 
@@ -216,6 +235,17 @@ class ViewCatalog(Protocol):
 
         Raises:
             ViewError: the definition must not be run, or is not known.
+        """
+
+    def contents(self, identities: Collection[str]) -> dict[str, Contents]:
+        """Return which of these materialized views are there, in order of their creation, and whether each has its rows."""
+
+    def fill(self, identity: str, *, role: str = "") -> None:
+        """Fill a materialized view, with the session's own search_path.
+
+        Args:
+            identity: as `contents` gives it.
+            role: who does it; empty for the session's.
         """
 
     def refusal(self, error: BaseException) -> str | None:

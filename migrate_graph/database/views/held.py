@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -176,13 +176,14 @@ class HeldKeeper(ViewKeeper):
         observer: Observer = ignore_events,
         texts: Mapping[str, str] | None = None,
         used: Callable[[], Sequence[Manager]] = tuple,
+        deferred: Container[str] = (),
     ) -> None:
         open_ones = {name for block in self._blocks for name in block.names}
         wanted = [each for each in down if name_of(each) not in open_ones]
         ups = [each for each in up if name_of(each) not in open_ones]
         entries = self._held.take(set(map(name_of, (*wanted, *ups))))
         there = [each for each in wanted if name_of(each) not in entries]
-        block = Block(there, ups, migration, observer, texts or {}, used)
+        block = Block(there, ups, migration, observer, texts or {}, used, deferred)
         try:
             with self.working():
                 if block.names:

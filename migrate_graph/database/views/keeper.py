@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import (
     Block,
     committed_error,
+    filled,
     is_of_nobody,
     losses_error,
     outline,
@@ -34,6 +35,7 @@ from migrate_graph.database.views.catalog import (
 )
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.database.views.manager_text import names_created
+from migrate_graph.database.views.refreshing import Refresher, Unfilled
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
@@ -90,6 +92,9 @@ class ViewKeeper:
 
     Everything happens on the migration's own connection and in its open transaction: what is down stands in the view
     ledger as soon, and only then, as its drop is durable.
+
+    Attributes:
+        unfilled: names of the managers whose materialized views came up without their rows, in this order; the view ledger knows which.
     """
 
     def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
@@ -98,6 +103,7 @@ class ViewKeeper:
         self._blocks: list[Block] = []
         self._rolled_back: list[str] = []
         self._at_work = False
+        self.unfilled: dict[str, None] = {}
 
     @property
     def is_at_work(self) -> bool:
@@ -124,6 +130,7 @@ class ViewKeeper:
         observer: Observer = ignore_events,
         texts: Mapping[str, str] | None = None,
         used: Callable[[], Sequence[Manager]] = tuple,
+        deferred: Container[str] = (),
     ) -> None:
         """Open a block: run every `down()` once and write the view ledger.
 
@@ -137,6 +144,7 @@ class ViewKeeper:
             observer: told what goes down and, later, what comes up.
             texts: fingerprints of the managers' texts, by name, to be remembered.
             used: gives instances of what those that come up use and that lives, dependencies first; asked when something is missing.
+            deferred: names of the managers whose materialized views come up without their rows.
 
         Raises:
             ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
@@ -149,6 +157,7 @@ class ViewKeeper:
             observer,
             texts or {},
             used,
+            deferred,
         )
         if block.names:
             with self.working():
@@ -303,17 +312,32 @@ class ViewKeeper:
                 if gone.unread:
                     raise _Again(gone.unread)
                 self._refuse_losses(block, before, gone.lost)
-                self._ledger.write(rows_down(block, gone.captured, rows))
+                self._ledger.write(rows_down(block, gone.captured, self._and_waiting(gone.captured, rows)))
                 self._take_over(gone.captured, rows)
         except CommittedInside as error:
             # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
             # What of it came after the COMMIT is there again; a repair finds that out.
             claims = Claims(block.down, rows, block.texts)
             captured = sort_gone(dict.fromkeys(before.relations, ""), before, claims, ignored=True).captured
-            self._ledger.write(rows_down(block, captured, rows))
+            self._ledger.write(rows_down(block, captured, self._and_waiting(captured, rows)))
             self._catalog.commit()
             raise committed_error("down", captured or map(name_of, block.down)) from error
         return gone.captured
+
+    def _and_waiting(
+        self, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
+    ) -> Mapping[str, LedgerRow]:
+        """Return the rows of managers, each with what of its views waits to be filled, also where that stands in the row of another class."""
+        known = {identity for row in rows.values() for identity in row.unfilled}
+        empty = {each.identity for some in captured.values() for each in some if filled(each) != each} - known
+        others = self._ledger.read_naming(empty).values() if empty else ()
+        waiting = known | {identity for row in others for identity in row.unfilled}
+        if not waiting:
+            return rows
+        names = captured.keys() | rows.keys()
+        return {
+            name: replace(rows.get(name, LedgerRow(name, ViewState.UP, "")), unfilled=tuple(waiting)) for name in names
+        }
 
     def _drop(self, block: Block, before: Observation, claims: Claims, *, careful: bool) -> dict[Key, str]:
         """Run every `down()`; give what went, each with the manager whose `down()` it went in where that had to be looked up."""
@@ -371,13 +395,14 @@ class ViewKeeper:
             _RolledBack: they are not.
         """
         seen: Observation | None = None
+        unfilled = set[str]()
         careful, brief = False, block.before.is_brief
         for _ in range(_PASSES):
             try:
                 with self._catalog.atomic(ours=True), self._catalog.standing_at(block.place):
                     # A view comes up where it was, wherever the body went meanwhile.
                     rows = self._rows_down(block) if rows is None else rows
-                    self._pass_up(block, rows, seen, careful=careful, brief=brief and not careful)
+                    unfilled = self._pass_up(block, rows, seen, careful=careful, brief=brief and not careful)
             except Unseen:
                 brief = False
                 continue
@@ -399,8 +424,9 @@ class ViewKeeper:
                     rows or {}
                 )
                 continue
-            for manager in block.up:
-                block.observer(ViewCreated(block.migration, name_of(manager)))
+            for name in map(name_of, block.up):
+                self.unfilled |= {name: None} if name in unfilled else {}
+                block.observer(ViewCreated(block.migration, name, unfilled=name in unfilled))
             return
         raise ViewError(
             f"bringing up {', '.join(block.names)} drops something else each time it is tried",
@@ -424,7 +450,8 @@ class ViewKeeper:
 
     def _pass_up(
         self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool, brief: bool
-    ) -> None:
+    ) -> set[str]:
+        """Run every `up()` once; return the managers of what has come up without its rows."""
         claims = Claims(block.up, rows, block.texts)
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
         changes, steps = self._create(block, claims, careful=careful, brief=brief and claims.are_plain)
@@ -438,7 +465,7 @@ class ViewKeeper:
         self._refuse_broken(block)
         self._refuse_missing(block, rows, made, there)
         self._tell_dropped(block, dropped, {relation.identity for _, relation in made.values()} | there.keys())
-        self._settle(block, rows, made, there, claims)
+        return self._settle(block, rows, made, there, claims)
 
     def _create(self, block: Block, claims: Claims, *, careful: bool, brief: bool) -> tuple[Changes, dict[Key, str]]:
         moment = self._catalog.moment(brief=brief)
@@ -447,6 +474,7 @@ class ViewKeeper:
         said: list[str] | None = []
         for manager in block.up:
             name = name_of(manager)
+            manager.deferred = name in block.deferred
             heard = self._call(manager.up, f"{name}.up()", block)
             claims.hear(name, heard)
             said = _and_said(said, heard)
@@ -507,12 +535,10 @@ class ViewKeeper:
         fill = {name_of(manager) for manager in block.up if getattr(manager, "fill_as_owner", False)}
         again = []
         for key, relation, name in new:  # in the order of their creation: who fills one reads what was made before it
-            fills = name in fill and relation.kind == "MATERIALIZED VIEW"
+            fills = name in fill and relation.kind == "MATERIALIZED VIEW" and name not in block.deferred
             if relation.identity in was or fills:
                 text = claims.texts.get(name) or next(iter(claims.texts.values()))
-                before = was.get(relation.identity) or replace(
-                    relation, items=tuple(each for each in relation.items if each.aspect != "not populated")
-                )
+                before = was.get(relation.identity) or filled(relation)
                 again.append(Restorable(key, relation, before, text, fills))
         for warning in self._catalog.restore(again):
             block.observer(Warned(warning))
@@ -569,18 +595,53 @@ class ViewKeeper:
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
         claims: Claims,
-    ) -> None:
-        """Turn the rows of a block from down to up; views that retired are forgotten."""
+    ) -> set[str]:
+        """Turn the rows of a block from down to up; views that retired are forgotten.
+
+        Returns:
+            The managers of what has come up without its rows.
+        """
         relations: dict[str, list[Relation]] = {name_of(manager): [] for manager in block.up}
         for name, relation in [*made.values(), *((claims.owner(thing), thing) for _, thing in there.values())]:
             if name in relations:
                 relations[name].append(relation)
+        unfilled = self._unfilled(block, rows, relations)
         self._ledger.write(
-            LedgerRow(name, ViewState.UP, block.migration, tuple(map(outline, each)), block.texts.get(name, ""))
+            LedgerRow(
+                name, ViewState.UP, block.migration, tuple(map(outline, each)), block.texts.get(name, ""),
+                tuple(relation.identity for relation in each if relation.identity in unfilled),
+            )
             for name, each in relations.items()
-        )
+        )  # fmt: skip
         self._ledger.forget(name for name in block.names if name not in relations)
         self._take_over(relations, rows)
+        return {name for name, each in relations.items() if any(relation.identity in unfilled for relation in each)}
+
+    def _unfilled(
+        self, block: Block, rows: Mapping[str, LedgerRow], relations: Mapping[str, Sequence[Relation]]
+    ) -> set[str]:
+        """Return what has come up without its rows and is to have them; what was empty before stays so."""
+        empty = {each.identity for row in rows.values() for each in row.relations if filled(each) != each}
+        waits = {
+            name_of(manager)
+            for manager in block.up
+            if name_of(manager) in block.deferred and getattr(manager, "with_data", True)
+        }
+        wanted = {
+            each.identity: name
+            for name in relations.keys() & waits
+            for each in relations[name]
+            if each.kind == "MATERIALIZED VIEW" and each.identity not in empty
+        }
+        found = self._catalog.contents(wanted) if wanted else {}
+        for name in sorted({wanted[identity] for identity, each in found.items() if each.populated}):
+            block.observer(
+                Warned(
+                    f"{name} came up with its rows, inside of {block.migration}, although it is deferred",
+                    hint="declare it as a SqlView, or let up() create it WITH NO DATA where self.deferred is true",
+                )
+            )
+        return {identity for identity, each in found.items() if not each.populated}
 
     def _take_over(self, relations: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]) -> None:
         """Take what these managers have made out of the rows of all others: of a class that was renamed, or withdrawn."""
@@ -590,6 +651,16 @@ class ViewKeeper:
         }
         if new:
             self._ledger.release(new, keepers=relations)
+
+    def refresh(self, observer: Observer, *, commit: Callable[[], object]) -> tuple[Unfilled, ...]:
+        """Fill every materialized view that waits for it, one after another; return those that could not be filled.
+
+        Args:
+            observer: told what is filled.
+            commit: makes one of them durable.
+        """
+        with self.working():
+            return Refresher(self._catalog, self._ledger, commit=commit, observer=observer).run()
 
     # -- repair -----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -103,11 +103,13 @@ class Company(Protocol):
         migration: the running one.
         observer: told what goes down and comes up.
         keeps_unmanaged: a view that nobody manages may go down, too.
+        deferred: names of the managers whose materialized views come up without their rows.
     """
 
     migration: str
     observer: Observer
     keeps_unmanaged: bool
+    deferred: Container[str]
 
     def texts(self) -> Mapping[str, str]:
         """Return fingerprints of the managers' texts, by name."""
@@ -246,6 +248,7 @@ class Weaver:
         block = Block(
             list(down.values()), self._ups(down), self._company.migration, self._company.observer, self._company.texts(),
             lambda: self._company.used_by([name for name in down if not is_of_nobody(name)]),
+            self._deferred(obstacles, owners),
         )  # fmt: skip
         try:
             self._keeper.step_aside(block)
@@ -266,6 +269,21 @@ class Weaver:
             there = set(self._obstacles.find(views.values()).values())
         named = _words(text) if _DROPS_VIEWS.search(text) else ()
         return {key: name for key, name in views.items() if key not in there and _plain(name) not in named}
+
+    def _deferred(self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str]) -> Container[str]:
+        """Return whose materialized views come up without their rows: nothing that reads one of them can be filled before it."""
+        deferred = self._company.deferred
+        name_at = {key: owners.get(each.identity, each.identity) for key, each in obstacles.items()}
+        more = {name for name in name_at.values() if name in deferred}
+        more |= {name for name in self._company.declared() if name in deferred} if more else set()
+        grows = bool(more)
+        while grows:
+            readers = {
+                name_at[key] for key, each in obstacles.items() if any(name_at.get(on) in more for on in each.reads)
+            }
+            grows = not readers <= more
+            more |= readers
+        return more or deferred
 
     def _gather(self, keys: Collection[int]) -> tuple[dict[int, Obstacle], dict[str, LedgerRow]]:
         """Return the views, with their readers and whatever else their managers make; and the rows of those managers."""
@@ -446,7 +464,7 @@ class Weaver:
                 if gone or self._keeper.misses_something(error):
                     return
                 raise
-            self._ledger.forget([name for name in aside.kept if name in down])
+            self._ledger.forget([name for name in aside.kept if name in down and name not in self._keeper.unfilled])
             self._compare_types(aside, down)
             brought = True
         self.may_be_down = False

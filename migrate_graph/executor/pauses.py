@@ -1,0 +1,69 @@
+"""How work of a run is waited for before it is tried again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from migrate_graph.core.events import Observer, StepRetrying
+from migrate_graph.errors import Stopped
+
+if TYPE_CHECKING:
+    from migrate_graph.signals import Interruption
+
+
+class Patience(Protocol):
+    """How often something is tried, and how long it is waited for in between."""
+
+    @property
+    def tries(self) -> int:
+        """Attempts in all."""
+
+    @property
+    def first_delay(self) -> float:
+        """Seconds before the second one."""
+
+    @property
+    def longest_delay(self) -> float:
+        """Seconds at most, as each delay is twice the one before."""
+
+
+@dataclass(slots=True)
+class Pauses:
+    """The pauses between attempts at the same work.
+
+    Attributes:
+        patience: how many, and how long.
+        interruption: ends one when a signal arrives.
+        observer: told of each.
+        attempt: the one that runs, from 1.
+    """
+
+    patience: Patience
+    interruption: Interruption
+    observer: Observer
+    attempt: int = 1
+    _delay: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._delay = self.patience.first_delay
+
+    def pause(self, name: str, reason: str) -> bool:
+        """Wait before the next attempt; return False when there is none.
+
+        Args:
+            name: of the migration that somebody was in the way of.
+            reason: who.
+        """
+        if self.attempt == self.patience.tries:
+            return False
+        self.attempt += 1
+        pause = min(self._delay, self.patience.longest_delay) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
+        self._delay *= 2
+        self.observer(StepRetrying(name, self.attempt, self.patience.tries, pause, reason))
+        try:
+            self.interruption.sleep(pause)
+        except Stopped:
+            return False
+        return True

@@ -1,0 +1,100 @@
+"""Fills, after a commit, the materialized views that came up without their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Observer, Result, Warned
+from migrate_graph.core.model import Migration
+from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
+from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.executor import checkpoints
+from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.executor.pauses import Pauses
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Backend, Work
+    from migrate_graph.database.views.refreshing import Unfilled
+    from migrate_graph.executor.pauses import Patience
+    from migrate_graph.executor.watch import Watch
+    from migrate_graph.signals import Interruption
+
+NAME = "refresh of views"
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing:
+    """Fills views.
+
+    Attributes:
+        backend: the database; the lock is held.
+        observer: told what is filled, and what is not.
+        interruption: what is known of signals.
+        patience: how often it is tried when somebody was in the way.
+        watch: asks what it waits for.
+    """
+
+    backend: Backend
+    observer: Observer
+    interruption: Interruption
+    patience: Patience
+    watch: Watch
+
+    def after(self, results: Iterable[Result]) -> None:
+        """Fill what has come up unfilled in some migrations, as far as that is possible: what is left is told, and stays in the view ledger."""
+        if any(each.unfilled for each in results) and not self.interruption.signal:
+            try:
+                self.run()
+            except Stopped:
+                return  # the run ends with the signal
+            except (MigrateGraphError, AttemptFailed) as error:
+                self.observer(Warned(f"views are not refreshed yet: {error.message}", error.hint))
+
+    def run(self) -> bool:
+        """Fill everything that is to be filled; return whether nothing is left.
+
+        Raises:
+            Stopped: a signal arrived; what is not filled stays in the view ledger.
+            DatabaseError: the database does not answer.
+        """
+        pauses = Pauses(self.patience, self.interruption, self.observer)
+        while True:
+            left = [(each, self.backend.explain(each.error)) for each in self._try()]
+            waits = next((trouble for _, trouble in left if trouble.kind is not TroubleKind.OTHER), None)
+            if waits is None or not pauses.pause(NAME, waits.message):
+                break
+        for unfilled, trouble in left:
+            self._tell(unfilled, trouble)
+        self.interruption.check()
+        return not left
+
+    def _try(self) -> tuple[Unfilled, ...]:
+        work = self.backend.work(Migration(NAME, lambda _db: True), AttemptKey.now(NAME, run=""))
+        try:
+            with (
+                self.interruption.stopping(work.cancel, work.hang_up),
+                self.watch.on(NAME, lambda: self.backend.waiting_for(work)),
+            ):
+                left = work.views.refresh(self.observer, commit=lambda: _commit(work))
+                self.interruption.check()  # an error by which a signal has ended one is no error of its query
+                return left
+        finally:
+            work.close()
+
+    def _tell(self, unfilled: Unfilled, trouble: Trouble) -> None:
+        self.observer(
+            Warned(
+                f"{unfilled.relation} ({unfilled.manager}) could not be refreshed: {trouble.message}",
+                hint="it has no rows, and whoever reads it is told so; mend what the message names, then run migrate apply again, "
+                f"or REFRESH MATERIALIZED VIEW {unfilled.relation} by hand",
+            )
+        )
+
+
+def _commit(work: Work) -> None:
+    checkpoints.reached(Checkpoint.VIEW_FILLED)
+    work.db.commit()
+    checkpoints.reached(Checkpoint.VIEW_REFRESHED)
