@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 import shutil
@@ -30,10 +31,30 @@ class ServerUnavailable(Exception):  # noqa: N818 - names the state
     """A server cannot be had on this machine; the text says why."""
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_FIRST_PORT, _LAST_PORT = 15000, 32000
+"""Below those that the system gives to clients: a server that is stopped finds its port free when it starts again."""
+
+_ports: list[Any] = []
+"""What this process holds until it ends: an open file with a lock for each of its ports."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at, and that no other test process on this machine is given while this one lives."""
+    directory = Path(tempfile.gettempdir()) / f"migrate-graph-test-ports-{os.geteuid()}"
+    directory.mkdir(mode=0o777, exist_ok=True)
+    first = _FIRST_PORT + os.getpid() * 7 % (_LAST_PORT - _FIRST_PORT)
+    for port in (*range(first, _LAST_PORT), *range(_FIRST_PORT, first)):
+        held = (directory / str(port)).open("a")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        _ports.append(held)
+        return port
+    raise ServerUnavailable("no port is free")
 
 
 def _unprivileged_user() -> str | None:
@@ -77,7 +98,7 @@ class PostgresServer:
         self._user = _unprivileged_user()
         self.directory = Path(tempfile.mkdtemp(prefix="mg-pg-"))
         self.data = self.directory / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             shutil.chown(self.directory, self._user)
@@ -251,7 +272,7 @@ class RedisServer:
         if not self._binary.exists():
             raise ServerUnavailable(f"no redis-server in {self._binary.parent}")
         self.directory = Path(tempfile.mkdtemp(prefix="mg-redis-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.socket = self.directory / "redis.sock"
 
     def start(self) -> None:

@@ -59,7 +59,7 @@ def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code (negative: the signal that killed it), what it said, and how long it took."""
+    """How a child ended: its exit code (negative: the signal that killed it), what it said, and how long it took (`seconds_since`)."""
 
     code: int
     output: str
@@ -80,6 +80,21 @@ class State:
         """Return state and own commits of the newest attempt at a migration."""
         rows = [(state, commits) for known, state, commits in self.journal if known == name]
         return rows[-1] if rows else None
+
+
+_SPIN = 0.02
+"""Seconds of processor time, to see what they take on the clock."""
+
+
+def seconds_since(started: float) -> float:
+    """Return how long ago something began, in seconds of a machine that does nothing else: on a busy one all takes as many times longer."""
+    passed = time.monotonic() - started
+    if passed < 0.5:
+        return passed
+    clock, work = time.monotonic(), time.process_time()
+    while time.process_time() - work < _SPIN:
+        pass
+    return passed / max(1.0, (time.monotonic() - clock) / _SPIN)
 
 
 class Field:
@@ -126,7 +141,7 @@ class Field:
         )  # fmt: skip
 
         def wait() -> Ended:
-            deadline = time.monotonic() + (60 if killed_after is None else killed_after)
+            deadline = time.monotonic() + (120 if killed_after is None else killed_after)
             while not code.exists():
                 if time.monotonic() > deadline:
                     with suppress(ProcessLookupError):
@@ -144,7 +159,7 @@ class Field:
         assert APP_PASSWORD not in output
         assert ADMIN_PASSWORD not in output
         assert "Traceback" not in output or "migrate_graph/" not in output, output
-        return Ended(code, output, time.monotonic() - started)
+        return Ended(code, output, seconds_since(started))
 
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""
@@ -166,6 +181,10 @@ class Field:
                 cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             ),
         )  # fmt: skip
+
+    def saying(self, text: str) -> int:
+        """Count the children of `start` that have printed a text so far."""
+        return sum(text in each.read_text(errors="replace") for each in self.path.glob("output-*") if not each.suffix)
 
     def executions(self, name: str) -> int:
         """Count how often a body began (see `child.executed`)."""
@@ -259,7 +278,7 @@ class Process:
         self.process.send_signal(signum)
         return self.end()
 
-    def end(self, timeout: float = 60) -> Ended:
+    def end(self, timeout: float = 120) -> Ended:
         """Wait for its end."""
         try:
             rest, _ = self.process.communicate(timeout=timeout)

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from fault_field import Field
+from fault_field import Ended, Field, seconds_since, wait_until
 
 ONCE = """
-import time
+import os, time
 from child import executed
 from migrate_graph import migration
 
@@ -22,7 +23,8 @@ from migrate_graph import migration
 def one_1(db):
     executed("one_1")
     db.executesql("CREATE TABLE one (id integer)")
-    time.sleep(2)
+    while os.path.exists("wait"):
+        time.sleep(0.02)
     return True
 
 @migration(requires=one_1)
@@ -33,9 +35,30 @@ def two_2(db):
 """
 
 
+WAITS = "waiting for another run"
+
+
+def at_work(field: Field, text: str = ONCE) -> Callable[[], Ended]:
+    """Start a run whose first migration waits until it is let go, and return when it is at it; what is given waits for its end."""
+    field.write(text)
+    (field.path / "wait").touch()
+    run = field.start("apply")
+    wait_until(lambda: field.executions("one_1") == 1)
+    return run
+
+
+def let_go(field: Field) -> None:
+    """Let that migration end."""
+    (field.path / "wait").unlink()
+
+
 def test_d02_eight_runners_apply_everything_once(anywhere: Field) -> None:
     anywhere.write(ONCE)
-    ended = [wait() for wait in [anywhere.start("apply") for _ in range(8)]]
+    (anywhere.path / "wait").touch()
+    runs = [anywhere.start("apply") for _ in range(8)]
+    wait_until(lambda: anywhere.saying(WAITS) == 7)
+    let_go(anywhere)
+    ended = [wait() for wait in runs]
     assert [each.code for each in ended] == [0] * 8, [each.output for each in ended]
     waited = [each for each in ended if "waiting for another run to finish" in each.output]
     assert len(waited) == 7
@@ -46,8 +69,12 @@ def test_d02_eight_runners_apply_everything_once(anywhere: Field) -> None:
 
 def test_d02_when_the_winner_fails_the_next_one_tries(anywhere: Field) -> None:
     """As often as there are runners: a failed migration is tried again by the next run."""
-    anywhere.write(ONCE.replace("time.sleep(2)", "time.sleep(0.8)\n    if db: raise ValueError('no')"))
-    ended = [wait() for wait in [anywhere.start("apply") for _ in range(3)]]
+    anywhere.write(ONCE.replace("    return True", "    if db: raise ValueError('no')\n    return True", 1))
+    (anywhere.path / "wait").touch()
+    runs = [anywhere.start("apply") for _ in range(3)]
+    wait_until(lambda: anywhere.saying(WAITS) == 2)
+    let_go(anywhere)
+    ended = [wait() for wait in runs]
     assert [each.code for each in ended] == [1] * 3
     assert anywhere.executions("one_1") == 3
     assert anywhere.executions("two_2") == 0
@@ -58,9 +85,12 @@ def test_d02_when_the_winner_fails_the_next_one_tries(anywhere: Field) -> None:
 
 def test_d02_the_successor_of_a_killed_winner_takes_over(anywhere: Field) -> None:
     anywhere.write(ONCE)
+    (anywhere.path / "wait").touch()
     winner = anywhere.start("apply", fatal=("success written, not committed", 1))
-    time.sleep(0.6)
+    wait_until(lambda: anywhere.executions("one_1") == 1)
     others = [anywhere.start("apply") for _ in range(2)]
+    wait_until(lambda: anywhere.saying(WAITS) == 2)
+    let_go(anywhere)
     assert winner().code == -9
     assert [wait().code for wait in others] == [0, 0]
     assert anywhere.executions("one_1") == 2, "the killed attempt was rolled back, and one of the others did it again"
@@ -72,7 +102,7 @@ def test_the_winner_creates_an_index_concurrently_while_others_wait(on_postgres:
     """A blocking waiter would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn."""
     on_postgres.write(
         """
-        import time
+        import os, time
         from migrate_graph import migration
 
         @migration
@@ -82,67 +112,66 @@ def test_the_winner_creates_an_index_concurrently_while_others_wait(on_postgres:
 
         @migration(requires=table_1, transaction="none")
         def index_2(db):
-            time.sleep(1)
+            while os.path.exists("wait"):
+                time.sleep(0.02)
             db.executesql("CREATE INDEX CONCURRENTLY big_id ON big (id)")
             return True
         """
     )
-    ended = [wait() for wait in [on_postgres.start("apply") for _ in range(4)]]
+    (on_postgres.path / "wait").touch()
+    runs = [on_postgres.start("apply") for _ in range(4)]
+    wait_until(lambda: on_postgres.saying(WAITS) == 3)
+    let_go(on_postgres)
+    ended = [wait() for wait in runs]
     assert [each.code for each in ended] == [0] * 4
     assert max(each.seconds for each in ended) < 20
     assert on_postgres.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'big_id'::regclass") == [(True,)]
 
 
 def test_giving_up_on_the_lock_is_75_and_names_the_holder(anywhere: Field) -> None:
-    anywhere.write(ONCE.replace("sleep(2)", "sleep(3)"))
-    first = anywhere.start("apply")
-    time.sleep(1)
+    first = at_work(anywhere)
     late = anywhere.apply("--lock-timeout", "0.3")
     at_once = anywhere.apply("--lock-timeout", "0")
     assert (late.code, at_once.code) == (75, 75)
     assert "held by pid" in late.output
     assert "raise --lock-timeout" in late.output
+    let_go(anywhere)
     assert first().code == 0
 
 
 def test_the_lock_comes_soon_after_it_is_free(anywhere: Field) -> None:
-    anywhere.write(ONCE)
-    first = anywhere.start("apply")
-    time.sleep(0.7)
+    first = at_work(anywhere)
     second = anywhere.start("apply")
-    started = time.monotonic()
+    wait_until(lambda: anywhere.saying(WAITS) == 1)
+    let_go(anywhere)
     assert first().code == 0
-    gone = time.monotonic() - started
+    gone = time.monotonic()
     assert second().code == 0
-    assert time.monotonic() - started - gone < 5
+    assert seconds_since(gone) < 5
 
 
 @pytest.mark.postgres
 def test_other_tables_do_not_wait_for_each_other(on_postgres: Field) -> None:
-    on_postgres.write(ONCE.replace("sleep(2)", "sleep(3)").replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
-    first = on_postgres.start("apply")
-    time.sleep(1)
-    started = time.monotonic()
+    first = at_work(on_postgres, ONCE.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
     other = on_postgres.apply("--fake", env={"MIGRATE_TABLE": "other_features"})
     assert other.code == 8, "it got as far as finding a database that is not empty"
-    assert "waiting for another run" not in other.output
-    assert time.monotonic() - started < 2.5
+    assert WAITS not in other.output
+    let_go(on_postgres)
     assert first().code == 0
 
 
 @pytest.mark.postgres
 def test_every_spelling_of_one_table_is_one_lock(on_postgres: Field) -> None:
-    on_postgres.write(ONCE.replace("sleep(2)", "sleep(3)"))
-    first = on_postgres.start("apply")
-    time.sleep(1.2)
+    first = at_work(on_postgres)
     for env in ({"MIGRATE_TABLE": "public.ewh_implemented_features"}, {"SCHEMA": "public"}):
         assert on_postgres.apply("--lock-timeout", "0", env=env).code == 75, env
+    let_go(on_postgres)
     assert first().code == 0
 
 
 def test_three_programs_that_only_activate_migrations(anywhere: Field) -> None:
     program = f"{ONCE}\nimport sys\nfrom migrate_graph import activate_migrations\nsys.exit(0 if activate_migrations() else 9)\n"
-    anywhere.write(program.replace("sleep(2)", "sleep(0.5)"), "program.py")
+    anywhere.write(program, "program.py")
     (anywhere.path / "child.py").write_text("def executed(name):\n    open('executed', 'a').write(name + '\\n')\n")
     running = [
         subprocess.Popen(
@@ -151,18 +180,17 @@ def test_three_programs_that_only_activate_migrations(anywhere: Field) -> None:
         )
         for _ in range(3)
     ]  # fmt: skip
-    outputs = [each.communicate(timeout=60)[0] for each in running]
+    outputs = [each.communicate(timeout=120)[0] for each in running]
     assert [each.returncode for each in running] == [0, 0, 0], outputs
     assert (anywhere.executions("one_1"), anywhere.executions("two_2")) == (1, 1)
 
 
 def test_a_removed_lock_file_does_not_let_two_run(on_sqlite: Field) -> None:
-    on_sqlite.write(ONCE)
-    first = on_sqlite.start("apply")
-    time.sleep(1)
+    first = at_work(on_sqlite)
     lock = on_sqlite.path.parent / "database.sqlite.migrate.lock"
     assert lock.exists()
     lock.unlink()
+    let_go(on_sqlite)
     ended = first()
     assert ended.code == 6, "whoever holds a lock that is gone stops after the migration at hand"
     assert "lock" in ended.output
@@ -227,13 +255,9 @@ def test_a_dead_runner_whose_statement_still_runs_is_waited_for(on_postgres: Fie
 
 def test_status_says_running_of_what_runs(anywhere: Field) -> None:
     """Before its first commit nothing of it is in the journal: who holds the lock says what it is at."""
-    anywhere.write(
-        ONCE.replace("time.sleep(2)", "while not __import__('os').path.exists('go'):\n        time.sleep(0.05)")
-    )
-    first = anywhere.open("apply")
-    first.wait_for("one_1")
+    first = at_work(anywhere)
     told = anywhere.migrate("status").output
-    (anywhere.path / "go").touch()
-    assert first.end().code == 0
+    let_go(anywhere)
+    assert first().code == 0
     assert re.search(r"one_1 +running", told), told
     assert not re.search(r" running", anywhere.migrate("status").output)

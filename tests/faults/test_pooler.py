@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import psycopg2
 import pytest
 from fault_field import Field
 from rehearsal_stand import RehearsalStand, footprint
-from servers import APP_PASSWORD, PostgresServer
+from servers import APP_PASSWORD, PostgresServer, free_port
 from transaction_pooler import TransactionPooler
 
 pytestmark = pytest.mark.postgres
@@ -26,9 +25,7 @@ pytestmark = pytest.mark.postgres
 def _pgbouncer(
     directory: Path, server: PostgresServer, mode: str = "transaction", size: int = 4
 ) -> tuple[subprocess.Popen[bytes], int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     (directory / "users").write_text(f'"app" "{APP_PASSWORD}"\n')
     (directory / "pgbouncer.ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
@@ -48,7 +45,7 @@ def _pgbouncer(
 
 
 def wait_until_it_answers(uri: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             psycopg2.connect(uri).close()
