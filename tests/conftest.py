@@ -122,7 +122,7 @@ def run_migrate(tmp_path_factory: pytest.TempPathFactory) -> RunMigrate:
     home = tmp_path_factory.mktemp("home")
 
     def run(
-        *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60, stdin: str = ""
+        *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "migrate_graph", *map(str, args)],

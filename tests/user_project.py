@@ -48,7 +48,7 @@ class Project:
         return file
 
     def migrate(
-        self, *args: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60
+        self, *args: str | Path, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line in the project."""
         return self._run(*args, cwd=self.path, env=self.env | dict(env or {}), timeout=timeout)

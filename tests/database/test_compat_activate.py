@@ -191,7 +191,7 @@ def test_d02_replicas_that_start_at_once_run_everything_once(postgres_uri: str, 
         """,
     )
     started = [subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path) for _ in range(3)]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
     with psycopg2.connect(postgres_uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM ran")
         assert cursor.fetchone() == (1,)
@@ -216,7 +216,7 @@ def test_d20_a_signal_rolls_back_and_then_has_the_programs_own_effect(config: Co
         """,
     )
     assert (
-        subprocess.run([sys.executable, "program.py"], check=False, cwd=tmp_path, timeout=30).returncode
+        subprocess.run([sys.executable, "program.py"], check=False, cwd=tmp_path, timeout=120).returncode
         == -signal.SIGTERM
     )
     with sqlite3.connect(config.migrate_uri.removeprefix("sqlite://")) as database:

@@ -229,7 +229,7 @@ def test_a_signal_during_the_restore_leaves_nothing_behind(
     try:
         wait_for(postgres_uri, "query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()", there=True)
         process.send_signal(how)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=120)[1]
     finally:
         process.kill()
     assert process.returncode == ExitCode.SIGNAL + how, said
@@ -260,7 +260,7 @@ def test_after_a_kill_the_next_runner_waits_for_what_the_server_still_does(
 def wait_for(uri: str, condition: str, *, there: bool) -> None:
     with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        for _ in range(200):
+        for _ in range(600):
             cursor.execute(f"SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {condition}")
             if bool(cursor.fetchall()) == there:
                 return

@@ -345,12 +345,13 @@ def test_an_endless_statement_hears_a_signal(tmp_path: Path, project: Project) -
         text=True,
     )
     try:
-        deadline = time.monotonic() + 20
-        while not left_behind(tmp_path) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while not left_behind(tmp_path):
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(0.3)  # into the statement; a signal before it is heard as well
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=10)[1]
+        said = process.communicate(timeout=120)[1]
     finally:
         process.kill()
     assert process.returncode == ExitCode.SIGNAL + signal.SIGTERM, said

@@ -62,6 +62,6 @@ def test_a_thread_that_an_import_starts_holds_nothing_up(project: Project, sqlit
         "migrations.py",
         "import background\nfrom edwh_migrate import migration\n@migration\ndef first_20260101_001(db): return True\n",
     )
-    done = project.migrate(*words.split(), env={"MIGRATE_URI": sqlite_uri}, timeout=30)
+    done = project.migrate(*words.split(), env={"MIGRATE_URI": sqlite_uri}, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "was left by user code and does not end" in done.stderr

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg2
 import pytest
 import redis
+import servers
 from servers import APP_PASSWORD, PostgresServer
 
 
@@ -67,3 +72,33 @@ def test_nothing_of_this_shell_reaches_a_child(tmp_path: Path, monkeypatch: pyte
     env = clean_environment(tmp_path)
     done = subprocess.run([sys.executable, "-c", show], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None", str(tmp_path)]
+
+
+def test_what_a_killed_test_process_has_left_in_memory_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_MEMORY", tmp_path)
+    monkeypatch.setattr(servers, "_ROOM", 0)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"mg-pg-{ended.pid}-x" / "data").mkdir(parents=True)
+    (tmp_path / f"mg-pg-{os.getpid()}-x").mkdir()
+    mine = servers._new_directory("pg")
+    assert {each.name for each in tmp_path.iterdir()} == {f"mg-pg-{os.getpid()}-x", mine.name}
+
+
+def test_no_other_test_process_is_given_a_port_that_is_taken() -> None:
+    program = "import servers; print(servers.free_port()); input()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(servers.__file__).parent)}  # noqa: TID251 - a child's
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        held = (Path(tempfile.gettempdir()) / f"migrate-graph-test-ports-{os.geteuid()}" / str(theirs)).open("a")
+        with held, pytest.raises(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = {servers.free_port() for _ in range(3)}
+        assert len(ours) == 3
+        assert theirs not in ours
+        other.communicate("")

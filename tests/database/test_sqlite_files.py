@@ -64,7 +64,7 @@ class Told:
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -141,7 +141,7 @@ def test_a_held_file_hears_a_signal(sqlite_uri: str, project: Project, when: str
                 said.append(process.stderr.readline())
                 assert said[-1], said
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=10)
+            process.wait(timeout=120)
         finally:
             process.kill()
             process.communicate()
@@ -170,7 +170,7 @@ def another_run(path: Path, witness: Path) -> Iterator[None]:
     try:
         wait_for(witness.exists)
         yield
-        process.communicate("\n", timeout=20)
+        process.communicate("\n", timeout=120)
     finally:
         process.kill()
         process.wait()

@@ -233,7 +233,7 @@ def test_a_rule_that_writes_to_another_view_counts(stand: PostgresStand) -> None
 
 def wait_until_it_waits(stand: PostgresStand, other: Any) -> None:
     """Wait until the session of a stand waits for a lock."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     with other.cursor() as cursor:
         while True:
             cursor.execute(

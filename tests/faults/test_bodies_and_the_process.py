@@ -38,7 +38,7 @@ def _project(field: Field, *bodies: str) -> None:
     field.write(text)
 
 
-def _apply(field: Field, timeout: float = 60, **env: str) -> Ended:
+def _apply(field: Field, timeout: float = 120, **env: str) -> Ended:
     return field.open("apply", env=env).end(timeout)
 
 
@@ -151,7 +151,7 @@ def test_a_thread_that_is_left_running_is_named_and_not_waited_for(place: str, a
     if place == "import":
         file = anywhere.path / "migrations.py"
         file.write_text(f"{file.read_text()}\n{start}\n")
-    ended = _apply(anywhere, timeout=30)
+    ended = _apply(anywhere, timeout=120)
     assert ended.code == 0, ended.output
     assert "left-behind" in ended.output
     assert anywhere.probe().tables == {"m1_1"}
@@ -218,7 +218,7 @@ STILL_GOOD = {
 @pytest.mark.parametrize("way", STILL_GOOD)
 def test_a_success_is_told_whatever_the_body_did_to_the_streams(way: str, on_sqlite: Field) -> None:
     _project(on_sqlite, STILL_GOOD[way], "pass")
-    ended = _apply(on_sqlite, timeout=30)
+    ended = _apply(on_sqlite, timeout=120)
     assert ended.code == (3 if "another number" in way else 0), ended.output
     assert "ok m2_2" in ended.output
     assert on_sqlite.probe().tables == {"m1_1", "m2_2"}

@@ -91,7 +91,7 @@ def is_gone(pid: int) -> bool:
 
 def wait_until_gone(pids: list[int]) -> None:
     """Wait until processes have ended."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not all(map(is_gone, pids)):
         assert time.monotonic() < deadline, f"some of {pids} live on"
         time.sleep(0.02)
@@ -418,7 +418,7 @@ def test_a_signal_stops_all_at_once(signum: signal.Signals, on_postgres: Field) 
         workers = workers_of(process)
         ended = process.stop(signum)
     assert ended.code == 128 + signum, ended.output
-    assert ended.seconds < 3, "two seconds are promised; this machine may be busy"
+    assert ended.seconds < 2
     assert ended.output.count(f"stopped by {signum.name}") >= 3
     assert "1 not reached" in ended.output
     wait_until_gone(workers)
@@ -468,7 +468,7 @@ def test_a_second_signal_ends_all(on_postgres: Field) -> None:
         process.wait_for("| heard")
     ended = process.stop(signal.SIGINT)
     assert ended.code == 130
-    assert ended.seconds < 3
+    assert ended.seconds < 2
     wait_until_gone(workers)
     assert on_postgres.probe().tables == set()
 

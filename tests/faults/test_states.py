@@ -204,7 +204,7 @@ def test_the_output_that_nobody_reads_stops_nothing(anywhere: Field) -> None:
         stderr=writer,
     )
     os.close(writer)
-    process.wait(timeout=30)
+    process.wait(timeout=120)
     assert anywhere.probe().ledger == {"one_1": "T"}
 
 

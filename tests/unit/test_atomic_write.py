@@ -66,7 +66,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()), daemon=True)
     reader.start()
     write_whole(pipe, b"text")
-    reader.join(timeout=10)
+    reader.join(timeout=60)
     assert heard == [b"text"]
     assert pipe.is_fifo()
 

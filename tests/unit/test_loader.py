@@ -764,7 +764,7 @@ def test_what_threads_of_a_file_declare_is_declared(project: Project, way: str) 
         "_thread": "import _thread, queue\ndone = queue.Queue()\n"
         "def work(name): import_module(name); done.put(1)\n"
         "for name in ('billing', 'shipping'): _thread.start_new_thread(work, (name,))\n"
-        "done.get(timeout=20); done.get(timeout=20)\n",
+        "done.get(timeout=60); done.get(timeout=60)\n",
     }[way]
     root = project(
         {

@@ -147,7 +147,7 @@ def test_d13_a_server_that_hangs_is_left_within_the_limit() -> None:
         started = time.monotonic()
         with pytest.raises(PendingTaskFailed, match="could not be flushed"):
             flush(f"127.0.0.1:{server.getsockname()[1]}", timeout=0.2, tries=3)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
     for connection in accepted:
         connection.close()
     assert len(accepted) == 3
