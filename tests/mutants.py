@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mutant import Mutant
 from mutants_atomic import ATOMIC
+from mutants_back import BACK
 from mutants_backup import BACKUP
 from mutants_coalesce import COALESCE
 from mutants_verify import VERIFY
@@ -33,6 +34,7 @@ NOTICED = "noticed"
 MUTANTS = [
     *ATOMIC,
     *VERIFY,
+    *BACK,
     *WEAVE,
     *WEAVE_SQLITE,
     *COALESCE,

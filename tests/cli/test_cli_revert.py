@@ -190,8 +190,14 @@ def round_7(db):
     return True
 
 
-@migration(requires=round_7)
-def without_8(db):
+@migration(requires=round_7, down=too_little)
+def rows_8(db):
+    db.executesql("INSERT INTO invoice (id) VALUES (77)")
+    return True
+
+
+@migration(requires=rows_8)
+def without_9(db):
     return True
 """
 
@@ -205,7 +211,9 @@ def test_verify_tries_every_way_back(shell: Any) -> None:
     found = {(each["subject"], each["code"]): each for each in ran.json["findings"]}
     assert set(found) == {
         ("add_vat_2", "MG708"), ("fails_3", "MG707"), ("writes_4", "MG707"), ("stays_5", "MG708"), ("again_6", "MG708"),
+        ("rows_8", "MG707"),
     }  # fmt: skip
+    assert "'rows_8' fails when it is applied again after its way back: " in found["rows_8", "MG707"]["message"]
     assert "index invoice_total, too" in found["add_vat_2", "MG708"]["message"]
     assert "no such table: nonesuch" in found["fails_3", "MG707"]["message"]
     assert "puts rows into invoice" in found["writes_4", "MG707"]["message"]
@@ -213,11 +221,11 @@ def test_verify_tries_every_way_back(shell: Any) -> None:
     assert "INSERT INTO invoice (id) VALUES (9)" in text[found["writes_4", "MG707"]["line"] - 1]
     assert [(each["name"], each["leads_back"]) for each in ran.json["reverts"]] == [
         ("create_invoice_1", True), ("add_vat_2", False), ("fails_3", False), ("writes_4", False), ("stays_5", False), ("again_6", False),
-        ("round_7", True),
+        ("round_7", True), ("rows_8", False),
     ]  # fmt: skip
     assert ran.json["reverts"][0]["derived"] == ["DROP TABLE invoice"]
     text = shell("verify", "--reverts", "--on", "sqlite")
-    assert "2 of 7 ways back lead back, and there again; 1 migration without one" in text.out
+    assert "2 of 8 ways back lead back, and there again; 1 migration without one" in text.out
     assert "MG707" in text.out
     assert shell("verify", "--reverts", "--on", "sqlite", "--select", "MG701").code == 0
     assert shell("verify", "--on", "sqlite").code == 0, "it is only tried where it is asked for"

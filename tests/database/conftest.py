@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +56,18 @@ def shop(tmp_path: Path, database_uri: str, request: pytest.FixtureRequest, monk
         copies = server.admin_uri("postgres")
         monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)  # where a pg_dump of its version is
     return Shop(tmp_path / "project", database_uri, copies)
+
+
+@pytest.fixture(scope="session")
+def edwh_migrate_2_1_0(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of an environment in which edwh-migrate 2.1.0 is installed."""
+    directory = tmp_path_factory.mktemp("real")
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+    python = str(directory / "bin" / "python")
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "10", "edwh-migrate[full]==2.1.0", "setuptools"],
+        check=False, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    if installed.returncode:
+        pytest.skip(f"the package index is not reachable: {installed.stderr.strip().splitlines()[-1]}")
+    return python
