@@ -29,7 +29,7 @@ _SAID = (
     ("views of managers", WAY, "    changes = [change for change in changes if change.relation not in theirs]", "    changes = [*changes]", f"{CORE} -k managers"),
     ("what hangs on others first", WAY, "    added.sort(key=lambda change: -_rank(change))", "    pass", f"{CORE} -k hangs_on"),
     ("a way back that cannot be derived", WAYS, "        raise UsageError(\"\\n\".join(told), hint=ADVICE)", "        pass", f"{TYPED} -k not_additive"),
-    ("what dropping leaves", FORTH, "        if differences:\n            why", "        if False:\n            why", f"{AUTO} -k 'COMMENT and postgres'"),
+    ("what dropping leaves", FORTH, "        if differences:\n            why", "        if False:\n            why", f"{AUTO} -k dropping_leaves"),
     ("the second way there", FORTH, "            trip = self._again(trip, after)", "            pass", f"{TYPED} -k every_way_back"),
     ("a new database after one that did not lead back", FORTH, "            self._renew()\n", "            pass\n", f"{TYPED} -k every_way_back"),
     ("what a way back leaves", REVERT, "    told += foreseen.deviations", "    pass", f"{TYPED} -k way_back_leaves"),

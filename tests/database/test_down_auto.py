@@ -130,6 +130,18 @@ def test_what_did_more_is_refused_before_anything_runs(shop: Shop, statement: st
     assert shop.state("auto_2") is State.APPLIED
 
 
+def test_what_dropping_leaves_behind_is_seen(shop: Shop) -> None:
+    if not shop.uri.startswith("postgres"):
+        pytest.skip("only PostgreSQL has publications")
+    first = HEAD.replace("    return True", "    db.executesql('CREATE PUBLICATION told')\n    return True")
+    more = ("ALTER TABLE base ADD COLUMN size integer", "ALTER PUBLICATION told ADD TABLE base")
+    assert shop.apply(first + _file(*more).removeprefix(HEAD)) == 0
+    with pytest.raises(
+        UsageError, match=r"what it adds cannot be dropped again \(published table told public.base, too\)"
+    ):
+        shop.revert("auto_2", yes=True)
+
+
 VIEWS = """
 class V(ViewMigrationManager):
     uses = ()

@@ -118,13 +118,16 @@ def test_killed_anywhere_in_a_derived_way_back(anywhere: Field) -> None:
     for boundary in (Checkpoint.ATTEMPT_STARTED, Checkpoint.SUCCESS_WRITTEN):
         assert anywhere.apply().code == 0
         before = anywhere.probe()
-        for arrival in range(1, 20):  # on new databases, on a copy, and at last in the database itself
+        codes = []
+        for arrival in range(
+            1, 20
+        ):  # on new databases and on a copy, where nobody can kill himself, and at last in the database itself
             ended = anywhere.migrate("revert", "total_2", fatal=(boundary.value, arrival))
+            codes.append(ended.code)
             if ended.code == 0:
                 break
-            assert ended.code == -signal.SIGKILL, (boundary, ended.output)
             after = anywhere.probe()
             assert (after.ledger, after.journal) == (before.ledger, before.journal), (boundary, arrival)
         _claims_none(anywhere, knows=True)
-        assert arrival > 4
+        assert (codes[-1], -signal.SIGKILL in codes, len(codes) > 4) == (0, True, True), codes
         assert anywhere.probe().last("total_2") == ("reverted", 0)
