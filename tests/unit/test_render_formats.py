@@ -346,6 +346,25 @@ def test_graphviz_is_compiled_once_for_a_user(tmp_path: Path, monkeypatch: pytes
     assert kept[0].stat().st_mtime_ns == inode.st_mtime_ns
 
 
+def test_graphviz_is_compiled_quickly_for_a_small_picture_and_well_for_a_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def kept() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100_000}
+
+    dot = to_dot(shop())
+    small = lay_out(dot)
+    (quick,) = kept()
+    large = lay_out(dot + " " * 40_000)
+    (well,) = kept() - {quick}
+    assert large == small
+    assert quick.stat().st_size != well.stat().st_size
+    assert lay_out(dot) == small
+    assert kept() == {quick, well}
+
+
 def test_where_no_cache_can_be_written_the_picture_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     svg = lay_out("digraph {}")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
