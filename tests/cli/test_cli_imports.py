@@ -111,3 +111,43 @@ def test_nothing_to_do_imports_the_driver_alone(database_uri: str, tmp_path: Pat
     assert _run(tmp_path, database_uri, "apply") == (0, 0, driver)
     code, _, modules = _run(tmp_path, database_uri, "status")
     assert (code, modules) == (0, driver)
+
+
+_NOTED = """
+import os, sys
+from pathlib import Path
+from migrate_graph import migration
+
+def noted(number, **place):
+    def body(db):
+        Path(f"{{number}}.told").write_text(" ".join([str(os.getpid()), *sys.modules]))
+        return True
+    body.__name__ = f"step_{{number}}"
+    return migration(**place)(body)
+
+step_0 = noted(0, {0})
+step_1 = noted(1, {1})
+step_2 = noted(2, {2})
+"""
+
+
+def _told_by(directory: Path, uri: str, *places: str) -> list[list[str]]:
+    """Run three migrations with two jobs; return of each the number of its process, and what was imported there."""
+    (directory / "migrations.py").write_text(_NOTED.format(*places))
+    assert _run(directory, uri, "apply", "--jobs", "2")[0] == 0
+    return [(directory / f"{number}.told").read_text().split() for number in range(3)]
+
+
+def test_a_worker_imports_only_what_an_attempt_needs(postgres_uri: str, tmp_path: Path) -> None:
+    told = _told_by(tmp_path, postgres_uri, *["independent=True"] * 3)
+    assert len({process for process, *_ in told}) <= 2
+    for _, *imported in told:
+        assert _HEAVY & {name.partition(".")[0] for name in imported} == {"psycopg2", "pydal", "sqlite3"}
+        rooms = (f"migrate_graph.{room}" for room in ("cli", "workflow", "render", "reports", "config"))
+        assert not [name for name in imported if name.startswith(("typer", "click", *rooms))]
+
+
+def test_what_runs_in_a_row_needs_no_worker(postgres_uri: str, tmp_path: Path) -> None:
+    told = _told_by(tmp_path, postgres_uri, "", "requires=[step_0]", "requires=[step_1]")
+    assert len({process for process, *_ in told}) == 1
+    assert all("migrate_graph.cli" in imported for _, *imported in told), "it is the run itself"
