@@ -131,10 +131,12 @@ def build_registry(
     """
     places = Places(root.absolute(), (directory or root).absolute())
     sources, modules = Sources(places.shown), dict(sys.modules)
+    described = tuple(
+        _described(declared, at, places, sources, modules) for at, declared in enumerate(_each_once(migrations))
+    )
+    sources.forget_lines()
     return Registry(
-        migrations=tuple(
-            _described(declared, at, places, sources, modules) for at, declared in enumerate(_each_once(migrations))
-        ),
+        migrations=described,
         views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))),
         unreached=tuple(unreached),
         undecorated=tuple(undecorated),

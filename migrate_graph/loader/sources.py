@@ -130,7 +130,7 @@ class Sources:
         self._files: dict[str, ParsedFile] = {}
         self._kept: OrderedDict[tuple[ParsedFile, int], _Parsed] = OrderedDict()
         self._texts: dict[str, str] = {}
-        self._lines: tuple[str, list[str]] = ("", [])
+        self._lines: dict[str, list[str]] = {}
 
     def file(self, name: str, scope: Mapping[str, Any]) -> ParsedFile:
         """Return a file; an empty one when its text cannot be read.
@@ -155,13 +155,17 @@ class Sources:
         """
         code = function.__code__
         name, first = code.co_filename, code.co_firstlineno
-        if name != self._lines[0]:
-            self._lines = name, self._text(name, function.__globals__).split("\n")
-        for line, text in enumerate(self._lines[1][first - 1 : first - 1 + _MOST_LINES_OF_DECORATORS], first):
+        if name not in self._lines:
+            self._lines[name] = self._text(name, function.__globals__).split("\n")
+        for line, text in enumerate(self._lines[name][first - 1 : first - 1 + _MOST_LINES_OF_DECORATORS], first):
             if (found := _DEFINITION.match(text)) and found[1] == code.co_name:
                 return line
         node = self.node_of(function)
         return first if node is None else node.lineno
+
+    def forget_lines(self) -> None:
+        """Release what only `line_of_def` needs: it is asked while a project is loaded, and the texts are kept longer."""
+        self._lines.clear()
 
     def node_of(self, function: FunctionType) -> FunctionNode | None:
         """Return the syntax tree of a function; None when its source cannot be read."""
