@@ -43,3 +43,26 @@ _SAID = (
 )  # fmt: skip
 
 WEAVE = [Mutant(f"weave: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
+
+WINDOWS = "tests/database/test_windows.py"
+CORE = "tests/unit/test_core_windows.py"
+SHOWN = "tests/cli/test_cli_windows.py"
+TURN = "executor/views.py"
+
+_TURNED = (
+    ("views are up before the windows turn", TURN, "            self.work.views.check_complete()\n        with self.work", "            pass\n        with self.work", f"{WINDOWS} -k stay_down"),
+    ("a swallowed error is told first", TURN, "        self.work.check()\n        if self.were_opened:\n            self.work.views.check_complete()\n        with", "        if self.were_opened:\n            self.work.views.check_complete()\n        with", f"{WINDOWS} -k swallowed"),
+    ("what was dropped by hand is not dropped again", TURN, "        if gone:\n            views.forget", "        if False:\n            views.forget", f"{WINDOWS} -k dropped_by_hand"),
+    ("what exists without a record is there", TURN, "        if foreign := self._unrecorded - built:", "        if (foreign := self._unrecorded - built) and False:", f"{SHOWN} -k exist_already"),
+    ("unless another one has made it", "database/views/keeper.py", "            if any(each in keys and identities.get(keys[each], \"\") not in made for each in names)", "            if any(each in keys for each in names)", f"{SHOWN} -k exist_already"),
+    ("or it is to replace that", "workflow/project.py", " and history.view_texts.keys().isdisjoint(predecessors(name))", "", f"{SHOWN} -k faked"),
+    ("undoing opens no windows", "executor/undo.py", "        return False\n\n    def open_undone", "        return super().has_turn()\n\n    def open_undone", f"{SHOWN} -k revert"),
+    ("undoing takes away nothing that came up by chance", "core/undoing.py", ", late=False)", ")", f"{CORE} -k undoing"),
+    ("the last step waits for all", "core/lanes.py", "            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do", "            pass", f"{CORE} -k side_by_side"),
+    ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, windows=assignment.windows)", "loaded.registry", f"{SHOWN} -k side_by_side"),
+    ("workers know what is late", "executor/side_by_side.py", "            overdue=self._overdue,", "            overdue={},", f"{SHOWN} -k side_by_side"),
+    ("what is made by hand is taken over", "core/timeline.py", "            down=tuple(reversed(now.dependencies_first(moved | first))),", "            down=tuple(reversed(now.dependencies_first(moved))),", f"{WINDOWS} -k by_hand"),
+    ("readers go down before a hand-over", "core/timeline.py", "        moved = gone | self._readers_of(gone, built)", "        moved = set(gone)", f"{CORE} -k takes_over"),
+)  # fmt: skip
+
+WEAVE += [Mutant(f"windows: {name}", file, old, new, tests) for name, file, old, new, tests in _TURNED]

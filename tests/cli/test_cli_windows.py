@@ -169,8 +169,12 @@ def test_views_that_exist_already_are_left_alone(on_postgres: Any) -> None:
     before = ask(uri, "SELECT 'totals'::regclass::oid")
     shown = on_postgres("plan", "--json").json
     assert shown["steps"][0]["creates"] == ["NewTotals"]
-    assert on_postgres("apply", "--to", "second_20260102_002").code == 0
-    assert before != ask(uri, "SELECT 'totals'::regclass::oid"), "its successor has taken over"
+    ends = 'class Totals(SqlView):\n    until = "third_20260103_003"\n'
+    on_postgres.write("migrations.py", PROJECT.replace("class Totals(SqlView):\n", ends))
+    assert on_postgres("apply").code == 0
+    assert before != ask(uri, "SELECT 'totals'::regclass::oid"), (
+        "its successor has taken over, and is there when the first one ends"
+    )
     assert ask(uri, "SELECT b FROM totals") == []
 
 

@@ -15,6 +15,7 @@ from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.database import Backend, Settings, open_backend
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.signals import Interruption
+from migrate_graph.workflow.project import with_views_there
 
 
 class Stand:
@@ -78,7 +79,7 @@ class Stand:
         ):
             self.backend = backend
             backend.prepare()
-            history = backend.read_history()
+            history = with_views_there(backend.read_history(), graph, backend)
             plan = build_plan(graph, history)
             backend.preflight([step.migration.name for step in plan.steps])
             before()

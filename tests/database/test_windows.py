@@ -6,6 +6,7 @@ import gc
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
@@ -13,7 +14,8 @@ import pytest
 from stand import Stand
 
 from migrate_graph import SqlView, ViewMigrationManager
-from migrate_graph.core.events import Outcome, RunFinished, ViewCreated, ViewDropped
+from migrate_graph.core.events import Outcome, RunFinished, StepRetrying, ViewCreated, ViewDropped
+from migrate_graph.database.postgres.connection import WorkConnection
 
 Body = Callable[[Any], Any]
 
@@ -80,7 +82,7 @@ class Windows:
         self, *bodies: Body, views: list[Any], opens: dict[str, list[Any]] | None = None, **more: Any
     ) -> RunFinished:
         self.stand.events.clear()
-        return self.stand.run(*bodies, views={**(opens or {}), "": views}, windows=True, **more)
+        return self.stand.run(*bodies, views={**(opens or {}), "": views}, **({"windows": True} | more))
 
     def works(self, *bodies: Body, views: list[Any], up: str = "", down: str = "", **more: Any) -> None:
         """Run bodies; these views, and no others, come up and go down."""
@@ -304,3 +306,106 @@ def test_what_stepped_aside_and_what_ends(postgres: Windows) -> None:
     postgres.works(postgres.base, views=[v, w], up="V W")
     postgres.works(postgres.base, sql("narrow", "ALTER TABLE t DROP COLUMN a"), views=[v, w], down="V")
     assert postgres.there == "w"
+
+
+def test_what_cannot_be_read_any_more_ends_or_is_replaced(world: Windows) -> None:
+    """The body drops a column; one view ends with it, the other one has a successor that does without."""
+    v = view("V", "SELECT id, a FROM t", since="base", until="narrow")
+    w = view("W", "SELECT id, a FROM t", since="base")
+    w2 = view("W2", "SELECT id FROM t", since="narrow", replaces=w, name="w")
+    world.works(world.base, views=[v, w, w2], up="V W")
+    finished = world.run(world.base, sql("narrow", "ALTER TABLE t DROP COLUMN a"), views=[v, w, w2])
+    assert finished.succeeded, [f"{each.error} {each.hint}" for each in finished.results]
+    assert world.there == "w"
+    assert world.remembered == {"W2"}
+
+
+def test_a_successor_comes_up_where_the_old_view_was_dropped_by_hand(world: Windows) -> None:
+    v = view("V", "SELECT id, a FROM t", since="base")
+    v2 = view("V2", "SELECT id, b FROM t", since="second", replaces=v, name="v")
+    world.works(world.base, views=[v, v2], up="V")
+    world.works(world.base, sql("second", "DROP VIEW v"), views=[v, v2], up="V2")
+    assert world.remembered == {"V2"}
+
+
+def test_views_that_stay_down_in_the_body_are_not_forgotten_by_their_window(world: Windows) -> None:
+    v = view("V", "SELECT id, a FROM t", since="base", until="last")
+    world.works(world.base, views=[v], up="V")
+
+    def last(db: Any) -> None:
+        with suppress(ValueError), v(db):
+            raise ValueError("swallowed")
+
+    [result] = world.run(world.base, named("last", last), views=[], opens={"last": [v]}).results
+    assert "views are still down" in result.error
+    assert world.there == "v"
+
+
+def test_somebody_in_the_way_of_a_window_is_waited_for(postgres_uri: str) -> None:
+    """The whole migration is tried again, as for any statement of its body."""
+    world = Windows(postgres_uri)
+    v = view("V", "SELECT id, a FROM t", since="base", until="last")
+    world.works(world.base, views=[v], up="V")
+    world.stand.settings = replace(world.stand.settings, lock_timeout=0.2)
+    with closing(psycopg2.connect(postgres_uri)) as reader:
+        reader.cursor().execute("SELECT * FROM v")
+        heard = world.stand.events = _Heard(reader.rollback)
+        finished = world.run(world.base, sql("last"), views=[v])
+    assert finished.succeeded, finished.results
+    assert [each for each in heard if isinstance(each, StepRetrying)]
+    assert world.there == ""
+
+
+class _Heard(list[Any]):
+    """Events; when one says that something is tried again, somebody hears it."""
+
+    def __init__(self, listen: Callable[[], None]) -> None:
+        super().__init__()
+        self._listen = listen
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        if isinstance(event, StepRetrying):
+            self._listen()
+
+
+def messages(world: Windows, monkeypatch: pytest.MonkeyPatch, *bodies: Body, views: list[Any], **more: Any) -> int:
+    """Return how many messages a run takes."""
+    asked: list[int] = []
+    send = WorkConnection.send
+
+    def counting(self: Any, *arguments: Any) -> None:
+        asked.append(1)
+        send(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkConnection, "send", counting)
+        finished = world.run(*bodies, views=views, **more)
+    assert finished.succeeded, finished.results
+    return len(asked)
+
+
+def test_a_migration_that_no_window_names_costs_nothing_more(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Windows(postgres_uri)
+    v = view("V", "SELECT id, a FROM t", since="base")
+    world.works(world.base, views=[v], up="V")
+    names = ("one", "two", "three")
+    count = [
+        messages(world, monkeypatch, world.base, *map(sql, names[:at]), views=[v], windows=at != 1) for at in (1, 2, 3)
+    ]
+    assert count[0] == count[1] == count[2], count
+
+
+def test_many_views_in_one_window(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many messages for each view, however many there are; as many as for opening them."""
+    counts = {}
+    for number in (20, 120):
+        stand = Windows(postgres_uri)
+        names = [f"v{number}_{at}" for at in range(number)]
+        table = f"t{number}"
+        views = [view(name.upper(), f"SELECT id FROM {table}", since=f"base{number}", name=name) for name in names]
+        body = sql(f"base{number}", f"CREATE TABLE {table} (id int)")
+        counts[number] = messages(stand, monkeypatch, body, views=views)
+    assert counts[120] - counts[20] <= 100 * 3, counts
