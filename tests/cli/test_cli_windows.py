@@ -191,7 +191,7 @@ def test_what_is_faked_and_not_there_comes_up_with_the_next_step(shop: Any) -> N
     assert there(shop) == {"Totals": False, "Best": False, "NewTotals": True, "Old": True}
 
 
-SIDE_BY_SIDE = """
+ALONE = """
 from migrate_graph import SqlView, migration
 
 
@@ -199,9 +199,32 @@ from migrate_graph import SqlView, migration
 def create_20260101_001(db):
     db.executesql("CREATE TABLE t (id int, a int)")
     return True
+"""
+SIDE_BY_SIDE = """
+
+class Late(SqlView):
+    uses = ()
+    since = create_20260101_001
+    query = "SELECT id FROM t"
 
 
-{more}
+class OneView(SqlView):
+    uses = (Late,)
+    since = "one_20260102_001"
+    query = "SELECT one.id FROM one, late"
+
+
+class TwoView(SqlView):
+    uses = (OneView,)
+    since = "two_20260102_003"
+    query = "SELECT two.id FROM two, one_view"
+
+
+class AllOfThem(SqlView):
+    uses = ()
+    query = "SELECT one.id FROM one, side, two, three"
+
+
 @migration(requires=create_20260101_001)
 def one_20260102_001(db):
     db.executesql("CREATE TABLE one (id int)")
@@ -209,66 +232,34 @@ def one_20260102_001(db):
 
 
 @migration(requires=create_20260101_001)
-def two_20260102_002(db):
+def side_20260102_002(db):
+    db.executesql("CREATE TABLE side (id int)")
+    return True
+
+
+@migration(requires=create_20260101_001)
+def two_20260102_003(db):
     db.executesql("CREATE TABLE two (id int)")
     return True
 
 
 @migration(requires=create_20260101_001)
-def three_20260102_003(db):
+def three_20260102_004(db):
     db.executesql("CREATE TABLE three (id int)")
     return True
-"""
-LATE = """
-class Late(SqlView):
-    uses = ()
-    since = create_20260101_001
-    query = "SELECT id FROM t"
-
-
-class One(SqlView):
-    uses = (Late,)
-    since = "one_20260102_001"
-    query = "SELECT one.id FROM one, late"
-
-
-class Two(SqlView):
-    uses = (One,)
-    since = "two_20260102_002"
-    query = "SELECT two.id FROM two, one_view"
-
-
-class All(SqlView):
-    uses = ()
-    name = "all_of_them"
-    query = "SELECT one.id FROM one, two, three"
-
-
 """
 
 
 @pytest.mark.postgres
 def test_side_by_side_they_come_up_as_planned(on_postgres: Any) -> None:
-    on_postgres.write("migrations.py", SIDE_BY_SIDE.format(more=""))
+    on_postgres.write("migrations.py", ALONE)
     assert on_postgres("apply").code == 0
-    for name in ("one", "two", "three"):
-        ask(on_postgres.env["MIGRATE_URI"], f"DROP TABLE {name}")
-        assert (
-            on_postgres("mark", f"{name}_20260102_00{('one', 'two', 'three').index(name) + 1}", "--pending").code == 0
-        )
-    more = LATE.replace(
-        'query = "SELECT one.id FROM one, late"', 'name = "one_view"\n    query = "SELECT one.id FROM one, late"'
-    )
-    more = more.replace(
-        'query = "SELECT two.id FROM two, one_view"',
-        'name = "two_view"\n    query = "SELECT two.id FROM two, one_view"',
-    )
-    on_postgres.write("migrations.py", SIDE_BY_SIDE.format(more=more))
+    on_postgres.write("migrations.py", ALONE + SIDE_BY_SIDE)
     plan = on_postgres("plan", "--json").json
-    assert [each["creates"] for each in plan["steps"]] == [["Late", "One"], ["Two"], ["All"]]
+    assert [each["creates"] for each in plan["steps"]] == [["Late", "OneView"], [], ["TwoView"], ["AllOfThem"]]
     ran = on_postgres("apply", "--jobs", "3")
     assert ran.code == 0, ran.err
-    assert there(on_postgres) == dict.fromkeys(("Late", "One", "Two", "All"), True)
+    assert there(on_postgres) == dict.fromkeys(("Late", "OneView", "TwoView", "AllOfThem"), True)
 
 
 @pytest.mark.parametrize("command", [("plan", "--rehearse"), ("verify",)])
