@@ -18,6 +18,7 @@ from mutants_atomic import ATOMIC
 from mutants_back import BACK
 from mutants_backup import BACKUP
 from mutants_coalesce import COALESCE
+from mutants_rebuild import REBUILD
 from mutants_verify import VERIFY
 from mutants_weave import WEAVE
 from mutants_weave_sqlite import WEAVE_SQLITE
@@ -36,6 +37,7 @@ MUTANTS = [
     *VERIFY,
     *BACK,
     *WEAVE,
+    *REBUILD,
     *WEAVE_SQLITE,
     *COALESCE,
     *BACKUP,

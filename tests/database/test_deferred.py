@@ -11,10 +11,13 @@ import psycopg2
 import pytest
 from stand import Stand
 
-from migrate_graph import SqlView
+from migrate_graph import SqlView, ViewMigrationManager
 from migrate_graph.core.events import RunFinished, ViewCreated, ViewRefreshed, ViewRefreshing, Warned
+from migrate_graph.core.model import Migration
+from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
+from migrate_graph.executor.attempt import WeavingOptions
 
 pytestmark = pytest.mark.postgres
 
@@ -286,3 +289,53 @@ def test_a_migration_that_rolls_back_leaves_nothing_to_be_filled(deferred: Wareh
     assert kept(deferred.uri) == before
     assert not deferred.stand.told(ViewRefreshing)
     assert not deferred.stand.history().views_unfilled
+
+
+def test_what_others_read_is_filled_first_in_the_other_order_too(deferred: Warehouse) -> None:
+    """The order of creation is not always that of reading: an ordinary view between the two may have been replaced."""
+    ask(
+        deferred.uri, "CREATE VIEW x AS SELECT 1::bigint AS n", "CREATE MATERIALIZED VIEW older AS SELECT n FROM x WITH NO DATA",
+        "CREATE MATERIALIZED VIEW newer AS SELECT 2::bigint AS n WITH NO DATA", "CREATE OR REPLACE VIEW x AS SELECT n FROM newer",
+        "INSERT INTO ewh_implemented_features_views (manager, state, migration, relations, changed) SELECT 'N', 'up', 'm', "
+        """'{"text": "", "unfilled": ["public.older", "public.newer"], "relations": []}', now()""",
+    )  # fmt: skip
+    left: list[Any] = []
+
+    def refresh() -> None:
+        work = deferred.stand.backend.work(Migration("x", lambda _db: True), AttemptKey.now("x", run=""))
+        left.extend(work.views.refresh(deferred.stand.events.append, commit=work.db.commit))
+        work.close()
+
+    deferred.run(before=refresh)
+    assert not left
+    assert [each.relation for each in deferred.stand.told(ViewRefreshed)] == ["public.newer", "public.older"]
+    assert ask(deferred.uri, "SELECT n FROM older") == [(2,)]
+    assert not deferred.stand.history().views_unfilled
+
+
+def test_what_nobody_manages_is_filled_too_and_leaves_no_row(deferred: Warehouse) -> None:
+    """It steps aside because it reads M, so that it can have no rows before M has."""
+    ask(deferred.uri, "CREATE MATERIALIZED VIEW foreign_one AS SELECT count(*) AS n FROM m")
+    deferred.works(sql("widen", WIDEN), refreshed="m foreign_one r", weaving=WeavingOptions(keeps_unmanaged=True))
+    assert ask(deferred.uri, "SELECT n FROM foreign_one") == [(10,)]
+    assert ask(deferred.uri, "SELECT manager FROM ewh_implemented_features_views ORDER BY 1") == [("M",), ("R",)]
+
+
+def test_a_manager_that_fills_at_once_is_told(warehouse: Warehouse) -> None:
+    """Its own statements leave nothing out: all is as without the word, and that is said."""
+
+    class Own(ViewMigrationManager):
+        uses = ()
+
+        def up(self) -> None:
+            self.db.executesql("CREATE MATERIALIZED VIEW own AS SELECT id FROM t")
+
+        def down(self) -> None:
+            self.db.executesql("DROP MATERIALIZED VIEW IF EXISTS own")
+
+    finished = warehouse.run(opening("own", opens=Own), opens={"own": ["deferred", Own]})
+    assert finished.succeeded
+    assert finished.results[-1].unfilled == ()
+    (told,) = warehouse.stand.told(Warned)
+    assert "Own came up with its rows, inside of own, although it is deferred" in told.message
+    assert ask(warehouse.uri, "SELECT count(*) FROM own") == [(10,)]

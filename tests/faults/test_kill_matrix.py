@@ -386,7 +386,8 @@ def test_the_matrix_has_every_checkpoint(templates: Templates, tmp_path: Path) -
         field.write(SCENARIOS[name].text)
         (tmp_path / f"of-{name}").mkdir()
         seen |= {place for place, _ in _trace(field, tmp_path / f"of-{name}")}
-    assert seen - {"half"} == {str(checkpoint) for checkpoint in Checkpoint}
+    filling = {Checkpoint.VIEW_FILLED, Checkpoint.VIEW_REFRESHED}  # PostgreSQL's alone: see test_deferred_killed.py
+    assert seen - {"half"} == {str(checkpoint) for checkpoint in Checkpoint} - filling
 
 
 @pytest.mark.parametrize("kind", KINDS)
