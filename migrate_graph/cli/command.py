@@ -44,6 +44,7 @@ class Condition:
     holds: Callable[[Typed], bool]
 
 
+COALESCE = Condition("--coalesce", lambda typed: "True" in typed.get("--coalesce", ()))
 ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
 
 

@@ -94,6 +94,14 @@ AtomicOption = Annotated[
         show_default=False,
     ),
 ]
+CoalesceOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--coalesce/--no-coalesce",
+        help="Consecutive migrations that need the same views are one transaction: those go down once.",
+        show_default=False,
+    ),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

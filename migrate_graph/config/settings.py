@@ -228,6 +228,12 @@ class Config:
         flag="--atomic",
         ours=True,
     )
+    coalesce: bool = setting(
+        False,  # noqa: FBT003 - a default
+        "run consecutive migrations that need the same views as one transaction, in which those go down once",
+        flag="--coalesce",
+        ours=True,
+    )
     jobs: Jobs = setting(
         1, "how many migrations may run at once (PostgreSQL)", flag="--jobs", ours=True, check=_checked_jobs
     )

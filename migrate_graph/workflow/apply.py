@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from migrate_graph import __version__
 from migrate_graph.completion_flag import CompletionFlag
 from migrate_graph.config import SourceKind
+from migrate_graph.core.coalescing import segments_of
 from migrate_graph.core.events import (
     Observer,
     Outcome,
@@ -44,6 +46,7 @@ from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
+from migrate_graph.workflow.coalescing import coalesces
 from migrate_graph.workflow.drift import remember
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
@@ -73,6 +76,8 @@ class ApplyOptions:
         lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
         fake: record the planned migrations as installed without running them.
         atomic: run all of them in one transaction; None for what is configured.
+        coalesce: consecutive steps that need the same views share a transaction; None for what is configured.
+        woven: managers whose views were in the way of statements in a rehearsal, by the migration's name.
         jobs: how many may run at once; None for what is configured.
         doing: what the graph is judged for.
         sealed: run exactly this plan; None: what is pending.
@@ -84,6 +89,8 @@ class ApplyOptions:
     lock_wait: float | None = None
     fake: bool = False
     atomic: bool | None = None
+    coalesce: bool | None = None
+    woven: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     jobs: int | None = None
     doing: Doing = Doing.RUN
     sealed: SealedPlan | None = None
@@ -101,10 +108,13 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         StalePlan: something has moved since the plan that was given was sealed; nothing ran, and nothing was written.
     """
     config = project.config
+    together = not options.fake and coalesces(
+        config, coalesce=options.coalesce, atomic=options.atomic, jobs=options.jobs
+    )
     jobs = jobs_of(config, jobs=options.jobs, atomic=options.atomic) if not options.fake else Jobs()
     if jobs.note:
         observer(Warned(jobs.note))
-    options = replace(_with_atomic(options, config), jobs=jobs.number)
+    options = replace(_with_atomic(options, config), jobs=jobs.number, coalesce=together)
     judging = Judging(doing=options.doing, errors_only=True)
     assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
     flag = flag_of(config)
@@ -248,6 +258,7 @@ class LockedRun:
                 fail_fast=options.fail_fast,
                 atomic=bool(options.atomic),
                 weaving=weaving_options(self._config),
+                segments=segments_of(self._plan, options.woven) if options.coalesce else (),
             ),
             root=str(self._project.root),
             team=self._team(options.jobs or 1),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_graph.cli.command import ATOMIC, Section, Together, command, session_of
+from migrate_graph.cli.command import ATOMIC, COALESCE, Section, Together, command, session_of
 from migrate_graph.cli.options import (
     AtomicOption,
+    CoalesceOption,
     ExcludeOption,
     JobsOption,
     LockOption,
@@ -22,6 +23,8 @@ from migrate_graph.errors import UsageError
 from migrate_graph.messages import typed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from migrate_graph.cli.progress import Progress
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.apply import ApplyOptions
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     "migrate apply --json > run.jsonl",
     "migrate apply --rehearse-first",
     "migrate apply --jobs 4",
+    "migrate apply --coalesce --rehearse-first",
     "migrate apply plan.json",
     together=(
         Together(
@@ -46,7 +50,8 @@ if TYPE_CHECKING:
         ),
         Together("--rehearse-first", excludes=("--fake",)),
         Together("--fake", excludes=("--keep-going", "--fail-fast", ATOMIC)),
-        Together("--jobs", excludes=(ATOMIC, "--fake")),
+        Together("--jobs", excludes=(ATOMIC, COALESCE, "--fake")),
+        Together("--coalesce", excludes=(ATOMIC, "--fake")),
         Together("--keep-going", excludes=(ATOMIC,)),
         Together("--fail-fast", excludes=(ATOMIC,)),
         Together("--keep-going", excludes=("--fail-fast",)),
@@ -61,6 +66,7 @@ def apply(
     select: SelectOption = [],  # noqa: B006 - typer copies it
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
     atomic: AtomicOption = None,
+    coalesce: CoalesceOption = None,
     jobs: JobsOption = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
@@ -86,13 +92,16 @@ def apply(
 
     if path is not None and is_plan_file(path):
         chosen = {
-            "--to": to, "--select": select, "--exclude": exclude, "--fake": fake, "--dry-run": dry_run, "--keep-going": keep_going, "--jobs": jobs,
+            "--to": to, "--select": select, "--exclude": exclude, "--fake": fake, "--dry-run": dry_run, "--keep-going": keep_going,
+            "--jobs": jobs, "--coalesce": coalesce,
         }  # fmt: skip
         _refuse_beside_a_plan(path, [option for option, is_given in chosen.items() if is_given])
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 
-        plan(context, path, to=to, select=select, exclude=exclude, atomic=atomic, jobs=jobs, json=json)
+        plan(
+            context, path, to=to, select=select, exclude=exclude, atomic=atomic, coalesce=coalesce, jobs=jobs, json=json
+        )
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.assessment import Selection
@@ -105,6 +114,7 @@ def apply(
         fail_fast=fail_fast,
         fake=fake,
         atomic=atomic,
+        coalesce=coalesce,
         jobs=jobs,
     )
     if path is not None and is_plan_file(path):
@@ -113,7 +123,10 @@ def apply(
         from migrate_graph.workflow.sealing import read_sealed
 
         sealed = read_sealed(path)
-        path, options = sealed.path, replace(options, sealed=sealed, selection=sealed.selection, jobs=1)
+        path, options = (
+            sealed.path,
+            replace(options, sealed=sealed, selection=sealed.selection, jobs=1, coalesce=False),
+        )
     shown = Output.JSON if json else output
     raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))
 
@@ -127,6 +140,8 @@ def _refuse_beside_a_plan(file: Path, options: list[str]) -> None:
 
 
 def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output, *, rehearses: bool) -> int:
+    from dataclasses import replace
+
     from migrate_graph.cli.progress import JsonProgress, progress_for
     from migrate_graph.workflow.apply import apply_project
 
@@ -136,8 +151,8 @@ def _run(session: Session, path: Path | None, options: ApplyOptions, output: Out
         project = session.project(path)
         if rehearses and options.sealed is not None:
             _refuse_stale(session, project, options.sealed)
-        code = _rehearse(session, project, options, progress) if rehearses else 0
-        code = code or int(apply_project(project, options, progress))
+        code, woven = _rehearse(session, project, options, progress) if rehearses else (0, {})
+        code = code or int(apply_project(project, replace(options, woven=woven), progress))
         if isinstance(progress, JsonProgress):
             progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
     return code
@@ -151,26 +166,29 @@ def _refuse_stale(session: Session, project: Project, sealed: SealedPlan) -> Non
         refuse_stale(sealed, judge_now(project, sealed, session.remark))
 
 
-def _rehearse(session: Session, project: Project, options: ApplyOptions, progress: Progress) -> int:
-    """Rehearse what would run, and tell what was found; return what the process ends with, 0 when it may run."""
+def _rehearse(
+    session: Session, project: Project, options: ApplyOptions, progress: Progress
+) -> tuple[int, Mapping[str, tuple[str, ...]]]:
+    """Rehearse what would run, and tell what was found; return what the process ends with, 0 when it may run, and which views were in the way."""
     from migrate_graph.cli.progress import JsonProgress
     from migrate_graph.cli.rehearsal import headline, rehearse_on, verdict
     from migrate_graph.cli.rehearsal_document import rehearsal_document
     from migrate_graph.cli.rehearsal_text import ending, step_lines
     from migrate_graph.workflow.assessment import Judging, assess
+    from migrate_graph.workflow.coalescing import seen_in_the_way
     from migrate_graph.workflow.rehearse import RehearseOptions
     from migrate_graph.workflow.rehearsed import exit_code_of
 
     found = assess(project, session.reading(project), selection=options.selection, judging=Judging(doing=options.doing))
     found.refuse_errors(doing="apply")
     if found.reading.lived_before:
-        return 0  # there is nothing to clone yet, or apply refuses it itself
+        return 0, {}  # there is nothing to clone yet, or apply refuses it itself
     found, rehearsal = rehearse_on(session, found, RehearseOptions())
     code = exit_code_of(found, rehearsal, otherwise=0)
     if isinstance(progress, JsonProgress):
         told = session.console.redacted(rehearsal_document(rehearsal))
         progress.emit("rehearsal", session.console.clean(headline(found, rehearsal)), **told)
-        return code
+        return code, seen_in_the_way(rehearsal)
     style = session.console.style_err
     for step in rehearsal.plan.steps if code else ():
         result = ending(rehearsal, step.migration.name)
@@ -182,4 +200,4 @@ def _rehearse(session: Session, project: Project, options: ApplyOptions, progres
         session.console.tell(line)
     if code:
         session.console.tell("nothing was run: the rehearsal found what must be mended first")
-    return code
+    return code, seen_in_the_way(rehearsal)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from migrate_graph.cli.command import ATOMIC, Section, Together, command, session_of
+from migrate_graph.cli.coalescing import segments_document, segments_text
+from migrate_graph.cli.command import ATOMIC, COALESCE, Section, Together, command, session_of
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines, is_stream
 from migrate_graph.cli.drawing import (
@@ -28,6 +29,7 @@ from migrate_graph.cli.options import (
     AllOption,
     AllowOutsideOption,
     AtomicOption,
+    CoalesceOption,
     DataOption,
     ExcludeOption,
     GraphOption,
@@ -58,6 +60,7 @@ from migrate_graph.reports.document import document, finding_document, place_doc
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.cli.session import Session
+    from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.lanes import Forecast
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
@@ -86,7 +89,8 @@ if TYPE_CHECKING:
         Together("--link-template", needs=(LINKED,)),
         Together("--all", needs=(PICTURE,)),
         Together("--atomic", excludes=(NOTHING_ELSE, "--sql", "--format=sql")),
-        Together("--jobs", excludes=(ATOMIC, NOTHING_ELSE, "--sql", "--format=sql")),
+        Together("--jobs", excludes=(ATOMIC, COALESCE, NOTHING_ELSE, "--sql", "--format=sql")),
+        Together("--coalesce", excludes=(ATOMIC, NOTHING_ELSE, "--sql", "--format=sql")),
     ),
 )
 def plan(
@@ -110,6 +114,7 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help="Exit 4 if anything is pending.")] = False,
     offline: OfflineOption = False,
     atomic: AtomicOption = None,
+    coalesce: CoalesceOption = None,
     jobs: JobsOption = None,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,
@@ -140,6 +145,7 @@ def plan(
     """
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.assessment import Judging, Selection, assess
+    from migrate_graph.workflow.coalescing import coalesces, segments_in
     from migrate_graph.workflow.plan import exit_code_of
     from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
     from migrate_graph.workflow.side_by_side import forecast_of, jobs_of
@@ -157,17 +163,20 @@ def plan(
     session.overrides["link_template"] = link_template
     project = session.project(path)
     is_told = chosen in {"text", "json"}
+    together = is_told and coalesces(project.config, coalesce=coalesce, atomic=atomic, jobs=jobs)
     at_once = jobs_of(project.config, jobs=jobs, atomic=atomic) if is_told else None
-    selection = Selection(to, tuple(select), tuple(exclude))
     reading = session.reading(project, offline=offline)
-    planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
+    planned = assess(
+        project, reading, selection=Selection(to, tuple(select), tuple(exclude)), judging=Judging(doing=Doing.RUN)
+    )
     rehearsal = None
     if asked is not None and not planned.errors_of_graph and not reading.lived_before:
         planned, rehearsal = rehearse_on(session, planned, asked)
     # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
     took = timings_of(planned.planned, reading.history.attempts, timings)
-    question = "check" if planned.errors_of_graph else "plan"
-    drawn = Drawing(question=question, renderer=renderer, everything=all_nodes, took=took)
+    drawn = Drawing(
+        question="check" if planned.errors_of_graph else "plan", renderer=renderer, everything=all_nodes, took=took
+    )
     if graph is not None:
         drawn.write(session, planned, graph)
     if planned.errors_of_graph and chosen not in _OWN_FORMATS - {"markdown"}:
@@ -175,15 +184,20 @@ def plan(
     planned.refuse_errors(doing="plan")
     whole = (project.config.atomic if atomic is None else atomic) and is_told
     lanes = forecast_of(planned, at_once.number, took) if at_once and at_once.number > 1 else None
+    segments = segments_in(planned.planned, rehearsal) if together else None
     code = exit_code_of(planned, asks=check, atomic=whole)
     if rehearsal is not None:
         code = code_of_rehearsal(planned, rehearsal, otherwise=code)
     if chosen == "json":
-        written = plan_document(planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal)
+        written = plan_document(
+            planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal, segments=segments
+        )
         deliver_json(session, _sealed(session, planned, written, path) if seals else written, output)
     elif chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(planned, style, took, rehearsal, atomic=whole, lanes=lanes), output)
+        deliver_lines(
+            session, plan_text(planned, style, took, rehearsal, atomic=whole, lanes=lanes, segments=segments), output
+        )
     elif chosen == "sql":
         deliver_lines(session, script(planned, rehearsal) if rehearsal else [f"-- {one_line(reading.note)}"], output)
     elif chosen == "markdown" and rehearsal is not None:
@@ -230,6 +244,7 @@ def plan_text(
     *,
     atomic: bool = False,
     lanes: Forecast | None = None,
+    segments: Sequence[Segment] | None = None,
 ) -> Iterator[str]:
     """Yield what would run, in which order and why.
 
@@ -240,6 +255,7 @@ def plan_text(
         rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
         lanes: how it runs side by side; None where it does not.
+        segments: which steps share a transaction; None where that was not asked for.
     """
     plan, reading = planned.planned, planned.reading
     for line in _sentence(_plan_heading(planned.project, plan, reading), style):
@@ -266,6 +282,8 @@ def plan_text(
         yield from atomic_text(plan, style)
     if lanes is not None and plan.steps:
         yield from lanes_text(lanes, style)
+    if segments is not None and plan.steps:
+        yield from segments_text(segments, plan, style, is_rehearsed=rehearsal is not None)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
@@ -421,6 +439,7 @@ def plan_document(
     atomic: bool = False,
     lanes: Forecast | None = None,
     rehearsal: Rehearsal | None = None,
+    segments: Sequence[Segment] | None = None,
 ) -> dict[str, Any]:
     """Return a plan.
 
@@ -431,6 +450,7 @@ def plan_document(
         rehearsal: what was seen when it was tried; None without one.
         atomic: it is to be one transaction.
         lanes: how it runs side by side; None where it does not.
+        segments: which steps share a transaction; None where that was not asked for.
     """
     plan, project = planned.planned, planned.project
     body = {
@@ -453,6 +473,7 @@ def plan_document(
         "views_unfilled": [*map(stored_view_document, planned.reading.history.views_unfilled)],
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if atomic else None,
+        "together": None if segments is None else segments_document(segments),
         "side_by_side": None if lanes is None else lanes_document(lanes),
         "findings": [finding_document(finding) for finding in planned.findings],
         "rehearsal": None if rehearsal is None else rehearsal_document(rehearsal),

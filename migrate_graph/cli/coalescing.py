@@ -1,0 +1,43 @@
+"""What `migrate plan --coalesce` says: which steps share a transaction, and for which views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from migrate_graph.cli.text import listed
+from migrate_graph.columns import hanging
+from migrate_graph.redaction import one_line
+
+if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
+    from migrate_graph.core.coalescing import Segment
+    from migrate_graph.core.plan import Plan
+
+_MOST = 20
+
+
+def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, is_rehearsed: bool) -> Iterator[str]:
+    """Yield which steps share a transaction.
+
+    Args:
+        segments: of the plan.
+        plan: what runs.
+        style: how it is written.
+        is_rehearsed: views that are in the way of statements are known.
+    """
+    if not segments:
+        yield from hanging("together: no two steps in a row need the same views", style.width, column=0, indent=4)
+    for segment in segments:
+        first, last = (plan.places[segment.names[at]] for at in (0, -1))
+        views = listed([one_line(name) for name in segment.views], most=_MOST)
+        text = f"together: {first} to {last} are one transaction, in which {views} go down once and come up once"
+        yield from hanging(text, style.width, column=0, indent=4)
+    if not is_rehearsed:
+        note = "views that nobody opens, and that step aside, are known after a rehearsal: add --rehearse"
+        yield from hanging(note, style.width, column=4, indent=4)
+
+
+def segments_document(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """Return the same as values."""
+    return [{"steps": list(each.names), "views": list(each.views)} for each in segments]

@@ -1,0 +1,57 @@
+"""Whether steps that need the same views share a transaction in a run, and what is known of their views before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.coalescing import Segment, segments_of
+from migrate_graph.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrate_graph.config import Config
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.workflow.rehearse import Rehearsal
+
+
+def coalesces(
+    config: Config, *, coalesce: bool | None = None, atomic: bool | None = None, jobs: int | None = None
+) -> bool:
+    """Return whether consecutive steps that need the same views share a transaction.
+
+    Args:
+        config: the settings.
+        coalesce: whether `--coalesce` or `--no-coalesce` was typed; None when neither was.
+        atomic: the same of `--atomic`.
+        jobs: how many may run at once, if that was typed.
+
+    Raises:
+        UsageError: steps run side by side as well, or the whole run is one transaction, by another setting.
+    """
+    if not (config.coalesce if coalesce is None else coalesce):
+        return False
+    how = f"`coalesce` is set ({config.sources['coalesce']})" if coalesce is None else "--coalesce was given"
+    if config.atomic if atomic is None else atomic:
+        if coalesce is None:
+            return False  # the whole run is one transaction, in which views go down once
+        raise UsageError(
+            f"{how}, and `atomic` is set ({config.sources['atomic']}): the whole run is one transaction already",
+            hint="leave out --coalesce, or add --no-atomic",
+        )
+    if (config.jobs if jobs is None else jobs) > 1:
+        also = f"`jobs` is set ({config.sources['jobs']})" if jobs is None else "--jobs was given"
+        raise UsageError(
+            f"steps that share a transaction run one after another: {how}, and {also}",
+            hint="add --no-coalesce, or --jobs 1",
+        )
+    return True
+
+
+def segments_in(plan: Plan, rehearsal: Rehearsal | None = None) -> tuple[Segment, ...]:
+    """Return the segments of a plan, with what a rehearsal has seen of it."""
+    return segments_of(plan, {} if rehearsal is None else seen_in_the_way(rehearsal))
+
+
+def seen_in_the_way(rehearsal: Rehearsal) -> Mapping[str, tuple[str, ...]]:
+    """Return the managers whose views were in the way of statements, by the migration's name."""
+    return {each.name: each.stepped_aside for each in rehearsal.results if each.stepped_aside}
