@@ -62,7 +62,7 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--select": ("--select", "tag:money lonely_20260303_001"), "--exclude": ("--exclude", "widen_20260302_001 lonely_20260303_001"),
         "--check": ("--check",), "--offline": ("--offline",), "--json": ("--json",), "--renderer": ("--renderer", "dot"),
         "--all": ("--all",), "--link-template": ("--link-template", "https://host/{file}#{line}"),
-        "--timings": ("--timings", "../timings.json"), "--atomic": ("--atomic",), "--jobs": ("--jobs", "2"),
+        "--timings": ("--timings", "../timings.json"), "--atomic": ("--atomic",), "--jobs": ("--jobs", "2"), "--coalesce": ("--coalesce",),
         "--rehearse": ("--rehearse",), "--sql": ("--sql",), "--on": ("--on", "scratch"), "--data": ("--data", "5"),
         "--no-values": ("--no-values",), "--allow-outside": ("--allow-outside",),
     },
