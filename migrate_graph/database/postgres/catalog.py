@@ -654,7 +654,7 @@ class PostgresCatalog:
             return [
                 warning
                 for each in changed
-                for warning in Restoration(self.send, each, self._made[each.key], place=place).run()
+                for warning in Restoration(self.send, self.read, each, self._made[each.key], place=place).run()
             ]
 
     def distrust(self, table: str) -> str:
@@ -673,7 +673,7 @@ class PostgresCatalog:
             if stored.is_view:
                 made = self.describe([key])[key]
             again = Restorable(key, made, stored, ManagerText(heard=True), fills=stored.kind == "MATERIALIZED VIEW")
-            Restoration(self.send, again, self._made[key], place=place).run()
+            Restoration(self.send, self.read, again, self._made[key], place=place).run()
 
     def contents(self, identities: Collection[str]) -> dict[str, Contents]:
         """See `views.ViewCatalog`."""

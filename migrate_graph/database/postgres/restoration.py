@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import psycopg2
 
-from migrate_graph.database.postgres.snapshot import Made
+from migrate_graph.database.postgres.snapshot import Made, Read, literal
 from migrate_graph.database.relation import NOT_POPULATED, Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.manager_text import bare, parted
@@ -23,17 +24,34 @@ _OF_EVERY_KIND = {"comment", "column comment", "security label", "column securit
 # These call functions of users, which rely on the session's search_path; the others only name things.
 _CALLING = {"index", "planner statistics", "statistics"}
 
-# What others may say of a new view: the word that `up()` would need for it (empty: its name), and how it is taken back. `{part}` is
-# what it is of, where the item's name has two words (a column and its option), `{schema}` that of the view.
+# What others may say of a new thing: the words that `up()` would need for it (empty: its name), and how it is taken back. `{part}` is
+# what it is of, where the item's name has two words (a column and its option), `{schema}` that of the view, `{default}` what a new one has.
 _ADDED = {
     "comment": ("COMMENT", "COMMENT ON {kind} {it} IS NULL"),
     "column comment": ("COMMENT", "COMMENT ON COLUMN {it}.{name} IS NULL"),
+    "type privilege": ("TYPE", "REVOKE ALL ON TYPE {it} FROM {name} CASCADE"),
     "type comment": ("COMMENT", "COMMENT ON TYPE {it} IS NULL"),
+    "rule comment": ("COMMENT", "COMMENT ON RULE {name} ON {it} IS NULL"),
+    "trigger comment": ("COMMENT", "COMMENT ON TRIGGER {name} ON {it} IS NULL"),
+    "index comment": ("COMMENT", "COMMENT ON INDEX {schema}.{name} IS NULL"),
+    "statistics comment": ("COMMENT", "COMMENT ON STATISTICS {written} IS NULL"),
     "option": ("", "ALTER {kind} {it} RESET ({name})"),
+    "setting": ("", "ALTER {kind} {it} RESET {name}"),
+    "state": ("(?:DISABLE|ENABLE)", "ALTER TABLE {table} ENABLE {kind} {part}"),
     "column default": ("DEFAULT", "ALTER {kind} {it} ALTER COLUMN {name} DROP DEFAULT"),
-    "column statistics target": ("STATISTICS", "ALTER {kind} {it} ALTER COLUMN {name} SET STATISTICS -1"),
+    "column statistics target": (r"SET\s+STATISTICS", "ALTER {kind} {it} ALTER COLUMN {name} SET STATISTICS -1"),
+    "index statistics target": (
+        r"SET\s+STATISTICS",
+        "ALTER INDEX {schema}.{part} ALTER COLUMN {written} SET STATISTICS -1",
+    ),
+    "statistics target": (r"SET\s+STATISTICS", "ALTER STATISTICS {written} SET STATISTICS -1"),
+    "statistics owner": ("OWNER", "ALTER STATISTICS {written} OWNER TO {creator}"),
     "column option": ("", "ALTER {kind} {it} ALTER COLUMN {part} RESET ({name})"),
+    "column storage": ("STORAGE", "ALTER {kind} {it} ALTER COLUMN {name} SET STORAGE {default}"),
     "column compression": ("COMPRESSION", "ALTER {kind} {it} ALTER COLUMN {name} SET COMPRESSION default"),
+    "access method": ("(?:USING|METHOD)", "ALTER {kind} {it} SET ACCESS METHOD {default}"),
+    "tablespace": ("TABLESPACE", "ALTER {kind} {it} SET TABLESPACE {default}"),
+    "index tablespace": ("TABLESPACE", "ALTER INDEX {schema}.{name} SET TABLESPACE {default}"),
     "rule": ("", "DROP RULE {name} ON {it}"),
     "trigger": ("", "DROP TRIGGER {name} ON {it}"),
     "index": ("", "DROP INDEX {schema}.{name}"),
@@ -43,11 +61,35 @@ _ADDED = {
     "security label": ("LABEL", "SECURITY LABEL FOR {name} ON {kind} {it} IS NULL"),
     "column security label": ("LABEL", "SECURITY LABEL FOR {name} ON COLUMN {it}.{part} IS NULL"),
     "extension": ("DEPENDS", "ALTER {kind} {it} NO DEPENDS ON EXTENSION {name}"),
+    "index extension": ("DEPENDS", "ALTER INDEX {schema}.{part} NO DEPENDS ON EXTENSION {name}"),
+    "trigger extension": ("DEPENDS", "ALTER TRIGGER {part} ON {it} NO DEPENDS ON EXTENSION {name}"),
 }
+# What a new one has, where no word of SQL stands for it on every version.
+_OF_DATABASE = """SELECT t.spcname::text AS name FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+    WHERE d.datname = pg_catalog.current_database()"""
+_DEFAULTS = {
+    "column storage": """SELECT CASE t.typstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END AS name
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = {it}::pg_catalog.regclass AND a.attname = {name} AND NOT a.attisdropped""",
+    "access method": "SELECT pg_catalog.current_setting('default_table_access_method') AS name",
+    "tablespace": _OF_DATABASE,
+    "index tablespace": _OF_DATABASE,
+}
+_TO_EVERYBODY = "GRANT USAGE ON TYPE {it} TO PUBLIC"
 # With these goes what is said of them.
 _THINGS = ("rule", "trigger", "index", "statistics")
-_OF_TWO_WORDS = {"column option", "column security label"}
+_GOING_FIRST = {*_THINGS, "type privilege"}
+_OF_TWO_WORDS = {
+    "column option",
+    "column security label",
+    "index statistics target",
+    "index extension",
+    "trigger extension",
+}
 _NAMELESS = re.compile(r"\bINDEX\s+(?:CONCURRENTLY\s+)?ON\b|\bSTATISTICS\s+(?:\([^)]*\)\s*)?ON\b", re.IGNORECASE)
+
+_Right: TypeAlias = "tuple[str, str]"
+"""Column and role."""
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
 
@@ -57,13 +99,15 @@ class Restoration:
 
     Args:
         send: runs a statement, with a search_path in which every name needs its schema.
+        read: runs a query in the same way.
         thing: what came up again.
         made: what its creation alone gave it, and who created it.
         place: the session's own search_path.
     """
 
-    def __init__(self, send: Callable[[str], object], thing: Restorable, made: Made, *, place: str) -> None:
+    def __init__(self, send: Callable[[str], object], read: Read, thing: Restorable, made: Made, *, place: str) -> None:
         self._send = send
+        self._read = read
         self._stored = thing.stored
         self._made = thing.made
         self._text = thing.text
@@ -81,9 +125,9 @@ class Restoration:
         Raises:
             ViewError: something cannot be restored.
         """
-        given = self._given()
+        decided, given = self._given()
         self._restore_owner()
-        self._restore_grants(given)
+        self._restore_grants(decided, given)
         if self._fills:
             self._fill()
         self._remove_added()
@@ -151,6 +195,8 @@ class Restoration:
         """Whether somebody else, an event trigger for example, said this when it was created: `up()` says nothing of the kind."""
         if item.aspect not in _ADDED:
             return False
+        if item.aspect == "type privilege":
+            return self._text.is_complete and not self._text.grants_to(item.name, "USAGE")
         knows = self._text.is_complete or (bool(self._text.texts) and item.aspect.endswith("comment"))
         if item.aspect in {"index", "statistics"} and any(map(_NAMELESS.search, self._text.texts)):
             return False  # the server gave it its name
@@ -165,7 +211,7 @@ class Restoration:
         gone: list[Item] = []
         for item in self._made.items:
             was = before.get((item.aspect, item.name))
-            is_another = was is None or (item.aspect in _THINGS and was != item)
+            is_another = was is None or (item.aspect in _GOING_FIRST and was != item)
             if is_another and self._was_added(item) and not any(_is_of(item, thing) for thing in gone):
                 self._run(f"{item.aspect} {item.name}".strip(), self._taken_back(item))
                 gone.append(item)
@@ -174,15 +220,29 @@ class Restoration:
 
     def _taken_back(self, item: Item) -> str:
         part, name = item.name.rsplit(" ", 1) if item.aspect in _OF_TWO_WORDS else ("", item.name)
-        names = name.split(".", 1) if item.aspect == "option" else [name]  # `toast.` stands before some
-        return _ADDED[item.aspect][1].format(
+        is_dotted = item.aspect in {
+            "option",
+            "setting",
+        }  # `toast.` stands before some, an extension's name before others
+        thing, _, table = self._made.identity.rpartition(" ON ")
+        is_of_nobody = item.aspect == "type privilege" and not item.name
+        statement = _TO_EVERYBODY if is_of_nobody else _ADDED[item.aspect][1]
+        return statement.format(
             kind=self._made.kind,
             it=self._made.identity,
+            table=table,
             schema=parted(self._made.identity)[0],
-            part=quote_identifier(part) if part else "",
-            name=".".join(map(quote_identifier, names)),
-            written=item.name,
+            part=quote_identifier(part) if part else thing,
+            name=".".join(map(quote_identifier, name.split(".", 1) if is_dotted else [name])),
+            written=name,
+            creator=quote_identifier(self._creator),
+            default=self._default(item),
         )
+
+    def _default(self, item: Item) -> str:
+        """Return what a new one has instead of what an item says; empty where SQL has a word for it."""
+        query = _DEFAULTS.get(item.aspect, "").format(it=literal(self._made.identity), name=literal(item.name))
+        return quote_identifier(self._read(query)[0][0]) if query else ""
 
     def _applies(self, item: Item) -> bool:
         if self._made.kind != self._stored.kind and item.aspect not in _OF_EVERY_KIND:
@@ -200,25 +260,31 @@ class Restoration:
 
     # -- privileges -------------------------------------------------------------------------------------------------
 
-    def _given(self) -> set[tuple[str, str]]:
-        """Find the (column, grantee)s whose privileges `up()` itself decided, before the owner changes.
+    def _given(self) -> tuple[set[_Right], set[Grant]]:
+        """Find whose privileges `up()` itself decided, and which it gave them, before the owner changes.
 
-        Others may add privileges on creation as well: default privileges, which are known, and event triggers, which are told by what
-        `up()` does not say.
+        Others may add privileges on creation as well, or take some away: default privileges, which are known, and event triggers, which
+        are told by what `up()` does not say.
         """
         fresh = self._fresh
         if self._made.owner != self._creator:  # changing the owner carries the old one's privileges over
             fresh = frozenset(_carried(fresh, self._creator, self._made.owner))
         made = frozenset(self._made.grants)
-        return {(grant.column, grant.grantee) for grant in made ^ fresh if self._text.grants_to(grant.grantee)}
+        said = {grant for grant in made ^ fresh if self._text.grants_to(grant.grantee, grant.privilege)}
+        decided = {_right(grant) for grant in said}
+        given = {grant for grant in (made & fresh) | (made & said) | (fresh - made - said) if _right(grant) in decided}
+        for grant in given & said:
+            if grant.grantable and not self._text.grants_to(grant.grantee, grant.privilege, option=True):
+                given = given - {grant} | {replace(grant, grantable=False)}
+        return decided, given
 
-    def _restore_grants(self, given: set[tuple[str, str]]) -> None:
+    def _restore_grants(self, decided: set[_Right], given: set[Grant]) -> None:
         owner = self._owner
-        grants = _carried(self._made.grants, self._made.owner, owner)
-        given = {(column, owner if grantee == self._made.owner else grantee) for column, grantee in given}
+        decided = {(column, owner if role == self._made.owner else role) for column, role in decided}
+        current = set(_carried(self._made.grants, self._made.owner, owner))
         stored = set(_carried(self._stored.grants, self._stored.owner, owner))
-        current = {grant for grant in grants if (grant.column, grant.grantee) not in given}
-        wanted = {grant for grant in stored if (grant.column, grant.grantee) not in given and self._has_column(grant)}
+        wanted = {grant for grant in stored if _right(grant) not in decided and self._has_column(grant)}
+        wanted |= set(_carried(given, self._made.owner, owner))
         for grant in sorted(current - wanted):
             kept = Grant(grant.column, grant.grantee, grant.privilege, grant.grantor, not grant.grantable) in wanted
             if grant.grantable or not kept:
@@ -250,6 +316,10 @@ class Restoration:
             self._run(what, statement)
         else:
             self._as_role(grant.grantor, f"{what}, given by {grant.grantor}", statement)
+
+
+def _right(grant: Grant) -> _Right:
+    return grant.column, grant.grantee
 
 
 def _bare_name(item: Item) -> str:

@@ -40,6 +40,21 @@ _BUILDING = {"BUILD_STRING", "FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC"
 _CALLED = {"PROCEDURE": "FUNCTION", "ROUTINE": "FUNCTION", "AGGREGATE": "FUNCTION", "DOMAIN": "TYPE"}
 _EVENTS = {"select", "insert", "update", "delete"}
 _GRANT = re.compile(r"\b(?:GRANT|REVOKE)\b[^;]*", re.IGNORECASE)
+_WHO_RUNS = re.compile(r"\b(?:CURRENT_USER|CURRENT_ROLE|SESSION_USER)\b", re.IGNORECASE)
+_OPTION = re.compile(r"\bGRANT\s+OPTION\b", re.IGNORECASE)
+_PRIVILEGES = {
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+    "MAINTAIN",
+    "EXECUTE",
+    "USAGE",
+}
+_QUOTE = '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +131,32 @@ class ManagerText:
         pattern = re.compile(rf"(?<![\w$]){re.escape(written)}(?![\w$])", re.IGNORECASE)
         return any(pattern.search(text) for text in self.texts)
 
-    def grants_to(self, role: str) -> bool:
-        """Return whether it says itself what a role (empty for PUBLIC) may do."""
-        statements = [match[0] for text in self.texts for match in _GRANT.finditer(text)]
+    def grants_to(self, role: str, privilege: str, *, option: bool = False) -> bool:
+        """Return whether it says itself that a role (empty for PUBLIC) may do something, or may not.
+
+        Args:
+            role: who.
+            privilege: SELECT, EXECUTE …
+            option: whether it may give it on.
+        """
         wanted = (role or "public").lower()
-        if any(re.search(rf"(?<![\w$]){re.escape(wanted)}(?![\w$])", each.lower()) for each in statements):
-            return True
-        return bool(statements) and wanted in self.words
+        name = re.compile(
+            rf"(?<![\w$])(?:{re.escape(wanted)}|{re.escape(wanted.replace(_QUOTE, _QUOTE * 2))})(?![\w$])"
+        )
+        for text in self.texts:
+            for match in _GRANT.finditer(text):
+                is_named = name.search(match[0].lower()) or _WHO_RUNS.search(match[0]) or wanted in self.words
+                if is_named and _tells_of(match[0], privilege) and (not option or _OPTION.search(match[0])):
+                    return True
+        return False
+
+
+def _tells_of(statement: str, privilege: str) -> bool:
+    """Return whether a GRANT or REVOKE may be about a privilege; one whose words are put together may be about any."""
+    words = {
+        word.upper() for word in re.findall(r"\w+", re.split(r"\bON\b", statement, maxsplit=1, flags=re.IGNORECASE)[0])
+    }
+    return not words.isdisjoint({privilege, "ALL"}) or words.isdisjoint(_PRIVILEGES)
 
 
 def text_of(kind: type) -> ManagerText:
