@@ -50,8 +50,8 @@ SHOWN = "tests/cli/test_cli_windows.py"
 TURN = "executor/views.py"
 
 _TURNED = (
-    ("views are up before the windows turn", TURN, "            self.work.views.check_complete()\n        with self.work", "            pass\n        with self.work", f"{WINDOWS} -k stay_down"),
-    ("a swallowed error is told first", TURN, "        self.work.check()\n        if self.were_opened:\n            self.work.views.check_complete()\n        with", "        if self.were_opened:\n            self.work.views.check_complete()\n        with", f"{WINDOWS} -k swallowed"),
+    ("views are up before the windows turn", TURN, "            self.work.views.check_complete()\n        self._learning(", "            pass\n        self._learning(", f"{WINDOWS} -k stay_down"),
+    ("a swallowed error is told first", TURN, "        self.work.check()\n        if self.were_opened:\n            self.work.views.check_complete()\n        self._learning(", "        if self.were_opened:\n            self.work.views.check_complete()\n        self._learning(", f"{WINDOWS} -k swallowed"),
     ("what was dropped by hand is not dropped again", TURN, "        if gone:\n            views.forget", "        if False:\n            views.forget", f"{WINDOWS} -k dropped_by_hand"),
     ("what exists without a record is there", TURN, "        if foreign := self._unrecorded - built:", "        if (foreign := self._unrecorded - built) and False:", f"{SHOWN} -k exist_already"),
     ("or it is to replace that", "workflow/project.py", " and history.view_texts.keys().isdisjoint(predecessors(name))", "", f"{SHOWN} -k faked"),

@@ -6,10 +6,12 @@ import abc
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from migrate_graph.authoring.views import ViewMigrationManager
+from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.quoting import quote_identifier
 
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -29,6 +31,9 @@ class SqlView(ViewMigrationManager):
     """A view manager that is its query: `up()` and `down()` are made from it, for PostgreSQL and for SQLite.
 
     A subclass without `query` is no view: what several views have in common can stand there.
+
+    `uses` may be left out. What the view reads is then taken from the footprint file, where `migrate verify --write` has put what a database
+    said of it; until then from the names in its query.
 
     Attributes:
         query: the SELECT statement; `sql_file("views/totals.sql")` reads it from a file.
@@ -61,6 +66,7 @@ class SqlView(ViewMigrationManager):
     grants: ClassVar[Mapping[str, str | Iterable[str]]] = {}
 
     _statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    _finds_uses: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if isinstance(cls.query, str):
@@ -68,6 +74,13 @@ class SqlView(ViewMigrationManager):
         elif not getattr(cls.query, "__isabstractmethod__", False):
             raise TypeError(f"{cls.__name__}.query is no text: {cls.query!r}")
         super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def as_view(cls, *, position: int = 0) -> View:
+        """Return the value that the graph is built from; see `ViewMigrationManager.as_view`."""
+        known = UsesFrom.DECLARED if cls.declares("uses") else UsesFrom.GUESSED
+        view = super().as_view(position=position)
+        return replace(view, uses_from=known, relations=(_name_of(cls),), query=cls.query)
 
     def up(self) -> None:
         """Create the view, and all that is declared of it."""

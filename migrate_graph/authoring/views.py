@@ -8,7 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from migrate_graph.authoring.running import ViewOpener, current
@@ -82,6 +82,8 @@ class ViewMigrationManager(abc.ABC):
     deferred: bool = False
     fill_as_owner: bool = False
 
+    _finds_uses: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if inspect.isabstract(cls):
@@ -91,7 +93,7 @@ class ViewMigrationManager(abc.ABC):
             raise ValueError(f"{cls.__name__}.rebuild = {cls.rebuild!r} is unknown: use one of {', '.join(words)}")
         source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
         _declared_at[cls] = source
-        if not cls.declares("uses"):
+        if not cls.declares("uses") and not cls._finds_uses:
             # As edwh-migrate: allowed, and worth a word. The line shown is the line of the class.
             warnings.warn_explicit(
                 f"{cls.__name__} does not say which views it uses; write uses = () if it uses none",
@@ -238,11 +240,12 @@ class _ByItself:
 def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, dict[str, type[ViewMigrationManager]]]:
     """Build the graph of a manager and its relatives."""
     from migrate_graph.core.graph import build_graph
+    from migrate_graph.core.uses import with_uses
 
     # Of classes of one name the latest counts, and the one that was asked for in any case.
     classes = {kind.__name__: kind for kind in relatives_of(manager)} | {manager.__name__: manager}
     views = tuple(kind.as_view(position=position) for position, kind in enumerate(classes.values()))
-    return build_graph(Registry(views=views)), classes
+    return build_graph(Registry(views=with_uses(views))), classes
 
 
 def relatives_of(manager: type[ViewMigrationManager]) -> list[type[ViewMigrationManager]]:

@@ -175,6 +175,7 @@ class Footprint:
         outside: what it did beside its database.
         without_rows: it was watched on a copy that held none of the rows: what it would write is not known.
         unreadable: why views that it made cannot be read as it leaves them (SQLite, which takes such a view), in words.
+        view_uses: of each view manager that came up in it, those whose views it uses, by the database's own records.
         not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
         failure: why it failed; empty when it did not.
         failed_at: the line where it failed.
@@ -200,6 +201,7 @@ class Footprint:
     outside: tuple[OutsideAct, ...] = ()
     without_rows: bool = False
     unreadable: tuple[str, ...] = ()
+    view_uses: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     not_rehearsed: tuple[str, ...] = ()
     failure: str = ""
     failed_at: SourceLocation | None = None

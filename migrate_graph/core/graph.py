@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Migration, Registry, View
+from migrate_graph.core.model import Migration, Registry, UsesFrom, View
 from migrate_graph.core.reachability import ancestor_masks, redundant_edges, rings
 
 Named = TypeVar("Named", Migration, View)
@@ -58,6 +58,8 @@ class EdgeKind(StrEnum):
     """view → the migration that closes its window"""
     USES = "uses"
     """view read → view that reads it"""
+    READS = "reads"
+    """the same, where the declaration of the reader leaves it out: it was seen, or its query names the other"""
     REPLACES = "replaces"
     """predecessor → successor"""
     TOUCHES = "touches"
@@ -147,7 +149,8 @@ class MigrationGraph:
                 )
         for view in self.views.values():
             for before in dict.fromkeys(view.uses):
-                yield Edge(Node(NodeKind.VIEW, before), Node(NodeKind.VIEW, view.name), EdgeKind.USES)
+                kind = EdgeKind.USES if view.uses_from is UsesFrom.DECLARED else EdgeKind.READS
+                yield Edge(Node(NodeKind.VIEW, before), Node(NodeKind.VIEW, view.name), kind)
             if view.replaces is not None:
                 yield Edge(Node(NodeKind.VIEW, view.replaces), Node(NodeKind.VIEW, view.name), EdgeKind.REPLACES)
             if view.since is not None:

@@ -224,6 +224,16 @@ def sequence_of(name: str) -> tuple[int, int] | None:
     return (int(match["first"]), int(match["second"] or 0)) if match else None
 
 
+class UsesFrom(StrEnum):
+    """How it is known which views a view reads."""
+
+    DECLARED = "declared"
+    LEARNT = "seen"
+    """A database told so when the view was watched with the text that it has now."""
+    GUESSED = "guessed"
+    """Its query names them; a database has not been asked."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One declared view manager.
@@ -243,6 +253,9 @@ class View:
         fingerprint: of what `up` and `down` do, as in `BodyFacts`.
         rebuild: how its materialized view comes up again.
         can_defer: its `up()` can do so without the rows, as far as can be seen.
+        uses_from: how `uses` is known.
+        relations: names of what it creates, as SQL writes them, where its text tells.
+        query: its SELECT statement, where it is declared by one.
     """
 
     name: str
@@ -259,6 +272,9 @@ class View:
     fingerprint: str = ""
     rebuild: Rebuild = Rebuild.INLINE
     can_defer: bool = True
+    uses_from: UsesFrom = UsesFrom.DECLARED
+    relations: tuple[str, ...] = ()
+    query: str = ""
 
     def in_window(self, applied: Container[str], *, running: str | None) -> bool:
         """Return whether its window is open while `running` runs on top of `applied`; a successor is not asked.

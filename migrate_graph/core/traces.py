@@ -206,11 +206,13 @@ class Entry:
         trace: what it did.
         fingerprint: of its text then.
         views: of each view that it made, the fingerprint then.
+        uses: of each of those, the managers that it was seen to use; one of which the database did not know is left out.
     """
 
     trace: Trace
     fingerprint: str = ""
     views: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    uses: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Way(StrEnum):

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -72,6 +72,7 @@ class Surroundings:
         is_seated: another process holds the lock, and others work beside this one.
         weaving: whether views step aside for statements that they are in the way of.
         fills_at_once: nothing is really committed, so that what is to be filled after a commit is filled before its place.
+        learns: told which managers those use that came up in a migration, by its name, as the database sees it; None: nobody asks.
     """
 
     backend: Backend
@@ -84,6 +85,7 @@ class Surroundings:
     is_seated: bool = False
     weaving: WeavingOptions = WeavingOptions()
     fills_at_once: bool = False
+    learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
 
 
 @dataclass(slots=True)
@@ -308,6 +310,8 @@ class Attempt:
 
     def _judge(self, work: Work) -> None:
         self._views.end()
+        if self._around.learns is not None and self._views.were_opened:
+            self._around.learns(self._migration.name, work.views.uses_seen(self._migration.name))
         self._tell_leftovers(work)
 
     def _call(self, work: Work, function: Callable[[Any], Any]) -> Any:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migrate_graph.core.model import UsesFrom, View
+
 if TYPE_CHECKING:
     from migrate_graph.core.events import Event, Result
     from migrate_graph.core.graph import MigrationGraph
@@ -157,8 +159,13 @@ def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
         for each in graph.migrations.values()
     ]
     views = [
-        (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
+        (each.name, _declared_uses(each), each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
         for each in graph.views.values()
     ]
     bodies = [(name, graph.migrations[name].facts.fingerprint) for name in names if name in graph.migrations]
     return hashlib.sha256(repr((declared, views, bodies)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _declared_uses(view: View) -> tuple[str, ...]:
+    """Return what a view uses as far as that is declared: what was learnt of the others stands in a file that workers do not read."""
+    return view.uses if view.uses_from is UsesFrom.DECLARED else ()

@@ -28,6 +28,8 @@ from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.history import History
@@ -52,6 +54,7 @@ class RunOptions:
         weaving: whether views step aside for statements that they are in the way of.
         segments: of the plan; each is one transaction.
         rehearses: nothing is really committed.
+        learns: as in `Surroundings`.
     """
 
     keep_going: bool = False
@@ -65,6 +68,7 @@ class RunOptions:
     weaving: WeavingOptions = field(default_factory=WeavingOptions)
     segments: tuple[Segment, ...] = ()
     rehearses: bool = False
+    learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
 
 
 class Executor:
@@ -106,6 +110,7 @@ class Executor:
             open_work=backend.work,
             weaving=self._options.weaving,
             fills_at_once=self._options.rehearses,
+            learns=self._options.learns,
         )
 
     def run(self, plan: Plan, graph: MigrationGraph, history: History) -> RunFinished:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
@@ -13,8 +13,10 @@ from migrate_graph.authoring.views import all_managers, relatives_of
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Rebuild
+from migrate_graph.core.model import Rebuild, UsesFrom
 from migrate_graph.core.timeline import Moment, Timeline
+from migrate_graph.core.uses import as_written, with_more_uses, with_uses
+from migrate_graph.database.views.block import StillRead
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
@@ -152,16 +154,20 @@ class RunViews:
         self.work.check()
         if self.were_opened:
             self.work.views.check_complete()
-        with self.work.views.working():
-            block, then = self._turn()
-        if not block.up and not block.down:
+        self._learning(lambda: self._begin_turn(db))
+        if self._turning is None:
             return
-        self._turning = block
-        names = dict.fromkeys((*block.down, *block.up))
-        self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db)
         self.work.views.bring_up()
         checkpoints.reached(Checkpoint.VIEWS_UP)
         self._turning = None
+
+    def _begin_turn(self, db: Any) -> None:
+        with self.work.views.working():
+            block, then = self._turn()
+        if block.up or block.down:
+            self._turning = block
+            names = dict.fromkeys((*block.down, *block.up))
+            self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db)
 
     def has_turn(self) -> bool:
         """Return whether views may come up or go down by themselves when the body has ended."""
@@ -247,6 +253,9 @@ class RunViews:
         return moment.block(names), moment
 
     def _open(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
+        self._learning(lambda: self._open_as_known(names, given, db))
+
+    def _open_as_known(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
         block, moment = self._block(names)
         instances: Mapping[str, ViewMigrationManager] = {
             name: given[name] if name in given else self._graph.views[name].manager(db)
@@ -255,6 +264,44 @@ class RunViews:
         if self._weaving is not None and self._weaving.views.concerns(instances):
             self._weaving.views.try_to_bring_up()
         self._take_down(block, moment, instances, db)
+
+    def _learning(self, take_down: Callable[[], None]) -> None:
+        """Take views down, and again as long as the database tells of readers that nobody had declared: they belong to the block."""
+        while True:
+            try:
+                take_down()
+            except StillRead as error:
+                if not self._learns(error):
+                    raise
+            else:
+                return
+
+    def _learns(self, error: StillRead) -> bool:
+        """Return whether the database tells of uses that nobody has guessed, so that the block is another one with them.
+
+        Raises:
+            StillRead: the same error with what to write, where they should have been declared.
+        """
+        views, seen = self._graph.views, self.work.views.uses_seen()
+        better = build_graph(replace(self._graph.registry, views=with_more_uses(self._graph.registry.views, seen)))
+        if any(set(better.views[name].uses) != set(view.uses) for name, view in views.items()):
+            self._graph, self._now = better, None
+            if not isinstance(self.deferred, _Everything):
+                self.deferred = _deferred_in(better)
+            return True
+        missing = {
+            name: seen[name] & views.keys() - {*view.uses}
+            for name, view in views.items()
+            if view.uses_from is UsesFrom.DECLARED and name in seen
+        }
+        lines = [
+            f"{name} ({views[name].source}) reads {', '.join(sorted(more))}, so write {as_written({*views[name].uses, *more}, views)}"
+            for name, more in missing.items()
+            if more
+        ]
+        if lines:
+            raise StillRead(error.message, hint="; ".join(lines)) from error
+        return False
 
     def _take_down(
         self, block: ViewBlock, moment: Moment, instances: Mapping[str, ViewMigrationManager], db: Any
@@ -312,7 +359,8 @@ class RunViews:
                 )
             )
             views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
-            self._graph = build_graph(replace(self._graph.registry, views=(*self._graph.registry.views, *views)))
+            registry = self._graph.registry
+            self._graph = build_graph(replace(registry, views=with_uses((*registry.views, *views))))
             self._managers, self._now = managers.union(strangers), None
             if not isinstance(self.deferred, _Everything):
                 self.deferred = _deferred_in(self._graph)

@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import TypeVar
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
-from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, View
+from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, UsesFrom, View
+from migrate_graph.core.uses import with_uses
 from migrate_graph.loader.bodies import definition_of, facts_with
+from migrate_graph.loader.created import relations_created
 from migrate_graph.loader.faults import as_load_errors
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_directory, run_file, with_texts
@@ -137,11 +139,26 @@ def build_registry(
     sources.forget_lines()
     return Registry(
         migrations=described,
-        views=tuple(_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))),
+        views=_with_uses(
+            [_evaluated(manager, at, places, sources) for at, manager in enumerate(_each_once(managers))], sources
+        ),
         unreached=tuple(unreached),
         undecorated=tuple(undecorated),
         root=str(places.root),
     )
+
+
+def _with_uses(views: list[View], sources: Sources) -> tuple[View, ...]:
+    """Return the views, each with what it uses; where that was left out, also the text of other managers is asked for the names of theirs."""
+    if any(each.uses_from is UsesFrom.GUESSED for each in views):
+        views = [each if each.relations else replace(each, relations=_created_by(each, sources)) for each in views]
+    return with_uses(views)
+
+
+def _created_by(view: View, sources: Sources) -> tuple[str, ...]:
+    up = getattr(view.manager, "up", None)
+    names = relations_created(up, sources) if callable(up) else ()
+    return tuple(sorted('"' + name.replace('"', '""') + '"' for name in names))
 
 
 def _each_once(declared: Iterable[T]) -> Iterator[T]:

@@ -127,6 +127,7 @@ _OF_RINGS = frozenset({"MG101", "MG202"})
 _OF_UNKNOWN_NAMES = {
     EdgeKind.REQUIRES: "MG102",
     EdgeKind.USES: "MG201",
+    EdgeKind.READS: "MG201",
     EdgeKind.REPLACES: "MG201",
     EdgeKind.SINCE: "MG203",
     EdgeKind.UNTIL: "MG204",

@@ -235,6 +235,7 @@ EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
     EdgeKind.SINCE: EdgeStyle("#00695C", "#4DC3B0", "dashed", "empty", 1.2, 2, "since (the view exists from then)"),
     EdgeKind.UNTIL: EdgeStyle("#8F5B00", "#E0A63A", "dashed", "tee", 1.2, 1, "until (the view ends there)"),
     EdgeKind.USES: EdgeStyle("#0B57D0", "#6CA8FF", "solid", "vee", 1.1, 2, "uses (is read by)"),
+    EdgeKind.READS: EdgeStyle("#0B57D0", "#6CA8FF", "dashed", "vee", 1.1, 2, "is read by (not declared)"),
     EdgeKind.REPLACES: EdgeStyle("#7B2FB5", "#C58CFF", "solid", "odiamond", 2.0, 4, "replaces (hands over to)"),
     EdgeKind.TOUCHES: EdgeStyle("#B3401E", "#FF9A76", "dotted", "dot", 1.8, 0, "touches (drops and recreates)"),
     EdgeKind.NEEDS: EdgeStyle("#B3261E", "#FF8A7A", "dashed", "normal", 1.8, 4, "is needed by (not declared)"),

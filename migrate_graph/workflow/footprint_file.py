@@ -87,6 +87,7 @@ def _document(entry: Entry) -> dict[str, Any]:
     }
     told = {
         "views": dict(sorted(entry.views.items())),
+        "uses": {view: sorted(used) for view, used in sorted(entry.uses.items())},
         **{word: _by_kind(getattr(trace, word)) for word in _FACTS},
         "rows": rows,
         "fires": sorted(trace.fires),
@@ -169,7 +170,7 @@ def _entry_of(told: Mapping[str, Any]) -> Entry:
     Raises:
         TypeError, ValueError, KeyError, AttributeError: it is none.
     """
-    unknown = told.keys() - {"fingerprint", "views", "rows", "fires", *_FACTS}
+    unknown = told.keys() - {"fingerprint", "views", "uses", "rows", "fires", *_FACTS}
     if unknown:
         raise ValueError(*unknown)
     trace = Trace(
@@ -181,7 +182,10 @@ def _entry_of(told: Mapping[str, Any]) -> Entry:
         fires=frozenset(_texts(told.get("fires", []))),
     )
     views = {_text(view): _text(known) for view, known in told.get("views", {}).items()}
-    return Entry(trace, _text(told["fingerprint"]), views)
+    uses = {_text(view): frozenset(_texts(used)) for view, used in told.get("uses", {}).items()}
+    if not uses.keys() <= views.keys():
+        raise ValueError(*uses)
+    return Entry(trace, _text(told["fingerprint"]), views, uses)
 
 
 def _facts(by_kind: Mapping[str, Any]) -> frozenset[Fact]:

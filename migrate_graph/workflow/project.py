@@ -11,9 +11,10 @@ from migrate_graph.core.drift import Drift
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
-from migrate_graph.core.model import Registry, View
+from migrate_graph.core.model import Registry, UsesFrom, View
 from migrate_graph.core.rules import RuleSettings
 from migrate_graph.core.timeline import Timeline, overdue_views
+from migrate_graph.core.uses import with_uses_seen
 from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
@@ -107,7 +108,7 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
     loaded = load_project(target, root=base)
     file = file_at(target)
     registry = replace(loaded.registry, windows=config.weave == "windows")
-    return Project(
+    project = Project(
         config=config,
         registry=registry,
         graph=build_graph(registry),
@@ -118,6 +119,20 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
         one_of_many=path is not None and target.is_file() and not _is_same(target, base / config.migrations_file),
         imports=loaded.imports,
     )
+    return _with_uses_seen(project)
+
+
+def _with_uses_seen(project: Project) -> Project:
+    """Return a project in which views that leave `uses` out have what the footprint file tells of it."""
+    if not any(view.uses_from is UsesFrom.GUESSED for view in project.registry.views):
+        return project
+    from migrate_graph.workflow.footprint_file import read_footprints
+
+    known = read_footprints(project)
+    if known is None or not known.entries:
+        return project
+    registry = replace(project.registry, views=with_uses_seen(project.registry.views, known.entries.values()))
+    return replace(project, registry=registry, graph=build_graph(registry))
 
 
 def _is_same(file: Path, other: Path) -> bool:

@@ -271,7 +271,8 @@ def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
         name = step.migration.name
         if step.footprint is not None and name not in failed:
             views = {view: graph.views[view].fingerprint for view in step.views.up}
-            entries[name] = Entry(trace_of(step.footprint), step.migration.facts.fingerprint, views)
+            uses = {view: used for view, used in step.footprint.view_uses.items() if view in views}
+            entries[name] = Entry(trace_of(step.footprint), step.migration.facts.fingerprint, views, uses)
     return entries
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from migrate_graph.authoring.sql_view import relation_name
 from migrate_graph.core.model import Migration, View, sequence_of
+from migrate_graph.core.uses import as_written
 from migrate_graph.errors import UsageError
 from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project, unknown_name
@@ -233,11 +234,11 @@ def _add_view(
     for each in uses:
         file.require_view(each)
     named = "" if relation_name(class_name) == relation else f'    name = "{relation}"\n'
-    used = f"({', '.join(each.name for each in uses)}{',' if len(uses) == 1 else ''})"
+    used = f"    {as_written([each.name for each in uses], project.graph.views)}\n" if uses else ""
     file.append(
         f"class {class_name}(SqlView):\n"
         f'    """{_sentence(relation)}."""\n\n'
-        f"    uses = {used}\n"
+        f"{used}"
         f'    since = "{creator}"\n'
         f"{named}"
         f'    query = "TODO: the SELECT statement"\n'

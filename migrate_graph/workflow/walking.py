@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -100,18 +100,21 @@ def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
 def _watched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
     kind, cut = backend_class(settings.uri), ""
     heard: list[RunFinished] = []
+    learnt: dict[str, Mapping[str, frozenset[str]]] = {}
     with _connected(kind.rehearsing(settings, how.watching), how) as backend, _locked(how, backend) as lock:
         backend.prepare()
         backend.begin()
         try:
             with user_imports(how.project.imports, how.project.registry):
-                _executor(how, backend, lock, heard).run(plan, how.project.graph, history)
+                executor = _executor(how, backend, lock, heard, learnt.__setitem__)
+                executor.run(plan, how.project.graph, history)
         except MigrateGraphError as error:
             cut = backend.ended or error.message
         cut = cut or backend.ended
         remarks = backend.remarks()
     how.interruption.check()
-    return Walked(heard[-1].results if heard else (), backend.footprints, cut, remarks)
+    footprints = {name: replace(seen, view_uses=learnt.get(name, {})) for name, seen in backend.footprints.items()}
+    return Walked(heard[-1].results if heard else (), footprints, cut, remarks)
 
 
 def _unwatched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
@@ -129,7 +132,13 @@ def _unwatched(how: Walk, settings: Settings, plan: Plan, history: History) -> W
     return Walked(heard[-1].results)
 
 
-def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished]) -> Executor:
+def _executor(
+    how: Walk,
+    backend: Backend,
+    lock: Lock,
+    heard: list[RunFinished],
+    learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None,
+) -> Executor:
     def listen(event: Event) -> None:
         if isinstance(event, RunFinished):
             heard.append(event)
@@ -137,7 +146,12 @@ def _executor(how: Walk, backend: Backend, lock: Lock, heard: list[RunFinished])
 
     weaving = weaving_options(how.project.config)
     options = RunOptions(
-        keep_going=how.keep_going, tries=1, reverts=how.reverts, weaving=weaving, rehearses=how.is_watched
+        keep_going=how.keep_going,
+        tries=1,
+        reverts=how.reverts,
+        weaving=weaving,
+        rehearses=how.is_watched,
+        learns=learns,
     )
     root = str(how.project.root)
     return Executor(backend, lock, listen, interruption=how.interruption, options=options, root=root)

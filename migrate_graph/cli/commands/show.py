@@ -124,10 +124,17 @@ def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
         ("state", view_word(status)),
         *([("text", edited_sentence(status))] if status.known.changed else []),
         ("window", one_line(window_of(declared))),
-        ("uses", listed(shown.requires)),
+        ("uses", f"{listed(shown.requires)}{_how_known(declared)}"),
         ("used by", listed(shown.dependents)),
         ("touched by", listed(shown.touches)),
     ]
+
+
+def _how_known(view: View) -> str:
+    from migrate_graph.core.model import UsesFrom
+
+    words = {UsesFrom.LEARNT: "seen", UsesFrom.GUESSED: "by its query"}
+    return f" ({words[view.uses_from]}, not declared)" if view.uses and view.uses_from in words else ""
 
 
 def window_of(view: View) -> str:

@@ -412,5 +412,6 @@ def view_document(state: ViewStatus) -> dict[str, Any]:
         "until": view.until,
         "replaces": view.replaces,
         "uses": list(view.uses),
+        "uses_from": str(view.uses_from),
         **place_document(view.source),
     }

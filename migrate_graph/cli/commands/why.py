@@ -98,6 +98,7 @@ _EDGE_WORDS = {
     "since": "lives since",
     "until": "ends",
     "uses": "uses",
+    "reads": "reads",
     "replaces": "replaces",
     "touches": "is rebuilt by",
 }

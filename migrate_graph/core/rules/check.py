@@ -116,9 +116,12 @@ def check(
     findings = []
     for rule in RULES.values():
         silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
-        silent = (
-            silent or (rule.needs_rehearsal and rehearsed is None) or (rule.needs_footprints and footprints is None)
-        )
+        missing = [
+            seen is None
+            for needed, seen in ((rule.needs_rehearsal, rehearsed), (rule.needs_footprints, footprints))
+            if needed
+        ]
+        silent = silent or (bool(missing) and all(missing))
         silent = silent or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
         if settings.severity_of(rule) is not Severity.OFF and not silent:
             context.passes_history_over = errors_only and _is_mild_as_history(rule, settings)

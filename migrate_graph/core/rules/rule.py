@@ -19,6 +19,7 @@ from migrate_graph.core.model import Migration, UnreachedFile, View, same_finger
 from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.core.traces import Trace, Traces
+from migrate_graph.core.uses import uses_seen
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.user_files import SourceLocation
 
@@ -150,7 +151,7 @@ class Rule:
         needs_history: it says nothing without a database's history.
         needs_base: it says nothing without an earlier graph to compare with.
         needs_rehearsal: it says nothing without a plan that was rehearsed.
-        needs_footprints: it says nothing without footprints of all migrations, kept or seen just now.
+        needs_footprints: it says nothing without footprints of all migrations, kept or seen just now; with `needs_rehearsal`, either will do.
         applied: severity of what is history in the database that was asked; None: no other.
         running: severity in `plan` and `apply`; None: no other.
         compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
@@ -207,7 +208,7 @@ def rule(
         needs_history: call it only when there is a history.
         needs_base: call it only when there is an earlier graph.
         needs_rehearsal: call it only when a plan was rehearsed.
-        needs_footprints: call it only when footprints are there.
+        needs_footprints: call it only when footprints are there; with `needs_rehearsal`, either will do.
         applied: as in `Rule`.
         running: as in `Rule`.
         compatible: as in `Rule`.
@@ -355,6 +356,18 @@ class Context:
         """Return whether a view has the text that a migration was watched with."""
         known = self.graph.views.get(view)
         return known is not None and same_fingerprint(self.footprints.entries[name].views[view], known.fingerprint)
+
+    @cached_property
+    def uses_seen(self) -> dict[str, frozenset[str]]:
+        """Which managers each view was seen to use with the text that it has now; one that was not seen is left out."""
+        entries = self.footprints.entries.values()
+        found = {
+            name: seen for name, view in self.graph.views.items() if (seen := uses_seen(view, entries)) is not None
+        }
+        for footprint in self.rehearsed.values():
+            for name, used in footprint.view_uses.items():
+                found[name] = found.get(name, set()) | used
+        return {name: frozenset(used) for name, used in found.items() if name in self.graph.views}
 
     @cached_property
     def commuting(self) -> Commuting:

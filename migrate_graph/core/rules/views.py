@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, NodeKind
-from migrate_graph.core.model import Rebuild, View
+from migrate_graph.core.model import Rebuild, UsesFrom, View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.migrations import ring_hit
 from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, node_of, quoted, rule
@@ -270,7 +270,8 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
     for reader, used, when in chain(
         _brought_up_early(timeline, graph), _opened_early(timeline), _left_over(timeline, graph)
     ):
-        if (reader.name, used) not in told:
+        # What nobody declared may be a word that is no view, or a version of long ago.
+        if reader.uses_from is UsesFrom.DECLARED and (reader.name, used) not in told:
             told.add((reader.name, used))
             message = f"view {quoted(reader.name)} uses {quoted(used)}, which does not live {when}"
             related = (

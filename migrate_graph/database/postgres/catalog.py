@@ -138,6 +138,29 @@ WHERE r.ev_class >= 16384 AND c.oid <> r.ev_class
 ORDER BY 1, 2
 """
 
+# What things depend on, and what their rules, triggers, policies and columns do; the type of a relation's rows stands for the relation.
+_DEPENDS_ON = """
+WITH given (classid, objid, objsubid) AS (VALUES {given}),
+parts AS (
+    SELECT g.classid, g.objid, g.objsubid, g.classid AS of_class, g.objid AS of_object FROM given g
+    UNION
+    SELECT g.classid, g.objid, g.objsubid, p.of_class, p.of_object FROM given g JOIN LATERAL (
+        SELECT 'pg_catalog.pg_rewrite'::regclass::oid AS of_class, r.oid AS of_object FROM pg_catalog.pg_rewrite r WHERE r.ev_class = g.objid
+        UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid FROM pg_catalog.pg_trigger t WHERE t.tgrelid = g.objid
+        UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass::oid, f.oid FROM pg_catalog.pg_attrdef f WHERE f.adrelid = g.objid
+        UNION ALL SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = g.objid
+    ) p ON g.classid = 'pg_catalog.pg_class'::regclass AND g.objsubid = 0
+)
+SELECT DISTINCT p.classid::int8 AS classid, p.objid::int8 AS objid, p.objsubid AS objsubid,
+    CASE WHEN t.oid IS NULL THEN d.refclassid ELSE 'pg_catalog.pg_class'::regclass::oid END::int8 AS refclassid,
+    coalesce(t.typrelid, d.refobjid)::int8 AS refobjid, 0 AS refobjsubid
+FROM parts p JOIN pg_catalog.pg_depend d ON d.classid = p.of_class AND d.objid = p.of_object AND d.deptype IN ('n', 'a')
+LEFT JOIN pg_catalog.pg_type y ON d.refclassid = 'pg_catalog.pg_type'::regclass AND y.oid = d.refobjid
+LEFT JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN y.typcategory = 'A' THEN y.typelem ELSE y.oid END AND t.typrelid <> 0
+WHERE d.refobjid >= 16384 AND NOT (d.refclassid = p.classid AND d.refobjid = p.objid)
+ORDER BY 1, 2, 3, 4, 5
+"""
+
 _GO_BACK = f"SELECT {_BACK}"
 
 # Statements of ours on the view ledger: whether they went well is told when the block does.
@@ -590,6 +613,15 @@ class PostgresCatalog:
     def reads(self) -> list[tuple[Key, Key]]:
         """Return which views read which, or write to them: the reader first."""
         return [((PG_CLASS, reader, 0), (PG_CLASS, read, 0)) for reader, read in self.read(_READS)]
+
+    def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
+        """See `views.ViewCatalog`."""
+        found: dict[Key, set[Key]] = {key: set() for key in keys}
+        if found:
+            given = ", ".join(f"({key[0]}::oid, {key[1]}::oid, {key[2]})" for key in sorted(found))
+            for classid, objid, column, *on in self.read(_DEPENDS_ON.format(given=given)):
+                found[classid, objid, column].add((on[0], on[1], on[2]))
+        return {key: frozenset(read) for key, read in found.items()}
 
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
         """See `views.ViewCatalog`."""

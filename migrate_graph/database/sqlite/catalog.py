@@ -12,6 +12,7 @@ from typing import Any, cast
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
 from migrate_graph.database.sqlite.noted import Noted
+from migrate_graph.database.sqlite.reading import views_read
 from migrate_graph.database.sqlite.schema import SCHEMA, Part, Schema
 from migrate_graph.database.views.catalog import (
     Changes,
@@ -153,6 +154,10 @@ class SqliteCatalog:
         """See `views.ViewCatalog`."""
         there = self._named([each.identity for each in relations])
         return {each.identity: (there[each.identity], each) for each in relations if each.identity in there}
+
+    def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
+        """See `views.ViewCatalog`."""
+        return {**views_read(self._now().in_order(), [str(key) for key in keys])}  # type: ignore[dict-item] # a name is a key
 
     def broken(self, before: Observation) -> list[tuple[str, str]]:
         """See `views.ViewCatalog`."""

@@ -102,6 +102,10 @@ class Schema:
         """Return where some tables and views, and what belongs to them, stand."""
         return {place for name in names if name in self._things for place in self._things[name].rows}
 
+    def in_order(self) -> list[Row]:
+        """Return all rows, in order of creation."""
+        return [self._rows[at] for at in sorted(self._rows)]
+
     def update(self, rows: Iterable[tuple[int, str, str, str, str]], places: Iterable[int] | None = None) -> None:
         """Take in what the schema says now.
 

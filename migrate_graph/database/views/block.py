@@ -135,7 +135,11 @@ def outline(relation: Relation) -> Relation:
     return replace(relation, definition=definition, items=(), grants=(), columns=())
 
 
-def losses_error(block: Block, losses: Mapping[str, str]) -> ViewError:
+class StillRead(ViewError):  # noqa: N818 - names what happened
+    """Something that no manager of the block has made depends on what goes down; all of it is up again."""
+
+
+def losses_error(block: Block, losses: Mapping[str, str]) -> StillRead:
     """Return the refusal that names what would be lost, with the manager of each where there is one."""
     names = ", ".join(map(name_of, block.down or block.up))
     what = "; ".join(
@@ -151,7 +155,7 @@ def losses_error(block: Block, losses: Mapping[str, str]) -> ViewError:
             f"add what it reads to {owner}.uses; where no class is called so any longer, give the view a manager "
             "(`migrate views adopt` writes one)"
         )
-    return ViewError(
+    return StillRead(
         f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
     )
 

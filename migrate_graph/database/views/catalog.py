@@ -217,6 +217,9 @@ class ViewCatalog(Protocol):
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
         """Return those of these relations that exist, by identity, each as it is now; a view by name only."""
 
+    def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
+        """Return what some things depend on directly, with the parts that belong to them; one of which nobody can tell is left out."""
+
     def broken(self, before: Observation) -> list[tuple[str, str]]:
         """Return what worked at that moment, is still there and works no more: what it is, and which gone relation it names."""
 

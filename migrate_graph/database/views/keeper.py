@@ -13,6 +13,7 @@ from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, View
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import (
     Block,
+    StillRead,
     committed_error,
     filled,
     is_of_nobody,
@@ -36,6 +37,7 @@ from migrate_graph.database.views.catalog import (
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.database.views.refreshing import Refresher, Unfilled
+from migrate_graph.database.views.uses_seen import uses_seen
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
@@ -243,6 +245,12 @@ class ViewKeeper:
         """Forget what some managers have made."""
         self._ledger.forget(names)
 
+    def uses_seen(self, migration: str | None = None) -> dict[str, frozenset[str]]:
+        """Return the managers that each of those uses which came up in a migration, or of all; see `uses_seen`."""
+        with self.working(), self._catalog.atomic(ours=True):
+            rows = self._ledger.read()
+            return uses_seen(self._catalog, rows, lambda row: migration is None or row.migration == migration)
+
     def misses_something(self, error: BaseException) -> bool:
         """Return whether the database says that something which a statement names is not there."""
         return self._catalog.is_undefined(error)
@@ -365,7 +373,7 @@ class ViewKeeper:
             refused = self._catalog.refusal(error)
             if refused is None:
                 raise
-            raise ViewError(
+            raise StillRead(
                 f"{what} in {block.migration} is refused: no manager of this block owns what depends on it: {refused}",
                 hint="give it a manager with `uses` (`migrate views adopt` writes one), or drop it first",
             ) from error

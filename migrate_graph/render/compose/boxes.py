@@ -21,6 +21,7 @@ STRENGTH = (
     EdgeKind.SINCE,
     EdgeKind.UNTIL,
     EdgeKind.USES,
+    EdgeKind.READS,
     EdgeKind.TOUCHES,
     EdgeKind.NEEDS,
     EdgeKind.CONFLICTS,

@@ -176,7 +176,7 @@ class _Composer:
         for edge in self._edges(shown):
             old = edge.kind is EdgeKind.TOUCHES and edge.before.name not in touching
             if not old and not is_implied(edge, self.given.graph):
-                yield self._as_used(edge, shown) if edge.kind is EdgeKind.USES else edge
+                yield self._as_used(edge, shown) if edge.kind in {EdgeKind.USES, EdgeKind.READS} else edge
 
     def _as_used(self, edge: Edge, shown: AbstractSet[Node]) -> Edge:
         """Return an edge of `uses` from the version that is read in the end: a view hangs from the successor of what it names."""

@@ -260,7 +260,7 @@ def _newest(given: PictureInput) -> Shown:
     beside = {
         node
         for edge in given.graph.edges()
-        if edge.kind not in {EdgeKind.REQUIRES, EdgeKind.USES}
+        if edge.kind not in {EdgeKind.REQUIRES, EdgeKind.USES, EdgeKind.READS}
         for node, other in ((edge.before, edge.after), (edge.after, edge.before))
         if other in newest
     }

@@ -151,7 +151,7 @@ def _tree(views: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
     nodes = {node.key: node for node in views}
     readers: dict[str, list[str]] = defaultdict(list)
     for edge in picture.links:
-        if edge.kind == "uses" and edge.before in nodes and edge.after in nodes:
+        if edge.kind in {"uses", "reads"} and edge.before in nodes and edge.after in nodes:
             readers[edge.before].append(edge.after)
     read = {reader for found in readers.values() for reader in found}
     seen: set[str] = set()

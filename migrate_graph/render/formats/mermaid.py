@@ -22,6 +22,7 @@ _ARROWS = {
     EdgeKind.SINCE: "-.->|since|",
     EdgeKind.UNTIL: "-.->|until|",
     EdgeKind.USES: "-->|uses|",
+    EdgeKind.READS: "-.->|reads|",
     EdgeKind.REPLACES: "==>|replaces|",
     EdgeKind.TOUCHES: "-.-o|touches|",
     EdgeKind.NEEDS: "-.->|needs|",

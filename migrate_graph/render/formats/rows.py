@@ -33,7 +33,7 @@ _THIN, _THINNEST = 0.6, 0.8
 _LONGEST_NAME = 62
 """Columns of a line of a name: behind all lanes and a number there is room for it."""
 _OF_MIGRATIONS = frozenset({EdgeKind.REQUIRES, EdgeKind.NEEDS, EdgeKind.CONFLICTS})
-_OF_VIEWS = frozenset({EdgeKind.USES, EdgeKind.REPLACES})
+_OF_VIEWS = frozenset({EdgeKind.USES, EdgeKind.READS, EdgeKind.REPLACES})
 _DASHES = {"dashed": "5,2", "dotted": "1,3"}
 
 
