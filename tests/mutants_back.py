@@ -43,7 +43,7 @@ _SAID = (
     ("data that goes is counted", REVERT, "zip(losses, counts, strict=True) if rows)", "zip(losses, counts, strict=True) if False)", f"{DOWN} -k data_goes"),
     ("another database", SEAL, "    if not same:", "    if False:", f"{SEALED} -k 'moved_is_named or by_its_address'"),
     ("a body that was edited", SEAL, "was[name][0] != is_now[name][0]", "False", f"{SEALED} -k moved_is_named"),
-    ("another order", SEAL, "sorted(now.names) == sorted(left) and now.names != left", "False", f"{SEALED} -k moved_is_named"),
+    ("another order", SEAL, "sorted(now.names) == sorted(left) and now.names != left", "False", f"{SEALED} -k another_place"),
     ("records that came", SEAL, "sorted(now.installed - sealed.installed - set(done))", "()", f"{SEALED} -k records_that_came"),
     ("records that went", SEAL, "sorted(sealed.installed - now.installed)", "()", f"{SEALED} -k records_that_came"),
     ("a beginning that is another", SEAL, "    if done != sealed.names[: len(done)]:", "    if False:", f"{SEALED} -k as_if_it_had_run"),
@@ -54,7 +54,7 @@ _SAID = (
     ("facts of another server", "core/drift.py", "    if before.server != after.server:", "    if False:", f"{DRIFT} -k cannot_be_compared"),
     ("facts that are old", "core/history.py", "attempt.id > self.facts_at and not changed_nothing", "False", f"{DRIFT} -k known_to_be_old"),
     ("attempts that left nothing", "core/history.py", "attempt.id > self.facts_at and not changed_nothing", "attempt.id > self.facts_at", f"{DRIFT} -k known_to_be_old"),
-    ("a run is at work", "workflow/drift.py", "    if backend.lock_holder() is not None:\n        return \"a run is at work", "    if False:\n        return \"a run is at work", f"{DRIFTS} -k not_known"),
+    ("a run is at work", "workflow/drift.py", "    if backend.lock_holder() is not None:\n        return \"a run is at work", "    if False:\n        return \"a run is at work", f"{DRIFTS} -k at_work"),
     ("facts that cannot be stored", "workflow/drift.py", "    except Exception as error:  # noqa: BLE001 - the migrations are done, and whatever this meets must not undo that", "    except ZeroDivisionError as error:", f"{DRIFTS} -k never_fails"),
 )  # fmt: skip
 

@@ -11,9 +11,11 @@ import psycopg2
 import pytest
 from test_cli_json import follow
 
+from migrate_graph.core.events import ignore_events
 from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.stored_facts import packed
+from migrate_graph.signals import Interruption
 
 JOURNAL = "ewh_implemented_features_journal"
 
@@ -262,6 +264,18 @@ def test_what_is_not_known_is_no_drift(applied: Any, database_uri: str, case: st
     assert ("could store what the database is made of" in again.err) is (case == "killed before")
     if case in {"never stored", "killed before"}:
         assert "drift: none" in applied("status", "--drift").out
+
+
+def test_while_a_run_is_at_work_nothing_is_told(applied: Any, database_uri: str) -> None:
+    by_hand(database_uri, "CREATE INDEX by_hand ON invoice (total)")
+    with (
+        open_backend(Settings(database_uri), writing=True) as backend,
+        backend.lock(wait=1, observer=ignore_events, interruption=Interruption()),
+    ):
+        told = " ".join(applied("status", "--drift").out.split())
+    assert "drift: unknown" in told
+    assert "a run is at work on the database" in told
+    assert "by_hand" in applied("status", "--drift").out
 
 
 def test_a_run_never_fails_because_facts_cannot_be_stored(
