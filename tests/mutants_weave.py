@@ -54,6 +54,7 @@ _TURNED = (
     ("a swallowed error is told first", TURN, "        self.work.check()\n        if self.were_opened:\n            self.work.views.check_complete()\n        self._learning(", "        if self.were_opened:\n            self.work.views.check_complete()\n        self._learning(", f"{WINDOWS} -k swallowed"),
     ("what was dropped by hand is not dropped again", TURN, "        if gone:\n            views.forget", "        if False:\n            views.forget", f"{WINDOWS} -k dropped_by_hand"),
     ("what exists without a record is there", TURN, "        if foreign := self._unrecorded - built:", "        if (foreign := self._unrecorded - built) and False:", f"{SHOWN} -k exist_already"),
+    ("unless another one has made it", "database/views/keeper.py", "            if any(each in keys and identities.get(keys[each], \"\") not in made for each in names)", "            if any(each in keys for each in names)", f"{SHOWN} -k exist_already"),
     ("or it is to replace that", "workflow/project.py", " and history.view_texts.keys().isdisjoint(predecessors(name))", "", f"{SHOWN} -k faked"),
     ("undoing opens no windows", "executor/undo.py", "        return False\n\n    def open_undone", "        return super().has_turn()\n\n    def open_undone", f"{SHOWN} -k revert"),
     ("undoing takes away nothing that came up by chance", "core/undoing.py", ", late=False)", ")", f"{CORE} -k undoing"),

@@ -171,10 +171,11 @@ def test_views_that_exist_already_are_left_alone(on_postgres: Any) -> None:
     assert shown["steps"][0]["creates"] == ["NewTotals"]
     ends = 'class Totals(SqlView):\n    until = "third_20260103_003"\n'
     on_postgres.write("migrations.py", PROJECT.replace("class Totals(SqlView):\n", ends))
-    assert on_postgres("apply").code == 0
-    assert before != ask(uri, "SELECT 'totals'::regclass::oid"), (
-        "its successor has taken over, and is there when the first one ends"
-    )
+    ran = on_postgres("apply", "--json")
+    assert ran.code == 0
+    dropped = [each["view"] for each in ran.lines if each["type"] == "view_drop"]
+    assert dropped == ["Best", "Totals", "Best"], "what is there when the first one ends is its successor's"
+    assert before != ask(uri, "SELECT 'totals'::regclass::oid")
     assert ask(uri, "SELECT b FROM totals") == []
 
 
