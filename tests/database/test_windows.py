@@ -349,24 +349,18 @@ def test_somebody_in_the_way_of_a_window_is_waited_for(postgres_uri: str) -> Non
     world.stand.settings = replace(world.stand.settings, lock_timeout=0.2)
     with closing(psycopg2.connect(postgres_uri)) as reader:
         reader.cursor().execute("SELECT * FROM v")
-        heard = world.stand.events = _Heard(reader.rollback)
+        heard = []
+
+        def listen(event: Any) -> None:
+            heard.append(event)
+            if isinstance(event, StepRetrying):
+                reader.rollback()
+
+        world.stand.listener = listen
         finished = world.run(world.base, sql("last"), views=[v])
     assert finished.succeeded, finished.results
     assert [each for each in heard if isinstance(each, StepRetrying)]
     assert world.there == ""
-
-
-class _Heard(list[Any]):
-    """Events; when one says that something is tried again, somebody hears it."""
-
-    def __init__(self, listen: Callable[[], None]) -> None:
-        super().__init__()
-        self._listen = listen
-
-    def append(self, event: Any) -> None:
-        super().append(event)
-        if isinstance(event, StepRetrying):
-            self._listen()
 
 
 def messages(world: Windows, monkeypatch: pytest.MonkeyPatch, *bodies: Body, views: list[Any], **more: Any) -> int:
