@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ def run(
     fatal: list[Any] | None = None,
     trace: str | None = None,
     side_by_side: str = "",
+    first_delay: float | None = None,
 ) -> None:
     """Run the command line here, with everything it prints in a file, and end with its exit code.
 
-    With `side_by_side` workers do the work, and die at the place as well; alone, when it is `one`.
+    With `side_by_side` workers do the work, and die at the place as well; alone, when it is `one`. With `first_delay` it waits so
+    many seconds before it tries again.
     """
     file = Path(trace) if trace else None
     expect((fatal[0], fatal[1]) if fatal and side_by_side != "one" else None, file)
@@ -68,6 +71,10 @@ def run(
 
         prepare((fatal[0], fatal[1]) if fatal else None, file, only=side_by_side == "one")
     setattr(migrate_graph.executor.checkpoints, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
+    if first_delay is not None:
+        import migrate_graph.workflow.apply as use_case
+
+        setattr(use_case, "RunOptions", partial(use_case.RunOptions, first_delay=first_delay))  # noqa: B010
     os.chdir(directory)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)

@@ -129,6 +129,7 @@ class Field:
         env: Mapping[str, str] | None = None,
         killed_after: float | None = None,
         kills: str = "all",
+        first_delay: float | None = None,
     ) -> Callable[[], Ended]:
         """Start a command in a forked child; what is given waits for its end. With `kills="one"` only a worker dies at the fatal place."""
         words = side_by_side.with_jobs(words, is_postgres=self.is_postgres)
@@ -137,7 +138,7 @@ class Field:
         started = time.monotonic()
         pid = _fork(
             words=words, directory=str(self.path), environ=self.env | dict(env or {}), output=str(output), fatal=fatal,
-            trace=str(trace) if trace else None, side_by_side=kills if "--jobs" in words else "",
+            trace=str(trace) if trace else None, side_by_side=kills if "--jobs" in words else "", first_delay=first_delay,
         )  # fmt: skip
 
         def wait() -> Ended:

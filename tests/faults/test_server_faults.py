@@ -313,14 +313,16 @@ def test_d21_an_alter_behind_a_reader(reader_leaves: bool, on_postgres: Field) -
     assert on_postgres.migrate("mark", "alter_1", "--pending").code == 0
     with closing(psycopg2.connect(on_postgres.uri, application_name="the report")) as reader, reader.cursor() as cursor:
         cursor.execute("SELECT * FROM busy")
-        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "0.6"})
-        process.wait_for("attempt 2 of 5")
+        run = on_postgres.start(
+            "apply", env={"MIGRATE_LOCK_TIMEOUT": "0.6"}, first_delay=None if reader_leaves else 0.1
+        )
+        wait_until(lambda: on_postgres.saying("attempt 2 of 5") == 1)
         if reader_leaves:
             reader.rollback()
         else:  # between two tries the application gets through
             with closing(on_postgres.connect()) as other:
                 other.cursor().execute("SET statement_timeout = '30s'; SELECT * FROM busy")
-        ended = process.end()
+        ended = run()
     assert "is tried again, attempt 2 of 5" in ended.output
     assert "the report" in ended.output, "the blocker is named"
     assert "role app" in ended.output
