@@ -67,6 +67,8 @@ ANSWERED_BY = {
     "timeout": "reliability",
     "view": "views",
     "materialized view": "views",
+    "weave": "weaving",
+    "used by a view": "troubleshooting",
     "permission": "troubleshooting",
     "role": "troubleshooting",
 }
