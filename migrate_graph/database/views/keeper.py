@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
@@ -16,7 +15,6 @@ from migrate_graph.database.views.block import (
     StillRead,
     committed_error,
     filled,
-    is_of_nobody,
     losses_error,
     outline,
     rows_down,
@@ -37,44 +35,16 @@ from migrate_graph.database.views.catalog import (
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.database.views.refreshing import Refresher, Unfilled
+from migrate_graph.database.views.repair import Repair, Unrepaired
 from migrate_graph.database.views.uses_seen import uses_seen
 from migrate_graph.errors import ViewError
-from migrate_graph.messages import first_line
 
 _PASSES = 4
 """How often a block is begun anew at most, because something went that nobody had announced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unrepaired:
-    """A manager whose views are still down after a repair pass.
-
-    Attributes:
-        manager: its name.
-        relations: what is missing.
-        error: why it could not be brought back.
-    """
-
-    manager: str
-    relations: tuple[str, ...]
-    error: str
-
-
-def _unrepaired(row: LedgerRow, error: str) -> Unrepaired:
-    return Unrepaired(row.manager, tuple(relation.identity for relation in row.relations), error)
-
-
 def _and_said(before: list[str] | None, more: list[str] | None) -> list[str] | None:
     return None if before is None or more is None else before + more
-
-
-def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, LedgerRow]) -> Manager | None:
-    """Return the living manager that makes the views of one that is declared no longer, and has no views of its own yet."""
-    for name, manager in managers.items():
-        claims, views = Claims([manager], {}), [each for each in row.relations if each.is_view]
-        if name not in rows and views and all(map(claims.owner, views)):
-            return manager
-    return None
 
 
 class _Again(Exception):  # noqa: N818 - names what is to be done
@@ -694,27 +664,8 @@ class ViewKeeper:
         Returns:
             What could not be brought back.
         """
-        down = self._ledger.read(down=True)
-        managers = {name_of(manager): manager for manager in living}
-        settled = [name for name in down if name in declared and name not in managers]
-        for name, row in down.items():
-            if name not in declared and not row.relations:
-                settled.append(name)
-                observer(Warned(f"{name} is declared no longer and never came up: there is nothing to bring back"))
-        self._ledger.forget(settled)
-        place = {name: at for at, name in enumerate(managers)}
-        waiting = sorted(down.keys() - set(settled), key=lambda name: (place.get(name, len(place)), name))
-        errors: dict[str, str] = {}
-        doubt = self._catalog.distrust(self._ledger.table) if waiting else ""
-        if doubt:  # what is stored would be run as the role of this session
-            return tuple(_unrepaired(down[name], f"nothing stored is run: {doubt}") for name in waiting)
-        progress = True
-        while waiting and progress:
-            # Stored definitions have no order of their own: whatever works now may be what the next one reads.
-            failed = [name for name in waiting if not self._repair_one(name, managers, errors, observer, texts or {})]
-            progress = len(failed) < len(waiting)
-            waiting = failed
-        return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
+        repair = Repair(self._catalog, self._ledger, self._bring_back, texts or {}, observer)
+        return repair.run(living, declared=declared)
 
     def renew(self) -> None:
         """Remember every view that is up as it is now: the database was restored, and the server has read all definitions anew."""
@@ -734,38 +685,6 @@ class ViewKeeper:
         there = now.get(found[relation.identity][0]) if relation.identity in found else None
         return outline(there) if there else relation
 
-    def _repair_one(
-        self,
-        name: str,
-        managers: Mapping[str, Manager],
-        errors: dict[str, str],
-        observer: Observer,
-        texts: Mapping[str, str],
-    ) -> bool:
-        errors.pop(name, None)  # of the round before, in which what it reads was missing
-        row = self._ledger.read([name])[name]
-        if row.state is ViewState.UP:
-            return True
-        if not row.relations and name not in managers:  # what it had came up with another manager
-            self._ledger.forget([name])
-            return True
-        heir = managers.get(name) or _heir(row, managers, self._ledger.read())
-        ways: list[Callable[[], None]] = [partial(self._recreate, row)] if row.relations else []
-        if heir is not None:
-            ways.insert(0, partial(self._bring_back, replace(row, manager=name_of(heir)), heir, texts))
-        for way in ways:
-            try:
-                with self._catalog.atomic(ours=True):
-                    way()
-                    if heir is not None and way is ways[0] and name_of(heir) != name:
-                        self._ledger.forget([name])
-            except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
-                errors.setdefault(name, first_line(error))
-            else:
-                observer(ViewCreated("", name))
-                return True
-        return False
-
     def _bring_back(self, row: LedgerRow, manager: Manager, texts: Mapping[str, str]) -> None:
         block = Block([], [manager], texts=texts, place=self._catalog.place())
         there = self._catalog.find(row.relations)
@@ -779,16 +698,3 @@ class ViewKeeper:
         claims = Claims(block.up, {row.manager: row}, texts)
         self._restore(block, claims, row.relations, made, others)
         self._settle(block, {row.manager: row}, made, others, claims)
-
-    def _recreate(self, row: LedgerRow) -> None:
-        there = self._catalog.find(row.relations)
-        for relation in row.relations:
-            if relation.identity not in there:
-                self._catalog.recreate(relation)
-        if is_of_nobody(row.manager):
-            self._ledger.forget([row.manager])
-            return
-        found = self._catalog.find(row.relations)
-        views = self._catalog.describe([key for key, each in found.values() if each.is_view])
-        relations = [views.get(key, each) for key, each in found.values()]
-        self._ledger.write([LedgerRow(row.manager, ViewState.UP, "", tuple(map(outline, relations)), row.text)])
