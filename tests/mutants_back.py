@@ -20,6 +20,9 @@ SEAL = "core/sealed.py"
 REVERT = "workflow/revert.py"
 
 _SAID = (
+    ("a statement that nobody approved is not sent", "executor/approved.py", "            self._others[shape] = None\n            self.refuse()", "            self._others[shape] = None", f"{SEALS} -k 'refused_where'"),
+    ("it fails also where the body has caught that", "executor/attempt.py", "            self._ear.refuse()\n", "", f"{SEALS} -k 'refused_where'"),
+    ("what was sent besides is told", "executor/attempt.py", "                self._warn(remark)", "                pass", f"{SEALS} -k 'other_statements_are_told'"),
     ("rows of older tables", WAY, "        _of_rows(seen, own | theirs, at),", "        (),", f"{CORE} -k rows_of_older"),
     ("what may have gone otherwise elsewhere", WAY, "        _of_conditions(seen, own, theirs),", "        (),", f"{CORE} -k otherwise_elsewhere"),
     ("what could not be watched", WAY, "for why in seen.not_rehearsed),", "for why in ()),", f"{CORE} -k not_be_watched"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,9 @@ from migrate_graph.core.states import State
 
 ABSENT = ""
 """In the place of a digest: nothing of this name was there."""
+
+_HOLDERS = re.compile(r"%s|%\(\w+\)s|\?\d+|(?<![:\w])[:@$][A-Za-z_]\w*")
+_VALUES = re.compile(r"[-+]\s*(?=[?\d])|(?<![\w$])\d[\w.]*|\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,23 @@ class Moved:
     told: str
 
 
+def _shapes(footprint: Footprint | None) -> tuple[str, ...] | None:
+    """Return what a migration sent in a rehearsal; None when not all of that is known."""
+    if footprint is None or footprint.not_rehearsed:
+        return None
+    return tuple(statement.sql for statement in footprint.statements)
+
+
+def comparable(shape: str) -> str:
+    """Return a statement so that others which differ in values and spaces only are equal to it: signs, NULL and truth are values, too.
+
+    Args:
+        shape: it has `?` for each literal already.
+    """
+    plain = _VALUES.sub(lambda match: "" if match[0][0] in "+-" else "?", _HOLDERS.sub("?", shape))
+    return " ".join(plain.split())
+
+
 def snapshot_of(
     graph: MigrationGraph,
     plan: Plan,
@@ -121,7 +142,7 @@ def snapshot_of(
             touches=None
             if step.footprint is None or is_whole
             else tuple(sorted(touched_by(step.footprint, inventory))),
-            shapes=None if step.footprint is None else tuple(statement.sql for statement in step.footprint.statements),
+            shapes=_shapes(step.footprint),
         )
         for step in plan.steps
     )

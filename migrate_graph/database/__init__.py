@@ -101,6 +101,13 @@ class Work(Protocol):
             company: knows the managers.
         """
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        """Tell each statement that the migration itself sends, before it is sent.
+
+        Args:
+            hear: told the statement with `?` for each literal; what it raises keeps the statement from being sent. None: nobody listens any more.
+        """
+
     def check(self) -> None:
         """Judge the session after the body has returned.
 

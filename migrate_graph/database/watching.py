@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.signals import Interruption
 
+_ANYWHERE = Path("/")
 _OURS = str(Path(__file__).resolve().parents[1])
 
 # These stand between whoever speaks and the driver; that they speak themselves is not seen here.
@@ -146,6 +147,11 @@ def speaker(root: Path, start: FrameType | None = None) -> Speaker | None:
             called = frame  # of an installed package: a body may come from there
         frame = frame.f_back
     return Speaker(None)  # a thread of the body's: its frames end where it was started
+
+
+def is_from_user(start: FrameType) -> bool:
+    """Return whether code of the project speaks, or what it calls, by the innermost frame that is looked at."""
+    return speaker(_ANYWHERE, start) is not None
 
 
 def _place(frame: FrameType, root: Path) -> SourceLocation:

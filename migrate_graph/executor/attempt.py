@@ -21,6 +21,7 @@ from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
 from migrate_graph.executor import checkpoints
+from migrate_graph.executor.approved import Approved
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.conditions import unmet
 from migrate_graph.executor.forked import ended_in_children
@@ -72,6 +73,7 @@ class Surroundings:
         is_seated: another process holds the lock, and others work beside this one.
         weaving: whether views step aside for statements that they are in the way of.
         fills_at_once: nothing is really committed, so that what is to be filled after a commit is filled before its place.
+        approved: what the migrations of a sealed plan were seen to send.
         learns: told which managers those use that came up in a migration, by its name, as the database sees it; None: nobody asks.
     """
 
@@ -85,6 +87,7 @@ class Surroundings:
     is_seated: bool = False
     weaving: WeavingOptions = WeavingOptions()
     fills_at_once: bool = False
+    approved: Approved = field(default_factory=Approved)
     learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
 
 
@@ -216,6 +219,7 @@ class Attempt:
         self._asking: Condition | None = None
         foreseen = frozenset(migration.touches) if around.is_seated else None
         self._views = self._views_of(walk, foreseen)
+        self._ear = None if self.reverts else around.approved.ear(migration.name)
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
         """Return what opens views on its connection."""
@@ -267,6 +271,8 @@ class Attempt:
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
+                if self._ear is not None:
+                    work.listen(self._ear.hear)
                 self._views.begin(work, weave=self._around.weaving.wanted and self._migration.weave)
                 value = self._call(work, self._migration.function)
                 refused = _refusal(value)
@@ -309,6 +315,11 @@ class Attempt:
         return Refused(why, "correct the body, or the condition where it is wrong") if why else None
 
     def _judge(self, work: Work) -> None:
+        if self._ear is not None:
+            work.listen(None)
+            self._ear.refuse()
+            if remark := self._ear.remark():
+                self._warn(remark)
         self._views.end()
         if self._around.learns is not None and self._views.were_opened:
             self._around.learns(self._migration.name, work.views.uses_seen(self._migration.name))

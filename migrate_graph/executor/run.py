@@ -18,6 +18,7 @@ from migrate_graph.core.events import (
 )
 from migrate_graph.core.timeline import overdue_views
 from migrate_graph.executor import checkpoints
+from migrate_graph.executor.approved import Approved
 from migrate_graph.executor.atomic import AtomicWalk, Extent
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
 from migrate_graph.executor.checkpoints import Checkpoint
@@ -54,7 +55,8 @@ class RunOptions:
         weaving: whether views step aside for statements that they are in the way of.
         segments: of the plan; each is one transaction.
         rehearses: nothing is really committed.
-        learns: as in `Surroundings`.
+        approved: as in `Surroundings`.
+        learns: as there.
     """
 
     keep_going: bool = False
@@ -68,6 +70,7 @@ class RunOptions:
     weaving: WeavingOptions = field(default_factory=WeavingOptions)
     segments: tuple[Segment, ...] = ()
     rehearses: bool = False
+    approved: Approved = field(default_factory=Approved)
     learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
 
 
@@ -110,6 +113,7 @@ class Executor:
             open_work=backend.work,
             weaving=self._options.weaving,
             fills_at_once=self._options.rehearses,
+            approved=self._options.approved,
             learns=self._options.learns,
         )
 

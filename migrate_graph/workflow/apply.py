@@ -39,6 +39,7 @@ from migrate_graph.errors import (
     UsageError,
 )
 from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.executor.approved import Approved
 from migrate_graph.executor.refreshing import Refreshing
 from migrate_graph.executor.team import Team
 from migrate_graph.executor.watch import Watch
@@ -81,6 +82,7 @@ class ApplyOptions:
         jobs: how many may run at once; None for what is configured.
         doing: what the graph is judged for.
         sealed: run exactly this plan; None: what is pending.
+        strict: of a sealed plan, a statement that its rehearsal did not see fails the migration; else it is told.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -94,6 +96,7 @@ class ApplyOptions:
     jobs: int | None = None
     doing: Doing = Doing.RUN
     sealed: SealedPlan | None = None
+    strict: bool = False
 
 
 def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
@@ -178,6 +181,26 @@ def _require_one_transaction(plan: Plan, options: ApplyOptions) -> None:
         require_possible(plan)
 
 
+def require_rehearsed(sealed: SealedPlan) -> None:
+    """Raise when it is not known what every migration of a plan sends.
+
+    Raises:
+        UsageError: with which.
+    """
+    unknown = [step.name for step in sealed.snapshot.steps if step.shapes is None]
+    if unknown:
+        raise UsageError(
+            f"--strict: {sealed.file} does not say what {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''} sends",
+            hint="migrate plan --rehearse -o plan.json makes a plan that does, of what can be rehearsed",
+        )
+
+
+def _shapes(sealed: SealedPlan | None) -> dict[str, tuple[str, ...]]:
+    """Return what the migrations of a sealed plan were seen to send, by name."""
+    steps = sealed.snapshot.steps if sealed is not None else ()
+    return {step.name: step.shapes for step in steps if step.shapes is not None}
+
+
 def _may_run_sealed(sealed: SealedPlan, found: Assessment | None, backend: Backend, observer: Observer) -> bool:
     """Return whether something of a sealed plan is left to run.
 
@@ -259,6 +282,7 @@ class LockedRun:
                 atomic=bool(options.atomic),
                 weaving=weaving_options(self._config),
                 segments=segments_of(self._plan, options.woven) if options.coalesce else (),
+                approved=Approved(_shapes(options.sealed), options.strict),
             ),
             root=str(self._project.root),
             team=self._team(options.jobs or 1),

@@ -406,3 +406,79 @@ def test_a_plan_is_shown_where_nothing_else_can_be(sealed: Any) -> None:
     del sealed.env["MIGRATE_URI"]
     _write()(sealed)
     assert "no database is configured" in sealed("show", "plan.json").out
+
+
+# What a migration sends may depend on anything: here on a variable.
+BY_VARIABLE = """
+    import os
+
+    @migration(requires=[create_invoice_20260301_001])
+    def by_variable_20260305_001(db):
+        mark = "%s" if db._dbname == "postgres" else "?"
+        for number in (-1, 2, None):
+            db.executesql(f"INSERT INTO bystander (id) SELECT coalesce({mark}, 7)", placeholders=(number,))
+        db.executesql("DELETE FROM bystander WHERE id = 7 AND 'x' <> 'y''z'")
+        for statement in filter(None, os.environ["MORE"].splitlines()):
+            try:
+                db.executesql(statement)
+            except RuntimeError if "swallow" not in statement else Exception:
+                pass
+            if "kept" in statement:
+                db.commit()
+        with Totals(db):
+            pass
+        return True
+"""
+
+
+@pytest.fixture
+def by_variable(half: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A shop with a rehearsed plan, of which one migration sends what a variable says."""
+    half.write("migrations.py", HEAD + BY_VARIABLE)
+    monkeypatch.setenv("MORE", "ALTER TABLE invoice ADD COLUMN due numeric(8, 2)")
+    assert half("plan", "--rehearse", "-o", "plan.json").code == 0
+    return half
+
+
+def test_other_values_are_the_same_statements(by_variable: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MORE", "ALTER  TABLE invoice ADD COLUMN due numeric(10, 3);\n")
+    ran = by_variable("apply", "plan.json", "--strict")
+    assert ran.code == 0, ran.err
+    assert "when the plan was approved" not in ran.err
+
+
+def test_other_statements_are_told(by_variable: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MORE", "CREATE TABLE besides (id INTEGER)\n")
+    ran = by_variable("apply", "plan.json")
+    assert ran.code == 0
+    assert (
+        "by_variable_20260305_001 has sent what it did not send when the plan was approved: CREATE TABLE besides (id INTEGER)"
+        in " ".join(ran.err.split())
+    )
+
+
+@pytest.mark.parametrize("how", ["", " -- swallow", " -- swallow, and be kept"])
+def test_other_statements_are_refused_where_that_is_wanted(
+    by_variable: Any, database_uri: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORE", f"CREATE TABLE besides (id INTEGER){how}\n")
+    ran = by_variable("apply", "plan.json", "--strict")
+    assert ran.code == 1
+    assert (
+        "by_variable_20260305_001 sends what it did not send when the plan was approved: CREATE TABLE besides"
+        in ran.err
+    )
+    assert "or leave --strict out" in ran.err
+    with pytest.raises(Exception, match="besides"):
+        by_hand(database_uri, "DROP TABLE besides")
+    monkeypatch.setenv("MORE", "")
+    assert by_variable("apply", "plan.json", "--strict").code == (9 if "kept" in how else 0), (
+        "what it committed before stays"
+    )
+
+
+def test_strict_wants_a_plan_that_was_rehearsed(sealed: Any) -> None:
+    ran = sealed("apply", "plan.json", "--strict")
+    assert (ran.code, "does not say what add_due_20260302_001" in ran.err) == (2, True)
+    ran = sealed("apply", "--strict")
+    assert (ran.code, "--strict goes with a sealed plan" in ran.err) == (2, True)

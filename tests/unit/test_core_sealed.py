@@ -13,7 +13,7 @@ from migrate_graph.core.footprint import Fact, Footprint, Statement
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record, StoredView
 from migrate_graph.core.plan import build_plan
-from migrate_graph.core.sealed import Snapshot, done_of, snapshot_of, touched_by, verdict
+from migrate_graph.core.sealed import Snapshot, _shapes, comparable, done_of, snapshot_of, touched_by, verdict
 
 MADE = {
     Fact("table", "public.t"): Described("", "public.t"),
@@ -210,3 +210,37 @@ def test_what_is_touched_is_found_by_the_longest_name() -> None:
     assert touched_by(Footprint(uses=frozenset({"public.t.odd.x"})), made) >= {"public.t.odd"}
     assert touched_by(Footprint(changed=frozenset({Fact("index", "public.t_a")})), made) == {"public.t"}
     assert touched_by(Footprint(removed=frozenset({Fact("column", "public.t.gone")})), made) == {"public.t"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "INSERT INTO t  (a, b)\n VALUES (?, ?)",
+        "INSERT INTO t (a, b) VALUES (-?, NULL)",
+        "INSERT INTO t (a, b) VALUES (%s, %(name)s)",
+        "INSERT INTO t (a, b) VALUES (?1, :name)",
+        "INSERT INTO t (a, b) VALUES (8.5, true)",
+    ],
+)
+def test_statements_that_differ_in_values_are_equal(other: str) -> None:
+    assert comparable(other) == comparable("INSERT INTO t (a, b) VALUES (?, ?)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SELECT a1", "SELECT a2"),
+        ("SELECT a - b", "SELECT b"),
+        ("SELECT a::int", "SELECT a::text"),
+        ("SELECT ?", "SELECT ?, ?"),
+    ],
+)
+def test_statements_that_differ_in_more_are_not(one: str, other: str) -> None:
+    assert comparable(one) != comparable(other)
+
+
+def test_what_was_not_wholly_rehearsed_has_no_shapes() -> None:
+    whole = Footprint(statements=(Statement("SELECT ?"),))
+    assert _shapes(whole) == ("SELECT ?",)
+    assert _shapes(replace(whole, not_rehearsed=("a part",))) is None
+    assert _shapes(None) is None

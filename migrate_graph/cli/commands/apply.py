@@ -81,6 +81,13 @@ def apply(
             "--rehearse-first", help="Rehearse on a clone; run only if nothing fails there and no MG6xx error is found."
         ),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="With a sealed plan that was rehearsed: a statement that was not seen then fails its migration.",
+        ),
+    ] = False,
     output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,
     json: Annotated[bool, typer.Option("--json", help="The same as --output json: one JSON object a line.")] = False,
 ) -> None:
@@ -96,6 +103,11 @@ def apply(
             "--jobs": jobs, "--coalesce": coalesce,
         }  # fmt: skip
         _refuse_beside_a_plan(path, [option for option, is_given in chosen.items() if is_given])
+    elif strict:
+        raise UsageError(
+            "--strict goes with a sealed plan",
+            hint="migrate plan --rehearse -o plan.json, then migrate apply plan.json --strict",
+        )
     if dry_run:
         from migrate_graph.cli.commands.plan import plan
 
@@ -120,12 +132,15 @@ def apply(
     if path is not None and is_plan_file(path):
         from dataclasses import replace
 
+        from migrate_graph.workflow.apply import require_rehearsed
         from migrate_graph.workflow.sealing import read_sealed
 
         sealed = read_sealed(path)
+        if strict:
+            require_rehearsed(sealed)
         path, options = (
             sealed.path,
-            replace(options, sealed=sealed, selection=sealed.selection, jobs=1, coalesce=False),
+            replace(options, sealed=sealed, strict=strict, selection=sealed.selection, jobs=1, coalesce=False),
         )
     shown = Output.JSON if json else output
     raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))

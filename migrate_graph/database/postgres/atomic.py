@@ -82,7 +82,7 @@ class AtomicConnection(WorkConnection):
 
     def end_migration(self) -> None:
         """Be nobody's; what is said to it now does nothing."""
-        self.owner, self.write_marker, self.on_statement, self.weaver = None, None, None, None
+        self.owner, self.write_marker, self.on_statement, self.weaver, self.hears = None, None, None, None, None
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Send statements of ours past everything that looks after those of bodies; return the rows of the last one."""
@@ -423,6 +423,9 @@ class PostgresAtomicWork:
         connection.on_savepoint, connection.on_undo = held.save, held.go_back
         connection.on_statement = self._before_statement
         connection.begin_migration(self._owner, self._write_marker, began)
+
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        self._connection.hears = hear
 
     def weave(self, company: Company) -> PostgresWeaver:
         weaver = self._connection.weaver = PostgresWeaver(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from psycopg2.sql import Composable
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
-from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, statements
+from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split, statements, without_values
 from migrate_graph.database.savepoints import Savepoint
+from migrate_graph.database.watching import is_from_user
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.weaving import PostgresWeaver
@@ -64,6 +66,7 @@ class WorkCursor(pg.cursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         if self.connection.being_greeted and query in _GREETINGS:
             return
+        self.connection.overhear(lambda: query if vars is None else self.mogrify(query, vars))
         found = self.connection.read(self, query, vars)
         if len(found) == 1:
             self.connection.send(found[0].kind, partial(super().execute, query, vars), query)
@@ -72,6 +75,7 @@ class WorkCursor(pg.cursor):
             self.connection.send(each.kind, partial(super().execute, each.text), each.text)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
+        self.connection.overhear(lambda: self.connection.text_of(query).replace("%%", "%"))
         found = self.connection.read(self, query, None)
         if len(found) > 1 or self.connection.may_weave(query):
             for each in vars_list:
@@ -80,15 +84,25 @@ class WorkCursor(pg.cursor):
             self.connection.send(found[0].kind, partial(super().executemany, query, vars_list))
 
     def callproc(self, procname: Any, *arguments: Any) -> Any:
+        given = arguments[0] if arguments else ()
+        values = (f"{name} := ?" for name in given) if isinstance(given, dict) else ("?" for _ in given or ())
+        self.connection.overhear(lambda: f"SELECT * FROM {procname}({', '.join(values)})")
         self.connection.send_one(self, procname, partial(super().callproc, procname, *arguments))
 
     def copy_expert(self, sql: Any, *arguments: Any, **options: Any) -> None:
+        self.connection.overhear(lambda: sql)
         self.connection.send_one(self, sql, partial(super().copy_expert, sql, *arguments, **options))
 
     def copy_from(self, *arguments: Any, **options: Any) -> None:
+        self.connection.overhear(
+            lambda: f"COPY {arguments[1] if len(arguments) > 1 else options.get('table')} FROM STDIN"
+        )
         self.connection.send(Kind.PLAIN, partial(super().copy_from, *arguments, **options))
 
     def copy_to(self, *arguments: Any, **options: Any) -> None:
+        self.connection.overhear(
+            lambda: f"COPY {arguments[1] if len(arguments) > 1 else options.get('table')} TO STDOUT"
+        )
         self.connection.send(Kind.PLAIN, partial(super().copy_to, *arguments, **options))
 
 
@@ -127,6 +141,7 @@ class WorkConnection(OurConnection):
         ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
         asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
             transaction knows by it whether anybody else has used the connection.
+        hears: told what the migration itself sends, before it is sent.
         weaver: lets views step aside for statements of the body; None where they do not.
         cursor_class: what every cursor is at least.
     """
@@ -144,6 +159,7 @@ class WorkConnection(OurConnection):
         self.write_marker: Callable[[], str] | None = None
         self.owner: Owner | None = None
         self.weaver: PostgresWeaver | None = None
+        self.hears: Callable[[str], None] | None = None
         self.reset_session: Callable[[], None] | None = None
         self.being_greeted = False
         self.may_leave_more = False
@@ -322,6 +338,20 @@ class WorkConnection(OurConnection):
                 + ("transaction='single' promises one transaction" if self.single else "a pooler stands in between"),
                 hint="leave autocommit off, or use transaction='own' on a connection to the server's own port",
             )
+
+    # -- what the migration itself sends --------------------------------------------------------------------------------------
+
+    def overhear(self, query: Callable[[], Any]) -> None:
+        """Tell a statement of the migration itself to who listens; called by a cursor's method.
+
+        Args:
+            query: returns what it sends.
+        """
+        if self.hears is None or self._marking or not is_from_user(sys._getframe(2)):  # noqa: SLF001 - who asks the cursor
+            return
+        text = self.text_of(query())
+        for each in split(text, backslashes=self.backslashes) or [Statement(text, Kind.PLAIN)]:
+            self.hears(without_values(each.text, backslashes=self.backslashes))
 
     # -- views that step aside ------------------------------------------------------------------------------------------------
 

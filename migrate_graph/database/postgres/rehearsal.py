@@ -84,6 +84,10 @@ class GuardedWork:
         self._connection.recorder = self._observation.recorder
         self._observation.body_begins()
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        """See `database.Work`."""
+        self._connection.hears = hear
+
     def weave(self, company: Company) -> PostgresWeaver:
         weaver = self._connection.weaver = PostgresWeaver(
             self.views, self._view_ledger, self._catalog, company, lambda: self._connection

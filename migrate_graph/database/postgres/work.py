@@ -216,6 +216,9 @@ class PostgresWork:
         )
         return self._weaver
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        self._connection.hears = hear
+
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
         connection = self._connection
         self._sessions.patiently(

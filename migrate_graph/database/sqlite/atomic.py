@@ -369,7 +369,9 @@ class SqliteAtomicWork(SqliteWork):
 
     def _disarm(self) -> None:
         connection: Any = self._connection
-        connection.write_marker = connection.owner = connection.on_statement = connection.weaver = None
+        connection.write_marker = connection.owner = connection.on_statement = connection.weaver = connection.hears = (
+            None
+        )
 
     def close(self) -> None:
         if self._has_ended:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.sqlite.facts import Difference, Facts, spelled, table_in, table_of
+from migrate_graph.database.sqlite.statements import without_values
 from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
 from migrate_graph.database.watching import Speaker, speaker
 from migrate_graph.messages import first_line
@@ -26,17 +27,7 @@ _WRITING: Final = {
     sqlite3.SQLITE_DELETE: "deleted",
 }
 _SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_temp_schema"})
-_PIECES: Final = re.compile(
-    r"""(?P<value>[xX]?'(?:[^']|'')*'|\d[\w.]*)"""
-    r"""|(?P<kept>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[A-Za-z_]\w*)""",
-    re.DOTALL,
-)
 _IN_VIEW: Final = "error in view "
-
-
-def without_values(sql: str) -> str:
-    """Return a statement with `?` for each of its literals."""
-    return _PIECES.sub(lambda match: match["kept"] or "?", sql)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The text of an SQLite dump, taken apart into statements, each with its line."""
+"""The text of SQLite statements: a dump taken apart, each with its line, and one without its values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import codecs
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from migrate_graph.database.backup.dump_text import LONGEST_STATEMENT
 from migrate_graph.errors import RestoreError
 
 _TOKEN = re.compile(r"""--[^\n]*|/\*|['"`\[]|;""")
+_PIECES: Final = re.compile(
+    r"""(?P<value>[xX]?'(?:[^']|'')*'|\d[\w.]*)"""
+    r"""|(?P<kept>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
 _CLOSING = {"/*": "*/", "[": "]"}
+
+
+def without_values(sql: str) -> str:
+    """Return a statement with `?` for each of its literals."""
+    return _PIECES.sub(lambda match: match["kept"] or "?", sql)
 
 
 def sqlite_statements(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,9 +19,10 @@ from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.noted import Noted
-from migrate_graph.database.sqlite.statements import sqlite_statements
+from migrate_graph.database.sqlite.statements import sqlite_statements, without_values
 from migrate_graph.database.sqlite.weaving import SqliteWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.database.watching import is_from_user
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -84,6 +86,7 @@ class WorkCursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> WorkCursor:
         connection = self.connection
+        connection.overhear(sql)
         connection.before_statement(sql)
         if not connection.swallows(sql):
             connection.send(sql, partial(super().execute, sql, parameters))
@@ -91,6 +94,7 @@ class WorkCursor(sqlite3.Cursor):
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> WorkCursor:
+        self.connection.overhear(sql)
         self.connection.before_statement(sql)
         with self.connection.ours():
             super().executemany(sql, parameters)
@@ -113,6 +117,7 @@ class WorkCursor(sqlite3.Cursor):
 
     def run_alone(self, statement: str) -> None:
         """Run one statement of a script, which opens no transaction."""
+        self.connection.overhear(statement)
         self.connection.send(statement, partial(super().execute, statement))
 
 
@@ -139,6 +144,13 @@ class WorkConnection(sqlite3.Connection):
         super().set_authorizer(self.judge)
         self._names: frozenset[str] = frozenset(vars(self)) | {"_names"}
 
+    def overhear(self, sql: str) -> None:
+        """Tell a statement of the migration itself to who listens; called by a cursor's method."""
+        if self.hears is None or self._marking or not keyword(sql):
+            return
+        if is_from_user(sys._getframe(2)):  # noqa: SLF001 - who asks the cursor
+            self.hears(without_values(sql.strip().removesuffix(";").rstrip()))
+
     def forget_attempt(self) -> None:
         """Be as a connection is that no attempt has had."""
         self.write_marker: Callable[[], None] | None = None
@@ -150,6 +162,7 @@ class WorkConnection(sqlite3.Connection):
         self.busy_error: BaseException | None = None
         self.may_leave_more = False
         self.weaver: SqliteWeaver | None = None
+        self.hears: Callable[[str], None] | None = None
         self._open = False
         self._marking = False
         self._marked = False
@@ -508,6 +521,9 @@ class SqliteWork:
             self.views, self._view_ledger, self._catalog, company, lambda: self._connection
         )
         return self._weaver
+
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        self._connection.hears = hear
 
     def check(self) -> None:
         connection = self._connection
