@@ -58,6 +58,21 @@ UNSEEN = """
 def nothing_to_see_20260105_001(db):
     return True
 """
+BACK = """
+from migrate_graph import migration
+
+
+@migration(down="auto")
+def create_account_20260101_001(db):
+    db.executesql("CREATE TABLE account (id INTEGER PRIMARY KEY, email TEXT)")
+    return True
+
+
+@migration(requires=create_account_20260101_001, down="auto")
+def rename_email_20260102_001(db):
+    db.executesql("ALTER TABLE account RENAME COLUMN email TO mail")
+    return True
+"""
 FAILING = (
     ORDERED
     + """
@@ -155,9 +170,14 @@ def test_what_is_right_is_right(verified: Any) -> None:
 def test_the_document_follows_its_schema_and_its_page(in_a_file: Any) -> None:
     own = {"schema_version", "kind", "tool", "exit_code"}
     seen: set[str] = set()
-    in_a_file.write("migrations.py", SHOP + UNSEEN)
-    for words in (["--closure", "--permute", "3", "--write"], ["--infer", "--apply-to-files"]):
-        ran = in_a_file("verify", "--json", *words)
+    tries = {
+        "--closure --permute 3 --write": SHOP + UNSEEN,
+        "--infer --apply-to-files": SHOP + UNSEEN,
+        "--reverts": BACK,
+    }
+    for words, text in tries.items():
+        in_a_file.write("migrations.py", text)
+        ran = in_a_file("verify", "--json", *words.split())
         document = ran.json
         jsonschema.validate(document, schema_of("verify"))
         assert document["exit_code"] == ran.code

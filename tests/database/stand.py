@@ -22,14 +22,15 @@ class Stand:
     """One database; `run(one_1, two_2)` applies what is pending of these.
 
     Attributes:
-        events: what was told, as long as `listener` keeps it.
+        events: what was told.
+        listener: is told it as well; None: nobody.
     """
 
     def __init__(self, uri: str, **settings: Any) -> None:
         self.settings = Settings(uri, **settings)
         self.events: list[Event] = []
         self.backend: Backend
-        self.listener: Callable[[Event], object] = self.events.append
+        self.listener: Callable[[Event], object] | None = None
 
     def run(
         self,
@@ -74,8 +75,8 @@ class Stand:
         graph = build_graph(Registry(tuple(declared.migrations), declared_views, windows=windows))
         interruption = Interruption()
         with (
-            open_backend(self.settings, self.listener, interruption=interruption, writing=True) as backend,
-            backend.lock(5, self.listener, interruption) as lock,
+            open_backend(self.settings, self._tell, interruption=interruption, writing=True) as backend,
+            backend.lock(5, self._tell, interruption) as lock,
         ):
             self.backend = backend
             backend.prepare()
@@ -86,11 +87,16 @@ class Stand:
             executor = Executor(
                 backend,
                 lock,
-                self.listener,
+                self._tell,
                 interruption=interruption,
                 options=RunOptions(**{"first_delay": 0.05, "segments": segments_of(plan)} | options),
             )
             return executor.run(plan, graph, history)
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        if self.listener is not None:
+            self.listener(event)
 
     def history(self) -> History:
         """Read what the database remembers."""

@@ -201,7 +201,6 @@ def test_readers_are_told_that_there_are_no_rows_until_then(warehouse: Warehouse
             with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState, match="has not been populated"):
                 ask(warehouse.uri, ROWS)
             seen.append(event.relation)
-        warehouse.stand.events.append(event)
 
     warehouse.stand.listener = look
     warehouse.works(sql("widen", WIDEN), refreshed="m r", opens={"widen": ["deferred"]})

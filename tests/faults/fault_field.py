@@ -295,24 +295,25 @@ class Templates:
     def __init__(self, directory: Path, server: Callable[[], PostgresServer]) -> None:
         self._directory = directory
         self._server = server
-        self._made: dict[str, Field] = {}
+        self._made: dict[tuple[str, ...], Field] = {}
 
     def copy(self, kind: str, text: str, path: Path, *words: str) -> Field:
         """Return a project on a copy of the database in which `migrate apply` has run with these words."""
-        if kind not in self._made:
+        key = (kind, text, *words)
+        if key not in self._made:
             name = f"template_{time.monotonic_ns()}"
             if kind == "postgres":
                 self._server().execute(f"CREATE DATABASE {name} OWNER app TEMPLATE template0")
                 uri = self._server().app_uri(name)
             else:
                 uri = f"sqlite://{self._directory / name}"
-            made = Field(self._directory / kind, uri)
+            made = Field(self._directory / f"{kind}-{len(self._made)}", uri)
             made.write(text)
             ended = made.apply(*words)
             assert ended.code == 0, ended.output
             made.wait_until_quiet()
-            self._made[kind] = made
-        made = self._made[kind]
+            self._made[key] = made
+        made = self._made[key]
         if kind == "postgres":
             source, name = made.uri.rpartition("/")[2], f"copy_{time.monotonic_ns()}"
             self._server().execute(f"CREATE DATABASE {name} OWNER app TEMPLATE {source} STRATEGY file_copy")

@@ -197,7 +197,7 @@ def test_a_kill_at_every_boundary_leaves_what_is_promised(
     templates.drop(whole)
     assert len(arrivals) >= 6
     for index, fatal in enumerate(arrivals):
-        field = templates.copy(kind, "", tmp_path / f"kill-{index}")
+        field = templates.copy(kind, SCENARIOS["views"].text, tmp_path / f"kill-{index}", "--to", "base_2")
         scenario.write(field)
         ended = field.apply("--to", "special_3", fatal=fatal)
         assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
@@ -352,7 +352,7 @@ def test_a_kill_at_every_boundary_of_one_transaction_leaves_nothing_or_all(
     templates.drop(whole)
     assert len(arrivals) >= 12
     for index, fatal in enumerate(arrivals):
-        field = templates.copy(kind, "", tmp_path / f"kill-{index}")
+        field = templates.copy(kind, SCENARIOS["views"].text, tmp_path / f"kill-{index}", "--to", "base_2")
         field.write(text)
         ended = field.apply("--atomic", fatal=fatal)
         assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
