@@ -18,6 +18,7 @@ ABSENT = ""
 """In the place of a digest: nothing of this name was there."""
 
 _HOLDERS = re.compile(r"%s|%\(\w+\)s|\?\d+|(?<![:\w])[:@$][A-Za-z_]\w*")
+_AROUND = re.compile(r"\s*\?\s*")
 _VALUES = re.compile(r"[-+]\s*(?=[?\d])|(?<![\w$])\d[\w.]*|\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
 
 
@@ -105,7 +106,7 @@ def comparable(shape: str) -> str:
         shape: it has `?` for each literal already.
     """
     plain = _VALUES.sub(lambda match: "" if match[0][0] in "+-" else "?", _HOLDERS.sub("?", shape))
-    return " ".join(plain.split())
+    return " ".join(_AROUND.sub("?", plain).split())
 
 
 def snapshot_of(

@@ -216,7 +216,7 @@ def test_what_is_touched_is_found_by_the_longest_name() -> None:
     "other",
     [
         "INSERT INTO t  (a, b)\n VALUES (?, ?)",
-        "INSERT INTO t (a, b) VALUES (-?, NULL)",
+        "INSERT INTO t (a, b) VALUES ( -?, NULL)",
         "INSERT INTO t (a, b) VALUES (%s, %(name)s)",
         "INSERT INTO t (a, b) VALUES (?1, :name)",
         "INSERT INTO t (a, b) VALUES (8.5, true)",

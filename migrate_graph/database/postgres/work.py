@@ -114,6 +114,7 @@ class PostgresWork:
         self._view_ledger = ViewLedger(ledger.names, self._catalog.run, locate=self._catalog.locate)
         self.views = ViewKeeper(self._catalog, self._view_ledger)
         self._weaver: PostgresWeaver | None = None
+        self._hears: Callable[[str], None] | None = None
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
         """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
@@ -136,6 +137,7 @@ class PostgresWork:
         connection.write_marker = self._write_marker
         connection.owner = self._owner
         connection.weaver = self._weaver
+        connection.hears = self._hears
         connection.reset_session = self._reset_session if self._sessions.pooled else None
 
     def _write_marker(self) -> str:
@@ -217,7 +219,7 @@ class PostgresWork:
         return self._weaver
 
     def listen(self, hear: Callable[[str], None] | None) -> None:
-        self._connection.hears = hear
+        self._hears = self._connection.hears = hear
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
         connection = self._connection
@@ -313,7 +315,7 @@ class PostgresWork:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
         self._unsure = self._unsure or self._connection.ended_unseen
-        self._connection.write_marker = self._connection.weaver = None
+        self._connection.write_marker = self._connection.weaver = self._connection.hears = None
         if self._succeeded:
             self._sessions.dals.keep(self)
         forget(self.db)

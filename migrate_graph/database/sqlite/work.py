@@ -486,6 +486,7 @@ class SqliteWork:
         dals.note(self)
         self.db.commit()
         self._weaver: SqliteWeaver | None = None
+        self._hears: Callable[[str], None] | None = None
         self._catalog = SqliteCatalog(lambda: self._connection)
         self._view_ledger = ViewLedger(ledger.names, self._catalog.run)
         self.views = ViewKeeper(self._catalog, self._view_ledger)
@@ -505,6 +506,7 @@ class SqliteWork:
         self._connection.write_marker = lambda: self._ledger.write_marker(self._key)
         self._connection.owner = self._owner
         self._connection.weaver = self._weaver
+        self._connection.hears = self._hears
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._connection.cursor().execute(statement, tuple(parameters)).fetchall()
@@ -523,7 +525,7 @@ class SqliteWork:
         return self._weaver
 
     def listen(self, hear: Callable[[str], None] | None) -> None:
-        self._connection.hears = hear
+        self._hears = self._connection.hears = hear
 
     def check(self) -> None:
         connection = self._connection
@@ -582,7 +584,7 @@ class SqliteWork:
         if self._ended:
             return
         self._ended = True
-        self._connection.write_marker = self._connection.weaver = None
+        self._connection.write_marker = self._connection.weaver = self._connection.hears = None
         with suppress(sqlite3.Error):
             self._connection.really_rollback()
         if self._succeeded:
