@@ -138,6 +138,25 @@ def test_a_step_that_fails_takes_its_segment_back(shop: Shop) -> None:
     assert not shop.stand.history().views_down
 
 
+def test_a_segment_needs_two_connections(postgres_uri: str) -> None:
+    """The session of the step before is not kept beside the one that steps share."""
+    shop = Shop(Stand(postgres_uri), is_postgres=True)
+    steps = adding(shop, "one", "two")
+    counted: list[Any] = []
+
+    def counts(db: Any) -> bool:
+        counted.append(
+            db.executesql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'migrate_graph%'")
+        )
+        with shop.v(db):
+            return True
+
+    before = named("before", "CREATE TABLE before_it (i INT)")
+    finished = shop.run(before, *steps["bodies"], counts, opens={**steps["opens"], "counts": [shop.v]})
+    assert finished.succeeded, finished.results
+    assert counted == [[(2,)]]
+
+
 def test_what_comes_between_ends_a_segment(shop: Shop) -> None:
     """A step that needs none of the views, and one that ends its transaction."""
     steps = adding(shop, "one", "two", "three", "four")

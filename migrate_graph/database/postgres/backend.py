@@ -593,7 +593,7 @@ class PostgresBackend(Bookkeeping):
         return SeatedBackend(settings, seat)
 
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
-        self._spare.close()  # it holds the lock of what is at work
+        self._spare.close()  # a run has two sessions, whoever works
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
         return PostgresAtomicRun(self._settings, self._ledger, sessions, lasting=lasting, intent=intent)
