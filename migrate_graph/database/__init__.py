@@ -95,14 +95,14 @@ class Work(Protocol):
         """Begin the attempt: from here on every transaction starts with the marker."""
 
     def weave(self, company: Company) -> Weaving:
-        """Let views step aside for the statements of the body.
+        """Begin to let views step aside for the statements of the body.
 
         Args:
             company: knows the managers.
         """
 
     def listen(self, hear: Callable[[str], None] | None) -> None:
-        """Tell each statement that the migration itself sends, before it is sent.
+        """Pass each statement that the migration itself sends to a listener, before it is sent.
 
         Args:
             hear: told the statement with `?` for each literal; what it raises keeps the statement from being sent. None: nobody listens any more.

@@ -18,7 +18,7 @@ class TableFiles:
         self._database = ""
 
     def forget(self, db: Any, gone: Mapping[str, Iterable[str]]) -> None:
-        """Let pyDAL forget tables and columns, so that it makes them anew when it is asked to.
+        """Remove tables and columns from what pyDAL remembers, so that it makes them anew when it is asked to.
 
         Args:
             db: a `DAL`; its own files are meant.

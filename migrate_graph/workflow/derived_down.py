@@ -52,7 +52,7 @@ class DerivedDown:
         return replace(self._migration, down=self, transaction=TransactionMode.OWN)
 
     def put_back(self) -> None:
-        """Let pyDAL remember again what it did: it was not undone."""
+        """Restore what pyDAL remembers: nothing was undone."""
         self._files.put_back()
 
 

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from bodies import Body, forget_managers, view
 from stand import Stand
 
-from migrate_graph import SqlView
 from migrate_graph.core.coalescing import segments_of
 from migrate_graph.core.events import Outcome, RunFinished, ViewCreated, ViewDropped
 from migrate_graph.executor.attempt import WeavingOptions
 
-Body = Callable[[Any], Any]
-
-
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-def view(kind: str, query: str, *uses: Any, **more: Any) -> Any:
-    """Return a manager of a view."""
-    return type(kind, (SqlView,), {"__module__": __name__, "query": query, "uses": uses, "since": None} | more)
+__all__ = ["forget_managers"]
 
 
 def named(name: str, *statements: str, after: Callable[[Any], Any] = lambda _: True) -> Body:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
+from bodies import forget_managers, sql
 from stand import Stand
 
 from migrate_graph import SqlView, ViewMigrationManager
@@ -19,6 +19,8 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.executor.attempt import WeavingOptions
 
+__all__ = ["forget_managers"]
+
 pytestmark = pytest.mark.postgres
 
 WIDEN = "ALTER TABLE t ALTER COLUMN c TYPE varchar(20)"
@@ -26,27 +28,9 @@ WIDER = "ALTER TABLE t ALTER COLUMN c TYPE varchar(30)"
 ROWS = "SELECT count(*) FROM m"
 
 
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
 def matview(kind: str, query: str, *uses: Any, **more: Any) -> Any:
     """Return a manager of a materialized view."""
     return type(kind, (SqlView,), {"__module__": __name__, "query": query, "uses": uses, "materialized": True} | more)
-
-
-def sql(name: str, *statements: str) -> Callable[[Any], Any]:
-    """Return a migration of some statements."""
-
-    def run(db: Any) -> bool:
-        for each in statements:
-            db.executesql(each)
-        return True
-
-    run.__name__ = name
-    return run
 
 
 def opening(name: str, *statements: str, opens: Any) -> Callable[[Any], Any]:

@@ -71,7 +71,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 
 
 def _interrupt(opened: Open) -> None:
-    """Let a statement that writes be interrupted: SQLite rolls the whole transaction back."""
+    """Interrupt a statement that writes: SQLite rolls the whole transaction back."""
     opened(
         "BEGIN",
         "INSERT INTO orders WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 900) SELECT i, i FROM n",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
+from bodies import Body, ask, forget_managers, named, sql, view
 from stand import Stand
 from view_stand import DRESS, SHOP
 
-from migrate_graph import SqlView, ViewMigrationManager
+from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import Result, RunFinished, ViewCreated, ViewDropped, Warned
 from migrate_graph.database.postgres.blockers import views_blocking
 from migrate_graph.database.postgres.catalog import PostgresCatalog
@@ -21,46 +20,12 @@ from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.relation import Relation
 from migrate_graph.executor.attempt import WeavingOptions
 
+__all__ = ["forget_managers"]
+
 pytestmark = pytest.mark.postgres
 
-Body = Callable[[Any], Any]
 
 KEEP = WeavingOptions(keeps_unmanaged=True)
-
-
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-def view(kind: str, query: str, *uses: Any, **more: Any) -> Any:
-    """Return a manager of a view."""
-    body = {"query": query, "uses": uses, "since": more.pop("since", None), "until": more.pop("until", None)} | more
-    return type(kind, (SqlView,), {"__module__": __name__} | body)
-
-
-def sql(name: str, *statements: str) -> Body:
-    """Return a migration of some statements."""
-    return named(name, lambda db: [db.executesql(each) for each in statements])
-
-
-def named(name: str, body: Body) -> Body:
-    """Return a migration with this name."""
-
-    def run(db: Any) -> bool:
-        body(db)
-        return True
-
-    run.__name__ = name
-    return run
-
-
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Run a query in a session of its own."""
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 def views_of(uri: str) -> dict[str, Relation]:
@@ -427,7 +392,7 @@ def test_a_function_that_misses_a_view_is_told_why(shop: Shop) -> None:
 def test_a_column_that_a_view_reads_is_dropped(shop: Shop) -> None:
     result = shop.fails(sql("drop_a", "ALTER TABLE t DROP COLUMN a"))
     assert "V reads t.a, which drop_a drops (" in result.error
-    assert "test_weaving.py:" in result.error
+    assert "bodies.py:" in result.error
     assert 'close the window of V (`until = "drop_a"`) or name a successor (`replaces = V`)' in result.hint
 
 
@@ -575,7 +540,7 @@ def test_what_is_in_the_way_and_is_no_view(shop: Shop, makes: str, says: str) ->
     result = shop.fails(sql("shorten", "ALTER TABLE t ALTER COLUMN s TYPE varchar(5)"), weaving=KEEP)
     assert says in result.error
     assert not result.hint
-    assert "test_weaving" in str(result.source)
+    assert "bodies.py" in str(result.source)
 
 
 def test_a_temporary_view_of_the_body(shop: Shop) -> None:

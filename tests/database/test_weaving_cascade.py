@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_weaving import KEEP, WIDEN_A, Shop, _forget_managers, ask, named, shop, sql, view
+from bodies import ask, forget_managers, named, sql, view
+from test_weaving import KEEP, WIDEN_A, Shop, shop
 
 from migrate_graph.core.events import ViewDropped
 from migrate_graph.database.views.weaving import Weaver
 
 pytestmark = pytest.mark.postgres
 
-__all__ = ["_forget_managers", "shop"]
+__all__ = ["forget_managers", "shop"]
 
 AGAIN = "ALTER TABLE t ADD a int"
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bodies import Body, forget_managers, named, sql, view
 from stand import Stand
 
-from migrate_graph import SqlView
 from migrate_graph.core.events import Result, RunFinished, ViewCreated, ViewDropped, Warned
 from migrate_graph.database.sqlite.obstacles import SqliteObstacles
 from migrate_graph.database.sqlite.work import WorkConnection
 from migrate_graph.database.views.weaving import Weaver
 from migrate_graph.executor.attempt import WeavingOptions
 
-Body = Callable[[Any], Any]
+__all__ = ["forget_managers"]
 
 KEEP = WeavingOptions(keeps_unmanaged=True)
 OFF = WeavingOptions(wanted=False)
@@ -36,34 +34,6 @@ OTHER_REBUILD = (
     "INSERT INTO t SELECT * FROM old",
     "DROP TABLE old",
 )
-
-
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-def view(kind: str, query: str, *uses: Any, **more: Any) -> Any:
-    """Return a manager of a view."""
-    body = {"query": query, "uses": uses, "since": more.pop("since", None), "until": more.pop("until", None)} | more
-    return type(kind, (SqlView,), {"__module__": __name__} | body)
-
-
-def sql(name: str, *statements: str) -> Body:
-    """Return a migration of some statements."""
-    return named(name, lambda db: [db.executesql(each) for each in statements])
-
-
-def named(name: str, body: Body) -> Body:
-    """Return a migration with this name."""
-
-    def run(db: Any) -> bool:
-        body(db)
-        return True
-
-    run.__name__ = name
-    return run
 
 
 class Shop:
@@ -201,7 +171,7 @@ def test_pydal_itself_changes_a_type(shop: Shop) -> None:
 def test_a_column_that_a_view_reads_is_dropped(shop: Shop) -> None:
     result = shop.fails(sql("drop_a", "ALTER TABLE t DROP COLUMN a"))
     assert "V reads t.a, which drop_a drops (" in result.error
-    assert "test_weaving_sqlite.py:" in result.error
+    assert "bodies.py:" in result.error
     assert 'close the window of V (`until = "drop_a"`) or name a successor (`replaces = V`)' in result.hint
 
 

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
+from bodies import Body, ask, forget_managers, named, sql, view
 from stand import Stand
 
-from migrate_graph import SqlView, ViewMigrationManager
+from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import Outcome, RunFinished, StepRetrying, ViewCreated, ViewDropped
 from migrate_graph.database.postgres.connection import WorkConnection
 
-Body = Callable[[Any], Any]
-
-
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-def view(kind: str, query: str, *uses: Any, **more: Any) -> Any:
-    """Return a manager of a view."""
-    body = {"query": query, "uses": uses, "since": None, "until": None} | more
-    return type(kind, (SqlView,), {"__module__": __name__} | body)
-
-
-def sql(name: str, *statements: str) -> Body:
-    """Return a migration of some statements."""
-    return named(name, lambda db: [db.executesql(each) for each in statements])
-
-
-def named(name: str, body: Body) -> Body:
-    """Return a migration with this name."""
-
-    def run(db: Any) -> bool:
-        body(db)
-        return True
-
-    run.__name__ = name
-    return run
-
-
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Run a query in a session of its own."""
-    if uri.startswith("sqlite"):
-        with closing(sqlite3.connect(uri.partition("://")[2])) as file:
-            return file.execute(statement).fetchall()
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        connection.commit()
-        return cursor.fetchall() if cursor.description else []
+__all__ = ["forget_managers"]
 
 
 def views_in(uri: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
+from bodies import forget_managers
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from stand import Stand
@@ -23,6 +21,8 @@ from migrate_graph.core.graph import build_graph
 from migrate_graph.core.model import Registry
 from migrate_graph.core.rules import check
 from migrate_graph.core.rules.rule import Severity
+
+__all__ = ["forget_managers"]
 
 NAMES = [f"m{number}" for number in range(5)]
 
@@ -70,12 +70,6 @@ def kinds_of(world: list[dict[str, Any]], *, late: bool) -> dict[str, Any]:
         }
         kinds[each["name"]] = type(each["name"], (SqlView,), {"__module__": __name__} | body)
     return kinds
-
-
-@pytest.fixture(autouse=True)
-def _forget_managers() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def bodies_of(world: list[dict[str, Any]], kinds: dict[str, Any], count: int) -> tuple[list[Any], dict[str, list[Any]]]:

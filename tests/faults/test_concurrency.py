@@ -48,7 +48,7 @@ def at_work(field: Field, text: str = ONCE) -> Callable[[], Ended]:
 
 
 def let_go(field: Field) -> None:
-    """Let that migration end."""
+    """End the wait of that migration."""
     (field.path / "wait").unlink()
 
 

@@ -342,7 +342,7 @@ class WorkConnection(OurConnection):
     # -- what the migration itself sends --------------------------------------------------------------------------------------
 
     def overhear(self, query: Callable[[], Any]) -> None:
-        """Tell a statement of the migration itself to who listens; called by a cursor's method.
+        """Pass a statement of the migration itself to who listens; called by a cursor's method.
 
         Args:
             query: returns what it sends.

@@ -74,7 +74,6 @@ class PostgresWeaver:
         self._obstacles = PostgresObstacles(catalog)
         self._weaver = Weaver(keeper, ledger, self._obstacles, company)
         self._thread = threading.get_ident()
-        self._refused: tuple[BaseException, NotWoven] | None = None
 
     @property
     def views(self) -> Weaver:
@@ -93,14 +92,10 @@ class PostgresWeaver:
 
     def hint_for(self, error: BaseException) -> str:
         """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
-        if self._refused is not None and error is self._refused[0]:
-            return self._refused[1].hint
+        if why := self._weaver.why_refused(error):
+            return why.hint
         code = getattr(error, "pgcode", None)
         return self._weaver.what_is_down() if code == "42P01" else ""
-
-    def without_manager(self, error: BaseException) -> tuple[str, ...]:
-        """Return the views that were in the way of a statement and have no manager, by its error."""
-        return self._refused[1].views if self._refused is not None and error is self._refused[0] else ()
 
     def may_weave(self, text: str) -> bool:
         """Return whether views may step aside for a statement of the body."""
@@ -132,7 +127,7 @@ class PostgresWeaver:
             call()
         except psycopg2.Error as error:
             if error.pgcode == "2BP01":
-                self._refused = error, NotWoven(_OUTSIDE)
+                self._weaver.note_refused(error, NotWoven(_OUTSIDE))
             raise
 
     def _send(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
@@ -152,7 +147,7 @@ class PostgresWeaver:
                 if refused is None:
                     continue
                 connection.abort(_NOWHERE)  # as it is after an error
-                self._refused = error, refused
+                self._weaver.note_refused(error, refused)
                 raise
             if before and connection.weaves and (taken := self._weaver.gone(before, text)):
                 mark.remove()

@@ -94,7 +94,7 @@ class SqliteObstacles:
         return {"": relation.definition} | {each.name: each.sql for each in relation.items}
 
     def _ask(self, name: str, written: str, sql: str) -> _Seen:
-        """Ask the authorizer what a view reads, by preparing a query of it."""
+        """Return what a view reads, as the authorizer is asked while a query of it is prepared."""
         connection, error = self._connection(), ""
         self._heard = []
         sqlite3.Connection.set_authorizer(connection, self._hear)

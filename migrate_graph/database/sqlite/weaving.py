@@ -51,7 +51,6 @@ class SqliteWeaver:
         self._connection = connection
         self._obstacles = SqliteObstacles(catalog, connection)
         self._weaver = Weaver(keeper, ledger, self._obstacles, company)
-        self._refused: tuple[BaseException, NotWoven] | None = None
         self._may_have_broken = False
 
     @property
@@ -70,14 +69,10 @@ class SqliteWeaver:
 
     def hint_for(self, error: BaseException) -> str:
         """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
-        if self._refused is not None and error is self._refused[0]:
-            return self._refused[1].hint
+        if why := self._weaver.why_refused(error):
+            return why.hint
         is_missing = isinstance(error, sqlite3.Error) and "no such table" in str(error)
         return self._weaver.what_is_down() if is_missing else ""
-
-    def without_manager(self, error: BaseException) -> tuple[str, ...]:
-        """Return the views that were in the way of a statement and have no manager, by its error."""
-        return self._refused[1].views if self._refused is not None and error is self._refused[0] else ()
 
     def send(self, connection: WorkConnection, statement: str, call: Callable[[], object]) -> None:
         """Send a statement of the body.
@@ -112,7 +107,7 @@ class SqliteWeaver:
                 refused = self._step_aside(connection, str(error))
                 if refused is None:
                     continue
-                self._refused = error, refused
+                self._weaver.note_refused(error, refused)
                 raise
             return
         call()

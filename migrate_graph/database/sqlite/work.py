@@ -145,7 +145,7 @@ class WorkConnection(sqlite3.Connection):
         self._names: frozenset[str] = frozenset(vars(self)) | {"_names"}
 
     def overhear(self, sql: str) -> None:
-        """Tell a statement of the migration itself to who listens; called by a cursor's method."""
+        """Pass a statement of the migration itself to who listens; called by a cursor's method."""
         if self.hears is None or self._marking or not keyword(sql):
             return
         if is_from_user(sys._getframe(2)):  # noqa: SLF001 - who asks the cursor

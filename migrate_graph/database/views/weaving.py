@@ -197,6 +197,7 @@ class Weaver:
         self._obstacles = obstacles
         self._company = company
         self._aside: list[_Aside] = []
+        self._refused: tuple[BaseException, NotWoven] | None = None
         self.may_be_down = False
         self.is_over = False
         self.without_manager: tuple[str, ...] = ()
@@ -205,6 +206,21 @@ class Weaver:
     def is_at_work(self) -> bool:
         """Whether what is sent now is not the body's."""
         return self.is_over or self._keeper.is_at_work
+
+    # -- what cannot go down ----------------------------------------------------------------------------------------
+
+    def note_refused(self, error: BaseException, why: NotWoven) -> None:
+        """Remember why no view has stepped aside for a statement, by its error."""
+        self._refused = error, why
+
+    def why_refused(self, error: BaseException) -> NotWoven | None:
+        """Return why no view has stepped aside for the statement that has failed with an error; None where it is not known."""
+        return self._refused[1] if self._refused is not None and self._refused[0] is error else None
+
+    def unmanaged_by(self, error: BaseException) -> tuple[str, ...]:
+        """Return the views that were in the way of a statement and have no manager, by its error."""
+        why = self.why_refused(error)
+        return why.views if why is not None else ()
 
     # -- down -------------------------------------------------------------------------------------------------------
 
@@ -504,7 +520,7 @@ class Weaver:
         return ViewError("; ".join(said), hint="; ".join(hints))
 
     def _compare_types(self, aside: _Aside, down: Mapping[str, LedgerRow]) -> None:
-        """Tell which columns came up with another type: that reaches whoever reads the view."""
+        """Warn of columns that came up with another type: that reaches whoever reads the view."""
         identities = {each.identity for row in down.values() for each in row.relations if each.is_view}
         now = self._obstacles.types(identities)
         for each in aside.obstacles:
