@@ -175,9 +175,11 @@ def test_a_rehearsal_tells_what_is_refreshed_after(
     deferred.write("migrations.py", PROJECT + WIDER.replace("weight = 0", "weight = 2") + READS)
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=":")
     postgres_server.execute("ALTER ROLE app CREATEDB")
-    ran = deferred("plan", "--rehearse", "--on", place)
-    told = deferred("plan", "--rehearse", "--on", place, "--json").json
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    try:
+        ran = deferred("plan", "--rehearse", "--on", place)
+        told = deferred("plan", "--rehearse", "--on", place, "--json").json
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
     assert ran.code == 0, ran.out + ran.err
     assert "after    Shares, Mine: refreshed after the commit; until then without rows" in ran.out
     assert [each["unfilled"] for each in told["rehearsal"]["results"]] == [["Shares", "Mine"], []]

@@ -124,7 +124,7 @@ def test_a_view_without_a_manager_is_kept_where_that_is_wanted(woven: Any) -> No
     ask(woven, "CREATE VIEW w AS SELECT b FROM t")
     ran = woven("apply", "--set", "unmanaged=keep")
     assert ran.code == 0, ran.err
-    assert "V2, V, main.w stepped aside" in " ".join(ran.err.split()) or "main.w" in ran.err
+    assert "V2, main.w, V stepped aside" in " ".join(ran.err.split())
     assert ask(woven, "SELECT count(*) FROM w") == [(0,)]
 
 

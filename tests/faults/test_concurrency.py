@@ -173,6 +173,7 @@ def test_three_programs_that_only_activate_migrations(anywhere: Field) -> None:
     program = f"{ONCE}\nimport sys\nfrom migrate_graph import activate_migrations\nsys.exit(0 if activate_migrations() else 9)\n"
     anywhere.write(program, "program.py")
     (anywhere.path / "child.py").write_text("def executed(name):\n    open('executed', 'a').write(name + '\\n')\n")
+    (anywhere.path / "wait").touch()
     running = [
         subprocess.Popen(
             [sys.executable, "program.py"], cwd=anywhere.path, env=anywhere.env, text=True,
@@ -180,6 +181,8 @@ def test_three_programs_that_only_activate_migrations(anywhere: Field) -> None:
         )
         for _ in range(3)
     ]  # fmt: skip
+    wait_until(lambda: anywhere.executions("one_1") == 1)
+    let_go(anywhere)
     outputs = [each.communicate(timeout=120)[0] for each in running]
     assert [each.returncode for each in running] == [0, 0, 0], outputs
     assert (anywhere.executions("one_1"), anywhere.executions("two_2")) == (1, 1)

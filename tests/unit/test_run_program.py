@@ -69,7 +69,9 @@ def test_more_than_a_pipe_holds_goes_in_and_out() -> None:
 
 def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     script = tmp_path / "program"
-    script.write_text(f"#!/bin/sh\necho $$ > '{tmp_path}/pid'\nexec sleep 300\n")
+    script.write_text(
+        f"#!/bin/sh\necho $$ > '{tmp_path}/new' && mv '{tmp_path}/new' '{tmp_path}/pid'\nexec sleep 300\n"
+    )
     script.chmod(0o755)
     with pytest.raises(subprocess.TimeoutExpired):
         run_program([str(script)], patience=0.5)
