@@ -19,7 +19,13 @@ ABSENT = ""
 
 _HOLDERS = re.compile(r"%s|%\(\w+\)s|\?\d+|(?<![:\w])[:@$][A-Za-z_]\w*")
 _AROUND = re.compile(r"\s*\?\s*")
-_VALUES = re.compile(r"[-+]\s*(?=[?\d])|(?<![\w$])\d[\w.]*|\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
+_QUOTED = re.compile(r'("(?:[^"]|"")*")')
+# A sign belongs to a value where no operand can stand before it. IS NULL is no value.
+_VALUES = re.compile(
+    r"((?:[(,=<>*/%+-]|\b(?:SELECT|THEN|ELSE|WHEN|AND|OR|NOT|BETWEEN|LIMIT|OFFSET|DEFAULT|LIKE)\b)\s*)[-+]\s*(?=[?\d])"
+    r"|(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bNOT )\b(?:NULL|TRUE|FALSE)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,18 @@ def _shapes(footprint: Footprint | None) -> tuple[str, ...] | None:
     return tuple(statement.sql for statement in footprint.statements)
 
 
+def _without_values(text: str) -> str:
+    return _VALUES.sub(lambda match: match[1] if match[1] is not None else "?", _HOLDERS.sub("?", text))
+
+
 def comparable(shape: str) -> str:
     """Return a statement so that others which differ in values and spaces only are equal to it: signs, NULL and truth are values, too.
 
     Args:
         shape: it has `?` for each literal already.
     """
-    plain = _VALUES.sub(lambda match: "" if match[0][0] in "+-" else "?", _HOLDERS.sub("?", shape))
+    parts = _QUOTED.split(" ".join(shape.split()))  # every second one is a quoted name
+    plain = "".join(part if at % 2 else _without_values(part) for at, part in enumerate(parts))
     return " ".join(_AROUND.sub("?", plain).split())
 
 

@@ -163,8 +163,15 @@ def _line_of(relation: str, seen: Footprint, words: re.Pattern[str] | None = Non
     return None
 
 
-_DEFINES: Final = re.compile(r"\s*(alter|drop|create|comment|grant|revoke|security|do)\b", re.IGNORECASE)
-_CHANGES: Final = re.compile(r"\s*(insert|update|delete|replace|truncate|merge|copy|with|do)\b", re.IGNORECASE)
+_LEAD: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*"
+"""What may stand before the first word of a statement."""
+
+_DEFINES: Final = re.compile(
+    rf"{_LEAD}(alter|drop|create|comment|grant|revoke|security|do)\b", re.IGNORECASE | re.DOTALL
+)
+_CHANGES: Final = re.compile(
+    rf"{_LEAD}(insert|update|delete|replace|truncate|merge|copy|with|do)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 def _writes(relation: str) -> Callable[[Statement], bool]:
@@ -188,15 +195,16 @@ def _of_rows(seen: Footprint, own: AbstractSet[str], at: SourceLocation | None) 
         yield Objection(f"{verb} {table}, which was there before", _line_of(table, seen, _CHANGES) or at)
 
 
-_ASKS: Final = re.compile(r"\s*(select|with|values|table|fetch|declare|copy|pragma)\b", re.IGNORECASE)
-_BLOCK: Final = re.compile(r"\s*(do|call)\b", re.IGNORECASE)
+_ASKS: Final = re.compile(rf"{_LEAD}(select|with|values|table|fetch|declare|copy|pragma)\b", re.IGNORECASE | re.DOTALL)
+_BLOCK: Final = re.compile(rf"{_LEAD}(do|call)\b", re.IGNORECASE | re.DOTALL)
 _CATALOG: Final = re.compile(
     r"\b(information_schema|pg_catalog|pg_class|pg_tables|pg_views|pg_attribute|pg_indexes|pg_proc|pg_type|pg_namespace|pg_constraint|"
     r"to_reg\w+|sqlite_master|sqlite_schema|pragma\w*)\b",
     re.IGNORECASE,
 )
 _IF_THERE: Final = re.compile(
-    r"\s*(create\s+or\s+replace\b|create\s+(\w+\s+){0,4}if\s+not\s+exists\b|alter\s+table\b.*\badd\s+(column\s+)?if\s+not\s+exists\b)",
+    _LEAD + r"(create\s+or\s+replace\b|create\s+(\w+\s+){0,4}if\s+not\s+exists\b|alter\s+table\s+if\s+exists\b"
+    r"|alter\s+table\b.*\badd\s+(column\s+)?if\s+not\s+exists\b)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -210,7 +218,11 @@ def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[s
         if _BLOCK.match(each.sql):
             yield Objection("runs a block of statements, which may do something else on another database", each.source)
         elif _IF_THERE.match(each.sql) and not _is_of_manager(each, theirs):
-            words = "OR REPLACE" if re.match(r"\s*create\s+or\s", each.sql, re.IGNORECASE) else "IF NOT EXISTS"
+            words = (
+                "OR REPLACE"
+                if re.match(_LEAD + r"create\s+or\s", each.sql, re.IGNORECASE | re.DOTALL)
+                else "IF NOT EXISTS"
+            )
             yield Objection(
                 f"says {words}: what was there already on another database was not added by it", each.source
             )
@@ -221,7 +233,7 @@ def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[s
 
 
 _VIEW: Final = re.compile(
-    r"\s*create\b.*?\bview\s+(?:if\s+not\s+exists\s+)?(?P<name>[^\s(]+)", re.IGNORECASE | re.DOTALL
+    _LEAD + r"create\b.*?\bview\s+(?:if\s+not\s+exists\s+)?(?P<name>[^\s(]+)", re.IGNORECASE | re.DOTALL
 )
 
 

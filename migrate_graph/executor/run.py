@@ -202,7 +202,7 @@ class Executor:
     def _run_together(self, segment: Segment, plan: Plan, walk: Walk) -> None:
         """Run a segment: all of it is kept, or nothing."""
         extent = Extent.of_segment(segment, before=len(walk.results), total=len(plan.steps))
-        part = Walk(walk.run, walk.graph, set(walk.applied))
+        part = Walk(walk.run, walk.graph, set(walk.applied), overdue=walk.overdue, unrecorded=walk.unrecorded)
         AtomicWalk(self._surroundings, self._options, extent).run(replace(plan, steps=segment.steps), part)
         walk.results += part.results
         walk.broken, walk.changed = walk.broken or part.broken, walk.changed or part.changed

@@ -90,7 +90,8 @@ def tried(
         begins(attempt.key)
         settled = attempt.run()
         if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
-            refresh_after(around, patience, [settled.result])
+            if not walk.broken and (settled.result.outcome.succeeded or settled.result.commits):
+                refresh_after(around, patience, [settled.result])
             return settled.result
 
 

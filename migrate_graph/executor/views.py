@@ -198,7 +198,9 @@ class RunViews:
     @property
     def unfilled(self) -> tuple[str, ...]:
         """Names of the managers whose materialized views came up without their rows."""
-        return tuple(self.work.views.unfilled) if self.were_opened else ()
+        return (
+            tuple(self.work.views.unfilled) if hasattr(self, "work") else ()
+        )  # also what an earlier migration has left down
 
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""

@@ -377,8 +377,9 @@ class LockedRun:
             left = self._backend.unfilled_views()
         if left:
             names = ", ".join(f"{each.relation} ({each.manager})" for each in left)
+            done = "reverted" if finished.reverts else "applied"
             raise PendingTaskFailed(
-                f"the migrations are applied; without their rows still: {names}",
+                f"the migrations are {done}; without their rows still: {names}",
                 hint="mend what the note above names, then run migrate apply again: it refreshes them first",
             )
 

@@ -182,6 +182,11 @@ def with_derived(found: Assessment, observer: Observer = ignore_events, *, compa
         return Tried(found, {}, f"it could not be tried on a new database: {error.message}")
     failed = next((trip for trip in trips.values() if trip.failed is not None and not trip.again), None)
     why = f"{failed.migration.name} fails on a new database: {failed.failed.error}" if failed and failed.failed else ""
+    unseen = next(
+        (trip for trip in trips.values() if trip.objections), None
+    )  # of functions: of the others `found` tells
+    if unseen is not None and not why:
+        why = f"{unseen.migration.name} {unseen.objections[0].what}"
     return Tried(found.with_rehearsed(with_ways_back(found.planned, trips)), trips, why)
 
 
@@ -203,9 +208,8 @@ def foresee(tried: Tried, observer: Observer = ignore_events) -> Foreseen:
         observer: told what is waited for.
     """
     seen = _on_copy(tried.found, _waits(observer))
-    if seen.unknown or seen.rehearsal is None:
-        return replace(seen, unsure=tried.unsure)
-    return replace(seen, deviations=deviations(tried.trips, seen.rehearsal.footprints), unsure=tried.unsure)
+    footprints = seen.rehearsal.footprints if seen.rehearsal is not None and not seen.unknown else {}
+    return replace(seen, deviations=deviations(tried.trips, footprints), unsure=tried.unsure)
 
 
 def _on_copy(found: Assessment, tell: Observer) -> Foreseen:

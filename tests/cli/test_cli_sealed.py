@@ -322,7 +322,16 @@ def test_a_rehearsal_comes_only_where_the_plan_can_run(sealed: Any) -> None:
 
 @pytest.mark.parametrize("database_uri", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    "options", [("--to", STEPS[0]), ("--select", "x"), ("--exclude", "x"), ("--fake",), ("--dry-run",), ("--jobs", "2")]
+    "options",
+    [
+        ("--to", STEPS[0]),
+        ("--select", "x"),
+        ("--exclude", "x"),
+        ("--fake",),
+        ("--dry-run",),
+        ("--coalesce",),
+        ("--jobs", "2"),
+    ],
 )
 def test_options_that_choose_something_else_are_refused(sealed: Any, options: tuple[str, ...]) -> None:
     ran = sealed("apply", "plan.json", *options)

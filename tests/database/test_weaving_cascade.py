@@ -118,6 +118,26 @@ def test_a_reader_that_nobody_manages_keeps_the_cascade_from_happening(shop: Sho
     assert ask(shop.uri, "SELECT to_regclass('x') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.parametrize("how", ["anew", "renamed"])
+def test_a_view_that_a_procedure_makes_anew_was_not_taken(shop: Shop, how: str) -> None:
+    body = {
+        "anew": "DROP VIEW v2; CREATE VIEW v2 AS SELECT a, count(*) AS n FROM v GROUP BY a",
+        "renamed": "ALTER VIEW v2 RENAME TO v3; ALTER VIEW v3 RENAME TO v2",
+    }[how]
+    statements = f"CREATE PROCEDURE anew() LANGUAGE plpgsql AS $$ BEGIN {body}; END $$", "CALL anew()"
+    finished = shop.run(sql("calls", *statements))
+    assert finished.succeeded, finished.results[-1].error
+    assert not shop.stand.told(ViewDropped)
+
+
+@pytest.mark.parametrize("name", ["release", "savepoint_log"])
+def test_names_and_comments_are_no_savepoints(shop: Shop, name: str) -> None:
+    added = sql("added", f"ALTER TABLE t ADD COLUMN {name} int")
+    shop.works(added)
+    widens = f"-- rollback: by hand\nALTER TABLE t ALTER COLUMN a TYPE bigint, ALTER COLUMN {name} TYPE bigint"
+    shop.works(added, sql("widens", widens), down="V2 V", warned=2)
+
+
 def test_where_nothing_is_woven_the_cascade_does_as_it_says(shop: Shop) -> None:
     finished = shop.run(sql("drop_a", "ALTER TABLE t DROP COLUMN a CASCADE"), unwoven=["drop_a"])
     assert finished.succeeded

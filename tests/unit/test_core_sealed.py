@@ -220,6 +220,7 @@ def test_what_is_touched_is_found_by_the_longest_name() -> None:
         "INSERT INTO t (a, b) VALUES (%s, %(name)s)",
         "INSERT INTO t (a, b) VALUES (?1, :name)",
         "INSERT INTO t (a, b) VALUES (8.5, true)",
+        "INSERT INTO t (a, b) VALUES (+1, - 2)",
     ],
 )
 def test_statements_that_differ_in_values_are_equal(other: str) -> None:
@@ -229,6 +230,10 @@ def test_statements_that_differ_in_values_are_equal(other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("UPDATE a SET n = n - ?", "UPDATE a SET n = n + ?"),
+        ("SELECT ? WHERE x IS NULL", "SELECT ? WHERE x IS TRUE"),
+        ('DROP TABLE "log-1"', 'DROP TABLE "log-2"'),
+        ('DROP TABLE "true"', 'DROP TABLE "null"'),
         ("SELECT a1", "SELECT a2"),
         ("SELECT a - b", "SELECT b"),
         ("SELECT a::int", "SELECT a::text"),

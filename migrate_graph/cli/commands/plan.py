@@ -163,7 +163,7 @@ def plan(
     session.overrides["link_template"] = link_template
     project = session.project(path)
     is_told = chosen in {"text", "json"}
-    together = is_told and coalesces(project.config, coalesce=coalesce, atomic=atomic, jobs=jobs)
+    together = is_told and not seals and coalesces(project.config, coalesce=coalesce, atomic=atomic, jobs=jobs)
     at_once = jobs_of(project.config, jobs=jobs, atomic=atomic) if is_told else None
     reading = session.reading(project, offline=offline)
     planned = assess(

@@ -114,13 +114,13 @@ def _rehearsal_lines(foreseen: Foreseen, losses: Sequence[Loss], style: TextStyl
     yield ""
     if foreseen.unknown:
         yield one_line(foreseen.unknown)
-        return
-    yield f"data that goes: {', '.join(map(str, losses)) or 'none'}"
+    else:
+        yield f"data that goes: {', '.join(map(str, losses)) or 'none'}"
     for each in foreseen.deviations:
         yield from hanging(style.paint(one_line(each), "warning"), style.width, column=0, indent=2)
     if foreseen.unsure:
         yield one_line(f"whether it leads back is not known: {foreseen.unsure}")
-    elif not foreseen.deviations:
+    elif not foreseen.deviations and not foreseen.unknown:
         yield "it leads back to what was there before, and there again"
 
 

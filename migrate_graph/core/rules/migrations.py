@@ -273,9 +273,8 @@ def isolated_migration(context: Context) -> Iterator[Hit]:
     ```
     """
     graph = context.graph
-    bounds = {bound for view in graph.views.values() for bound in (view.since, view.until)}
     for name, migration in graph.migrations.items():
-        connected = migration.touches or name in bounds or graph.requires.degree(name)
+        connected = migration.touches or name in graph.bounds or graph.requires.degree(name)
         if not connected and len(graph.migrations) > 1:
             message = f"{quoted(name)} is connected to nothing"
             yield Hit(migration, message, f"say what {quoted(name)} builds on: `@migration(requires=…)`")

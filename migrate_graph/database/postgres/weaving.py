@@ -29,7 +29,9 @@ _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
 # These drop what the text need not name.
 _CASCADING = re.compile(r"\bCASCADE\b|(?:\A|;)\s*(?:DO|CALL)\b", re.IGNORECASE)
 # Of these ours might not be the innermost savepoint any more when the text has been sent.
-_SAVEPOINTS = re.compile(r"\b(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
+_SAVEPOINTS = re.compile(
+    r"(?:\A|;)(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE | re.DOTALL
+)
 
 _MOST: Final = 100
 """Refusals of one statement."""

@@ -314,7 +314,11 @@ class WorkConnection(sqlite3.Connection):
     @contextmanager
     def unheard(self) -> Iterator[None]:
         """While inside, nobody takes what is sent for the body's."""
-        yield
+        hears, self.hears = self.hears, None
+        try:
+            yield
+        finally:
+            self.hears = hears
 
     def swallows(self, sql: str) -> bool:
         """Whether a statement is a BEGIN for a transaction that the marker has opened already."""

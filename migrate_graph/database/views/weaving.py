@@ -282,9 +282,11 @@ class Weaver:
             text: of the statement.
         """
         with self._keeper.working():
-            there = set(self._obstacles.find(views.values()).values())
-        named = _words(text) if _DROPS_VIEWS.search(text) else ()
-        return {key: name for key, name in views.items() if key not in there and _plain(name) not in named}
+            there = self._obstacles.find(views.values())
+            named = _words(text) if _DROPS_VIEWS.search(text) else ()
+            gone = {key: name for key, name in views.items() if name not in there and _plain(name) not in named}
+            renamed = self._obstacles.with_readers(gone) if gone else {}
+        return {key: name for key, name in gone.items() if key not in renamed}
 
     def _deferred(self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str]) -> Container[str]:
         """Return whose materialized views come up without their rows: nothing that reads one of them can be filled before it."""
