@@ -486,6 +486,32 @@ def test_other_statements_are_refused_where_that_is_wanted(
     )
 
 
+WOVEN = """
+
+    @migration(requires=[create_invoice_20260301_001])
+    def wider_20260306_001(db):
+        statements = ["ALTER TABLE invoice ALTER COLUMN total TYPE bigint"] if db._dbname == "postgres" else [
+            "CREATE TABLE wider (id INTEGER PRIMARY KEY, total BIGINT)",
+            "INSERT INTO wider SELECT id, total FROM invoice",
+            "DROP TABLE invoice",
+            "ALTER TABLE wider RENAME TO invoice",
+        ]
+        for each in statements:
+            db.executesql(each)
+        return True
+"""
+
+
+def test_views_that_step_aside_are_as_approved(half: Any) -> None:
+    """The manager's own statements are no surprise, in neither database."""
+    half.write("migrations.py", HEAD + WOVEN)
+    assert half("plan", "--rehearse", "-o", "plan.json").code == 0
+    ran = half("apply", "plan.json", "--strict")
+    assert ran.code == 0, ran.err
+    assert "Totals stepped aside" in " ".join(ran.err.split())
+    assert "when the plan was approved" not in ran.err
+
+
 def test_strict_wants_a_plan_that_was_rehearsed(sealed: Any) -> None:
     ran = sealed("apply", "plan.json", "--strict")
     assert (ran.code, "does not say what add_due_20260302_001" in ran.err) == (2, True)

@@ -129,6 +129,15 @@ def test_a_step_that_fails_takes_its_segment_back(shop: Shop) -> None:
     assert not shop.stand.history().views_down
 
 
+def test_an_overdue_view_comes_up_in_a_segment(shop: Shop) -> None:
+    """What the run knows of windows, its segments know."""
+    shop.opens[""].append(view("Late", "SELECT b FROM u", since="base"))
+    steps = adding(shop, "one", "two")
+    finished = shop.run(*steps["bodies"], opens=steps["opens"], windows=True)
+    assert finished.succeeded, finished.results
+    assert shop.told()[1].count("Late") == 1
+
+
 def test_a_segment_needs_two_connections(postgres_uri: str) -> None:
     """The session of the step before is not kept beside the one that steps share."""
     shop = Shop(Stand(postgres_uri), is_postgres=True)
