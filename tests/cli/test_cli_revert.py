@@ -229,3 +229,33 @@ def test_verify_tries_every_way_back(shell: Any) -> None:
     assert "MG707" in text.out
     assert shell("verify", "--reverts", "--on", "sqlite", "--select", "MG701").code == 0
     assert shell("verify", "--on", "sqlite").code == 0, "it is only tried where it is asked for"
+
+
+MORE = """
+
+    @migration(requires=create_invoice_1)
+    def add_due_3(db):
+        db.executesql("ALTER TABLE invoice ADD COLUMN due INTEGER")
+        return True
+"""
+
+
+def test_what_requires_it_is_listed_in_the_order_in_which_it_goes(shell: Any) -> None:
+    shell.write("migrations.py", PROJECT + MORE)
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'shop.db'}"
+    assert shell("apply").code == 0
+    ran = shell("revert", "create_invoice_1", "--yes")
+    assert ran.code == 3
+    assert ran.err.index("add_due_3") < ran.err.index("add_vat_2")
+    assert shell("status", "--json").json["migrations"][0]["status"] == "applied"
+
+
+def test_everything_that_tells_of_a_migration_knows_that_it_was_reverted(applied: Any) -> None:
+    assert applied("revert", "add_vat_2", "--yes").code == 0
+    assert "add_vat_2         reverted" in applied("status").out
+    assert [each["status"] for each in applied("status", "--json").json["migrations"]] == ["applied", "reverted"]
+    assert re.search(r"add_vat_2 +reverted", applied("log").out)
+    assert "reverted" in applied("show", "add_vat_2").out
+    assert "reverted" in applied("graph", "--history", "--format", "mermaid").out
+    assert applied("plan", "--select", "state:reverted", "--json").json["steps"][0]["status"] == "reverted"
+    assert applied("plan", "--json").json["steps"][0]["name"] == "add_vat_2"

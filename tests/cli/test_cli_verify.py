@@ -499,3 +499,41 @@ def test_a_view_that_only_the_tie_break_keeps_alive_is_found(verified: Any) -> N
     stale = verified("check", "--json").json["findings"]
     assert [(each["code"], each["subject"]) for each in stale] == [("MG703", "open_mails_20260103_001")]
     assert stale[0]["message"].endswith("of the view 'Mails'")
+
+
+def test_the_shop_without_its_edge_gives_just_that_finding(shell: Any, tmp_path: Path) -> None:
+    project = tmp_path / "edgeless"
+    shutil.copytree(EXAMPLES / "shop", project, ignore=shutil.ignore_patterns("__pycache__", "*.db*"))
+    orders = project / "orders.py"
+    text = orders.read_text(encoding="utf-8")
+    orders.write_text(text.replace(", create_stock_20260112_001])", "])"), encoding="utf-8")
+    ran = shell("-C", str(project), "verify", "--json")
+    assert ran.code == 3
+    (found,) = ran.json["findings"]
+    assert (found["code"], found["subject"]) == ("MG701", "import_old_shop_20260209_001")
+    assert found["path"].endswith("orders.py")
+    assert "create_stock_20260112_001" in found["hint"]
+
+
+WRONG_BY_AN_INDEX = """
+
+def forget_plan(db):
+    db.executesql("ALTER TABLE account DROP COLUMN plan")
+    return True
+
+
+@migration(requires=create_account_20260101_001, down=forget_plan)
+def add_plan_20260103_001(db):
+    db.executesql("ALTER TABLE account ADD COLUMN plan INTEGER")
+    db.executesql("CREATE INDEX by_email ON account (id)")
+    return True
+"""
+
+
+def test_every_way_back_is_tried_on_both_databases(verified: Any) -> None:
+    verified.write("migrations.py", BACK + WRONG_BY_AN_INDEX)
+    ran = verified("verify", "--reverts", "--json")
+    assert ran.code == 3
+    assert codes(ran.json) == [("MG707", "rename_email_20260102_001"), ("MG708", "add_plan_20260103_001")]
+    assert "by_email" in ran.json["findings"][1]["message"]
+    assert [each["leads_back"] for each in ran.json["reverts"]] == [True, False, False]
