@@ -258,4 +258,7 @@ def test_everything_that_tells_of_a_migration_knows_that_it_was_reverted(applied
     assert "reverted" in applied("show", "add_vat_2").out
     assert "reverted" in applied("graph", "--history", "--format", "mermaid").out
     assert applied("plan", "--select", "state:reverted", "--json").json["steps"][0]["status"] == "reverted"
+    assert "state          reverted" in applied("why", "add_vat_2").out
+    assert applied("why", "add_vat_2", "--json").json["state"] == "reverted"
+    assert applied("why", "add_vat_2", "--offline", "--json").json["state"] is None
     assert applied("plan", "--json").json["steps"][0]["name"] == "add_vat_2"

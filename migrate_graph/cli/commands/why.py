@@ -9,14 +9,17 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.options import FileOption, JsonOption, NameArgument
+from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging
+from migrate_graph.errors import DatabaseError
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
+    from migrate_graph.cli.session import Session
+    from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.why import Why
 
 
@@ -33,6 +36,7 @@ def why(
         str | None, typer.Option("--before", metavar="OTHER", help="Compare with this one.", show_default=False)
     ] = None,
     file: FileOption = None,
+    offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
     """Explain why something has its place in the order. Shows the path of edges, or the rule that decided."""
@@ -41,19 +45,34 @@ def why(
     session = session_of(context)
     project = session.project(file)
     answer = ask_why(project, name, before=before)
+    state = "" if offline else _state_of(session, project, name)
     if json:
-        session.console.show_json(why_document(answer))
+        session.console.show_json(why_document(answer, state))
         return
     places = {view: str(each.source) for view, each in project.graph.views.items()}
     places |= {migration: str(each.source) for migration, each in project.graph.migrations.items()}
-    deliver_lines(session, why_text(answer, session.console.style, lambda known: places.get(known, "")))
+    deliver_lines(session, why_text(answer, state, session.console.style, lambda known: places.get(known, "")))
 
 
-def why_text(answer: Why, style: TextStyle, place: Callable[[str], str]) -> Iterator[str]:
+def _state_of(session: Session, project: Project, name: str) -> str:
+    """Return the state of a migration; empty when no database says it: the order needs none."""
+    from migrate_graph.workflow.status import read_status
+
+    if not project.config.migrate_uri:
+        return ""
+    try:
+        known = read_status(project, session.reading(project)).migrations
+    except DatabaseError:
+        return ""
+    return next((str(each.known.state) for each in known if each.name == name), "")
+
+
+def why_text(answer: Why, state: str, style: TextStyle, place: Callable[[str], str]) -> Iterator[str]:
     """Yield why something has its place in the order.
 
     Args:
         answer: what was found out.
+        state: of the migration; empty when it is not known.
         style: how it is written.
         place: gives file and line of a name.
     """
@@ -73,6 +92,8 @@ def why_text(answer: Why, style: TextStyle, place: Callable[[str], str]) -> Iter
         rows.append(("opens" if answer.position else "opened by", listed(answer.touches)))
     if answer.comes_up_with:
         rows.append(("brings up" if answer.position else "comes up in", listed(answer.comes_up_with)))
+    if state:
+        rows.append(("state", state))
     for key, value in rows:
         first, *more = hanging(value, style.width, column=17, indent=17)
         yield f"  {style.paint(key.ljust(13), 'muted')}  {first}"
@@ -116,7 +137,7 @@ def _in_all(total: int, shown: int) -> str:
     return f"  ({total} in all)" if total > shown else ""
 
 
-def why_document(answer: Why) -> dict[str, Any]:
+def why_document(answer: Why, state: str) -> dict[str, Any]:
     """Return why something has its place in the order."""
     path = [
         {
@@ -131,6 +152,7 @@ def why_document(answer: Why) -> dict[str, Any]:
     body = {
         "name": answer.name,
         "position": answer.position,
+        "state": state or None,
         "waits_for": list(answer.waits_for),
         "waited_for_by": list(answer.waited_for_by),
         "ancestors": answer.ancestors,
