@@ -14,6 +14,8 @@ from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.database import Backend, Settings, open_backend
 from migrate_graph.executor import Executor, RunOptions
+from migrate_graph.executor.refreshing import Refreshing
+from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import with_views_there
 
@@ -80,6 +82,8 @@ class Stand:
         ):
             self.backend = backend
             backend.prepare()
+            if backend.unfilled_views():  # `migrate apply` begins with them as well
+                self._refresh(backend, interruption)
             history = with_views_there(backend.read_history(), graph, backend)
             plan = build_plan(graph, history)
             backend.preflight([step.migration.name for step in plan.steps])
@@ -92,6 +96,11 @@ class Stand:
                 options=RunOptions(**{"first_delay": 0.05, "segments": segments_of(plan)} | options),
             )
             return executor.run(plan, graph, history)
+
+    def _refresh(self, backend: Backend, interruption: Interruption) -> None:
+        watch = Watch(self._tell, every=60)
+        with watch.running():
+            Refreshing(backend, self._tell, interruption, RunOptions(), watch).run()
 
     def _tell(self, event: Event) -> None:
         self.events.append(event)
