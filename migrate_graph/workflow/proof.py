@@ -311,18 +311,26 @@ def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]
     return replace(project, registry=registry, graph=build_graph(registry))
 
 
-def keep(proof: Proof) -> bool:
-    """Write what was seen into the footprint file; return whether that is another one than before.
+def require_configured(project: Project) -> None:
+    """Raise where the footprint file is about other migrations than these.
 
     Raises:
-        UsageError: a migration failed, or another file than the configured one was named; or it cannot be written.
+        UsageError: another file than the configured one was named.
     """
-    project = proof.found.project
     if project.one_of_many:
         raise UsageError(
             f"{project.config.footprints} is about {project.config.migrations_file}, and another file was named",
             hint="leave out --write, or name a file of its own: --set footprints=FILE --set migrations_file=FILE",
         )
+
+
+def keep(proof: Proof) -> bool:
+    """Write what was seen into the footprint file; return whether that is another one than before.
+
+    Raises:
+        UsageError: a migration failed, or it cannot be written.
+    """
+    project = proof.found.project
     if not proof.is_complete:
         failed = counted(len(proof.watched.failed), "migration")
         raise UsageError(f"{project.config.footprints} is not written: {failed} failed", hint="correct that first")

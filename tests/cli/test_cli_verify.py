@@ -226,10 +226,27 @@ def test_a_migration_that_fails_ends_with_1_and_the_rest_is_judged(verified: Any
     document = verified("verify", "--json").json
     assert [each["outcome"] for each in document["migrations"]] == ["applied"] * 4 + ["raised", "blocked"]
     refused = verified("verify", "--write")
-    assert refused.code == 2
+    assert refused.code == 1
+    assert "error MG705 fails-on-new-database: 'reads_plan_20260105_001' fails" in refused.out
     assert f"{FILE} is not written: 1 migration failed" in refused.err
     assert not (verified.path / FILE).exists()
     assert contents(verified) == before
+
+
+def test_what_was_found_is_shown_where_a_file_cannot_be_written(in_a_file: Any) -> None:
+    (in_a_file.path / FILE).mkdir()
+    ran = in_a_file("verify", "--write", "--graph", "plan.svg")
+    assert (ran.code, (in_a_file.path / "plan.svg").exists()) == (3, True)
+    assert "error MG701 undeclared-dependency" in ran.out
+    assert ("error: cannot write" in ran.err, FILE in ran.err) == (True, True)
+    quiet = in_a_file("verify", "--write", "--ignore", "MG7", "--json")
+    assert (quiet.code, quiet.json["exit_code"], quiet.json["footprints"]) == (2, 2, None)
+
+
+def test_another_file_than_the_configured_one_is_refused_before_anything_is_made(in_a_file: Any) -> None:
+    in_a_file.write("others.py", SHOP)
+    ran = in_a_file("verify", "others.py", "--write")
+    assert (ran.code, "another file was named" in ran.err, "watching" in ran.err) == (2, True, False)
 
 
 def test_a_graph_with_errors_is_refused_before_anything_is_made(in_a_file: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ from migrate_graph.cli.options import (
     ReportOption,
     RulesOption,
 )
+from migrate_graph.errors import ExitCode, MigrateGraphError, Stopped
 from migrate_graph.reports import require_report, write_report
 
 if TYPE_CHECKING:
@@ -113,13 +115,22 @@ def verify(
     """
     from migrate_graph.workflow.adding_requires import take_snapshot
     from migrate_graph.workflow.assessment import Judging
-    from migrate_graph.workflow.proof import ORDERS_OF_INFERRED, ProofOptions, keep, prove, with_additions
+    from migrate_graph.workflow.proof import (
+        ORDERS_OF_INFERRED,
+        ProofOptions,
+        keep,
+        prove,
+        require_configured,
+        with_additions,
+    )
 
     session = session_of(context)
     if graph is not None:
         require_format("text", {"text"}, graph, None)
     chosen = require_report("json" if json else format_name)
     project = session.project(path)
+    if write:
+        require_configured(project)
     snapshot = take_snapshot(project, session.environ)
     options = ProofOptions(
         on=on,
@@ -133,15 +144,35 @@ def verify(
     judging = Judging(tuple(select), tuple(ignore))
     watcher = _Watcher(session)
     proof = prove(project, options, judging=judging, observer=watcher, told=watcher.doing)
-    written = keep(proof) if write else None
-    added = _add(session, proof, snapshot) if apply_to_files else None
+    refused: list[MigrateGraphError] = []  # told after the findings, which are not lost for it
+    written = added = None
+    if write:
+        with _collecting(refused):
+            written = keep(proof)
+    if apply_to_files:
+        with _collecting(refused):
+            added = _add(session, proof, snapshot)
     proof = with_additions(proof, added.names) if added else proof
-    code = proof.exit_code
     if graph is not None:
         question = "graph" if infer else "check"
-        Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
-    _show(session, proof, chosen, output, written=written, added=added)
+        with _collecting(refused):
+            Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
+    code = proof.exit_code or max((each.exit_code for each in refused), default=ExitCode.OK)
+    _show(session, proof, chosen, output, code=code, written=written, added=added)
+    for error in refused:
+        session.console.tell_error(error)
     raise typer.Exit(code)
+
+
+@contextmanager
+def _collecting(refused: list[MigrateGraphError]) -> Iterator[None]:
+    """Keep what a file that cannot be written raises inside, until the findings are shown."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except MigrateGraphError as error:
+        refused.append(error)
 
 
 class _Watcher:
@@ -185,19 +216,26 @@ def _add(session: Session, proof: Proof, snapshot: Snapshot) -> Added:
 
 
 def _show(
-    session: Session, proof: Proof, chosen: str, output: Path | None, *, written: bool | None, added: Added | None
+    session: Session,
+    proof: Proof,
+    chosen: str,
+    output: Path | None,
+    *,
+    code: int,
+    written: bool | None,
+    added: Added | None,
 ) -> None:
     from migrate_graph.cli.verify_document import proof_document
     from migrate_graph.workflow.check import report_of
 
     console = session.console
     if chosen == "json":
-        document = proof_document(proof, exit_code=proof.exit_code, written=written, added=added)
+        document = proof_document(proof, exit_code=code, written=written, added=added)
         deliver_json(session, document, output)
         return
     report = replace(
         console.redacted(report_of(proof.found, proof.findings)),
-        exit_code=int(proof.exit_code),
+        exit_code=code,
         line_of=lambda place: console.redact(proof.found.project.line_of(place)),
     )
     if chosen != "text":
