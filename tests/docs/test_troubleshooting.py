@@ -13,10 +13,23 @@ SOURCES = re.sub(
     "",
     "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "migrate_graph").rglob("*.py"))),
 )
-SERVERS = {"cannot run inside a transaction block", "cannot drop", "because other objects depend on it"}
-"""What the database says, not we."""
+SERVERS = {
+    "cannot run inside a transaction block",
+    "VACUUM",
+    "CREATE INDEX CONCURRENTLY",
+    "cannot drop",
+    "because other objects depend on it",
+}
+"""What the database says or is told, not what we say."""
+HEADINGS = re.findall(r"^### (.+)$", PAGE.partition("\n## It does not find my project")[2], re.MULTILINE)
 MESSAGES = sorted(
-    {part.strip() for quoted in re.findall(r"\*\*`([^`]+)`", PAGE) for part in quoted.split("…") if part.strip()}
+    {
+        part.strip()
+        for heading in HEADINGS
+        for quoted in re.findall(r"`([^`]+)`", heading)
+        for part in quoted.split("…")
+        if part.strip()
+    }
     - SERVERS
 )
 
