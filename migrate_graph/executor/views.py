@@ -88,7 +88,6 @@ class RunViews:
         defers: all materialized views come up without their rows.
 
     Attributes:
-        work: the attempt's connection; set before the body starts.
         were_opened: a block was entered, or views stepped aside, so that what came up must be judged.
         stepped_aside: names of those that have, in the order in which they went down.
         migration: see `weaving.Company`.
@@ -108,7 +107,6 @@ class RunViews:
         unrecorded: AbstractSet[str] = frozenset(),
         defers: bool = False,
     ) -> None:
-        self.work: Work
         self.deferred: Container[str] = _Everything() if defers else _deferred_in(graph)
         self.were_opened = False
         self.stepped_aside: dict[str, None] = {}
@@ -122,6 +120,7 @@ class RunViews:
         self._foreseen = foreseen
         self._overdue = overdue
         self._unrecorded = unrecorded
+        self._work: Work | None = None
         self._weaving: Weaving | None = None
         self._turning: ViewBlock | None = None
 
@@ -132,8 +131,14 @@ class RunViews:
             work: its connection.
             weave: views step aside for its statements.
         """
-        self.work = work
+        self._work = work
         self._weaving = work.weave(self) if weave else None
+
+    @property
+    def work(self) -> Work:
+        """The attempt's connection; there is none before the body begins."""
+        assert self._work is not None  # noqa: S101 - asked when the body runs
+        return self._work
 
     def come_back(self) -> None:
         """Bring up what has stepped aside; nothing happens where the connection takes no statements, which is judged later.
@@ -197,10 +202,8 @@ class RunViews:
 
     @property
     def unfilled(self) -> tuple[str, ...]:
-        """Names of the managers whose materialized views came up without their rows."""
-        return (
-            tuple(self.work.views.unfilled) if hasattr(self, "work") else ()
-        )  # also what an earlier migration has left down
+        """Names of the managers whose materialized views came up without their rows, also what an earlier migration has left down."""
+        return tuple(self._work.views.unfilled) if self._work is not None else ()
 
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""

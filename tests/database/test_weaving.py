@@ -282,6 +282,19 @@ def test_savepoints_of_the_body(shop: Shop) -> None:
     shop.works(named("in_parts", body), down="V2 V M V2 V", up="V V2 M", warned=2)
 
 
+def test_a_savepoint_from_before_views_came_up_again(shop: Shop) -> None:
+    """What came up goes down again with the savepoint; a statement that names it finds it nevertheless."""
+
+    def body(db: Any) -> None:
+        db.executesql(WIDEN_A)
+        db.executesql("SAVEPOINT mine")
+        assert db.executesql("SELECT count(*) FROM v") == [(10,)]
+        db.executesql("ROLLBACK TO SAVEPOINT mine")
+        assert db.executesql("SELECT count(*) FROM v2") == [(10,)]
+
+    shop.works(named("goes_back", body), down="V2 V", up="V V2 V V2", warned=4)
+
+
 def test_an_error_that_is_caught_by_a_savepoint(shop: Shop) -> None:
     """What cannot be woven leaves the transaction aborted, and the savepoints of the body in their places."""
 
@@ -339,6 +352,19 @@ def test_blocks_before_after_inside_and_around(shop: Shop) -> None:
     )  # fmt: skip
 
 
+def test_a_block_of_what_has_stepped_aside_before_keeps_it_down(shop: Shop) -> None:
+    """V is down since its manager is open: no statement inside brings it up, whatever else has stepped aside meanwhile."""
+
+    def body(db: Any) -> None:
+        db.executesql(WIDEN_A)
+        with shop.v(db):
+            assert db.executesql("SELECT to_regclass('public.v')") == [(None,)]
+            db.executesql(WIDEN_C)
+            assert db.executesql("SELECT to_regclass('public.v')") == [(None,)]
+
+    shop.works(named("opens_it", body), down="V2 V V2 V M", up="V V2 M V V2", warned=3, opens={"opens_it": [shop.v]})
+
+
 def test_a_block_that_reads_what_stepped_aside_in_it(shop: Shop) -> None:
     """W reads V and X: X steps aside inside of the block of V, and must be up before W is."""
     x = view("X", "SELECT id, s FROM t")
@@ -387,6 +413,9 @@ def test_a_function_that_misses_a_view_is_told_why(shop: Shop) -> None:
     )
     result = shop.fails(sql("misses", WIDEN_A, "SELECT f()"))
     assert "V2, V went down" in result.hint
+    result = shop.fails(sql("misses", WIDEN_A, "SELECT * FROM never_made"))
+    assert "never_made" in result.error
+    assert "went down" not in result.hint
 
 
 def test_a_column_that_a_view_reads_is_dropped(shop: Shop) -> None:

@@ -97,7 +97,7 @@ class PostgresWeaver:
         if why := self._weaver.why_refused(error):
             return why.hint
         code = getattr(error, "pgcode", None)
-        return self._weaver.what_is_down() if code == "42P01" else ""
+        return self._weaver.what_is_down(error) if code == "42P01" else ""
 
     def may_weave(self, text: str) -> bool:
         """Return whether views may step aside for a statement of the body."""

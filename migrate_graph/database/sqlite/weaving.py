@@ -72,7 +72,7 @@ class SqliteWeaver:
         if why := self._weaver.why_refused(error):
             return why.hint
         is_missing = isinstance(error, sqlite3.Error) and "no such table" in str(error)
-        return self._weaver.what_is_down() if is_missing else ""
+        return self._weaver.what_is_down(error) if is_missing else ""
 
     def send(self, connection: WorkConnection, statement: str, call: Callable[[], object]) -> None:
         """Send a statement of the body.

@@ -13,6 +13,7 @@ from migrate_graph.database.views.block import Block, is_of_nobody
 from migrate_graph.database.views.catalog import Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
+from migrate_graph.database.views.manager_text import words_of
 
 if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent
@@ -24,16 +25,10 @@ _PLAIN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ALTERS = re.compile(r"\s*ALTER\s+TABLE\b(?!.*;\s*\S)(?!.*\bCASCADE\b)", re.IGNORECASE | re.DOTALL)
-_WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
 _READ = re.compile(
     r'\b(?:FROM|JOIN)\b[\s(]*(?:ONLY\s+)?((?:"(?:[^"]|"")+"|[\w$.])+(?:\s*,\s*(?:"(?:[^"]|"")+"|[\w$.])+)*)',
     re.IGNORECASE,
 )
-
-
-def _words(text: str) -> set[str]:
-    """Return the words of a text, and its names in quotes, in small letters."""
-    return {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
 
 
 def _named_by(row: LedgerRow) -> set[str]:
@@ -42,7 +37,7 @@ def _named_by(row: LedgerRow) -> set[str]:
     for relation in row.relations:
         found.add(relation.name.lower())
         for read in _READ.findall(relation.definition):
-            found |= _words(read)
+            found |= words_of(read)
     return found
 
 
@@ -131,8 +126,8 @@ class HeldViews:
             weaves: what is in the way of one that alters a table would go down by itself.
         """
         if weaves and _ALTERS.match(text):
-            return not self._views.isdisjoint(_words(text))
-        return not _PLAIN.match(text) or not self._names.isdisjoint(_words(text))
+            return not self._views.isdisjoint(words_of(text))
+        return not _PLAIN.match(text) or not self._names.isdisjoint(words_of(text))
 
     def save(self) -> None:
         """Note what is held where the body may go back to."""

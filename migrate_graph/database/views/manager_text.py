@@ -16,7 +16,7 @@ _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
 """How SQL writes a name, with its schema or without; a regular expression."""
 
-_ANY_NAME = r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"'
+_ANY_NAME = re.compile(r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"')
 # A name that goes on (`v_{year}`, `v%s`) is none that is known.
 _END = r"(?![\w$.{%]|\s*\.)"
 _KIND = (
@@ -205,7 +205,7 @@ def _table_after(text: str, place: int) -> tuple[str, str]:
 
 def parted(written: str) -> tuple[str, str]:
     """Return schema and name of an identifier as SQL writes them; a schema that is not written is empty."""
-    parts = re.findall(_ANY_NAME, written)
+    parts = _ANY_NAME.findall(written)
     return (parts[-2] if len(parts) > 1 else "", parts[-1]) if parts else ("", written)
 
 
@@ -213,6 +213,11 @@ def bare(name: str) -> str:
     """Return the name that an identifier stands for, folded when it is not quoted."""
     name = name.strip()
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words of a text, and its names in quotes: in small letters and without the quotes, as they are compared."""
+    return {bare(word).lower() for word in _ANY_NAME.findall(text)}
 
 
 def names_created(kind: type) -> tuple[str, ...]:

@@ -16,14 +16,13 @@ from migrate_graph.database.views.block import Block, is_of_nobody
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
-from migrate_graph.database.views.manager_text import bare, names_created, parted
+from migrate_graph.database.views.manager_text import bare, names_created, parted, words_of
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
 ONLY_SCHEMA: Final = "main"
 """Of a database in which no name is written with one."""
 
-_WORD = re.compile(r'[^\W\d][\w$]*|"(?:[^"]|"")+"')
 _DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
 
 
@@ -186,7 +185,6 @@ class Weaver:
         company: knows the managers.
 
     Attributes:
-        may_be_down: views stepped aside, and have not been brought up.
         is_over: the body has ended.
         without_manager: views that are in the way of its end, and have none.
     """
@@ -198,7 +196,6 @@ class Weaver:
         self._company = company
         self._aside: list[_Aside] = []
         self._refused: tuple[BaseException, NotWoven] | None = None
-        self.may_be_down = False
         self.is_over = False
         self.without_manager: tuple[str, ...] = ()
 
@@ -206,6 +203,11 @@ class Weaver:
     def is_at_work(self) -> bool:
         """Whether what is sent now is not the body's."""
         return self.is_over or self._keeper.is_at_work
+
+    @property
+    def may_be_down(self) -> bool:
+        """Whether views stepped aside in this attempt; which of them are down now, the view ledger tells."""
+        return bool(self._aside)
 
     # -- what cannot go down ----------------------------------------------------------------------------------------
 
@@ -271,7 +273,6 @@ class Weaver:
         except ViewError as error:
             raise NotWoven(f"{error.message}; {error.hint}" if error.hint else error.message) from error
         self._aside.append(_Aside(block, tuple(obstacles.values()), kept))
-        self.may_be_down = True
         return down
 
     def gone(self, views: Mapping[int, str], text: str) -> dict[int, str]:
@@ -283,7 +284,7 @@ class Weaver:
         """
         with self._keeper.working():
             there = self._obstacles.find(views.values())
-            named = _words(text) if _DROPS_VIEWS.search(text) else ()
+            named = words_of(text) if _DROPS_VIEWS.search(text) else ()
             gone = {key: name for key, name in views.items() if name not in there and _plain(name) not in named}
             renamed = self._obstacles.with_readers(gone) if gone else {}
         return {key: name for key, name in gone.items() if key not in renamed}
@@ -423,13 +424,11 @@ class Weaver:
         """Return whether a statement names a view that may be down."""
         if not self.may_be_down:
             return False
-        return not _words(text).isdisjoint(_plain(each.identity) for aside in self._aside for each in aside.obstacles)
+        return not words_of(text).isdisjoint(_plain(each.identity) for aside in self._aside for each in aside.obstacles)
 
     def concerns(self, managers: Iterable[str]) -> bool:
         """Return whether views of some of these managers may be down."""
-        return self.may_be_down and not set(managers).isdisjoint(
-            name for aside in self._aside for name in aside.block.names
-        )
+        return not set(managers).isdisjoint(name for aside in self._aside for name in aside.block.names)
 
     def try_to_bring_up(self) -> None:
         """Bring up what is down, as far as that works already: what a view reads may be half-way between two shapes."""
@@ -467,7 +466,11 @@ class Weaver:
         brought = False
         for aside in reversed(self._aside):
             rows = self._ledger.read(aside.block.names)
-            down = {name: row for name, row in rows.items() if row.state is ViewState.DOWN}
+            down = {
+                name: row
+                for name, row in rows.items()
+                if row.state is ViewState.DOWN and not self._keeper.is_open([name])  # else the body has it down
+            }
             if not down:  # it came up already, or was never gone: the body has rolled back
                 continue
             try:
@@ -485,7 +488,8 @@ class Weaver:
             self._ledger.forget([name for name in aside.kept if name in down and name not in self._keeper.unfilled])
             self._compare_types(aside, down)
             brought = True
-        self.may_be_down = False
+        if finally_:
+            self._aside.clear()
         if brought:
             self._company.came_up()
 
@@ -537,9 +541,9 @@ class Weaver:
                         )
                     )
 
-    def what_is_down(self) -> str:
-        """Return in words what is down, for the hint of a statement that misses it; empty when nothing is."""
-        if not self.may_be_down:
+    def what_is_down(self, error: BaseException) -> str:
+        """Return in words what is down, for the hint of a statement that misses it; empty where it misses something else."""
+        if not self.is_named_in(str(error)):
             return ""
         names = ", ".join(dict.fromkeys(name for aside in self._aside for name in aside.block.names))
         return (
@@ -548,13 +552,8 @@ class Weaver:
         )
 
 
-def _words(text: str) -> set[str]:
-    """Return the words of a text, as names are compared here: in lower case, without quotes."""
-    return {word.strip('"').replace('""', '"').lower() for word in _WORD.findall(text)}
-
-
 def _plain(identity: str) -> str:
-    """Return the name of a view without its schema, as `_words` has it."""
+    """Return the name of a view without its schema, as `words_of` has it."""
     return bare(parted(identity)[1]).lower()
 
 
