@@ -23,7 +23,7 @@ _SAID = (
     ("the next run fills first", "workflow/apply.py", "    if history.views_unfilled:\n        _refresh(backend, observer, interruption)\n", "    if False:\n        _refresh(backend, observer, interruption)\n", f"{TYPED} -k 'next_run or by_hand'"),
     ("a run does not end well without rows", "workflow/apply.py", "        if left:\n            names = \", \".join", "        if False:\n            names = \", \".join", f"{TYPED} -k its_code"),
     ("a migration may have mended it", "workflow/apply.py", "        if left and finished.results and not", "        if False and not", f"{TYPED} -k next_run"),
-    ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and self._views.unfilled:", "        if False:", f"{TYPED} -k rehearsal"),
+    ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):", "        if False:", f"{TYPED} -k rehearsal"),
 )  # fmt: skip
 
 REBUILD = [Mutant(f"rebuild: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]

@@ -26,6 +26,7 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
                 "warnings": list(each.warnings),
                 "stepped_aside": list(each.stepped_aside),
                 "unfilled": list(each.unfilled),
+                "unrefreshed": list(each.unrefreshed),
             }
             for each in rehearsal.results
         ],

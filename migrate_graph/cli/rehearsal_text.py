@@ -211,6 +211,8 @@ def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
     if result is not None and result.unfilled:
         names = ", ".join(map(one_line, result.unfilled))
         yield from _beside("after", "muted", f"{names}: refreshed after the commit; until then without rows", style)
+    for why in result.unrefreshed if result is not None else ():
+        yield from _beside("no rows", "error", one_line(why), style)
     if result is None or result.outcome.succeeded:
         return
     word, tone = _outcome(result)
@@ -275,6 +277,7 @@ def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
     told += [f"{failed} failed"] if failed else []
     others = outcomes[Outcome.BLOCKED] + outcomes[Outcome.NOT_REACHED]
     told += [f"{others} not run"] if others else []
+    told += [f"{counted(len(rehearsal.unrefreshed), 'view')} could not be refreshed"] if rehearsal.unrefreshed else []
     return f"{where_told(rehearsal, is_file=is_file)}: {', '.join(told)}; nothing was kept"
 
 
@@ -312,6 +315,8 @@ def _script_of(step: Step, result: Result | None) -> Iterator[str]:
             yield f"-- {sign} {text}"
         for word, _, text in _told(step.footprint):
             yield f"-- {word}: {text}"
+    for why in result.unrefreshed if result is not None else ():
+        yield f"-- no rows: {one_line(why)}"
     if result is not None and not result.outcome.succeeded:
         word, _ = _outcome(result)
         place = f" {one_line(str(result.source))}" if result.source else ""
@@ -350,6 +355,7 @@ def markdown_lines(rehearsal: Rehearsal, findings: Sequence[Finding], *, is_file
 
 def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
     failed = result is not None and not result.outcome.succeeded
+    is_open = failed or (result is not None and bool(result.unrefreshed))
     rewrites = len(step.footprint.rewrites) if step.footprint else 0
     statements = len(step.footprint.statements) if step.footprint else 0
     told = [counted(statements, "statement"), counted(rewrites, "rewrite") if rewrites else ""]
@@ -358,7 +364,7 @@ def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
     longest = max((len(run) for line in text for run in _fences(line)), default=0)
     fence = "`" * max(3, longest + 1)
     head = f"{number}. {code(one_line(step.migration.name))} · {', '.join(filter(None, told))}{word}"
-    opened = "<details open>" if failed else "<details>"
+    opened = "<details open>" if is_open else "<details>"
     return ["", f"{opened}<summary>{_escaped(head)}</summary>", "", f"{fence}sql", *text, fence, "", "</details>"]
 
 

@@ -77,7 +77,7 @@ def _orders(proof: Proof) -> dict[str, Any] | None:
     if orders is None:
         return None
     return {
-        "of": "inferred" if proof.additions else "declared",
+        "of": proof.whose_orders,
         "seed": orders.seed,
         "asked": orders.asked,
         "tried": len(orders.tried),

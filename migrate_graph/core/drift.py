@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -71,6 +72,14 @@ def digest_of(facts: Iterable[tuple[Fact, Described]]) -> str:
     return hashlib.sha256("\1".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+class Changed(StrEnum):
+    """What became of something between two runs."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
 @dataclass(frozen=True, slots=True)
 class Drifted:
     """One thing that is not as the last run left it.
@@ -90,9 +99,9 @@ class Drifted:
     parts: tuple[Fact, ...] = ()
 
     @property
-    def what(self) -> str:
-        """What became of it, in a word."""
-        return "added" if self.before is None else "removed" if self.after is None else "changed"
+    def what(self) -> Changed:
+        """What became of it."""
+        return Changed.ADDED if self.before is None else Changed.REMOVED if self.after is None else Changed.CHANGED
 
 
 @dataclass(frozen=True, slots=True)

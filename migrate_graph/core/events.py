@@ -62,6 +62,7 @@ class Result:
         stepped_aside: names of managers whose views were in the way of a statement and stepped aside by themselves, and names of
             views that have no manager; in the order in which they went down.
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
+        unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Result:
     kept_before: int = 0
     stepped_aside: tuple[str, ...] = ()
     unfilled: tuple[str, ...] = ()
+    unrefreshed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from migrate_graph.core.drift import Inventory
@@ -83,17 +84,37 @@ class Snapshot:
         return tuple(step.name for step in self.steps)
 
 
+class MovedKind(StrEnum):
+    """In which way something is not as it was when a plan was made."""
+
+    ADDED = "added"
+    GONE = "gone"
+    EDITED = "edited"
+    REQUIREMENTS = "requirements"
+    """What it requires, or its window, was edited."""
+    ORDER = "order"
+    LEDGER = "ledger"
+    """What is recorded as applied."""
+    VIEW = "view"
+    """What the database remembers of a view."""
+    CHANGED_BY_HAND = "changed by hand"
+    SERVER = "server"
+    """Another version of the server: what the database is made of cannot be compared."""
+    DATABASE = "database"
+    """It is another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """One thing that is not as it was when the plan was made.
 
     Attributes:
-        what: `added`, `gone`, `edited`, `order`, `ledger`, `changed by hand`, …
+        what: in which way.
         name: of the migration, the view or the thing in the database; empty for none.
         told: the whole, as a sentence without its full stop.
     """
 
-    what: str
+    what: MovedKind
     name: str
     told: str
 
@@ -282,14 +303,14 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
     if sealed.server != now.server:
         moved.append(
             Moved(
-                "server",
+                MovedKind.SERVER,
                 now.server,
                 f"what the database is made of was read by {sealed.server}, and now by {now.server}",
             )
         )
     elif done and sealed.is_whole:
         unseen = "the plan was made without a rehearsal, and a part of it has run: whether anything was changed by hand cannot be told"
-    elif not moved or moved[0].what != "database":
+    elif not moved or moved[0].what is not MovedKind.DATABASE:
         moved += _facts(sealed, now, done)
     return Verdict(done, left, tuple(moved), unseen)
 
@@ -297,21 +318,21 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
 def _other_database(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
     same = sealed.journal == now.journal if sealed.journal else sealed.address == now.address
     if not same:
-        yield Moved("database", "", "the plan was made for another database")
+        yield Moved(MovedKind.DATABASE, "", "the plan was made for another database")
 
 
 def _graph(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
     for kind, was, is_now in (("migration", sealed.migrations, now.migrations), ("view", sealed.views, now.views)):
         for name in _only(is_now, was):
-            yield Moved("added", name, f"{kind} '{name}' was added")
+            yield Moved(MovedKind.ADDED, name, f"{kind} '{name}' was added")
         for name in _only(was, is_now):
-            yield Moved("gone", name, f"{kind} '{name}' is gone")
+            yield Moved(MovedKind.GONE, name, f"{kind} '{name}' is gone")
         for name in was:
             if name in is_now and was[name][0] != is_now[name][0]:
-                yield Moved("edited", name, f"{kind} '{name}' was edited")
+                yield Moved(MovedKind.EDITED, name, f"{kind} '{name}' was edited")
             if name in is_now and was[name][1] != is_now[name][1]:
                 yield Moved(
-                    "requirements",
+                    MovedKind.REQUIREMENTS,
                     name,
                     f"{kind} '{name}' has another place: what it requires, or its window, was edited",
                 )
@@ -323,26 +344,28 @@ def _only(these: Iterable[str], those: Collection[str]) -> list[str]:
 
 def _steps(sealed: Snapshot, now: Snapshot, left: tuple[str, ...]) -> Iterator[Moved]:
     if sorted(now.names) == sorted(left) and now.names != left:
-        yield Moved("order", "", f"the order is another: {', '.join(now.names)}")
+        yield Moved(MovedKind.ORDER, "", f"the order is another: {', '.join(now.names)}")
     status = {step.name: step.status for step in now.steps}
     was = {step.name: step.status for step in sealed.steps}
     for name in left:
         if name in status and status[name] != was[name]:
-            yield Moved("ledger", name, f"'{name}' was {was[name]}, and is {status[name]}")
+            yield Moved(MovedKind.LEDGER, name, f"'{name}' was {was[name]}, and is {status[name]}")
         elif name not in status and name in now.migrations:
             yield Moved(
-                "ledger", name, f"'{name}' cannot run now: it, or what it requires, was interrupted or needs a decision"
+                MovedKind.LEDGER,
+                name,
+                f"'{name}' cannot run now: it, or what it requires, was interrupted or needs a decision",
             )
     for name in now.names:
         if name not in was:
-            yield Moved("order", name, f"'{name}' would have to run, too")
+            yield Moved(MovedKind.ORDER, name, f"'{name}' would have to run, too")
 
 
 def _ledger(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:
     for name in sorted(now.installed - sealed.installed - set(done)):
-        yield Moved("ledger", name, f"'{name}' is recorded as applied, and was not")
+        yield Moved(MovedKind.LEDGER, name, f"'{name}' is recorded as applied, and was not")
     for name in sorted(sealed.installed - now.installed):
-        yield Moved("ledger", name, f"'{name}' was recorded as applied, and is not")
+        yield Moved(MovedKind.LEDGER, name, f"'{name}' was recorded as applied, and is not")
 
 
 def _own_prefix(sealed: Snapshot, history: History, done: tuple[str, ...]) -> Iterator[Moved]:
@@ -350,7 +373,7 @@ def _own_prefix(sealed: Snapshot, history: History, done: tuple[str, ...]) -> It
         first = next(name for name in sealed.names if name not in done)
         after = [name for name in done if sealed.names.index(name) > sealed.names.index(first)]
         yield Moved(
-            "ledger", after[0], f"'{after[0]}' is applied, and '{first}', which the plan runs before it, is not"
+            MovedKind.LEDGER, after[0], f"'{after[0]}' is applied, and '{first}', which the plan runs before it, is not"
         )
     attempts = history.last_attempts()
     for step in sealed.steps[: len(done)]:
@@ -359,7 +382,9 @@ def _own_prefix(sealed: Snapshot, history: History, done: tuple[str, ...]) -> It
             attempt is None or attempt.state is not AttemptState.APPLIED or attempt.fingerprint != step.fingerprint
         ):
             yield Moved(
-                "ledger", step.name, f"'{step.name}' is recorded as applied, and the body that the plan has did not run"
+                MovedKind.LEDGER,
+                step.name,
+                f"'{step.name}' is recorded as applied, and the body that the plan has did not run",
             )
 
 
@@ -367,7 +392,7 @@ def _view_rows(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterat
     passed = {view for step in sealed.steps if step.name in done for view in step.views}
     for name in sorted(sealed.view_ledger.keys() | now.view_ledger.keys()):
         if name not in passed and sealed.view_ledger.get(name) != now.view_ledger.get(name):
-            yield Moved("view", name, f"view '{name}' was made anew, taken down or forgotten in the database")
+            yield Moved(MovedKind.VIEW, name, f"view '{name}' was made anew, taken down or forgotten in the database")
 
 
 def _facts(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:
@@ -376,4 +401,4 @@ def _facts(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[M
         was, is_now = sealed.facts.get(name, ABSENT), now.facts.get(name, ABSENT)
         if name not in passed and was != is_now:
             how = "is there, and was not" if was == ABSENT else "is gone" if is_now == ABSENT else "was changed"
-            yield Moved("changed by hand", name, f"{name} {how} in the database")
+            yield Moved(MovedKind.CHANGED_BY_HAND, name, f"{name} {how} in the database")

@@ -27,6 +27,7 @@ from migrate_graph.executor.conditions import unmet
 from migrate_graph.executor.forked import ended_in_children
 from migrate_graph.executor.output import BodyOutput, KeptOpen, tell_of_thread
 from migrate_graph.executor.process_state import KeptModules, kept
+from migrate_graph.executor.refreshing import why_unfilled
 from migrate_graph.executor.views import RunViews
 from migrate_graph.foreign_text import kind_of, shown
 from migrate_graph.messages import counted, first_line
@@ -106,6 +107,7 @@ class Walk:
         broken: why the world does not let the run go on; nothing more is started.
         overdue: views that never came up, although their windows are open.
         unrecorded: views that exist, and that the view ledger does not know.
+        waits_for_rows: where what is to be filled is filled at once, something could not be; it is tried again after each migration.
     """
 
     run: str
@@ -118,6 +120,7 @@ class Walk:
     broken: MigrateGraphError | None = None
     overdue: AbstractSet[str] = frozenset()
     unrecorded: AbstractSet[str] = frozenset()
+    waits_for_rows: bool = False
 
 
 # -- the ways in which an attempt ends ----------------------------------------------------------------------------------------
@@ -214,6 +217,7 @@ class Attempt:
         )
         self._started = time.monotonic()
         self._warnings: list[str] = []
+        self._unrefreshed: tuple[str, ...] = ()
         self._waited_for = ""
         self._unsure = False
         self._asking: Condition | None = None
@@ -286,8 +290,8 @@ class Attempt:
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
         work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
-        if self._around.fills_at_once and self._views.unfilled:
-            work.views.refresh(self._observer, commit=lambda: None)
+        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):
+            work.patiently(f"refreshing views after {self._migration.name}", lambda: self._fill(work))
         work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
 
@@ -324,6 +328,14 @@ class Attempt:
         if self._around.learns is not None and self._views.were_opened:
             self._around.learns(self._migration.name, work.views.uses_seen(self._migration.name))
         self._tell_leftovers(work)
+
+    def _fill(self, work: Work) -> None:
+        """Fill what a real run fills after the commit, and note what cannot be filled: there the run would end with it."""
+        left = work.views.refresh(self._observer, commit=lambda: None)
+        self._walk.waits_for_rows = bool(left)
+        self._unrefreshed = tuple(
+            self._redacted(why_unfilled(each, self._backend.explain(each.error).message)) for each in left
+        )
 
     def _call(self, work: Work, function: Callable[[Any], Any]) -> Any:
         """Call the body, or its condition, in the surroundings that are promised to it."""
@@ -518,7 +530,7 @@ class Attempt:
         """Return how it ended, as a value."""
         return Result(
             self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
-            stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, **more,
+            stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, unrefreshed=self._unrefreshed, **more,
         )  # fmt: skip
 
     def is_durable(self) -> bool:

@@ -87,11 +87,16 @@ class Refreshing:
     def _tell(self, unfilled: Unfilled, trouble: Trouble) -> None:
         self.observer(
             Warned(
-                f"{unfilled.relation} ({unfilled.manager}) could not be refreshed: {trouble.message}",
+                why_unfilled(unfilled, trouble.message),
                 hint="it has no rows, and whoever reads it is told so; mend what the message names, then run migrate apply again, "
                 f"or REFRESH MATERIALIZED VIEW {unfilled.relation} by hand",
             )
         )
+
+
+def why_unfilled(unfilled: Unfilled, message: str) -> str:
+    """Return in words which view could not be filled, and what the database has said."""
+    return f"{unfilled.relation} ({unfilled.manager}) could not be refreshed: {message}"
 
 
 def _commit(work: Work) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from migrate_graph.core.commuting import Commuting, Pair
 from migrate_graph.core.events import Observer, Result, ignore_events
@@ -53,6 +53,10 @@ class ProofOptions:
     reverts: bool = False
 
 
+WhoseOrders: TypeAlias = Literal["declared", "inferred"]
+"""The graph that permits the orders which are tried."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proof:
     """What came of it.
@@ -77,6 +81,11 @@ class Proof:
     def traces(self) -> Traces:
         """What is known of each migration now."""
         return self.found.footprints or Traces()
+
+    @property
+    def whose_orders(self) -> WhoseOrders:
+        """Which graph permits the orders that were tried."""
+        return "inferred" if self.additions else "declared"
 
     @cached_property
     def commuting(self) -> Commuting:

@@ -87,15 +87,22 @@ class Rehearsal:
         return self.plan.footprints
 
     @property
+    def unrefreshed(self) -> tuple[str, ...]:
+        """Why deferred views are without their rows when all is applied; each is tried again after every later migration."""
+        ran = [result for result in self.results if result.outcome.succeeded]
+        return ran[-1].unrefreshed if ran else ()
+
+    @property
     def exit_code(self) -> int:
         """What a command that only rehearses ends with: 1 when a migration failed, or the rehearsal ended before its end.
 
-        It is 3 when every failure is a view in the way, which is mended by a manager. What was blocked before is told by the plan.
+        It is 3 when every failure is a view in the way, which is mended by a manager; 7 when all would be applied, and a deferred view
+        could not be refreshed. What was blocked before is told by the plan.
         """
         tried = [result for result in self.results if result.name in self.plan.places]
         failed = [result for result in tried if not result.outcome.succeeded]
         if not failed and not self.cut:
-            return ExitCode.OK
+            return ExitCode.PENDING_TASK if self.unrefreshed else ExitCode.OK
         own = [result for result in failed if result.outcome is not Outcome.BLOCKED]
         blocked = bool(own) and not self.cut and all(self._is_stopped_by_a_view(result.name) for result in own)
         return ExitCode.INVALID_GRAPH if blocked else ExitCode.FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
 from migrate_graph.core.footprint import Fact, Footprint
@@ -45,6 +45,10 @@ class RevertOptions:
     lock_wait: float | None = None
 
 
+Unit: TypeAlias = Literal["row", "value"]
+"""What is counted where data goes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Data that goes when migrations are undone.
@@ -58,7 +62,7 @@ class Loss:
 
     what: str
     query: str
-    unit: str = "row"
+    unit: Unit = "row"
     rows: int | None = None
 
     def __str__(self) -> str:

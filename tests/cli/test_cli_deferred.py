@@ -188,6 +188,56 @@ def test_a_rehearsal_tells_what_is_refreshed_after(
     assert ask(deferred.env["MIGRATE_URI"], "SELECT share FROM shares") == [(100,)]
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("place", ["here", "scratch"])
+def test_a_rehearsal_tells_what_cannot_be_refreshed_and_ends_as_apply_would(
+    deferred: Any, postgres_server: Any, monkeypatch: Any, place: str
+) -> None:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=":")
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    try:
+        ran = deferred("plan", "--rehearse", "--on", place)
+        told = deferred("plan", "--rehearse", "--on", place, "--json")
+        script = deferred("plan", "--sql", "--on", place)
+        folded = deferred("plan", "--rehearse", "--on", place, "--format", "markdown")
+        deferred.write("migrations.py", PROJECT + WIDER + MENDED)
+        mended = deferred("plan", "--rehearse", "--on", place, "--json")
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    why = "public.shares (Shares) could not be refreshed: division by zero"
+    assert (ran.code, told.code, script.code, folded.code) == (7, 7, 7, 7), ran.err
+    assert f"no rows  {why}" in ran.out
+    assert "1 of 1 migration succeeded, 1 view could not be refreshed; nothing was kept" in ran.out
+    jsonschema.validate(told.json, schema_of("plan"))
+    assert (told.json["exit_code"], told.json["rehearsal"]["exit_code"]) == (7, 7)
+    assert [each["unrefreshed"] for each in told.json["rehearsal"]["results"]] == [[why]]
+    assert f"-- no rows: {why}" in script.out
+    assert "<details open>" in folded.out
+    assert mended.code == 0, mended.err
+    assert [each["unrefreshed"] for each in mended.json["rehearsal"]["results"]] == [[why], []]
+    assert ask(deferred.env["MIGRATE_URI"], "SELECT share FROM shares") == [(100,)]
+
+
+@pytest.mark.postgres
+def test_nothing_runs_after_a_rehearsal_in_which_a_view_stays_without_rows(
+    deferred: Any, postgres_server: Any, monkeypatch: Any
+) -> None:
+    """The clone is empty: its one row is one that the migration makes."""
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=":")
+    deferred.write(
+        "migrations.py", PROJECT + WIDER.replace("UPDATE t SET weight = 0", "INSERT INTO t (weight) VALUES (0)")
+    )
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    try:
+        ran = deferred("apply", "--rehearse-first")
+    finally:
+        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    assert ran.code == 7, ran.err
+    assert "public.shares (Shares) could not be refreshed: division by zero" in ran.err
+    assert "nothing was run" in ran.err
+    assert ask(deferred.env["MIGRATE_URI"], "SELECT count(*) FROM t") == [(1,)]
+
+
 READS = """
 
 @migration(requires=widen_20260102_002)

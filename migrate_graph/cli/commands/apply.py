@@ -207,7 +207,7 @@ def _rehearse(
     style = session.console.style_err
     for step in rehearsal.plan.steps if code else ():
         result = ending(rehearsal, step.migration.name)
-        if result is not None and result.outcome.failed:
+        if result is not None and (result.outcome.failed or result.unrefreshed):
             session.console.tell(session.console.clean(step.migration.name))
             for line in step_lines(step, result, style):
                 session.console.tell(line)
