@@ -270,6 +270,15 @@ class Backend(Protocol):
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a fresh session for one attempt."""
 
+    def own_work(self, name: str) -> Work:
+        """Open a session for work of the tool's own, of which no attempt is written down.
+
+        Every transaction in it has the session's settings, and begins only while the lock of the work is held.
+
+        Args:
+            name: what is done, for whoever looks at the sessions of the database.
+        """
+
     def why_no_seats(self) -> str:
         """Return why no other process can work under the run's lock; empty where it can."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer, Result, Warned
-from migrate_graph.core.model import Migration
-from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.executor import checkpoints
@@ -35,6 +33,8 @@ class Refreshing:
         interruption: what is known of signals.
         patience: how often it is tried when somebody was in the way.
         watch: asks what it waits for.
+        is_seated: others are at work beside it: only what came up in its own migrations is filled. Views that hang together with
+            them are nobody else's until the migration has ended; all others may be somebody's.
     """
 
     backend: Backend
@@ -42,19 +42,24 @@ class Refreshing:
     interruption: Interruption
     patience: Patience
     watch: Watch
+    is_seated: bool = False
 
     def after(self, results: Iterable[Result]) -> None:
         """Fill what has come up unfilled in some migrations, as far as that is possible: what is left is told, and stays in the view ledger."""
-        if any(each.unfilled for each in results) and not self.interruption.signal:
+        managers = frozenset(name for each in results for name in each.unfilled)
+        if managers and not self.interruption.signal:
             try:
-                self.run()
+                self.run(managers if self.is_seated else None)
             except Stopped:
                 return  # the run ends with the signal
             except (MigrateGraphError, AttemptFailed) as error:
                 self.observer(Warned(f"views are not refreshed yet: {error.message}", error.hint))
 
-    def run(self) -> bool:
-        """Fill everything that is to be filled; return whether nothing is left.
+    def run(self, only: Collection[str] | None = None) -> bool:
+        """Fill what is to be filled; return whether nothing is left.
+
+        Args:
+            only: what these managers wait for alone; None: everything.
 
         Raises:
             Stopped: a signal arrived; what is not filled stays in the view ledger.
@@ -62,7 +67,7 @@ class Refreshing:
         """
         pauses = Pauses(self.patience, self.interruption, self.observer)
         while True:
-            left = [(each, self.backend.explain(each.error)) for each in self._try()]
+            left = [(each, self.backend.explain(each.error)) for each in self._try(only)]
             waits = next((trouble for _, trouble in left if trouble.kind is not TroubleKind.OTHER), None)
             if waits is None or not pauses.pause(NAME, waits.message):
                 break
@@ -71,14 +76,14 @@ class Refreshing:
         self.interruption.check()
         return not left
 
-    def _try(self) -> tuple[Unfilled, ...]:
-        work = self.backend.work(Migration(NAME, lambda _db: True), AttemptKey.now(NAME, run=""))
+    def _try(self, only: Collection[str] | None) -> tuple[Unfilled, ...]:
+        work = self.backend.own_work(NAME)
         try:
             with (
                 self.interruption.stopping(work.cancel, work.hang_up),
                 self.watch.on(NAME, lambda: self.backend.waiting_for(work)),
             ):
-                left = work.views.refresh(self.observer, commit=lambda: _commit(work))
+                left = work.views.refresh(self.observer, commit=lambda: _commit(work), only=only)
                 self.interruption.check()  # an error by which a signal has ended one is no error of its query
                 return left
         finally:

@@ -14,7 +14,7 @@ from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
 from migrate_graph.executor.crew import Crew, Worker
 from migrate_graph.executor.line import Assignment, Begun, Ended, Told, Unfit, code_of
-from migrate_graph.executor.steps import look_again, not_to_run, note, with_kept_before
+from migrate_graph.executor.steps import look_again, not_to_run, note, refresh_after, with_kept_before
 
 if TYPE_CHECKING:
     from migrate_graph.core.plan import Plan
@@ -154,14 +154,23 @@ class SideBySideWalk:
         backend = backend_class(self._team.settings.uri).seated(self._team.settings, worker.seat)
         try:
             backend.connect(observer=self._around.observer, interruption=self._around.interruption)
-            around = replace(self._around, backend=backend)
-            return Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result
+            around = replace(self._around, backend=backend, is_seated=True)
+            return self._filled(Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result, around, walk)
         except MigrateGraphError as error:
             walk.broken = walk.broken or error
             told = f"{how}; whether something of it stayed in the database is not known"
             return Result(migration.name, Outcome.INTERRUPTED, commits=None, error=told, source=migration.source)
         finally:
             backend.close()
+
+    def _filled(self, result: Result, around: Surroundings, walk: Walk) -> Result:
+        """Fill what came up without its rows in a migration whose worker is gone: what waits for it finds them."""
+        if walk.broken or not (result.outcome.succeeded or result.commits):
+            return result
+        left = (each.manager for each in around.backend.unfilled_views() if each.migration == result.name)
+        result = replace(result, unfilled=tuple(dict.fromkeys(left)))
+        refresh_after(around, self._options, [result])
+        return result
 
     def _finish(self, result: Result, plan: Plan) -> None:
         if result.outcome is not Outcome.APPLIED:

@@ -98,7 +98,9 @@ def tried(
 def refresh_after(around: Surroundings, patience: Patience, results: Sequence[Result]) -> None:
     """Fill what came up without its rows in migrations that are committed; a rehearsal has done so already."""
     if not around.fills_at_once:
-        Refreshing(around.backend, around.observer, around.interruption, patience, around.watch).after(results)
+        Refreshing(
+            around.backend, around.observer, around.interruption, patience, around.watch, around.is_seated
+        ).after(results)
 
 
 def note(result: Result, walk: Walk, *, keep_going: bool, fail_fast: bool) -> None:

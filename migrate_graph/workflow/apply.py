@@ -24,10 +24,8 @@ from migrate_graph.core.events import (
 )
 from migrate_graph.core.history import History, ways_out
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Migration
 from migrate_graph.core.rules import RULES, Doing, Severity
 from migrate_graph.core.timeline import Timeline
-from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import (
     DatabaseError,
     DecisionNeeded,
@@ -58,6 +56,7 @@ from migrate_graph.workflow.side_by_side import Jobs, jobs_of, order_for, why_no
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
+    from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import Backend, Lock
     from migrate_graph.signals import Interruption
@@ -262,6 +261,8 @@ class LockedRun:
         self._observer = observer
         self._run = str(uuid.uuid4())
         self._flush_is_pending = _FLUSH in reading.history.pending_tasks
+        self._is_side_by_side = False
+        self._segments: tuple[Segment, ...] = ()
 
     def remember_flush(self, *, changed: bool) -> None:
         """Write down, before anything is durable, that the cache must be flushed: a run that dies cannot do it later."""
@@ -271,6 +272,9 @@ class LockedRun:
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Walk the plan."""
+        team = self._team(options.jobs or 1)
+        self._is_side_by_side = team is not None and not team.order.is_a_row
+        self._segments = segments_of(self._plan, options.woven) if options.coalesce else ()
         executor = Executor(
             self._backend,
             lock,
@@ -281,11 +285,11 @@ class LockedRun:
                 fail_fast=options.fail_fast,
                 atomic=bool(options.atomic),
                 weaving=weaving_options(self._config),
-                segments=segments_of(self._plan, options.woven) if options.coalesce else (),
+                segments=self._segments,
                 approved=Approved(_shapes(options.sealed), options.strict),
             ),
             root=str(self._project.root),
-            team=self._team(options.jobs or 1),
+            team=team,
         )
         with user_imports(
             self._project.imports, self._project.registry
@@ -351,7 +355,9 @@ class LockedRun:
             self._remember_facts(changed=finished.changed)
         trouble = self._flush(interruption, changed=finished.changed)
         if not finished.succeeded:
-            read_and_repair(self._project, self._backend, self._observer, interruption)
+            read_and_repair(
+                self._project, self._backend, self._observer, interruption, fills=self._may_be_mended(finished)
+            )
             if finished.changed:
                 self._remember_facts(changed=True)
             if trouble:
@@ -366,13 +372,10 @@ class LockedRun:
         return ExitCode.OK
 
     def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
-        """Raise when a materialized view waits for its rows still: why has been told.
-
-        What has failed before a migration of this run is tried once more: that may have mended it.
-        """
+        """Raise when a materialized view waits for its rows still: why has been told."""
         may_be = bool(self._reading.history.views_unfilled) or any(each.unfilled for each in finished.results)
         left = self._backend.unfilled_views() if may_be else ()
-        if left and finished.results and not (finished.atomic or finished.results[-1].unfilled):
+        if left and self._may_be_mended(finished):
             _refresh(self._backend, self._observer, interruption)
             left = self._backend.unfilled_views()
         if left:
@@ -382,6 +385,17 @@ class LockedRun:
                 f"the migrations are {done}; without their rows still: {names}",
                 hint="mend what the note above names, then run migrate apply again: it refreshes them first",
             )
+
+    def _may_be_mended(self, finished: RunFinished) -> bool:
+        """Return whether a migration has come after the last attempt to fill what waits for its rows: that may have mended it."""
+        if not finished.changed or (finished.atomic and finished.succeeded):
+            return False
+        durable = [each for each in finished.results if each.outcome.succeeded or each.commits != 0]
+        tried = [each.name for each in durable if each.unfilled]
+        if self._is_side_by_side:  # who came last is not known, and each has tried its own
+            return len(durable) > 1 or not tried
+        together = next((each.names for each in self._segments if tried and tried[-1] in each.names), tried)
+        return not tried or durable[-1].name != together[-1]
 
     def _remember_facts(self, *, changed: bool) -> None:
         """Keep what the database is made of, so that what somebody changes by hand later is seen; nothing to do: only if it is not kept."""
@@ -435,11 +449,25 @@ def _decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
 
 
 def read_and_repair(
-    project: Project, backend: Backend, observer: Observer, interruption: Interruption, *, restored: bool = False
+    project: Project,
+    backend: Backend,
+    observer: Observer,
+    interruption: Interruption,
+    *,
+    restored: bool = False,
+    fills: bool = True,
 ) -> Reading:
     """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
 
     After a restore the server has read every definition anew, and writes some of them otherwise: they are remembered as they are now.
+
+    Args:
+        project: whose views.
+        backend: the database; the lock is held.
+        observer: told what is brought back.
+        interruption: what is known of signals.
+        restored: a backup was restored just now.
+        fills: what waits for its rows is filled; False where that was just tried in vain.
 
     Raises:
         DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
@@ -447,14 +475,14 @@ def read_and_repair(
         Stopped: a signal arrived; what was down is down, and stored.
     """
     history = backend.read_history()
-    if history.views_unfilled:
+    if history.views_unfilled and fills:
         _refresh(backend, observer, interruption)
         history = backend.read_history()
     if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
     graph = project.graph
     living = Timeline(graph).living(history.applied)
-    work = backend.work(Migration("repair of views", lambda _db: True), AttemptKey.now("repair of views", run=""))
+    work = backend.own_work("repair of views")
     try:
         with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
@@ -554,7 +582,7 @@ def restore_database(
 
 def _renew_views(backend: Backend) -> None:
     """Remember the views as the server writes them since the restore: it has read every definition anew."""
-    work = backend.work(Migration("renewal of views", lambda _db: True), AttemptKey.now("renewal of views", run=""))
+    work = backend.own_work("renewal of views")
     try:
         work.views.renew()
         work.db.commit()

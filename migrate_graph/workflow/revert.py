@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
 from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.model import Migration
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.undoing import undone_with
-from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
@@ -274,7 +272,7 @@ def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) 
     losses = tuple(losses)
     if not losses:
         return ()
-    work = backend.work(Migration("counting what goes", lambda _db: True), AttemptKey.now("counting what goes", run=""))
+    work = backend.own_work("counting what goes")
     try:
         with interruption.stopping(work.cancel):
             counts = [int(work.db.executesql(loss.query)[0][0]) for loss in losses]

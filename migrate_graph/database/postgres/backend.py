@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
-from migrate_graph.core.model import TransactionMode
+from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.footprint import Size
     from migrate_graph.core.history import History
-    from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
@@ -571,6 +570,11 @@ class PostgresBackend(Bookkeeping):
         if self._own_sessions is None or self._own_sessions.dals is not self._dals() or self._sessions.pooled:
             self._own_sessions = self._work_sessions(self._open_work)
         return self.work_class(self._settings, migration, key, self._ledger, sessions=self._own_sessions)
+
+    def own_work(self, name: str) -> PostgresWork:
+        work = self.work(Migration(name, lambda _db: True), AttemptKey.now(name, run=""))
+        work.start_unmarked()
+        return work
 
     def why_no_seats(self) -> str:
         return "a pooler in transaction mode stands between this run and the server" if self._sessions.pooled else ""

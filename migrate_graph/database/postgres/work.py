@@ -88,6 +88,7 @@ class PostgresWork:
         self._connection, self.has_new_session = sessions.open(key.name)
         self._fresh: WorkConnection | None = self._connection
         self._started = False
+        self._is_marked = True
         self._succeeded = self._ended = False
         self._lost_work = ""
         self._broke = False
@@ -148,7 +149,7 @@ class PostgresWork:
 
     def _mark(self) -> str:
         """Write the marker; return when its transaction began."""
-        if self._sessions.pooled or not self._connection.opens_transaction:
+        if self._sessions.pooled or not (self._is_marked and self._connection.opens_transaction):
             return self._mark_in_steps()
         try:
             ((is_ours, _, pid, began),) = self._ledger.on(self._anchored).write_marker_asking(
@@ -163,7 +164,7 @@ class PostgresWork:
         questions, parameters = self._sessions.prologue
         ((is_ours, read_only, pid, began, *_),) = self._anchored(f"SELECT {questions}", parameters)
         began = self._began(is_ours, pid, began)
-        if read_only == "off":  # nothing of a read-only transaction can become durable
+        if read_only == "off" and self._is_marked:  # nothing of a read-only transaction can become durable
             self._ledger.write_marker(self._key)
         return began
 
@@ -211,6 +212,11 @@ class PostgresWork:
         if self._mode is TransactionMode.NONE:
             self._connection.autocommit = True  # the marker is durable from here on, so that a crash always asks
             self._invalid_before = self._invalid_indexes()
+
+    def start_unmarked(self) -> None:
+        """Begin work that is no attempt: each transaction begins as those of an attempt do, but writes no marker."""
+        self._is_marked = False
+        self.start()
 
     def weave(self, company: Company) -> PostgresWeaver:
         self._weaver = self._connection.weaver = PostgresWeaver(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Observer, ignore_events
+from migrate_graph.core.model import Migration
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from migrate_graph.core.adopting import Adoption
     from migrate_graph.core.drift import Drifted, Inventory
     from migrate_graph.core.footprint import Size
-    from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
@@ -511,6 +511,9 @@ class SqliteBackend(Bookkeeping):
             dals=self._spare_dal,
         )
         return self._work
+
+    def own_work(self, name: str) -> SqliteWork:
+        return self.work(Migration(name, lambda _db: True), AttemptKey.now(name, run=""))
 
     def _open_work(self) -> WorkConnection:
         connection: WorkConnection = self._open(self.connection_class, mode="rwc")

@@ -630,15 +630,18 @@ class ViewKeeper:
         if new:
             self._ledger.release(new, keepers=relations)
 
-    def refresh(self, observer: Observer, *, commit: Callable[[], object]) -> tuple[Unfilled, ...]:
+    def refresh(
+        self, observer: Observer, *, commit: Callable[[], object], only: Collection[str] | None = None
+    ) -> tuple[Unfilled, ...]:
         """Fill every materialized view that waits for it, one after another; return those that could not be filled.
 
         Args:
             observer: told what is filled.
             commit: makes one of them durable.
+            only: those of these managers; None: all.
         """
         with self.working():
-            return Refresher(self._catalog, self._ledger, commit=commit, observer=observer).run()
+            return Refresher(self._catalog, self._ledger, commit=commit, observer=observer, only=only).run()
 
     # -- repair -----------------------------------------------------------------------------------------------------
 

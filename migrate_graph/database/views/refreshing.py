@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from migrate_graph.core.events import Observer, ViewRefreshed, ViewRefreshing, Warned
@@ -37,6 +37,7 @@ class Refresher:
         ledger: through the same.
         commit: makes one of them durable.
         observer: told what is filled.
+        only: what these managers wait for alone; None: everything.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Refresher:
         *,
         commit: Callable[[], object],
         observer: Observer,
+        only: Collection[str] | None = None,
     ) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._commit = commit
         self._observer = observer
+        self._only = only
 
     def run(self) -> tuple[Unfilled, ...]:
         """Fill one after another, what others read first; return those that could not be filled."""
@@ -64,7 +67,9 @@ class Refresher:
 
     def _waiting(self) -> list[tuple[str, str]]:
         """Return the managers and their views, oldest views first; what is there no longer comes first."""
-        owners = {relation: name for name, row in self._ledger.read_unfilled().items() for relation in row.unfilled}
+        rows = self._ledger.read_unfilled().items()
+        asked = [row for name, row in rows if self._only is None or name in self._only]
+        owners = {relation: row.manager for row in asked for relation in row.unfilled}
         there = self._catalog.contents(owners) if owners else {}
         gone = [relation for relation in owners if relation not in there]
         return [(owners[relation], relation) for relation in (*gone, *there)]
