@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import team
-from migrate_graph.executor.line import Assignment, Begin, Ended, Leave, Stop, Unfit
+from migrate_graph.executor.line import Assignment, Begin, Ended, Leave, Stop, Unfit, packed, unpacked
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey
@@ -51,7 +51,7 @@ class Worker:
     def say(self, word: Any) -> None:
         """Send something to it; if it is gone, that is heard from it."""
         with suppress(OSError):
-            self.line.send(word)
+            self.line.send_bytes(packed(word))
 
     def end(self) -> str:
         """End it, if it has not ended, and return how it has, in words."""
@@ -127,7 +127,7 @@ class Crew:
         for line in wait(list(by_line), seconds):
             worker = by_line[line]  # type: ignore[index] # only connections were given
             try:
-                word = worker.line.recv()
+                word = unpacked(worker.line.recv_bytes())
             except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
                 word = None
             if word is None or isinstance(word, Unfit):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.core.model import UsesFrom, View
@@ -135,6 +138,38 @@ class Unfit:
     """
 
     error: MigrateGraphError
+
+
+# -- as bytes -----------------------------------------------------------------------------------------------------------------
+
+
+def packed(word: object) -> bytes:
+    """Return a word as bytes, whatever a body has done to `sys.modules` meanwhile."""
+    written = io.BytesIO()
+    _Packer(written, pickle.HIGHEST_PROTOCOL).dump(word)
+    return written.getvalue()
+
+
+def unpacked(content: bytes) -> Any:
+    """Return the word that was packed."""
+    return _Unpacker(io.BytesIO(content)).load()
+
+
+class _Packer(pickle.Pickler):
+    """Names classes and functions by where they were made: pickle itself looks for them there, and a body may have them removed."""
+
+    def persistent_id(self, obj: Any, /) -> tuple[str, str] | None:
+        return (obj.__module__, obj.__qualname__) if isinstance(obj, type | FunctionType) else None
+
+
+class _Unpacker(pickle.Unpickler):
+    def persistent_load(self, pid: Any, /) -> Any:
+        known = _ORDERS.get(pid)
+        return known if known is not None else self.find_class(*pid)
+
+
+_ORDERS = {(kind.__module__, kind.__qualname__): kind for kind in (Begin, Stop, Leave)}
+"""What is heard while a body runs."""
 
 
 # -- one code -----------------------------------------------------------------------------------------------------------------

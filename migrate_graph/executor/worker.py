@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -17,7 +18,7 @@ from migrate_graph.core.graph import build_graph
 from migrate_graph.database import backend_class
 from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
-from migrate_graph.executor.line import Assignment, Begin, Begun, Ended, Stop, Told, Unfit, code_of
+from migrate_graph.executor.line import Assignment, Begin, Begun, Ended, Stop, Told, Unfit, code_of, packed, unpacked
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.steps import tried
 from migrate_graph.executor.watch import Watch
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 
+_KILL = signal.SIGKILL
+
 
 def work(line: Connection) -> None:
     """Work for the process at the other end of a line, until it says that there is nothing more to do, or is gone."""
-    assignment: Assignment = line.recv()
+    assignment: Assignment = unpacked(line.recv_bytes())
     _end_with(assignment.parent)
     os.set_inheritable(line.fileno(), False)  # noqa: FBT003 - by position only
     forks.hide(line)
@@ -71,14 +74,21 @@ def _end_with(parent: int) -> None:
 
 def _listen(line: Connection, interruption: Interruption, orders: SimpleQueue[Any]) -> None:
     """Hear orders, also while a body runs; without the run nothing goes on."""
-    with suppress(EOFError, OSError):
+    with suppress(BaseException):
         while True:
-            order = line.recv()
+            order = unpacked(line.recv_bytes())
             if not isinstance(order, Stop):
                 orders.put(order)
             elif not interruption.is_heard:  # a terminal, or a service manager, has told all of us
-                os.kill(os.getpid(), order.signal)
-    os.kill(os.getpid(), signal.SIGKILL)
+                _signal_myself(order.signal)
+    _signal_myself(_KILL)
+
+
+def _signal_myself(
+    number: int, *, kill: Callable[[int, int], None] = os.kill, pid: Callable[[], int] = os.getpid
+) -> None:
+    """Send a signal to this process, also while a body has replaced the functions for that."""
+    kill(pid(), number)
 
 
 class _Voice:
@@ -106,9 +116,9 @@ class _Voice:
                 word.put(None)
                 continue
             try:
-                self._line.send(word)
-            except OSError:  # a body has closed whatever is open: nobody would know of what is done from here on
-                os.kill(os.getpid(), signal.SIGKILL)
+                self._line.send_bytes(packed(word))
+            except BaseException:  # noqa: BLE001 - a body has closed whatever is open, or worse: nobody would know of what is done from here on
+                _signal_myself(_KILL)
 
 
 class _Streams:

@@ -296,3 +296,73 @@ def test_a_word_without_effect_is_found(shell: Any) -> None:
     assert "MG213" in ran.out
     assert "'Mine'" in ran.out
     assert "'Shares'" not in ran.out
+
+
+# Draws a number when it is asked, also where it fails then: no rollback gives it back.
+COUNTED = """
+from migrate_graph import SqlView, migration
+
+
+@migration
+def create_20260101_001(db):
+    db.executesql("CREATE SEQUENCE tries")
+    db.executesql("CREATE TABLE t (weight int)")
+    db.executesql("INSERT INTO t VALUES (0)")
+    with Share(db):
+        return True
+
+
+class Share(SqlView):
+    uses = ()
+    since = create_20260101_001
+    rebuild = "deferred"
+    materialized = True
+    query = "SELECT nextval('tries') AS nth, 1 / weight AS share FROM t"
+"""
+AFTER = """
+
+@migration(requires=create_20260101_001)
+def second_20260102_002(db):
+    {}
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("body", "words", "code", "tries"),
+    [
+        ("", (), 7, 1),
+        ("return True", (), 7, 2),
+        ("return 1 / 0", (), 1, 1),
+        ("return False", (), 1, 1),
+        ("db.executesql('CREATE TABLE u ()'); db.commit(); return 1 / 0", (), 1, 2),
+        ("db.executesql('UPDATE t SET weight = 1'); db.commit(); return 1 / 0", (), 1, 2),
+        ("return True", ("--coalesce",), 7, 1),
+        ("return True", ("--atomic",), 7, 1),
+        ("return 1 / 0", ("--atomic",), 1, 0),
+        ("return True", ("--jobs", "2"), 7, 2),
+    ],
+)
+def test_a_refresh_that_failed_is_tried_again_only_when_something_came_after_it(
+    body: str, words: tuple[str, ...], code: int, tries: int, shell: Any, postgres_uri: str
+) -> None:
+    shell.env["MIGRATE_URI"] = postgres_uri
+    more = (
+        AFTER.format(body).replace("\n    return", "\n    with Share(db): pass\n    return")
+        if words == ("--coalesce",)
+        else AFTER.format(body)
+    )
+    shell.write("migrations.py", COUNTED + (more if body else ""))
+    ran = shell("apply", *words)
+    assert ran.code == code, ran.err
+    counted = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM tries"
+    there = ask(postgres_uri, "SELECT to_regclass('tries') IS NOT NULL")
+    assert (ask(postgres_uri, counted) if there == [(True,)] else [(0,)]) == [(tries,)]
+    before = tries
+    is_mended = "UPDATE" in body
+    assert ("refreshed public.share" in ran.err) is is_mended
+    ran = shell("apply", *words)
+    if tries and not is_mended:
+        assert ran.code == code
+        again = 2 if "commit" in body else 1
+        assert ask(postgres_uri, counted) == [(before + again,)], "once at the start"

@@ -438,6 +438,28 @@ def test_a_signal_for_the_whole_group_is_one_signal(on_postgres: Field) -> None:
     assert [how for _, how, _ in on_postgres.probe().journal] == ["failed"] * 3, "each has recorded how it ended"
 
 
+REPLACED = {
+    "modules": "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith(('migrate_graph', 'pathlib'))]",
+    "os": "os.kill = None",
+}
+
+
+@pytest.mark.parametrize("replaced", REPLACED)
+def test_words_pass_while_a_body_has_replaced_what_carries_them(replaced: str, on_postgres: Field) -> None:
+    """In both directions: the run hears what it prints, and it hears that the run is stopped."""
+    lines = ("print('before')", REPLACED[replaced], "print('after')")
+    on_postgres.write("import sys\n" + HEAD + body("a_1", *lines, "time.sleep(60)") + body("b_2", *lines))
+    process = on_postgres.open("apply", "--jobs", "2")
+    process.wait_for("ok b_2")
+    ended = process.stop(signal.SIGTERM)
+    assert ended.code == 143, ended.output
+    assert ended.seconds < 2
+    assert [ended.output.count(f"{name} | {word}") for name in ("a_1", "b_2") for word in ("before", "after")] == [
+        1
+    ] * 4
+    assert on_postgres.probe().last("a_1") == ("failed", 0), "it has recorded how it ended"
+
+
 def test_a_signal_for_one_worker_stops_the_run(on_postgres: Field) -> None:
     with gate(on_postgres):
         process = _at_the_gate(on_postgres)

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psycopg2
 import pytest
-from fault_field import Field, seconds_since
+from fault_field import Field, seconds_since, wait_until
 from rehearsal_stand import RehearsalStand, footprint
 from servers import APP_PASSWORD, PostgresServer, free_port
 from transaction_pooler import TransactionPooler
@@ -198,6 +198,68 @@ def test_one_transaction_behind_a_pooler(pooled: Field) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT current_setting('work_mem'), (SELECT count(*) FROM pg_listening_channels())")
                 assert cursor.fetchone() == ("4MB", 0), "nothing of it stays in the sessions of others"
+
+
+FILLED = """
+from child import executed
+from migrate_graph import SqlView, ViewMigrationManager, migration
+
+@migration
+def one_1(db):
+    db.executesql("CREATE TABLE one (id integer)")
+    with M(db), V(db):
+        return True
+
+class M(SqlView):
+    uses = ()
+    since = one_1
+    rebuild = "deferred"
+    materialized = True
+    query = "SELECT CAST(pg_sleep(1) AS text) AS slept, CAST(pg_advisory_xact_lock_shared(4242) AS text) AS waited"
+
+class V(ViewMigrationManager):
+    uses = ()
+    since = one_1
+    def up(self): self.db.executesql("CREATE VIEW v AS SELECT id FROM one")
+    def down(self): self.db.executesql("DROP VIEW IF EXISTS v")
+
+@migration(requires=one_1)
+def two_2(db):
+    with V(db):
+        db.commit()
+        return 1 / 0
+"""
+
+
+def test_what_we_do_between_migrations_behind_a_pooler(pooled: Field) -> None:
+    """A refresh after the commit, and the repair of views, have the settings of a migration, and its lock: a later run waits for them."""
+    pooled.query("CREATE SCHEMA shop")
+    pooled.env["SCHEMA"] = "shop"
+    with ExitStack() as stack:
+        others = [stack.enter_context(closing(psycopg2.connect(pooled.env["MIGRATE_URI"]))) for _ in range(3)]
+        for each in others:  # another program leaves its setting in each session
+            each.cursor().execute("SET statement_timeout TO 500")
+        for each in others:
+            each.commit()
+    pooled.write(FILLED)
+    with closing(pooled.connect()) as gate:
+        gate.cursor().execute("SELECT pg_advisory_lock(4242)")
+        process = pooled.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "0"})
+        process.wait_for("refreshing shop.m")
+        at_work = (
+            "SELECT l.classid, l.mode FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE a.query LIKE 'REFRESH%%' AND l.locktype = 'advisory' AND l.granted"
+        )
+        wait_until(lambda: pooled.query(at_work) == [(28008, "ExclusiveLock")], 30)
+        gate.cursor().execute("SELECT pg_advisory_unlock(4242)")
+        ended = process.end()
+    assert ended.code == 1, ended.output
+    assert "refreshed shop.m" in ended.output
+    assert "could not be" not in ended.output
+    assert pooled.query("SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind IN ('m', 'v')") == [
+        ("m",), ("v",)
+    ]  # fmt: skip
+    assert pooled.query("SELECT count(*) FROM shop.ewh_implemented_features_views WHERE state = 'down'") == [(0,)]
 
 
 def test_d02_two_runners_behind_a_pooler(pooled: Field) -> None:
