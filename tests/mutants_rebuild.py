@@ -8,6 +8,7 @@ from mutant import Mutant
 ONE = "tests/database/test_deferred.py"
 TYPED = "tests/cli/test_cli_deferred.py"
 KILLED = "tests/faults/test_deferred_killed.py"
+JOBS = "tests/faults/test_jobs_deferred.py"
 KEEPER = "database/views/keeper.py"
 FILLS = "database/views/refreshing.py"
 
@@ -20,9 +21,13 @@ _SAID = (
     ("what is filled already is not filled twice", FILLS, "        elif not found.populated:  # else somebody was faster", "        else:", f"{ONE} -k fills_it_itself"),
     ("what is gone is forgotten", FILLS, "        if found is None:", "        if False:", f"{TYPED} -k by_hand"),
     ("one that reads another has its turn", FILLS, "            if len(left) in {0, len(waiting)}:", "            if True:", f"{ONE} -k other_order"),
-    ("the next run fills first", "workflow/apply.py", "    if history.views_unfilled:\n        _refresh(backend, observer, interruption)\n", "    if False:\n        _refresh(backend, observer, interruption)\n", f"{TYPED} -k 'next_run or by_hand'"),
+    ("the next run fills first", "workflow/apply.py", "    if history.views_unfilled and fills:\n        _refresh(backend, observer, interruption)\n", "    if False:\n        _refresh(backend, observer, interruption)\n", f"{TYPED} -k 'next_run or by_hand'"),
     ("a run does not end well without rows", "workflow/apply.py", "        if left:\n            names = \", \".join", "        if False:\n            names = \", \".join", f"{TYPED} -k its_code"),
-    ("a migration may have mended it", "workflow/apply.py", "        if left and finished.results and not", "        if False and not", f"{TYPED} -k next_run"),
+    ("a migration may have mended it", "workflow/apply.py", "        if left and self._may_be_mended(finished):", "        if False:", f"{TYPED} -k next_run"),
+    ("what was tried last is not tried again", "workflow/apply.py", "        return not tried or durable[-1].name != together[-1]", "        return True", f"{TYPED} -k came_after"),
+    ("a process of --jobs fills its own", "executor/refreshing.py", "self.run(managers if self.is_seated else None)", "self.run(None)", f"{JOBS} -k bystander"),
+    ("what a dead worker left is filled", "executor/side_by_side.py", "        refresh_after(around, self._options, [result])", "        pass", f"{JOBS} -k dies"),
+    ("our own work has its settings and lock", "database/postgres/backend.py", "        work.start_unmarked()\n", "", "tests/faults/test_pooler.py -k what_we_do"),
     ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):", "        if False:", f"{TYPED} -k rehearsal"),
 )  # fmt: skip
 

@@ -335,7 +335,7 @@ def second_20260102_002(db):
         ("return True", (), 7, 2),
         ("return 1 / 0", (), 1, 1),
         ("return False", (), 1, 1),
-        ("db.executesql('CREATE TABLE u ()'); db.commit(); return 1 / 0", (), 1, 2),
+        ("db.executesql('CREATE TABLE IF NOT EXISTS u ()'); db.commit(); return 1 / 0", (), 1, 2),
         ("db.executesql('UPDATE t SET weight = 1'); db.commit(); return 1 / 0", (), 1, 2),
         ("return True", ("--coalesce",), 7, 1),
         ("return True", ("--atomic",), 7, 1),

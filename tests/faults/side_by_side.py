@@ -30,12 +30,18 @@ IN_THIS_ORDER = pytest.mark.skipif(
 )
 """A test of migrations that count on an order which nobody has declared."""
 
+ONE_TRANSACTION = pytest.mark.skipif(
+    JOBS > 1,
+    reason="--jobs beside --atomic or --coalesce is exit 2, since one transaction has one connection: test_cli_jobs.py, test_cli_coalesce.py",
+)
+"""A test of several migrations in one transaction."""
+
 _PLACES = "MIGRATE_GRAPH_FAULT_PLACES"
 
 
 def with_jobs(words: tuple[str, ...], *, is_postgres: bool) -> tuple[str, ...]:
     """Return what is typed, with `--jobs` where the fault tests are run so."""
-    alone = {"--atomic", "--dry-run", "--fake", "--jobs", "--rehearse-first"}
+    alone = {"--atomic", "--coalesce", "--dry-run", "--fake", "--jobs", "--rehearse-first"}
     if JOBS > 1 and is_postgres and words[:1] == ("apply",) and not alone & set(words):
         return (*words, "--jobs", str(JOBS))
     return words

@@ -6,8 +6,11 @@ import signal
 
 import pytest
 from fault_field import Field
+from side_by_side import ONE_TRANSACTION
 
 from migrate_graph.executor import Checkpoint
+
+pytestmark = ONE_TRANSACTION
 
 SLOW = """
 import time

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from fault_field import Field
+from side_by_side import ONE_TRANSACTION
 
 from migrate_graph.executor import Checkpoint
+
+pytestmark = ONE_TRANSACTION
 
 PROJECT = """
 from migrate_graph import SqlView, migration

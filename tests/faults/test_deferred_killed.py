@@ -8,6 +8,7 @@ from signal import SIGTERM
 
 import pytest
 from fault_field import Field, Templates
+from side_by_side import ONE_TRANSACTION
 
 from migrate_graph.executor import Checkpoint
 
@@ -66,7 +67,11 @@ def _unfilled(field: Field) -> set[str]:
 
 @pytest.mark.parametrize(
     ("body", "atomic"),
-    [("one transaction", ()), ("one transaction", ("--atomic",)), ("a commit of its own", ())],
+    [
+        ("one transaction", ()),
+        pytest.param("one transaction", ("--atomic",), marks=ONE_TRANSACTION),
+        ("a commit of its own", ()),
+    ],
     ids=["each", "atomic", "own commit"],
 )
 def test_a_kill_at_every_boundary_leaves_nothing_unfilled_for_long(

@@ -216,7 +216,7 @@ def test_a_view_that_nobody_could_foresee_is_refused(on_postgres: Field) -> None
     assert "a_1 opens the view V, which its text does not show, while others run beside it (--jobs)" in ended.output
     assert "@migration(views=[V])" in ended.output
     assert on_postgres.probe().last("a_1") == ("failed", 0)
-    assert on_postgres.apply().code == 0
+    assert on_postgres.apply("--jobs", "1").code == 0
 
 
 def test_status_says_running_of_all_that_run(on_postgres: Field) -> None:
@@ -567,7 +567,7 @@ def test_files_that_say_something_else_when_they_are_loaded_again_are_refused(on
     assert ended.code == 2, ended.output
     assert "has loaded other ones" in ended.output
     assert on_postgres.probe().tables == set()
-    assert on_postgres.apply("--to", "b_2").code == 0
+    assert on_postgres.apply("--to", "b_2", "--jobs", "1").code == 0
 
 
 def test_a_retry_is_a_new_attempt_of_the_same_worker(on_postgres: Field) -> None:

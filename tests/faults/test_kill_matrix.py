@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fault_field import Field, Templates
+from fault_field import Ended, Field, Templates
+from side_by_side import JOBS, ONE_TRANSACTION
 
 from migrate_graph.executor import Checkpoint
 
@@ -190,19 +192,53 @@ def _trace(field: Field, path: Path, *words: str) -> list[tuple[str, int]]:
 def test_a_kill_at_every_boundary_leaves_what_is_promised(
     name: str, kind: str, templates: Templates, tmp_path: Path
 ) -> None:
-    scenario = SCENARIOS[name]
-    whole = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "whole", "--to", "base_2")
+    for field, passed, ended in _killed(SCENARIOS[name], kind, templates, tmp_path):
+        assert ended.code == -9, f"{passed[-1]} was not reached: {ended.output}"
+        _Dead(field, SCENARIOS[name], passed).judge()
+
+
+def _killed(
+    scenario: Scenario, kind: str, templates: Templates, path: Path, *words: str, kills: str = "all"
+) -> Iterator[tuple[Field, list[str], Ended]]:
+    """Yield, for each boundary that a run passes, one that was killed there, with the places that it had passed."""
+    whole = templates.copy(kind, SCENARIOS["views"].text, path / "whole", "--to", "base_2")
     scenario.write(whole)
-    arrivals = _trace(whole, tmp_path)
+    arrivals = _trace(whole, path, "--to", "special_3", *words)
     templates.drop(whole)
     assert len(arrivals) >= 6
     for index, fatal in enumerate(arrivals):
-        field = templates.copy(kind, SCENARIOS["views"].text, tmp_path / f"kill-{index}", "--to", "base_2")
+        field = templates.copy(kind, SCENARIOS["views"].text, path / f"kill-{index}", "--to", "base_2")
         scenario.write(field)
-        ended = field.apply("--to", "special_3", fatal=fatal)
-        assert ended.code == -9, f"{fatal} was not reached: {ended.output}"
-        _Dead(field, scenario, [place for place, _ in arrivals[: index + 1]]).judge()
+        ended = field.apply("--to", "special_3", *words, fatal=fatal, kills=kills)
+        yield field, [place for place, _ in arrivals[: index + 1]], ended
         templates.drop(field)
+
+
+BRIEFLY = "views with a commit inside"
+WITH_JOBS = ("--jobs", "4")
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(JOBS > 1, reason="the test above runs all scenarios with --jobs then")
+def test_a_kill_at_every_boundary_of_a_run_with_jobs(templates: Templates, tmp_path: Path) -> None:
+    for field, passed, ended in _killed(SCENARIOS[BRIEFLY], "postgres", templates, tmp_path, *WITH_JOBS):
+        assert ended.code == -9, f"{passed[-1]} was not reached: {ended.output}"
+        _Dead(field, SCENARIOS[BRIEFLY], passed).judge()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if JOBS > 1 or name == BRIEFLY])
+def test_a_kill_of_a_worker_at_every_boundary_is_settled_by_the_run(
+    name: str, templates: Templates, tmp_path: Path
+) -> None:
+    """`make faults` tries all scenarios."""
+    scenario = SCENARIOS[name]
+    for field, passed, ended in _killed(scenario, "postgres", templates, tmp_path, *WITH_JOBS, kills="one"):
+        _Dead(field, scenario, passed).judge_by(ended)
+
+
+OF_THE_RUN = {Checkpoint.RUN_STARTED, Checkpoint.RUN_FINISHED}
+"""What no worker passes."""
 
 
 class _Dead:
@@ -216,6 +252,27 @@ class _Dead:
         self.commits = len(own)
         if scenario.always_asks and Checkpoint.ATTEMPT_STARTED in passed:
             self.commits = 1
+
+    def judge_by(self, ended: Ended) -> None:
+        """Only a worker died, and the run has told what became of its migration."""
+        if self.passed[-1] in OF_THE_RUN:
+            assert ended.code == int(self.scenario.fails), ended.output
+            return
+        code = 0 if Checkpoint.COMMITTED in self.passed else 1
+        if self.commits and Checkpoint.FAILURE_RECORDED not in self.passed:
+            code = code and 5
+        assert ended.code == code, f"{self.passed} {ended.output}"
+        state = self.field.probe()
+        if code == 0:
+            self.applied()
+        elif code == 5:
+            assert "was ended by SIGKILL" in ended.output
+            self.interrupted()
+        else:
+            assert state.last("special_3") == ("failed", self.commits), f"{self.passed} {state}"
+            assert state.tables == {"base", *self.scenario.kept[self.commits]}
+            assert (state.views, state.views_down) == ({"v", "w"}, set())
+            assert self.field.executions("last_4") == 0
 
     def judge(self) -> None:
         state = self.field.probe()
@@ -339,6 +396,7 @@ def last_4(db):
 }
 
 
+@ONE_TRANSACTION
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", WHOLE_RUNS)
 def test_a_kill_at_every_boundary_of_one_transaction_leaves_nothing_or_all(

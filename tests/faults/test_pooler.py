@@ -17,6 +17,7 @@ import pytest
 from fault_field import Field, seconds_since, wait_until
 from rehearsal_stand import RehearsalStand, footprint
 from servers import APP_PASSWORD, PostgresServer, free_port
+from side_by_side import ONE_TRANSACTION
 from transaction_pooler import TransactionPooler
 
 pytestmark = pytest.mark.postgres
@@ -175,6 +176,7 @@ def two_2(db):
 """
 
 
+@ONE_TRANSACTION
 def test_one_transaction_behind_a_pooler(pooled: Field) -> None:
     pooled.write(WHOLE.replace("RETURNED", "bool(db) and 1 / 0"))
     ended = pooled.apply("--atomic")
