@@ -16,6 +16,7 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole
 from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NOW, WorkConnection
 from migrate_graph.database.postgres.patience import cut
@@ -404,7 +405,8 @@ class PostgresAtomicWork:
         self._connection.being_greeted = False
         run.sessions.dals.note(self)
         self._catalog = PostgresCatalog(lambda: self._connection)
-        self._view_ledger = ViewLedger(run.ledger.names, self._catalog.run, locate=self._catalog.locate)
+        run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
+        self._view_ledger = ViewLedger(run.ledger.names, run_as_ourselves, locate=self._catalog.locate)
         self._keeper = HeldKeeper(self._catalog, self._view_ledger, run.held, lambda: self.db)
         self.views: ViewKeeper = self._keeper
 
@@ -484,7 +486,8 @@ class PostgresAtomicWork:
         self._patiently(doing, call)
 
     def read_applied(self) -> frozenset[str]:
-        return self._run.ledger.on(self._connection.ask).read_applied()
+        run = AsOurselves(lambda: self._connection, self._connection.ask)
+        return self._run.ledger.on(run).read_applied()
 
     def is_lost(self) -> bool:
         return self._connection.is_broken()

@@ -106,6 +106,13 @@ class WorkCursor(pg.cursor):
         self.connection.send(Kind.PLAIN, partial(super().copy_to, *arguments, **options))
 
 
+WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting('role')"
+"""Asks for user and role of a session."""
+
+# What may change them: also a block or a procedure that does it out of sight.
+_BECOMES = re.compile(r"role|authorization|\bdo\b|\bcall\b", re.IGNORECASE)
+
+
 class OurConnection(pg.connection):
     """A connection of ours.
 
@@ -134,6 +141,7 @@ class WorkConnection(OurConnection):
         reset_session: takes back what the body set for the session, where the session is another client's after the commit.
         being_greeted: pyDAL says what it says to every connection; ours has it from the start.
         may_leave_more: a statement of the body may have left in the session what nothing undoes.
+        was: user and role of the session before the first statement that may change one of them; None until there is one.
         fresh_memory: what the driver remembered when the session was opened; None where nobody has asked.
         fresh_defaults: what roles and databases gave to new sessions then.
         single: commits of the body are savepoints.
@@ -163,6 +171,8 @@ class WorkConnection(OurConnection):
         self.reset_session: Callable[[], None] | None = None
         self.being_greeted = False
         self.may_leave_more = False
+        self.was: tuple[Any, ...] | None = None
+        self._may_become = False
         self.single = False
         self.lost_work = ""
         self.ended_unseen = False
@@ -200,6 +210,7 @@ class WorkConnection(OurConnection):
             return _PLAIN
         text = self.text_of(query)
         self.may_leave_more = self.may_leave_more or may_stay(text)
+        self.note_text(text)
         found = statements(text, backslashes=self.backslashes)
         if cursor.name is not None and found != _PLAIN and (len(found) > 1 or found[0].kind is not Kind.PLAIN):
             raise psycopg2.ProgrammingError("a named cursor takes one query, and nothing that ends a transaction")
@@ -208,6 +219,10 @@ class WorkConnection(OurConnection):
         if len(found) > 1 and values is not None:
             found = statements(self.text_of(cursor.mogrify(query, values)), backslashes=self.backslashes)
         return found
+
+    def note_text(self, text: str) -> None:
+        """Note that a statement of the body may change who the session is."""
+        self._may_become = self._may_become or _BECOMES.search(text) is not None
 
     def text_of(self, query: Any) -> str:
         """Return a query, however it is given, as text."""
@@ -245,6 +260,7 @@ class WorkConnection(OurConnection):
         """
         self.asked += 1
         self.before_statement(kind)
+        self.note_who()
         if self.weaver is not None and query is not None and kind is Kind.PLAIN and not self._marking:
             call = partial(self.weaver.send, self, query, call)
         if self.write_marker is None or self._marking:
@@ -262,6 +278,15 @@ class WorkConnection(OurConnection):
             self._account()
         elif kind is Kind.BEGINS and before == IDLE:
             self._note_beginning()
+
+    def note_who(self) -> None:
+        """Ask who the session is, before the first statement that may change that."""
+        if not self._may_become or self.was is not None or self._marking or self.closed:
+            return
+        if self.info.transaction_status == INTRANS or self._sends_alone:
+            with self._unmarked() as cursor:
+                cursor.execute(WHO)
+                self.was = cursor.fetchone()
 
     def _after_failure(self, kind: Kind, before: int) -> None:
         if self.closed:

@@ -137,6 +137,8 @@ class RecordedConnection(WorkConnection):
             return
         self.before_statement(found[0].kind)
         texts = [each.text for each in found]
+        self.note_text(" ".join(texts))
+        self.note_who()
         self.recorder.statement(
             self, texts, who.source, lambda: cursor.rowcount, partial(self._carry_out, self.recorder, found[0], send)
         )

@@ -16,6 +16,7 @@ from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
@@ -69,7 +70,8 @@ class GuardedWork:
         self._connection.being_greeted = False
         backend.dals().note(self)
         self._catalog = PostgresCatalog(lambda: self._connection)
-        self._view_ledger = ViewLedger(backend.names, self._catalog.run, locate=self._catalog.locate)
+        run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
+        self._view_ledger = ViewLedger(backend.names, run_as_ourselves, locate=self._catalog.locate)
         self.views = ViewKeeper(self._catalog, self._view_ledger)
 
     def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
@@ -248,7 +250,7 @@ class GuardedBackend(WatchedBackend):
     @property
     def inner(self) -> Ledger:
         """The tool's tables, as the rehearsal sees them."""
-        return self._ledger.on(self._tell)
+        return self._ledger.on(AsOurselves(lambda: self.guarded, self._tell))
 
     def _tell(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with pg.connection.cursor(self.guarded, cursor_factory=pg.cursor) as cursor:

@@ -15,8 +15,9 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
 from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import IDLE, INERROR, WorkConnection
+from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.sessions import pydal_uri
 from migrate_graph.database.postgres.weaving import PostgresWeaver
@@ -112,7 +113,8 @@ class PostgresWork:
         sessions.dals.note(self)
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         self._catalog = PostgresCatalog(lambda: self._connection)
-        self._view_ledger = ViewLedger(ledger.names, self._catalog.run, locate=self._catalog.locate)
+        run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
+        self._view_ledger = ViewLedger(ledger.names, run_as_ourselves, locate=self._catalog.locate)
         self.views = ViewKeeper(self._catalog, self._view_ledger)
         self._weaver: PostgresWeaver | None = None
         self._hears: Callable[[str], None] | None = None
@@ -142,9 +144,16 @@ class PostgresWork:
         connection.reset_session = self._reset_session if self._sessions.pooled else None
 
     def _write_marker(self) -> str:
+        connection = self._connection
+        if connection.was is not None:
+            return self._write_marker_as_ourselves()
+        begun_by_hand = connection.info.transaction_status != IDLE
         try:
             return self._mark()
         except psycopg2.errors.InsufficientPrivilege:
+            if begun_by_hand:  # whoever has begun it must not go on without it
+                raise
+            connection.really_rollback()
             return self._write_marker_as_ourselves()
 
     def _mark(self) -> str:
@@ -178,17 +187,14 @@ class PostgresWork:
         return str(began)
 
     def _write_marker_as_ourselves(self) -> str:
-        """Write the marker in a session whose role the body has changed, and give the role back."""
-        self._connection.really_rollback()
-        ((role, user),) = self._execute(
-            "SELECT pg_catalog.current_setting('role'), CAST(session_user AS pg_catalog.text)", ()
-        )
+        """Write the marker in a session whose role the body may have changed, and give the role back."""
+        (now,) = self._execute(WHO, ())
+        if now == self._connection.was:
+            return self._mark()
         self._execute(_AS_OURSELVES, ())
+        (was,) = self._execute(WHO, ())
         began = self._mark()
-        self._execute(
-            "SELECT pg_catalog.set_config('session_authorization', %s, false), pg_catalog.set_config('role', %s, false)",
-            (user, role),
-        )
+        self._execute(*becoming(was, now, local=False))
         return began
 
     def _reset_session(self) -> None:
@@ -290,7 +296,7 @@ class PostgresWork:
         self._connection.autocommit = False
 
     def read_applied(self) -> frozenset[str]:
-        return self._ledger.read_applied()
+        return self._ledger.on(AsOurselves(lambda: self._connection, self._execute)).read_applied()
 
     def leftovers(self) -> list[str]:
         """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""

@@ -1,0 +1,144 @@
+"""A body that becomes another role keeps its views, and the tool's tables are written as who the session was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bodies import ask, forget_managers, named, sql, view
+from servers import PostgresServer
+from stand import Stand
+
+__all__ = ["forget_managers"]
+
+pytestmark = pytest.mark.postgres
+
+BECOMES = {
+    "SET ROLE": "SET ROLE keepers",
+    "SET LOCAL ROLE": "SET LOCAL ROLE keepers",
+    "set_config": "SELECT set_config('role', 'keepers', false)",
+    "a block": "DO $$ BEGIN SET ROLE keepers; END $$",
+    "a procedure": "CALL become()",
+}
+
+STATE = (
+    "SELECT c.relname, pg_get_userbyid(c.relowner), CAST(c.relacl AS text), c.relispopulated, obj_description(c.oid) "
+    "FROM pg_class c WHERE c.relname IN ('v', 'm') ORDER BY 1"
+)
+
+
+@pytest.fixture
+def uri(postgres_server: PostgresServer, postgres_database: str) -> str:
+    """Return a database whose tables and views belong to a role that the session's user may become."""
+    postgres_server.execute(
+        "DO $$ BEGIN CREATE ROLE keepers; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        "GRANT keepers TO app",
+        "GRANT CREATE, USAGE ON SCHEMA public TO keepers",
+        "CREATE PROCEDURE become() LANGUAGE plpgsql AS $$ BEGIN SET ROLE keepers; END $$",
+        "CREATE FUNCTION hidden() RETURNS void LANGUAGE plpgsql AS $$ BEGIN SET ROLE keepers; END $$",
+        "SET ROLE keepers; CREATE TABLE t (id integer, name varchar(9)); INSERT INTO t VALUES (1, 'a'); "
+        "CREATE VIEW v AS SELECT id, name FROM t; CREATE MATERIALIZED VIEW m AS SELECT name FROM v; "
+        "GRANT SELECT ON v, m TO PUBLIC; COMMENT ON VIEW v IS 'kept'",
+        database=postgres_database,
+    )
+    return postgres_server.app_uri(postgres_database)
+
+
+def managers() -> tuple[Any, Any]:
+    """Return the managers of both views."""
+    v = view("V", "SELECT id, name FROM t", name="v")
+    return v, view("M", "SELECT name FROM v", v, name="m", materialized=True)
+
+
+@pytest.mark.parametrize("becomes", BECOMES.values(), ids=BECOMES)
+@pytest.mark.parametrize("way", ["own", "single", "none", "atomic"])
+def test_views_survive_a_body_that_becomes_another_role(uri: str, way: str, becomes: str) -> None:
+    if way == "none" and "LOCAL" in becomes:
+        becomes = becomes.replace("LOCAL ", "")  # there is no transaction that it could hold for
+    v, m = managers()
+    before = ask(uri, STATE)
+
+    def opens(db: Any) -> None:
+        db.executesql(becomes)
+        with v(db):
+            db.executesql("ALTER TABLE t ADD COLUMN x integer")
+        db.executesql("CREATE TABLE made (id integer)")
+
+    stand = Stand(uri)
+    modes = {"opens_2": way} if way != "atomic" else {}
+    finished = stand.run(
+        sql("first_1", "SELECT 1"), named("opens_2", opens), sql("last_3", "SELECT 1"),
+        views={"opens_2": [v], "": [m]}, modes=modes, atomic=way == "atomic",
+    )  # fmt: skip
+    assert finished.succeeded, finished.results
+    assert ask(uri, STATE) == before
+    assert ask(uri, "SELECT tableowner FROM pg_tables WHERE tablename = 'made'") == [("keepers",)]
+    assert ask(uri, "SELECT manager, state FROM ewh_implemented_features_views ORDER BY 1") == [
+        ("M", "up"),
+        ("V", "up"),
+    ]
+
+
+@pytest.mark.parametrize("becomes", [each for each in BECOMES if each != "SET LOCAL ROLE"])
+def test_views_step_aside_for_another_role(uri: str, becomes: str) -> None:
+    v, m = managers()
+    before = ask(uri, STATE)
+    finished = Stand(uri).run(
+        sql("widens_1", BECOMES[becomes], "ALTER TABLE t ALTER COLUMN name TYPE text"), views={"": [v, m]}
+    )
+    assert finished.succeeded, finished.results
+    assert ask(uri, STATE) == before
+    assert set(finished.results[0].stepped_aside) == {"V", "M"}
+
+
+@pytest.mark.parametrize("mode", ["own", "none"])
+def test_a_role_that_is_changed_out_of_sight_loses_nothing(uri: str, mode: str) -> None:
+    v, m = managers()
+    before = ask(uri, STATE)
+
+    def opens(db: Any) -> None:
+        db.executesql("SELECT hidden()")
+        with v(db):
+            db.executesql("ALTER TABLE t ADD COLUMN x integer")
+
+    finished = Stand(uri).run(named("opens_1", opens), views={"opens_1": [v], "": [m]}, modes={"opens_1": mode})
+    assert "permission denied" in finished.results[0].error
+    assert ask(uri, STATE) == before
+
+
+def test_a_transaction_that_another_role_begins_by_hand_stays_one(uri: str) -> None:
+    def begins(db: Any) -> None:
+        db.executesql("SET ROLE keepers")
+        db.executesql("BEGIN")
+        db.executesql("CREATE TABLE undone (id integer)")
+        db.executesql("ROLLBACK")
+        db.executesql("CREATE TABLE made (id integer)")
+
+    finished = Stand(uri).run(named("begins_1", begins), modes={"begins_1": "none"})
+    assert finished.succeeded, finished.results
+    assert ask(uri, "SELECT tablename FROM pg_tables WHERE tablename IN ('undone', 'made')") == [("made",)]
+
+
+def test_what_a_body_becomes_for_its_transaction_ends_with_it(uri: str) -> None:
+    v, m = managers()
+    seen: list[Any] = []
+
+    def who(db: Any) -> None:
+        seen.append(db.executesql("SELECT CAST(current_user AS text)")[0][0])
+
+    def opens(db: Any) -> None:
+        db.executesql("SET LOCAL ROLE keepers")
+        with v(db):
+            who(db)
+        who(db)
+        db.commit()
+        who(db)
+        db.executesql("SET ROLE keepers")
+        with v(db):
+            who(db)
+        db.commit()
+        who(db)
+
+    finished = Stand(uri).run(named("opens_1", opens), views={"opens_1": [v], "": [m]})
+    assert finished.succeeded, finished.results
+    assert seen == ["keepers", "keepers", "app", "keepers", "keepers"]
