@@ -19,6 +19,7 @@ from mutants_back import BACK
 from mutants_backup import BACKUP
 from mutants_coalesce import COALESCE
 from mutants_rebuild import REBUILD
+from mutants_roles import ROLES
 from mutants_verify import VERIFY
 from mutants_weave import WEAVE
 from mutants_weave_sqlite import WEAVE_SQLITE
@@ -38,6 +39,7 @@ MUTANTS = [
     *BACK,
     *WEAVE,
     *REBUILD,
+    *ROLES,
     *WEAVE_SQLITE,
     *COALESCE,
     *BACKUP,
