@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +26,35 @@ IS_MATERIALIZED = (
     " AND relkind OPERATOR(pg_catalog.=) 'm'"
 )
 """Finds a row where a relation is a materialized view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Builds a materialized view under another name, beside the one that it takes the place of.
+
+    Attributes:
+        name: that it has in the end, as SQL writes it.
+        indexes: names of those that are declared.
+        says: what `up()` sends.
+        statements: returns the same under another name, with other names of indexes.
+        send: sends a statement.
+    """
+
+    name: str
+    indexes: tuple[str, ...]
+    says: tuple[str, ...]
+    statements: Callable[[str, Callable[[str], str]], Iterable[str]]
+    send: Callable[[str], object]
+
+    def create(self, name: str, indexes: Mapping[str, str]) -> None:
+        """Create it, with its rows.
+
+        Args:
+            name: of the view meanwhile, as SQL writes it.
+            indexes: names of its indexes meanwhile, by those that are declared.
+        """
+        for statement in self.statements(name, indexes.__getitem__):
+            self.send(statement)
 
 
 class SqlView(ViewMigrationManager):
@@ -93,6 +123,22 @@ class SqlView(ViewMigrationManager):
         """Return whether it is a materialized view that is to have rows."""
         return bool(cls.materialized and cls.with_data)
 
+    @classmethod
+    def can_swap(cls) -> bool:
+        """Return whether it is a materialized view with rows that only this class creates and drops."""
+        own = cls.up is SqlView.up and cls.down is SqlView.down and not cls.fill_as_owner
+        return own and cls.can_defer()
+
+    def beside(self) -> Beside:
+        """Return what builds the view beside the one that it takes the place of; PostgreSQL only."""
+        return Beside(
+            _name_of(type(self)),
+            tuple(self.indexes),
+            self._statements["postgres"],
+            partial(_postgres, type(self)),
+            self.db.executesql,
+        )
+
     def down(self) -> None:
         """Drop the view if it is there, and nothing that depends on it."""
         ordinary, materialized, is_materialized = self._statements["drop"]
@@ -125,24 +171,12 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
         TypeError: something is of another type than documented.
         ValueError: the query is empty, or a name is none.
     """
-    query = view.query.strip().rstrip(";").rstrip()
-    if not query:
-        raise ValueError(f"{view.__name__}.query is empty")
     name = _name_of(view)
-    kind = "MATERIALIZED VIEW" if view.materialized else "VIEW"
-    options = ", ".join(f"{word} = {value}" for word, value in _options(view))
-    with_options = f" WITH ({options})" if options else ""
-    # The line end is for a query that ends in a comment.
-    create = f"CREATE {kind} {name}{with_options} AS\n{query}\n"
-    empty = f"{create} WITH NO DATA" if view.materialized else create.rstrip()
-    others = (
-        *_indexes(view, name),
-        *([f"COMMENT ON {kind} {name} IS {_literal(view.comment)}"] if _text(view, "comment") else []),
-        *_grants(view, name),
-    )
-    sqlite = (f"CREATE VIEW {name} AS\n{query}",)
+    create, *others = _postgres(view, name)
+    empty = f"{create}\n WITH NO DATA" if view.materialized else create
+    sqlite = (f"CREATE VIEW {name} AS\n{_query(view)}",)
     return {
-        "postgres": (create.rstrip() if view.with_data else empty, *others),
+        "postgres": (create if view.with_data else empty, *others),
         "postgres, deferred": (empty, *others),
         "sqlite": sqlite,
         "sqlite, deferred": sqlite,
@@ -152,6 +186,29 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
             IS_MATERIALIZED.format(name=_literal(name)),
         ),
     }
+
+
+def _query(view: type[SqlView]) -> str:
+    query: str = view.query.strip().rstrip(";").rstrip()
+    if not query:
+        raise ValueError(f"{view.__name__}.query is empty")
+    return query
+
+
+def _postgres(view: type[SqlView], name: str, called: Callable[[str], str] = str) -> tuple[str, ...]:
+    """Return the statement that creates a view under a name, with its rows, and then those that say more of it.
+
+    Args:
+        view: what is declared.
+        name: of the view, as SQL writes it.
+        called: gives an index the name that it is created with.
+    """
+    kind = "MATERIALIZED VIEW" if view.materialized else "VIEW"
+    options = ", ".join(f"{word} = {value}" for word, value in _options(view))
+    with_options = f" WITH ({options})" if options else ""
+    comment = [f"COMMENT ON {kind} {name} IS {_literal(view.comment)}"] if _text(view, "comment") else []
+    create = f"CREATE {kind} {name}{with_options} AS\n{_query(view)}"
+    return create, *_indexes(view, name, called), *comment, *_grants(view, name)
 
 
 def relation_name(class_name: str) -> str:
@@ -175,7 +232,7 @@ def _options(view: type[SqlView]) -> Iterator[tuple[str, str]]:
         yield name, str(value).lower() if isinstance(value, bool) else _literal(str(value))
 
 
-def _indexes(view: type[SqlView], name: str) -> Iterator[str]:
+def _indexes(view: type[SqlView], name: str, called: Callable[[str], str]) -> Iterator[str]:
     indexes = _mapping(view, "indexes")
     if indexes and not view.materialized:
         raise ValueError(f"{view.__name__}.indexes: only a materialized view can have any")
@@ -189,7 +246,7 @@ def _indexes(view: type[SqlView], name: str) -> Iterator[str]:
                 f"{view.__name__}.indexes[{index!r}] is {definition!r}; write the columns in brackets: '(customer)', "
                 "'UNIQUE (customer)', 'USING gin (words)'"
             )
-        yield f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote_identifier(index)} ON {name} {rest}"
+        yield f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote_identifier(called(index))} ON {name} {rest}"
 
 
 def _grants(view: type[SqlView], name: str) -> Iterator[str]:

@@ -59,7 +59,8 @@ class ViewMigrationManager(abc.ABC):
         until: the migration after which the view no longer lives. A migration or its name.
         replaces: the manager that this one takes over from.
         rebuild: how a materialized view comes up again, on PostgreSQL: `"inline"`, with its rows, in the migration's transaction;
-            `"deferred"`: without them, to be refreshed after the commit.
+            `"deferred"`: without them, to be refreshed after the commit; `"swap"`, of a `SqlView` only: a new version is built beside the
+            old one, which can be read until it is done.
         deferred: inside of `up()`: a materialized view is to be created WITH NO DATA, and is filled later.
         fill_as_owner: `up()` creates its materialized view WITH NO DATA, and gives it its owner; it is filled as that role.
         db: the database, a pyDAL `DAL`.
@@ -159,6 +160,7 @@ class ViewMigrationManager(abc.ABC):
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
             rebuild=Rebuild(cls.evaluated("rebuild")),
             can_defer=cls.can_defer(),
+            can_swap=cls.can_swap(),
         )
 
     @classmethod
@@ -169,6 +171,11 @@ class ViewMigrationManager(abc.ABC):
         ]
         codes = [getattr(each, "__code__", None) for base in own for each in vars(base).values()]
         return cls.fill_as_owner or any(code is not None and "deferred" in code.co_names for code in codes)
+
+    @classmethod
+    def can_swap(cls) -> bool:
+        """Return whether its view can be built beside the old one: what it creates must be known, and this class only runs `up()`."""
+        return False
 
     def should_run(self) -> bool:
         """Return whether the view lives now and nothing has replaced it."""

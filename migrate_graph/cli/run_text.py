@@ -25,6 +25,7 @@ from migrate_graph.core.events import (
     StepRetrying,
     StepStarted,
     StepWaiting,
+    ViewBuilt,
     ViewCreated,
     ViewDropped,
     ViewRefreshed,
@@ -103,6 +104,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case ViewCreated():
             rows = ", its rows come after the commit" if event.unfilled else ""
             return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}{rows}"
+        case ViewBuilt():
+            built = f"view built beside the old one: {one_line(event.view)} in {lasting(event.seconds)}"
+            return f"{one_line(event.migration)}: {built}"
         case ViewRefreshing():
             return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
         case ViewRefreshed():

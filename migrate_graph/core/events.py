@@ -322,6 +322,21 @@ class ViewCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewBuilt:
+    """A materialized view was built beside the old one, which could be read until now; it takes the place of that next.
+
+    Attributes:
+        migration: in which migration.
+        view: name of the manager.
+        seconds: that it took.
+    """
+
+    migration: str
+    view: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ViewRefreshing:
     """A materialized view that came up without its rows is being filled.
 
@@ -422,6 +437,7 @@ Event: TypeAlias = (
     | StepProgress
     | ViewDropped
     | ViewCreated
+    | ViewBuilt
     | ViewRefreshing
     | ViewRefreshed
     | Printed

@@ -38,10 +38,12 @@ class Rebuild(StrEnum):
 
     INLINE: with its rows, in the transaction in which it went down.
     DEFERRED: without them; they come after the commit.
+    SWAP: built beside the old one, whose place it takes when it is done.
     """
 
     INLINE = "inline"
     DEFERRED = "deferred"
+    SWAP = "swap"
 
 
 class BodyKind(StrEnum):
@@ -253,6 +255,7 @@ class View:
         fingerprint: of what `up` and `down` do, as in `BodyFacts`.
         rebuild: how its materialized view comes up again.
         can_defer: its `up()` can do so without the rows, as far as can be seen.
+        can_swap: it can be built beside the old one.
         uses_from: how `uses` is known.
         relations: names of what it creates, as SQL writes them, where its text tells.
         query: its SELECT statement, where it is declared by one.
@@ -272,6 +275,7 @@ class View:
     fingerprint: str = ""
     rebuild: Rebuild = Rebuild.INLINE
     can_defer: bool = True
+    can_swap: bool = True
     uses_from: UsesFrom = UsesFrom.DECLARED
     relations: tuple[str, ...] = ()
     query: str = ""

@@ -11,6 +11,7 @@ class Checkpoint(StrEnum):
     RUN_STARTED = "run started"
     SESSION_OPENED = "session opened"
     ATTEMPT_STARTED = "attempt started"
+    VIEW_BUILT = "view built beside the old one"
     VIEWS_DOWN = "views down"
     VIEWS_UP = "views up"
     BODY_RETURNED = "body returned"

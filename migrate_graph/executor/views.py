@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of
-from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.events import Event, Observer, ViewBuilt, ViewDropped, Warned
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Rebuild, UsesFrom
@@ -159,20 +159,21 @@ class RunViews:
         self.work.check()
         if self.were_opened:
             self.work.views.check_complete()
-        self._learning(lambda: self._begin_turn(db))
+        self._learning(partial(self._begin_turn, db))
         if self._turning is None:
             return
         self.work.views.bring_up()
         checkpoints.reached(Checkpoint.VIEWS_UP)
         self._turning = None
 
-    def _begin_turn(self, db: Any) -> None:
+    def _begin_turn(self, db: Any, *, beside: bool = True) -> None:
         with self.work.views.working():
             block, then = self._turn()
         if block.up or block.down:
             self._turning = block
             names = dict.fromkeys((*block.down, *block.up))
-            self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db)
+            again = partial(self._begin_turn, db, beside=False) if beside else None
+            self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db, again)
 
     def has_turn(self) -> bool:
         """Return whether views may come up or go down by themselves when the body has ended."""
@@ -260,7 +261,10 @@ class RunViews:
     def _open(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
         self._learning(lambda: self._open_as_known(names, given, db))
 
-    def _open_as_known(self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any) -> None:
+    def _open_as_known(
+        self, names: Sequence[str], given: Mapping[str, ViewMigrationManager], db: Any, *, beside: bool = True
+    ) -> None:
+        again = partial(self._open_as_known, names, given, db, beside=False)
         block, moment = self._block(names)
         instances: Mapping[str, ViewMigrationManager] = {
             name: given[name] if name in given else self._graph.views[name].manager(db)
@@ -268,7 +272,7 @@ class RunViews:
         }
         if self._weaving is not None and self._weaving.views.concerns(instances):
             self._weaving.views.try_to_bring_up()
-        self._take_down(block, moment, instances, db)
+        self._take_down(block, moment, instances, db, again if beside else None)
 
     def _learning(self, take_down: Callable[[], None]) -> None:
         """Take views down, and again as long as the database tells of readers that nobody had declared: they belong to the block."""
@@ -309,19 +313,63 @@ class RunViews:
         return False
 
     def _take_down(
-        self, block: ViewBlock, moment: Moment, instances: Mapping[str, ViewMigrationManager], db: Any
+        self,
+        block: ViewBlock,
+        moment: Moment,
+        instances: Mapping[str, ViewMigrationManager],
+        db: Any,
+        again: Callable[[], None] | None,
     ) -> None:
+        """Take the views of a block down.
+
+        Args:
+            block: which.
+            moment: the views as they are then.
+            instances: their managers.
+            db: the database.
+            again: does the same when something could not be built beside the old views; None when that is so.
+        """
         self.were_opened = True
+        beside = self._beside(block) if again is not None else ()
         self.work.views.take_down(
             [instances[name] for name in block.down],
             [instances[name] for name in block.up],
             migration=self.migration,
-            observer=self.observer,
+            observer=self._observe_exchange if beside else self.observer,
             texts=self.texts(),
             used=lambda: [self._graph.views[name].manager(db) for name in moment.used_by(block.up)],
             deferred=self.deferred,
+            beside=beside,
+            instead=partial(self._learning, again) if again is not None else None,
         )
-        checkpoints.reached(Checkpoint.VIEWS_DOWN)
+        if not beside:
+            checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def _observe_exchange(self, event: Event) -> None:
+        self.observer(event)
+        if isinstance(event, ViewBuilt):
+            checkpoints.reached(Checkpoint.VIEW_BUILT)
+        elif isinstance(event, ViewDropped):
+            checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def _beside(self, block: ViewBlock) -> AbstractSet[str]:
+        """Return the managers of a block whose views can be built while the old ones are there: nothing that they use goes."""
+        views, names = self._graph.views, {*block.down, *block.up}
+        found = set()
+        for name in block.up:
+            view = views[name]
+            if view.rebuild is Rebuild.SWAP and view.can_swap and name not in self.deferred:
+                own = {name, *self._replaced_by(name)}
+                if own & {*block.down} and not nx.ancestors(self._graph.uses, name) & names - own:
+                    found.add(name)
+        return found
+
+    def _replaced_by(self, name: str) -> Iterator[str]:
+        """Yield the managers whose views one has taken over, and theirs."""
+        views = self._graph.views
+        while (before := views[name].replaces) is not None and before in views:
+            yield before
+            name = before
 
     def _require_foreseen(self, name: str) -> None:
         """Refuse a view of which nobody knew when it was judged what may run beside this migration.

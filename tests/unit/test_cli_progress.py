@@ -37,6 +37,7 @@ SCRIPT: tuple[Event, ...] = (
     events.StepStarted("a", 1, 2, HERE),
     events.ViewDropped("a", "V"),
     events.ViewCreated("a", "V", unfilled=True),
+    events.ViewBuilt("a", "V", 3.0),
     events.ViewRefreshing("V", "public.v"),
     events.ViewRefreshed("V", "public.v", 3.0),
     events.StepWaiting("a", 3.0, "waiting for a lock held by pid 7: UPDATE invoice"),

@@ -150,6 +150,7 @@ class WorkConnection(OurConnection):
         asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
             transaction knows by it whether anybody else has used the connection.
         hears: told what the migration itself sends, before it is sent.
+        make_room: takes down what waits for a body that may need it gone; called before each of its statements.
         weaver: lets views step aside for statements of the body; None where they do not.
         cursor_class: what every cursor is at least.
     """
@@ -168,6 +169,7 @@ class WorkConnection(OurConnection):
         self.owner: Owner | None = None
         self.weaver: PostgresWeaver | None = None
         self.hears: Callable[[str], None] | None = None
+        self.make_room: Callable[[], None] | None = None
         self.reset_session: Callable[[], None] | None = None
         self.being_greeted = False
         self.may_leave_more = False
@@ -314,6 +316,7 @@ class WorkConnection(OurConnection):
         """Send the marker if none stands in the transaction of the next statement (or, in autocommit, if none is durable yet)."""
         if self.owner is not None:
             self.owner.check_process()
+        self._make_room(kind)
         if self.write_marker is None or self._marking or self.closed:
             return
         self._refuse(kind)
@@ -333,6 +336,10 @@ class WorkConnection(OurConnection):
             self._mark()
         if kind in ENDS and self.reset_session:
             self.reset_session()
+
+    def _make_room(self, kind: Kind) -> None:
+        if self.make_room is not None and kind is Kind.PLAIN and not self._marking:
+            self.make_room()
 
     def _look(self, kind: Kind) -> None:
         """Look whether a cursor that somebody made by hand has ended the transaction with the marker, before this ends another."""

@@ -17,6 +17,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
+from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
@@ -72,7 +73,7 @@ class GuardedWork:
         self._catalog = PostgresCatalog(lambda: self._connection)
         run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
         self._view_ledger = ViewLedger(backend.names, run_as_ourselves, locate=self._catalog.locate)
-        self.views = ViewKeeper(self._catalog, self._view_ledger)
+        self.views = ViewKeeper(self._catalog, self._view_ledger, PostgresBuilder(self._catalog))
 
     def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
         self._owner.check()
@@ -80,6 +81,7 @@ class GuardedWork:
 
     def start(self) -> None:
         self._connection.owner = self._owner
+        self._connection.make_room = self.views.before_statement
         self._connection.begin_step(self._mode)
         fresh = self._backend.keeps and not self._connection.bound
         self._observation.recorder.begin(self._connection, self._connection.ask, fresh=fresh)
@@ -146,7 +148,7 @@ class GuardedWork:
             return
         self._ended = True
         connection = self._connection
-        connection.recorder, connection.owner, connection.weaver = None, None, None
+        connection.recorder = connection.owner = connection.weaver = connection.make_room = None
         with contextlib.suppress(psycopg2.Error):
             self.patiently(f"rolling back {self._key.name}", connection.abandon_step)
         if connection.has_ended:

@@ -16,6 +16,7 @@ from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
+from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
 from migrate_graph.database.postgres.patience import cut
@@ -115,7 +116,7 @@ class PostgresWork:
         self._catalog = PostgresCatalog(lambda: self._connection)
         run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
         self._view_ledger = ViewLedger(ledger.names, run_as_ourselves, locate=self._catalog.locate)
-        self.views = ViewKeeper(self._catalog, self._view_ledger)
+        self.views = ViewKeeper(self._catalog, self._view_ledger, PostgresBuilder(self._catalog))
         self._weaver: PostgresWeaver | None = None
         self._hears: Callable[[str], None] | None = None
 
@@ -141,6 +142,7 @@ class PostgresWork:
         connection.owner = self._owner
         connection.weaver = self._weaver
         connection.hears = self._hears
+        connection.make_room = self.views.before_statement
         connection.reset_session = self._reset_session if self._sessions.pooled else None
 
     def _write_marker(self) -> str:
@@ -327,7 +329,9 @@ class PostgresWork:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
         self._unsure = self._unsure or self._connection.ended_unseen
-        self._connection.write_marker = self._connection.weaver = self._connection.hears = None
+        self._connection.write_marker = self._connection.weaver = self._connection.hears = (
+            self._connection.make_room
+        ) = None
         if self._succeeded:
             self._sessions.dals.keep(self)
         forget(self.db)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import NOT_POPULATED, Relation
+from migrate_graph.database.views.beside import Built
 from migrate_graph.database.views.catalog import Key, Manager, Observation, top_of
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
@@ -19,6 +20,9 @@ class Block:
 
     Attributes:
         deferred: names of the managers whose materialized views come up without their rows, to be filled after the commit.
+        beside: names of the managers whose materialized views are built before the old ones go.
+        instead: nothing has gone yet, since something is to be built before; opens the block as if nothing were. None: it is open.
+        built: what waits for its place.
     """
 
     down: list[Manager]
@@ -28,6 +32,9 @@ class Block:
     texts: Mapping[str, str] = field(default_factory=dict)
     used: Callable[[], Sequence[Manager]] = tuple
     deferred: Container[str] = ()
+    beside: Collection[str] = ()
+    instead: Callable[[], object] | None = None
+    built: dict[str, Built] = field(default_factory=dict)
     before: Observation = field(default_factory=Observation)
     place: str = ""
 

@@ -157,7 +157,7 @@ class HeldKeeper(ViewKeeper):
         self._db = db
         self.weaves = False
 
-    def before_statement(self, text: str) -> None:
+    def before_statement(self, text: str = "") -> None:
         """Bring up what is held before a statement of the body that could notice it."""
         if self._held and not self._at_work and self._held.may_notice(text, weaves=self.weaves):
             self.release()
@@ -172,6 +172,8 @@ class HeldKeeper(ViewKeeper):
         texts: Mapping[str, str] | None = None,
         used: Callable[[], Sequence[Manager]] = tuple,
         deferred: Container[str] = (),
+        beside: Collection[str] = (),
+        instead: Callable[[], None] | None = None,
     ) -> None:
         open_ones = {name for block in self._blocks for name in block.names}
         wanted = [each for each in down if name_of(each) not in open_ones]

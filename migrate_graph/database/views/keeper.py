@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
-from migrate_graph.core.events import Observer, ViewCreated, ViewDropped, Warned, ignore_events
+from migrate_graph.core.events import Observer, ViewBuilt, ViewCreated, ViewDropped, Warned, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.beside import Beside, Builder, NotBeside
 from migrate_graph.database.views.block import (
     Block,
     StillRead,
@@ -69,9 +72,10 @@ class ViewKeeper:
         unfilled: names of the managers whose materialized views came up without their rows, in this order; the view ledger knows which.
     """
 
-    def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
+    def __init__(self, catalog: ViewCatalog, ledger: ViewLedger, builder: Builder | None = None) -> None:
         self._catalog = catalog
         self._ledger = ledger
+        self._beside = Beside(catalog, builder) if builder else None
         self._blocks: list[Block] = []
         self._rolled_back: list[str] = []
         self._at_work = False
@@ -103,8 +107,12 @@ class ViewKeeper:
         texts: Mapping[str, str] | None = None,
         used: Callable[[], Sequence[Manager]] = tuple,
         deferred: Container[str] = (),
+        beside: Collection[str] = (),
+        instead: Callable[[], object] | None = None,
     ) -> None:
         """Open a block: run every `down()` once and write the view ledger.
+
+        Where views are to be built beside the old ones, nothing goes until the block is left, or its body sends a statement.
 
         What an outer block has taken down already is left to it. Nothing stays dropped when this raises. When something goes that
         neither the view ledger nor the text of a manager announced, everything is undone, that is read, and every `down()` runs again.
@@ -117,11 +125,16 @@ class ViewKeeper:
             texts: fingerprints of the managers' texts, by name, to be remembered.
             used: gives instances of what those that come up use and that lives, dependencies first; asked when something is missing.
             deferred: names of the managers whose materialized views come up without their rows.
+            beside: names of the managers whose materialized views are built beside the old ones, where that is possible.
+            instead: opens the block without them.
 
         Raises:
             ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
         """
-        taken = {name for block in self._blocks for name in block.names}
+        taken = self._taken()
+        if any(name_of(manager) not in taken for manager in (*down, *up)):
+            self.before_statement()
+            taken = self._taken()
         block = Block(
             [manager for manager in down if name_of(manager) not in taken],
             [manager for manager in up if name_of(manager) not in taken],
@@ -131,10 +144,34 @@ class ViewKeeper:
             used,
             deferred,
         )
-        if block.names:
+        if beside and self._beside and not taken:
+            block.beside, block.instead = beside, instead
+        elif block.names:
             with self.working():
                 self._run_down(block)
         self._blocks.append(block)
+
+    def before_statement(self, text: str = "") -> None:  # noqa: ARG002 - of views that are held
+        """Take down what waits for something to be built beside it: the body goes on inside of the block, and may need it gone."""
+        waiting = [] if self._at_work else [block for block in self._blocks if block.instead]
+        for block in waiting:
+            self._open_instead(block)
+
+    def _open_instead(self, block: Block) -> None:
+        """Take down what a block names, which has waited for what would have been built before."""
+        at, instead = next(at for at, each in enumerate(self._blocks) if each is block), block.instead
+        del self._blocks[at]
+        try:
+            if instead is not None:
+                instead()
+                block = self._blocks.pop()
+        finally:
+            self._blocks.insert(
+                at, block
+            )  # after an error the one that waits: what is wrong is said again when it is left
+
+    def _taken(self) -> set[str]:
+        return {name for block in self._blocks for name in block.names}
 
     def bring_up(self) -> None:
         """Leave the innermost block: run every `up()` once, restore what was captured, clear the view ledger.
@@ -143,9 +180,54 @@ class ViewKeeper:
             ViewError: a view did not come up, or something cannot be restored.
         """
         block = self._blocks.pop()
-        if block.names:
+        if block.instead and self._beside and not self._exchange(block, self._beside):
+            block.instead()
+            block = self._blocks.pop()
+        if block.names and not block.instead:
             with self.working():
                 self._leave(block)
+
+    def _exchange(self, block: Block, beside: Beside) -> bool:
+        """Build views beside the old ones, and put them in their places; return whether that was possible: else all is as before."""
+        try:
+            with self.working(), self._catalog.atomic():
+                self._build(block, beside)
+                try:
+                    self._run_down(block)
+                except StillRead as error:
+                    raise NotBeside from error
+                self._run_up(block)
+        except NotBeside:
+            return False
+        except CommittedInside as error:
+            self._clear(block)
+            raise committed_error("up", block.names) from error
+        except ViewError as error:
+            if isinstance(error.__cause__, CommittedInside):
+                self._clear(block)
+            raise
+        return True
+
+    def _build(self, block: Block, beside: Beside) -> None:
+        for manager in block.up:
+            if (name := name_of(manager)) not in block.beside:
+                continue
+            started = time.monotonic()
+            try:
+                built = beside.build(manager, partial(self._call, what=f"{name}.up()", block=block))
+            except Exception as error:
+                if self._catalog.is_undefined(error):  # another view of the block makes it, or it was never made here
+                    raise NotBeside from error
+                raise
+            block.built[name] = built
+            block.observer(ViewBuilt(block.migration, name, time.monotonic() - started))
+
+    def _clear(self, block: Block) -> None:
+        """Drop what was built, which somebody's COMMIT has made durable."""
+        with self.working():
+            for built in block.built.values():
+                built.drop()
+            self._catalog.commit()
 
     def _leave(self, block: Block) -> None:
         try:
@@ -432,7 +514,8 @@ class ViewKeeper:
         """Run every `up()` once; return the managers of what has come up without its rows."""
         claims = Claims(block.up, rows, block.texts)
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
-        changes, steps = self._create(block, claims, careful=careful, brief=brief and claims.are_plain)
+        brief = brief and claims.are_plain and not block.built
+        changes, steps = self._create(block, claims, careful=careful, brief=brief)
         dropped: list[Relation] = []
         if changes.gone:  # up() drops something first: it is kept as if down() had done it
             dropped = self._dropped_by_up(block, changes.gone, claims, seen)
@@ -453,16 +536,18 @@ class ViewKeeper:
         for manager in block.up:
             name = name_of(manager)
             manager.deferred = name in block.deferred
-            heard = self._call(manager.up, f"{name}.up()", block)
-            claims.hear(name, heard)
-            said = _and_said(said, heard)
+            built = block.built.get(name)
+            heard = self._call(built.put_in_place if built else manager.up, f"{name}.up()", block)
+            claims.hear(name, built.plan.says if built else heard)
+            said = None if built else _and_said(said, heard)
             looked = careful or not claims.is_predictable(name)
             if looked:
                 changes = self._catalog.changes(moment, block.before)
                 steps |= dict.fromkeys([key for key in changes.made if key not in steps], name)
         if not looked:
             changes = self._catalog.changes(moment, block.before, said)
-        return changes, steps
+        there = {each.key: each.manager for each in block.built.values()}
+        return replace(changes, made=(*there, *changes.made)), steps | there
 
     def _dropped_by_up(
         self, block: Block, gone: Collection[Key], claims: Claims, seen: Observation | None

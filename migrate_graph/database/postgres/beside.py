@@ -1,0 +1,115 @@
+"""Gives a materialized view that is built beside another what takes long, and the other's name in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import psycopg2
+
+from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.snapshot import texts
+from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.views.manager_text import parted
+from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier
+
+
+class PostgresBuilder:
+    """See `views.beside.Builder`."""
+
+    def __init__(self, catalog: PostgresCatalog) -> None:
+        self._catalog = catalog
+
+    def same_names(self, names: Collection[str]) -> dict[str, str]:
+        """See `Builder`."""
+        if not names:
+            return {}
+        query = f"SELECT given.name AS name, given.name::name::text AS cut FROM unnest({texts(names)}) AS given (name)"
+        return dict(self._catalog.read(query))
+
+    def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
+        """See `Builder`."""
+        place = self._catalog.place()
+        with self._catalog.safely():
+            for statement in _owner_change(old, new):
+                self._send(new, statement)
+            # As a restoration does: what an index calls means what it means in the session, and nobody's `lower()` comes before the server's.
+            self._catalog.send(f"SET LOCAL search_path = {', '.join(filter(None, ['pg_catalog', place, 'pg_temp']))}")
+            for statement in (*_indexes_again(old, new, declared, name_for), *_statistics_again(old, new)):
+                self._send(new, statement)
+
+    def _send(self, new: Relation, statement: str) -> None:
+        try:
+            self._catalog.send(statement)
+        except psycopg2.Error as error:
+            raise ViewError(
+                f"cannot build {new.identity} as the view is whose place it takes: {first_line(error)} ({statement})",
+                hint='mend what the message names, or leave `rebuild = "swap"` away',
+            ) from error
+
+    def take_name(self, identity: str, name: str, indexes: Mapping[str, str]) -> None:
+        """See `Builder`."""
+        for statement in _names(identity, name, indexes):
+            self._catalog.send(statement)
+
+    def drop(self, name: str) -> None:
+        """See `Builder`."""
+        if self._catalog.look_up([name]):
+            self._catalog.send(f"DROP MATERIALIZED VIEW {name}")
+
+
+def _owner_change(old: Relation, new: Relation) -> Iterator[str]:
+    """Yield what makes the old one's owner that of the new one: what its indexes call runs as their owner."""
+    if old.owner != new.owner:
+        yield f"ALTER MATERIALIZED VIEW {new.identity} OWNER TO {quote_identifier(old.owner)}"
+
+
+def _indexes_again(
+    old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]
+) -> Iterator[str]:
+    """Yield what creates the indexes of the old one that are not declared on the new one.
+
+    Args:
+        old: the view that goes.
+        new: the one that takes its place.
+        declared: names of indexes that the new one has.
+        name_for: gives an index the name that it is created with.
+    """
+    for item in old.items:
+        is_other = item.aspect == "index" and item.name not in declared and set(item.columns) <= set(new.columns)
+        rest = _behind_names(item, old.identity) if is_other else None
+        if rest is not None:
+            unique, columns = rest
+            yield f"CREATE {unique}INDEX {quote_identifier(name_for(item.name))} ON {new.identity} {columns}"
+
+
+def _behind_names(item: Item, identity: str) -> tuple[str, str] | None:
+    """Return the UNIQUE of an index's definition, and what stands behind the names in it; None where it is not written as expected."""
+    for unique in ("", "UNIQUE "):
+        for name in (item.name, quote_identifier(item.name)):
+            start = f"CREATE {unique}INDEX {name} ON {identity} "
+            if item.sql.startswith(start):
+                return unique, item.sql.removeprefix(start)
+    return None
+
+
+def _statistics_again(old: Relation, new: Relation) -> Iterator[str]:
+    """Yield what gives the planner statistics of the new one where it had some of the old one; what is restored later needs its own."""
+    aspects = {item.aspect for item in old.items}
+    if "planner statistics" in aspects and "statistics" not in aspects:
+        yield f"ANALYZE {new.identity}"
+
+
+def _names(identity: str, name: str, indexes: Mapping[str, str]) -> Iterator[str]:
+    """Yield what gives a view and its indexes their names.
+
+    Args:
+        identity: of the view meanwhile.
+        name: of the view, as SQL writes it.
+        indexes: names of its indexes meanwhile, by the names that they are to have.
+    """
+    schema = parted(identity)[0]
+    yield f"ALTER MATERIALIZED VIEW {identity} RENAME TO {parted(name)[1]}"
+    for index, meanwhile in indexes.items():
+        yield f"ALTER INDEX {schema}.{quote_identifier(meanwhile)} RENAME TO {quote_identifier(index)}"

@@ -1,0 +1,170 @@
+"""Builds a materialized view beside the one that it takes the place of, so that the other can be read meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from migrate_graph.database.relation import NOT_POPULATED, Relation
+from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
+from migrate_graph.database.views.claims import name_of
+from migrate_graph.database.views.manager_text import parted
+
+PREFIX = "migrate_graph_swap_"
+"""How the name of a view begins that is not yet in its place; 51 bytes are the whole name, and up to 63 those of its indexes."""
+
+
+class NotBeside(Exception):  # noqa: N818 - names what happened
+    """A view cannot be built beside another: it comes up when that is gone."""
+
+
+class Plan(Protocol):
+    """What a manager says of its view."""
+
+    @property
+    def name(self) -> str:
+        """The name that it has in the end, as SQL writes it."""
+
+    @property
+    def indexes(self) -> Collection[str]:
+        """Names of its indexes."""
+
+    @property
+    def says(self) -> Sequence[str]:
+        """What `up()` sends."""
+
+    def create(self, name: str, indexes: Mapping[str, str]) -> None:
+        """Create it under another name, with its rows."""
+
+
+class Builder(Protocol):
+    """What one kind of database does for it."""
+
+    def same_names(self, names: Collection[str]) -> dict[str, str]:
+        """Return names as the server cuts them, by the names themselves."""
+
+    def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
+        """Give a new view what takes long of what an old one has: its indexes and its statistics, as its owner.
+
+        Args:
+            old: the view that goes.
+            new: the one that takes its place.
+            declared: names of the indexes that the new one has.
+            name_for: gives an index the name that it is created with.
+
+        Raises:
+            ViewError: something cannot be restored.
+        """
+
+    def take_name(self, identity: str, name: str, indexes: Mapping[str, str]) -> None:
+        """Give a view and its indexes the names that they are to have.
+
+        Args:
+            identity: of the view meanwhile.
+            name: as SQL writes it.
+            indexes: names of its indexes meanwhile, by those that they are to have.
+        """
+
+    def drop(self, name: str) -> None:
+        """Drop a view that has not come to its place, where it is there."""
+
+
+@dataclass(slots=True)
+class Built:
+    """A view that waits for its place.
+
+    Attributes:
+        manager: its name.
+        plan: what the manager says of it.
+        meanwhile: its name until then, as SQL writes it.
+        builder: that has built it.
+        key: of the view.
+        identity: its full name until then.
+        indexes: names of its indexes until then, by those that they are to have.
+    """
+
+    manager: str
+    plan: Plan
+    meanwhile: str
+    builder: Builder
+    key: Key = ""
+    identity: str = ""
+    indexes: dict[str, str] = field(default_factory=dict)
+
+    def put_in_place(self) -> None:
+        """Give it its name: the other view is gone."""
+        self.builder.take_name(self.identity, self.plan.name, self.indexes)
+
+    def drop(self) -> None:
+        """Drop it, where it has not come to its place."""
+        self.builder.drop(self.meanwhile)
+
+    def name_for(self, index: str) -> str:
+        """Return the name of an index until then."""
+        return self.indexes.setdefault(index, f"{parted(self.meanwhile)[1]}_{len(self.indexes)}")
+
+
+class Beside:
+    """Builds views beside those that they take the place of, in an open transaction.
+
+    Args:
+        catalog: on the connection that does it.
+        builder: on the same.
+    """
+
+    def __init__(self, catalog: ViewCatalog, builder: Builder) -> None:
+        self._catalog = catalog
+        self._builder = builder
+
+    def build(self, manager: Manager, call: Callable[[Callable[[], None]], object]) -> Built:
+        """Build the view of a manager.
+
+        Args:
+            manager: of a view that is declared by its query.
+            call: runs what the manager sends.
+
+        Raises:
+            NotBeside: there is no view whose place it could take.
+            ViewError: something of the old one cannot be restored.
+        """
+        plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
+        old = self._described(plan.name)
+        if old is None or old[1].kind != "MATERIALIZED VIEW" or is_empty(old[1]):
+            raise NotBeside
+        built = Built(name_of(manager), plan, meanwhile_of(plan.name, old[1].identity), self._builder)
+        built.drop()  # a COMMIT of somebody else's may have left one
+        cut = self._builder.same_names(plan.indexes)
+        call(partial(plan.create, built.meanwhile, {each: built.name_for(cut[each]) for each in plan.indexes}))
+        new = self._described(built.meanwhile)
+        if new is None or parted(new[1].identity)[0] != parted(old[1].identity)[0]:
+            raise NotBeside
+        built.key, built.identity = new[0], new[1].identity
+        self._builder.furnish(old[1], new[1], [*built.indexes], built.name_for)
+        return built
+
+    def _described(self, name: str) -> tuple[Key, Relation] | None:
+        found = self._catalog.look_up([name])
+        if name not in found:
+            return None
+        key = found[name][0]
+        return key, self._catalog.describe([key])[key]
+
+
+def is_empty(relation: Relation) -> bool:
+    """Return whether a materialized view has no rows, so that nobody can read it."""
+    return any(item.aspect == NOT_POPULATED for item in relation.items)
+
+
+def meanwhile_of(name: str, identity: str) -> str:
+    """Return the name of a view until it is in its place: always the same, and nobody else's.
+
+    Args:
+        name: that it is to have, as SQL writes it.
+        identity: the same with its schema.
+    """
+    schema = parted(name)[0]
+    meanwhile = PREFIX + hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return f"{schema}.{meanwhile}" if schema else meanwhile
