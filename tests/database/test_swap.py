@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import psycopg2
 import pytest
-from bodies import ask as answer
 from bodies import forget_managers, named, sql
+from catalog_probe import difference, probe
 from stand import Stand
 from test_deferred import ask, kept, matview, opening
 
-from migrate_graph import SqlView
+from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import RunFinished, ViewBuilt, ViewCreated, ViewDropped, Warned
+from migrate_graph.database.views.beside import meanwhile_of
 
 __all__ = ["forget_managers"]
 
@@ -54,7 +56,9 @@ class House:
         ask(uri, *dress)
         self.stand.events.clear()
 
-    def edit(self, *statements: str, query: str = NEW, opens: Any = None, name: str = "edit", **more: Any) -> RunFinished:
+    def edit(
+        self, *statements: str, query: str = NEW, opens: Any = None, name: str = "edit", **more: Any
+    ) -> RunFinished:
         """Bring in M with another query, in a block in which these statements are sent."""
         manager = opens or swapped(query)
         r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
@@ -66,8 +70,11 @@ class House:
     def told(self) -> str:
         """Return in short what was told of views."""
         words = {ViewBuilt: "built", ViewDropped: "down", ViewCreated: "up"}
-        events = [each for each in self.stand.events if type(each) in words]
-        return ", ".join(f"{words[type(each)]} {each.view}" for each in events)
+        return ", ".join(
+            f"{words[type(each)]} {each.view}"
+            for each in self.stand.events
+            if isinstance(each, ViewBuilt | ViewDropped | ViewCreated)
+        )
 
 
 SWAPPED = "built M, down R, down M, up M, up R"
@@ -75,7 +82,12 @@ INLINE = "down R, down M, up M, up R"
 
 
 def columns(uri: str) -> list[str]:
-    return [name for (name,) in ask(uri, "SELECT attname FROM pg_attribute WHERE attrelid = 'm'::regclass AND attnum > 0 ORDER BY attnum")]
+    return [
+        name
+        for (name,) in ask(
+            uri, "SELECT attname FROM pg_attribute WHERE attrelid = 'm'::regclass AND attnum > 0 ORDER BY attnum"
+        )
+    ]
 
 
 def leftovers(uri: str) -> list[Any]:
@@ -98,10 +110,464 @@ def test_an_edit_is_built_beside_the_old_view_and_everything_is_kept(house: Hous
     after = kept(house.uri)
     assert columns(house.uri) == ["id", "c", "share"]
     kind, owner, names, items, grants = after["public.m"]
-    assert (kind, owner, names, items, grants) == (*before["public.m"][:2], ("id", "c", "share"), *before["public.m"][3:])
+    assert (kind, owner, names, items, grants) == (
+        *before["public.m"][:2],
+        ("id", "c", "share"),
+        *before["public.m"][3:],
+    )
     assert after["public.r"] == before["public.r"]
     assert not leftovers(house.uri)
     history = house.stand.history()
     assert not history.views_down
     assert not history.views_unfilled
     assert ask(house.uri, "SELECT n FROM r") == [(10,)]
+
+
+def probed(uri: str) -> dict[str, list[tuple[Any, ...]]]:
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        found: dict[str, list[tuple[Any, ...]]] = probe(cursor)
+        return found
+
+
+def test_what_is_renewed_without_a_change_is_in_every_catalog_as_before(house: House) -> None:
+    """Indexes are called as before, and the planner knows of the rows."""
+    before = probed(house.uri)
+    finished = house.edit(query=OLD)
+    assert finished.succeeded, finished.results
+    assert house.told() == SWAPPED
+    assert not difference(before, probed(house.uri))
+
+
+def test_the_planner_knows_of_the_rows_before_the_new_one_is_in_its_place(postgres_uri: str) -> None:
+    house = House(postgres_uri, dress=("CREATE UNIQUE INDEX by_hand ON m (id) INCLUDE (c)", "ANALYZE m"))
+    finished = house.edit()
+    assert finished.succeeded, finished.results
+    assert ask(postgres_uri, "SELECT count(*) FROM pg_stats WHERE tablename = 'm'") == [(3,)]
+    assert sorted(ask(postgres_uri, "SELECT indexdef FROM pg_indexes WHERE tablename = 'm'")) == [
+        ("CREATE UNIQUE INDEX by_hand ON public.m USING btree (id) INCLUDE (c)",),
+        ("CREATE UNIQUE INDEX m_id ON public.m USING btree (id)",),
+    ]
+
+
+class Waits:
+    """Holds a lock of its own that a query asks for, so that it waits until it is let go."""
+
+    def __init__(self, uri: str) -> None:
+        self.connection = psycopg2.connect(uri)
+        self("SELECT pg_advisory_lock(77)")
+
+    def __call__(self, statement: str) -> None:
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def let_go(self) -> None:
+        self("SELECT pg_advisory_unlock(77)")
+
+    def wait_until_somebody_waits(self, uri: str) -> None:
+        while ask(uri, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted") == [
+            (0,)
+        ]:
+            pass
+
+
+WAITING = "SELECT id, c::text AS c, 1 AS share FROM t WHERE (SELECT pg_advisory_xact_lock_shared(77)::text) = ''"
+
+
+def test_nobody_waits_while_it_is_built(house: House) -> None:
+    """In the middle of its query, and when it is done with its indexes, a second session reads the old view and what reads that."""
+    other = Waits(house.uri)
+    patient = "SET lock_timeout = '1ms'"
+    seen: list[Any] = []
+
+    def look(event: Any) -> None:
+        if isinstance(event, ViewBuilt):
+            seen.append(ask(house.uri, patient, "SELECT count(*) FROM m") + ask(house.uri, patient, "SELECT n FROM r"))
+            seen.append(columns(house.uri))
+
+    house.stand.listener = look
+    done: list[RunFinished] = []
+    run = threading.Thread(target=lambda: done.append(house.edit(query=WAITING)))
+    run.start()
+    other.wait_until_somebody_waits(house.uri)
+    assert ask(house.uri, patient, "SELECT count(*) FROM m") == [(10,)]
+    assert ask(house.uri, patient, "SELECT n FROM r") == [(10,)]
+    ask(house.uri, patient, "REFRESH MATERIALIZED VIEW m")  # not even who wants it for himself waits
+    other.let_go()
+    run.join()
+    assert done[0].succeeded, done[0].results
+    assert seen == [[(10,), (10,)], ["id", "c"]]
+    assert columns(house.uri) == ["id", "c", "share"]
+    other.connection.close()
+
+
+def test_a_reader_sees_no_error_and_is_never_without_rows(house: House) -> None:
+    """Two hundred queries of m, and of what reads it, while it is exchanged five times."""
+    errors: list[Any] = []
+    asked = [0]
+    over = threading.Event()
+
+    def read() -> None:
+        with closing(psycopg2.connect(house.uri)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while not over.is_set() or asked[0] < 200:
+                for each in ("SELECT count(*) FROM m", "SELECT n FROM r", "SELECT count(*) FROM m WHERE id = 3"):
+                    try:
+                        cursor.execute(each)
+                        if cursor.fetchone() not in {(10,), (1,)}:
+                            errors.append(each)
+                    except psycopg2.Error as error:
+                        errors.append(error)
+                    asked[0] += 1
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for at in range(5):
+        finished = house.edit(query=f"{NEW} WHERE {at} = {at}", name=f"edit_{at}")
+        assert finished.succeeded, finished.results
+    over.set()
+    reader.join()
+    assert asked[0] >= 200
+    assert not errors
+
+
+@pytest.mark.parametrize("opens", ["in a block", "by its window"])
+def test_a_successor_takes_over_in_the_same_way(house: House, opens: str) -> None:
+    before = kept(house.uri)["public.m"]
+    newer = swapped(
+        kind="Newer", name="m", replaces=house.old, since="last", indexes={"m_id": "UNIQUE (id)", "m_c": "(c)"}
+    )
+    r = matview("R", "SELECT count(*) AS n FROM m", house.old, materialized=False)
+    body = opening("last", opens=newer) if opens == "in a block" else sql("last")
+    finished = house.stand.run(
+        BASE, named("first", lambda _: None), body, windows=opens != "in a block",
+        views={"": [house.old, r, newer], "last": [newer] if opens == "in a block" else []},
+    )  # fmt: skip
+    assert finished.succeeded, finished.results
+    assert house.told() == "built Newer, down R, down M, up Newer, up R"
+    after = kept(house.uri)["public.m"]
+    assert {item.name for item in after[3] - before[3]} == {"m_c"}
+    assert not before[3] - after[3]
+    assert house.stand.history().view_texts.keys() == {"Newer", "R"}
+    assert not leftovers(house.uri)
+
+
+@pytest.mark.parametrize("mode", ["single", "none"])
+def test_in_every_kind_of_transaction(house: House, mode: str) -> None:
+    """Without one of the migration's own it is one of ours."""
+    before = kept(house.uri)["public.r"]
+    finished = house.edit(modes={"edit": mode})
+    assert finished.succeeded, finished.results
+    assert house.told() == SWAPPED
+    assert kept(house.uri)["public.r"] == before
+    assert not leftovers(house.uri)
+
+
+# -- where the old view must be gone ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statements", "woven"),
+    [
+        (("ALTER TABLE t ALTER COLUMN c TYPE varchar(20)",), True),
+        (("SELECT 1",), True),
+        (("DO $$ BEGIN END $$", "ALTER TABLE t DROP COLUMN c CASCADE"), False),
+    ],
+)
+def test_a_body_that_says_anything_in_the_block_has_it_gone_before(
+    house: House, statements: tuple[str, ...], woven: bool
+) -> None:
+    ask(house.uri, "DROP INDEX by_hand", "DROP STATISTICS by_two")
+    finished = house.edit(*statements, query="SELECT id, weight::text AS c FROM t", unwoven=() if woven else ("edit",))
+    assert finished.succeeded, finished.results
+    assert house.told() == INLINE
+    assert not house.stand.history().views_down
+    assert columns(house.uri) == ["id", "c"]
+
+
+def test_a_body_that_copies_in_the_block_has_it_gone_before(house: House) -> None:
+    manager = swapped()
+
+    def edit(db: Any) -> bool:
+        with manager(db), db._adapter.connection.cursor() as cursor:
+            cursor.copy_expert("COPY t (c) FROM STDIN", io.StringIO("eleven\n"))
+        return True
+
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    finished = house.stand.run(BASE, named("first", lambda _: None), edit, views={"edit": [manager], "": [r]})
+    assert finished.succeeded, finished.results
+    assert house.told() == INLINE
+    assert ask(house.uri, "SELECT n FROM r") == [(11,)]
+
+
+def nested(name: str, *managers: Any, inner: Callable[[Any], object] = bool) -> Any:
+    def body(db: Any) -> None:
+        with ExitStack() as stack:
+            for each in managers:
+                stack.enter_context(each(db))
+            inner(db)
+
+    return named(name, body)
+
+
+def test_blocks_in_blocks(house: House) -> None:
+    """One of views that are in the outer block changes nothing; one of another view has the outer one's gone before."""
+    manager = swapped()
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    other = matview("Other", "SELECT 1 AS one", materialized=False)
+    first = named("first", lambda _: None)
+    views = {"last": [manager, r], "more": [manager, other, r], "most": [manager, r]}
+    assert house.stand.run(BASE, first, nested("last", manager, r), views=views).succeeded
+    assert house.told() == SWAPPED
+    house.stand.events.clear()
+    bodies = [BASE, first, nested("last"), nested("more", manager, other)]
+    assert house.stand.run(*bodies, views=views).succeeded
+    assert house.told() == "down R, down M, up Other, up M, up R"
+    house.stand.events.clear()
+    gone: list[Any] = []
+    looks = nested("most", manager, r, inner=lambda db: gone.extend(db.executesql("SELECT to_regclass('m')")))
+    assert house.stand.run(*bodies[:3], nested("more"), looks, views=views).succeeded
+    assert gone == [(None,)]
+    assert house.told() == INLINE
+
+
+def test_a_commit_or_a_rollback_in_the_block_changes_nothing(house: House) -> None:
+    manager = swapped()
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    views = {"last": [manager, r], "more": [manager, r]}
+    bodies = [BASE, named("first", lambda _: None), nested("last", manager, inner=lambda db: db.commit())]
+    assert house.stand.run(*bodies, views=views).succeeded
+    assert house.stand.run(*bodies, nested("more", manager, inner=lambda db: db.rollback()), views=views).succeeded
+    assert house.told() == f"{SWAPPED}, {SWAPPED}"
+
+
+def test_the_first_one_and_one_without_rows_come_up_as_always(postgres_uri: str) -> None:
+    house = House(postgres_uri, dress=())
+    assert ask(postgres_uri, "SELECT count(*) FROM m") == [(10,)]
+    ask(postgres_uri, "REFRESH MATERIALIZED VIEW m WITH NO DATA")
+    assert house.edit().succeeded
+    assert house.told() == INLINE
+    assert ask(postgres_uri, "SELECT relispopulated FROM pg_class WHERE relname = 'm'") == [(False,)]
+    ask(
+        postgres_uri,
+        "DROP VIEW r",
+        "DROP MATERIALIZED VIEW m",
+        "CREATE VIEW m AS SELECT 1 AS id",
+        "CREATE VIEW r AS SELECT 1::bigint AS n",
+    )
+    house.stand.events.clear()
+    house.stand.run(
+        BASE,
+        named("first", lambda _: None),
+        named("edit", lambda _: None),
+        opening("more", opens=swapped()),
+        views={"more": [swapped()]},
+    )
+    assert "built" not in house.told()
+
+
+@pytest.mark.parametrize("more", [{"atomic": True}, {"views": "deferred"}])
+def test_in_one_transaction_with_others_and_deferred_it_comes_up_as_it_would(
+    house: House, more: dict[str, Any]
+) -> None:
+    manager = swapped()
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    opens = ["deferred", manager] if "views" in more else [manager]
+    finished = house.stand.run(
+        BASE,
+        named("first", lambda _: None),
+        opening("edit", opens=manager),
+        views={"edit": opens, "": [r]},
+        atomic="atomic" in more,
+    )
+    assert finished.succeeded, finished.results
+    assert house.told() == INLINE
+    assert ask(house.uri, "SELECT n FROM r") == [(10,)]
+
+
+def test_what_it_reads_is_in_the_block(house: House) -> None:
+    """The view that it reads goes, so that it cannot be there before."""
+    base = matview("Low", "SELECT id, c FROM t", materialized=False)
+    m = swapped("SELECT id, c FROM low", "M", base)
+    r = matview("R", "SELECT count(*) AS n FROM m", m, materialized=False)
+    views = {"edit": [base, m, r], "more": [base, m, r], "most": [base, m, r]}
+    bodies = [BASE, named("first", lambda _: None), nested("edit", base, m)]
+    assert house.stand.run(*bodies, views=views).succeeded
+    house.stand.events.clear()
+    assert house.stand.run(*bodies, nested("more", base), views=views).succeeded
+    assert house.told() == "down R, down M, down Low, up Low, up M, up R"
+    house.stand.events.clear()
+    finished = house.stand.run(*bodies, nested("more"), nested("most", m), views=views)
+    assert finished.succeeded, finished.results
+    assert house.told() == SWAPPED
+
+
+def test_a_reader_that_nobody_has_declared_is_found_out(house: House) -> None:
+    """It goes down with the others, and comes up; what was built in vain is gone."""
+    ask(house.uri, "CREATE VIEW nobody AS SELECT id FROM m")
+    finished = house.edit()
+    assert not finished.succeeded
+    assert "view nobody depends on materialized view m" in finished.results[-1].error
+    assert columns(house.uri) == ["id", "c"]
+    assert not leftovers(house.uri)
+    assert not house.stand.history().views_down
+
+
+def test_a_query_that_reads_the_view_itself_ends_as_always(house: House) -> None:
+    finished = house.edit(query="SELECT id, c FROM m")
+    assert not finished.succeeded
+    assert 'relation "m" does not exist' in finished.results[-1].error
+    assert columns(house.uri) == ["id", "c"]
+    assert not leftovers(house.uri)
+
+
+# -- faults -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT id, c, 1 / (id - 3) AS share FROM t", "SELECT 1 AS id, c FROM t", "SELECT nothing FROM t"]
+)
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_query_that_fails_leaves_the_old_view_as_it_was(house: House, query: str, caught: bool) -> None:
+    """Also where the body goes on after the error: a savepoint has taken everything back."""
+    before = probed(house.uri)
+    manager = swapped(query)
+
+    def edit(db: Any) -> bool:
+        if not caught:
+            with manager(db):
+                return True
+        with pytest.raises(psycopg2.Error), manager(db):
+            pass
+        return bool(db.executesql("SELECT count(*) FROM m"))
+
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    finished = house.stand.run(BASE, named("first", lambda _: None), edit, views={"edit": [manager], "": [r]})
+    assert finished.succeeded is caught, finished.results
+    assert not difference(before, probed(house.uri))
+    assert not house.stand.history().views_down
+
+
+def test_an_index_that_cannot_be_built_says_which(house: House) -> None:
+    ask(house.uri, "CREATE UNIQUE INDEX one_c ON m ((c || id))")
+    finished = house.edit(
+        query="SELECT id, c::text AS c FROM t UNION ALL SELECT NULL, x FROM (VALUES (NULL), (NULL)) AS v (x)"
+    )
+    assert finished.succeeded, "NULLs are not the same"
+    finished = house.edit(query="SELECT id, repeat('x', 10000 * id) AS c FROM t", name="again")
+    assert finished.succeeded or "one_c" in finished.results[-1].error
+
+
+def test_a_commit_of_a_reader_leaves_nothing_that_was_built(house: House) -> None:
+    """A raw COMMIT in `down()` is refused; what it has made durable of ours is dropped, and the next run goes on."""
+    manager = swapped()
+
+    class R(ViewMigrationManager):
+        uses = (manager,)
+
+        def up(self) -> None:
+            self.db.executesql("CREATE VIEW r AS SELECT count(*) AS n FROM m")
+
+        def down(self) -> None:
+            self.db.executesql("DROP VIEW IF EXISTS r")
+            if commits:
+                self.db.executesql("COMMIT")
+
+    commits = [True]
+    bodies = [BASE, named("first", lambda _: None), opening("edit", opens=manager)]
+    finished = house.stand.run(*bodies, views={"edit": [manager, R]})
+    assert not finished.succeeded
+    assert "commits by itself" in finished.results[-1].error
+    assert not leftovers(house.uri)
+    commits.clear()
+
+
+def test_a_connection_that_is_lost_meanwhile_leaves_the_old_view(house: House) -> None:
+    before = probed(house.uri)
+    ended: list[Any] = []
+
+    def look(event: Any) -> None:
+        if isinstance(event, ViewBuilt) and not ended:
+            ended.extend(
+                ask(
+                    house.uri,
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'migrate_graph:edit'",
+                )
+            )
+
+    house.stand.listener = look
+    finished = house.edit()
+    assert ended == [(True,)]
+    if not finished.succeeded:
+        assert "connection" in finished.results[-1].error
+        assert not difference(before, probed(house.uri))
+        house.stand.events.clear()
+        assert house.edit().succeeded
+    assert house.told().endswith(SWAPPED)
+    assert not leftovers(house.uri)
+
+
+def test_what_a_death_has_left_is_built_anew(house: House) -> None:
+    """Nothing can, but for somebody's COMMIT between; then the name is ours, and nobody reads it."""
+    ask(house.uri, f"CREATE MATERIALIZED VIEW {meanwhile_of('m', 'public.m')} AS SELECT 1 AS one")
+    assert house.edit().succeeded
+    assert house.told() == SWAPPED
+    assert not leftovers(house.uri)
+
+
+# -- names and owners ---------------------------------------------------------------------------------------------------------
+
+
+LONG = "ä" * 31 + "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [(LONG, "i" + LONG + "_and_more"), ("far.m", "far_id"), ('far."Sales per ""day"""', 'an "index"'), ('"' + LONG + ' y"', LONG[:-1])],
+)  # fmt: skip
+def test_names_of_every_kind(postgres_uri: str, name: str, index: str) -> None:
+    """63 bytes and more, quotes, and a schema that is not in the search_path."""
+    stand = Stand(postgres_uri)
+    indexes = {index: "UNIQUE (id)"}
+    old, new = (swapped(query, name=name, indexes=indexes) for query in (OLD, NEW))
+    first = [BASE, sql("far", "CREATE SCHEMA far"), opening("first", opens=old)]
+    assert stand.run(*first, views={"first": [old]}).succeeded
+    before = probed(postgres_uri)
+    finished = stand.run(*first, opening("edit", opens=new), views={"first": [], "edit": [new]})
+    assert finished.succeeded, finished.results
+    assert len(stand.told(ViewBuilt)) == 1
+    lines = difference(before, probed(postgres_uri))
+    assert sorted(each[:12] for each in lines) == ["+ pg_attribu", "+ pg_rewrite", "- pg_rewrite"], lines
+    assert not leftovers(postgres_uri)
+
+
+def test_another_owner_stays_it_and_his_functions_run_as_him(postgres_uri: str, postgres_admin_uri: str) -> None:
+    """What an index of his calls must not run as who migrates."""
+    house = House(postgres_uri, dress=())
+    role = "owner_of_" + postgres_uri.rpartition("/")[2][-20:]
+    ask(
+        postgres_admin_uri, f'CREATE ROLE "{role}"', f'GRANT "{role}" TO app', f'GRANT ALL ON SCHEMA public TO "{role}"',
+        f'GRANT SELECT ON t TO "{role}"',
+        "CREATE FUNCTION spies(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS "
+        "$$ BEGIN RAISE WARNING 'spied as %', current_user; RETURN t; END $$",
+        f'ALTER MATERIALIZED VIEW m OWNER TO "{role}"', "GRANT SELECT ON m TO app", "CREATE INDEX spying ON m (spies(c))",
+        'ALTER MATERIALIZED VIEW m ALTER c SET STATISTICS 9',
+    )  # fmt: skip
+    try:
+        before = probed(postgres_uri)
+        who: set[str] = set()
+        manager = swapped(OLD)
+        r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+
+        def edit(db: Any) -> bool:
+            with manager(db):
+                pass
+            who.update(each.strip() for each in db._adapter.connection.notices if "spied" in each)
+            return True
+
+        finished = house.stand.run(BASE, named("first", lambda _: None), edit, views={"edit": [manager], "": [r]})
+        assert finished.succeeded, finished.results
+        assert house.told() == SWAPPED
+        assert {each.rpartition(" ")[2] for each in who} == {role}
+        assert not difference(before, probed(postgres_uri))
+    finally:
+        ask(postgres_admin_uri, f'REASSIGN OWNED BY "{role}" TO app', f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')

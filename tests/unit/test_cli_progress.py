@@ -84,9 +84,10 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert lines[3].endswith("checked 3.0 MB of 12.3 MB (24%)")
     assert lines[4].endswith("restoring /data/x.sql.gz (12.3 MB)")
     assert lines[10].endswith("a: view up: V, its rows come after the commit")
-    assert lines[12].endswith("refreshed public.v (V) in 3.0 s")
-    assert lines[15].endswith("a: 500 of 2,000 rows (25%)")
-    assert "[bold]y" in lines[16], "no markup is interpreted"
+    assert lines[11].endswith("a: view built beside the old one: V in 3.0 s")
+    assert lines[13].endswith("refreshed public.v (V) in 3.0 s")
+    assert lines[16].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[17], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
 

@@ -311,7 +311,12 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
     "MG213": (
         {
             "graph": graph_of(
-                "a", migrations={"a": OPENS}, views={"V": {"rebuild": Rebuild.DEFERRED, "can_defer": False}}
+                "a",
+                migrations={"a": {"touches": ["V", "W"]}},
+                views={
+                    "V": {"rebuild": Rebuild.DEFERRED, "can_defer": False},
+                    "W": {"rebuild": Rebuild.SWAP, "can_swap": False},
+                },
             )
         },
         [
@@ -319,13 +324,22 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                 "V",
                 "view 'V' is declared as deferred, and its up() creates it with its rows, or without a need for any",
                 "declare a SqlView with `materialized = True`, let up() ask `self.deferred`, or remove `rebuild`",
-            )
+            ),
+            (
+                "W",
+                "view 'W' cannot be built beside the old one, as `rebuild` says: it is no materialized SqlView with rows",
+                "declare a SqlView with `materialized = True`, without up() and down() of its own, or remove `rebuild`",
+            ),
         ],
         {
             "graph": graph_of(
                 "a",
-                migrations={"a": {"touches": ["V", "W"]}},
-                views={"V": {"rebuild": Rebuild.DEFERRED}, "W": {"can_defer": False}},
+                migrations={"a": {"touches": ["V", "W", "X"]}},
+                views={
+                    "V": {"rebuild": Rebuild.DEFERRED, "can_swap": False},
+                    "W": {"can_defer": False},
+                    "X": {"rebuild": Rebuild.SWAP},
+                },
             )
         },
     ),

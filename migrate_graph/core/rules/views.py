@@ -656,12 +656,13 @@ def _is_empty(view: View, timeline: Timeline) -> bool:
 
 @rule("MG213", Severity.WARNING)
 def rebuild_without_effect(context: Context) -> Iterator[Hit]:
-    """A view that is declared as deferred and comes up at once.
+    """A view that comes up otherwise than `rebuild` says.
 
     ## What it finds
 
     A manager with `rebuild = "deferred"` that is no materialized view with rows, as far as its class tells, or whose own `up()`
-    never asks `self.deferred`.
+    never asks `self.deferred`. And one with `rebuild = "swap"` that is no materialized `SqlView` with rows, or that has an `up()` or `down()` of
+    its own: only what is known from its query can be built under another name.
 
     ```python
     class Sales(ViewMigrationManager):
@@ -674,7 +675,8 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The view comes up with its rows inside of the migration's transaction, which keeps its locks as long as that takes.
+    The view comes up with its rows inside of the migration's transaction, which keeps its locks as long as that takes; with `"swap"` nobody
+    can read the old one meanwhile.
 
     ## How to fix it
 
@@ -700,4 +702,10 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
         if view.rebuild is Rebuild.DEFERRED and not view.can_defer:
             message = f"view {quoted(view.name)} is declared as deferred, and its up() creates it with its rows, or without a need for any"
             hint = "declare a SqlView with `materialized = True`, let up() ask `self.deferred`, or remove `rebuild`"
+            yield Hit(view, message, hint)
+        elif view.rebuild is Rebuild.SWAP and not view.can_swap:
+            message = f"view {quoted(view.name)} cannot be built beside the old one, as `rebuild` says: it is no materialized SqlView with rows"
+            hint = (
+                "declare a SqlView with `materialized = True`, without up() and down() of its own, or remove `rebuild`"
+            )
             yield Hit(view, message, hint)

@@ -25,7 +25,9 @@ class PostgresBuilder:
         """See `Builder`."""
         if not names:
             return {}
-        query = f"SELECT given.name AS name, given.name::name::text AS cut FROM unnest({texts(names)}) AS given (name)"
+        query = (
+            f"SELECT given.name AS name, given.name::name::text AS cut FROM unnest({texts({*names})}) AS given (name)"
+        )
         return dict(self._catalog.read(query))
 
     def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
@@ -57,6 +59,13 @@ class PostgresBuilder:
         """See `Builder`."""
         if self._catalog.look_up([name]):
             self._catalog.send(f"DROP MATERIALIZED VIEW {name}")
+
+    def clear(self, names: Collection[str]) -> None:
+        """See `Builder`."""
+        self._catalog.roll_back()
+        for name in names:
+            self.drop(name)
+        self._catalog.commit()
 
 
 def _owner_change(old: Relation, new: Relation) -> Iterator[str]:

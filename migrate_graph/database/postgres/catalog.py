@@ -290,6 +290,10 @@ class PostgresCatalog:
         """See `views.ViewCatalog`."""
         type(self._connection).commit(self._connection)
 
+    def roll_back(self) -> None:
+        """Take back what is not durable."""
+        type(self._connection).rollback(self._connection)
+
     def is_aborted(self) -> bool:
         """See `views.ViewCatalog`."""
         return bool(self._connection.info.transaction_status == pg.TRANSACTION_STATUS_INERROR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -11,7 +11,8 @@ from typing import Protocol
 from migrate_graph.database.relation import NOT_POPULATED, Relation
 from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
-from migrate_graph.database.views.manager_text import parted
+from migrate_graph.database.views.manager_text import bare, parted
+from migrate_graph.quoting import quote_identifier
 
 PREFIX = "migrate_graph_swap_"
 """How the name of a view begins that is not yet in its place; 51 bytes are the whole name, and up to 63 those of its indexes."""
@@ -71,6 +72,9 @@ class Builder(Protocol):
     def drop(self, name: str) -> None:
         """Drop a view that has not come to its place, where it is there."""
 
+    def clear(self, names: Collection[str]) -> None:
+        """Do so durably, after somebody's COMMIT and an error."""
+
 
 @dataclass(slots=True)
 class Built:
@@ -97,10 +101,6 @@ class Built:
     def put_in_place(self) -> None:
         """Give it its name: the other view is gone."""
         self.builder.take_name(self.identity, self.plan.name, self.indexes)
-
-    def drop(self) -> None:
-        """Drop it, where it has not come to its place."""
-        self.builder.drop(self.meanwhile)
 
     def name_for(self, index: str) -> str:
         """Return the name of an index until then."""
@@ -131,11 +131,11 @@ class Beside:
             ViewError: something of the old one cannot be restored.
         """
         plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
-        old = self._described(plan.name)
+        old = self._described(self._as_cut(plan.name))
         if old is None or old[1].kind != "MATERIALIZED VIEW" or is_empty(old[1]):
             raise NotBeside
         built = Built(name_of(manager), plan, meanwhile_of(plan.name, old[1].identity), self._builder)
-        built.drop()  # a COMMIT of somebody else's may have left one
+        self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one
         cut = self._builder.same_names(plan.indexes)
         call(partial(plan.create, built.meanwhile, {each: built.name_for(cut[each]) for each in plan.indexes}))
         new = self._described(built.meanwhile)
@@ -144,6 +144,16 @@ class Beside:
         built.key, built.identity = new[0], new[1].identity
         self._builder.furnish(old[1], new[1], [*built.indexes], built.name_for)
         return built
+
+    def clear(self, some: Iterable[Built]) -> None:
+        """Drop what somebody's COMMIT has made durable before it was in its place."""
+        self._builder.clear([built.meanwhile for built in some])
+
+    def _as_cut(self, name: str) -> str:
+        """Return a name as the server cuts it."""
+        schema, relation = map(bare, parted(name))
+        cut = self._builder.same_names([schema, relation])
+        return ".".join(quote_identifier(cut[each]) for each in (schema, relation) if each)
 
     def _described(self, name: str) -> tuple[Key, Relation] | None:
         found = self._catalog.look_up([name])

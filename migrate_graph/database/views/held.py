@@ -173,7 +173,7 @@ class HeldKeeper(ViewKeeper):
         used: Callable[[], Sequence[Manager]] = tuple,
         deferred: Container[str] = (),
         beside: Collection[str] = (),
-        instead: Callable[[], None] | None = None,
+        instead: Callable[[], object] | None = None,
     ) -> None:
         open_ones = {name for block in self._blocks for name in block.names}
         wanted = [each for each in down if name_of(each) not in open_ones]

@@ -200,11 +200,13 @@ class ViewKeeper:
         except NotBeside:
             return False
         except CommittedInside as error:
-            self._clear(block)
+            with self.working():
+                beside.clear(block.built.values())
             raise committed_error("up", block.names) from error
         except ViewError as error:
             if isinstance(error.__cause__, CommittedInside):
-                self._clear(block)
+                with self.working():
+                    beside.clear(block.built.values())
             raise
         return True
 
@@ -221,13 +223,6 @@ class ViewKeeper:
                 raise
             block.built[name] = built
             block.observer(ViewBuilt(block.migration, name, time.monotonic() - started))
-
-    def _clear(self, block: Block) -> None:
-        """Drop what was built, which somebody's COMMIT has made durable."""
-        with self.working():
-            for built in block.built.values():
-                built.drop()
-            self._catalog.commit()
 
     def _leave(self, block: Block) -> None:
         try:
