@@ -49,11 +49,14 @@ class Beside:
     def create(self, name: str, indexes: Mapping[str, str]) -> None:
         """Create it, with its rows.
 
+        These come by REFRESH, which makes them visible to transactions that began before: whoever has an older snapshot must not find it empty.
+
         Args:
             name: of the view meanwhile, as SQL writes it.
             indexes: names of its indexes meanwhile, by those that are declared.
         """
-        for statement in self.statements(name, indexes.__getitem__):
+        create, *others = self.statements(name, indexes.__getitem__)
+        for statement in (f"{create}\n WITH NO DATA", f"REFRESH MATERIALIZED VIEW {name}", *others):
             self.send(statement)
 
 

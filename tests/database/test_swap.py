@@ -230,6 +230,16 @@ def test_a_reader_sees_no_error_and_is_never_without_rows(house: House) -> None:
     assert not errors
 
 
+def test_a_transaction_that_began_before_finds_the_rows(house: House) -> None:
+    """Its snapshot is older than the new view."""
+    with closing(psycopg2.connect(house.uri)) as connection, connection.cursor() as cursor:
+        connection.set_session(isolation_level="REPEATABLE READ")
+        cursor.execute("SELECT 1")
+        assert house.edit().succeeded
+        cursor.execute("SELECT (SELECT count(*) FROM m), (SELECT n FROM r)")
+        assert cursor.fetchone() == (10, 10)
+
+
 @pytest.mark.parametrize("opens", ["in a block", "by its window"])
 def test_a_successor_takes_over_in_the_same_way(house: House, opens: str) -> None:
     before = kept(house.uri)["public.m"]
