@@ -10,6 +10,11 @@ TYPED = "tests/cli/test_cli_deferred.py"
 KILLED = "tests/faults/test_deferred_killed.py"
 JOBS = "tests/faults/test_jobs_deferred.py"
 KEEPER = "database/views/keeper.py"
+SWAP = "tests/database/test_swap.py"
+SWAP_KILLED = "tests/faults/test_swap_killed.py"
+BESIDE = "database/views/beside.py"
+BUILDER = "database/postgres/beside.py"
+AROUND = "executor/views.py"
 FILLS = "database/views/refreshing.py"
 
 _SAID = (
@@ -31,4 +36,22 @@ _SAID = (
     ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):", "        if False:", f"{TYPED} -k rehearsal"),
 )  # fmt: skip
 
-REBUILD = [Mutant(f"rebuild: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
+_BESIDE = (
+    ("a body has the old view gone before it sends", "database/postgres/connection.py", "        self._make_room(kind)\n", "", f"{SWAP} -k says_anything"),
+    ("another block has the outer one open before", KEEPER, "        if any(name_of(manager) not in taken for manager in (*down, *up)):", "        if False:", f"{SWAP} -k blocks_in_blocks"),
+    ("what it reads may not go", AROUND, "and not nx.ancestors(self._graph.uses, name) & names - own", "", f"{SWAP} -k is_in_the_block"),
+    ("what is deferred is not built before", AROUND, "and view.can_swap and name not in self.deferred", "and view.can_swap", f"{SWAP} -k deferred_it_comes"),
+    ("a view that cannot is not tried", AROUND, "view.rebuild is Rebuild.SWAP and view.can_swap", "view.rebuild is Rebuild.SWAP", f"{SWAP} -k cannot_be_built"),
+    ("one without rows stays so", BESIDE, 'or old[1].kind != "MATERIALIZED VIEW" or is_empty(old[1])', 'or old[1].kind != "MATERIALIZED VIEW"', f"{SWAP} -k without_rows"),
+    ("what was left is dropped first", BESIDE, "        self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one\n", "", f"{SWAP} -k death_has_left"),
+    ("a COMMIT leaves nothing of ours", KEEPER, "            if isinstance(error.__cause__, CommittedInside):\n                with self.working():\n", "            if False:\n                with self.working():\n", f"{SWAP} -k commit_of_a_reader"),
+    ("what fails is undone", KEEPER, "            with self.working(), self._catalog.atomic():\n                self._build", "            with self.working():\n                self._build", f"{SWAP} -k 'query_that_fails or nobody_has or reads_the_view_itself'"),
+    ("names are cut as the server does", BESIDE, "self._described(self._as_cut(plan.name))", "self._described(plan.name)", f"{SWAP} -k every_kind"),
+    ("names of indexes are cut, too", BESIDE, "built.name_for(cut[each])", "built.name_for(each)", f"{SWAP} -k every_kind"),
+    ("indexes run as the owner", BUILDER, "            for statement in _owner_change(old, new):\n                self._send(new, statement)\n", "", f"{SWAP} -k another_owner"),
+    ("indexes by hand are built before", BUILDER, "        if rest is not None:", "        if False:", f"{SWAP} -k before_the_new_one"),
+    ("the planner knows before", BUILDER, '    if "planner statistics" in aspects and', '    if False and', f"{SWAP} -k before_the_new_one"),
+    ("older snapshots find the rows", "authoring/sql_view.py", '(f"{create}\\n WITH NO DATA", f"REFRESH MATERIALIZED VIEW {name}", *others)', "(create, *others)", f"{SWAP} -k began_before"),
+)  # fmt: skip
+
+REBUILD = [Mutant(f"rebuild: {name}", file, old, new, tests) for name, file, old, new, tests in (*_SAID, *_BESIDE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -17,6 +17,7 @@ from test_deferred import ask, kept, matview, opening
 
 from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import RunFinished, ViewBuilt, ViewCreated, ViewDropped, Warned
+from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.views.beside import meanwhile_of
 
 __all__ = ["forget_managers"]
@@ -138,10 +139,24 @@ def test_what_is_renewed_without_a_change_is_in_every_catalog_as_before(house: H
     assert not difference(before, probed(house.uri))
 
 
-def test_the_planner_knows_of_the_rows_before_the_new_one_is_in_its_place(postgres_uri: str) -> None:
+def test_what_takes_long_is_done_before_the_new_one_is_in_its_place(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Indexes that were made by hand, and what the planner knows: nobody waits for these."""
     house = House(postgres_uri, dress=("CREATE UNIQUE INDEX by_hand ON m (id) INCLUDE (c)", "ANALYZE m"))
+    seen: list[list[Any]] = []
+    take_name = PostgresBuilder.take_name
+
+    def look(self: PostgresBuilder, identity: str, name: str, indexes: Mapping[str, str]) -> None:
+        bare = identity.rpartition(".")[2]
+        seen.extend(self._catalog.read(f"SELECT count(*) AS n FROM pg_stats WHERE tablename = '{bare}'"))
+        seen.append(sorted(indexes))
+        take_name(self, identity, name, indexes)
+
+    monkeypatch.setattr(PostgresBuilder, "take_name", look)
     finished = house.edit()
     assert finished.succeeded, finished.results
+    assert seen == [[3], ["by_hand", "m_id"]]
     assert ask(postgres_uri, "SELECT count(*) FROM pg_stats WHERE tablename = 'm'") == [(3,)]
     assert sorted(ask(postgres_uri, "SELECT indexdef FROM pg_indexes WHERE tablename = 'm'")) == [
         ("CREATE UNIQUE INDEX by_hand ON public.m USING btree (id) INCLUDE (c)",),
@@ -428,6 +443,22 @@ def test_a_query_that_reads_the_view_itself_ends_as_always(house: House) -> None
     assert 'relation "m" does not exist' in finished.results[-1].error
     assert columns(house.uri) == ["id", "c"]
     assert not leftovers(house.uri)
+
+
+def test_what_cannot_be_built_beside_another_comes_up_as_always(house: House) -> None:
+    """A manager whose `up()` is its own; `check` says so (MG213)."""
+    plain = swapped()
+
+    class M(plain):  # type: ignore[misc, valid-type]
+        uses = ()
+
+        def up(self) -> None:
+            super().up()
+            self.db.executesql("COMMENT ON MATERIALIZED VIEW m IS 'of its own'")
+
+    assert house.edit(opens=M).succeeded
+    assert house.told() == INLINE
+    assert ask(house.uri, "SELECT obj_description('m'::regclass)") == [("of its own",)]
 
 
 # -- faults -------------------------------------------------------------------------------------------------------------------
