@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -34,3 +36,26 @@ def reached(*functions: object) -> Iterator[Any]:
         if isinstance(value, CodeType):
             waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
+
+
+@cache
+def texts_of(code: CodeType) -> tuple[str, ...]:
+    """Return the texts in the constants of a function, without its docstring and those of functions inside it."""
+    has_docstring = code.co_consts and isinstance(code.co_consts[0], str) and code.co_name != "<lambda>"
+    loaded = {step.argval for step in dis.get_instructions(code) if isinstance(step.argval, str)}
+    consts = (
+        const
+        for place, const in enumerate(code.co_consts)
+        if not (place == 0 and has_docstring and const not in loaded)
+    )
+    return tuple(text for const in consts for text in strings_in(const))
+
+
+def strings_in(value: Any, depth: int = 3) -> Iterator[str]:
+    """Yield the texts in a constant."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, tuple | list | set | frozenset | dict):
+        each: Any
+        for each in value.items() if isinstance(value, dict) else value:
+            yield from strings_in(each, depth - 1)

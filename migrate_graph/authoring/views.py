@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
+from migrate_graph.authoring.deferring import can_leave_rows_out
 from migrate_graph.authoring.running import ViewOpener, current
 from migrate_graph.authoring.store import is_collecting, migrations
 from migrate_graph.authoring.values import declaring_line, names_of
@@ -165,6 +166,7 @@ class ViewMigrationManager(abc.ABC):
         """
         since, until = (names_of(cls.evaluated(word), what=f"{cls.__name__}.{word}") for word in ("since", "until"))
         replaces = names_of(cls.evaluated("replaces"), what=f"{cls.__name__}.replaces")
+        rebuild = Rebuild(cls.evaluated("rebuild"))
         return View(
             name=cls.__name__,
             manager=cls,
@@ -175,19 +177,15 @@ class ViewMigrationManager(abc.ABC):
             position=position,
             source=_declared_at[cls],
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
-            rebuild=Rebuild(cls.evaluated("rebuild")),
-            can_defer=cls.can_defer(),
+            rebuild=rebuild,
+            can_defer=rebuild is not Rebuild.DEFERRED or cls.can_defer(),
             can_swap=cls.can_swap(),
         )
 
     @classmethod
     def can_defer(cls) -> bool:
-        """Return whether `up()` looks as if it could create its view without the rows; True where that cannot be seen."""
-        own = [
-            base for base in cls.__mro__ if issubclass(base, ViewMigrationManager) and base is not ViewMigrationManager
-        ]
-        codes = [getattr(each, "__code__", None) for base in own for each in vars(base).values()]
-        return cls.fill_as_owner or any(code is not None and "deferred" in code.co_names for code in codes)
+        """Return whether `up()` can create its view without the rows, as far as its code tells; True where that cannot be seen."""
+        return cls.fill_as_owner or can_leave_rows_out(cls, base=ViewMigrationManager)
 
     @classmethod
     def can_swap(cls) -> bool:

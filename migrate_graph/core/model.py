@@ -254,7 +254,7 @@ class View:
         description: the docstring.
         fingerprint: of what `up` and `down` do, as in `BodyFacts`.
         rebuild: how its materialized view comes up again.
-        can_defer: its `up()` can do so without the rows, as far as can be seen.
+        can_defer: its `up()` can do so without the rows, as far as can be seen; asked only where it is to.
         can_swap: it can be built beside the old one.
         uses_from: how `uses` is known.
         relations: names of what it creates, as SQL writes them, where its text tells.

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from types import CodeType
-from typing import Any
 
-from migrate_graph.code_walk import reached
+from migrate_graph.code_walk import reached, strings_in, texts_of
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
@@ -237,34 +236,15 @@ def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
     for base in kind.__mro__:
         # Not its docstring or module: what is told about it is not what it does.
         values = [value for name, value in vars(base).items() if not name.startswith("__")]
-        yield from ((text, False) for value in values for text in _strings(value))
+        yield from ((text, False) for value in values for text in strings_in(value))
     for value in reached(*(getattr(kind, method, None) for method in methods or ("up", "down"))):
         if isinstance(value, CodeType):
             yield from _texts_of_code(value)
         else:
-            yield from ((text, False) for text in _strings(value))
+            yield from ((text, False) for text in strings_in(value))
 
 
 @cache
 def _texts_of_code(code: CodeType) -> tuple[tuple[str, bool], ...]:
     goes_on = any(step.opname in _BUILDING for step in dis.get_instructions(code))
-    return tuple((text, goes_on) for const in _consts(code) for text in _strings(const))
-
-
-def _consts(code: CodeType) -> Iterator[Any]:
-    """Yield the constants of a function, without its docstring."""
-    has_docstring = code.co_consts and isinstance(code.co_consts[0], str) and code.co_name != "<lambda>"
-    loaded = {step.argval for step in dis.get_instructions(code) if isinstance(step.argval, str)}
-    for place, const in enumerate(code.co_consts):
-        if not (place == 0 and has_docstring and const not in loaded):
-            yield const
-
-
-def _strings(value: Any, depth: int = 3) -> Iterator[str]:
-    """Yield the texts in a constant."""
-    if isinstance(value, str):
-        yield value
-    elif depth and isinstance(value, tuple | list | set | frozenset | dict):
-        each: Any
-        for each in value.items() if isinstance(value, dict) else value:
-            yield from _strings(each, depth - 1)
+    return tuple((text, goes_on) for text in texts_of(code))

@@ -1,0 +1,62 @@
+"""Whether `up()` of a view manager can create its view without the rows, as far as its code tells."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from migrate_graph.code_walk import reached, strings_in, texts_of
+
+_ASKS = "deferred"
+_CREATES = re.compile(r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
+_LEAVES_OUT = re.compile(r"\bWITH\s+NO\s+DATA\b", re.IGNORECASE)
+
+
+def can_leave_rows_out(manager: type, *, base: type) -> bool:
+    """Return whether what `up()` leads to asks `self.deferred`, or says WITH NO DATA; also True where it is not seen to create a view.
+
+    Args:
+        manager: the class.
+        base: the base class of all managers, whose own methods say nothing.
+    """
+    creates = False
+    for value in _reached_from_up(manager, base):
+        if isinstance(value, CodeType) and _ASKS in value.co_names:
+            return True
+        texts = texts_of(value) if isinstance(value, CodeType) else tuple(strings_in(value))
+        if any(text == _ASKS or _LEAVES_OUT.search(text) for text in texts):
+            return True
+        creates = creates or any(map(_CREATES.search, texts))
+    return not creates
+
+
+def _reached_from_up(manager: type, base: type) -> Iterator[Any]:
+    """Yield what `up()` leads to, also by way of other methods and attributes of the class."""
+    kinds = [kind for kind in manager.__mro__ if kind not in base.__mro__]
+    waiting, seen = ["up"], {"up"}
+    while waiting:
+        name = waiting.pop()
+        for value in (vars(kind)[name] for kind in kinds if name in vars(kind)):
+            functions = tuple(_functions_of(value))
+            for each in reached(*functions) if functions else (value,):
+                yield each
+                more = set(each.co_names) - seen if isinstance(each, CodeType) else set()
+                seen |= more
+                waiting += sorted(more)
+
+
+def _functions_of(value: object) -> Iterator[FunctionType]:
+    """Yield the functions of a method or property, also the one that a decorator has put aside."""
+    if isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, functools.cached_property):
+        value = value.func
+    elif isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    while isinstance(value, FunctionType):
+        yield value
+        value = inspect.getattr_static(value, "__wrapped__", None)
