@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from migrate_graph.foreign_text import bounded, kind_of
-from migrate_graph.user_files import SourceLocation, is_user_file
+from migrate_graph.user_files import SourceLocation, is_user_file, shown_from
 
 # More frames of the user's than this tell nothing new: it is a recursion.
 _MOST_FRAMES = 20
@@ -28,9 +28,7 @@ def user_location(error: BaseException, *, root: str = "") -> SourceLocation | N
         if not frames:
             return None
         path, line = frames[-1].filename, frames[-1].lineno or 1
-    if root and Path(path).is_relative_to(root):
-        path = str(Path(path).relative_to(root))
-    return SourceLocation(path, line)
+    return SourceLocation(shown_from(path, Path(root)) if root else path, line)
 
 
 def user_traceback(error: BaseException) -> str:

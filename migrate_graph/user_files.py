@@ -38,3 +38,19 @@ def is_user_file(name: str) -> bool:
         return False
     resolved = path.resolve()
     return not any(resolved.is_relative_to(root) for root in _FOREIGN_ROOTS)
+
+
+def shown_from(path: str | Path, root: Path) -> str:
+    """Return how a file is called when it is shown: relative to a directory that it lies below, by its path or by where links lead.
+
+    Args:
+        path: of the file; what begins with `<` is no path, and stays as it is.
+        root: the directory.
+    """
+    if str(path).startswith("<"):
+        return str(path)
+    for found in (Path.absolute, Path.resolve):
+        file, directory = found(Path(path)), found(root)
+        if file.is_relative_to(directory):
+            return file.relative_to(directory).as_posix()
+    return Path(path).as_posix()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import listed
+from migrate_graph.user_files import shown_from
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -65,9 +66,8 @@ _FEW = 8
 
 def tell_written(session: Session, written: Written) -> None:
     """Print which file was written, where in it, and what it declares now."""
-    root = session.root
-    shown = written.path.relative_to(root) if written.path.is_relative_to(root) else written.path
+    shown = shown_from(written.path, session.root)
     few = written.names[:_FEW]
     more = f" and {len(written.names) - len(few)} more" if len(written.names) > len(few) + 1 else ""
     declared = f"  {listed(few if more else written.names)}{more}" if written.names else ""
-    session.console.show(f"written: {session.console.clean(str(shown))}:{written.line}{declared}")
+    session.console.show(f"written: {session.console.clean(shown)}:{written.line}{declared}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from migrate_graph.core.footprint import OutsideAct, Size
-from migrate_graph.user_files import SourceLocation, is_user_file
+from migrate_graph.user_files import SourceLocation, is_user_file, shown_from
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -155,6 +155,4 @@ def is_from_user(start: FrameType) -> bool:
 
 
 def _place(frame: FrameType, root: Path) -> SourceLocation:
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(root) if path.is_relative_to(root) else path
-    return SourceLocation(str(shown), frame.f_lineno)
+    return SourceLocation(shown_from(frame.f_code.co_filename, root), frame.f_lineno)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from migrate_graph.errors import LoadError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.user_files import SourceLocation
+from migrate_graph.user_files import SourceLocation, shown_from
 
 DEFAULT_FILE = "migrations.py"
 
@@ -40,20 +40,13 @@ class Places:
 
     def _relative(self, file: str, base: Path) -> str:
         if (file, base) not in self._known:
-            self._known[file, base] = file if file.startswith("<") else _relative_to(Path(file), base)
+            self._known[file, base] = shown_from(file, base)
         return self._known[file, base]
 
 
 def is_below(path: Path, directory: Path) -> bool:
     """Return whether a file lies below a directory, by its path or by where links lead."""
     return path.absolute().is_relative_to(directory.absolute()) or path.resolve().is_relative_to(directory.resolve())
-
-
-def _relative_to(path: Path, base: Path) -> str:
-    for file, directory in ((path.absolute(), base.absolute()), (path.resolve(), base.resolve())):
-        if file.is_relative_to(directory):
-            return file.relative_to(directory).as_posix()
-    return path.as_posix()
 
 
 def root_of(file: Path, root: Path | None) -> Path:

@@ -6,6 +6,7 @@ from migrate_graph.core.rules import RULES, Finding, Rule
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.reports.report import Report, Subject
+from migrate_graph.user_files import shown_from
 from migrate_graph.workflow.assessment import Assessment
 from migrate_graph.workflow.project import Project
 
@@ -26,16 +27,11 @@ def report_of(found: Assessment, findings: tuple[Finding, ...] | None = None) ->
             *(Subject("view", each.name, each.module, each.source) for each in registry.views),
         ),
         project=project.name,
-        path=_shown(project),
+        path=shown_from(project.path, project.root),
         prefix=_prefix(project),
         exit_code=int(found.exit_code),
         line_of=project.line_of,
     )
-
-
-def _shown(project: Project) -> str:
-    path = project.path.absolute()
-    return path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else str(path)
 
 
 def _prefix(project: Project) -> str:

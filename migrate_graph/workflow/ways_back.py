@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.events import Event, Observer, Outcome, StepFinished
 from migrate_graph.core.way_back import ADVICE
 from migrate_graph.errors import UsageError
-from migrate_graph.user_files import SourceLocation
+from migrate_graph.user_files import SourceLocation, shown_from
 from migrate_graph.workflow.back_and_forth import Trip, trips_of
 from migrate_graph.workflow.derived_down import DerivedDown
 
@@ -93,7 +93,7 @@ def told_of(project: Project, migration: Migration) -> Told:
     if isinstance(down, DerivedDown):
         return Told(down.statements)
     code = getattr(inspect.unwrap(down), "__code__", None) if callable(down) else None
-    place = SourceLocation(code.co_filename.removeprefix(f"{project.root}/"), code.co_firstlineno) if code else None
+    place = SourceLocation(shown_from(code.co_filename, project.root), code.co_firstlineno) if code else None
     return Told(None, getattr(down, "__name__", type(down).__name__), place)
 
 
