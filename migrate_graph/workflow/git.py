@@ -112,6 +112,11 @@ class Git:
             raise UsageError(
                 f"git {words[0]} took longer than {_PATIENCE:.0f} s", hint="run it by hand to see why"
             ) from error
+        except OSError as error:
+            raise UsageError(
+                f"git cannot be run ({self._program}): {error.strerror or error}",
+                hint=f"try {self._program} --version, and see what ulimit -a allows and df has left; or leave --base out",
+            ) from error
 
     def _asked(self, *words: str, given: bytes = b"") -> bytes:
         done = self._run(*words, given=given)
@@ -171,11 +176,13 @@ class Git:
         """
         wanted = [entry for entry in self._entries(commit) if _is_wanted(entry, PurePosixPath(folder))]
         self._fetch_missing(commit, {entry.id for entry in wanted if entry.mode != "160000"})
-        with tempfile.TemporaryDirectory(prefix="migrate-base-") as name:
-            files = Path(name).resolve()
-            contents = self._contents([entry.id for entry in wanted if entry.mode != "160000"])
-            for entry in wanted:
-                _write(files, entry, contents, self.top)
+        contents = self._contents([entry.id for entry in wanted if entry.mode != "160000"])
+        with _folder_for_copies() as files:
+            try:
+                for entry in wanted:
+                    _write(files, entry, contents, self.top)
+            except OSError as error:
+                raise _not_copied(error) from error
             yield files
 
     def _entries(self, commit: str) -> Iterator[_Entry]:
@@ -219,6 +226,23 @@ class Git:
             contents[identity] = answer[end + 1 : end + 1 + size]
             start = end + 1 + size + 1
         return contents
+
+
+@contextmanager
+def _folder_for_copies() -> Iterator[Path]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="migrate-base-")
+    except OSError as error:
+        raise _not_copied(error) from error
+    with made as name:
+        yield Path(name).resolve()
+
+
+def _not_copied(error: OSError) -> UsageError:
+    return UsageError(
+        f"the files of the base revision cannot be copied to {tempfile.gettempdir()}: {error.strerror or error}",
+        hint="make room there, or set TMPDIR to another directory",
+    )
 
 
 def _is_wanted(entry: _Entry, folder: PurePosixPath) -> bool:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from migrate_graph.errors import UsageError
 from migrate_graph.workflow.git import Git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -97,3 +103,62 @@ def test_a_repository_that_is_kept_elsewhere_is_found_by_its_variables(repositor
         "GIT_CEILING_DIRECTORIES": "/",
     }
     assert Git(repository, given).top == repository
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (b"\x7fELF no program of this machine", "Exec format error"),
+        (b"#!/nowhere/python\n", "No such file or directory"),
+    ],
+)
+def test_a_git_that_cannot_be_run_is_told(repository: Path, tmp_path: Path, program: bytes, why: str) -> None:
+    there = tmp_path / "bin"
+    there.mkdir()
+    (there / "git").write_bytes(program)
+    (there / "git").chmod(0o755)
+    with pytest.raises(UsageError, match=why) as caught:
+        Git(repository, {"PATH": str(there)})
+    assert f"git cannot be run ({there}/git)" in caught.value.message
+    assert "leave --base out" in caught.value.hint
+
+
+def test_without_git_that_is_told(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="git is not installed"):
+        Git(repository, {"PATH": str(tmp_path)})
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open("rb") as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_no_file_can_be_opened_that_is_told(repository: Path) -> None:
+    (repository / "migrations.py").write_text("")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "x")
+    asked = Git(repository, ENVIRON)
+    with no_more_files(), pytest.raises(UsageError, match="Too many open files") as caught:
+        asked.base("HEAD")
+    assert "ulimit -a" in caught.value.hint
+
+
+def test_where_there_is_no_room_for_the_files_that_is_told(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "migrations.py").write_text("")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "x")
+    asked = Git(repository, ENVIRON)
+    commit = asked.base("HEAD").id
+    monkeypatch.setattr("tempfile.TemporaryDirectory", partial(tempfile.TemporaryDirectory, dir=tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="No such file or directory") as caught, asked.files_of(commit, Path()):
+        pass
+    assert "set TMPDIR" in caught.value.hint

@@ -242,14 +242,20 @@ class _Filling:
 
     def _output(self, command: Sequence[str], service: int, environment: dict[str, str]) -> bytes:
         with tempfile.TemporaryFile() as written, tempfile.TemporaryFile() as complaints:
-            process = subprocess.Popen(  # noqa: S603 - a fixed command line
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=complaints,
-                env=environment,
-                pass_fds=(service,),
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603 - a fixed command line
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=complaints,
+                    env=environment,
+                    pass_fds=(service,),
+                )
+            except OSError as error:
+                raise DatabaseRefused(
+                    f"{command[0]} does not start: {error.strerror or error}",
+                    hint="install the client programs of PostgreSQL anew, or rehearse --on scratch, or --on here",
+                ) from None
             try:
                 with self.cloning.interruption.stopping(process.kill):
                     code = process.wait()

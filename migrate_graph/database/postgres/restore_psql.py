@@ -68,10 +68,15 @@ def restore_through_psql(
         tempfile.TemporaryFile() as complaints,
         service_file(parameters, "migrate_graph:restore") as (service, environment),
     ):
-        process = subprocess.Popen(  # noqa: S603 - a fixed command line
-            [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment, pass_fds=(service,),
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a fixed command line
+                [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment, pass_fds=(service,),
+            )  # fmt: skip
+        except OSError as error:
+            raise RestoreError(
+                f"{program} does not start: {error.strerror or error}", hint="install psql anew; nothing was restored"
+            ) from None
         stdin = cast("IO[bytes]", process.stdin)
         try:
             for text in _texts(stream.parts(), restrict=knows_restrict):

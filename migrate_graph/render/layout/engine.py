@@ -85,6 +85,11 @@ def _run(dot: str, limit: int, *words: str) -> subprocess.CompletedProcess[bytes
         done = subprocess.run(worker, input=dot.encode(), capture_output=True, timeout=_PATIENCE * limit, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
         raise LayoutTimeout from None
+    except OSError as error:
+        raise UsageError(
+            f"no process can be started to lay the picture out: {error.strerror or error}",
+            hint="raise the limits on memory, processes and open files, or take a format that needs no layout, such as mermaid",
+        ) from None
     if done.returncode == -signal.SIGXCPU:
         raise LayoutTimeout
     return done
