@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -258,25 +258,37 @@ def all_trips(place: Laboratory, progress: Callable[[int, int], None] = lambda _
     """
     migrations, found = place.project.graph.migrations, []
     wanted = {name for name in place.order if migrations[name].down is not None}
-    with closing(BackAndForth(place)) as tries:
-        waiting: list[str] = []
-        for name in place.order:
-            if name not in wanted:
-                waiting.append(name)
-                continue
-            if failed := tries.apply(waiting):
-                raise _not_applied(failed)
-            waiting = []
-            found.append(tries.try_out(name))
+    with closing(_trips(place, wanted, among=place.order)) as trips:
+        for trip in trips:
+            found.append(trip)
             progress(len(found), len(wanted))
     return tuple(found)
 
 
-def _not_applied(failed: Result) -> DatabaseError:
-    return DatabaseError(
-        f"{failed.name} could not be applied on a new database: {failed.error or failed.outcome}",
-        hint="migrate verify tells what fails on a new database",
-    )
+def _trips(place: Laboratory, wanted: Collection[str], *, among: Collection[str]) -> Generator[Trip, None, None]:
+    """Yield what comes of trying migrations one after another, in the order of the project; those between are only applied.
+
+    Args:
+        place: where.
+        wanted: names of what is tried.
+        among: names of what is applied at all.
+
+    Raises:
+        DatabaseError: what comes before one cannot be applied there.
+    """
+    with closing(BackAndForth(place)) as tries:
+        waiting: list[str] = []
+        for name in (each for each in place.order if each in among):
+            if name not in wanted:
+                waiting.append(name)
+                continue
+            if failed := tries.apply(waiting):
+                raise DatabaseError(
+                    f"{failed.name} could not be applied on a new database: {failed.error or failed.outcome}",
+                    hint="migrate verify tells what fails on a new database",
+                )
+            waiting = []
+            yield tries.try_out(name)
 
 
 def trips_of(
@@ -294,18 +306,10 @@ def trips_of(
         DatabaseError: there is no place to try it, or what comes before cannot be applied there.
     """
     found: dict[str, Trip] = {}
-    with laboratory(project, observer=observer) as place, closing(BackAndForth(place)) as tries:
+    with laboratory(project, observer=observer) as place:
         for name in place.history.applied & set(names):
             why = "is in the configured backup, so that what it does cannot be seen"
             migration = project.graph.migrations[name]
             found[name] = Trip(migration=migration, objections=(Objection(why, migration.source),))
-        waiting: list[str] = []
-        for name in (each for each in place.order if each in among):
-            if name not in names:
-                waiting.append(name)
-                continue
-            if failed := tries.apply(waiting):
-                raise _not_applied(failed)
-            waiting = []
-            found[name] = tries.try_out(name)
+        found |= {trip.migration.name: trip for trip in _trips(place, names, among=among)}
     return found
