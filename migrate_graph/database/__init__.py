@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
     from migrate_graph.database.names import Dialect
+    from migrate_graph.database.room import Room
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.catalog import ViewCatalog
@@ -163,9 +164,9 @@ class AtomicIntent:
         places: of its migrations, from 1, by name.
         needed_until: the place of the last migration that takes each view down, by its manager's name.
         following: which names are to be looked up when a migration has ended.
-        may_go_back: names of the migrations whose text mentions a rollback.
         scope: what promises the transaction, and for what.
         option: the one that asks for it.
+        may_go_back: names of the migrations whose text mentions a rollback.
         careful: nothing is put off: views come up where their block ends, every check is made where it belongs, and each migration
             can go back to its beginning.
     """
@@ -173,9 +174,9 @@ class AtomicIntent:
     places: Mapping[str, int]
     needed_until: Mapping[str, int]
     following: Mapping[str, tuple[str, ...]]
+    scope: str
+    option: str
     may_go_back: Collection[str] = ()
-    scope: str = "--atomic promises one transaction for the whole run"
-    option: str = "--atomic"
     careful: bool = False
 
     def can_go_back(self, name: str) -> bool:
@@ -279,11 +280,8 @@ class Backend(Protocol):
             name: what is done, for whoever looks at the sessions of the database.
         """
 
-    def why_no_seats(self) -> str:
-        """Return why no other process can work under the run's lock; empty where it can."""
-
-    def most_seats(self) -> int | None:
-        """Return how many processes have room under the limits of connections; None where there is no limit."""
+    def room_for(self, jobs: int) -> Room:
+        """Return how many of so many processes can work under the run's lock."""
 
     def seat(self, lock: Lock, name: str) -> Any:
         """Return what another process needs to work under the lock (see `BackendClass.seated`); `name` tells it from all others.
@@ -445,10 +443,17 @@ class SeatedBackend(Connectable, Protocol):
 
 
 class BackendClass(Protocol):
-    """What is known of a kind of database before one is connected: the class of its backend."""
+    """What is known of a kind of database before one is connected: the class of its backend.
+
+    Attributes:
+        kind: its name.
+        dialect: how its SQL is written.
+        why_in_a_row: why no two processes can work in one at the same time; empty where they can.
+    """
 
     kind: str
     dialect: Dialect
+    why_in_a_row: str
 
     def __call__(self, settings: Settings, *, writing: bool) -> Connectable:
         """Make a backend that is not connected yet."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.lanes import Forecast, Order, forecast, order_of
+from migrate_graph.database import backend_class
 from migrate_graph.errors import UsageError
 from migrate_graph.executor.team import workers_can_be_had
 
@@ -53,8 +54,7 @@ def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = No
             f"one transaction has one connection: {what}, and `atomic` is set ({config.sources['atomic']})",
             hint=f"{leave_out}, or add --no-atomic",
         )
-    if config.has_database and config.migrate_uri.lower().startswith("sqlite"):
-        why = "SQLite lets one connection write at a time"
+    if config.has_database and (why := backend_class(config.migrate_uri).why_in_a_row):
         if jobs is None:
             return Jobs(note=f"`jobs` is set ({config.sources['jobs']}), and {why}: migrations run one after another")
         raise UsageError(f"--jobs does nothing here: {why}", hint="leave out --jobs")

@@ -448,3 +448,12 @@ def test_a_view_comes_back_from_what_was_stored(catalog: Any) -> None:
     (again,) = views.every_view().values()
     assert (again.identity, again.columns) == (stored.identity, stored.columns)
     assert same_definition(again, stored)
+
+
+def test_there_is_room_for_others_or_it_says_why_not(backend: Backend) -> None:
+    room = backend.room_for(2)
+    assert (room.number, room.why) == {
+        "postgres": (2, ""),
+        "sqlite": (1, "SQLite lets one connection write at a time"),
+    }[backend.kind]
+    assert room.why == backend_class("sqlite://x" if backend.kind == "sqlite" else "postgres://x").why_in_a_row

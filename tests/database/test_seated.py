@@ -18,6 +18,7 @@ from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.seated import Seat, SeatedBackend
+from migrate_graph.database.room import Room
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, LockTimeout, MigrateGraphError
 from migrate_graph.signals import Interruption
 
@@ -70,7 +71,7 @@ def lose_lock(uri: str) -> None:
 
 def test_two_work_at_once_and_both_are_recorded(postgres_uri: str) -> None:
     with run(postgres_uri) as (backend, lock):
-        assert backend.why_no_seats() == ""
+        assert not backend.room_for(2).why
         seats = [backend.seat(lock, name) for name in ("r 1", "r 2")]
         assert seats[0].number != seats[1].number
         with seated(postgres_uri, seats[0]) as one, seated(postgres_uri, seats[1]) as two:
@@ -171,14 +172,14 @@ def test_there_are_as_many_seats_as_connections_are_allowed(postgres_uri: str, p
         found = []
         for allowed in (-1, 2, 3, 4, 5, 9):
             postgres_server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {allowed}")
-            found.append(backend.most_seats())
-    assert found == [None, 0, 1, 1, 2, 4], "the run has one, and each seat two"
+            found.append(backend.room_for(9).number)
+    assert found == [9, 0, 1, 1, 2, 4], "the run has one, and each seat two"
     postgres_server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 2")
     with run(postgres_server.admin_uri(name)) as (backend, _):
-        assert backend.most_seats() is None, "no limit is one for a superuser"
+        assert backend.room_for(9) == Room(9), "no limit is one for a superuser"
 
 
 def test_behind_a_pooler_there_are_no_seats(postgres_uri: str) -> None:
     backend = PostgresBackend(Settings(postgres_uri), writing=True)
     backend._sessions.pooled = True
-    assert "a pooler in transaction mode" in backend.why_no_seats()
+    assert "a pooler in transaction mode" in backend.room_for(2).why

@@ -38,6 +38,7 @@ from migrate_graph.database.postgres.sessions import Sessions, close_quietly, da
 from migrate_graph.database.postgres.spare import Spare
 from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
+from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.existing import existing_views
 from migrate_graph.database.views.presence import view_presences
@@ -83,6 +84,7 @@ class PostgresBackend(Bookkeeping):
     """See `database.Backend`. One connection, the keeper, holds the lock and keeps the books; it is in autocommit, never idle in a transaction."""
 
     kind = "postgres"
+    why_in_a_row = ""
     dialect = POSTGRES
     dal_source = staticmethod(dal_source)
     work_class = PostgresWork
@@ -576,13 +578,19 @@ class PostgresBackend(Bookkeeping):
         work.start_unmarked()
         return work
 
-    def why_no_seats(self) -> str:
-        return "a pooler in transaction mode stands between this run and the server" if self._sessions.pooled else ""
-
-    def most_seats(self) -> int | None:
+    def room_for(self, jobs: int) -> Room:
+        if self._sessions.pooled:
+            return Room(1, "a pooler in transaction mode stands between this run and the server")
         with self._explained():
             allowed = connections_allowed(self._execute)
-        return None if allowed is None else (allowed - 1) // 2  # the run has one, and each process two
+        number = jobs if allowed is None else (allowed - 1) // 2  # the run has one, and each process two
+        if number >= jobs:
+            return Room(jobs)
+        return Room(
+            number,
+            "this role, or this database, allows no more connections (CONNECTION LIMIT)",
+            f"{jobs} at once need {1 + 2 * jobs} connections: one for the run, and two for each",
+        )
 
     def seat(self, lock: Lock, name: str) -> Seat:
         from migrate_graph.database.postgres.seated import Seat

@@ -21,6 +21,7 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
+from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.sqlite.atomic import AtomicConnection, SqliteAtomicRun
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
@@ -133,6 +134,7 @@ class SqliteBackend(Bookkeeping):
     """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
 
     kind = "sqlite"
+    why_in_a_row = "SQLite lets one connection write at a time"
     dialect = SQLITE
     work_class = SqliteWork
     connection_class = WorkConnection
@@ -525,18 +527,15 @@ class SqliteBackend(Bookkeeping):
             return None
         return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)
 
-    def why_no_seats(self) -> str:
-        return "SQLite lets one connection write at a time"
-
-    def most_seats(self) -> int:
-        return 0
+    def room_for(self, jobs: int) -> Room:
+        return Room(1, self.why_in_a_row)
 
     def seat(self, lock: Lock, name: str) -> NoReturn:
-        raise UsageError(self.why_no_seats(), hint="leave out --jobs")
+        raise UsageError(self.why_in_a_row, hint="leave out --jobs")
 
-    @staticmethod
-    def seated(settings: Settings, seat: object) -> NoReturn:  # noqa: ARG004 - of the protocol
-        raise UsageError("SQLite lets one connection write at a time", hint="leave out --jobs")
+    @classmethod
+    def seated(cls, settings: Settings, seat: object) -> NoReturn:  # noqa: ARG003 - of the protocol
+        raise UsageError(cls.why_in_a_row, hint="leave out --jobs")
 
     def atomic_run(self, intent: AtomicIntent) -> SqliteAtomicRun:
         return SqliteAtomicRun(

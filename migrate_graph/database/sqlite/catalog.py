@@ -92,7 +92,7 @@ class SqliteCatalog:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _now(self) -> Schema:
+    def schema(self) -> Schema:
         """Return what the schema says now."""
         noted = getattr(self._connection(), "noted", None)
         if isinstance(noted, Noted):
@@ -102,13 +102,9 @@ class SqliteCatalog:
             self._is_read = self._depth > 0
         return self._schema
 
-    def schema(self) -> Schema:
-        """Return what the schema says now."""
-        return self._now()
-
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; the token holds the parts that work."""
-        schema = self._now()
+        schema = self.schema()
         parts = schema.concerned(_unquoted(name).lower() for name in concern.views)
         working = tuple(part for part in parts if not self._error(part))
         meant: dict[str, Key] = {**self._named(concern.views)}
@@ -118,17 +114,17 @@ class SqliteCatalog:
 
     def _named(self, names: Collection[str]) -> dict[str, str]:
         """Return those of some names, as SQL writes them, that a table or view has, each as it was created."""
-        schema = self._now() if names else Schema()
+        schema = self.schema() if names else Schema()
         found = {name: schema.named(_unquoted(name)) for name in names}
         return {name: relation.name for name, relation in found.items() if relation}
 
     def moment(self, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
-        return self._now().now()
+        return self.schema().now()
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
-        schema = self._now()
+        schema = self.schema()
         return Changes(frozenset(schema.gone_since(since)), schema.made_since(since))
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
@@ -141,13 +137,13 @@ class SqliteCatalog:
 
     def every_view(self) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
-        return {key: relation for key, relation in self._now().relations.items() if relation.is_view}
+        return {key: relation for key, relation in self.schema().relations.items() if relation.is_view}
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
         if not keys:
             return {}
-        schema = self._now()
+        schema = self.schema()
         return {key: schema.relations[key] for key in keys if key in schema.relations}
 
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
@@ -157,7 +153,7 @@ class SqliteCatalog:
 
     def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
         """See `views.ViewCatalog`."""
-        return {**views_read(self._now().in_order(), [str(key) for key in keys])}  # type: ignore[dict-item] # a name is a key
+        return {**views_read(self.schema().in_order(), [str(key) for key in keys])}  # type: ignore[dict-item] # a name is a key
 
     def in_place(self) -> None:
         """See `views.ViewCatalog`; SQLite has no CREATE OR REPLACE VIEW."""
@@ -166,7 +162,7 @@ class SqliteCatalog:
         """See `views.ViewCatalog`."""
         if not before.token:
             return []
-        schema = self._now()
+        schema = self.schema()
         present = schema.relations
         gone = schema.gone_since(before.moment)
         return [

@@ -1,0 +1,20 @@
+"""How many processes can work under the lock of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many processes can work under the lock of a run.
+
+    Attributes:
+        number: how many.
+        why: why there is no room for as many as were asked for; empty where there is.
+        hint: what to do about that.
+    """
+
+    number: int
+    why: str = ""
+    hint: str = ""
