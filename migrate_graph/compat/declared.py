@@ -41,6 +41,13 @@ class Imported:
         """Return whether what was loaded is what these settings name."""
         return self._named or self._path == _configured_file(config)
 
+    def is_other_than(self, config: Config) -> bool:
+        """Return whether what was loaded is of another file than these settings name: others may lie beside it."""
+        from migrate_graph.workflow.project import is_same
+
+        path = self.path
+        return path is not None and path.is_file() and not is_same(path, _configured_file(config))
+
     def keep(self, loaded: Loaded, path: Path, *, named: bool) -> None:
         """Take what was loaded instead of what was before.
 

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +15,6 @@ from migrate_graph.compat.declared import imported, registry_for, with_own
 from migrate_graph.compat.exceptions import InvalidConfigException, caught_as_before
 from migrate_graph.compat.settings import get_config
 from migrate_graph.config import Config
-from migrate_graph.core.model import Registry
 from migrate_graph.errors import ConfigError, ExitCode
 
 TEN_MINUTES = 600
@@ -48,7 +46,7 @@ def activate_migrations(
     config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
     if not config.has_database:
         raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
-    project = _project(config, registry_for(config))
+    project = project_for(config)
     config.connect_wait = max_time
     config.schema_version = None  # the flag is `console_hook`'s
     config.ignore = (*config.ignore, "MG109")  # a program that has declared nothing is told so by what is returned
@@ -65,20 +63,17 @@ def activate_migrations(
     return code == ExitCode.OK and bool(project.registry.migrations)
 
 
-def _project(config: Config, registry: Registry) -> Any:
-    from migrate_graph.core.graph import Ordering, build_graph
-    from migrate_graph.workflow.project import Project
+def project_for(config: Config) -> Any:
+    """Return what this process has declared or loaded, as a project."""
+    from migrate_graph.workflow.project import project_of
 
     root = Path.cwd()
-    registry = replace(registry, windows=config.weave == "windows")
-    return Project(
-        config=config,
-        registry=registry,
-        graph=build_graph(registry),
+    return project_of(
+        config,
+        registry_for(config),
         path=imported.path or root,
         root=root,
-        name=(imported.path.parent if imported.path else root).name or "project",
-        ordering=Ordering(config.migration_ordering_mode),
+        one_of_many=imported.is_other_than(config),
         imports=imported.loaded.imports if imported.loaded else None,
     )
 
@@ -87,7 +82,6 @@ def session_of(config: Config) -> Any:
     """Return a session of the command line with these settings, which also runs what this process declared itself."""
     from migrate_graph.cli.console import Console
     from migrate_graph.cli.session import Session
-    from migrate_graph.core.graph import build_graph
 
     class GivenSession(Session):
         def config(self) -> Config:
@@ -96,8 +90,7 @@ def session_of(config: Config) -> Any:
 
         def project(self, path: Path | None) -> Any:
             project = super().project(path)
-            registry = replace(with_own(project.registry), windows=project.registry.windows)
-            return replace(project, registry=registry, graph=build_graph(registry))
+            return project.declaring(with_own(project.registry))
 
     session = GivenSession(Console(environ=os.environ), os.environ)
     session.guard(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import UsesFrom, View, same_fingerprint
@@ -76,6 +77,27 @@ def with_more_uses(views: Iterable[View], seen: Mapping[str, Collection[str]]) -
         view.name: (*view.uses, *sorted(known.intersection(seen.get(view.name, ())) - {*view.uses})) for view in views
     }
     return _without_rings(learnt, read)
+
+
+KnownUses: TypeAlias = tuple[UsesFrom, tuple[str, ...]]
+"""How it is known which views a view reads, and which."""
+
+
+def known_uses(views: Iterable[View]) -> dict[str, KnownUses]:
+    """Return what is known of views that leave `uses` out, by name."""
+    return {each.name: (each.uses_from, each.uses) for each in views if each.uses_from is not UsesFrom.DECLARED}
+
+
+def with_known_uses(views: Iterable[View], known: Mapping[str, KnownUses]) -> tuple[View, ...]:
+    """Return views of which those that leave `uses` out use what is known of them elsewhere; see `known_uses`."""
+    found = []
+    for view in views:
+        if view.uses_from is not UsesFrom.DECLARED and view.name in known:
+            uses_from, uses = known[view.name]
+            found.append(replace(view, uses=uses, uses_from=uses_from))
+        else:
+            found.append(view)
+    return tuple(found)
 
 
 def as_written(names: Collection[str], views: Iterable[str]) -> str:

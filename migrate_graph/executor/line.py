@@ -11,11 +11,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.core.model import UsesFrom, View
-
 if TYPE_CHECKING:
     from migrate_graph.core.events import Event, Result
     from migrate_graph.core.graph import MigrationGraph
+    from migrate_graph.core.uses import KnownUses
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.errors import MigrateGraphError
@@ -42,6 +41,7 @@ class Assignment:
         options: how often something is tried.
         shown_root: directory that paths in messages are relative to.
         windows: views come up and go down by their windows; see `Registry`.
+        uses: what the run knows of views that leave `uses` out, by name: part of it stands in a file that no worker reads.
         overdue: of each migration: the views that come up with it although their windows opened before.
         unrecorded: see `Walk`.
     """
@@ -58,6 +58,7 @@ class Assignment:
     options: RunOptions
     shown_root: str
     windows: bool
+    uses: Mapping[str, KnownUses]
     overdue: Mapping[str, frozenset[str]]
     unrecorded: frozenset[str]
 
@@ -194,13 +195,8 @@ def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
         for each in graph.migrations.values()
     ]
     views = [
-        (each.name, _declared_uses(each), each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
+        (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
         for each in graph.views.values()
     ]
     bodies = [(name, graph.migrations[name].facts.fingerprint) for name in names if name in graph.migrations]
     return hashlib.sha256(repr((declared, views, bodies)).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _declared_uses(view: View) -> tuple[str, ...]:
-    """Return what a view uses as far as that is declared: what was learnt of the others stands in a file that workers do not read."""
-    return view.uses if view.uses_from is UsesFrom.DECLARED else ()

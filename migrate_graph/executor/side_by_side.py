@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
 from migrate_graph.core.lanes import Queue
+from migrate_graph.core.uses import known_uses
 from migrate_graph.database import backend_class
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
@@ -84,6 +85,7 @@ class SideBySideWalk:
             options=self._options,
             shown_root=self._around.root,
             windows=walk.graph.registry.windows,
+            uses=known_uses(walk.graph.registry.views),
             overdue=self._overdue,
             unrecorded=frozenset(walk.unrecorded),
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph import forks
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.graph import build_graph
+from migrate_graph.core.uses import with_known_uses
 from migrate_graph.database import backend_class
 from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
@@ -175,7 +176,8 @@ class _Worker:
     def _load(self) -> tuple[Loaded, MigrationGraph]:
         assignment = self._assignment
         loaded = load_project(assignment.path, root=assignment.root)
-        graph = build_graph(replace(loaded.registry, windows=assignment.windows))
+        views = with_known_uses(loaded.registry.views, assignment.uses)
+        graph = build_graph(replace(loaded.registry, views=views, windows=assignment.windows))
         if code_of(graph, assignment.names) != assignment.code:
             raise LoadError(
                 "a process that was to run migrations beside others has loaded other ones: the files were changed since the run began, "

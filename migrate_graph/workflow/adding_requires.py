@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, build_graph
+from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph
 from migrate_graph.core.model import Migration
 from migrate_graph.errors import LoadError, UsageError
 from migrate_graph.loader import load, with_texts
 from migrate_graph.loader.meanings import Reader
-from migrate_graph.user_files import is_user_file
+from migrate_graph.user_files import is_user_file, shown_from
 from migrate_graph.workflow.git import Git
 from migrate_graph.workflow.plan import write_file
 from migrate_graph.workflow.project import Project
@@ -126,7 +126,7 @@ def add_requires(
         _require_unchanged(project, snapshot, texts, environ)
         _write_all(texts, snapshot)
     in_order = [name for name in project.graph.migrations if name in names]
-    return Added(tuple(_shown(project, path) for path in texts), tuple(in_order), tuple(unable))
+    return Added(tuple(shown_from(path, project.root) for path in texts), tuple(in_order), tuple(unable))
 
 
 def _planned(
@@ -183,10 +183,6 @@ def _place_of(migration: Migration, project: Project) -> Path:
     return path
 
 
-def _shown(project: Project, path: Path) -> str:
-    return str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
-
-
 def _try_out(project: Project, additions: Mapping[str, tuple[str, ...]], texts: Mapping[Path, bytes]) -> None:
     """Load the project with other texts, and compare.
 
@@ -195,7 +191,7 @@ def _try_out(project: Project, additions: Mapping[str, tuple[str, ...]], texts: 
     """
     try:
         with with_texts(texts):
-            graph = build_graph(load(project.path, root=project.root))
+            graph = project.declaring(load(project.path, root=project.root)).graph
     except LoadError as error:
         raise UsageError(
             f"the files are not changed: with the new requirements they would not load: {error.message}",
@@ -233,7 +229,9 @@ def _require_unchanged(project: Project, snapshot: Snapshot, texts: Iterable[Pat
         except OSError:
             is_same = False
         if not is_same:
-            raise UsageError(f"{_shown(project, path)} was changed while the migrations were verified", hint=again)
+            raise UsageError(
+                f"{shown_from(path, project.root)} was changed while the migrations were verified", hint=again
+            )
 
 
 def _write_all(texts: Mapping[Path, bytes], snapshot: Snapshot) -> None:

@@ -143,12 +143,12 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         backend.prepare()
         reading = read_and_repair(project, backend, observer, interruption, restored=restored is not None)
         reading = _record_existing_views(project, backend, observer, reading)
-        reading = replace(reading, history=with_views_there(reading.history, project.graph, backend))
-        if found is None or found.reading.history != reading.history:
+        if found is None or not has_ledger or found.reading.history != reading.history:
+            reading = replace(reading, history=with_views_there(reading.history, project.graph, backend))
             found = assess(project, reading, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")
         _tell_warnings(found, observer)
-        plan = found.planned
+        reading, plan = found.reading, found.planned
         if options.sealed is not None:
             _require_same_steps(options.sealed, plan, reading)
         _require_one_transaction(plan, options)
@@ -300,9 +300,8 @@ class LockedRun:
         """Return who runs steps side by side; None where they run one after another, which is told where it was not asked for."""
         if jobs == 1:
             return None
-        why = self._backend.why_no_seats() or why_no_team(self._project)
-        if why:
-            self._observer(Warned(f"migrations run one after another, not {jobs} at once: {why}"))
+        if why := why_no_team(self._project):
+            self._observer(Warned(f"migrations run one after another, not {jobs}: {why}"))
             return None
         order = order_for(self._project, self._plan)
         seats = jobs if order.is_a_row else self._seats(jobs)
@@ -312,17 +311,11 @@ class LockedRun:
 
     def _seats(self, jobs: int) -> int:
         """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""
-        most = self._backend.most_seats()
-        if most is None or most >= jobs:
-            return jobs
-        how = f"up to {most} at once" if most > 1 else "one after another"
-        self._observer(
-            Warned(
-                f"migrations run {how}, not {jobs}: this role, or this database, allows no more connections (CONNECTION LIMIT)",
-                f"{jobs} at once need {1 + 2 * jobs} connections: one for the run, and two for each",
-            )
-        )
-        return most
+        room = self._backend.room_for(jobs)
+        if room.why:
+            how = f"up to {room.number} at once" if room.number > 1 else "one after another"
+            self._observer(Warned(f"migrations run {how}, not {jobs}: {room.why}", room.hint))
+        return room.number
 
     def revert(self, lock: Lock, interruption: Interruption) -> RunFinished:
         """Undo every step of the plan."""

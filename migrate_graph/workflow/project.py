@@ -59,6 +59,20 @@ class Project:
     one_of_many: bool = False
     imports: ProjectImports | None = None
 
+    def declaring(self, registry: Registry) -> Project:
+        """Return the same project where this is declared, with what its settings and its footprint file say of that.
+
+        Nothing else makes the graph of a project: two that were made in different ways would not be one and the same.
+        """
+        registry = replace(registry, windows=self.config.weave == "windows")
+        if any(view.uses_from is UsesFrom.GUESSED for view in registry.views):
+            from migrate_graph.workflow.footprint_file import read_footprints
+
+            known = read_footprints(self)
+            if known is not None and known.entries:
+                registry = replace(registry, views=with_uses_seen(registry.views, known.entries.values()))
+        return replace(self, registry=registry, graph=build_graph(registry))
+
     def line_of(self, source: SourceLocation) -> str:
         """Return the text of a place in the user's files; empty when it cannot be read."""
         return linecache.getline(str(self.root / source.path), source.line)
@@ -106,36 +120,48 @@ def open_project(config: Config, path: Path | None = None, *, root: Path | None 
     base = (root or Path.cwd()).absolute()
     target = base / (path if path is not None else config.migrations_file)
     loaded = load_project(target, root=base)
-    file = file_at(target)
-    registry = replace(loaded.registry, windows=config.weave == "windows")
-    project = Project(
-        config=config,
-        registry=registry,
-        graph=build_graph(registry),
-        path=file,
-        root=base,
-        name=file.resolve().parent.name or "project",
-        ordering=Ordering(config.migration_ordering_mode),
-        one_of_many=path is not None and target.is_file() and not _is_same(target, base / config.migrations_file),
-        imports=loaded.imports,
+    is_other = path is not None and target.is_file() and not is_same(target, base / config.migrations_file)
+    return project_of(
+        config, loaded.registry, path=file_at(target), root=base, one_of_many=is_other, imports=loaded.imports
     )
-    return _with_uses_seen(project)
 
 
-def _with_uses_seen(project: Project) -> Project:
-    """Return a project in which views that leave `uses` out have what the footprint file tells of it."""
-    if not any(view.uses_from is UsesFrom.GUESSED for view in project.registry.views):
-        return project
-    from migrate_graph.workflow.footprint_file import read_footprints
+def project_of(
+    config: Config,
+    registry: Registry,
+    *,
+    path: Path,
+    root: Path,
+    one_of_many: bool = False,
+    imports: ProjectImports | None = None,
+) -> Project:
+    """Return what a command works on.
 
-    known = read_footprints(project)
-    if known is None or not known.entries:
-        return project
-    registry = replace(project.registry, views=with_uses_seen(project.registry.views, known.entries.values()))
-    return replace(project, registry=registry, graph=build_graph(registry))
+    Args:
+        config: the settings.
+        registry: what is declared.
+        path: see `Project`; where a process declares something itself, the directory that it works in.
+        root: see `Project`.
+        one_of_many: see `Project`.
+        imports: see `Project`.
+    """
+    folder = path if imports is None else path.resolve().parent  # of what a process declares there is no file
+    empty = Project(
+        config=config,
+        registry=Registry(),
+        graph=build_graph(Registry()),
+        path=path,
+        root=root,
+        name=folder.name or "project",
+        ordering=Ordering(config.migration_ordering_mode),
+        one_of_many=one_of_many,
+        imports=imports,
+    )
+    return empty.declaring(registry)
 
 
-def _is_same(file: Path, other: Path) -> bool:
+def is_same(file: Path, other: Path) -> bool:
+    """Return whether a file is another one, or the `migrations.py` in a directory."""
     other = other / "migrations.py" if other.is_dir() else other
     return file.resolve() == other.resolve()
 

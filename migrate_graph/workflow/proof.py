@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from migrate_graph.core.commuting import Commuting, Pair
 from migrate_graph.core.events import Observer, Result, ignore_events
-from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind, build_graph
+from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.rules import Finding, Rule, Severity
 from migrate_graph.core.traces import Entry, Trace, Traces, Trial, Way, trace_of
 from migrate_graph.errors import ExitCode, UsageError
@@ -316,8 +316,7 @@ def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]
     migrations = tuple(
         replace(each, requires=(*each.requires, *additions.get(each.name, ()))) for each in project.registry.migrations
     )
-    registry = replace(project.registry, migrations=migrations)
-    return replace(project, registry=registry, graph=build_graph(registry))
+    return project.declaring(replace(project.registry, migrations=migrations))
 
 
 def require_configured(project: Project) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from migrate_graph.core.comparison import Comparison, compare
-from migrate_graph.core.graph import MigrationGraph, build_graph
+from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.model import Registry
 from migrate_graph.loader import load
 from migrate_graph.workflow.git import Git
@@ -55,8 +55,7 @@ def read_base(project: Project, revision: str, *, environ: Mapping[str, str]) ->
         if there.exists():
             below = root.is_relative_to(top)
             registry = load(there, root=files / root.relative_to(top) if below else there.parent)
-        registry = replace(registry, windows=project.registry.windows)
-        graph = build_graph(registry)
+        graph = project.declaring(registry).graph
         return Base(revision, graph, compare(before=graph, after=project.graph), commit.note)
 
 

@@ -12,6 +12,7 @@ import jsonschema
 import psycopg2
 import pytest
 
+from migrate_graph.database.sqlite.backend import SqliteBackend
 from migrate_graph.reports import schemas
 
 PROJECT = """
@@ -274,3 +275,24 @@ def test_tries_do_the_same(
         request.addfinalizer(lambda: server.execute("ALTER ROLE app NOCREATEDB"))
     done = shop(*command)
     assert done.code == 0, done.out + done.err
+
+
+def test_what_the_database_has_is_looked_up_once(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan, and the run that follows it, are of one reading."""
+    shell.write("pyproject.toml", '[tool.migrate]\nmigrate_uri = "sqlite://x.db"\nweave = "windows"\n')
+    first = "from migrate_graph import SqlView, migration\n\n@migration\ndef a_1(db):\n    return True\n"
+    shell.write("migrations.py", first)
+    assert shell("apply").code == 0
+    later = "\nclass V(SqlView):\n    since = a_1\n    query = 'SELECT 1 AS n'\n\n@migration\ndef b_2(db):\n    return True\n"
+    shell.write("migrations.py", first + later)
+    asked: list[list[str]] = []
+    ask = SqliteBackend.view_presences
+
+    def heard(backend: SqliteBackend, managers: dict[str, type]) -> Any:
+        asked.append([*managers])
+        return ask(backend, managers)
+
+    monkeypatch.setattr(SqliteBackend, "view_presences", heard)
+    ran = shell("apply")
+    assert ran.code == 0, ran.err
+    assert asked == [["V"]]
