@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import listed
-from migrate_graph.user_files import shown_from
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -66,6 +65,8 @@ _FEW = 8
 
 def tell_written(session: Session, written: Written) -> None:
     """Print which file was written, where in it, and what it declares now."""
+    from migrate_graph.user_files import shown_from
+
     shown = shown_from(written.path, session.root)
     few = written.names[:_FEW]
     more = f" and {len(written.names) - len(few)} more" if len(written.names) > len(few) + 1 else ""
