@@ -43,7 +43,7 @@ class Open:
             self.mine.cursor().execute(statement)
 
     def known(self) -> dict[str, Any]:
-        return dict(self.catalog._now().relations)
+        return dict(self.catalog.schema().relations)
 
     def check(self) -> None:
         """Compare with what reading everything tells."""
@@ -301,9 +301,9 @@ def _together(
 def test_a_connection_that_tells_nothing_is_read_anew_each_time(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
     catalog = SqliteCatalog(lambda: connection)
-    assert dict(catalog._now().relations) == {}
+    assert dict(catalog.schema().relations) == {}
     connection.execute("CREATE VIEW v AS SELECT 1 AS one")
-    assert list(catalog._now().relations) == ["v"]
+    assert list(catalog.schema().relations) == ["v"]
     connection.close()
 
 
