@@ -661,8 +661,8 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A manager with `rebuild = "deferred"` that is no materialized view with rows, as far as its class tells, or whose own `up()`
-    creates a view and never asks `self.deferred`, nor does what it calls by name. And one with `rebuild = "swap"` that is no materialized `SqlView` with rows, or that has an `up()` or `down()` of
-    its own: only what is known from its query can be built under another name.
+    creates a view and never asks `self.deferred`, nor does what it calls by name. And one with `rebuild = "swap"` that is no materialized
+    `SqlView` with rows, or that has an `up()` or `down()` of its own: only what is known from its query can be built under another name.
 
     ```python
     class Sales(ViewMigrationManager):
