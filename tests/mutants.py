@@ -47,9 +47,9 @@ MUTANTS = [
     *BACKUP,
     Mutant(
         "side by side: room for its connections",
-        "workflow/apply.py",
-        "if most is None or most >= jobs:",
-        "if True:",
+        "database/postgres/backend.py",
+        "        if number >= jobs:\n",
+        "        if True:\n",
         "tests/faults/test_jobs_faults.py -k connections_are_allowed",
     ),
     Mutant(

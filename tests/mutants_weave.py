@@ -61,7 +61,7 @@ _TURNED = (
     ("undoing opens no windows", "executor/undo.py", "        return False\n\n    def open_undone", "        return super().has_turn()\n\n    def open_undone", f"{SHOWN} -k revert"),
     ("undoing takes away nothing that came up by chance", "core/undoing.py", ", late=False)", ")", f"{CORE} -k undoing"),
     ("the last step waits for all", "core/lanes.py", "            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do", "            pass", f"{CORE} -k side_by_side"),
-    ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, windows=assignment.windows)", "loaded.registry", f"{SHOWN} -k side_by_side"),
+    ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, views=views, windows=assignment.windows)", "replace(loaded.registry, views=views)", f"{SHOWN} -k side_by_side"),
     ("workers know what is late", "executor/side_by_side.py", "            overdue=self._overdue,", "            overdue={},", f"{SHOWN} -k side_by_side"),
     ("what is made by hand is taken over", "core/timeline.py", "            down=tuple(reversed(now.dependencies_first(moved | first))),", "            down=tuple(reversed(now.dependencies_first(moved))),", f"{WINDOWS} -k by_hand"),
     ("readers go down before a hand-over", "core/timeline.py", "        moved = gone | self._readers_of(gone, built)", "        moved = set(gone)", f"{CORE} -k takes_over"),
