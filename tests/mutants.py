@@ -167,7 +167,7 @@ MUTANTS = [
     Mutant(
         "kept session: its lock, and what new sessions are given",
         "database/postgres/spare.py",
-        "return connection.got_lock and bool(defaults == connection.fresh_defaults)",
+        "return connection.got_lock and bool((asked if asks else foreseen) == connection.fresh_defaults)",
         "return True",
         f"{SESSIONS} -k new_sessions_are_given",
     ),

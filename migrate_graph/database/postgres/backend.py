@@ -35,7 +35,7 @@ from migrate_graph.database.postgres.requirements import (
     unmet,
 )
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
-from migrate_graph.database.postgres.spare import Spare
+from migrate_graph.database.postgres.spare import DEFAULTS, Spare
 from migrate_graph.database.postgres.trouble import explained
 from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.room import Room
@@ -556,10 +556,14 @@ class PostgresBackend(Bookkeeping):
             return super().installed_if_held(lock, names)
         try:
             with self._explained():
-                found = lock.row(POSTGRES.sql(self._ledger.are_installed(names)), names)
+                found = lock.row(f"{POSTGRES.sql(self._ledger.are_installed(names))}, {DEFAULTS}", names)
         except DatabaseUnreachable:
             return None
-        return None if found is None else frozenset(compress(names, found))
+        if found is None:
+            return None
+        *installed, defaults = found
+        self._spare.foresee(defaults)
+        return frozenset(compress(names, installed))
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 

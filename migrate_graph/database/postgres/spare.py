@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from migrate_graph.database.postgres.sessions import Sessions
     from migrate_graph.database.sole_holder import Holder
 
-# What roles and databases give to new sessions: a session that is older than a change has the values of before. Not aggregated,
-# nor put in order: that would take longer to plan than everything else that is asked with it.
-_DEFAULTS = "ARRAY(SELECT CAST(s AS pg_catalog.text) FROM pg_catalog.pg_db_role_setting s)"
+DEFAULTS = "ARRAY(SELECT CAST(s AS pg_catalog.text) FROM pg_catalog.pg_db_role_setting s)"
+"""What to select to learn what roles and databases give to new sessions: one that is older than a change has the values of before.
+
+Not aggregated, nor put in order: that would take longer to plan than everything else that is asked with it.
+"""
 
 
 class Spare:
@@ -34,7 +36,8 @@ class Spare:
         self._sessions = sessions
         self._wanted = wanted
         self._connection: Any = None
-        self._question = ""
+        self._defaults: list[str] | None = None
+        self._questions: dict[bool, str] = {}
 
     def remember(self, connection: WorkConnection) -> None:
         """Note what a new session is like, so that it can be told later whether it is so again."""
@@ -58,6 +61,13 @@ class Spare:
         self._connection = connection
         return True
 
+    def foresee(self, defaults: list[str]) -> None:
+        """Note what a new session would be given just now, as another one has seen: the kept one asks for it only where nobody has.
+
+        To plan that takes the kept session longer than all else that it is asked, and a session that keeps a plan of it no time.
+        """
+        self._defaults = defaults
+
     def take(self, name: str, lock: tuple[int, int]) -> WorkConnection | None:
         """Return the kept session with our settings and its lock, as one that was just opened has; None where there is none.
 
@@ -65,11 +75,12 @@ class Spare:
             Stopped: a signal arrived.
         """
         connection, self._connection = self._connection, None
+        foreseen, self._defaults = self._defaults, None
         if connection is None:
             return None
         try:
             fresh = self._sessions.patience.run(
-                connection, f"preparing a session for {name}", self._set_up, connection, name, lock
+                connection, f"preparing a session for {name}", self._set_up, connection, name, lock, foreseen
             )
         except (psycopg2.Error, DatabaseUnreachable):
             fresh = False
@@ -78,21 +89,24 @@ class Spare:
         close_quietly(connection)
         return None
 
-    def _set_up(self, connection: WorkConnection, name: str, lock: tuple[int, int]) -> bool:
+    def _set_up(
+        self, connection: WorkConnection, name: str, lock: tuple[int, int], foreseen: list[str] | None
+    ) -> bool:
+        asks = foreseen is None
         with connection.cursor() as cursor:
-            if not self._question:
-                self._question = self._written(cursor)
-            cursor.execute(self._question, (application_name(f"migrate_graph:{name}"), *lock))
-            defaults, _, connection.got_lock = cursor.fetchone()
-        return connection.got_lock and bool(defaults == connection.fresh_defaults)
+            if asks not in self._questions:
+                self._questions[asks] = self._written(cursor, asks=asks)
+            cursor.execute(self._questions[asks], (application_name(f"migrate_graph:{name}"), *lock))
+            asked, _, connection.got_lock = cursor.fetchone()
+        return connection.got_lock and bool((asked if asks else foreseen) == connection.fresh_defaults)
 
-    def _written(self, cursor: Any) -> str:
+    def _written(self, cursor: Any, *, asks: bool) -> str:
         """Return what is sent before each migration, with our settings in it, which are the same for all of a run."""
         settings = self._sessions.settings(cursor.connection, ours=False)
         chosen = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
         written = cursor.mogrify(chosen, list(chain.from_iterable(settings))).decode().replace("%", "%%")
         return (
-            f"SELECT {_DEFAULTS}, pg_catalog.num_nulls({written}, pg_catalog.set_config('application_name', %s, false)), "
+            f"SELECT {DEFAULTS if asks else 'NULL'}, pg_catalog.num_nulls({written}, pg_catalog.set_config('application_name', %s, false)), "
             "pg_catalog.pg_try_advisory_lock(%s, %s)"
         )
 
@@ -105,7 +119,7 @@ class Spare:
 def _remember(connection: WorkConnection) -> None:
     connection.fresh_memory = DriverMemory.of(connection)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_DEFAULTS}")
+        cursor.execute(f"SELECT {DEFAULTS}")
         (connection.fresh_defaults,) = cursor.fetchone()
 
 
