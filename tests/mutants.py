@@ -699,8 +699,8 @@ MUTANTS = [
     Mutant(
         "descriptors",
         "executor/process_state.py",
-        "                    os.dup2(copy, number)",
-        "                    pass",
+        "                os.dup2(copy, number, is_inherited)",
+        "                pass",
         f"{BODIES} -k put_back",
     ),
     Mutant(

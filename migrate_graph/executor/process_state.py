@@ -139,16 +139,15 @@ class _State:
     def _put_descriptors_back(self) -> None:
         self._forget()
         while self._descriptors:
-            number, copy = next(iter(self._descriptors.items()))
+            number, (copy, is_inherited) = next(iter(self._descriptors.items()))
             with contextlib.suppress(OSError):  # the body may have closed the copy, too
-                if not _is_same(number, copy):
-                    os.dup2(copy, number)
+                os.dup2(copy, number, is_inherited)  # whatever it is now: to find that out would take longer
                 os.close(copy)
             self._descriptors.pop(number)
 
     def _close_copies(self) -> None:
         """Keep a forked child from holding open what it has closed: who reads our output waits for all who can write it."""
-        for copy in self._descriptors.values():
+        for copy, _ in self._descriptors.values():
             with contextlib.suppress(OSError):
                 os.close(copy)
         self._descriptors = {}
@@ -173,19 +172,12 @@ class _State:
         threading.excepthook = self._thread_hook
 
 
-def _copy(number: int) -> int | None:
-    """Return a copy of a descriptor that no child inherits; None where nothing is open."""
+def _copy(number: int) -> tuple[int, bool] | None:
+    """Return a copy of a descriptor that no child inherits, and whether children inherit the descriptor itself; None where nothing is open."""
     try:
-        return os.dup(number)
+        return os.dup(number), os.get_inheritable(number)
     except OSError:
         return None
-
-
-def _is_same(number: int, copy: int) -> bool:
-    try:
-        return os.path.sameopenfile(number, copy)
-    except OSError:
-        return False
 
 
 def _directory() -> str | None:
