@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 Redact = Callable[[str], str]
 
+# A document has more of these than of everything else, and to ask an abstract class about one takes longest.
+_NO_TEXT = frozenset({type(None), bool, int, float})
+
 
 def redacted(value: Any, redact: Redact) -> Any:
     """Return a value with every text in it redacted.
@@ -19,9 +22,12 @@ def redacted(value: Any, redact: Redact) -> Any:
         value: texts, mappings, sequences, sets and dataclasses, in each other; anything else stays as it is.
         redact: masks secrets in one text.
     """
-    if type(value) is str:  # a member of an enumeration is no foreign text
+    kind = type(value)
+    if kind is str:  # a member of an enumeration is no foreign text
         return redact(value)
-    if isinstance(value, Mapping):
+    if kind in _NO_TEXT:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
     if isinstance(value, (set, frozenset, list, tuple)):
         return _with_items(value, redact)

@@ -15,7 +15,7 @@ from migrate_graph.core.model import BodyFacts
 from migrate_graph.loader.endings import what_adds_a_value, what_ends
 from migrate_graph.loader.fingerprints import SILENT_FIELDS, fingerprint_of
 from migrate_graph.loader.meanings import Reader, is_manager
-from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of, is_constant, own_nodes
+from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of, is_constant, own_nodes, parts_of
 from migrate_graph.user_files import SourceLocation, is_user_file
 
 
@@ -206,7 +206,7 @@ def _mentions(reader: Reader, node: FunctionNode) -> Iterator[str | FunctionType
         else:
             if isinstance(found, ast.Call):
                 yield from _called(reader, found)
-            stack.extend(reversed(list(_parts(found))))
+            stack += reversed(_parts(found))
 
 
 def _called(reader: Reader, node: ast.Call) -> Iterator[FunctionType]:
@@ -217,14 +217,14 @@ def _called(reader: Reader, node: ast.Call) -> Iterator[FunctionType]:
             yield function
 
 
-def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the parts of a node that may open a view: types and `isinstance` only talk about it."""
+_OPEN_NOTHING = SILENT_FIELDS | {"decorator_list"}
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a node that may open a view: types and `isinstance` only talk about it."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}:
-        return
-    for name, value in ast.iter_fields(node):
-        if name not in SILENT_FIELDS and name != "decorator_list":
-            values = value if isinstance(value, list) else [value]
-            yield from (each for each in values if isinstance(each, ast.AST))
+        return []
+    return parts_of(node, without=_OPEN_NOTHING)
 
 
 def _managers_in(value: object) -> Iterator[str]:

@@ -22,7 +22,7 @@ from migrate_graph.authoring import SqlView, ViewMigrationManager
 from migrate_graph.authoring.sql_view import relation_name
 from migrate_graph.loader.file_reads import FileReads, words_of_files
 from migrate_graph.loader.meanings import Reader, is_manager, loaded_modules
-from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant
+from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant, parts_of
 from migrate_graph.user_files import is_user_file
 
 # What does not change what a body does: formatting, types, spelling of strings, and whatever another version of
@@ -215,9 +215,7 @@ class _Unit:
             elif isinstance(node, ast.Name):
                 self._name(node.id, names)
             else:
-                fields = [value for name, value in ast.iter_fields(node) if name not in SILENT_FIELDS]
-                parts = [part for value in fields for part in (value if isinstance(value, list) else [value])]
-                stack.extend(reversed([part for part in parts if isinstance(part, ast.AST)]))
+                stack += reversed(parts_of(node, without=SILENT_FIELDS))
 
     def _name(self, name: str, names: Reader) -> None:
         if name in names.closure:

@@ -89,9 +89,7 @@ class Spare:
         close_quietly(connection)
         return None
 
-    def _set_up(
-        self, connection: WorkConnection, name: str, lock: tuple[int, int], foreseen: list[str] | None
-    ) -> bool:
+    def _set_up(self, connection: WorkConnection, name: str, lock: tuple[int, int], foreseen: list[str] | None) -> bool:
         asks = foreseen is None
         with connection.cursor() as cursor:
             if asks not in self._questions:
