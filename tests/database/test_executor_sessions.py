@@ -14,6 +14,9 @@ import pytest
 from stand import Stand
 
 from migrate_graph.core.events import StepFinished
+from migrate_graph.core.model import Migration
+from migrate_graph.database import open_backend
+from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.errors import UsageError
 
 DIRT: dict[str, Callable[[Any], object]] = {
@@ -279,6 +282,28 @@ def test_the_next_migration_has_what_new_sessions_are_given(postgres_server: Any
 
     assert stand.run(settles_1, looks_2).succeeded
     assert seen == ["77kB"]
+
+
+def test_a_kept_session_looks_itself_where_no_other_has_for_it(postgres_server: Any, postgres_database: str) -> None:
+    """As in a worker of `--jobs`, whose run's lock another process holds."""
+    stand = Stand(postgres_server.app_uri(postgres_database))
+    assert stand.run().succeeded
+
+    def session(backend: Any, name: str) -> int:
+        work = backend.work(Migration(name, lambda _db: True), AttemptKey.now(name, run="r"))
+        try:
+            work.start()
+            pid = _pid(work.db)
+            work.finish(seconds=0.0, guard=lambda: None)
+        finally:
+            work.close()
+        return pid
+
+    with open_backend(stand.settings, writing=True) as backend, backend.lock(0.0, lambda _event: None):
+        one, two = session(backend, "one"), session(backend, "two")
+        postgres_server.execute(f"ALTER DATABASE {postgres_database} SET work_mem = 77")
+        three = session(backend, "three")
+    assert one == two != three
 
 
 class _Listening(list[Any]):
