@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph import forks
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import team
-from migrate_graph.executor.line import Assignment, Begin, Ended, Leave, Stop, Unfit, packed, unpacked
+from migrate_graph.executor.line import Assignment, Begin, Ended, Heard, Leave, Stop, Unfit, packed, unpacked
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey
 
 _LAST_WAIT = 5.0
 """Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
+
+_DEAF_AFTER = 1.0
+"""Seconds after which a process that has not heard that it is to stop never will: it is stopped itself, or a function in C keeps the interpreter."""
 
 _DYING = 1.0
 """Seconds between the moment when a process closes its line and its end."""
@@ -39,6 +42,7 @@ class Worker:
         line: to it.
         name: of the migration that it runs; empty where it runs none.
         key: of the attempt that it has begun.
+        is_deaf: it was told to stop, and has not said that it heard.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Worker:
     line: Connection
     name: str = ""
     key: AttemptKey | None = None
+    is_deaf: bool = False
 
     def say(self, word: Any) -> None:
         """Send something to it; if it is gone, that is heard from it."""
@@ -60,6 +65,8 @@ class Worker:
         self.process.kill()
         code = self.process.wait()
         self.line.close()
+        if self.is_deaf:
+            return f"its process (pid {self.process.pid}) did not hear the signal, and was ended"
         if code >= 0:
             return f"its process (pid {self.process.pid}) ended with code {code}"
         with suppress(ValueError):
@@ -79,6 +86,7 @@ class Crew:
     assign: Callable[[int], Assignment]
     workers: list[Worker] = field(default_factory=list)
     _started: int = 0
+    _stopped: float = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -130,6 +138,9 @@ class Crew:
                 word = unpacked(worker.line.recv_bytes())
             except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
                 word = None
+            if isinstance(word, Heard):
+                worker.is_deaf = False
+                continue
             if word is None or isinstance(word, Unfit):
                 self.workers.remove(worker)
             yield worker, word
@@ -138,8 +149,17 @@ class Crew:
 
     def stop(self, number: int) -> None:
         """Stop all of them: a signal wants the run to end."""
+        self._stopped = time.monotonic()
         for worker in self.workers:
+            worker.is_deaf = True
             worker.say(Stop(number))
+
+    def end_deaf(self) -> None:
+        """End those that have not heard for a while that they are to stop: nobody there can roll anything back, and the server does."""
+        if time.monotonic() - self._stopped > _DEAF_AFTER:
+            for worker in self.workers:
+                if worker.is_deaf:
+                    worker.process.kill()
 
     def leave(self, *, at_once: bool) -> None:
         """Release all of them, and wait until they are gone, but not for ever.

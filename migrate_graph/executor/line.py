@@ -105,6 +105,11 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """That a signal wants the run to end has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """Something happened.
 

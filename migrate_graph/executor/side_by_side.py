@@ -16,6 +16,7 @@ from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
 from migrate_graph.executor.crew import Crew, Worker
 from migrate_graph.executor.line import Assignment, Begun, Ended, Told, Unfit, code_of
 from migrate_graph.executor.steps import look_again, not_to_run, note, refresh_after, with_kept_before
+from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.plan import Plan
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.1
 """Seconds between two looks whether a signal has arrived."""
+
+_LAST_LOOK = 1.0
+"""Seconds that a server may take to answer when a signal wants the run to end."""
 
 
 class SideBySideWalk:
@@ -61,6 +65,8 @@ class SideBySideWalk:
                 if self._around.interruption.signal and not self._is_told:
                     self._is_told = True
                     crew.stop(self._around.interruption.signal)
+                if self._is_told:
+                    crew.end_deaf()
                 self._begin_what_can(plan, walk, queue, crew)
         finally:
             crew.leave(at_once=bool(self._around.interruption.signal))
@@ -153,9 +159,14 @@ class SideBySideWalk:
                     f"{migration.name} was not begun: {how}", hint="run migrate apply again"
                 )
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
-        backend = backend_class(self._team.settings.uri).seated(self._team.settings, worker.seat)
+        settings, interruption = self._team.settings, self._around.interruption
+        if number := interruption.signal:  # to look is what is left to do, and must not take long
+            settings, interruption = replace(settings, connect_wait=_LAST_LOOK), Interruption()
+        backend = backend_class(settings.uri).seated(settings, worker.seat)
         try:
-            backend.connect(observer=self._around.observer, interruption=self._around.interruption)
+            backend.connect(observer=self._around.observer, interruption=interruption)
+            if number:
+                interruption.take_over(number)
             around = replace(self._around, backend=backend, is_seated=True)
             return self._filled(Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result, around, walk)
         except MigrateGraphError as error:

@@ -19,7 +19,19 @@ from migrate_graph.core.uses import with_known_uses
 from migrate_graph.database import backend_class
 from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
-from migrate_graph.executor.line import Assignment, Begin, Begun, Ended, Stop, Told, Unfit, code_of, packed, unpacked
+from migrate_graph.executor.line import (
+    Assignment,
+    Begin,
+    Begun,
+    Ended,
+    Heard,
+    Stop,
+    Told,
+    Unfit,
+    code_of,
+    packed,
+    unpacked,
+)
 from migrate_graph.executor.output import kept_apart
 from migrate_graph.executor.steps import tried
 from migrate_graph.executor.watch import Watch
@@ -51,7 +63,7 @@ def work(line: Connection) -> None:
     guard = Guard(lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201 - the edge of this process
     with guard.standing(), interruption.listening():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # they were blocked until somebody listens
-        start_thread(_listen, line, interruption, orders, name="orders")
+        start_thread(_listen, line, interruption, voice, orders, name="orders")
         try:
             _Worker(assignment, interruption, voice, orders).work(streams)
         except Stopped:
@@ -73,14 +85,16 @@ def _end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _listen(line: Connection, interruption: Interruption, orders: SimpleQueue[Any]) -> None:
+def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]) -> None:
     """Hear orders, also while a body runs; without the run nothing goes on."""
     with suppress(BaseException):
         while True:
             order = unpacked(line.recv_bytes())
             if not isinstance(order, Stop):
                 orders.put(order)
-            elif not interruption.is_heard:  # a terminal, or a service manager, has told all of us
+                continue
+            voice.say(Heard())
+            if not interruption.is_heard:  # a terminal, or a service manager, has told all of us
                 _signal_myself(order.signal)
     _signal_myself(_KILL)
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 from child import executed
-from fault_field import Ended, Field
+from fault_field import Ended, Field, wait_until
 from servers import PostgresServer
 
 pytestmark = pytest.mark.postgres
@@ -503,6 +503,7 @@ FOR_EVER = (
 
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres: Field) -> None:
+    """One signal is enough: the run does not wait for who cannot hear, and records what became of it."""
     on_postgres.write("import collections, itertools, operator\n" + HEAD + body("a_1", FOR_EVER) + body("b_2", WAITS))
     with gate(on_postgres):
         process = on_postgres.open("apply", "--jobs", "2")
@@ -517,9 +518,9 @@ def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres
             process.process.kill()
             ended = process.end()
         else:
-            process.process.send_signal(signal.SIGTERM)
-            process.wait_for("INTERRUPTED b_2")
             ended = process.stop(signal.SIGTERM)
+            assert ended.seconds < 2, ended.output
+            assert "did not hear the signal" in ended.output
         try:
             wait_until_gone(workers)
         finally:
@@ -527,7 +528,76 @@ def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
     assert ended.code == (-9 if kill else 143)
-    assert on_postgres.probe().tables == set()
+    state = on_postgres.probe()
+    assert state.tables == set()
+    assert [state.last(name) for name in ("a_1", "b_2")] == [None if kill else ("failed", 0)] * 2
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whole", [False, True], ids=["the run", "the group"])
+def test_a_signal_stops_all_within_two_seconds_whatever_they_do(
+    signum: signal.Signals, whole: bool, on_postgres: Field
+) -> None:
+    """One in the server, one in Python, one that is stopped, and one that has nothing to do any more."""
+    on_postgres.write(
+        HEAD
+        + body("a_1", "db.executesql('SELECT pg_sleep(600)')")
+        + body("b_2", "db.commit()", "while True: pass")
+        + body("c_3", "open('pid', 'w').write(f'{os.getpid()} ')", "time.sleep(600)")
+        + body("d_4")
+        + body("e_5", how="requires=a_1")
+    )
+    process = on_postgres.open("apply", "--jobs", "4")
+    process.wait_for("ok d_4")
+    pid_of_c, done_by_b = on_postgres.path / "pid", "SELECT count(*) FROM pg_class WHERE relname = 'b_2'"
+    wait_until(lambda: pid_of_c.exists() and pid_of_c.read_text().endswith(" "))
+    wait_until(lambda: on_postgres.query(done_by_b) == [(1,)])
+    wait_until(
+        lambda: on_postgres.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == [(1,)]
+    )
+    workers = workers_of(process)
+    assert len(workers) == 4
+    for pid in workers:
+        if pid == int(pid_of_c.read_text()):
+            os.kill(pid, signal.SIGSTOP)
+        elif whole:
+            os.kill(pid, signum)
+    ended = process.stop(signum)
+    assert ended.code == 128 + signum, ended.output
+    assert ended.seconds < 2, ended.output
+    wait_until_gone(workers)
+    state = on_postgres.probe()
+    assert state.tables == {"b_2", "d_4"}
+    assert {name: state.last(name) for name in ("a_1", "b_2", "c_3", "d_4", "e_5")} == {
+        "a_1": ("failed", 0), "b_2": ("running", 1), "c_3": ("failed", 0), "d_4": ("applied", 0), "e_5": None,
+    }  # fmt: skip
+
+
+def test_the_server_ends_the_session_of_one_and_the_others_finish(on_postgres: Field) -> None:
+    on_postgres.write(
+        HEAD
+        + body("a_1", WAITS)
+        + body("b_2", "db.commit()", WAITS)
+        + body("c_3", WAITS)
+        + body("d_4", how="requires=c_3")
+        + body("e_5", how="requires=a_1")
+    )
+    with gate(on_postgres) as open_gate:
+        process = on_postgres.open("apply", "--jobs", "3", "--keep-going")
+        wait_for_waiting(on_postgres, 3)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+        assert on_postgres.query(cut, "migrate_graph:a_1") == [(True,)]
+        process.wait_for("FAILED a_1")
+        open_gate()
+        ended = process.end()
+    assert ended.code == 1, ended.output
+    assert "the connection to the database was lost" in ended.output
+    state = on_postgres.probe()
+    assert state.tables == {"b_2", "c_3", "d_4"}
+    assert [state.last(name) for name in ("a_1", "b_2", "c_3", "d_4")] == [
+        ("failed", 0), ("applied", 1), ("applied", 0), ("applied", 0),
+    ]  # fmt: skip
+    assert on_postgres.apply("--jobs", "3", "--dry-run").code == 0
 
 
 def test_a_crash_of_one_worker_is_told(on_postgres: Field) -> None:
