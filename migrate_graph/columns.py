@@ -24,6 +24,30 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
+def shortened(text: str, width: int, *, gap: str = "…", tail: bool = True) -> str:
+    """Return a text that takes no more than a width: what is too much is left out before the end, or at it.
+
+    Args:
+        text: on one line.
+        width: columns there are.
+        gap: stands for what is left out.
+        tail: the end stays, as much as the beginning; names differ there.
+    """
+    if columns(text) <= width:
+        return text
+    kept = max(0, width - columns(gap))
+    end = _fitting(text[::-1], kept // 2)[::-1] if tail else ""
+    return _fitting(text, kept - columns(end)) + gap + end if kept else gap[:width]
+
+
+def _fitting(text: str, width: int) -> str:
+    """Return as much of the beginning of a text as a width takes."""
+    part = text[:width]
+    while part and columns(part) > width:
+        part = part[:-1]
+    return part
+
+
 def hanging(text: str, width: int | None, *, column: int, indent: int) -> list[str]:
     """Break a text between words; a word is never cut, so a long one may stand out.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
-from migrate_graph.columns import hanging
+from migrate_graph.columns import columns, hanging, shortened
 from migrate_graph.core.events import (
     Connecting,
     Event,
@@ -406,11 +406,25 @@ class LiveProgress:
             text.append(f" {done}/{self._total}  ", style="bold")
         steps = list(self._steps.items())
         for name, step in steps:
-            text.append("\n  " if len(steps) > 1 else "").append(self._safe(one_line(name)))
-            text.append(f"  {lasting(time.monotonic() - step.since)}", style="cyan")
-            self._add_detail(text, step.told(), apart="  " if len(steps) > 1 else "\n  ")
+            if len(steps) > 1:
+                self._add_one_of_several(text, name, step)
+                continue
+            text.append(self._safe(one_line(name))).append(f"  {lasting(time.monotonic() - step.since)}", style="cyan")
+            self._add_detail(text, step.told(), apart="\n  ")
         self._add_detail(text, _counted_up(*self._waiting) if self._waiting else self._detail, apart="\n  ")
         return text
+
+    def _add_one_of_several(self, text: Any, name: str, step: _Step) -> None:
+        """Add a line for one of those that run side by side; what does not fit is left out, of its name not more than half."""
+        gap = "…" if self._safe("…") == "…" else "..."
+        passed = lasting(time.monotonic() - step.since)
+        room = self._rich.width - len(passed) - 4
+        name, detail = self._safe(one_line(name)), self._safe(one_line(step.told()))
+        wanted = columns(detail) + 2 if detail else 0
+        name = shortened(name, max(room - wanted, room // 2), gap=gap)
+        left = room - columns(name) - 2
+        text.append(f"\n  {name}").append(f"  {passed}", style="cyan")
+        self._add_detail(text, shortened(detail, left, gap=gap, tail=False) if left > len(gap) else "", apart="  ")
 
     def _add_detail(self, text: Any, detail: str, *, apart: str) -> None:
         if detail:
