@@ -11,7 +11,9 @@ from itertools import chain
 from typing import TypeAlias
 
 from migrate_graph.core.footprint import Fact
-from migrate_graph.core.traces import ALL, Touch, Trace, owner_of
+from migrate_graph.core.graph import MigrationGraph, Ordering
+from migrate_graph.core.model import same_fingerprint
+from migrate_graph.core.traces import ALL, Entry, Touch, Trace, Traces, owner_of
 
 Pair: TypeAlias = tuple[str, str]
 """Two migrations, the one that runs before the other first."""
@@ -182,13 +184,36 @@ class Commuting:
         )
 
     @cached_property
+    def _bound(self) -> dict[str, int]:
+        """The places of all that comes before each, by what was seen, as bits."""
+        return self._ancestors(_by_after(self.ties, self._place))
+
+    @cached_property
+    def _known(self) -> int:
+        """The places of those with a trace, as bits."""
+        return sum(1 << self._place[name] for name in self._order)
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The place of each in the order."""
+        return self._place
+
+    def bound_to(self, name: str, among: int) -> int:
+        """Return which of some others must come before one: what was seen binds them, or nothing is known of one of the two.
+
+        Args:
+            name: which.
+            among: places of the others, as bits.
+        """
+        return among & (self._bound[name] | ~self._known) if name in self._traces else among
+
+    @cached_property
     def unreasoned(self) -> tuple[Pair, ...]:
         """Declared edges that nothing gives a reason for that was seen; a reason may be in rows, or in people."""
-        seen = self._ancestors(_by_after(self.ties, self._place))
         return tuple(
             (before, after)
             for before, after in self._in_order(self._reduced(self._declared))
-            if before in self._traces and after in self._traces and not seen[after] >> self._place[before] & 1
+            if before in self._traces and after in self._traces and not self._bound[after] >> self._place[before] & 1
         )
 
     @cached_property
@@ -279,6 +304,35 @@ class Commuting:
                 if not (clash and _covers(doing, did) and name not in self._excused):
                     still_open.append((earlier, did))
             open_ones = [*still_open, (name, doing)]
+
+
+def commuting_of(graph: MigrationGraph, traces: Traces, ordering: Ordering) -> Commuting:
+    """Return what is known of the migrations of a graph whose text is the one that was watched; nothing of what is on or behind a cycle.
+
+    Args:
+        graph: the migrations.
+        traces: what was seen.
+        ordering: how ties of their order are broken.
+    """
+    order = [name for name in graph.order(ordering) if name not in graph.unsortable]
+    return Commuting(order, current_traces(graph, traces), graph.requires.edges, graph.commuting)
+
+
+def current_traces(graph: MigrationGraph, traces: Traces) -> dict[str, Trace]:
+    """Return what is known of the migrations whose text is the one that was watched, as that of the views that they made."""
+    return {
+        name: entry.trace
+        for name, entry in traces.entries.items()
+        if name in graph.migrations
+        and same_fingerprint(entry.fingerprint, graph.migrations[name].facts.fingerprint)
+        and all(is_same_view(graph, entry, view) for view in entry.views)
+    }
+
+
+def is_same_view(graph: MigrationGraph, entry: Entry, view: str) -> bool:
+    """Return whether a view has the text that a migration was watched with."""
+    known = graph.views.get(view)
+    return known is not None and same_fingerprint(entry.views[view], known.fingerprint)
 
 
 def _tie(ties: dict[Pair, Tie], before: str, after: str) -> Tie:

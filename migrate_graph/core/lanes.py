@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import pairwise, takewhile
 from statistics import median
+from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.core.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from migrate_graph.core.commuting import Commuting
 
 
 class WaitKind(StrEnum):
@@ -59,32 +63,37 @@ class Order:
 
 
 def order_of(
-    plan: Plan, graph: MigrationGraph, *, ordering: Ordering = Ordering.LEGACY, one_history: bool = False
+    plan: Plan,
+    graph: MigrationGraph,
+    *,
+    ordering: Ordering = Ordering.LEGACY,
+    one_history: bool = False,
+    seen: Commuting | None = None,
 ) -> Order:
     """Return what each step of a plan waits for.
 
     A step waits for what it requires. One that requires nothing may rely on what was written before it, without saying so: it waits
     for every step before it that stands in the same file, unless it is declared `independent`, or the ordering says that all
-    is declared. Steps whose views hang together (`uses`, `replaces`), or whose windows they open or close, keep their order.
+    is declared, or both were watched, and nothing was seen for which they may not change places. Steps whose views hang together
+    (`uses`, `replaces`), or whose windows they open or close, keep their order.
 
     Args:
         plan: whose steps.
         graph: it was made from.
         ordering: how ties are broken; `intertwined` makes one history of several files.
         one_history: all files are one history in any case, as numbered files of one directory are.
+        seen: what was seen of migrations that were watched; None where nothing is known.
     """
     waits: dict[str, dict[str, WaitKind]] = {step.migration.name: {} for step in plan.steps}
     whole = one_history or ordering is Ordering.INTERTWINED
     views = _Families(graph)
-    since_last: dict[str, list[str]] = {}
+    places = _Places() if seen is None else _SeenPlaces(seen)
     last_in: dict[str, str] = {}
     for step in plan.steps:
         migration, mine = step.migration, waits[step.migration.name]
-        before = since_last.setdefault("" if whole else migration.module, [])
+        file = "" if whole else migration.module
         if not (migration.requires or migration.independent or ordering is Ordering.DECLARED):
-            mine |= dict.fromkeys(before, WaitKind.PLACE)
-            before.clear()
-        before.append(migration.name)
+            mine |= dict.fromkeys(places.kept_by(file, migration.name), WaitKind.PLACE)
         if graph.registry.windows and any(graph.views[view].since is None for view in step.views.new):
             mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do
         for family in views.of(step):
@@ -92,8 +101,52 @@ def order_of(
                 mine[last_in[family]] = WaitKind.VIEWS
             last_in[family] = migration.name
         mine |= dict.fromkeys((name for name in migration.requires if name in waits), WaitKind.REQUIRES)
+        places.add(file, migration.name, mine)
     outside = (step for step in plan.steps if step.migration.transaction is TransactionMode.NONE)
     return Order(waits, {step.migration.name: Alone.OUTSIDE for step in outside})
+
+
+class _Places:
+    """What a step waits for that declares nothing: all before it in its file. What another such step waits for is implied."""
+
+    def __init__(self) -> None:
+        self._since_last: dict[str, list[str]] = {}
+
+    def kept_by(self, file: str, _name: str) -> Sequence[str]:
+        """Return what one waits for."""
+        return self._since_last.pop(file, [])
+
+    def add(self, file: str, name: str, _waits: Iterable[str]) -> None:
+        """Note a step, with all that it waits for."""
+        self._since_last.setdefault(file, []).append(name)
+
+
+class _SeenPlaces(_Places):
+    """The same where migrations were watched: those that were seen to do nothing to each other keep no place."""
+
+    def __init__(self, seen: Commuting) -> None:
+        super().__init__()
+        self._seen = seen
+        self._names = list(seen.places)
+        self._there: dict[str, int] = {}  # of each file: places of its steps so far, as bits
+        self._before: dict[str, int] = {}  # of each step: places of all that it waits for, also by way of others
+
+    def kept_by(self, file: str, name: str) -> Sequence[str]:
+        found, left = [], self._seen.bound_to(name, self._there.get(file, 0))
+        while left:
+            last = self._names[left.bit_length() - 1]
+            found.append(last)
+            left &= ~self._with_before(last)
+        return found[::-1]
+
+    def add(self, file: str, name: str, waits: Iterable[str]) -> None:
+        self._there[file] = self._there.get(file, 0) | 1 << self._seen.places[name]
+        self._before[name] = 0
+        for each in waits:
+            self._before[name] |= self._with_before(each)
+
+    def _with_before(self, name: str) -> int:
+        return self._before[name] | 1 << self._seen.places[name]
 
 
 class _Families:

@@ -13,6 +13,7 @@ from migrate_graph.executor.team import workers_can_be_had
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
+    from migrate_graph.core.commuting import Commuting
     from migrate_graph.core.plan import Plan
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
@@ -69,9 +70,21 @@ def why_no_team(project: Project) -> str:
 
 
 def order_for(project: Project, plan: Plan) -> Order:
-    """Return which steps of a plan may overlap."""
+    """Return which steps of a plan may overlap: as they declare, and as the footprint file proves of what it has seen."""
     one_history = project.path.is_dir()  # of numbered files
-    return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history)
+    return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history, seen=_seen(project))
+
+
+def _seen(project: Project) -> Commuting | None:
+    """Return what the footprint file tells of the migrations as they are now; None where it tells nothing."""
+    from migrate_graph.workflow.footprint_file import read_footprints
+
+    traces = read_footprints(project)
+    if traces is None or not traces.entries:
+        return None
+    from migrate_graph.core.commuting import commuting_of
+
+    return commuting_of(project.graph, traces, project.ordering)
 
 
 def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float]) -> Forecast:

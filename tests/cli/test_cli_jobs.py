@@ -65,6 +65,40 @@ def test_the_document_tells_the_same(project: Any) -> None:
     assert project("plan", "--json").json["side_by_side"] is None
 
 
+SEEN = """
+from migrate_graph import migration
+
+@migration
+def a_1(db):
+    db.executesql("CREATE TABLE a (id integer)")
+    return True
+
+@migration
+def b_2(db):
+    db.executesql("CREATE TABLE b (id integer)")
+    return True
+
+@migration
+def c_3(db):
+    db.executesql("INSERT INTO a VALUES (1)")
+    return True
+"""
+
+
+def test_a_footprint_file_says_what_may_run_side_by_side(shell: Any) -> None:
+    """Of a body that was edited since nothing is known."""
+    shell.write("migrations.py", SEEN)
+    in_a_row = shell("plan", "--jobs", "2", "--json").json["side_by_side"]
+    assert [len(lane["steps"]) for lane in in_a_row["lanes"]] == [3]
+    assert shell("verify", "--write", MIGRATE_URI="sqlite://seen.sqlite").code in {0, 3}
+    told = shell("plan", "--jobs", "2", "--json").json["side_by_side"]
+    assert [[step["name"] for step in lane["steps"]] for lane in told["lanes"]] == [["a_1", "c_3"], ["b_2"]]
+    assert told["waits"] == [{"name": "c_3", "for": "a_1", "why": "place"}]
+    shell.write("migrations.py", SEEN.replace("TABLE b (id integer)", "TABLE b (id bigint)"))
+    told = shell("plan", "--jobs", "2", "--json").json["side_by_side"]
+    assert [len(lane["steps"]) for lane in told["lanes"]] == [3]
+
+
 def test_without_timings_nothing_is_promised(project: Any) -> None:
     assert "side by side, 2 jobs; how long is not known (--timings)\n" in project("plan", "--jobs", "2").out
     told = project("plan", "--jobs", "2", "--json").json["side_by_side"]

@@ -1,15 +1,20 @@
 """Which steps may run side by side, why others wait, and the forecast made of that."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import networkx as nx
 from drawing import graph_of
 
+from migrate_graph.core.commuting import Commuting
+from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.lanes import Alone, Order, Queue, Slot, WaitKind, forecast, order_of
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.core.plan import build_plan
+from migrate_graph.core.traces import Trace
 
 
 def order(graph: MigrationGraph, ordering: Ordering = Ordering.LEGACY, **options: Any) -> Order:
@@ -156,3 +161,70 @@ def test_what_was_never_measured_counts_like_the_others() -> None:
 def test_the_forecast_of_nothing() -> None:
     found = forecast(order(graph_of()), 4, {})
     assert (found.slots, found.critical, found.lanes, found.seconds) == ((), (), (), 0.0)
+
+
+# -- what was seen ------------------------------------------------------------------------------------------------------------
+
+
+def _trace(makes: str = "", needs: str = "") -> Trace:
+    def named(names: str) -> frozenset[Fact]:
+        return frozenset(Fact("relation", name) for name in names.split())
+
+    return Trace(makes=named(makes), needs=named(needs))
+
+
+def seen_waits(graph: MigrationGraph, **traces: Trace) -> dict[str, set[str]]:
+    """Return what each waits for where these were watched."""
+    return {name: set(found) for name, found in order(graph, seen=Commuting(graph.order(), traces)).waits.items()}
+
+
+def test_what_was_seen_to_do_nothing_to_each_other_keeps_no_place() -> None:
+    graph = graph_of(declared=["a", "b", "c", "d"])
+    known = {"a": _trace("one"), "b": _trace("two"), "c": _trace("", "one"), "d": _trace("", "one two")}
+    assert seen_waits(graph, **known) == {"a": set(), "b": set(), "c": {"a"}, "d": {"a", "b"}}
+    found = order(graph, seen=Commuting(graph.order(), known))
+    assert found.waits["c"] == {"a": WaitKind.PLACE}
+
+
+def test_what_was_not_watched_keeps_its_place() -> None:
+    """And what comes after it waits for it, and so for all that it waits for."""
+    graph = graph_of(declared=["a", "b", "c", "d"])
+    known = {"a": _trace("one"), "c": _trace("three"), "d": _trace("", "one")}
+    assert seen_waits(graph, **known) == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"b"}}
+    assert seen_waits(graph) == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"c"}}
+
+
+def test_who_is_bound_by_way_of_one_that_declares_all_waits_nevertheless() -> None:
+    """Nothing says that the one between comes after the first, and so nothing implies that the last does."""
+    graph = graph_of("x < b", declared=["a", "x", "b", "c"])
+    known = {"x": _trace("zero"), "a": _trace("one"), "b": _trace("two", "one zero"), "c": _trace("", "two")}
+    assert seen_waits(graph, **known) == {"a": set(), "x": set(), "b": {"x"}, "c": {"b", "a"}}
+
+
+def test_what_was_seen_counts_within_a_file_alone() -> None:
+    graph = graph_of(declared=["a", "b"], migrations={"b": {"module": "other.py"}})
+    assert seen_waits(graph, a=_trace("one"), b=_trace("", "one")) == {"a": set(), "b": set()}
+
+
+def test_all_that_is_bound_is_in_order_and_nothing_else_is() -> None:
+    lot = random.Random(21)
+    for _ in range(200):
+        names = [f"m{number}" for number in range(lot.randint(2, 9))]
+        things = ["one", "two", "three", "four"]
+        known = {
+            name: _trace(
+                " ".join(lot.sample(things, lot.randint(0, 1))), " ".join(lot.sample(things, lot.randint(0, 2)))
+            )
+            for name in names
+            if lot.random() < 0.8
+        }
+        graph = graph_of(declared=names)
+        ties = nx.DiGraph(Commuting(names, known).ties.keys())
+        ties.add_nodes_from(names)
+        waits = nx.DiGraph((before, name) for name, found in seen_waits(graph, **known).items() for before in found)
+        waits.add_nodes_from(names)
+        for place, name in enumerate(names):
+            must = {before for before in names[:place] if {before, name} - known.keys()} | nx.ancestors(ties, name)
+            assert must <= nx.ancestors(waits, name), (known, name)
+            for before in waits.predecessors(name):
+                assert before in must, (known, before, name)

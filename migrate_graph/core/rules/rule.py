@@ -15,7 +15,7 @@ from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Migration, UnreachedFile, View, same_fingerprint
+from migrate_graph.core.model import Migration, UnreachedFile, View
 from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.core.traces import Trace, Traces
@@ -344,18 +344,15 @@ class Context:
     @cached_property
     def current(self) -> dict[str, Trace]:
         """What is known of the migrations whose text is the one that was watched."""
-        return {
-            name: entry.trace
-            for name, entry in self.footprints.entries.items()
-            if name in self.graph.migrations
-            and same_fingerprint(entry.fingerprint, self.graph.migrations[name].facts.fingerprint)
-            and all(self.is_same_view(name, view) for view in entry.views)
-        }
+        from migrate_graph.core.commuting import current_traces
+
+        return current_traces(self.graph, self.footprints)
 
     def is_same_view(self, name: str, view: str) -> bool:
         """Return whether a view has the text that a migration was watched with."""
-        known = self.graph.views.get(view)
-        return known is not None and same_fingerprint(self.footprints.entries[name].views[view], known.fingerprint)
+        from migrate_graph.core.commuting import is_same_view
+
+        return is_same_view(self.graph, self.footprints.entries[name], view)
 
     @cached_property
     def uses_seen(self) -> dict[str, frozenset[str]]:
@@ -372,14 +369,9 @@ class Context:
     @cached_property
     def commuting(self) -> Commuting:
         """What that says about the graph; nothing of what is on or behind a cycle."""
-        from migrate_graph.core.commuting import Commuting
+        from migrate_graph.core.commuting import commuting_of
 
-        return Commuting(
-            [name for name in self.order if name not in self.graph.unsortable],
-            self.current,
-            self.graph.requires.edges,
-            self.graph.commuting,
-        )
+        return commuting_of(self.graph, self.footprints, self.ordering)
 
     @cached_property
     def _unreached(self) -> dict[str, tuple[UnreachedFile, int]]:
