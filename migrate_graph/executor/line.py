@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.errors import MigrateGraphError
-    from migrate_graph.executor.run import RunOptions
 
 
 # -- to a worker --------------------------------------------------------------------------------------------------------------
@@ -38,7 +37,10 @@ class Assignment:
         names: of the migrations that may run.
         code: what `code_of` says of them.
         run: identifies the run.
-        options: how often something is tried.
+        tries: attempts in all at a migration that somebody was in the way of.
+        first_delay: seconds before the second attempt.
+        longest_delay: seconds at most between two.
+        watch_every: seconds between questions what a running statement waits for.
         shown_root: directory that paths in messages are relative to.
         windows: views come up and go down by their windows; see `Registry`.
         uses: what the run knows of views that leave `uses` out, by name: part of it stands in a file that no worker reads.
@@ -55,7 +57,10 @@ class Assignment:
     names: tuple[str, ...]
     code: str
     run: str
-    options: RunOptions
+    tries: int
+    first_delay: float
+    longest_delay: float
+    watch_every: float
     shown_root: str
     windows: bool
     uses: Mapping[str, KnownUses]

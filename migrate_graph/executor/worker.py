@@ -174,7 +174,7 @@ class _Worker:
         streams.is_silent = False
         assignment = self._assignment
         backend = backend_class(assignment.settings.uri).seated(assignment.settings, assignment.seat)
-        watch = Watch(self._observer, every=assignment.options.watch_every)
+        watch = Watch(self._observer, every=assignment.watch_every)
         try:
             backend.connect(observer=self._observer, interruption=self._interruption)
             around = Surroundings(
@@ -213,7 +213,7 @@ class _Worker:
             overdue=assignment.overdue.get(name, frozenset()),
             unrecorded=assignment.unrecorded,
         )
-        result = tried(around, assignment.options, migration, walk, begins=self._begins)
+        result = tried(around, assignment, migration, walk, begins=self._begins)
         return Ended(result, walk.broken, self._interruption.signal)
 
     def _begins(self, key: AttemptKey) -> None:
