@@ -172,6 +172,12 @@ SCENARIOS = {
     ),
 }  # fmt: skip
 
+WOVEN = {"views that step aside", "views that step aside, with a commit"}
+NOT_WOVEN = pytest.mark.skipif(
+    JOBS > 1, reason="with --jobs no view steps aside: others may be at work on it (docs/weaving.md)"
+)
+NAMES = [pytest.param(name, marks=NOT_WOVEN) if name in WOVEN else name for name in SCENARIOS]
+
 KINDS = [pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"]
 
 
@@ -188,7 +194,7 @@ def _trace(field: Field, path: Path, *words: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_kill_at_every_boundary_leaves_what_is_promised(
     name: str, kind: str, templates: Templates, tmp_path: Path
 ) -> None:
@@ -227,7 +233,7 @@ def test_a_kill_at_every_boundary_of_a_run_with_jobs(templates: Templates, tmp_p
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if JOBS > 1 or name == BRIEFLY])
+@pytest.mark.parametrize("name", NAMES if JOBS > 1 else [BRIEFLY])
 def test_a_kill_of_a_worker_at_every_boundary_is_settled_by_the_run(
     name: str, templates: Templates, tmp_path: Path
 ) -> None:
