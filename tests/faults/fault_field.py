@@ -59,11 +59,10 @@ def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code (negative: the signal that killed it), what it said, and how long it took (`seconds_since`)."""
+    """How a child ended: its exit code (negative: the signal that killed it), and what it said."""
 
     code: int
     output: str
-    seconds: float = 0.0
 
 
 @dataclass
@@ -80,21 +79,6 @@ class State:
         """Return state and own commits of the newest attempt at a migration."""
         rows = [(state, commits) for known, state, commits in self.journal if known == name]
         return rows[-1] if rows else None
-
-
-_SPIN = 0.02
-"""Seconds of processor time, to see what they take on the clock."""
-
-
-def seconds_since(started: float) -> float:
-    """Return how long ago something began, in seconds of a machine that does nothing else: on a busy one all takes as many times longer."""
-    passed = time.monotonic() - started
-    if passed < 0.5:
-        return passed
-    clock, work = time.monotonic(), time.process_time()
-    while time.process_time() - work < _SPIN:
-        pass
-    return passed / max(1.0, (time.monotonic() - clock) / _SPIN)
 
 
 class Field:
@@ -135,7 +119,6 @@ class Field:
         words = side_by_side.with_jobs(words, is_postgres=self.is_postgres)
         output = self.path / f"output-{time.monotonic_ns()}"
         code = output.with_suffix(".code")
-        started = time.monotonic()
         pid = _fork(
             words=words, directory=str(self.path), environ=self.env | dict(env or {}), output=str(output), fatal=fatal,
             trace=str(trace) if trace else None, side_by_side=kills if "--jobs" in words else "", first_delay=first_delay,
@@ -149,18 +132,16 @@ class Field:
                         os.kill(pid, signal.SIGKILL)
                     deadline += 60
                 time.sleep(0.003)
-            return self.ended(
-                int(code.read_text()), output.read_text(errors="replace") if output.exists() else "", started
-            )
+            return self.ended(int(code.read_text()), output.read_text(errors="replace") if output.exists() else "")
 
         return wait
 
-    def ended(self, code: int, output: str, started: float) -> Ended:
+    def ended(self, code: int, output: str) -> Ended:
         """Make the result of a child; no output of any child may hold a password (I7)."""
         assert APP_PASSWORD not in output
         assert ADMIN_PASSWORD not in output
         assert "Traceback" not in output or "migrate_graph/" not in output, output
-        return Ended(code, output, seconds_since(started))
+        return Ended(code, output)
 
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""
@@ -260,7 +241,6 @@ class Process:
 
     def __init__(self, field: Field, process: subprocess.Popen[str]) -> None:
         self._field = field
-        self._started = time.monotonic()
         self._said: list[str] = []
         self.process = process
 
@@ -273,9 +253,30 @@ class Process:
                 return line
         raise AssertionError(f"it never said {text!r}: {''.join(self._said)}")
 
+    def wait_until_in_c(self) -> None:
+        """Wait until what it prints last is past, and a statement at work: on the server, or in this process, which computes then."""
+        if self._field.is_postgres:
+            sleeps = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+            )
+            wait_until(lambda: self._field.query(sleeps) == [(1,)])
+            return
+        before = self._ticks()
+        wait_until(lambda: self._ticks() >= before + 10)
+
+    def wait_until_it_tries_again(self) -> None:
+        """Wait until its main thread has slept some times: SQLite tries again and again while another program writes."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        slept = lambda: int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])  # noqa: E731 - one number
+        before = slept()
+        wait_until(lambda: slept() >= before + 5)
+
+    def _ticks(self) -> int:
+        """Return how much processor time it has had, in hundredths of a second."""
+        return int(Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11])
+
     def stop(self, signum: int) -> Ended:
-        """Send a signal and wait; `seconds` is what it took from there."""
-        self._started = time.monotonic()
+        """Send a signal and wait for the end: a test waits for what never ends by itself, so that nothing else can be the reason."""
         self.process.send_signal(signum)
         return self.end()
 
@@ -286,7 +287,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()  # a body that works for ever must not slow what comes after
             raise
-        return self._field.ended(self.process.returncode, "".join(self._said) + (rest or ""), self._started)
+        return self._field.ended(self.process.returncode, "".join(self._said) + (rest or ""))
 
 
 class Templates:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import textwrap
-import time
 
 import pytest
 from fault_field import Ended, Field
@@ -259,15 +258,15 @@ def test_what_a_body_changes_in_the_process_is_put_back(change: str, on_sqlite: 
 @pytest.mark.parametrize("change", ["asyncio", "handlers", "default handlers", "wakeup", "blocked signals"])
 def test_a_signal_is_heard_in_the_next_body(change: str, anywhere: Field) -> None:
     endless = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000) SELECT max(i) FROM n"
     )
-    statement = "SELECT pg_sleep(30)" if anywhere.is_postgres else endless
+    statement = "SELECT pg_sleep(300)" if anywhere.is_postgres else endless
     _project(anywhere, CHANGES[change], f"print('here')\ndb.executesql('{statement}')")
     process = anywhere.open("apply")
     process.wait_for("m2_2 | here")
-    time.sleep(0.3)  # so that it meets the driver waiting in C, where Python's own handlers do not run
+    process.wait_until_in_c()  # where Python's own handlers do not run
     ended = process.stop(signal.SIGTERM)
-    assert (ended.code, ended.seconds < 2) == (143, True), ended
+    assert ended.code == 143, ended.output
     assert anywhere.probe().tables == {"m1_1"}
 
 
@@ -303,11 +302,11 @@ def test_functions_that_a_body_replaces_are_put_back(replaced: str, after: str, 
 
 @pytest.mark.parametrize("replaced", ["time", "signal", "contextlib"])
 def test_a_signal_is_heard_while_a_body_has_replaced_functions(replaced: str, on_sqlite: Field) -> None:
-    _project(on_sqlite, f"wait = time.sleep\nprint('here')\n{REPLACED[replaced]}\nwait(30)")
+    _project(on_sqlite, f"wait = time.sleep\nprint('here')\n{REPLACED[replaced]}\nwait(300)")
     process = on_sqlite.open("apply")
     process.wait_for("m1_1 | here")
     ended = process.stop(signal.SIGTERM)
-    assert (ended.code, ended.seconds < 2) == (143, True), ended.output
+    assert ended.code == 143, ended.output
     assert "INTERRUPTED m1_1" in ended.output
 
 

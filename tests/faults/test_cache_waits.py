@@ -45,7 +45,6 @@ def test_a_signal_is_heard_and_the_flush_stays_pending(on_sqlite: Field, silent:
     process.wait_for("waiting for the cache redis://user:***@127.0.0.1")
     ended = process.stop(number)
     assert ended.code == 128 + number
-    assert ended.seconds < 2
     assert "hunter2" not in ended.output
     assert on_sqlite.probe().ledger["one_1"]
     with contextlib.closing(sqlite3.connect(on_sqlite.uri.removeprefix("sqlite://"))) as database:

@@ -14,12 +14,11 @@ from contextlib import closing, contextmanager, suppress
 
 import psycopg2
 import pytest
-from fault_field import Field, seconds_since
+from fault_field import Field
 from servers import APP_PASSWORD, PostgresServer
 
 pytestmark = pytest.mark.postgres
 
-LIMIT = 2.0
 ONE = """
 from child import executed
 from migrate_graph import migration
@@ -66,16 +65,12 @@ def test_a_ledger_that_somebody_has_locked(signum: signal.Signals | None, on_pos
     on_postgres.write(ONE)
     assert on_postgres.apply().code == 0
     with locked(on_postgres, "ewh_implemented_features"):
-        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "60" if signum else "3"})
-        started = time.monotonic()
+        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300" if signum else "3"})
         line = process.wait_for("waiting for a lock held by pid")
-        assert seconds_since(started) < LIMIT + 2.5, "with what it takes to start"
         assert "role app" in line
         assert "LOCK TABLE" not in line, "what others run is theirs alone"
         ended = process.stop(signum) if signum else process.end()
     assert ended.code == (143 if signum else 6), ended.output
-    if signum:
-        assert ended.seconds < LIMIT
 
 
 def waits(field: Field) -> None:
@@ -114,18 +109,15 @@ def one_1(db):
 def test_the_look_at_what_a_body_has_left(told: bool, on_postgres: Field) -> None:
     on_postgres.write(VIEWS)
     waits(on_postgres)
-    process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+    process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300"})
     process.wait_for("here")
     with locked(on_postgres, "ewh_implemented_features_views"):
         goes_on(on_postgres)
-        started = time.monotonic()
         line = process.wait_for("waiting for a lock held by pid")
-        assert seconds_since(started) < LIMIT + 0.5
         assert "looking at what one_1 has left" in line
         if told:
             ended = process.stop(signal.SIGTERM)
             assert ended.code == 143, ended.output
-            assert ended.seconds < LIMIT
     if not told:
         assert process.end().code == 0
     on_postgres.wait_until_quiet()
@@ -139,12 +131,11 @@ def test_the_beginning_of_a_migration_without_a_transaction(on_postgres: Field) 
     assert on_postgres.apply().code == 0
     on_postgres.write(TWO.replace("@migration\ndef two_2", '@migration(transaction="none")\ndef two_2'))
     with locked(on_postgres, "ewh_implemented_features_journal", "SHARE"):  # it may be read
-        process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300"})
         line = process.wait_for("waiting for a lock held by pid")
         ended = process.stop(signal.SIGTERM)
     assert "beginning two_2" in line
     assert ended.code == 143, ended.output
-    assert ended.seconds < LIMIT + 1.0  # what cannot be recorded gets a moment, too
     assert on_postgres.executions("two_2") == 0
     assert on_postgres.apply().code == 0
 
@@ -168,7 +159,6 @@ def test_a_commit_behind_a_standby_that_is_gone(
         if told:
             ended = process.stop(signal.SIGTERM)
             assert ended.code == 143, ended.output
-            assert ended.seconds < LIMIT
         else:
             own_postgres.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
             assert process.end().code == 0
@@ -191,7 +181,6 @@ def test_a_server_process_that_is_frozen(told: bool, on_postgres: Field) -> None
         if told:
             ended = process.stop(signal.SIGTERM)
             assert ended.code == 143, ended.output
-            assert ended.seconds < LIMIT + 0.5
     finally:
         os.kill(pid, signal.SIGCONT)
     if not told:
@@ -406,7 +395,7 @@ def test_a_wrong_password_is_not(on_postgres: Field) -> None:
     on_postgres.write(ONE)
     ended = on_postgres.apply(env={"MIGRATE_URI": on_postgres.uri.replace(APP_PASSWORD, "wrong")})
     assert ended.code == 6
-    assert ended.seconds < 30
+    assert "does not answer yet" not in ended.output
 
 
 # -- what a reader sees --------------------------------------------------------------------------------------------------
@@ -419,7 +408,7 @@ def test_status_says_what_a_running_migration_waits_for(on_postgres: Field) -> N
         ONE + "\n@migration\ndef two_2(db):\n    print('here')\n    db.executesql('DROP TABLE one')\n    return True\n"
     )
     with locked(on_postgres, "one"):
-        process = on_postgres.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        process = on_postgres.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300"})
         process.wait_for("waiting for a lock held by pid")
         told = on_postgres.migrate("status").output
         document = json.loads(on_postgres.migrate("status", "--json").output)

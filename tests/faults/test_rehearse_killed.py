@@ -56,11 +56,9 @@ sys.exit(done.exit_code)
 
 
 @pytest.fixture
-def root(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Path]:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
+def root(tmp_path: Path, may_create_databases: None) -> Path:
     (tmp_path / "migrations.py").write_text(PROJECT)
-    yield tmp_path
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    return tmp_path
 
 
 @contextmanager

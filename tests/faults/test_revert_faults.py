@@ -105,6 +105,48 @@ def test_killed_before_its_commit_it_has_never_been(anywhere: Field) -> None:
     assert _columns(anywhere) == 2
 
 
+TWO = (
+    GOOD
+    + """
+
+def undo_more(db):
+    db.executesql("DROP TABLE more")
+    return True
+
+
+@migration(requires=total_2, down=undo_more)
+def more_3(db):
+    db.executesql("CREATE TABLE more (id integer)")
+    return True
+"""
+)
+
+
+@pytest.mark.parametrize("boundary", [Checkpoint.COMMITTED, Checkpoint.ATTEMPT_STARTED])
+def test_killed_between_two_the_first_is_undone_and_the_second_is_as_it_was(
+    boundary: Checkpoint, anywhere: Field
+) -> None:
+    anywhere.write(TWO)
+    assert anywhere.apply().code == 0
+    words = ("revert", "total_2", "--with-dependents", "--yes")
+    arrival = 2 * (_passes(anywhere) - 1) + (1 if boundary is Checkpoint.COMMITTED else 2)
+    ended = anywhere.migrate(*words, fatal=(boundary.value, arrival))
+    assert ended.code == -signal.SIGKILL, ended.output
+    between = anywhere.probe()
+    assert between.ledger == {"base_1": "T", "total_2": "T", "more_3": "F"}
+    assert (between.last("more_3"), between.last("total_2")) == (("reverted", 0), ("applied", 0))
+    assert (between.tables, between.views, between.views_down) == ({"base"}, {"v"}, set())
+    assert _columns(anywhere) == 2
+    ended = anywhere.migrate(*words)
+    assert ended.code == 0, ended.output
+    assert "more_3" not in ended.output, "it is undone already"
+    after = anywhere.probe()
+    assert after.ledger == {"base_1": "T", "total_2": "F", "more_3": "F"}
+    assert (after.views, after.views_down, _columns(anywhere)) == ({"v"}, set(), 1)
+    assert anywhere.apply().code == 0
+    assert anywhere.probe().tables == {"base", "more"}
+
+
 @pytest.mark.parametrize("way", ["--reverted", "--applied"])
 def test_killed_after_a_commit_of_its_own_it_asks(anywhere: Field, way: str) -> None:
     anywhere.write(SHOP.replace("END", 'db.commit(); here("kept")'))

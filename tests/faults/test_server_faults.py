@@ -149,14 +149,17 @@ def test_the_session_that_holds_the_lock_is_terminated(on_postgres: Field) -> No
 
     With --jobs several may be at hand, and who comes next could begin what one of them requires: none is finished, and it is run again.
     """
-    on_postgres.write(SLOW.format(wait="time.sleep(2)"))
+    on_postgres.write(SLOW.format(wait="while not __import__('os').path.exists('go'): time.sleep(0.02)"))
     process = on_postgres.open("apply")
     process.wait_for("one_1 | here")
     holder = "FROM pg_locks WHERE locktype = 'advisory' AND classid = 28007 AND granted"
     assert on_postgres.query(f"SELECT pg_terminate_backend(pid) {holder}") == [(True,)]
     wait_until(lambda: on_postgres.query(f"SELECT count(*) {holder}") == [(0,)])
-    second = on_postgres.apply("--lock-timeout", "0", killed_after=30)
-    ended = process.end()
+    run = on_postgres.start("apply", "--lock-timeout", "0")
+    wait_until(lambda: on_postgres.query(f"SELECT count(*) {holder}") == [(1,)])
+    assert on_postgres.executions("two_2") == 0
+    on_postgres.write("", "go")
+    ended, second = process.end(), run()
     assert ended.code == 6, ended.output
     assert "the lock" in ended.output
     assert "lost" in ended.output
@@ -292,7 +295,8 @@ def test_d17_a_migration_may_change_the_ledger_table(on_postgres: Field) -> None
     )
     ended = on_postgres.apply()
     assert ended.code == 0, ended.output
-    assert ended.seconds < 10
+    assert "is tried again" not in ended.output, "nothing of ours was in its way"
+    assert "waiting for a lock" not in ended.output
 
 
 def test_statement_timeout(on_postgres: Field) -> None:
@@ -369,27 +373,33 @@ def test_serialization_failures_and_deadlocks_are_tried_again(state: str, on_pos
 
 
 def test_a_real_deadlock_names_who_was_in_the_way(on_postgres: Field, postgres_server: PostgresServer) -> None:
-    """Whoever has waited so long looks for a deadlock once, and is the one that is chosen: the migration soon, the other one never."""
+    """Whoever begins to wait last closes the circle, and looks for it: the other one waits first, and never looks."""
     name = on_postgres.uri.rpartition("/")[2]
-    postgres_server.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '3s'")
+    postgres_server.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '50ms'")
     on_postgres.query("CREATE TABLE a (id integer)")
     on_postgres.query("CREATE TABLE b (id integer)")
     on_postgres.write(
-        "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n"
-        "    db.executesql('LOCK TABLE a')\n    db.executesql('LOCK TABLE b')\n    return True\n"
+        "import os, time\nfrom migrate_graph import migration\n\n@migration\ndef one_1(db):\n    db.executesql('LOCK TABLE a')\n"
+        "    while not os.path.exists('go'): time.sleep(0.02)\n    db.executesql('LOCK TABLE b')\n    return True\n"
     )
     assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
     admin = postgres_server.admin_uri(name)
     with closing(psycopg2.connect(admin, options="-c deadlock_timeout=10min")) as other, other.cursor() as cursor:
+        other_pid = other.info.backend_pid
         cursor.execute("LOCK TABLE b")
-        run = on_postgres.start("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
-        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass AND NOT granted"
-        wait_until(lambda: on_postgres.query(waiting) == [(1,)])
-        cursor.execute("LOCK TABLE a")
+        run = on_postgres.start("apply", env={"MIGRATE_LOCK_TIMEOUT": "0"})
+        locks = "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND granted = %s AND mode = 'AccessExclusiveLock'"
+        wait_until(lambda: on_postgres.query(locks, True) == [(1,)])
+        waits = threading.Thread(target=cursor.execute, args=("LOCK TABLE a",))
+        waits.start()
+        wait_until(lambda: on_postgres.query(locks, False) == [(1,)])
+        on_postgres.write("", "go")
+        waits.join()  # the migration was chosen, and gave its lock back
+        wait_until(lambda: on_postgres.saying("attempt 2 of 5") == 1)
         other.rollback()
     ended = run()
     assert ended.code == 0, ended.output
-    assert "deadlock detected: Process" in ended.output
+    assert re.search(f"deadlock detected: Process .* blocked by process {other_pid}", ended.output)
 
 
 def test_d22_a_read_only_server(on_postgres: Field) -> None:
@@ -464,7 +474,7 @@ def test_no_connection_left_for_the_work_is_waited_for(own_field: tuple[Field, P
 
 
 @pytest.mark.parametrize("what", ["password", "database", "role"])
-def test_d10_what_waiting_cannot_mend_fails_in_seconds(what: str, on_postgres: Field) -> None:
+def test_d10_what_waiting_cannot_mend_is_not_waited_for(what: str, on_postgres: Field) -> None:
     on_postgres.write(SLOW.format(wait="pass"))
     wrong = {
         "password": (":Tr0ub4dor", ":timeout"),
@@ -473,7 +483,7 @@ def test_d10_what_waiting_cannot_mend_fails_in_seconds(what: str, on_postgres: F
     }[what]
     ended = on_postgres.apply(env={"MIGRATE_URI": on_postgres.uri.replace(*wrong)})
     assert ended.code == 6
-    assert ended.seconds < 5
+    assert "does not answer yet" not in ended.output
     assert len(ended.output.splitlines()) <= 3, ended.output
 
 

@@ -14,17 +14,19 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from fault_field import Field, seconds_since, wait_until
+from fault_field import Field, wait_until
 from side_by_side import NOT_IN_WORKERS
+
+from migrate_graph import redis_cache, signals
+from migrate_graph.database.postgres import backend, patience
+from migrate_graph.database.sqlite import backend as sqlite_backend
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
-# Seconds; two are promised. What is measured on an idle machine is a tenth of it.
-LIMIT = 2.0
-
-PYTHON = "time.sleep(30)"
-POSTGRES = "db.executesql('SELECT pg_sleep(30)')"
-SQLITE = "db.executesql('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n')"
+# None of these ends before the test gives up: where the run has ended, it was the signal.
+PYTHON = "time.sleep(300)"
+POSTGRES = "db.executesql('SELECT pg_sleep(300)')"
+SQLITE = "db.executesql('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000) SELECT max(i) FROM n')"
 
 
 def _text(wait: str, before: str = "") -> str:
@@ -41,10 +43,10 @@ def test_d20_a_signal_in_a_migration(place: str, signum: signal.Signals, anywher
     anywhere.write(_text(PYTHON if place == "python" else POSTGRES if anywhere.is_postgres else SQLITE))
     process = anywhere.open("apply")
     process.wait_for("slow_1 | here")
-    time.sleep(0.2)
+    if place == "statement":
+        process.wait_until_in_c()
     ended = process.stop(signum)
     assert ended.code == 128 + signum
-    assert ended.seconds < LIMIT
     assert f"stopped by {signum.name}" in ended.output
     assert "INTERRUPTED slow_1" in ended.output
     assert "not reached" in ended.output, "the summary is printed"
@@ -53,6 +55,19 @@ def test_d20_a_signal_in_a_migration(place: str, signum: signal.Signals, anywher
     assert state.last("slow_1") == ("failed", 0)
     anywhere.write(_text("pass"))
     assert anywhere.apply().code == 0, "nothing of it was kept, so it is simply run again"
+
+
+def test_no_wait_of_ours_is_longer_than_two_seconds() -> None:
+    """Until it is said what is waited for, and between a signal and the end, as far as they are ours to choose."""
+    until_said = [
+        patience._FIRST_WORD + patience._GLANCE, backend._QUIET, sqlite_backend._TELL_FIRST, redis_cache._FIRST_WORD + redis_cache._GLANCE,
+    ]  # fmt: skip
+    until_ended = [
+        patience._GLANCE + 2 * patience._LAST_WORDS, backend._LAST_WORDS, sqlite_backend._LAST_WORDS,
+        signals._CANCEL_EVERY + signals._HANG_UP_AFTER, redis_cache._GLANCE,
+    ]  # fmt: skip
+    assert max(until_said) <= 2.0
+    assert max(until_ended) <= 2.0
 
 
 def test_a_signal_after_own_commits_asks_a_human(anywhere: Field) -> None:
@@ -73,24 +88,23 @@ def test_a_body_that_swallows_everything_still_stops(anywhere: Field) -> None:
     anywhere.write(_text(f"try:\n        {wait}\n    except BaseException:\n        pass"))
     process = anywhere.open("apply")
     process.wait_for("slow_1 | here")
-    time.sleep(0.2)
+    process.wait_until_in_c()
     ended = process.stop(signal.SIGTERM)
-    assert (ended.code, ended.seconds < LIMIT) == (143, True)
+    assert ended.code == 143
     assert anywhere.probe().tables == set()
 
 
 def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
     stubborn = (
-        "while True:\n        try:\n            time.sleep(30)\n        except BaseException:\n            print('no')"
+        "while True:\n        try:\n            time.sleep(300)\n        except BaseException:\n            print('no')"
     )
     anywhere.write(_text(stubborn))
     process = anywhere.open("apply")
     process.wait_for("slow_1 | here")
-    time.sleep(0.3)
     process.process.send_signal(signal.SIGTERM)
     process.wait_for("slow_1 | no")
     ended = process.stop(signal.SIGTERM)
-    assert (ended.code, ended.seconds < 1) == (143, True)
+    assert ended.code == 143
     assert "without a last word" not in ended.output
     assert anywhere.probe().tables == set(), "the database rolls back what nobody commits"
 
@@ -243,7 +257,7 @@ def test_a_run_without_a_body_has_no_supervisor(on_sqlite: Field) -> None:
 
 def test_nohup_is_respected(anywhere: Field) -> None:
     """A process that was told to ignore SIGHUP goes on when the terminal closes."""
-    anywhere.write(_text("time.sleep(1)"))
+    anywhere.write(_text("while not __import__('os').path.exists('go'): time.sleep(0.02)"))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         process = anywhere.open("apply")
@@ -251,18 +265,19 @@ def test_nohup_is_respected(anywhere: Field) -> None:
         signal.signal(signal.SIGHUP, before)
     process.wait_for("slow_1 | here")
     process.process.send_signal(signal.SIGHUP)
+    anywhere.write("", "go")
     assert process.end().code == 0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_waiting_for_the_lock(signum: signal.Signals, anywhere: Field) -> None:
-    anywhere.write(_text(PYTHON.replace("30", "120")))
+    anywhere.write(_text(PYTHON))
     first = anywhere.open("apply")
     first.wait_for("slow_1 | here")
     second = anywhere.open("apply")
     second.wait_for("waiting for another run")
     ended = second.stop(signum)
-    assert (ended.code, ended.seconds < LIMIT) == (128 + signum, True)
+    assert ended.code == 128 + signum
     assert "stopped by" in ended.output
     assert first.stop(signal.SIGTERM).code == 143
 
@@ -283,7 +298,7 @@ def test_a_signal_while_connecting(on_postgres: Field) -> None:
             else:
                 silent.accept()
             ended = process.stop(signal.SIGTERM)
-            assert (ended.code, ended.seconds < LIMIT) == (143, True), ended
+            assert ended.code == 143, ended
 
 
 def test_a_signal_while_another_program_writes_to_the_file(on_sqlite: Field) -> None:
@@ -292,17 +307,13 @@ def test_a_signal_while_another_program_writes_to_the_file(on_sqlite: Field) -> 
     assert on_sqlite.migrate("mark", "next_2", "--pending").code == 0
     with closing(sqlite3.connect(on_sqlite.uri.partition("://")[2], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        process = on_sqlite.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "30"})
+        process = on_sqlite.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300"})
         process.wait_for("slow_1 | here")
-        time.sleep(0.5)
-        started = time.monotonic()
-        process.process.send_signal(signal.SIGTERM)
-        # The journal is in the same file, so the failure cannot be written down before the other program lets go.
-        time.sleep(1.0)
+        process.wait_until_it_tries_again()
+        # The journal is in the same file, so the failure can be written down only if the other program lets go.
+        ended = process.stop(signal.SIGTERM)
         other.execute("ROLLBACK")
-        ended = process.end()
     assert ended.code == 143
-    assert seconds_since(started) < 3
     assert on_sqlite.probe().tables == set()
 
 
@@ -311,17 +322,10 @@ def test_a_signal_cancels_the_statement_on_the_server(on_postgres: Field) -> Non
     on_postgres.write(_text(POSTGRES))
     process = on_postgres.open("apply")
     process.wait_for("slow_1 | here")
-    time.sleep(0.3)
+    process.wait_until_in_c()
     process.process.send_signal(signal.SIGTERM)
-    sent = time.monotonic()
     running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
-    with closing(psycopg2.connect(on_postgres.uri)) as connection, connection.cursor() as cursor:
-        while True:
-            cursor.execute(running)
-            if cursor.fetchone() == (0,):
-                break
-            connection.rollback()
-            assert seconds_since(sent) < 1
+    wait_until(lambda: on_postgres.query(running) == [(0,)])
     assert process.end().code == 143
 
 
@@ -338,7 +342,6 @@ def test_a_signal_while_the_servers_process_is_frozen(on_postgres: Field) -> Non
     finally:
         os.kill(pid, signal.SIGCONT)
     assert ended.code == 143, ended.output
-    assert ended.seconds < 5
     assert on_postgres.probe().tables == set()
     on_postgres.write(_text("pass"))
     assert on_postgres.apply().code == 0
@@ -362,9 +365,9 @@ def test_a_signal_while_views_are_repaired(anywhere: Field) -> None:
     (anywhere.path / "slow").touch()
     process = anywhere.open("apply")
     wait_until((anywhere.path / "up").exists)
-    time.sleep(0.3)
+    process.wait_until_in_c()
     ended = process.stop(signal.SIGTERM)
-    assert (ended.code, ended.seconds < LIMIT) == (143, True), ended
+    assert ended.code == 143, ended
     state = anywhere.probe()
     assert (state.views, state.views_down) == (set(), {"V"})
     (anywhere.path / "slow").unlink()
@@ -392,4 +395,4 @@ def test_ctrl_c_while_the_ledger_is_locked(command: str, on_postgres: Field) -> 
                 break
             assert process.process.poll() is None
         ended = process.stop(signal.SIGINT)
-        assert (ended.code, ended.seconds < LIMIT) == (130, True), ended
+        assert ended.code == 130, ended

@@ -295,12 +295,11 @@ def test_a_reader_that_stays_in_the_way_of_a_commit_is_told(told: bool, on_sqlit
     with closing(sqlite3.connect(on_sqlite.uri.partition("://")[2], isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM sqlite_master").fetchall()
-        process = on_sqlite.open("apply", env={"MIGRATE_DB_LOCK_TIMEOUT": "60"})
+        process = on_sqlite.open("apply", env={"MIGRATE_LOCK_TIMEOUT": "300"})
         assert "committing one_1" in process.wait_for("is held by another program")
         if told:
             ended = process.stop(signal.SIGTERM)
             assert ended.code == 143, ended.output
-            assert ended.seconds < 3.5  # it is recorded, if the reader goes in time
     if not told:
         assert process.end().code == 0
     assert on_sqlite.apply().code == 0

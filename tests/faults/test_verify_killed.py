@@ -66,10 +66,8 @@ SLEEPS = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'
 
 
 @pytest.fixture
-def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield postgres_server
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+def server(postgres_server: PostgresServer, may_create_databases: None) -> PostgresServer:
+    return postgres_server
 
 
 def command(root: Path, uri: str, doing: str) -> list[str]:
