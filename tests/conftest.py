@@ -90,6 +90,14 @@ def postgres_admin_uri(postgres_server: PostgresServer, postgres_database: str) 
 
 
 @pytest.fixture
+def may_create_databases(postgres_server: PostgresServer) -> Iterator[None]:
+    """The role `app` may create databases in this test."""
+    postgres_server.execute("ALTER ROLE app CREATEDB")
+    yield
+    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+
+
+@pytest.fixture
 def sqlite_uri(tmp_path: Path) -> str:
     """URI of an SQLite file that does not exist yet."""
     return f"sqlite://{tmp_path / 'database.sqlite'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from importlib.resources import files
 from typing import Any
@@ -160,7 +159,7 @@ def test_one_transaction_comes_first(project: Any) -> None:
 
 @pytest.mark.postgres
 def test_a_rehearsal_tells_which_views_are_in_the_way(
-    shell: Any, postgres_server: Any, postgres_uri: str, monkeypatch: pytest.MonkeyPatch, can_clone: None
+    shell: Any, postgres_server: Any, postgres_uri: str, monkeypatch: pytest.MonkeyPatch, may_create_databases: None
 ) -> None:
     shell.env["MIGRATE_URI"] = postgres_uri
     shell.write("migrations.py", PROJECT)
@@ -173,11 +172,3 @@ def test_a_rehearsal_tells_which_views_are_in_the_way(
     ran = shell("apply", "--coalesce", "--rehearse-first", "--json")
     assert ran.code == 0, ran.out
     assert (views(ran, "view_drop"), views(ran, "view_create")) == (["V"], ["V"])
-
-
-@pytest.fixture
-def can_clone(postgres_server: Any, postgres_uri: str) -> Iterator[None]:
-    """The role of the tests may make databases."""
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")

@@ -168,18 +168,15 @@ def test_programs_are_told_of_each(deferred: Any) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 @pytest.mark.parametrize("place", ["here", "clone", "scratch"])
 def test_a_rehearsal_tells_what_is_refreshed_after(
     deferred: Any, postgres_server: Any, monkeypatch: Any, place: str
 ) -> None:
     deferred.write("migrations.py", PROJECT + WIDER.replace("weight = 0", "weight = 2") + READS)
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=":")
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        ran = deferred("plan", "--rehearse", "--on", place)
-        told = deferred("plan", "--rehearse", "--on", place, "--json").json
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    ran = deferred("plan", "--rehearse", "--on", place)
+    told = deferred("plan", "--rehearse", "--on", place, "--json").json
     assert ran.code == 0, ran.out + ran.err
     assert "after    Shares, Mine: refreshed after the commit; until then without rows" in ran.out
     assert [each["unfilled"] for each in told["rehearsal"]["results"]] == [["Shares", "Mine"], []]
@@ -189,21 +186,18 @@ def test_a_rehearsal_tells_what_is_refreshed_after(
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 @pytest.mark.parametrize("place", ["here", "scratch"])
 def test_a_rehearsal_tells_what_cannot_be_refreshed_and_ends_as_apply_would(
     deferred: Any, postgres_server: Any, monkeypatch: Any, place: str
 ) -> None:
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=":")
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        ran = deferred("plan", "--rehearse", "--on", place)
-        told = deferred("plan", "--rehearse", "--on", place, "--json")
-        script = deferred("plan", "--sql", "--on", place)
-        folded = deferred("plan", "--rehearse", "--on", place, "--format", "markdown")
-        deferred.write("migrations.py", PROJECT + WIDER + MENDED)
-        mended = deferred("plan", "--rehearse", "--on", place, "--json")
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    ran = deferred("plan", "--rehearse", "--on", place)
+    told = deferred("plan", "--rehearse", "--on", place, "--json")
+    script = deferred("plan", "--sql", "--on", place)
+    folded = deferred("plan", "--rehearse", "--on", place, "--format", "markdown")
+    deferred.write("migrations.py", PROJECT + WIDER + MENDED)
+    mended = deferred("plan", "--rehearse", "--on", place, "--json")
     why = "public.shares (Shares) could not be refreshed: division by zero"
     assert (ran.code, told.code, script.code, folded.code) == (7, 7, 7, 7), ran.err
     assert f"no rows  {why}" in ran.out
@@ -219,6 +213,7 @@ def test_a_rehearsal_tells_what_cannot_be_refreshed_and_ends_as_apply_would(
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 def test_nothing_runs_after_a_rehearsal_in_which_a_view_stays_without_rows(
     deferred: Any, postgres_server: Any, monkeypatch: Any
 ) -> None:
@@ -227,11 +222,7 @@ def test_nothing_runs_after_a_rehearsal_in_which_a_view_stays_without_rows(
     deferred.write(
         "migrations.py", PROJECT + WIDER.replace("UPDATE t SET weight = 0", "INSERT INTO t (weight) VALUES (0)")
     )
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        ran = deferred("apply", "--rehearse-first")
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    ran = deferred("apply", "--rehearse-first")
     assert ran.code == 7, ran.err
     assert "public.shares (Shares) could not be refreshed: division by zero" in ran.err
     assert "nothing was run" in ran.err

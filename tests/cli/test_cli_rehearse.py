@@ -8,7 +8,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -74,22 +73,17 @@ def acts_20260106_006(db):
 
 
 @pytest.fixture
-def rehearsed(
-    shell: Any, request: pytest.FixtureRequest, database_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
+def rehearsed(shell: Any, request: pytest.FixtureRequest, database_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project with one applied migration and two pending ones, on each database."""
     shell.env["MIGRATE_URI"] = database_uri
-    server = None
     if database_uri.startswith("postgres"):
         server = request.getfixturevalue("postgres_server")
         monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)
-        server.execute("ALTER ROLE app CREATEDB")
+        request.getfixturevalue("may_create_databases")
     shell.write("migrations.py", PROJECT)
     assert shell("apply").code == 0
     shell.write("migrations.py", PROJECT + PENDING)
-    yield shell
-    if server is not None:
-        server.execute("ALTER ROLE app NOCREATEDB")
+    return shell
 
 
 def contents(uri: str) -> list[Any]:

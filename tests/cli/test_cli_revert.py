@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from test_cli_json import COMMON, documented, follow, keys_of, told
 
@@ -108,6 +111,37 @@ def test_one_that_leads_back_says_so(applied: Any) -> None:
     assert "it leads back to what was there before, and there again" in ran.out
     assert applied("revert", "add_vat_2").code == 0
     assert applied("apply").code == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
+def test_a_rehearsal_on_postgres_undoes_a_copy_and_nothing_else(
+    shell: Any, postgres_server: Any, postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)  # where a pg_dump of its version is
+    shell.write("migrations.py", PROJECT)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    words = ("revert", "create_invoice_1", "--with-dependents", "--rehearse")
+    ran = shell(*words)
+    assert ran.code == 0, ran.err
+    told = " ".join(ran.out.split())
+    assert "ALTER TABLE invoice DROP COLUMN vat;" in told
+    assert "DROP TABLE public.invoice;" in told
+    assert "add_vat_2: its way back does not lead back: index public.invoice_total, too" in told
+    document = shell(*words, "--json").json
+    follow(document, "revert")
+    assert document["rehearsal"]["losses"] == [{"what": "table public.invoice", "unit": "row", "count": 2}]
+    assert document["steps"][0]["footprint"]["locks"] == {"public.invoice": "ACCESS EXCLUSIVE"}
+    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id, vat FROM invoice ORDER BY id")
+        assert cursor.fetchall() == [(1, None), (2, None)]
+        cursor.execute("SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")
+        assert cursor.fetchall() == []
+    assert shell("plan", "--check").code == 0, "nothing was undone"
+    refused = shell(*words[:-1])
+    assert refused.code == 5
+    assert "this data goes: table public.invoice (2 rows)" in " ".join(refused.err.split())
 
 
 def test_what_is_not_additive_is_refused_by_a_plan_too(applied: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -93,16 +92,13 @@ FILE = "migrations.footprint.json"
 
 
 @pytest.fixture
-def verified(shell: Any, request: pytest.FixtureRequest, database_uri: str) -> Iterator[Any]:
+def verified(shell: Any, request: pytest.FixtureRequest, database_uri: str) -> Any:
     """A project with a database of each kind, where others may be made."""
     shell.env["MIGRATE_URI"] = database_uri
-    server = request.getfixturevalue("postgres_server") if database_uri.startswith("postgres") else None
-    if server is not None:
-        server.execute("ALTER ROLE app CREATEDB")
+    if database_uri.startswith("postgres"):
+        request.getfixturevalue("may_create_databases")
     shell.write("migrations.py", SHOP)
-    yield shell
-    if server is not None:
-        server.execute("ALTER ROLE app NOCREATEDB")
+    return shell
 
 
 @pytest.fixture

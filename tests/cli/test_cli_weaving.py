@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from importlib.resources import files
 from typing import Any
@@ -68,16 +67,16 @@ def last_20260104_004(db):
 
 
 @pytest.fixture
-def woven(shell: Any, postgres_server: Any, postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def woven(
+    shell: Any, postgres_server: Any, may_create_databases: None, postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """A project with two managed views and one that nobody manages, and a migration that is pending."""
     shell.env["MIGRATE_URI"] = postgres_uri
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-    postgres_server.execute("ALTER ROLE app CREATEDB")
     shell.write("migrations.py", PROJECT)
     assert shell("apply").code == 0
     shell.write("migrations.py", PROJECT + WIDER)
-    yield shell
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    return shell
 
 
 def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:

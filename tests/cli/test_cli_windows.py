@@ -271,8 +271,7 @@ def test_tries_do_the_same(
     if shop.env["MIGRATE_URI"].startswith("postgres"):
         server = request.getfixturevalue("postgres_server")
         monkeypatch.setenv("PATH", str(server.binaries), prepend=os.pathsep)
-        server.execute("ALTER ROLE app CREATEDB")
-        request.addfinalizer(lambda: server.execute("ALTER ROLE app NOCREATEDB"))
+        request.getfixturevalue("may_create_databases")
     done = shop(*command)
     assert done.code == 0, done.out + done.err
 

@@ -33,9 +33,9 @@ def place(
     request: pytest.FixtureRequest, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-    postgres_server.execute(f"ALTER ROLE app {'NOCREATEDB' if request.param == 'here' else 'CREATEDB'}")
-    yield str(request.param)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    if request.param != "here":
+        request.getfixturevalue("may_create_databases")
+    return str(request.param)
 
 
 @pytest.fixture
@@ -96,13 +96,12 @@ def _look_at_steps(done: Rehearsal, place: str) -> None:
     assert "index public.stock_qty" in facts(footprint(done, "refuses_a_transaction_05").added)
 
 
+@pytest.mark.usefixtures("may_create_databases")
 def test_every_place_hears_what_an_apply_sends_and_twice_the_same(
     hard: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-    postgres_server.execute("ALTER ROLE app CREATEDB")
     done = [hard.rehearse(place) for place in ("scratch", "clone", "clone", "here")]
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
     heard = [{step.migration.name: said(each, step.migration.name) for step in each.plan.steps} for each in done]
     assert heard[0] == heard[1] == heard[2] == heard[3]
     assert sum(map(len, heard[0].values())) > 30
@@ -114,12 +113,12 @@ def _without_times(found: Footprint) -> Footprint:
     return replace(found, statements=tuple(replace(each, seconds=0.0) for each in found.statements))
 
 
+@pytest.mark.usefixtures("may_create_databases")
 def test_the_cost_of_a_migration_does_not_grow_with_those_before(
     postgres_uri: str, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted are statements of ours and facts that are read; a migration here makes a table, fills it and widens the one before."""
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-    postgres_server.execute("ALTER ROLE app CREATEDB")
     (tmp_path / "migrations.py").write_text("from migrate_graph import migration\n\n" + "\n".join(
         f"@migration\ndef m_{n}(db):\n    db.executesql('CREATE TABLE t{n} (id serial PRIMARY KEY, a text)')\n"
         f"    db.executesql('INSERT INTO t{n} (a) VALUES (1)')\n"
@@ -144,7 +143,6 @@ def test_the_cost_of_a_migration_does_not_grow_with_those_before(
     stand = RehearsalStand(postgres_uri, tmp_path)
     stand.events = _Names(names)
     done = stand.rehearse("clone")
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
     assert done.exit_code == 0, done.results
     assert asked["m_5"] == asked["m_39"] <= 16
     assert len(facts_read) == 1 + 40 + 1  # at the beginning, of each migration, at the end

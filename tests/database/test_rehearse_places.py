@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,6 @@ def with_programs(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def creator(postgres_server: PostgresServer) -> Iterator[None]:
-    """The ordinary role may create databases."""
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
-
-
-@pytest.fixture
 def project(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand]:
     """Writes the migrations of a project on a fresh database."""
 
@@ -62,7 +54,7 @@ def project(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand
 # -- sizes, rows, settings ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str], RehearsalStand]) -> None:
     made = "" if place != "scratch" else '    db.executesql("CREATE TABLE IF NOT EXISTS stock (id int, qty int)")\n'
@@ -85,7 +77,7 @@ def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str],
         assert statement.scans == ("public.stock",)
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_rows_come_along_where_that_is_asked_for(
     project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> None:
@@ -117,7 +109,7 @@ def one_1(db):
     assert state(postgres_server, stand.uri) == before
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here"])
 def test_the_configured_schemas_and_the_settings_of_the_database_hold(
     place: str, project: Callable[[str], RehearsalStand]
@@ -194,7 +186,7 @@ def third_3(db):
 # -- nothing of the real tables is locked -------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_a_copy_asks_for_no_lock_on_tables_that_anybody_could_feel(
     project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +216,7 @@ def test_a_copy_asks_for_no_lock_on_tables_that_anybody_could_feel(
     assert {mode for _, mode in ours} == {"AccessShareLock"}
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(project: Callable[[str], RehearsalStand]) -> None:
     stand = project(ONE)
     stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0.2"
@@ -284,7 +276,7 @@ def test_a_role_that_may_create_no_database_is_told_three_ways_out(project: Call
     assert all(way in caught.value.hint for way in ("CREATEDB", "rehearse_on", "--on here"))
 
 
-@pytest.mark.usefixtures("creator")
+@pytest.mark.usefixtures("may_create_databases")
 @pytest.mark.parametrize("version", [None, "11.2", "no version"])
 def test_without_a_pg_dump_that_can_read_the_server_the_ways_out_are_told(
     version: str | None, project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -319,7 +311,7 @@ def test_copies_can_be_made_on_another_server(
     assert own_postgres.app_uri("postgres") not in repr(stand.open().config)
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_a_role_that_may_read_nothing_gets_a_clear_answer(
     project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> None:
@@ -341,7 +333,7 @@ def test_a_role_that_may_read_nothing_gets_a_clear_answer(
     assert said(done, "one_1") == ["CREATE TABLE mine (a int)"]
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_what_the_role_cannot_copy_exactly_is_told_or_refused(
     project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> None:
@@ -412,7 +404,7 @@ def widens_3(db):
 """
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 @pytest.mark.parametrize("applied", [False, True])
 def test_views_go_down_and_come_up(
@@ -437,7 +429,7 @@ def test_views_go_down_and_come_up(
     assert footprint(done, "widens_3").locks.keys() == {"public.stock", "public.low"}
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 def test_what_pydal_remembers_of_tables_stays_as_it_is(place: str, postgres_uri: str, tmp_path: Path) -> None:
     folder = tmp_path / "files"
@@ -472,7 +464,7 @@ def two_2(db):
     assert facts(footprint(done, "two_2").added) == {"column public.gadget.size"}
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
     project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,7 +489,7 @@ def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
 # -- failures, and replaying what is applied ----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("with_programs", "creator")
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 def test_what_requires_a_failure_is_blocked_and_the_rest_goes_on(
     place: str, project: Callable[[str], RehearsalStand]
@@ -556,7 +548,7 @@ def second_2(db):
 """
 
 
-@pytest.mark.usefixtures("creator")
+@pytest.mark.usefixtures("may_create_databases")
 def test_scratch_replays_what_is_applied_without_its_acts_outside(
     project: Callable[[str], RehearsalStand], tmp_path: Path
 ) -> None:
@@ -573,7 +565,7 @@ def test_scratch_replays_what_is_applied_without_its_acts_outside(
     assert (done.exit_code, written.exists()) == (ExitCode.FAILED, False)
 
 
-@pytest.mark.usefixtures("creator")
+@pytest.mark.usefixtures("may_create_databases")
 def test_scratch_begins_with_the_configured_backup(project: Callable[[str], RehearsalStand], tmp_path: Path) -> None:
     stand = project(REPLAYED.format(more="\n    raise RuntimeError('it is in the backup')"))
     backup = tmp_path / "backup.sql"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,13 @@ def one_1(db):
 
 @pytest.fixture(params=["clone", "here", "scratch"])
 def place(
-    request: pytest.FixtureRequest, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    may_create_databases: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
     monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield str(request.param)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    return str(request.param)
 
 
 GROUND = (

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import PostgresServer
 from verify_stand import SQLITE, VerifyStand
 
 from migrate_graph.workflow.closing import close
@@ -25,11 +23,8 @@ KNOWN = {
 
 
 @pytest.fixture
-def server(postgres_server: PostgresServer) -> Iterator[str]:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    with postgres_server.database() as name:
-        yield postgres_server.app_uri(name)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+def server(may_create_databases: None, postgres_uri: str) -> str:
+    return postgres_uri
 
 
 def prove(example: str, directory: Path, on: str, *, most: int) -> None:

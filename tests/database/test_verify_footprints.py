@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bystanders import bystanding
-from servers import PostgresServer
 from verify_stand import VerifyStand, migrations, words
 
 GROUND = """
@@ -26,10 +24,8 @@ INSERT INTO parent VALUES (1, 'a'), (2, 'b')
 
 
 @pytest.fixture
-def stand(postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path) -> Iterator[VerifyStand]:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield VerifyStand(tmp_path, postgres_uri)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+def stand(may_create_databases: None, postgres_uri: str, tmp_path: Path) -> VerifyStand:
+    return VerifyStand(tmp_path, postgres_uri)
 
 
 HANGS = [

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import PostgresServer
 from verify_stand import VerifyStand
 
 from migrate_graph.database.postgres.watched import WatchedBackend
 
 
 @pytest.fixture
-def stand(postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path) -> Iterator[VerifyStand]:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield VerifyStand(tmp_path, postgres_uri)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+def stand(may_create_databases: None, postgres_uri: str, tmp_path: Path) -> VerifyStand:
+    return VerifyStand(tmp_path, postgres_uri)
 
 
 @pytest.mark.postgres

@@ -23,12 +23,10 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VerifyStan
     if request.param == "sqlite":
         yield VerifyStand(tmp_path, SQLITE)
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    server.execute("ALTER ROLE app CREATEDB")
+    request.getfixturevalue("may_create_databases")
     uri = request.getfixturevalue("postgres_uri")
     with bystanding(request.getfixturevalue("postgres_admin_uri")):
         yield VerifyStand(tmp_path, uri)
-    server.execute("ALTER ROLE app NOCREATEDB")
 
 
 def permuted(stand: VerifyStand, *, most: int = 6, seed: int = 1) -> Permuted:
@@ -264,10 +262,10 @@ def b(db):
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 def test_nothing_is_left_and_a_database_of_somebody_else_is_left_alone(
     postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path
 ) -> None:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
     other = "migrate_graph_rehearsal_0123456789abcdef_1"
     try:
         run(postgres_uri, "CREATE TABLE mine (a int)", f"CREATE DATABASE {other}")
@@ -283,45 +281,38 @@ def test_nothing_is_left_and_a_database_of_somebody_else_is_left_alone(
         assert run(postgres_uri, "SELECT count(*) FROM pg_database WHERE datname ~ '^migrate_graph'") == [(0,)]
     finally:
         run(postgres_uri, f"DROP DATABASE IF EXISTS {other}")
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 def test_two_at_once_do_not_tidy_each_other_up(
     postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path
 ) -> None:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        stand = VerifyStand(tmp_path, postgres_uri)
-        stand.write(BRANCHES)
-        with stand.laboratory() as one, stand.laboratory() as other:  # whoever comes second looks for leftovers first
-            for laboratory in (one, other, one):
-                assert [each.name for each in laboratory.watch().failed] == ["default_plan"]
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    stand = VerifyStand(tmp_path, postgres_uri)
+    stand.write(BRANCHES)
+    with stand.laboratory() as one, stand.laboratory() as other:  # whoever comes second looks for leftovers first
+        for laboratory in (one, other, one):
+            assert [each.name for each in laboratory.watch().failed] == ["default_plan"]
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 def test_whoever_looks_into_the_start_and_will_not_go_is_worked_around_and_told_of(
     postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path
 ) -> None:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        stand = VerifyStand(tmp_path, postgres_uri)
-        stand.write(graph(("a", "", "CREATE TABLE a (x int)"), ("b", "", "CREATE TABLE b (x int)")))
-        with stand.laboratory() as laboratory:
-            (start,) = run(postgres_uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")[0]
-            watcher = psycopg2.connect(postgres_server.admin_uri(start))
-            found = permute(laboratory, most=1)
-        assert (found.alike, len(found.tried)) == (1, 1)
-        (warned,) = [event for event in stand.events if isinstance(event, Warned)]
-        assert start in warned.message
-        watcher.close()
-        with stand.laboratory():
-            pass
-        assert run(postgres_uri, "SELECT count(*) FROM pg_database WHERE datname ~ '^migrate_graph'") == [(0,)]
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    stand = VerifyStand(tmp_path, postgres_uri)
+    stand.write(graph(("a", "", "CREATE TABLE a (x int)"), ("b", "", "CREATE TABLE b (x int)")))
+    with stand.laboratory() as laboratory:
+        (start,) = run(postgres_uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")[0]
+        watcher = psycopg2.connect(postgres_server.admin_uri(start))
+        found = permute(laboratory, most=1)
+    assert (found.alike, len(found.tried)) == (1, 1)
+    (warned,) = [event for event in stand.events if isinstance(event, Warned)]
+    assert start in warned.message
+    watcher.close()
+    with stand.laboratory():
+        pass
+    assert run(postgres_uri, "SELECT count(*) FROM pg_database WHERE datname ~ '^migrate_graph'") == [(0,)]
 
 
 @pytest.mark.postgres
@@ -339,27 +330,24 @@ def test_a_role_that_may_create_no_database_gets_a_schema_for_each_try(postgres_
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("may_create_databases")
 def test_a_backup_is_the_start_and_its_migrations_are_not_judged(
     postgres_server: PostgresServer, postgres_uri: str, tmp_path: Path
 ) -> None:
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    try:
-        backup = tmp_path / "backup.sql"
-        backup.write_text(
-            "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp);\n"
-            "INSERT INTO ewh_implemented_features (name, installed) VALUES ('a', 'T');\nCREATE TABLE a (x int);\nINSERT INTO a VALUES (1);\n"
-        )
-        stand = VerifyStand(tmp_path, postgres_uri, {"DATABASE_TO_RESTORE": str(backup)})
-        stand.write(graph(
-            ("a", "", "raise RuntimeError('it is in the backup')\ndb.x"),
-            ("b", "a", "ALTER TABLE a ADD COLUMN y int"),
-            ("c", "", "assert db.executesql('SELECT count(*) FROM a')[0][0] == 1"),
-        ))  # fmt: skip
-        with stand.laboratory() as laboratory:
-            watched = laboratory.watch()
-            found = permute(laboratory, most=4)
-            done = close(laboratory, watched)
-        assert (watched.failed, watched.order, watched.start) == ((), ("b", "c"), frozenset({"a"}))
-        assert (found.alike, len(found.tried), done.found) == (1, 1, ())
-    finally:
-        postgres_server.execute("ALTER ROLE app NOCREATEDB")
+    backup = tmp_path / "backup.sql"
+    backup.write_text(
+        "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp);\n"
+        "INSERT INTO ewh_implemented_features (name, installed) VALUES ('a', 'T');\nCREATE TABLE a (x int);\nINSERT INTO a VALUES (1);\n"
+    )
+    stand = VerifyStand(tmp_path, postgres_uri, {"DATABASE_TO_RESTORE": str(backup)})
+    stand.write(graph(
+        ("a", "", "raise RuntimeError('it is in the backup')\ndb.x"),
+        ("b", "a", "ALTER TABLE a ADD COLUMN y int"),
+        ("c", "", "assert db.executesql('SELECT count(*) FROM a')[0][0] == 1"),
+    ))  # fmt: skip
+    with stand.laboratory() as laboratory:
+        watched = laboratory.watch()
+        found = permute(laboratory, most=4)
+        done = close(laboratory, watched)
+    assert (watched.failed, watched.order, watched.start) == ((), ("b", "c"), frozenset({"a"}))
+    assert (found.alike, len(found.tried), done.found) == (1, 1, ())

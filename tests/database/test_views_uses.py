@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import PostgresServer
 from verify_stand import SQLITE, VerifyStand
 
 from migrate_graph.core.events import ViewCreated, ViewDropped
@@ -75,16 +73,11 @@ OF_SERVER = {
 
 
 @pytest.fixture
-def stand(
-    request: pytest.FixtureRequest, database: str, postgres_server: PostgresServer, tmp_path: Path
-) -> Iterator[VerifyStand]:
+def stand(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> VerifyStand:
     if database == SQLITE:
-        yield VerifyStand(tmp_path, SQLITE)
-        return
-    uri = request.getfixturevalue("postgres_uri")
-    postgres_server.execute("ALTER ROLE app CREATEDB")
-    yield VerifyStand(tmp_path, uri)
-    postgres_server.execute("ALTER ROLE app NOCREATEDB")
+        return VerifyStand(tmp_path, SQLITE)
+    request.getfixturevalue("may_create_databases")
+    return VerifyStand(tmp_path, request.getfixturevalue("postgres_uri"))
 
 
 def write(
