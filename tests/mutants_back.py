@@ -7,6 +7,8 @@ from mutant import Mutant
 
 CORE = "tests/unit/test_core_way_back.py"
 AUTO = "tests/database/test_down_auto.py"
+APPROVED = "tests/database/test_approved.py"
+CONDITIONS = "tests/database/test_conditions.py -k rehearsal_asks"
 DOWN = "tests/database/test_revert.py"
 TYPED = "tests/cli/test_cli_revert.py"
 SEALED = "tests/unit/test_core_sealed.py"
@@ -23,6 +25,10 @@ _SAID = (
     ("a statement that nobody approved is not sent", "executor/approved.py", "            self._others[shape] = None\n            self.refuse()", "            self._others[shape] = None", f"{SEALS} -k 'refused_where'"),
     ("it fails also where the body has caught that", "executor/attempt.py", "            self._ear.refuse()\n", "", f"{SEALS} -k 'refused_where'"),
     ("what was sent besides is told", "executor/attempt.py", "                self._warn(remark)", "                pass", f"{SEALS} -k 'other_statements_are_told'"),
+    ("what is sent on a new connection is heard", "database/postgres/work.py", "        connection.hears = self._hears", "        pass", f"{APPROVED} -k 'postgres and new'"),
+    ("what is sent on a new connection of SQLite is heard", "database/sqlite/work.py", "        self._connection.hears = self._hears\n\n    def _execute", "        pass\n\n    def _execute", f"{APPROVED} -k 'sqlite and new'"),
+    ("what the configured backup has done is not derived", FORTH, "        for name in place.history.applied & set(names):", "        for name in ():", f"{AUTO} -k configured_backup"),
+    ("a condition is asked in a rehearsal, too", "executor/attempt.py", "                    refused = self._after_body(work)", "                    pass", CONDITIONS),
     ("rows of older tables", WAY, "        _of_rows(seen, own | theirs, at),", "        (),", f"{CORE} -k rows_of_older"),
     ("what may have gone otherwise elsewhere", WAY, "        _of_conditions(seen, own, theirs),", "        (),", f"{CORE} -k otherwise_elsewhere"),
     ("what could not be watched", WAY, "for why in seen.not_rehearsed),", "for why in ()),", f"{CORE} -k not_be_watched"),

@@ -149,8 +149,8 @@ def test_commits_of_a_body_are_savepoints(database_uri: str) -> None:
     assert _query(database_uri, "SELECT id FROM a ORDER BY id") == [(1,), (3,)]
 
 
-def test_a_requirement_that_a_body_took_away_stops_the_run(database_uri: str) -> None:
-    """A body may write records of others; what it writes counts at once, and goes with the run."""
+def test_what_a_body_records_of_others_counts_at_once(database_uri: str) -> None:
+    """A body may write records of others; they are not run, and what it wrote stays or goes with the run."""
 
     def squashes(db: Any) -> None:
         ledger = db.ewh_implemented_features

@@ -138,13 +138,34 @@ def test_an_error_that_the_body_swallowed_is_not_blamed_on_the_condition(project
     assert "condition" not in output
 
 
-def test_a_rehearsal_asks_too(anywhere: Project) -> None:
-    anywhere.write("migrations.py", HEAD + _one("one", FAILS["sql"][0], rows=1))
-    where = ("--on", "here") if anywhere.env["MIGRATE_URI"].startswith("postgres") else ()
-    ended = anywhere.migrate("plan", "--rehearse", *where)
+@pytest.mark.parametrize("kind", ["sql", "function"])
+def test_a_rehearsal_asks_too(anywhere: Project, kind: str) -> None:
+    after, told = FAILS[kind]
+    anywhere.write("migrations.py", HEAD + _one("one", after, rows=1))
+    ended = anywhere.migrate("plan", "--rehearse", *_where(anywhere))
     assert ended.returncode == 1, ended.stdout
-    assert "SELECT count(*) = 2 FROM t_one gave" in _words(ended.stdout)
+    assert told.replace("{t}", "t_one") in _words(ended.stdout)
     assert _states(anywhere) == {"one": "pending"}
+
+
+@pytest.mark.parametrize("kind", ["sql", "function"])
+def test_what_a_condition_asks_is_part_of_what_was_approved(anywhere: Project, kind: str, tmp_path: Path) -> None:
+    """It is heard in the rehearsal as in the run, so a strict run of the plan has nothing new to refuse."""
+    anywhere.write("migrations.py", HEAD + _one("one", HOLDS[kind], rows=2))
+    plan = tmp_path / "plan.json"
+    ended = anywhere.migrate("plan", "--rehearse", *_where(anywhere), "-o", str(plan))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert _states(anywhere) == {"one": "pending"}
+    (step,) = json.loads(plan.read_text())["steps"]
+    asks = [each["sql"] for each in step["footprint"]["statements"] if each["sql"].startswith("SELECT count(*)")]
+    assert len(asks) == 1, asks
+    ended = anywhere.migrate("apply", str(plan), "--strict")
+    assert ended.returncode == 0, ended.stderr
+    assert _states(anywhere) == {"one": "applied"}
+
+
+def _where(project: Project) -> tuple[str, ...]:
+    return ("--on", "here") if project.env["MIGRATE_URI"].startswith("postgres") else ()
 
 
 def test_show_and_plan_tell_it(project: Project) -> None:

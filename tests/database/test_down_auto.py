@@ -94,28 +94,35 @@ def test_what_was_added_is_dropped_and_nothing_else(shop: Shop) -> None:
     assert _statements(shop) == statements, "the same every time"
 
 
+DID_MORE = [
+    ("INSERT INTO base (id, name) VALUES (7, 'x')", "puts rows into {}base, which was there before (migrations.py:{line})"),
+    ("UPDATE base SET name = 'y'", "changes rows of {}base, which was there before (migrations.py:{line})"),
+    ("DELETE FROM base", "changes rows of {}base, which was there before (migrations.py:{line})"),
+    ("ALTER TABLE base RENAME COLUMN name TO label", "removes the column {}base.name, which was there before (migrations.py:{line})"),
+    ("DROP TABLE base", "removes the table {}base, which was there before (migrations.py:{line})"),
+    ("CREATE TABLE IF NOT EXISTS base2 (id integer)", "says IF NOT EXISTS: "),
+    ("SELECT count(*) FROM base", "reads rows of {}base, so that what it does may depend on them (migrations.py:{line})"),
+    ("ALTER TABLE base ALTER COLUMN name TYPE text", "changes the column public.base.name, which was there before"),
+    ("DO $$ BEGIN CREATE TABLE base2 (id int); END $$", "runs a block of statements"),
+    ("CREATE OR REPLACE VIEW base2 AS SELECT 1 AS one", "says OR REPLACE"),
+    ("SELECT to_regclass('base2')", "asks what is there already"),
+    ("COMMENT ON TABLE base IS 'old'", "says something of what was there before (comment table public.base)"),
+    ("GRANT SELECT ON base TO PUBLIC", "says something of what was there before (grants public.base)"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("database_uri", "statement", "told"),
     [
-        ("INSERT INTO base (id, name) VALUES (7, 'x')", "puts rows into {}base, which was there before (migrations.py:{line})"),
-        ("UPDATE base SET name = 'y'", "changes rows of {}base, which was there before (migrations.py:{line})"),
-        ("DELETE FROM base", "changes rows of {}base, which was there before (migrations.py:{line})"),
-        ("ALTER TABLE base RENAME COLUMN name TO label", "removes the column {}base.name, which was there before (migrations.py:{line})"),
-        ("DROP TABLE base", "removes the table {}base, which was there before (migrations.py:{line})"),
-        ("CREATE TABLE IF NOT EXISTS base2 (id integer)", "says IF NOT EXISTS: "),
-        ("SELECT count(*) FROM base", "reads rows of {}base, so that what it does may depend on them (migrations.py:{line})"),
-        ("ALTER TABLE base ALTER COLUMN name TYPE text", "changes the column public.base.name, which was there before"),
-        ("DO $$ BEGIN CREATE TABLE base2 (id int); END $$", "runs a block of statements"),
-        ("CREATE OR REPLACE VIEW base2 AS SELECT 1 AS one", "says OR REPLACE"),
-        ("SELECT to_regclass('base2')", "asks what is there already"),
-        ("COMMENT ON TABLE base IS 'old'", "says something of what was there before (comment table public.base)"),
-        ("GRANT SELECT ON base TO PUBLIC", "says something of what was there before (grants public.base)"),
+        *(pytest.param("postgres", *each, marks=pytest.mark.postgres) for each in DID_MORE),
+        *(
+            ("sqlite", *each) for each in DID_MORE if "{}" in each[1] or "IF NOT" in each[1]
+        ),  # SQLite has no other of these
     ],
-)  # fmt: skip
+    indirect=["database_uri"],
+)
 def test_what_did_more_is_refused_before_anything_runs(shop: Shop, statement: str, told: str) -> None:
     is_postgres = shop.uri.startswith("postgres")
-    if not is_postgres and "{}" not in told and "IF NOT" not in told:
-        pytest.skip("only PostgreSQL has this statement")
     assert shop.apply(_file("CREATE TABLE more (id integer)", statement)) == 0
     before = shop.facts()
     with pytest.raises(UsageError) as refused:
@@ -130,9 +137,9 @@ def test_what_did_more_is_refused_before_anything_runs(shop: Shop, statement: st
     assert shop.state("auto_2") is State.APPLIED
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_uri", ["postgres"], indirect=True)
 def test_what_dropping_leaves_behind_is_seen(shop: Shop) -> None:
-    if not shop.uri.startswith("postgres"):
-        pytest.skip("only PostgreSQL has publications")
     first = HEAD.replace("    return True", "    db.executesql('CREATE PUBLICATION told')\n    return True")
     more = ("ALTER TABLE base ADD COLUMN size integer", "ALTER PUBLICATION told ADD TABLE base")
     assert shop.apply(first + _file(*more).removeprefix(HEAD)) == 0
@@ -245,15 +252,43 @@ def test_pydal_forgets_the_tables_and_columns_that_it_has_made(shop: Shop, tmp_p
     assert shop.columns("other") == ["id", "size"]
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_uri", ["postgres"], indirect=True)
 def test_without_a_place_to_look_nothing_is_derived(shop: Shop) -> None:
-    if not shop.uri.startswith("postgres"):
-        pytest.skip("files can always be made")
+    """A file can always be made."""
     assert shop.apply(_file("CREATE TABLE more (id integer)")) == 0
     shop.copies = shop.uri  # the role may create no database, and this one is in use
     with pytest.raises(DatabaseRefused) as refused:
         shop.revert("auto_2", yes=True)
     assert "CREATEDB" in refused.value.hint
     assert shop.state("auto_2") is State.APPLIED
+
+
+BACKUP = (
+    "CREATE TABLE ewh_implemented_features (id integer, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp);\n"
+    "INSERT INTO ewh_implemented_features (id, name, installed) VALUES (1, '{name}', 'T');\n"
+)
+
+
+def test_what_the_configured_backup_has_done_cannot_be_derived(shop: Shop, tmp_path: Path) -> None:
+    """It is there before the first migration, so nobody sees it do anything."""
+    backup = tmp_path / "backup.sql"
+    backup.write_text(BACKUP.replace("{name}", "auto_2"))
+    settings = {"database_to_restore": str(backup)}
+    text = _file("CREATE TABLE more (id integer)")
+    assert shop.apply(text) == 0
+    with pytest.raises(UsageError) as refused:
+        shop.revert("auto_2", yes=True, settings=settings)
+    assert "no way back can be derived for 'auto_2': is in the configured backup, so that what it does" in str(
+        refused.value
+    )
+    assert "(migrations.py:" in str(refused.value)
+    assert shop.state("auto_2") is State.APPLIED
+    by_hand = text.replace("down='auto'", "down=lambda db: bool(db.executesql('DROP TABLE more')) or True")
+    assert by_hand != text
+    assert shop.revert("auto_2", by_hand, settings=settings) == 0
+    assert "whether the way back leads back is not known: auto_2 is in the configured backup" in shop.told
+    assert shop.state("auto_2") is State.REVERTED
 
 
 def test_several_are_undone_in_one_go(shop: Shop) -> None:

@@ -281,9 +281,10 @@ def test_this_version_is_complete_no_more(shop: Shop, tmp_path: Path) -> None:
     assert shop.state("one_1") is State.APPLIED
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_uri", ["postgres"], indirect=True)
 def test_a_view_of_somebody_else_stops_it_and_nothing_is_lost(shop: Shop) -> None:
-    if not shop.uri.startswith("postgres"):
-        pytest.skip("SQLite drops a table that a view reads")
+    """SQLite drops a table that a view reads."""
     shop.apply(_one(DROPS))
     shop.run("CREATE VIEW stranger AS SELECT id FROM one")
     with pytest.raises(DecisionNeeded, match="on a copy it fails"):

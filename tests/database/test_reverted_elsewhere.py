@@ -66,6 +66,15 @@ def test_edwh_migrate_runs_it_again(reverted: Shop, edwh_migrate_2_1_0: str) -> 
     assert reverted.run("SELECT installed FROM ewh_implemented_features WHERE name = 'more_2'") == [("T",)]
 
 
+# The states of an attempt that version 0.2.0 knows: any other one in a journal ends its reading, with exit code 6.
+STATES_OF_0_2_0 = {"running", "applied", "failed", "resolved", "marked", "owed"}
+
+
+def test_the_journal_says_what_version_0_2_0_does_not_read_over(reverted: Shop) -> None:
+    states = {state for (state,) in reverted.run("SELECT state FROM ewh_implemented_features_journal")}
+    assert states - STATES_OF_0_2_0 == {"reverted"}
+
+
 def test_version_0_2_0_refuses_to_read_on(reverted: Shop, tmp_path: Path) -> None:
     old = tmp_path / "v0.2.0"
     old.mkdir()

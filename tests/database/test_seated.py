@@ -145,10 +145,13 @@ def test_sessions_that_find_another_ledger_are_refused(postgres_uri: str) -> Non
 
 
 def test_no_seat_under_a_lost_lock(postgres_uri: str) -> None:
-    with suppress(MigrateGraphError), run(postgres_uri) as (backend, lock):
+    refused = False
+    with suppress(MigrateGraphError), run(postgres_uri) as (backend, lock):  # a lock that is lost cannot be given back
         lose_lock(postgres_uri)
-        with pytest.raises(DatabaseUnreachable):
+        with pytest.raises(DatabaseUnreachable, match="the lock of the run was lost"):
             backend.seat(lock, "r 1")
+        refused = True
+    assert refused
 
 
 def test_a_session_is_used_again_with_both_its_locks(postgres_uri: str) -> None:

@@ -180,6 +180,13 @@ def test_a_column_is_renamed_under_a_view_of_a_view(shop: Shop) -> None:
     assert "V reads t.a, which renames drops (" in result.error
 
 
+def test_a_column_gives_its_name_to_another_under_a_view_of_a_view(shop: Shop) -> None:
+    """SQLite writes the new name into V, whose column would be called otherwise then: V is as it was, and reads the other column."""
+    shop.ask("DROP TRIGGER v_in")  # it would be in the way as well, and take V down
+    shop.works(sql("swaps", "ALTER TABLE t RENAME COLUMN a TO old", "ALTER TABLE t ADD COLUMN a INT"), down="V2 V")
+    assert shop.ask("SELECT a FROM v") == [(None,), (None,)]
+
+
 def test_a_table_that_a_view_reads_is_dropped(shop: Shop) -> None:
     result = shop.fails(sql("drop_t", "DROP TABLE t"), weaving=KEEP)
     assert "V reads t.a, t.c, t.id, which drop_t drops" in result.error
