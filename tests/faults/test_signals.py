@@ -98,7 +98,8 @@ def test_a_body_that_swallows_everything_still_stops(anywhere: Field) -> None:
 
 
 def test_a_second_signal_ends_it_at_once(anywhere: Field) -> None:
-    stubborn = "while True:\n        try:\n            print('in it')\n            time.sleep(300)\n        except BaseException:\n            print('no')"
+    tries = "try:\n            print('in it')\n            time.sleep(300)"
+    stubborn = f"while True:\n        {tries}\n        except BaseException:\n            print('no')"
     anywhere.write(_text(stubborn))
     process = anywhere.open("apply")
     process.wait_for("slow_1 | in it")
