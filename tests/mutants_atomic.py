@@ -55,7 +55,7 @@ _SAID = (
     ("SQLite: what was broken before is nobody's fault", LITE, "self._broken_references() - self._known", "self._broken_references()", f"{ONE} -k broken_before"),
     ("a failure undoes what was done before", WALK, "            if not self._one(step.migration, self._place(index, plan), around, tried, walk):\n                    break", "            self._one(step.migration, self._place(index, plan), around, tried, walk)", f"{ONE} -k nothing_is_kept"),
     ("a signal that a body caught", WALK, "isinstance(end, Applied) and self._around.interruption.signal", "False", f"{ONE} -k a_body_caught"),
-    ("what a body recorded counts", WALK, "                    walk.applied.update(run.installed(names))", "                    pass", f"{ONE} -k took_away"),
+    ("what a body recorded counts", WALK, "                    walk.applied.update(run.installed(names))", "                    pass", f"{ONE} -k counts_at_once"),
     ("what was durable is looked up", WALK, "        may_be_kept = failed is not None and failed.commits != 0", "        may_be_kept = False", f"{ONE} -k hidden"),
     ("a lost commit is settled by looking", WALK, "        if settled.result.outcome is Outcome.APPLIED:", "        if False:", f"{ONE} -k settled_by_looking"),
     ("the whole run is tried again", WALK, "        if settled.retry and not walk.broken", "        if False and not walk.broken", f"{ONE} -k in_the_way"),
