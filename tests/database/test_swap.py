@@ -445,6 +445,26 @@ def test_a_query_that_reads_the_view_itself_ends_as_always(house: House) -> None
     assert not leftovers(house.uri)
 
 
+def test_a_body_that_stands_in_another_schema_gets_its_view_there_as_always(house: House) -> None:
+    """It is another view there, which does not take the place of the old one."""
+    manager = swapped()
+
+    def edit(db: Any) -> bool:
+        db.executesql("CREATE SCHEMA nearer")
+        db.executesql("SET LOCAL search_path = nearer, public")
+        with manager(db):
+            pass
+        return True
+
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    finished = house.stand.run(BASE, named("first", lambda _: None), edit, views={"edit": [manager], "": [r]})
+    assert finished.succeeded, finished.results
+    assert house.told() == INLINE
+    found = ask(house.uri, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname IN ('m', 'r')")
+    assert found == [("nearer",), ("nearer",)]
+    assert not leftovers(house.uri)
+
+
 def test_what_cannot_be_built_beside_another_comes_up_as_always(house: House) -> None:
     """A manager whose `up()` is its own; `check` says so (MG213)."""
     plain = swapped()
