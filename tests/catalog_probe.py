@@ -48,6 +48,8 @@ _FUNCTIONS = """
         ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)
     FROM pg_proc WHERE oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'bystander')"""
 
+_OPERATORS = "SELECT oid::regoperator::text, pg_get_userbyid(oprowner) FROM pg_operator WHERE oid >= 16384"
+
 
 def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[str, list[tuple[Any, ...]]]:
     """Read everything of relations that are not called like `without`."""
@@ -59,7 +61,12 @@ def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[st
             (without,),
         )
         found[catalog] = sorted(tuple(map(str, row)) for row in cursor.fetchall())
-    for name, query in (("pg_description", _DESCRIPTIONS), ("pg_proc", _FUNCTIONS), ("pg_extension", _EXTENSIONS)):
+    for name, query in (
+        ("pg_description", _DESCRIPTIONS),
+        ("pg_proc", _FUNCTIONS),
+        ("pg_extension", _EXTENSIONS),
+        ("pg_operator", _OPERATORS),
+    ):
         cursor.execute(query)
         found[name] = sorted(tuple(map(str, row)) for row in cursor.fetchall())
     return found

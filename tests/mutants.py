@@ -30,6 +30,7 @@ LINES = "tests/database/test_safety_lines.py"
 SESSIONS = "tests/database/test_executor_sessions.py"
 OF_SQLITE = "tests/database/test_sqlite_sessions.py"
 VIEWS = "tests/database/test_views_others.py"
+CHANGED = "tests/database/test_views_changed_meanwhile.py"
 NOTICED = "noticed"
 
 
@@ -623,6 +624,41 @@ MUTANTS = [
         "now is None or not now.views.issuperset(made)",
         "now is None",
         f"{VIEWS} -k 'temporary_namesake or relation_of_the_server'",
+    ),
+    Mutant(
+        "views: what others have changed since the look",
+        "database/postgres/unchanged.py",
+        "EXISTS (SELECT FROM ({rows}) r WHERE",
+        "EXISTS (SELECT FROM ({rows}) r WHERE false AND",
+        f"{CHANGED} -k bare_view",
+    ),
+    Mutant(
+        "views: what others have added to a bare view since the look",
+        "database/postgres/unchanged.py",
+        'f"{is_plain} AND {_more(1,',
+        'f"false AND {_more(1,',
+        f"{CHANGED} -k bare_view",
+    ),
+    Mutant(
+        "views: what others have said since the look",
+        "database/postgres/unchanged.py",
+        "in enumerate(_ADDED_TO[1:], 2)",
+        "in enumerate(_ADDED_TO[2:], 3)",
+        f"{CHANGED} -k materialized_view",
+    ),
+    Mutant(
+        "views: what others change while the DROP waits",
+        "database/views/keeper.py",
+        "if self._catalog.is_race(error):",
+        "if False:",
+        f"{CHANGED} -k drop_waits",
+    ),
+    Mutant(
+        "views: what others change before up() drops it",
+        "database/views/keeper.py",
+        "self._catalog.confirm(seen, changes.gone, is_plain=False)",
+        "pass",
+        f"{CHANGED} -k up_drops",
     ),
     Mutant(
         "views: the session goes on",

@@ -14,6 +14,7 @@ import psycopg2.extensions as pg
 from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
     INTERNAL_ERROR,
+    INVALID_CURSOR_NAME,
     INVALID_SAVEPOINT_SPECIFICATION,
     INVALID_TEXT_REPRESENTATION,
     NO_ACTIVE_SQL_TRANSACTION,
@@ -55,9 +56,11 @@ from migrate_graph.database.postgres.snapshot import (
     texts,
 )
 from migrate_graph.database.postgres.trust import distrust
+from migrate_graph.database.postgres.unchanged import CHANGED, closed, compared, opened
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import (
+    ChangedMeanwhile,
     Changes,
     CommittedInside,
     Concern,
@@ -179,6 +182,7 @@ class PostgresCatalog:
         self._outbox = Outbox(connect, self._looks)
         self._prepared = Prepared()
         self._is_safe = False
+        self._opened = 0
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement; without parameters a `%` in it is a `%`."""
@@ -229,11 +233,13 @@ class PostgresCatalog:
                 yield
         except psycopg2.Error as error:
             _look_again(error)
+            self._refuse_closing(error)
             raise
         except NotKept as error:
             self._outbox.clear()
             cause = error.__cause__
             _look_again(cause)
+            self._refuse_closing(cause)
             if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
                 raise cause or error from None
             type(connection).rollback(connection)
@@ -241,6 +247,18 @@ class PostgresCatalog:
         finally:
             self._depth -= 1
             self._waits = waited
+
+    def _refuse_closing(self, error: BaseException | None) -> None:
+        """Raise what it means that a cursor of ours is gone: the savepoint that it was opened behind may be gone with it."""
+        if getattr(error, "pgcode", None) != INVALID_CURSOR_NAME:
+            return
+        connection = self._connection
+        if connection.info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:  # it could not be undone
+            type(connection).rollback(connection)
+            raise CommittedInside from error
+        raise ViewError(
+            "a view manager closes cursors that are not its own", hint="no CLOSE ALL in down(): close cursors by name"
+        ) from error
 
     def _savepoint(self, name: str, *, idle: bool, ours: bool) -> Savepoint:
         """Return a savepoint that is set with the next statement, where a transaction is open; the outermost one sends what waits when it is kept."""
@@ -396,10 +414,14 @@ class PostgresCatalog:
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:
         """See `views.ViewCatalog`."""
         brief = brief and not (concern.functions or concern.parts or concern.keys)
+        token = self._open(brief=brief)
         glimpse = self._glimpse(concern.views) if brief else None
         if glimpse and glimpse.is_enough:
             self._made = {}
-            return glimpse.observation()
+            return replace(glimpse.observation(), token=token)
+        if brief:
+            self._later(*closed(token))
+            token = self._open(brief=False)
         meant, schemas, place = self._meant(concern.views)
         keys = {cast("Address", key) for key in concern.keys}
         known = {key[1] for key in keys if key[0] == PG_CLASS} | set(meant.values())
@@ -413,7 +435,21 @@ class PostgresCatalog:
             key: Reached(each.thing, each.whole, frozenset(each.reasons)) for key, each in found.items()
         }
         meanings: dict[str, Key] = {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}
-        return Observation(relations, reached, look, meanings, schemas, place=place)
+        return Observation(relations, reached, look, meanings, schemas, token, place)
+
+    def _open(self, *, brief: bool) -> str:
+        """Begin to hold on to what is read now, so that it can be compared when it is gone; return the name of the cursor."""
+        self._opened += 1
+        name = f"migrate_graph_seen_{self._opened}"
+        for statement in opened(name, brief=brief):
+            self._later(statement)
+        return name
+
+    def confirm(self, before: Observation, gone: Collection[Key], *, is_plain: bool) -> None:
+        """See `views.ViewCatalog`."""
+        if before.token:
+            for statement in compared(before.token, [cast("Address", key) for key in gone], plain=is_plain):
+                self._later(statement)
 
     def _reached(
         self, known: set[int], keys: set[Address], concern: Concern
@@ -479,7 +515,7 @@ class PostgresCatalog:
             if done is not None:
                 self._looks.remember(self._connection, {**since, **done})
                 made = sorted((fate, key) for key, fate in done.items() if fate is not None and fate >= 0)
-                return Changes(frozenset(done if plain.dropped else ()), tuple(key for _, key in made))
+                return Changes(frozenset(done if plain.dropped else ()), tuple(key for _, key in made), is_plain=True)
         columns = [key for key in before.reached if not isinstance(key, str) and key[2]]
         now = look_in(self.read(looked_at(since, columns)), since)
         self._looks.remember(self._connection, now)
@@ -500,7 +536,7 @@ class PostgresCatalog:
                 raise Unseen("what they name was not looked at")
             if gone:
                 self._later(gone_or_again(gone))
-            return Changes(frozenset().union(*gone.values()))
+            return Changes(frozenset().union(*gone.values()), is_plain=True)
         now = self._glimpse(plain.created)
         made = [now.meant.get(name) for name in plain.created] if now and not now.is_watched else [None]
         if now is None or not now.views.issuperset(made):
@@ -665,6 +701,10 @@ class PostgresCatalog:
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
         return []
 
+    def is_race(self, error: BaseException) -> bool:
+        """See `views.ViewCatalog`: to delete a row of a catalog that somebody has just replaced is an error of the server itself."""
+        return getattr(error, "pgcode", None) == INTERNAL_ERROR
+
     def is_undefined(self, error: BaseException) -> bool:
         """See `views.ViewCatalog`."""
         return getattr(error, "pgcode", None) in {UNDEFINED_TABLE, UNDEFINED_FUNCTION, UNDEFINED_OBJECT}
@@ -733,8 +773,12 @@ class PostgresCatalog:
 
 def _look_again(error: BaseException | None) -> None:
     """Raise that something was done which nobody expected, where the server has found that out."""
-    if getattr(error, "pgcode", None) == INVALID_TEXT_REPRESENTATION and LOOKS_AGAIN in str(error):
+    if getattr(error, "pgcode", None) != INVALID_TEXT_REPRESENTATION:
+        return
+    if LOOKS_AGAIN in str(error):
         raise Unseen("something was done that no plain statement does") from error
+    if CHANGED in str(error):
+        raise ChangedMeanwhile("somebody else has changed what goes down") from error
 
 
 def _text(query: Any) -> str:

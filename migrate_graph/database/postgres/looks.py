@@ -64,7 +64,18 @@ WHERE NOT CASE WHEN o.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
 """
 
 # Statements of ours that neither make nor unmake anything that others could see.
-_HARMLESS = ("SELECT ", "SAVEPOINT ", "RELEASE ", "INSERT INTO ", "DELETE FROM ", "PREPARE ", "EXECUTE ")
+_HARMLESS = (
+    "SELECT ",
+    "SAVEPOINT ",
+    "RELEASE ",
+    "INSERT INTO ",
+    "DELETE FROM ",
+    "PREPARE ",
+    "EXECUTE ",
+    "DECLARE ",
+    "FETCH ",
+    "CLOSE ",
+)
 
 
 def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = ()) -> str:

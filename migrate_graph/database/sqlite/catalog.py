@@ -122,6 +122,9 @@ class SqliteCatalog:
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
         return self.schema().now()
 
+    def confirm(self, before: Observation, gone: Collection[Key], *, is_plain: bool) -> None:
+        """See `views.ViewCatalog`; nobody else can write meanwhile."""
+
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
         schema = self.schema()
@@ -177,6 +180,10 @@ class SqliteCatalog:
 
     def is_undefined(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; SQLite creates a view whatever it reads."""
+        return False
+
+    def is_race(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`; nobody else can write meanwhile."""
         return False
 
     def refusal(self, error: BaseException) -> str | None:  # noqa: ARG002 - of ViewCatalog

@@ -112,11 +112,13 @@ class Changes:
         gone: what it has unmade.
         made: the views that it has created, in this order.
         known: everything about those of them that were read on this occasion.
+        is_plain: all this is what plain statements say; what else went along was not looked for.
     """
 
     gone: frozenset[Key] = frozenset()
     made: tuple[Key, ...] = ()
     known: Mapping[Key, Relation] = field(default_factory=dict)
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,18 @@ class ViewCatalog(Protocol):
             Unseen: the moment was seen briefly, and that does not tell.
         """
 
+    def confirm(self, before: Observation, gone: Collection[Key], *, is_plain: bool) -> None:
+        """See to it that what this session has dropped was as it was read: else the block fails, at the latest when it is kept.
+
+        Args:
+            before: what was read; it is confirmed once.
+            gone: what was dropped since.
+            is_plain: nothing else was.
+
+        Raises:
+            ChangedMeanwhile: somebody else has changed it in between, and committed; it may be raised later.
+        """
+
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
         """Return those of these views, as SQL writes their names, that exist, with what changes whenever somebody replaces one.
 
@@ -254,6 +268,9 @@ class ViewCatalog(Protocol):
     def refusal(self, error: BaseException) -> str | None:
         """Return what the database says when it refused to drop something others depend on; None for another error."""
 
+    def is_race(self, error: BaseException) -> bool:
+        """Whether the database says that somebody else has changed, at that moment, what a statement drops."""
+
     def is_undefined(self, error: BaseException) -> bool:
         """Whether the database says that something which a statement names is not there."""
 
@@ -274,3 +291,7 @@ class Unprepared(ViewError):  # noqa: N818 - names what happened
 
 class Unseen(ViewError):  # noqa: N818 - names what happened
     """What was done cannot be told by what was seen before: all since the savepoint is undone, and the next time more is looked at."""
+
+
+class ChangedMeanwhile(Unseen):
+    """Somebody else has changed what was dropped after it was read: all since the savepoint is undone, and it is read again."""

@@ -24,6 +24,7 @@ from migrate_graph.database.views.block import (
     sort_gone,
 )
 from migrate_graph.database.views.catalog import (
+    ChangedMeanwhile,
     Changes,
     CommittedInside,
     Concern,
@@ -333,6 +334,7 @@ class ViewKeeper:
     def _run_down(self, block: Block) -> None:
         unread = set[Key]()
         brief = True
+        changed: ChangedMeanwhile | None = None
         for _ in range(_PASSES):
             try:
                 captured = self._pass_down(block, unread, brief=brief)
@@ -340,14 +342,21 @@ class ViewKeeper:
                 unread |= set(again.keys)
                 continue
             except (Unprepared, Unseen) as error:
-                brief = brief and isinstance(error, Unprepared)
+                changed = error if isinstance(error, ChangedMeanwhile) else None
+                brief = brief and isinstance(error, (Unprepared, ChangedMeanwhile))
                 continue
             for manager in block.down:
                 if captured.get(name_of(manager)):  # down() is called before a first creation too
                     block.observer(ViewDropped(block.migration, name_of(manager)))
             return
+        what = ", ".join(map(name_of, block.down))
+        if changed:
+            raise ViewError(
+                f"somebody else changes what {what} takes down, or its privileges or comments, each time it is tried",
+                hint="run it again when they are done",
+            ) from changed
         raise ViewError(
-            f"taking down {', '.join(map(name_of, block.down))} drops something else each time it is tried",
+            f"taking down {what} drops something else each time it is tried",
             hint="let down() drop what up() creates, by name",
         )
 
@@ -399,17 +408,32 @@ class ViewKeeper:
         steps: dict[Key, str] = {}
         looked = False
         said: list[str] | None = []
+        changes = Changes()
         for manager in block.down:
             name = name_of(manager)
-            said = _and_said(said, self._call(manager.down, f"{name}.down()", block))
+            said = _and_said(said, self._take(manager, block))
             looked = careful or not claims.is_predictable(name)
             if looked:
-                gone = self._catalog.changes(before.moment, before).gone
-                steps |= dict.fromkeys(gone - steps.keys(), name)
+                changes = self._catalog.changes(before.moment, before)
+                steps |= dict.fromkeys(changes.gone - steps.keys(), name)
         if not looked:
-            gone = self._catalog.changes(before.moment, before, said).gone
-            steps |= dict.fromkeys(gone - steps.keys(), "")
+            changes = self._catalog.changes(before.moment, before, said)
+            steps |= dict.fromkeys(changes.gone - steps.keys(), "")
+        self._catalog.confirm(before, steps, is_plain=changes.is_plain)
         return steps
+
+    def _take(self, manager: Manager, block: Block) -> list[str] | None:
+        """Run a `down()`.
+
+        Raises:
+            ChangedMeanwhile: somebody else has changed at this moment what it drops.
+        """
+        try:
+            return self._call(manager.down, f"{name_of(manager)}.down()", block)
+        except Exception as error:
+            if self._catalog.is_race(error):
+                raise ChangedMeanwhile(str(error)) from error
+            raise
 
     def _call(self, method: Callable[[], None], what: str, block: Block) -> list[str] | None:
         """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error; return what it sent, where that is heard."""
@@ -459,7 +483,7 @@ class ViewKeeper:
                     rows = self._rows_down(block) if rows is None else rows
                     unfilled = self._pass_up(block, rows, seen, careful=careful, brief=brief and not careful)
             except Unseen:
-                brief = False
+                brief, seen = False, None
                 continue
             except _Again as again:
                 if not again.keys:
@@ -514,6 +538,8 @@ class ViewKeeper:
         dropped: list[Relation] = []
         if changes.gone:  # up() drops something first: it is kept as if down() had done it
             dropped = self._dropped_by_up(block, changes.gone, claims, seen)
+            if seen:
+                self._catalog.confirm(seen, changes.gone, is_plain=False)
             stored += dropped
         made = self._made(changes, claims, steps)
         there = self._catalog.find([each for each in stored if not each.is_view])
