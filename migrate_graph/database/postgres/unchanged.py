@@ -17,7 +17,12 @@ CHANGED: Final = "migrate_graph finds it changed meanwhile"
 # went is told then, in settings. It is planned under the session's own search_path: every operator and function says where it is from.
 _EQ, _NE, _MINUS, _PLUS = (f"OPERATOR(pg_catalog.{each})" for each in ("=", "<>", "-", "+"))
 _OBJECTS = "ANY (CAST(pg_catalog.current_setting('migrate_graph.objects') AS pg_catalog.oid[]))"
-_CLASSES = "ANY (CAST(pg_catalog.current_setting('migrate_graph.classes') AS pg_catalog.oid[]))"
+
+# One object at a time: without knowing the numbers yet, the planner would read all that the catalog says of objects of these classes.
+_DEPEND = f"""(SELECT d.xmax FROM ROWS FROM (
+        pg_catalog.unnest(CAST(pg_catalog.current_setting('migrate_graph.classes') AS pg_catalog.oid[])),
+        pg_catalog.unnest(CAST(pg_catalog.current_setting('migrate_graph.objects') AS pg_catalog.oid[]))) AS o (classid, objid)
+    CROSS JOIN LATERAL (SELECT x.xmax FROM pg_catalog.pg_depend x WHERE x.classid {_EQ} o.classid AND x.objid {_EQ} o.objid OFFSET 0) d)"""
 
 # An xid with the epoch that it is of: within two thousand million of the newest one.
 _EPOCH = f"""now.newest {_PLUS} ((CAST(CAST(r.xmax AS pg_catalog.text) AS pg_catalog.int8) {_MINUS} now.newest {_PLUS} 2147483648)
@@ -54,11 +59,11 @@ def _count(table: str) -> str:
 _COUNTS = f"pg_catalog.concat_ws(',', {', '.join(map(_count, _ADDED_TO))})"
 
 
-def _more(place: int, table: str, of_these: str) -> str:
+def _more(place: int, table: str, of_these: str, rows: str = "") -> str:
     """Return the SQL of whether more rows were deleted than there were."""
     before = f"CAST(pg_catalog.split_part(pg_catalog.current_setting('migrate_graph.counts'), ',', {place}) AS pg_catalog.int8)"
     return f"""{_count(table)} {_MINUS} {before} OPERATOR(pg_catalog.>) (SELECT pg_catalog.count(*)
-        FROM pg_catalog.{table} r WHERE {of_these} AND {_REPLACED} AND {_OURS})"""
+        FROM {rows or f"pg_catalog.{table}"} r WHERE {of_these} AND {_REPLACED} AND {_OURS})"""
 
 
 def _query(keys: dict[str, str]) -> str:
@@ -68,7 +73,7 @@ def _query(keys: dict[str, str]) -> str:
     # What more than these objects goes is known already, unless plain statements are taken at their word.
     is_plain = f"pg_catalog.current_setting('migrate_graph.plain') {_EQ} 'on'"
     more = [
-        f"{is_plain} AND {_more(1, 'pg_depend', f'r.classid {_EQ} {_CLASSES} AND r.objid {_EQ} {_OBJECTS}')}",
+        f"{is_plain} AND {_more(1, 'pg_depend', 'true', _DEPEND)}",
         *(
             f"CASE WHEN {is_plain} THEN {_more(place, table, f'r.objoid {_EQ} {_OBJECTS}')} ELSE {_more(place, table, 'true')} END"
             for place, table in enumerate(_ADDED_TO[1:], 2)
@@ -103,9 +108,10 @@ def compared(name: str, gone: Collection[Address], *, plain: bool) -> list[str]:
     """
     if not gone:
         return closed(name)
+    chosen = sorted({(classid, objid) for classid, objid, _ in gone})
     settings = {
-        "objects": _array(objid for _, objid, _ in gone),
-        "classes": _array(classid for classid, _, _ in gone),
+        "objects": _array(objid for _, objid in chosen),
+        "classes": _array(classid for classid, _ in chosen),
         "plain": "'on'" if plain else "''",
     }
     return [_set(settings), f"FETCH {name}", *closed(name)]
@@ -122,4 +128,4 @@ def _set(settings: dict[str, str]) -> str:
 
 
 def _array(numbers: Iterable[int]) -> str:
-    return f"'{{{','.join(str(int(number)) for number in sorted(set(numbers)))}}}'"
+    return f"'{{{','.join(str(int(number)) for number in numbers)}}}'"
