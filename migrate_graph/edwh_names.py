@@ -59,8 +59,8 @@ _BESIDES = {
     "TypeDAL": "typedal",
     "HeapKey": "compat.kinds",
     "T_Dal": "compat.kinds",
-    "print_trimmed_exception": "compat.helpers",
-    "temporary_import": "compat.helpers",
+    "print_trimmed_exception": "compat.importing",
+    "temporary_import": "compat.importing",
 }
 _POSTGRES = {"PostgresError": "compat.drivers", "PostgresUndefinedTable": "compat.drivers"}
 _CONSTANTS = {"CURRENT_MIGRATION": "authoring.running"}

@@ -112,6 +112,7 @@ class Bench:
         return self._opened
 
     def _open_scratch(self) -> Scratch:
+        from migrate_graph.database import is_one_file
         from migrate_graph.database.scratch import open_scratch
         from migrate_graph.redaction import redact_uri
 
@@ -121,7 +122,7 @@ class Bench:
             or self._config.getini("migrate_graph_uri")
         )
         settings = self.project.config
-        if not chosen and settings.has_database and settings.migrate_uri.startswith("postgres"):
+        if not chosen and settings.has_database and not is_one_file(settings.migrate_uri):
             raise Trouble(_NO_SERVER.format(settings.sources["migrate_uri"]))
         uri = "" if chosen.lower() == SQLITE else chosen
         scratch = open_scratch(

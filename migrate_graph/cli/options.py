@@ -110,7 +110,7 @@ JobsOption = Annotated[
         metavar="N",
         min=1,
         max=64,
-        help="Run so many migrations at once (PostgreSQL).",
+        help="Run up to N migrations at the same time (PostgreSQL).",
         show_default=False,
     ),
 ]
@@ -120,7 +120,7 @@ SelectOption = Annotated[
         "--select",
         "-s",
         metavar="SEL",
-        help="NAME, billing_*, +NAME, NAME+, tag:x, state:pending, module:PATH; a comma intersects, repeating unites.",
+        help="NAME, billing_*, +NAME, NAME+, tag:x, state:pending, module:PATH; a comma means and; repeat the option for or.",
         show_default=False,
     ),
 ]

@@ -48,13 +48,13 @@ def _tried_lines(proof: Proof) -> Iterator[str]:
         behind = f", {len(closure.behind)} not tried behind them" if closure.behind else ""
         yield (
             f"on what it requires alone: {counted(closure.tried, 'migration')} tried, "
-            f"{len(closure.found)} did not end as among all others{behind}"
+            f"{len(closure.found)} had another result than in the full run{behind}"
         )
     if proof.trips is not None:
         back = sum(trip.is_round for trip in proof.trips)
         without = len(proof.watched.order) - len(proof.trips)
         yield (
-            f"{back} of {counted(len(proof.trips), 'way')} back lead back, and there again; "
+            f"{back} of {counted(len(proof.trips), 'way')} back restore what was there before, and can be applied again; "
             f"{counted(without, 'migration')} without one"
         )
     if orders is not None:
@@ -70,7 +70,7 @@ def _unreasoned_lines(proof: Proof, style: TextStyle) -> Iterator[str]:
     if not pairs or not proof.is_complete:
         return
     yield style.paint(
-        f"{counted(len(pairs), 'requirement')} for which the database saw no reason: it may be in rows, or in people",
+        f"{counted(len(pairs), 'requirement')} for which the database showed no reason: it may lie in the data, or in how people work",
         "muted",
     )
     for before, after in pairs[:_MOST]:

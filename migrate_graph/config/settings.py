@@ -182,7 +182,8 @@ class Config:
     )
     migration_ordering_mode: Literal["legacy", "intertwined", "declared"] = setting(
         "legacy",
-        "how ties are broken: by order of definition, or by trailing number; `declared`: as `legacy`, and `requires` says all that "
+        "which of several possible migrations comes first: by order of declaration (`legacy`), or by trailing number; "
+        "`declared`: as `legacy`, and `requires` says all that "
         "`--jobs` must know",
     )
     migrate_table: str = setting(
@@ -215,7 +216,7 @@ class Config:
     statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
     session: Literal["reused", "fresh"] = setting(
         "reused",
-        "whether a migration may get the session of the one before, made as good as new",
+        "whether the session of a migration that succeeded is reset and used for the next one",
         ours=True,
     )
     connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)
@@ -239,13 +240,14 @@ class Config:
     )
     weave: Literal["blocked", "windows", "off"] = setting(
         "blocked",
-        "whether views that are in the way of a statement go down by themselves, and come up when the migration ends; "
-        "`windows`: views are also created, dropped and handed over when the migration ends that their window names",
+        "whether views that block a statement are dropped and created again automatically; "
+        "`windows`: views are also created, dropped and replaced automatically, by the migrations that they name",
         ours=True,
     )
     unmanaged: Literal["refuse", "keep"] = setting(
         "refuse",
-        "what becomes of a view in the way that has no manager: the statement fails, or it is kept as the database writes it",
+        "what happens if a view without a manager blocks a statement: the statement fails, or the view is created again "
+        "with the definition that the database has",
         ours=True,
     )
     restore_trusted: bool = setting(False, "let a backup use commands of psql, also `\\!`", ours=True)  # noqa: FBT003
@@ -270,7 +272,7 @@ class Config:
     )
     drift_ignore: Patterns = setting(
         (),
-        "what may change in the database by itself: patterns of names, like the partitions that a program makes",
+        "patterns of the names of what programs change by themselves, such as partitions; it does not count as drift",
         ours=True,
     )
     footprints: FilePath = setting(

@@ -122,11 +122,9 @@ class Drift:
 def why_not_comparable(before: Inventory, after: Inventory) -> str:
     """Return why two inventories tell nothing about each other; empty when they can be compared."""
     if before.version != after.version:
-        return (
-            f"what the database was made of was stored by migrate_graph {before.version}, and this is {after.version}"
-        )
+        return f"the schema of the database was stored by migrate_graph {before.version}, and this is {after.version}"
     if before.server != after.server:
-        return f"what the database was made of was stored on {before.server}, and this is {after.server}"
+        return f"the schema of the database was stored on {before.server}, and this is {after.server}"
     return ""
 
 

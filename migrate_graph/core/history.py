@@ -164,7 +164,7 @@ class History:
 
     @property
     def facts_are_current(self) -> bool:
-        """Whether what the database was made of was stored, and nothing has run or been decided since that may have changed it."""
+        """Whether the schema of the database was stored, and nothing has run or been decided since that may have changed it."""
         return bool(self.facts_at) and not any(map(self._is_after_facts, self.attempts))
 
     @property

@@ -305,7 +305,7 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
             Moved(
                 MovedKind.SERVER,
                 now.server,
-                f"what the database is made of was read by {sealed.server}, and now by {now.server}",
+                f"the schema of the database was read by {sealed.server}, and now by {now.server}",
             )
         )
     elif done and sealed.is_whole:

@@ -48,7 +48,7 @@ class Settings:
         connect_wait: seconds to wait for a server that does not answer yet.
         lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
         statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
-        session: whether a migration may get the session of the one before, made as good as new: `reused`, or `fresh`.
+        session: whether the session of a migration that succeeded is reset and used for the next one: `reused`, or `fresh`.
         secrets: what no output may contain, besides the password of the URI.
     """
 
@@ -554,6 +554,15 @@ BACKENDS: Final[dict[str, Callable[[], BackendClass]]] = {
     "sqlite": _sqlite,
 }
 """What gives the class of a backend, by the scheme of its URIs."""
+
+
+_FILES: Final = frozenset({"sqlite"})
+"""Schemes of databases that are one file."""
+
+
+def is_one_file(uri: str) -> bool:
+    """Return whether a database is one file: a copy has all of its rows, and one connection writes at a time."""
+    return uri.partition(":")[0].lower() in _FILES
 
 
 def backend_class(uri: str) -> BackendClass:

@@ -396,7 +396,7 @@ class LockedRun:
         if before.facts_at and before.has_lost_facts:
             self._observer(
                 Warned(
-                    "the run before ended before it could store what the database is made of: whether it was changed by hand is unknown"
+                    "the run before ended before it could store the schema of the database: whether it was changed by hand is unknown"
                 )
             )
         if changed or not before.facts_are_current:

@@ -40,7 +40,7 @@ def remember(backend: Backend, observer: Observer, *, run: str, quietly: bool = 
         if not quietly:
             observer(
                 Warned(
-                    f"what the database is made of was not stored, so changes by hand will not be seen: {first_line(error)}",
+                    f"the schema of the database was not stored, so changes by hand will not be seen: {first_line(error)}",
                     "migrate apply tries again",
                 )
             )
@@ -75,11 +75,9 @@ def _why_unknown(backend: Backend, history: History) -> str:
     if backend.lock_holder() is not None:
         return "a run is at work on the database"
     if not history.facts_at:
-        return f"what the database is made of was never stored: {_STORES}"
+        return f"the schema of the database was never stored: {_STORES}"
     if not history.facts_are_current:
-        return (
-            f"the last run, or whoever decided something since, has not stored what the database is made of: {_STORES}"
-        )
+        return f"the last run, or whoever decided something since, has not stored the schema of the database: {_STORES}"
     return ""
 
 

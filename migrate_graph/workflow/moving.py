@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.config import SourceKind
 from migrate_graph.core.rules import Severity
+from migrate_graph.database import is_one_file
 from migrate_graph.loader.declarations import python_files, read_bytes
 from migrate_graph.loader.sources import Sources
 from migrate_graph.workflow.moving_bodies import Difference, of_body
@@ -88,7 +89,7 @@ def _of_bodies(found: Assessment) -> Iterator[Difference]:
     """Look at the text of what is not applied yet."""
     sources, config = Sources(), found.project.config
     applied = found.reading.history.applied
-    on_sqlite = config.has_database and config.migrate_uri.startswith("sqlite")
+    on_sqlite = config.has_database and is_one_file(config.migrate_uri)
     for migration in found.graph.migrations.values():
         if migration.name not in applied:
             yield from of_body(migration, sources, on_sqlite=on_sqlite)

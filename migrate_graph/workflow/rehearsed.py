@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Outcome
 from migrate_graph.core.footprint import Footprint
+from migrate_graph.database import is_one_file
 from migrate_graph.errors import ConfigError, ExitCode, UsageError
 from migrate_graph.workflow.rehearse import Place, Rehearsal, RehearseOptions, rehearse
 
@@ -53,7 +54,7 @@ def rehearse_plan(found: Assessment, options: RehearseOptions, observer: Observe
 def is_file(found: Assessment) -> bool:
     """Return whether the database is a file."""
     config = found.project.config
-    return config.has_database and config.migrate_uri.lower().startswith("sqlite")
+    return config.has_database and is_one_file(config.migrate_uri)
 
 
 def _has_no_rows(found: Assessment, options: RehearseOptions) -> bool:

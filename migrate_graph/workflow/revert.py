@@ -365,7 +365,7 @@ def _refuse_losses(
         )
     told += foreseen.deviations
     if foreseen.unsure:
-        observer(Warned(f"whether the way back leads back is not known: {foreseen.unsure}"))
+        observer(Warned(f"whether the way back restores what was there before is not known: {foreseen.unsure}"))
     if told and not options.yes:
         why = "; ".join(told)
         raise DecisionNeeded(f"nothing was undone, since {why}", hint=typed("migrate revert", name, _again(options)))

@@ -76,7 +76,7 @@ def init(root: Path) -> tuple[Written, ...]:
     section = (
         "[tool.migrate]\n"
         f'migrations_file = "{migrations.name}"\n'
-        'weave = "windows"  # views come up and go down by themselves, when the migration ends that their window names\n'
+        'weave = "windows"  # views are created and dropped automatically, by the migrations that they name\n'
         "# The database belongs into the environment or .env: MIGRATE_URI=postgres://user:password@host/database\n"
     )
     # Appended as text, so that every byte of what was there stays; then read back, because `tool` may be written inline.

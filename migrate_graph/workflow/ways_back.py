@@ -123,7 +123,9 @@ def deviations(trips: Mapping[str, Trip], footprints: Mapping[str, Footprint]) -
 
 def _deviations(name: str, trip: Trip, seen: Footprint | None) -> Iterator[str]:
     if trip.differences:
-        when = "applied again after its way back" if trip.again else "its way back does not lead back"
+        when = (
+            "applied again after its way back" if trip.again else "its way back does not restore what was there before"
+        )
         yield f"{name}: {when}: {', '.join(trip.differences)}"
     elif trip.failed is not None and trip.again:
         yield f"{name}: it cannot be applied again after its way back: {trip.failed.error or trip.failed.outcome}"

@@ -1,8 +1,6 @@
 """The HTML page in a real browser: offline, by mouse and by keyboard, light and dark, with harmless and with harmful names."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,24 +27,6 @@ HOSTILE = [
     "\u202eevil",
     "%41:#/",
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Start a headless Chromium: playwright's own, or the machine's."""
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: no browser to test the page in"
-    )
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            if os.environ.get("REQUIRE_BROWSER"):  # noqa: TID251 - one CI job must not skip
-                raise
-            pytest.skip(f"no Chromium to test the page in: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
 
 
 class Visit:

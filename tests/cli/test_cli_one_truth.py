@@ -48,6 +48,13 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, *functions: Callable[..., Any])
         (["plan", "--graph", "plan.svg"], 1, 1),
         (["plan", "--select", "+widen_total_20260302_001", "--exclude", "state:failed", "--graph", "plan.json"], 1, 1),
         (["plan", "--to", "create_invoice_20260301_002", "--format", "markdown"], 1, 1),
+        (["plan", "--atomic", "--all", "--graph", "plan.json"], 1, 1),
+        (["plan", "--coalesce", "--link-template", "https://h.example/{file}#L{line}", "--graph", "plan.html"], 1, 1),
+        (["plan", "--offline", "--graph", "plan.mmd"], 1, 1),
+        (["plan", "-o", "sealed.json"], 1, 1),
+        # What is wrong with the graph is judged before anything runs, and what was seen after it.
+        (["plan", "--rehearse", "--graph", "plan.json"], 2, 1),
+        (["plan", "--sql"], 2, 1),
         (["check"], 1, 0),
         (["check", "--graph", "wrong.svg"], 1, 0),
         (["check", "--format", "markdown"], 1, 0),

@@ -94,11 +94,12 @@ def test_a_rehearsal_tells_what_a_way_back_leaves(applied: Any) -> None:
     assert ran.code == 0
     assert "ALTER TABLE invoice DROP COLUMN vat;" in ran.out
     told = " ".join(ran.out.split())
-    assert "add_vat_2: its way back does not lead back: index invoice_total, too" in told
+    assert "add_vat_2: its way back does not restore what was there before: index invoice_total, too" in told
     refused = applied("revert", "add_vat_2")
     assert refused.code == 5
-    assert "nothing was undone, since add_vat_2: its way back does not lead back: index invoice_total, too" in " ".join(
-        refused.err.split()
+    assert (
+        "nothing was undone, since add_vat_2: its way back does not restore what was there before: index invoice_total, too"
+        in " ".join(refused.err.split())
     )
     assert applied("revert", "add_vat_2", "--yes").code == 0
 
@@ -108,7 +109,7 @@ def test_one_that_leads_back_says_so(applied: Any) -> None:
     forgets = 'executesql("DROP INDEX invoice_total")\n    db.executesql("ALTER TABLE invoice DROP COLUMN vat")'
     applied.write("migrations.py", text.replace('executesql("ALTER TABLE invoice DROP COLUMN vat")', forgets))
     ran = applied("revert", "add_vat_2", "--rehearse")
-    assert "it leads back to what was there before, and there again" in ran.out
+    assert "it restores what was there before, and can be applied again" in ran.out
     assert applied("revert", "add_vat_2").code == 0
     assert applied("apply").code == 0
 
@@ -259,7 +260,9 @@ def test_verify_tries_every_way_back(shell: Any) -> None:
     ]  # fmt: skip
     assert ran.json["reverts"][0]["derived"] == ["DROP TABLE invoice"]
     text = shell("verify", "--reverts", "--on", "sqlite")
-    assert "2 of 8 ways back lead back, and there again; 1 migration without one" in text.out
+    assert (
+        "2 of 8 ways back restore what was there before, and can be applied again; 1 migration without one" in text.out
+    )
     assert "MG707" in text.out
     assert shell("verify", "--reverts", "--on", "sqlite", "--select", "MG701").code == 0
     assert shell("verify", "--on", "sqlite").code == 0, "it is only tried where it is asked for"

@@ -267,18 +267,18 @@ def test_psql_may_be_a_command_with_arguments(
 
 
 def test_the_two_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    from migrate_graph.compat import helpers
+    from migrate_graph.compat import importing
 
     (tmp_path / "only_once_xyz.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ZeroDivisionError) as caught:
-        helpers.temporary_import("only_once_xyz")
-    helpers.print_trimmed_exception(caught.value)
+        importing.temporary_import("only_once_xyz")
+    importing.print_trimmed_exception(caught.value)
     said = capfd.readouterr().err
     assert "only_once_xyz.py" in said
     assert "importlib" not in said
     (tmp_path / "only_once_xyz.py").write_text("")
-    helpers.temporary_import("only_once_xyz")
+    importing.temporary_import("only_once_xyz")
     assert "only_once_xyz" not in sys.modules
 
 

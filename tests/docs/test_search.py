@@ -14,10 +14,10 @@ WORKER = Path(__file__).with_name("search_worker.cjs")
 
 # What somebody types: the page that answers, and words of the sentence that does.
 ANSWERED_BY = {
-    "downgrade": ("reverting", "undo (*downgrade*, *rollback*)"),
+    "downgrade": ("reverting", "undoing (*downgrade*, *rollback*)"),
     "revert": ("reverting", "`migrate revert` is for the moments"),
     "undo": ("reverting", "`down=` is a function of `db` that undoes what the body has done"),
-    "rollback": ("reverting", "undo (*downgrade*, *rollback*)"),
+    "rollback": ("reverting", "undoing (*downgrade*, *rollback*)"),
     "squash": ("teams", "You do not need to squash"),
     "autogenerate": ("coming-from", "there is no autogenerate and no `makemigrations`"),
     "models": ("pydal", "`models.py` describes what the application reads and writes"),
@@ -72,7 +72,7 @@ ANSWERED_BY = {
     "view": ("views", "Declare each view once"),
     "materialized view": ("views", "`materialized = True` makes it a materialized view"),
     "weave": ("weaving", "# Weaving"),
-    "used by a view": ("troubleshooting", "A view of a manager steps aside by itself"),
+    "used by a view": ("troubleshooting", "dropped and created again automatically"),
     "permission": ("troubleshooting", "### Which permissions does the role need?"),
     "role": ("troubleshooting", "### Which permissions does the role need?"),
 }

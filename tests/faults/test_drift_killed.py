@@ -38,7 +38,7 @@ def _claims_none(field: Field, *, knows: bool) -> None:
     told = field.migrate("status", "--drift")
     assert told.code == 0, told.output
     said = " ".join(told.output.split())
-    assert ("has not stored what the database is made of" in said) is not knows, told.output
+    assert ("has not stored the schema of the database" in said) is not knows, told.output
     assert ("drift: none" in said) is knows, told.output
     checked = field.migrate("check", "--history")
     assert (checked.code, "MG408" in checked.output) == (0, False), checked.output

@@ -93,7 +93,7 @@ def apply(
 ) -> None:
     """Run what is pending, under the lock. Bare `migrate [PATH]` does the same.
 
-    What ends in .json is a plan that `migrate plan -o plan.json` made: exactly that runs, or, with exit 9, nothing.
+    A PATH that ends in .json is a sealed plan, made by `migrate plan -o plan.json`: exactly that plan runs, or nothing (exit 9).
     """
     from migrate_graph.workflow.sealing import is_plan_file
 

@@ -34,7 +34,7 @@ def drift(
         typer.Option(
             "--adopt",
             metavar="NAME",
-            help="Write a migration of this name that does elsewhere what was done here; a free number is added.",
+            help="Write a migration of this name that makes the same change in other databases; a free number is added.",
             show_default=False,
         ),
     ] = None,
@@ -43,7 +43,7 @@ def drift(
 ) -> None:
     """Show what somebody changed in the database by hand since the last run. And write a migration for it.
 
-    After each run the tool stores what the database is made of; what is otherwise now, nobody's migration did.
+    After each run the schema of the database is stored. What is different now was not done by a migration.
     """
     from datetime import UTC, datetime
 

@@ -125,7 +125,7 @@ def plan(
         typer.Option(
             "--timings",
             metavar="FILE",
-            help="Show how long it may take: a file that `migrate log --json` wrote about another database.",
+            help="Show how long each step took in another database: a file that `migrate log --json` wrote there.",
             show_default=False,
         ),
     ] = None,

@@ -119,9 +119,9 @@ def _rehearsal_lines(foreseen: Foreseen, losses: Sequence[Loss], style: TextStyl
     for each in foreseen.deviations:
         yield from hanging(style.paint(one_line(each), "warning"), style.width, column=0, indent=2)
     if foreseen.unsure:
-        yield one_line(f"whether it leads back is not known: {foreseen.unsure}")
+        yield one_line(f"whether it restores what was there before is not known: {foreseen.unsure}")
     elif not foreseen.deviations and not foreseen.unknown:
-        yield "it leads back to what was there before, and there again"
+        yield "it restores what was there before, and can be applied again"
 
 
 def plan_text(found: Assessment, style: TextStyle) -> Iterator[str]:

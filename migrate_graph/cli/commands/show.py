@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried.
 
-    What ends in .json, and is the name of nothing that is declared, is a sealed plan: it is shown, and whether it can still run.
+    A NAME that ends in .json, and that no migration or view has, is a sealed plan. Shows the plan, and whether it can still run.
     """
     from migrate_graph.workflow.project import require_name
     from migrate_graph.workflow.sealing import is_plan_file

@@ -284,7 +284,7 @@ def drifted_schema(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A table, a column, an index, a constraint, a view, a function, a trigger, a privilege, … that came, went or changed since the
-    last run of `migrate apply`, with its definition before and now. After each run the tool stores what the database is made of.
+    last run of `migrate apply`, with its definition before and now. After each run the schema of the database is stored.
     What extensions own, what is temporary, the tool's own tables, statistics and the number of rows do not count, and neither
     does what `drift_ignore` names. Where nothing was stored, or by another version of the tool or of the server, the rule is
     silent and `migrate status --drift` says why. Needs a database (`--history`).

@@ -198,7 +198,7 @@ class _Waiting:
             return
         self._patience.interruption.check()
         raise DatabaseUnreachable(
-            f"the server gave no answer within {self._waited:.0f} s ({self._doing}: {self._reason or 'for no reason that it tells'})",
+            f"the server gave no answer within {self._waited:.0f} s ({self._doing}: {self._reason or 'it gives no reason'})",
             hint="end what it waits for, then run again; connect_wait sets how long to wait",
         ) from error
 

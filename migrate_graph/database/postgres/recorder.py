@@ -235,7 +235,7 @@ class Recorder:
             and (step.difference != Difference() or any(map(any, step.wrote.values())))
         ):
             self.not_rehearsed(
-                "it spoke past us, with a cursor made by hand: what it sent is not known, only what that did"
+                "it used a cursor made by hand, which is not watched: its statements are not known, only their effects"
             )
         if self._reach is not None:
             step.reached = self._reach.reached(step.difference)

@@ -1,4 +1,4 @@
-"""Two helpers of edwh-migrate that tests of its programs take from it."""
+"""Two functions of edwh-migrate about imports that tests of its programs take from it."""
 
 from __future__ import annotations
 
