@@ -19,6 +19,7 @@ from mutants_back import BACK
 from mutants_backup import BACKUP
 from mutants_coalesce import COALESCE
 from mutants_rebuild import REBUILD
+from mutants_replace import REPLACE
 from mutants_roles import ROLES
 from mutants_verify import VERIFY
 from mutants_weave import WEAVE
@@ -41,6 +42,7 @@ MUTANTS = [
     *WEAVE,
     *REBUILD,
     *ROLES,
+    *REPLACE,
     *WEAVE_SQLITE,
     *COALESCE,
     *BACKUP,

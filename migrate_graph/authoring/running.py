@@ -24,6 +24,9 @@ class ViewOpener(Protocol):
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it."""
 
+    def renew(self, manager: ViewMigrationManager) -> None:
+        """Bring the manager's text in, without taking anything down where that is possible."""
+
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what was taken down, unless the block failed."""
 

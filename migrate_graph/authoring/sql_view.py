@@ -149,6 +149,42 @@ class SqlView(ViewMigrationManager):
         self.db.executesql(materialized if found else ordinary)
 
 
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """How a view gets its text while it stays up.
+
+    Attributes:
+        name: of the view, as SQL writes it.
+        query: what it is made of.
+        statements: that replace it, and say again what is declared of it.
+        materialized: it is a materialized view, which cannot be replaced.
+        db: the database.
+    """
+
+    name: str
+    query: str
+    statements: tuple[str, ...]
+    materialized: bool
+    db: Any
+
+    def run(self) -> None:
+        """Send the statements."""
+        for statement in self.statements:
+            self.db.executesql(statement)
+
+
+def replacement_of(manager: object) -> Replacement | None:
+    """Return how the view of a manager can be replaced as it stands; None where nobody knows: it is no `SqlView`, or does more than that."""
+    if not isinstance(manager, SqlView) or _dialect(manager.db) != "postgres":
+        return None
+    kind = type(manager)
+    if (kind.up, kind.down) != (SqlView.up, SqlView.down):
+        return None
+    create, *others = manager._statements["postgres"]  # noqa: SLF001 - of this module
+    statements = ("CREATE OR REPLACE" + create.removeprefix("CREATE"), *others)
+    return Replacement(_name_of(kind), kind.query, statements, bool(kind.materialized), manager.db)
+
+
 def sql_file(path: str | Path) -> str:
     """Return the SQL that a file holds, for the `query` of a view.
 

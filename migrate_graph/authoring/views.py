@@ -122,6 +122,23 @@ class ViewMigrationManager(abc.ABC):
         """Drop the view."""
 
     @classmethod
+    def renew(cls, db: Any) -> None:
+        """Bring the text of this view in: what `with V(db): pass` does, but what reads it stays up where the database allows it.
+
+        PostgreSQL replaces the view of a `SqlView` as it stands where columns are only added at its end. Otherwise the view and all that
+        read it go down and come up.
+
+        Args:
+            db: the database that the migration is given.
+
+        Raises:
+            ViewError: a view did not come up, or what is no manager's would be lost.
+        """
+        run = current()
+        opener: ViewOpener = run.views if run else _ByItself()
+        opener.renew(cls(db))
+
+    @classmethod
     def declares(cls, name: str) -> bool:
         """Return whether the class or a base of it says what `uses`, `since`, `until` or `replaces` is."""
         return any(name in vars(base) for base in cls.__mro__ if base is not ViewMigrationManager)
@@ -235,6 +252,10 @@ class _ByItself:
         self._instances[type(manager).__name__] = manager
         for name in self._block.down:
             self._instances[name].down()
+
+    def renew(self, manager: ViewMigrationManager) -> None:
+        self.enter(manager)
+        self.leave(manager, None)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:  # noqa: ARG002 - of ViewOpener
         if error is None:

@@ -37,6 +37,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     ViewRefreshed,
     ViewRefreshing,
+    ViewReplaced,
     Warned,
 )
 from migrate_graph.messages import lasting, sized
@@ -135,6 +136,7 @@ EVENT_TYPES: dict[type, str] = {
     ViewDropped: "view_drop",
     ViewCreated: "view_create",
     ViewBuilt: "view_build",
+    ViewReplaced: "view_replace",
     ViewRefreshing: "view_refresh_start",
     ViewRefreshed: "view_refresh_end",
     Printed: "log",
@@ -343,7 +345,7 @@ class LiveProgress:
                 self._finish(event)
             case LockAcquired():
                 self._begin()
-            case ViewDropped() | ViewCreated() | ViewRefreshing():
+            case ViewDropped() | ViewCreated() | ViewReplaced() | ViewRefreshing():
                 self._detail_of(event.view if isinstance(event, ViewRefreshing) else event.migration, sentence(event))
             case _:
                 self._scroll(" ", sentence(event), event)

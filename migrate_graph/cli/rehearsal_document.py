@@ -27,6 +27,7 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
                 "stepped_aside": list(each.stepped_aside),
                 "unfilled": list(each.unfilled),
                 "unrefreshed": list(each.unrefreshed),
+                "replaced": list(each.replaced),
             }
             for each in rehearsal.results
         ],

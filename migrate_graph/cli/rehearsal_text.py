@@ -208,6 +208,9 @@ def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
     if result is not None and result.stepped_aside:
         names = ", ".join(map(one_line, result.stepped_aside))
         yield from _beside("aside", "muted", f"{names}: in the way, so they go down and come up by themselves", style)
+    if result is not None and result.replaced:
+        names = ", ".join(map(one_line, result.replaced))
+        yield from _beside("same", "muted", f"{names}: replaced; what reads them stays up", style)
     if result is not None and result.unfilled:
         names = ", ".join(map(one_line, result.unfilled))
         yield from _beside("after", "muted", f"{names}: refreshed after the commit; until then without rows", style)

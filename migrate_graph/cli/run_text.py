@@ -30,6 +30,7 @@ from migrate_graph.core.events import (
     ViewDropped,
     ViewRefreshed,
     ViewRefreshing,
+    ViewReplaced,
     Warned,
 )
 from migrate_graph.messages import counted, lasting, sized, typed
@@ -107,6 +108,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
         case ViewBuilt():
             built = f"view built beside the old one: {one_line(event.view)} in {lasting(event.seconds)}"
             return f"{one_line(event.migration)}: {built}"
+        case ViewReplaced():
+            return f"{one_line(event.migration)}: view replaced, what reads it stays up: {one_line(event.view)}"
         case ViewRefreshing():
             return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
         case ViewRefreshed():
@@ -166,14 +169,7 @@ def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
         for warning in result.warnings:
             yield from _told("warning", "warning", f"{one_line(result.name)}: {one_line(warning)}", style)
     for result in finished.results:
-        if result.stepped_aside and result.outcome is Outcome.APPLIED:
-            names = ", ".join(map(one_line, result.stepped_aside))
-            yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
-        if result.unfilled and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
-            names = ", ".join(map(one_line, result.unfilled))
-            yield from _told(
-                "views", "muted", f"{one_line(result.name)}: {names} came up without rows, to be refreshed", style
-            )
+        yield from _of_views(result, style)
     yield from _not_run(finished, style)
     for result in finished.results:
         if result.outcome.failed:
@@ -184,6 +180,23 @@ def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
     if following:
         first, *more = hanging(following, style.width, column=6, indent=6)
         yield from (f"{style.paint('next:', 'info')} {first}", *more)
+
+
+def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
+    """Yield what became of the views of a migration without its doing."""
+    if result.stepped_aside and result.outcome is Outcome.APPLIED:
+        names = ", ".join(map(one_line, result.stepped_aside))
+        yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
+    if result.replaced and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
+        names = ", ".join(map(one_line, result.replaced))
+        yield from _told(
+            "views", "muted", f"{one_line(result.name)}: {names} replaced; what reads them stayed up", style
+        )
+    if result.unfilled and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
+        names = ", ".join(map(one_line, result.unfilled))
+        yield from _told(
+            "views", "muted", f"{one_line(result.name)}: {names} came up without rows, to be refreshed", style
+        )
 
 
 def _told(word: str, tone: str, text: str, style: TextStyle, *, after: str = "  ") -> Iterator[str]:

@@ -63,6 +63,7 @@ class Result:
             views that have no manager; in the order in which they went down.
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
         unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
+        replaced: names of managers whose views have got their new text while what reads them stayed up.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Result:
     stepped_aside: tuple[str, ...] = ()
     unfilled: tuple[str, ...] = ()
     unrefreshed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,19 @@ class ViewBuilt:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewReplaced:
+    """A view has its new text, and what reads it has stayed up.
+
+    Attributes:
+        migration: in which migration.
+        view: name of the manager.
+    """
+
+    migration: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True)
 class ViewRefreshing:
     """A materialized view that came up without its rows is being filled.
 
@@ -438,6 +453,7 @@ Event: TypeAlias = (
     | ViewDropped
     | ViewCreated
     | ViewBuilt
+    | ViewReplaced
     | ViewRefreshing
     | ViewRefreshed
     | Printed

@@ -530,7 +530,8 @@ class Attempt:
         """Return how it ended, as a value."""
         return Result(
             self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
-            stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, unrefreshed=self._unrefreshed, **more,
+            stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, unrefreshed=self._unrefreshed,
+            replaced=tuple(self._views.replaced), **more,
         )  # fmt: skip
 
     def is_durable(self) -> bool:

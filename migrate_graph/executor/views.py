@@ -16,7 +16,8 @@ from migrate_graph.core.late import nx
 from migrate_graph.core.model import Rebuild, UsesFrom
 from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.core.uses import as_written, with_more_uses, with_uses
-from migrate_graph.database.views.block import StillRead
+from migrate_graph.database.views.block import Block, StillRead
+from migrate_graph.database.views.replacing import Renewal
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
@@ -90,6 +91,7 @@ class RunViews:
     Attributes:
         were_opened: a block was entered, or views stepped aside, so that what came up must be judged.
         stepped_aside: names of those that have, in the order in which they went down.
+        replaced: names of those that have got their new text while they stayed up.
         migration: see `weaving.Company`.
         observer: as above.
         deferred: see `weaving.Company`.
@@ -110,6 +112,7 @@ class RunViews:
         self.deferred: Container[str] = _Everything() if defers else _deferred_in(graph)
         self.were_opened = False
         self.stepped_aside: dict[str, None] = {}
+        self.replaced: dict[str, None] = {}
         self.migration = name
         self.observer = observer
         self.keeps_unmanaged = keeps_unmanaged
@@ -252,6 +255,50 @@ class RunViews:
         self._add_undeclared(type(manager))
         name = type(manager).__name__
         self._open([name], {name: manager}, manager.db)
+
+    def renew(self, manager: ViewMigrationManager) -> None:
+        """Bring the manager's text in; what reads its view stays up where the database allows that."""
+        name = type(manager).__name__
+        self._require_foreseen(name)
+        self._add_undeclared(type(manager))
+        block, _ = self._block([name])
+        if name not in block.up or not self._replaces(block, {name: manager}, manager.db):
+            self.enter(manager)
+            self.leave(manager, None)
+
+    def _replaces(self, block: ViewBlock, given: Mapping[str, ViewMigrationManager], db: Any) -> bool:
+        """Return whether the views of a block that are new or edited could be replaced as they stand; else nothing was done.
+
+        Args:
+            block: what would go down and come up.
+            given: instances by name, of those whose text comes in whether it was edited or not.
+            db: the database.
+        """
+        retiring = [name for name in block.down if name not in block.up]
+        predecessors = _timeline(self._graph).predecessors
+        heirs = {name: old for old in retiring for name in block.up if old in predecessors(name)}
+        if len(heirs) != len(retiring):
+            return False  # one that retires has no successor, or several
+        instances: Mapping[str, ViewMigrationManager] = {
+            name: given[name] if name in given else self._graph.views[name].manager(db)
+            for name in (*block.down, *block.up)
+        }
+        if self._weaving is not None and self._weaving.views.concerns(instances):
+            self._weaving.views.try_to_bring_up()
+        self.were_opened = True
+        views = Block(
+            [instances[name] for name in retiring],
+            [instances[name] for name in block.up],
+            self.migration,
+            self.observer,
+            self.texts(),
+        )
+        replaced = self.work.views.replace(Renewal(views, opened=given.keys(), heirs=heirs))
+        if not replaced:
+            return False
+        self.replaced |= dict.fromkeys(replaced)
+        checkpoints.reached(Checkpoint.VIEWS_UP)
+        return True
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         """Return what opening managers takes down and brings up, and the views as they are then."""

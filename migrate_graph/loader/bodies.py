@@ -7,7 +7,7 @@ import dis
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from migrate_graph.code_walk import codes_of
@@ -199,6 +199,8 @@ def _mentions(reader: Reader, node: FunctionNode) -> Iterator[str | FunctionType
         elif isinstance(found, ast.Name | ast.Attribute):
             value = reader.meaning(found)
             yield from _managers_in(value)
+            if isinstance(found, ast.Attribute) and found.attr == "renew":
+                yield from _managers_in(reader.meaning(found.value))
             if isinstance(found, ast.Attribute) and not is_manager(reader.meaning(found.value)):
                 stack.append(found.value)
         else:
@@ -232,5 +234,7 @@ def _managers_in(value: object) -> Iterator[str]:
         if all(map(is_manager, values)):
             values = sorted(values, key=lambda kind: kind.__name__) if isinstance(value, set | frozenset) else values
             yield from (kind.__name__ for kind in values)
+    elif isinstance(value, MethodType) and value.__name__ == "renew":
+        yield from _managers_in(value.__self__)
     elif is_manager(value):
         yield value.__name__  # type: ignore[attr-defined] # a class

@@ -503,8 +503,10 @@ def test_an_edited_view_is_told_until_a_migration_brings_it_in(
         "\n", " "
     )
     plan = " ".join(project.migrate("plan").stdout.split())
-    assert "text changed since it was created, and no step brings it in: Totals; open it in a new migration" in plan
-    assert "`with Totals(db): pass`, or declare a successor with `replaces = Totals`" in plan
+    assert (
+        "text changed since it was created, and no step brings it in: Totals; bring it in with a new migration" in plan
+    )
+    assert "`Totals.renew(db)`, or declare a successor with `replaces = Totals`" in plan
     assert json.loads(project.migrate("plan", "--json").stdout)["edited_views"] == ["Totals"]
     assert "MG406" in project.migrate("check", "--history").stdout
     assert "MG406" not in project.migrate("check").stdout

@@ -40,6 +40,7 @@ SCRIPT: tuple[Event, ...] = (
     events.ViewDropped("a", "V"),
     events.ViewCreated("a", "V", unfilled=True),
     events.ViewBuilt("a", "V", 3.0),
+    events.ViewReplaced("a", "V"),
     events.ViewRefreshing("V", "public.v"),
     events.ViewRefreshed("V", "public.v", 3.0),
     events.StepWaiting("a", 3.0, "waiting for a lock held by pid 7: UPDATE invoice"),
@@ -87,9 +88,10 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert lines[4].endswith("restoring /data/x.sql.gz (12.3 MB)")
     assert lines[10].endswith("a: view up: V, its rows come after the commit")
     assert lines[11].endswith("a: view built beside the old one: V in 3.0 s")
-    assert lines[13].endswith("refreshed public.v (V) in 3.0 s")
-    assert lines[16].endswith("a: 500 of 2,000 rows (25%)")
-    assert "[bold]y" in lines[17], "no markup is interpreted"
+    assert lines[12].endswith("a: view replaced, what reads it stays up: V")
+    assert lines[14].endswith("refreshed public.v (V) in 3.0 s")
+    assert lines[17].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[18], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
 

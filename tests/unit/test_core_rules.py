@@ -468,7 +468,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             (
                 "V",
                 "the text of view 'V' was edited after it was created, and no pending migration brings it up",
-                "open it in a new migration: `with V(db): pass`, or declare a successor with `replaces = V`",
+                "bring it in with a new migration: `V.renew(db)`, or declare a successor with `replaces = V`",
             )
         ],
         {
@@ -584,7 +584,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             (
                 "V",
                 "the text of view 'V' was edited, and no new migration brings it up",
-                "open it in a new migration: `with V(db): pass`, or declare a successor with `replaces = V`",
+                "bring it in with a new migration: `V.renew(db)`, or declare a successor with `replaces = V`",
             )
         ],
         {

@@ -192,6 +192,10 @@ def test_no_commit_just_before_the_return(tmp_path: Path, text: str) -> None:
     [
         ("A", "def body(db):\n    with A(db): pass"),
         ("B A", "def body(db):\n    with B(db) as b, A(db): pass"),
+        ("A", "def body(db):\n    A.renew(db)"),
+        ("", "def body(db):\n    print(A.uses, A.name)"),
+        ("A", "renew = A.renew\ndef body(db):\n    renew(db)"),
+        ("A", "class Space:\n    V = A\ndef body(db):\n    Space.V.renew(db)"),
         ("A", "def body(db):\n    A(db).__enter__()\n    A(db)"),
         ("A B", "def body(db):\n    [v for v in [A(db), B(db)]]"),
         ("C", "def body(db):\n    with ExitStack() as s:\n        s.enter_context(C(db))"),

@@ -387,8 +387,8 @@ def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
     if names:
         name = one_line(names[0])
         text = (
-            f"text changed since it was created, and no step brings it in: {listed(names, most=_MOST)}; open it in a new "
-            f"migration, `with {name}(db): pass`, or declare a successor with `replaces = {name}`"
+            f"text changed since it was created, and no step brings it in: {listed(names, most=_MOST)}; bring it in with a new "
+            f"migration, `{name}.renew(db)`, or declare a successor with `replaces = {name}`"
         )
         for line in _sentence(text, style):
             yield style.paint(line, "warning")

@@ -235,7 +235,7 @@ def _comes_up(state: ViewStatus) -> str:
 def edited_sentence(state: ViewStatus) -> str:
     """Return that the text of a view changed, and what brings the new one in."""
     brings = f"{one_line(state.renewed_by)} brings the new text in"
-    none = f"no migration brings the new text in: open it in one, `with {state.view.name}(db): pass`"
+    none = f"no migration brings the new text in; let one do so: `{state.view.name}.renew(db)`"
     return f"text changed since it was created; {brings if state.renewed_by else none}"
 
 

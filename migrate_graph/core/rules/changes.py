@@ -223,5 +223,5 @@ def edited_view(context: Context) -> Iterator[Hit]:
     for view in context.comparison.rewritten:
         if view.name not in rebuilt:
             message = f"the text of view {quoted(view.name)} was edited, and no new migration brings it up"
-            hint = f"open it in a new migration: `with {view.name}(db): pass`, or declare a successor with `replaces = {view.name}`"
+            hint = f"bring it in with a new migration: `{view.name}.renew(db)`, or declare a successor with `replaces = {view.name}`"
             yield Hit(view, message, hint)

@@ -238,7 +238,7 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
         message = (
             f"the text of view {quoted(name)} was edited after it was created, and no pending migration brings it up"
         )
-        hint = f"open it in a new migration: `with {name}(db): pass`, or declare a successor with `replaces = {name}`"
+        hint = f"bring it in with a new migration: `{name}.renew(db)`, or declare a successor with `replaces = {name}`"
         yield Hit(context.graph.views[name], message, hint)
 
 

@@ -44,6 +44,7 @@ from migrate_graph.database.postgres.objects import (
 )
 from migrate_graph.database.postgres.outbox import Outbox, has_any_bytes
 from migrate_graph.database.postgres.prepared import Prepared
+from migrate_graph.database.postgres.replacing import PostgresInPlace
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.snapshot import (
     Captured,
@@ -65,6 +66,7 @@ from migrate_graph.database.views.catalog import (
     CommittedInside,
     Concern,
     Contents,
+    InPlace,
     Key,
     Observation,
     Reached,
@@ -716,6 +718,10 @@ class PostgresCatalog:
         return "; ".join((error.diag.message_detail or str(error)).strip().splitlines())
 
     # -- restoring --------------------------------------------------------------------------------------------------
+
+    def in_place(self) -> InPlace:
+        """See `views.ViewCatalog`."""
+        return PostgresInPlace(self, self._made.__setitem__)
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
         """See `views.ViewCatalog`."""

@@ -158,6 +158,9 @@ class SqliteCatalog:
         """See `views.ViewCatalog`."""
         return {**views_read(self.schema().in_order(), [str(key) for key in keys])}  # type: ignore[dict-item] # a name is a key
 
+    def in_place(self) -> None:
+        """See `views.ViewCatalog`; SQLite has no CREATE OR REPLACE VIEW."""
+
     def broken(self, before: Observation) -> list[tuple[str, str]]:
         """See `views.ViewCatalog`."""
         if not before.token:

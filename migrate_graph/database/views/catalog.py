@@ -153,8 +153,33 @@ class Contents:
     role: str = ""
 
 
+class InPlace(Protocol):
+    """What a database that can replace a view as it stands tells of it."""
+
+    def forbids(self, error: BaseException) -> bool:
+        """Return whether an error says that a view cannot be replaced as it stands, or that its text is wrong anyway."""
+
+    def is_watched(self) -> bool:
+        """Return whether others may do something whenever a view is replaced."""
+
+    def readers(self, keys: Collection[Key]) -> dict[Key, str]:
+        """Return the names, with their schemas, of the views that read one of these directly."""
+
+    def is_circular(self, keys: Collection[Key]) -> bool:
+        """Return whether one of these views reads itself through others."""
+
+    def is_made_by(self, key: Key, query: str) -> bool:
+        """Return whether a view is just what a query would make now; the view itself is not locked against readers."""
+
+    def was(self, key: Key, before: Relation) -> None:
+        """Note what a view was before it was replaced, for `restore`: whatever else it is then, somebody has made it."""
+
+
 class ViewCatalog(Protocol):
     """What one kind of database can tell about its relations."""
+
+    def in_place(self) -> InPlace | None:
+        """Return what tells of views that are replaced as they stand; None where the database cannot replace any."""
 
     def atomic(self, *, ours: bool = False) -> AbstractContextManager[None]:
         """Open a savepoint (a transaction, in autocommit); on an exception everything since is undone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +15,7 @@ from migrate_graph.database.views.catalog import Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.views.manager_text import words_of
+from migrate_graph.database.views.replacing import Renewal
 
 if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent
@@ -89,7 +91,7 @@ class HeldViews:
         return bool(self._entries)
 
     @property
-    def managers(self) -> Collection[str]:
+    def managers(self) -> AbstractSet[str]:
         """Names of the managers whose views are held."""
         return self._entries.keys()
 
@@ -193,6 +195,10 @@ class HeldKeeper(ViewKeeper):
             _, first = next(iter(entries.values()))
             block.before, block.place = first.block.before, first.block.place
         self._blocks.append(block)
+
+    def replace(self, renewal: Renewal) -> tuple[str, ...]:
+        """See `ViewKeeper`; what is held down comes up with its new text."""
+        return super().replace(renewal) if self._held.managers.isdisjoint(renewal.block.names) else ()
 
     def bring_up(self) -> None:
         with self.working():

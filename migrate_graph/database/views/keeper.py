@@ -40,6 +40,7 @@ from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.database.views.refreshing import Refresher, Unfilled
 from migrate_graph.database.views.repair import Repair, Unrepaired
+from migrate_graph.database.views.replacing import Renewal, replaced
 from migrate_graph.database.views.uses_seen import uses_seen
 from migrate_graph.errors import ViewError
 
@@ -224,6 +225,20 @@ class ViewKeeper:
                 raise
             block.built[name] = built
             block.observer(ViewBuilt(block.migration, name, time.monotonic() - started))
+
+    def replace(self, renewal: Renewal) -> tuple[str, ...]:
+        """Replace views as they stand; return the names of their managers: if there are none, nothing was done, and they must go down and come up.
+
+        Raises:
+            ViewError: a text ends the transaction.
+        """
+        if self.is_open(renewal.block.names):
+            return ()
+        with self.working():
+            try:
+                return replaced(self._catalog, self._ledger, renewal)
+            except CommittedInside as error:
+                raise committed_error("up", renewal.block.names) from error
 
     def _leave(self, block: Block) -> None:
         try:

@@ -1,0 +1,116 @@
+"""What PostgreSQL tells of views that `CREATE OR REPLACE VIEW` changes as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import psycopg2
+
+from migrate_graph.database.postgres.objects import PG_CLASS, Address
+from migrate_graph.database.postgres.snapshot import Made
+from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.catalog import Key
+
+if TYPE_CHECKING:
+    from migrate_graph.database.postgres.catalog import PostgresCatalog
+
+# Classes of SQLSTATE by which the server refuses the statement itself: its syntax, what it names, or what it would change (42), something
+# it cannot do (0A), what depends on it (2B). Locks, connections and cancelled statements are of others.
+_REFUSALS = {"42", "0A", "2B"}
+
+_PROBE = "migrate_graph_probe"
+
+# Whatever rule of a view names another one reads it, or writes to it.
+_READERS = """
+SELECT DISTINCT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+JOIN pg_catalog.pg_class c ON c.oid = r.ev_class AND c.relkind IN ('v', 'm') JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid IN ({oids}) AND r.ev_class <> d.refobjid
+ORDER BY 1
+"""
+
+# `c.relkind`: a table reads nothing. A view's own rule names the view itself, which says nothing.
+_CIRCLES = """
+WITH RECURSIVE reads (first, oid) AS (
+    SELECT c.oid, c.oid FROM pg_catalog.pg_class c WHERE c.oid IN ({oids})
+    UNION
+    SELECT reads.first, d.refobjid FROM reads JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid AND r.rulename = '_RETURN'
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> r.ev_class
+    JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('v', 'm')
+)
+SELECT first.oid::int8 AS oid FROM pg_catalog.pg_class first
+WHERE first.oid IN ({oids}) AND EXISTS (
+    SELECT FROM reads JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid AND r.ev_class <> first.oid AND r.rulename = '_RETURN'
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = first.oid
+    WHERE reads.first = first.oid)
+"""
+
+_TWO = f"""
+SELECT pg_catalog.pg_get_viewdef(c.oid) AS definition FROM pg_catalog.pg_class c
+WHERE c.oid = {{oid}} OR (c.relname = '{_PROBE}' AND c.relnamespace = pg_catalog.pg_my_temp_schema())
+"""
+
+_WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D') AS watched"
+
+
+class _Enough(Exception):  # noqa: N818 - names what happened
+    """What was made to be looked at is taken back."""
+
+    def __init__(self, *, is_same: bool) -> None:
+        super().__init__()
+        self.is_same = is_same
+
+
+class PostgresInPlace:
+    """See `views.catalog.InPlace`.
+
+    Args:
+        catalog: of the migration's connection.
+        note: told what a view's creation alone counts to have given it.
+    """
+
+    def __init__(self, catalog: PostgresCatalog, note: Callable[[Key, Made], None]) -> None:
+        self._catalog = catalog
+        self._note = note
+
+    def forbids(self, error: BaseException) -> bool:
+        """See `views.catalog.InPlace`."""
+        return isinstance(error, psycopg2.Error) and (error.pgcode or "")[:2] in _REFUSALS
+
+    def is_watched(self) -> bool:
+        """See `views.catalog.InPlace`: by event triggers."""
+        return bool(self._catalog.read(_WATCHED)[0][0])
+
+    def readers(self, keys: Collection[Key]) -> dict[Key, str]:
+        """See `views.catalog.InPlace`."""
+        rows = self._catalog.read(_READERS.format(oids=_oids(keys)))
+        return {(PG_CLASS, oid, 0): identity for oid, identity in rows}
+
+    def is_circular(self, keys: Collection[Key]) -> bool:
+        """See `views.catalog.InPlace`."""
+        return bool(keys) and bool(self._catalog.read(_CIRCLES.format(oids=_oids(keys))))
+
+    def is_made_by(self, key: Key, query: str) -> bool:
+        """See `views.catalog.InPlace`: a temporary view is made of the query, and taken back; that locks what it reads, as a SELECT does."""
+        try:
+            with self._catalog.atomic(ours=True):
+                self._make_and_compare(key, query)
+        except _Enough as enough:
+            return enough.is_same
+        raise AssertionError
+
+    def _make_and_compare(self, key: Key, query: str) -> NoReturn:
+        self._catalog.run(f"CREATE TEMPORARY VIEW {_PROBE} AS\n{query}\n")
+        view, probe = (text for (text,) in self._catalog.read(_TWO.format(oid=_oids([key]))))
+        raise _Enough(is_same=view == probe)
+
+    def was(self, key: Key, before: Relation) -> None:
+        """See `views.catalog.InPlace`."""
+        self._note(key, Made(creator=before.owner, fresh=frozenset(before.grants)))
+
+
+def _oids(keys: Collection[Key]) -> str:
+    return ", ".join(str(cast("Address", key)[1]) for key in sorted(keys, key=str))

@@ -1,0 +1,217 @@
+"""Brings new texts of views in while what reads them stays up, where the database can replace a view as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from migrate_graph.authoring.sql_view import Replacement, replacement_of
+from migrate_graph.core.events import ViewReplaced, Warned
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
+from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.views.block import Block, outline
+from migrate_graph.database.views.catalog import InPlace, Key, Manager, Restorable, Unprepared, ViewCatalog
+from migrate_graph.database.views.claims import name_of
+from migrate_graph.database.views.manager_text import names_created, text_of
+from migrate_graph.errors import ViewError
+
+_TRIES = 3
+"""How often it is begun anew at most, because the session has lost its prepared queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What is to be brought in.
+
+    Attributes:
+        block: the managers: `up` are those whose views are there and stay, dependencies first; `down` those that hand theirs over.
+        opened: names of those whose text comes in whether it was edited or not.
+        heirs: for each manager that takes a view over, the name of the one that has made it.
+    """
+
+    block: Block
+    opened: Collection[str]
+    heirs: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Cannot(Exception):  # noqa: N818 - names what happened
+    """A view must go down and come up instead."""
+
+
+def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> tuple[str, ...]:
+    """Replace views by their new texts, all that are wanted or none; return the names of their managers.
+
+    Where there are none, the database is as it was, and the views must go down and come up.
+
+    Raises:
+        Exception: whatever the database says that has nothing to do with the views: a lock that others hold, a lost connection.
+    """
+    in_place = catalog.in_place()
+    if in_place is None:
+        return ()
+    for _ in range(_TRIES):
+        attempt = _Attempt(catalog, in_place, ledger, renewal)
+        try:
+            with catalog.atomic(ours=True):
+                attempt.run()
+        except Unprepared:
+            continue
+        except (_Cannot, ViewError):
+            return ()
+        except Exception as error:
+            if not in_place.forbids(error):
+                raise
+            return ()
+        attempt.tell()
+        return attempt.names
+    return ()
+
+
+class _Attempt:
+    def __init__(self, catalog: ViewCatalog, in_place: InPlace, ledger: ViewLedger, renewal: Renewal) -> None:
+        self._catalog = catalog
+        self._in_place = in_place
+        self._ledger = ledger
+        self._block = renewal.block
+        self._opened = renewal.opened
+        self._heirs = renewal.heirs
+        self._rows: dict[str, LedgerRow] = {}
+        self._keys: dict[str, set[Key]] = {}
+        self._made: dict[str, Relation] = {}
+        self._grown: set[Key] = set()
+        self._warnings: list[str] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the managers whose views were replaced, in this order."""
+        return tuple(self._made)
+
+    def run(self) -> None:
+        """Replace what is wanted.
+
+        Raises:
+            _Cannot: something of it must go down.
+        """
+        self._rows = self._ledger.read(self._block.names)
+        if any(row.state is ViewState.DOWN for row in self._rows.values()):
+            raise _Cannot
+        self._keys = self._there()
+        watched = self._in_place.is_watched()
+        for manager in self._block.up:
+            if self._is_new(name_of(manager)) or self._means_something_else(manager):
+                self._replace(manager, watched=watched)
+        self._require_no_circle()
+        self._ledger.write(
+            LedgerRow(name, ViewState.UP, self._block.migration, (outline(made),), self._block.texts.get(name, ""))
+            for name, made in self._made.items()
+        )
+        self._ledger.forget(self._heirs.values())
+
+    def tell(self) -> None:
+        """Tell what was replaced."""
+        for warning in self._warnings:
+            self._block.observer(Warned(warning))
+        for name in self._made:
+            self._block.observer(ViewReplaced(self._block.migration, name))
+
+    def _is_new(self, name: str) -> bool:
+        """Return whether a manager has another text than the one that its view was made with."""
+        text = self._block.texts.get(name, "")
+        known = self._rows[name].text if name in self._rows else ""
+        return name in self._opened or name in self._heirs or bool(known and text and known != text)
+
+    def _there(self) -> dict[str, set[Key]]:
+        """Return the views of each manager that stays; one that is missing must be created."""
+        written = {name_of(each): self._written(each) for each in self._block.up}
+        found = self._catalog.look_up([each for names in written.values() for each in names])
+        for name, names in written.items():
+            makes_others = name in self._rows and bool(self._rows[name].relations)  # a function, a policy
+            if not found.keys() >= set(names) or not (names or makes_others):
+                raise _Cannot
+        return {name: {found[each][0] for each in names} for name, names in written.items()}
+
+    def _written(self, manager: Manager) -> tuple[str, ...]:
+        name = name_of(manager)
+        row = self._rows.get(self._heirs.get(name, name))
+        if row is not None:
+            return tuple(each.identity for each in row.relations if each.is_view)
+        return names_created(type(manager))
+
+    # -- one view ---------------------------------------------------------------------------------------------------
+
+    def _replace(self, manager: Manager, *, watched: bool) -> None:
+        name = name_of(manager)
+        how = self._how(manager)
+        [key] = self._keys[name]
+        before = self._described(key)
+        if name not in self._rows and name not in self._heirs and self._ledger.read_naming({before.identity}):
+            raise _Cannot  # another class has made it
+        with self._catalog.commits_held() as heard:
+            how.run()
+        after = self._described(key)
+        if self._key_of(how) != key or _reads_itself(after):
+            raise _Cannot  # the name means another view here, or it reads itself
+        self._in_place.was(key, before)
+        stored = before if watched else replace(after, items=(*_with_options(before, after),))
+        text = text_of(type(manager)).and_said(how.statements if heard is None else heard)
+        self._warnings += self._catalog.restore([Restorable(key, after, stored, text)])
+        self._made[name] = after
+        if after.columns != before.columns:
+            self._grown.add(key)
+
+    def _how(self, manager: Manager) -> Replacement:
+        """Return how a view is replaced; it must be the one that its manager, or the one before it, has made."""
+        how = replacement_of(manager)
+        if how is None or how.materialized or self._keys[name_of(manager)] != {self._key_of(how)}:
+            raise _Cannot
+        return how
+
+    def _key_of(self, how: Replacement) -> Key | None:
+        found = self._catalog.look_up([how.name])
+        return found[how.name][0] if how.name in found else None
+
+    def _described(self, key: Key) -> Relation:
+        found = self._catalog.describe([key]).get(key)
+        if found is None or found.kind != "VIEW":
+            raise _Cannot
+        return found
+
+    # -- what reads it ----------------------------------------------------------------------------------------------
+
+    def _means_something_else(self, manager: Manager) -> bool:
+        """Return whether the same text would make another view now: it reads one that has got more columns, and takes all there are."""
+        keys = self._keys[name_of(manager)]
+        if not self._grown or keys.isdisjoint(self._in_place.readers(self._grown)):
+            return False
+        how = replacement_of(manager)
+        if how is None or len(keys) != 1:
+            raise _Cannot
+        [key] = keys
+        return not self._in_place.is_made_by(key, how.query)
+
+    def _require_no_circle(self) -> None:
+        """Refuse what the database would notice only when it is read; and readers with a manager that nobody has named.
+
+        Raises:
+            _Cannot: there is something of the kind.
+        """
+        if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):
+            raise _Cannot
+        ours = {key for keys in self._keys.values() for key in keys}
+        readers = self._in_place.readers(self._grown) if self._grown else {}
+        others = {identity for key, identity in readers.items() if key not in ours}
+        if others and self._ledger.read_naming(others):
+            raise _Cannot
+
+
+def _reads_itself(view: Relation) -> bool:
+    """Return whether a view's name stands in its query: every view's own rule depends on it, so that the catalog does not tell."""
+    name = re.compile(rf'(?<![\w$."]){re.escape(view.identity)}(?![\w$"])')
+    return len(name.findall(view.definition)) > 1
+
+
+def _with_options(before: Relation, after: Relation) -> Iterator[Item]:
+    """Return what is said of a view, with the options that it had: all else the database has left alone."""
+    yield from (item for item in after.items if item.aspect != "option")
+    yield from (item for item in before.items if item.aspect == "option")

@@ -1,0 +1,33 @@
+# ruff: noqa: E501 - a table: one mutant a line
+"""The safety lines of views that are replaced while what reads them stays up; see `mutants.py`."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+ONE = "tests/database/test_views_replaced.py"
+TYPED = "tests/cli/test_cli_renew.py"
+REPLACES = "database/views/replacing.py"
+SERVER = "database/postgres/replacing.py"
+
+_SAID = (
+    ("an option set by hand stays", REPLACES, '    yield from (item for item in before.items if item.aspect == "option")', "    yield from ()", f"{ONE} -k 'as_it_was or by_hand'"),
+    ("what an event trigger says does not count", REPLACES, "stored = before if watched else replace(", "stored = replace(", f"{ONE} -k event_trigger"),
+    ("what it was is what its creation gave it", REPLACES, "        self._in_place.was(key, before)\n", "", f"{ONE} -k event_trigger"),
+    ("edited readers get their texts", REPLACES, " or bool(known and text and known != text)", "", f"{TYPED} -k stays_up"),
+    ("a reader of all columns is another view", REPLACES, "            self._grown.add(key)\n", "            pass\n", f"{ONE} -k all_columns"),
+    ("a reader that was not changed stays up", REPLACES, "        return not self._in_place.is_made_by(key, how.query)", "        return True", f"{ONE} -k column_at_the_end"),
+    ("a reader whose text nobody knows goes down", REPLACES, "        if how is None or len(keys) != 1:\n            raise _Cannot", "        if how is None or len(keys) != 1:\n            return False", f"{ONE} -k up_of_its_own"),
+    ("a circle is refused", REPLACES, "        if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):\n            raise _Cannot\n", "", f"{ONE} -k circle"),
+    ("a view that reads itself is refused", REPLACES, " or _reads_itself(after):", ":", f"{ONE} -k circle"),
+    ("the name must mean the same view", REPLACES, "if self._key_of(how) != key or", "if", f"{ONE} -k another_view"),
+    ("a missing view is created", REPLACES, "            if not found.keys() >= set(names) or not (names or makes_others):", "            if False:", f"{ONE} -k missing"),
+    ("a view that is down comes up", REPLACES, "        if any(row.state is ViewState.DOWN for row in self._rows.values()):\n            raise _Cannot\n", "", f"{TYPED} -k stay_down"),
+    ("a lock is no refusal", SERVER, "        return isinstance(error, psycopg2.Error) and (error.pgcode or \"\")[:2] in _REFUSALS", "        return isinstance(error, psycopg2.Error)", f"{ONE} -k is_waited_for"),
+    ("an open block brings it up", "database/views/keeper.py", "        if self.is_open(renewal.block.names):\n            return ()\n", "", f"{ONE} -k what_else"),
+    ("more than a declaration goes down", "authoring/sql_view.py", "    if (kind.up, kind.down) != (SqlView.up, SqlView.down):\n        return None\n", "", f"{ONE} -k more_than"),
+    ("beside others only what was foreseen", "executor/views.py", "        name = type(manager).__name__\n        self._require_foreseen(name)\n        self._add_undeclared(type(manager))\n        block, _ = self._block([name])", "        name = type(manager).__name__\n        self._add_undeclared(type(manager))\n        block, _ = self._block([name])", f"{TYPED} -k text_shows"),
+    ("a renewal is seen in the text", "loader/bodies.py", '            if isinstance(found, ast.Attribute) and found.attr == "renew":', "            if False:", "tests/unit/test_loader_bodies.py"),
+)  # fmt: skip
+
+REPLACE = [Mutant(f"replace: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]
