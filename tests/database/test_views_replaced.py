@@ -467,3 +467,71 @@ def test_on_sqlite_it_goes_down(sqlite_uri: str) -> None:
     shop.renew(new, view("W", "SELECT id FROM v", new))
     assert shop.told() == ["-W", "-V", "+V", "+W"]
     assert shop.ask("SELECT b FROM v") == [(3,)]
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_successor_takes_the_view_over_as_it_stands(uri: str, windows: bool) -> None:
+    old = view("V", "SELECT id, a FROM t", since="base")
+    w = view("W", "SELECT id FROM v", old, since="base")
+    shop = Shop(uri, old, w)
+    shop.ask("COMMENT ON VIEW v IS 'kept'", "GRANT SELECT ON v TO PUBLIC")
+    before = shop.oids()
+    new = view("V2", "SELECT id, a, b, c FROM t", name="v", since="second", replaces=old)
+
+    def second(db: Any) -> None:
+        db.executesql("ALTER TABLE t ADD COLUMN c int DEFAULT 4")
+        new.renew(db)
+
+    finished = shop.run(named("second", second), new, old, w, windows=windows)
+    assert finished.succeeded, shop.why(finished)
+    assert shop.told() == ["=V2"]
+    assert shop.oids() == before
+    assert set(shop.stand.history().view_texts) == {"V2", "W"}
+    assert shop.ask(
+        "SELECT c, obj_description('v'::regclass), has_table_privilege('public', 'v', 'SELECT') FROM v"
+    ) == [(4, "kept", True)]
+
+
+def test_a_successor_of_what_is_more_than_a_declaration_does_not(uri: str) -> None:
+    class Old(ViewMigrationManager):
+        uses = ()
+        since = "base"
+
+        def up(self) -> None:
+            self.db.executesql("CREATE FUNCTION beside() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+            self.db.executesql("CREATE VIEW v AS SELECT id, a FROM t")
+
+        def down(self) -> None:
+            self.db.executesql("DROP VIEW IF EXISTS v")
+            self.db.executesql("DROP FUNCTION IF EXISTS beside()")
+
+    new = view("V2", "SELECT id, a, b FROM t", name="v", since="second", replaces=Old)
+    shop = Shop(uri, Old)
+    finished = shop.run(named("second", new.renew), new, Old)
+    assert finished.succeeded, shop.why(finished)
+    assert shop.told() == ["-Old", "+V2"]
+    assert shop.ask("SELECT count(*) FROM pg_proc WHERE proname = 'beside'") == [(0,)]
+
+
+def test_a_session_that_ends_leaves_nothing_half(uri: str, postgres_admin_uri: str) -> None:
+    old, new = versions()
+    w = view("W", "SELECT id FROM v", old)
+    shop = Shop(uri, old, w, admin=postgres_admin_uri)
+    before, seen = shop.oids(), []
+
+    def renewal(db: Any) -> None:
+        seen.append(db.executesql("SELECT relnatts FROM pg_class WHERE oid = 'v'::regclass")[0][0])
+        new.renew(db)
+        if len(seen) == 1:
+            shop.ask(f"SELECT pg_terminate_backend({db.executesql('SELECT pg_backend_pid()')[0][0]}, 5000)")
+            db.executesql("SELECT 1")
+
+    w2 = view("W", "SELECT id FROM v", new)
+    assert not shop.run(named("renewal", renewal), new, w2).succeeded
+    assert not shop.stand.history().views_down
+    shop.bodies.pop()
+    finished = shop.run(named("renewal", renewal), new, w2)
+    assert finished.succeeded, shop.why(finished)
+    assert seen == [2, 2], "nothing of the first was kept"
+    assert shop.told() == ["=V"]
+    assert shop.oids() == before

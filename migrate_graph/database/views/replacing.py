@@ -96,6 +96,8 @@ class _Attempt:
         self._rows = self._ledger.read(self._block.names)
         if any(row.state is ViewState.DOWN for row in self._rows.values()):
             raise _Cannot
+        if not all(map(replacement_of, self._block.down)):
+            raise _Cannot  # what such a manager has made besides its view would stay
         self._keys = self._there()
         watched = self._in_place.is_watched()
         for manager in self._block.up:
