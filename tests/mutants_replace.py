@@ -14,7 +14,7 @@ _SAID = (
     ("an option set by hand stays", REPLACES, '    yield from (item for item in before.items if item.aspect == "option")', "    yield from ()", f"{ONE} -k 'as_it_was or by_hand'"),
     ("what an event trigger says does not count", REPLACES, "stored = before if watched else replace(", "stored = replace(", f"{ONE} -k event_trigger"),
     ("what it was is what its creation gave it", REPLACES, "        self._in_place.was(key, before)\n", "", f"{ONE} -k event_trigger"),
-    ("edited readers get their texts", REPLACES, " or bool(known and text and known != text)", "", f"{TYPED} -k stays_up"),
+    ("edited readers get their texts", REPLACES, " or bool(known and text and known != text)", "", f"{TYPED} -k edited_reader"),
     ("a reader of all columns is another view", REPLACES, "            self._grown.add(key)\n", "            pass\n", f"{ONE} -k all_columns"),
     ("a reader that was not changed stays up", REPLACES, "        return not self._in_place.is_made_by(key, how.query)", "        return True", f"{ONE} -k column_at_the_end"),
     ("a reader whose text nobody knows goes down", REPLACES, "        if how is None or len(keys) != 1:\n            raise _Cannot", "        if how is None or len(keys) != 1:\n            return False", f"{ONE} -k up_of_its_own"),

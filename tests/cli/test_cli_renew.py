@@ -101,6 +101,14 @@ def test_an_edit_is_brought_in_while_everything_stays_up(shop: Any) -> None:
     assert "MG406" not in shop("check", "--history").out
 
 
+def test_an_edited_reader_gets_its_text_also_where_no_column_was_added(shop: Any) -> None:
+    shop.write(
+        "migrations.py", edited().replace("SELECT id, a, b FROM t", "SELECT id, a FROM t WHERE id > 0") + RENEWED
+    )
+    assert events(shop("apply", "--json")) == [("view_replace", "Totals"), ("view_replace", "Best")]
+    assert "text changed" not in shop("status").out
+
+
 def test_where_it_has_to_go_down_it_does(shop: Any) -> None:
     before = oids(shop.env["MIGRATE_URI"])
     shop.write("migrations.py", edited(dropped=True) + RENEWED)
