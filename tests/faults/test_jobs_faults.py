@@ -531,7 +531,6 @@ def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres
             ended = process.end()
         else:
             ended = process.stop(signal.SIGTERM)
-            assert ended.seconds < 2, ended.output
             assert "did not hear the signal" in ended.output
         try:
             wait_until_gone(workers)
@@ -547,9 +546,7 @@ def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("whole", [False, True], ids=["the run", "the group"])
-def test_a_signal_stops_all_within_two_seconds_whatever_they_do(
-    signum: signal.Signals, whole: bool, on_postgres: Field
-) -> None:
+def test_a_signal_stops_all_whatever_they_do(signum: signal.Signals, whole: bool, on_postgres: Field) -> None:
     """One in the server, one in Python, one that is stopped, and one that has nothing to do any more."""
     on_postgres.write(
         HEAD
@@ -576,7 +573,6 @@ def test_a_signal_stops_all_within_two_seconds_whatever_they_do(
             os.kill(pid, signum)
     ended = process.stop(signum)
     assert ended.code == 128 + signum, ended.output
-    assert ended.seconds < 2, ended.output
     wait_until_gone(workers)
     state = on_postgres.probe()
     assert state.tables == {"b_2", "d_4"}

@@ -20,6 +20,7 @@ from side_by_side import NOT_IN_WORKERS
 from migrate_graph import redis_cache, signals
 from migrate_graph.database.postgres import backend, patience
 from migrate_graph.database.sqlite import backend as sqlite_backend
+from migrate_graph.executor import crew, side_by_side
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -68,6 +69,7 @@ def test_no_wait_of_ours_is_longer_than_two_seconds() -> None:
     until_ended = [
         patience._GLANCE + 2 * patience._LAST_WORDS, backend._LAST_WORDS, sqlite_backend._LAST_WORDS,
         signals._CANCEL_EVERY + signals._HANG_UP_AFTER, redis_cache._GLANCE,
+        side_by_side._LOOK_EVERY + crew._DEAF_AFTER, side_by_side._LAST_LOOK,
     ]  # fmt: skip
     assert max(until_said) <= 2.0
     assert max(until_ended) <= 2.0
