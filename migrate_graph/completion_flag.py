@@ -43,7 +43,7 @@ class CompletionFlag:
         return self.directory / f"migrate-{self.version}.complete"
 
     def validate(self) -> None:
-        """Make sure, before anything runs, that the flag can be read and written; creates the directory if that is asked for.
+        """Check, before anything runs, that the flag can be read and written; creates the directory if that is asked for.
 
         Raises:
             ConfigError: naming every fault at once.

@@ -36,7 +36,7 @@ def hide(thing: HasDescriptor) -> None:
 
 
 def on_fork(action: Callable[[], None]) -> Callable[[], None]:
-    """Call `action` in every forked child; give what ends that.
+    """Call `action` in every forked child; return what ends that.
 
     Args:
         action: called while SIGTERM, SIGINT and SIGHUP wait.

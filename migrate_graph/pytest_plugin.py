@@ -275,7 +275,7 @@ def told_rebuilt(rebuilt: Rebuilt) -> str:
 
 
 def or_fail(work: Callable[[], Any], bench: Bench) -> Any:
-    """Do something; what goes wrong in the project fails the test as a text, without a traceback of ours."""
+    """Run something; what goes wrong in the project fails the test as a text, without a traceback of ours."""
     try:
         return work()
     except Trouble as trouble:

@@ -96,7 +96,7 @@ def flush(
 
 
 def _aside(work: Callable[[], str], *, what: str, observer: Observer, interruption: Interruption, limit: float) -> str:
-    """Do work in a thread: sockets and name servers wait in C, where no handler of a signal runs, and say nothing."""
+    """Run work in a thread: sockets and name servers wait in C, where no handler of a signal runs, and say nothing."""
     done = threading.Event()
     answer: list[str | BaseException] = []
 

@@ -98,7 +98,7 @@ def session_of(config: Config) -> Any:
 
 
 def console_hook(args: Sequence[str], config: Config | None = None) -> int:
-    """Do what `migrate` does with these arguments, and give what it would end with.
+    """Run what `migrate` does with these arguments, and return what it would end with.
 
     Args:
         args: what follows the program's name.

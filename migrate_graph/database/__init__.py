@@ -364,7 +364,7 @@ class Backend(Protocol):
         """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""
 
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
-        """Remember the views that exist just as their managers write them, as if a migration had made them; give whose they are.
+        """Remember the views that exist just as their managers write them, as if a migration had made them; return whose they are.
 
         Args:
             managers: those that the database does not know, by name.

@@ -146,7 +146,7 @@ def define_ledger(db: Any, *, rname: str, migrate: bool = False) -> Any:
 
 
 def define_ledger_later(db: Any, *, rname: str) -> None:
-    """Do the same when somebody asks for the table: most migrations do not, and making it takes as long as a small statement."""
+    """Define it when somebody asks for the table: most migrations do not, and making it takes as long as a small statement."""
     if type(db) is not _own_class():
         define_ledger(db, rname=rname)
         return

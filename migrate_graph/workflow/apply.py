@@ -99,7 +99,7 @@ class ApplyOptions:
 
 
 def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
-    """Run what is pending, under the lock; give what the process ends with.
+    """Run what is pending, under the lock; return what the process ends with.
 
     Raises:
         InvalidGraph: the rules found errors; nothing ran.
@@ -341,7 +341,7 @@ class LockedRun:
         return finished
 
     def conclude(self, finished: RunFinished, flag: CompletionFlag | None, interruption: Interruption) -> int:
-        """Bring back views that a failure left down, flush the cache, set the flag; give the exit code."""
+        """Bring back views that a failure left down, flush the cache, set the flag; return the exit code."""
         if finished.signal:
             return ExitCode.SIGNAL + finished.signal
         if finished.succeeded:
@@ -403,7 +403,7 @@ class LockedRun:
             remember(self._backend, self._observer, run=self._run, quietly=not changed)
 
     def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
-        """Flush the cache if anything durable was done, now or by a run that could not; give the failure."""
+        """Flush the cache if anything durable was done, now or by a run that could not; return the failure."""
         if not self._config.redis_host:
             return None
         if changed or self._flush_is_pending:
@@ -545,7 +545,7 @@ def _record_existing_views(project: Project, backend: Backend, observer: Observe
 def restore_database(
     config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer, psql: str | None = None
 ) -> Path:
-    """Restore a backup into a database that is proved empty; give the file that was restored.
+    """Restore a backup into a database that is proved empty; return the file that was restored.
 
     Args:
         config: the settings.
@@ -592,7 +592,7 @@ def _restore(
     backup: Path | None = None,
     psql: str | None = None,
 ) -> Path | None:
-    """Restore the backup, if there is one, into a database that the catalog proves empty; give the file.
+    """Restore the backup, if there is one, into a database that the catalog proves empty; return the file.
 
     Raises:
         RestoreError: the database is not empty, or the backup is refused.

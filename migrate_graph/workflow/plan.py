@@ -90,7 +90,7 @@ def picture_of(
 
 
 def picture_format(file: Path, name: str | None) -> str:
-    """Say, before any work is done, which format a picture will have, and that it can be written.
+    """Return which format a picture will have, when it is certain that it can be written: before any work is done.
 
     Raises:
         UsageError: the format is unknown, or the directory does not take a file.

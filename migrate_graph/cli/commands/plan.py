@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -183,29 +184,60 @@ def plan(
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
     whole = (project.config.atomic if atomic is None else atomic) and is_told
-    lanes = forecast_of(planned, at_once.number, took) if at_once and at_once.number > 1 else None
-    segments = segments_in(planned.planned, rehearsal) if together else None
+    shown = _Shown(
+        planned,
+        took,
+        rehearsal,
+        atomic=whole,
+        lanes=forecast_of(planned, at_once.number, took) if at_once and at_once.number > 1 else None,
+        segments=segments_in(planned.planned, rehearsal) if together else None,
+    )
     code = exit_code_of(planned, asks=check, atomic=whole)
     if rehearsal is not None:
         code = code_of_rehearsal(planned, rehearsal, otherwise=code)
     if chosen == "json":
-        written = plan_document(
-            planned, took, exit_code=code, atomic=whole, lanes=lanes, rehearsal=rehearsal, segments=segments
-        )
+        written = plan_document(shown, exit_code=code)
         deliver_json(session, _sealed(session, planned, written, path) if seals else written, output)
-    elif chosen == "text":
+    else:
+        _deliver(session, shown, drawn, chosen, output)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is told of a plan, in whatever format.
+
+    Attributes:
+        planned: what was assessed.
+        took: seconds that steps took before, where that is known.
+        rehearsal: what was seen when it was tried; None without one.
+        atomic: it is to be one transaction.
+        lanes: how it runs side by side; None where it does not.
+        segments: which steps share a transaction; None where that was not asked for.
+    """
+
+    planned: Assessment
+    took: Mapping[str, float]
+    rehearsal: Rehearsal | None
+    atomic: bool
+    lanes: Forecast | None
+    segments: Sequence[Segment] | None
+
+
+def _deliver(session: Session, shown: _Shown, drawn: Drawing, chosen: str, output: Path | None) -> None:
+    """Show a plan in a format for people, or draw it."""
+    planned, rehearsal = shown.planned, shown.rehearsal
+    if chosen == "text":
         style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(
-            session, plan_text(planned, style, took, rehearsal, atomic=whole, lanes=lanes, segments=segments), output
-        )
+        deliver_lines(session, plan_text(shown, style), output)
     elif chosen == "sql":
-        deliver_lines(session, script(planned, rehearsal) if rehearsal else [f"-- {one_line(reading.note)}"], output)
+        lines = script(planned, rehearsal) if rehearsal else [f"-- {one_line(planned.reading.note)}"]
+        deliver_lines(session, lines, output)
     elif chosen == "markdown" and rehearsal is not None:
         told = markdown(session, planned, rehearsal)
         deliver_document(session, drawn.draw(session, planned, chosen) + told, output)
     else:
         drawn.show(session, planned, chosen, output)
-    raise typer.Exit(code)
 
 
 def _sealed(session: Session, planned: Assessment, told: dict[str, Any], path: Path | None) -> dict[str, Any]:
@@ -236,27 +268,14 @@ _MOST = 20
 """Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
 
 
-def plan_text(
-    planned: Assessment,
-    style: TextStyle,
-    took: Mapping[str, float],
-    rehearsal: Rehearsal | None = None,
-    *,
-    atomic: bool = False,
-    lanes: Forecast | None = None,
-    segments: Sequence[Segment] | None = None,
-) -> Iterator[str]:
+def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     """Yield what would run, in which order and why.
 
     Args:
-        planned: what was assessed.
+        shown: what is told.
         style: how it is written.
-        took: seconds that steps took before, where that is known.
-        rehearsal: what was seen when it was tried; None without one.
-        atomic: it is to be one transaction.
-        lanes: how it runs side by side; None where it does not.
-        segments: which steps share a transaction; None where that was not asked for.
     """
+    planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, reading = planned.planned, planned.reading
     for line in _sentence(_plan_heading(planned.project, plan, reading), style):
         yield style.paint(line, "bold")
@@ -278,12 +297,12 @@ def plan_text(
     yield from _edited_remark([name for name, place in edited.items() if not place], style)
     if rehearsal is not None:
         yield from verdict(planned, rehearsal, style)
-    if atomic and plan.steps:
+    if shown.atomic and plan.steps:
         yield from atomic_text(plan, style)
-    if lanes is not None and plan.steps:
-        yield from lanes_text(lanes, style)
-    if segments is not None and plan.steps:
-        yield from segments_text(segments, plan, style, is_rehearsed=rehearsal is not None)
+    if shown.lanes is not None and plan.steps:
+        yield from lanes_text(shown.lanes, style)
+    if shown.segments is not None and plan.steps:
+        yield from segments_text(shown.segments, plan, style, is_rehearsed=rehearsal is not None)
     yield from _plan_verdict(plan, planned.findings, style)
 
 
@@ -431,27 +450,14 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 # -- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def plan_document(
-    planned: Assessment,
-    took: Mapping[str, float],
-    *,
-    exit_code: int,
-    atomic: bool = False,
-    lanes: Forecast | None = None,
-    rehearsal: Rehearsal | None = None,
-    segments: Sequence[Segment] | None = None,
-) -> dict[str, Any]:
+def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
     """Return a plan.
 
     Args:
-        planned: what was assessed.
-        took: seconds that steps took before, where that is known.
+        shown: what is told.
         exit_code: what the process will end with.
-        rehearsal: what was seen when it was tried; None without one.
-        atomic: it is to be one transaction.
-        lanes: how it runs side by side; None where it does not.
-        segments: which steps share a transaction; None where that was not asked for.
     """
+    planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, project = planned.planned, planned.project
     body = {
         "project": project.name,
@@ -472,9 +478,9 @@ def plan_document(
         "added": list(plan.added),
         "views_unfilled": [*map(stored_view_document, planned.reading.history.views_unfilled)],
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
-        "atomic": atomic_document(plan) if atomic else None,
-        "together": None if segments is None else segments_document(segments),
-        "side_by_side": None if lanes is None else lanes_document(lanes),
+        "atomic": atomic_document(plan) if shown.atomic else None,
+        "together": None if shown.segments is None else segments_document(shown.segments),
+        "side_by_side": None if shown.lanes is None else lanes_document(shown.lanes),
         "findings": [finding_document(finding) for finding in planned.findings],
         "rehearsal": None if rehearsal is None else rehearsal_document(rehearsal),
         "seal": None,

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 # Importing a module of rules fills RULES.
-from migrate_graph.core.rules import bodies, changes, commuting, history, migrations, rehearsal, reverting, uses, views
+from migrate_graph.core.rules import (
+    bodies,
+    changes,
+    commuting,
+    history,
+    migrations,
+    rehearsal,
+    reverting,
+    uses,
+    views,
+    windows,
+)
 from migrate_graph.core.rules.check import RuleSettings, check
 from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Related, Rule, Severity, rule
 
@@ -21,7 +32,7 @@ __all__ = [
     "rule",
 ]
 
-_CATALOGUE = (migrations, views, bodies, history, changes, rehearsal, commuting, reverting, uses)
+_CATALOGUE = (migrations, views, windows, bodies, history, changes, rehearsal, commuting, reverting, uses)
 
 # Modules enter their rules as they are imported, in the order of their names; readers want the order of the codes.
 for _code in sorted(RULES):

@@ -46,7 +46,7 @@ class Bookkeeping(ABC):
 
     @abstractmethod
     def _revive(self) -> None:
-        """Make sure there is a connection and that no attempt is still at work on the server; the lock is not taken by this."""
+        """Connect again where that is needed, and see that no attempt is still at work on the server; the lock is not taken by this."""
 
     @abstractmethod
     def _together(self) -> AbstractContextManager[None]:

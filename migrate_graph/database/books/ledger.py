@@ -251,7 +251,7 @@ class Ledger:
         self._run(self._statements.marker, self._marker_values(key))
 
     def write_marker_asking(self, key: AttemptKey, questions: str, parameters: Sequence[Any]) -> Rows:
-        """Do the same and return the answers to questions, in one statement (PostgreSQL).
+        """Write the same and return the answers to questions, in one statement (PostgreSQL).
 
         Args:
             key: of the attempt.
@@ -287,7 +287,7 @@ class Ledger:
     def write_success_and_ask(
         self, key: AttemptKey, *, seconds: float, first: str, question: str, names: Sequence[str]
     ) -> Rows:
-        """Do that, and return one row: its id, an answer, and which names are installed; none where the attempt's row is not there (PostgreSQL).
+        """Write the success, and return one row: its id, an answer, which names are installed; none where the attempt's row is not there (PostgreSQL).
 
         Args:
             key: of the attempt.

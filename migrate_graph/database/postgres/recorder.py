@@ -45,7 +45,7 @@ class Session(Protocol):
     """The connection of a migration that is watched."""
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run statements of ours in the open transaction, unseen; give the rows of the last."""
+        """Run statements of ours in the open transaction, unseen; return the rows of the last."""
 
     def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement of ours that is asked again and again."""

@@ -177,10 +177,16 @@ class GuardedBackend(WatchedBackend):
 
     def __init__(self, settings: Settings, watching: Watching) -> None:
         super().__init__(settings, watching)
-        self.guarded: GuardedConnection
+        self._guarded: GuardedConnection | None = None
         self._sequences: dict[str, Any] = {}
         self._bound_by = ""
         self._is_numbered = True
+
+    @property
+    def guarded(self) -> GuardedConnection:
+        """The one connection of the rehearsal; there is none before it begins."""
+        assert self._guarded is not None  # noqa: S101 - asked when it has begun
+        return self._guarded
 
     @property
     def keeps(self) -> bool:
@@ -190,7 +196,7 @@ class GuardedBackend(WatchedBackend):
     def begin(self) -> None:
         """Open the transaction that nothing can commit, make the tool's tables in it, and look what the database is made of."""
         self._sequences = self._values_of_sequences()
-        self.guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
+        self._guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
         self.guarded.guard(keeps=self.keeps, pooled=self._sessions.pooled)
         names = self._ledger.names
         missing = set(names.all) - self._present()
@@ -327,9 +333,8 @@ class GuardedBackend(WatchedBackend):
         return {} if self.keeps else dict(self._look(_SEQUENCES))
 
     def close(self) -> None:
-        connection = getattr(self, "guarded", None)
-        if connection is not None:
-            connection.really_close()
+        if self._guarded is not None:
+            self._guarded.really_close()
         super().close()
 
     def prepare(self) -> None:

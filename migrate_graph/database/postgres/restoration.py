@@ -120,7 +120,7 @@ class Restoration:
         self._warnings: list[str] = []
 
     def run(self) -> list[str]:
-        """Restore everything; give warnings about what has lost its column.
+        """Restore everything; return warnings about what has lost its column.
 
         Raises:
             ViewError: something cannot be restored.

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
@@ -68,15 +68,7 @@ def restore_through_psql(
         tempfile.TemporaryFile() as complaints,
         service_file(parameters, "migrate_graph:restore") as (service, environment),
     ):
-        try:
-            process = subprocess.Popen(  # noqa: S603 - a fixed command line
-                [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment, pass_fds=(service,),
-            )  # fmt: skip
-        except OSError as error:
-            raise RestoreError(
-                f"{program} does not start: {error.strerror or error}", hint="install psql anew; nothing was restored"
-            ) from None
+        process = _begun(program, prelude, complaints, service, environment)
         stdin = cast("IO[bytes]", process.stdin)
         try:
             for text in _texts(stream.parts(), restrict=knows_restrict):
@@ -94,6 +86,20 @@ def restore_through_psql(
                 stdin.close()
         if code:
             raise _failed(dump, code, complaints, target)
+
+
+def _begun(
+    program: str, prelude: Sequence[str], complaints: IO[bytes], service: int, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - a fixed command line
+            [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *prelude, "-f", "-"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment, pass_fds=(service,),
+        )  # fmt: skip
+    except OSError as error:
+        raise RestoreError(
+            f"{program} does not start: {error.strerror or error}", hint="install psql anew; nothing was restored"
+        ) from None
 
 
 def _find_psql(psql: str | None) -> str:

@@ -122,10 +122,8 @@ class WatchedWork(PostgresWork):
     def close(self) -> None:
         """Close the connection, and keep what was seen."""
         self._body_ends()
-        connection = getattr(self, "_connection", None)
-        if isinstance(connection, RecordedConnection):
-            connection.recorder = None
-        del connection  # who holds one keeps it from being used again
+        if not self._ended and isinstance(self._connection, RecordedConnection):
+            self._connection.recorder = None
         super().close()
         if self.observation is not None:
             self.observation.end()

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.savepoints import NotKept, Savepoint
-from migrate_graph.database.sqlite.noted import Noted
+from migrate_graph.database.sqlite.noted import Noting
 from migrate_graph.database.sqlite.reading import views_read
 from migrate_graph.database.sqlite.schema import SCHEMA, Part, Schema
 from migrate_graph.database.views.catalog import (
@@ -94,9 +94,9 @@ class SqliteCatalog:
 
     def schema(self) -> Schema:
         """Return what the schema says now."""
-        noted = getattr(self._connection(), "noted", None)
-        if isinstance(noted, Noted):
-            return noted.read(self.run)
+        connection = self._connection()
+        if isinstance(connection, Noting):
+            return connection.noted.read(self.run)
         if not self._is_read:
             self._schema.update(self.run(SCHEMA))
             self._is_read = self._depth > 0

@@ -27,6 +27,16 @@ Run = Callable[[str], list[tuple[Any, ...]]]
 """Runs a query, and gives its rows."""
 
 
+class Noting(sqlite3.Connection):
+    """A connection that takes note of what its statements do to the schema.
+
+    Attributes:
+        noted: of it.
+    """
+
+    noted: Noted
+
+
 class Noted:
     """What is known of the schema, and what may have become of it since; an authorizer tells of each statement that is prepared.
 

@@ -18,7 +18,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
-from migrate_graph.database.sqlite.noted import Noted
+from migrate_graph.database.sqlite.noted import Noted, Noting
 from migrate_graph.database.sqlite.statements import sqlite_statements, without_values
 from migrate_graph.database.sqlite.weaving import SqliteWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -121,7 +121,7 @@ class WorkCursor(sqlite3.Cursor):
         self.connection.send(statement, partial(super().execute, statement))
 
 
-class WorkConnection(sqlite3.Connection):
+class WorkConnection(Noting):
     """The driver connection of an attempt; Python's own transaction control is off (`isolation_level=None`).
 
     Left to itself Python opens transactions only for INSERT, UPDATE, DELETE and REPLACE, so that DDL would be autocommitted.

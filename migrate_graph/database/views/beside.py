@@ -48,7 +48,7 @@ class Builder(Protocol):
         """Return names as the server cuts them, by the names themselves."""
 
     def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
-        """Give a new view what takes long of what an old one has: its indexes and its statistics, as its owner.
+        """Add to a new view what takes long of what an old one has: its indexes and its statistics, as its owner.
 
         Args:
             old: the view that goes.
@@ -61,7 +61,7 @@ class Builder(Protocol):
         """
 
     def take_name(self, identity: str, name: str, indexes: Mapping[str, str]) -> None:
-        """Give a view and its indexes the names that they are to have.
+        """Rename a view and its indexes as they are to be called.
 
         Args:
             identity: of the view meanwhile.
@@ -73,7 +73,7 @@ class Builder(Protocol):
         """Drop a view that has not come to its place, where it is there."""
 
     def clear(self, names: Collection[str]) -> None:
-        """Do so durably, after somebody's COMMIT and an error."""
+        """Drop them durably, after somebody's COMMIT and an error."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Built:
     indexes: dict[str, str] = field(default_factory=dict)
 
     def put_in_place(self) -> None:
-        """Give it its name: the other view is gone."""
+        """Rename it: the other view is gone."""
         self.builder.take_name(self.identity, self.plan.name, self.indexes)
 
     def name_for(self, index: str) -> str:

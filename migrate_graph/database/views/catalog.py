@@ -263,7 +263,7 @@ class ViewCatalog(Protocol):
         """Return what worked at that moment, is still there and works no more: what it is, and which gone relation it names."""
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
-        """Make what was recreated what it was, where its creation did not itself say otherwise; give warnings.
+        """Make what was recreated what it was, where its creation did not itself say otherwise; return warnings.
 
         Raises:
             ViewError: something cannot be restored.

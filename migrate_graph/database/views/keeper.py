@@ -419,7 +419,7 @@ class ViewKeeper:
         }
 
     def _drop(self, block: Block, before: Observation, claims: Claims, *, careful: bool) -> dict[Key, str]:
-        """Run every `down()`; give what went, each with the manager whose `down()` it went in where that had to be looked up."""
+        """Run every `down()`; return what went, each with the manager whose `down()` it went in where that had to be looked up."""
         steps: dict[Key, str] = {}
         looked = False
         said: list[str] | None = []
