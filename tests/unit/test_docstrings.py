@@ -8,7 +8,7 @@ from pathlib import Path
 
 import migrate_graph
 
-_VAGUE = re.compile(r"(Give|Say|Tell|Let|Put|Do|Make sure)s?\b|[^.\n]*; gives? ")
+_VAGUE = re.compile(r"(Give the|Say|Tell|Let|Make sure)s?\b|[^.\n]*; gives? ")
 """They leave open whether something is returned, shown or written."""
 
 
@@ -19,4 +19,4 @@ def test_no_docstring_of_a_function_is_vague() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and _VAGUE.match(ast.get_docstring(node) or ""):
                 found.append(f"{file.relative_to(package)}:{node.lineno} {node.name}: {ast.get_docstring(node)}")
-    assert not [each for each in found if "Do nothing" not in each], "begin with Return, Yield, Raise, Write, …"
+    assert not found, "begin with Return, Yield, Raise, Write, …"
