@@ -111,7 +111,7 @@ class _Attempt:
         self._ledger.forget(self._heirs.values())
 
     def tell(self) -> None:
-        """Tell what was replaced."""
+        """Report what was replaced."""
         for warning in self._warnings:
             self._block.observer(Warned(warning))
         for name in self._made:
