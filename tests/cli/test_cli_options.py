@@ -81,7 +81,9 @@ SAMPLES: dict[str, dict[str, tuple[str, ...]]] = {
         "--all": ("--all",), "--history": ("--history",), "--renderer": ("--renderer", "dot"),
         "--link-template": ("--link-template", "https://host/{file}#{line}"), "--ascii": ("--ascii",),
     },
-    "migrate why": {"--before": ("--before", OLD[3]), "--file": ("--file", "../other"), "--json": ("--json",)},
+    "migrate why": {
+        "--before": ("--before", OLD[3]), "--file": ("--file", "../other"), "--offline": ("--offline",), "--json": ("--json",),
+    },
     "migrate show": {"--file": ("--file", "../other"), "--offline": ("--offline",), "--json": ("--json",)},
     "migrate log": {
         "--file": ("--file", "../other"), "--json": ("--json",), "--graph": ("--graph", "run.dot"), "--run": ("--run", "nope"),

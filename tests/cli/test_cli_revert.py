@@ -129,7 +129,7 @@ def test_a_rehearsal_on_postgres_undoes_a_copy_and_nothing_else(
     told = " ".join(ran.out.split())
     assert "ALTER TABLE invoice DROP COLUMN vat;" in told
     assert "DROP TABLE public.invoice;" in told
-    assert "add_vat_2: its way back does not lead back: index public.invoice_total, too" in told
+    assert "add_vat_2: its way back does not restore what was there before: index public.invoice_total, too" in told
     document = shell(*words, "--json").json
     follow(document, "revert")
     assert document["rehearsal"]["losses"] == [{"what": "table public.invoice", "unit": "row", "count": 2}]

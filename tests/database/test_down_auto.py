@@ -287,7 +287,10 @@ def test_what_the_configured_backup_has_done_cannot_be_derived(shop: Shop, tmp_p
     by_hand = text.replace("down='auto'", "down=lambda db: bool(db.executesql('DROP TABLE more')) or True")
     assert by_hand != text
     assert shop.revert("auto_2", by_hand, settings=settings) == 0
-    assert "whether the way back leads back is not known: auto_2 is in the configured backup" in shop.told
+    assert (
+        "whether the way back restores what was there before is not known: auto_2 is in the configured backup"
+        in shop.told
+    )
     assert shop.state("auto_2") is State.REVERTED
 
 
