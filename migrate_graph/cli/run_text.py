@@ -257,9 +257,10 @@ def _committed(finished: RunFinished) -> str:
 
 def _next_command(finished: RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
-    if interrupted and interrupted[0].needs_decision:
+    undecided = next((each for each in finished.results if each.needs_decision), None)
+    if undecided is not None:
         ways = "--applied | --reverted" if finished.reverts else "--applied | --retry"
-        return one_line(typed("migrate resolve", interrupted[0].name, ways))
+        return one_line(typed("migrate resolve", undecided.name, ways))
     again = "migrate apply --atomic" if finished.atomic else "migrate apply"
     again = "migrate revert" if finished.reverts else again
     if finished.signal or (interrupted and interrupted[0].commits is not None):

@@ -57,6 +57,7 @@ class RunOptions:
         rehearses: nothing is really committed.
         approved: as in `Surroundings`.
         learns: as there.
+        stop_on_partial: a migration that failed after commits of its own is not tried again before a human has decided.
     """
 
     keep_going: bool = False
@@ -72,6 +73,7 @@ class RunOptions:
     rehearses: bool = False
     approved: Approved = field(default_factory=Approved)
     learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
+    stop_on_partial: bool = False
 
 
 class Executor:
@@ -164,7 +166,7 @@ class Executor:
         checkpoints.reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
             walk.run,
-            (*walk.results, *waiting),
+            (*(self._judged(each, graph) for each in walk.results), *waiting),
             time.monotonic() - started,
             self._interruption.signal,
             changed=walk.changed,
@@ -175,6 +177,13 @@ class Executor:
         if walk.broken and not finished.signal:
             raise walk.broken
         return finished
+
+    def _judged(self, result: Result, graph: MigrationGraph) -> Result:
+        """Return a result that says whether a human has to decide about it."""
+        failed = result.outcome in {Outcome.RAISED, Outcome.REFUSED} and bool(result.commits or result.kept_before)
+        if not (self._options.stop_on_partial and failed) or graph.migrations[result.name].resumable:
+            return result
+        return replace(result, needs_decision=True)
 
     def _walk(self, plan: Plan, walk: Walk) -> None:
         segments = {segment.names[0]: segment for segment in self._options.segments}

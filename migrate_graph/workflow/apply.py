@@ -287,6 +287,7 @@ class LockedRun:
                 weaving=weaving_options(self._config),
                 segments=self._segments,
                 approved=Approved(_shapes(options.sealed), options.strict),
+                stop_on_partial=self._config.on_partial == "stop",
             ),
             root=str(self._project.root),
             team=team,

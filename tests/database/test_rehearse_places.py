@@ -54,6 +54,33 @@ def project(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand
 # -- sizes, rows, settings ----------------------------------------------------------------------------------------------------
 
 
+CLOSES = """
+from migrate_graph import migration
+
+
+@migration
+def closes_1(db):
+    db.executesql("CREATE TABLE IF NOT EXISTS made (id integer)")
+    {first}
+    db._adapter.connection.close()
+    return True
+"""
+
+
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
+@pytest.mark.parametrize(
+    ("first", "outcome"), [("db.commit()", "applied"), ("db.rollback()", "applied"), ("", "raised")]
+)
+@pytest.mark.parametrize("place", ["here", "scratch"])
+def test_a_body_that_closes_its_connection_loses_only_what_it_had_not_committed(
+    place: str, first: str, outcome: str, project: Callable[[str], RehearsalStand]
+) -> None:
+    stand = project(CLOSES.format(first=first or "pass"))
+    run(stand.uri, LEDGER)
+    done = stand.rehearse(place)
+    assert [each.outcome.value for each in done.results] == [outcome], done.results
+
+
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str], RehearsalStand]) -> None:

@@ -82,6 +82,7 @@ class GuardedConnection(RecordedConnection):
         self._keeps = False
         self._is_guarded = False
         self._in_step = False
+        self._is_uncommitted = False  # the body has sent something since it began, or since its last commit
         self._sends_each_alone = False
         self.has_ended = False
         self.bound = False
@@ -208,6 +209,7 @@ class GuardedConnection(RecordedConnection):
         """Begin a migration."""
         self._in_step, self.single = True, mode is TransactionMode.SINGLE
         self._sends_each_alone = mode is TransactionMode.NONE
+        self._is_uncommitted = self.single
         self.lost_work = ""
         self.ask(self._savepoints)
 
@@ -287,6 +289,7 @@ class GuardedConnection(RecordedConnection):
         switch = words[:2] == ["SET", "CONSTRAINTS"]
         if switch:
             self.ask(f"SET LOCAL migrate_graph.{self._guard} = 'open'")
+        self._is_uncommitted = True
         try:
             send(plain)
             self.look_after(plain)
@@ -321,6 +324,7 @@ class GuardedConnection(RecordedConnection):
                 self.ask(f"RELEASE SAVEPOINT {_PART}; SAVEPOINT {_PART}")
                 return
             self._end(own=own, goes_on=True)
+            self._is_uncommitted = False
             if self.recorder is not None:
                 self.recorder.next_transaction()
 
@@ -334,13 +338,14 @@ class GuardedConnection(RecordedConnection):
             if self.info.transaction_status == IDLE:
                 raise pg_errors.NoActiveSqlTransaction
             self.ask(f"ROLLBACK TO SAVEPOINT {_PART if self.single else _STEP}")
+            self._is_uncommitted = self.single
 
     def close(self) -> None:
         """Be as good as closed for the body: what it left uncommitted is undone, and who asks again gets the same session."""
         if not self._is_guarded:
             super().close()
             return
-        if self._in_step and not self.closed:
+        if self._in_step and self._is_uncommitted and not self.closed:
             self.lost_work = self.lost_work or "its connection was closed with uncommitted work"
             self.rollback()
 
