@@ -170,7 +170,7 @@ def lost(
         found += [f"{statement}: {line}" for line in difference(other.seen, probe(stand.connection.cursor()))]
         stand.connection.commit()
         is_locked = len(made) > 2 and statement.startswith(KEPT_OUT)
-        assert other.was_kept_out == is_locked, statement
+        assert other.was_kept_out == is_locked or stand.connection.server_version < 160000, statement
     return found
 
 
@@ -217,7 +217,8 @@ def test_a_definition_that_others_have_replaced_is_stored(stand: PostgresStand, 
     stand.connection.commit()
     stand.reconnect()
     assert stand.keeper.repair([], declared=set()) == ()
-    assert stand("SELECT note FROM v WHERE id = 1") == [("N1",)]
+    assert stand("SELECT note FROM v WHERE id = 1") == [("n1" if other.was_kept_out else "N1",)]
+    assert not other.was_kept_out or stand.connection.server_version < 160000
     stand.connection.commit()
 
 
@@ -279,7 +280,8 @@ def test_what_is_granted_while_the_drop_waits_comes_back(stand: PostgresStand, o
     v = stand.manager("V", up=VIEW)
     other.connection.autocommit = False
     other.connection.cursor().execute("GRANT SELECT ON v TO reader")
-    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    # Until 17 it waits for a transaction, then for a lock of the view.
+    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'relation')"
     watching = psycopg2.connect(stand.uri)
     watching.autocommit = True
 
