@@ -254,7 +254,7 @@ def fails_on_new_database(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     What `migrate verify` tries: a migration that fails in the order of the project, on what it requires alone (`--closure`), or in
-    another order that the graph permits (`--permute`). Where one is found whose place decides, it is named.
+    another order that the graph permits (`--permute`). If the place of one migration makes the difference, that one is named.
 
     ```python
     class Totals(SqlView):                              # bad: the column is added by a later migration
@@ -303,8 +303,8 @@ def order_changes_result(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     With `migrate verify --permute`: two orders that the graph permits, after which the database is not made of the same things, or holds
-    other rows; with `--closure`: a migration that does something else on what it requires alone. The pair whose places decide is
-    named, where it is found.
+    other rows; with `--closure`: a migration that does something else on what it requires alone. If the places of two
+    migrations make the difference, those two are named.
 
     ```python
     @migration                                          # bad: whichever runs last decides the type

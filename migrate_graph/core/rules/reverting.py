@@ -79,7 +79,8 @@ def reverts_to_something_else(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    What stays behind is in the way when the migration is applied again, and nobody knows why it is there. What goes besides is missed.
+    What stays behind is in the way when the migration is applied again, and nobody knows why it is there. What is removed besides is missing
+    afterwards.
 
     ## How to fix it
 
