@@ -80,11 +80,13 @@ def _declaring(collector: Collector) -> Iterator[str]:
 
 
 def _known_managers(collector: Collector) -> dict[str, frozenset[str]]:
-    """Return the classes that other files may derive view managers from, with what each lacks."""
+    """Return the classes that other files may derive view managers from, with what each lacks; of several of one name, what all lack."""
     kinds = {
         kind for manager in collector.managers for kind in manager.__mro__ if issubclass(kind, ViewMigrationManager)
     }
     kinds |= {kind for kind in ViewMigrationManager.__subclasses__() if inspect.isabstract(kind)}
-    return {
-        kind.__name__: getattr(kind, "__abstractmethods__", frozenset[str]()) for kind in kinds - {ViewMigrationManager}
-    }
+    known: dict[str, frozenset[str]] = {}
+    for kind in kinds - {ViewMigrationManager}:
+        lacks = getattr(kind, "__abstractmethods__", frozenset[str]())
+        known[kind.__name__] = known.get(kind.__name__, lacks) & lacks
+    return known

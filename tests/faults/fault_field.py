@@ -253,6 +253,13 @@ class Process:
                 return line
         raise AssertionError(f"it never said {text!r}: {''.join(self._said)}")
 
+    def wait_for_all(self, *texts: str) -> None:
+        """Read what it says until each text has stood in a line, in whatever order."""
+        left = set(texts)
+        while left:
+            line = self.wait_for("")
+            left = {text for text in left if text not in line}
+
     def wait_until_in_c(self) -> None:
         """Wait until what it prints last is past, and a statement at work: on the server, or in this process, which computes then."""
         if self._field.is_postgres:

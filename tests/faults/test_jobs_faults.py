@@ -463,7 +463,7 @@ def test_words_pass_while_a_body_has_replaced_what_carries_them(replaced: str, o
     lines = ("print('before')", REPLACED[replaced], "print('after')")
     on_postgres.write("import sys\n" + HEAD + body("a_1", *lines, "time.sleep(300)") + body("b_2", *lines))
     process = on_postgres.open("apply", "--jobs", "2")
-    process.wait_for("ok b_2")
+    process.wait_for_all("a_1 | after", "ok b_2")
     ended = process.stop(signal.SIGTERM)
     assert ended.code == 143, ended.output
     assert [ended.output.count(f"{name} | {word}") for name in ("a_1", "b_2") for word in ("before", "after")] == [

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migrate_graph.authoring import migrations
+from migrate_graph.authoring import ViewMigrationManager, migrations
 from migrate_graph.core.model import BodyKind, Registry
 from migrate_graph.edwh_names import edwh_migrate_modules
 from migrate_graph.errors import LoadError
@@ -597,6 +597,20 @@ def test_forgotten_files_are_found_by_their_text(project: Project) -> None:
         ("more_views.py", (("Late", 2),)),
         ("deep/forgotten.py", (("c", 4),)),
     ]
+
+
+def test_a_manager_of_a_forgotten_file_is_found_whatever_else_has_its_base_name(project: Project) -> None:
+    """A library may have a class of that name that lacks something."""
+    libraries = [type("Base", (ViewMigrationManager,), {}) for _ in range(9)]
+    root = project(
+        {
+            "migrations.py": "from views import Base\n" + ONE.format("a"),
+            "views.py": "from migrate_graph import ViewMigrationManager\n" + VIEW.format("Base"),
+            "more_views.py": "from views import Base\nclass Late(Base): ...\n",
+        }
+    )
+    assert [each.path for each in load(root, root=root).unreached] == ["more_views.py"]
+    assert libraries
 
 
 def test_looking_for_forgotten_files_ends(project: Project) -> None:
