@@ -11,7 +11,15 @@ from migrate_graph.core.graph import build_graph
 from migrate_graph.core.model import Registry, UsesFrom, View
 from migrate_graph.core.rules import RuleSettings, check
 from migrate_graph.core.traces import Entry, Trace, Traces
-from migrate_graph.core.uses import as_written, with_more_uses, with_uses, with_uses_seen, words_of
+from migrate_graph.core.uses import (
+    as_written,
+    known_uses,
+    with_known_uses,
+    with_more_uses,
+    with_uses,
+    with_uses_seen,
+    words_of,
+)
 
 
 def view(
@@ -190,6 +198,28 @@ def test_what_a_database_tells_in_a_run_is_added_to_what_is_not_declared() -> No
     assert {each.name: (each.uses, each.uses_from.value) for each in found} == {
         "A": ((), "declared"), "Q": (("A",), "guessed"), "R": (("A", "Q"), "seen"), "D": ((), "declared"), "B": ((), "guessed"),
     }  # fmt: skip
+
+
+def test_what_is_known_of_views_is_what_another_process_takes_over() -> None:
+    """A worker loads the same declarations, and is told what the run has learnt of those that leave `uses` out."""
+    declared = [view("Totals"), view("Best"), view("Reader"), view("Said", uses=("Totals",))]
+    learnt = (
+        declared[0],
+        replace(declared[1], uses=("Totals",), uses_from=UsesFrom.LEARNT),
+        declared[2],
+        declared[3],
+    )
+    known = known_uses(learnt)
+    assert known == {
+        "Totals": (UsesFrom.GUESSED, ()),
+        "Best": (UsesFrom.LEARNT, ("Totals",)),
+        "Reader": (UsesFrom.GUESSED, ()),
+    }
+    taken = with_known_uses(declared, known)
+    assert [(each.name, each.uses_from, each.uses) for each in taken] == [
+        (each.name, each.uses_from, each.uses) for each in learnt
+    ]
+    assert with_known_uses(declared, {"Said": (UsesFrom.LEARNT, ("Best",))}) == tuple(declared)
 
 
 def test_uses_is_written_in_the_order_of_declaration() -> None:
