@@ -21,7 +21,7 @@ _SAID = (
     ("what retires is a declaration and nothing else", REPLACES, "        if not all(map(replacement_of, self._block.down)):\n            raise _Cannot  # what such a manager has made besides its view would stay\n", "", f"{ONE} -k successor"),
     ("a circle is refused", REPLACES, "        if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):\n            raise _Cannot\n", "", f"{ONE} -k circle"),
     ("a view that reads itself is refused", REPLACES, " or _reads_itself(after):", ":", f"{ONE} -k circle"),
-    ("the name must mean the same view", REPLACES, "if self._key_of(how) != key or", "if", f"{ONE} -k another_view"),
+    ("the name must mean the same view", REPLACES, "if self._key_of(how) != key or", "if", f"{ONE} -k stand_before"),
     ("a missing view is created", REPLACES, "            if not found.keys() >= set(names) or not (names or makes_others):", "            if False:", f"{ONE} -k missing"),
     ("a view that is down comes up", REPLACES, "        if any(row.state is ViewState.DOWN for row in self._rows.values()):\n            raise _Cannot\n", "", f"{TYPED} -k stay_down"),
     ("a lock is no refusal", SERVER, "        return isinstance(error, psycopg2.Error) and (error.pgcode or \"\")[:2] in _REFUSALS", "        return isinstance(error, psycopg2.Error)", f"{ONE} -k is_waited_for"),

@@ -316,6 +316,13 @@ AFTER = """
 def second_20260102_002(db):
     {}
 """
+# Beside it the second can run: with --jobs workers are started.
+BESIDE = """
+
+@migration(requires=create_20260101_001, independent=True)
+def beside_20260102_003(db):
+    return True
+"""
 
 
 @pytest.mark.postgres
@@ -343,9 +350,10 @@ def test_a_refresh_that_failed_is_tried_again_only_when_something_came_after_it(
         if words == ("--coalesce",)
         else AFTER.format(body)
     )
-    shell.write("migrations.py", COUNTED + (more if body else ""))
+    shell.write("migrations.py", COUNTED + (more if body else "") + (BESIDE if "--jobs" in words else ""))
     ran = shell("apply", *words)
     assert ran.code == code, ran.err
+    assert ("3 migrations to run, up to 2 at once" in ran.err) is ("--jobs" in words)
     counted = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM tries"
     there = ask(postgres_uri, "SELECT to_regclass('tries') IS NOT NULL")
     assert (ask(postgres_uri, counted) if there == [(True,)] else [(0,)]) == [(tries,)]

@@ -44,6 +44,8 @@ def renew_20260102_002(db):
     Totals.renew(db)
     return True
 """
+# Beside it the others can run: with --jobs workers are started.
+OTHER = "\n\n@migration(requires=create_20260101_001, independent=True)\ndef other_20260102_004(db):\n    return True\n"
 pytestmark = pytest.mark.postgres
 
 
@@ -128,9 +130,10 @@ def test_with_every_way_to_run(shop: Any, weave: str, options: tuple[str, ...]) 
     more = (
         "@migration(requires=renew_20260102_002)\ndef more_20260103_003(db):\n    Totals.renew(db)\n    return True\n"
     )
-    shop.write("migrations.py", edited() + RENEWED + more)
+    shop.write("migrations.py", edited() + RENEWED + more + OTHER)
     ran = shop("apply", *options)
     assert ran.code == 0, ran.out + ran.err
+    assert ("3 migrations to run, up to 2 at once" in ran.err) is ("--jobs" in options)
     assert "renew_20260102_002: Totals, Best replaced; what reads them stayed up" in " ".join(ran.err.split())
     assert oids(shop.env["MIGRATE_URI"]) == before
 
@@ -152,8 +155,7 @@ def test_views_that_stay_down_for_the_next_migration_come_up_with_their_new_text
 
 def test_beside_others_only_what_the_text_shows(shop: Any) -> None:
     hidden = RENEWED.replace("Totals.renew(db)", "globals()['Totals'].renew(db)")
-    other = "@migration(requires=create_20260101_001, independent=True)\ndef other_20260102_003(db):\n    return True\n"
-    shop.write("migrations.py", edited() + hidden + other)
+    shop.write("migrations.py", edited() + hidden + OTHER)
     ran = shop("apply", "--jobs", "2")
     assert ran.code == 1
     assert "@migration(views=[Totals])" in ran.err

@@ -87,9 +87,10 @@ def test_an_apply_tells_people_and_programs(edited: Any) -> None:
 
 @pytest.mark.postgres
 def test_workers_do_it_too(edited: Any) -> None:
-    edited.write("migrations.py", EDITED + "\n\n@migration\ndef other_3(db):\n    return True\n")
+    edited.write("migrations.py", EDITED + "\n\n@migration(independent=True)\ndef other_3(db):\n    return True\n")
     ran = edited("apply", "--jobs", "2")
     assert ran.code == 0, ran.err
+    assert "2 migrations to run, up to 2 at once" in ran.err
     assert BUILT in ran.err
     assert has_both(edited.env["MIGRATE_URI"])
 

@@ -138,6 +138,7 @@ def test_an_overdue_view_comes_up_in_a_segment(shop: Shop) -> None:
     assert shop.told()[1].count("Late") == 1
 
 
+@pytest.mark.postgres
 def test_a_segment_needs_two_connections(postgres_uri: str) -> None:
     """The session of the step before is not kept beside the one that steps share."""
     shop = Shop(Stand(postgres_uri), is_postgres=True)

@@ -30,7 +30,6 @@ def told() -> Iterator[ModuleType]:
 
 def metadata_of_a_wheel(directory: Path, **environ: str) -> Message:
     """Build the wheel as a release does, and return what the package index reads of it."""
-    pytest.importorskip("hatchling", reason="hatchling builds the wheel, and is not installed here")
     subprocess.run(
         [sys.executable, "-c", f"from hatchling.build import build_wheel; build_wheel({str(directory)!r})"],
         check=True, cwd=ROOT, env=without_a_repository() | environ, capture_output=True,

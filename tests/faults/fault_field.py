@@ -21,6 +21,9 @@ from typing import Any
 import psycopg2
 import side_by_side
 from servers import ADMIN_PASSWORD, APP_PASSWORD, PostgresServer
+from waiting import wait_until
+
+from migrate_graph import signals
 
 _ROOT = str(Path(__file__).parents[2])
 """Children import the package that stands beside these tests, also where both were copied."""
@@ -48,13 +51,45 @@ def _fork(**request: Any) -> int:
 
 TABLE = "ewh_implemented_features"
 
+ONE_SIGNAL = 10 * signals._SAME
+"""Seconds between two signals. What comes so soon after one is the same one, sent twice: only the time between them tells them apart."""
 
-def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is true; a busy machine may take long."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
-        time.sleep(0.02)
+WAITS_TO_GO = "while not __import__('os').path.exists('go'): __import__('time').sleep(0.02)"
+"""In a body: waits until the test says `Field.go()`."""
+
+_TWO_VIEWS = """
+from child import executed, here
+from migrate_graph import SqlView, migration
+
+
+@migration
+def base_1(db):
+    db.executesql("CREATE TABLE base (id integer PRIMARY KEY, name varchar(20))")
+    db.executesql("INSERT INTO base VALUES (1, 'one')")
+    with V(db), W(db):
+        return True
+
+
+class V(SqlView):
+    uses = ()
+    since = base_1
+    rebuild = "{rebuild}"
+    materialized = True
+    query = "SELECT name FROM base"
+    indexes = {{"v_name": "UNIQUE (name)"}}
+
+
+class W(SqlView):
+    uses = (V,)
+    since = base_1
+    materialized = {w_is_materialized}
+    query = "SELECT count(*) AS n FROM v"
+"""
+
+
+def two_views(rebuild: str, *, w_is_materialized: bool) -> str:
+    """Return a project with a table `base`, a materialized view V of it that is rebuilt in this way, and W, a view that reads V."""
+    return _TWO_VIEWS.format(rebuild=rebuild, w_is_materialized=w_is_materialized)
 
 
 @dataclass(frozen=True)
@@ -142,6 +177,21 @@ class Field:
         assert ADMIN_PASSWORD not in output
         assert "Traceback" not in output or "migrate_graph/" not in output, output
         return Ended(code, output)
+
+    def arrivals(self, *words: str) -> list[tuple[str, int]]:
+        """Run `migrate apply` to its end; return every place that it passes, each with the how-many-eth time, as `fatal` takes them."""
+        trace = self.path / f"trace-{time.monotonic_ns()}"
+        self.apply(*words, trace=trace)
+        passed = trace.read_text().splitlines()
+        return [(place, passed[: at + 1].count(place)) for at, place in enumerate(passed)]
+
+    def go(self) -> None:
+        """Let bodies go on that stand at `WAITS_TO_GO`."""
+        (self.path / "go").touch()
+
+    def deaths(self) -> int:
+        """Count the workers that have died at a fatal place."""
+        return len(list(self.path.glob("died-*")))
 
     def open(self, *words: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a command in a process of its own, to send signals to."""

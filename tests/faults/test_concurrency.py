@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from fault_field import Ended, Field, wait_until
+from fault_field import Ended, Field
+from waiting import wait_until
 
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.postgres.backend import PostgresBackend

@@ -7,41 +7,14 @@ from pathlib import Path
 from signal import SIGTERM
 
 import pytest
-from fault_field import Field, Templates
+from fault_field import Field, Templates, two_views
 from side_by_side import ONE_TRANSACTION
 
 from migrate_graph.executor import Checkpoint
 
 pytestmark = pytest.mark.postgres
 
-PROJECT = """
-from child import executed, here
-from migrate_graph import SqlView, migration
-
-
-@migration
-def base_1(db):
-    db.executesql("CREATE TABLE base (id integer PRIMARY KEY, name varchar(20))")
-    db.executesql("INSERT INTO base VALUES (1, 'one')")
-    with V(db), W(db):
-        return True
-
-
-class V(SqlView):
-    uses = ()
-    since = base_1
-    rebuild = "deferred"
-    materialized = True
-    query = "SELECT name FROM base"
-    indexes = {"v_name": "UNIQUE (name)"}
-
-
-class W(SqlView):
-    uses = (V,)
-    since = base_1
-    materialized = True
-    query = "SELECT count(*) AS n FROM v"
-"""
+PROJECT = two_views("deferred", w_is_materialized=True)
 LAST = """
 
 @migration(requires=base_1)
@@ -82,13 +55,9 @@ def test_a_kill_at_every_boundary_leaves_nothing_unfilled_for_long(
         text = text.replace('bool(db.executesql("SELECT count(*) FROM w"))', "True")
     whole = templates.copy("postgres", PROJECT, tmp_path / "whole")
     whole.write(text)
-    trace = tmp_path / "trace"
-    assert whole.apply(*atomic, trace=trace).code == 0
-    arrivals, seen = [], dict[str, int]()
-    for place in trace.read_text().split("\n")[:-1]:
-        seen[place] = seen.get(place, 0) + 1
-        arrivals.append((place, seen[place]))
-    assert seen[Checkpoint.VIEW_FILLED] == seen[Checkpoint.VIEW_REFRESHED] == 2
+    arrivals = whole.arrivals(*atomic)
+    passed = [place for place, _ in arrivals]
+    assert passed.count(Checkpoint.VIEW_FILLED) == passed.count(Checkpoint.VIEW_REFRESHED) == 2
     assert not _unfilled(whole)
     templates.drop(whole)
     first = next(at for at, (place, _) in enumerate(arrivals) if place == Checkpoint.VIEWS_UP)

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from fault_field import Ended, Field
+from fault_field import WAITS_TO_GO, Ended, Field
 
 from migrate_graph.cli import main
 from migrate_graph.errors import ExitCode
@@ -28,11 +28,11 @@ def _not_ours(field: Field) -> Ended:
 
 
 def _held(field: Field) -> Ended:
-    field.write(GOOD.replace("here('in')", "while not __import__('os').path.exists('go'): time.sleep(0.02)"))
+    field.write(GOOD.replace("here('in')", WAITS_TO_GO))
     first = field.open("apply")
     first.wait_for("start one_1")
     late = field.apply("--lock-timeout", "0")
-    (field.path / "go").touch()
+    field.go()
     assert first.end().code == 0
     return late
 

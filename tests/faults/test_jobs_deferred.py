@@ -148,10 +148,12 @@ def test_of_a_worker_that_dies_the_run_fills_what_it_left(place: Checkpoint, fie
     field.write(PROJECT + WIDER)
     ended = field.apply("--jobs", "2", fatal=(place, 1), kills="one")
     assert ended.code == 0, ended.output
+    # Each worker dies at its first arrival there; one that commits without views of its own as well.
+    assert field.deaths() == (3 if place is Checkpoint.COMMITTED else 2), ended.output
     assert not unfilled(field)
     tried = fills(field)
     assert tried["c"] == 1
-    # Each worker dies at its first arrival there; where its refresh was not durable it counts once more.
+    # Where the refresh of one that died was not durable it counts once more.
     more = place is Checkpoint.VIEW_FILLED
     assert all(tried[name] in {2, 2 + more} for name in "ab")
     assert field.executions("wider_a") == field.executions("wider_b") == 1

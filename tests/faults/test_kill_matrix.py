@@ -181,18 +181,6 @@ NAMES = [pytest.param(name, marks=NOT_WOVEN) if name in WOVEN else name for name
 KINDS = [pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"]
 
 
-def _trace(field: Field, path: Path, *words: str) -> list[tuple[str, int]]:
-    """Return every arrival of a run that nobody kills, as (place, n-th time)."""
-    file = path / "trace"
-    field.apply(*(words or ("--to", "special_3")), trace=file)
-    seen: dict[str, int] = {}
-    arrivals = []
-    for place in file.read_text().split("\n")[:-1]:
-        seen[place] = seen.get(place, 0) + 1
-        arrivals.append((place, seen[place]))
-    return arrivals
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kill_at_every_boundary_leaves_what_is_promised(
@@ -209,7 +197,7 @@ def _killed(
     """Yield, for each boundary that a run passes, one that was killed there, with the places that it had passed."""
     whole = templates.copy(kind, SCENARIOS["views"].text, path / "whole", "--to", "base_2")
     scenario.write(whole)
-    arrivals = _trace(whole, path, "--to", "special_3", *words)
+    arrivals = whole.arrivals("--to", "special_3", *words)
     templates.drop(whole)
     assert len(arrivals) >= 6
     for index, fatal in enumerate(arrivals):
@@ -412,7 +400,7 @@ def test_a_kill_at_every_boundary_of_one_transaction_leaves_nothing_or_all(
     text = scenario.text.removesuffix(LAST) + ENDS[name]
     whole = templates.copy(kind, SCENARIOS["views"].text, tmp_path / "whole", "--to", "base_2")
     whole.write(text)
-    arrivals = _trace(whole, tmp_path, "--atomic")
+    arrivals = whole.arrivals("--atomic")
     templates.drop(whole)
     assert len(arrivals) >= 12
     for index, fatal in enumerate(arrivals):
@@ -448,8 +436,7 @@ def test_the_matrix_has_every_checkpoint(templates: Templates, tmp_path: Path) -
     for name in ("views", "raises"):
         field = templates.copy("sqlite", SCENARIOS["views"].text, tmp_path / name, "--to", "base_2")
         field.write(SCENARIOS[name].text)
-        (tmp_path / f"of-{name}").mkdir()
-        seen |= {place for place, _ in _trace(field, tmp_path / f"of-{name}")}
+        seen |= {place for place, _ in field.arrivals("--to", "special_3")}
     # PostgreSQL's alone: see test_deferred_killed.py and test_swap_killed.py.
     others = {Checkpoint.VIEW_FILLED, Checkpoint.VIEW_REFRESHED, Checkpoint.VIEW_BUILT}
     assert seen - {"half"} == {str(checkpoint) for checkpoint in Checkpoint} - others

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from fault_field import Field, wait_until
+from fault_field import Field
 from rehearsal_stand import RehearsalStand, footprint
 from servers import APP_PASSWORD, PostgresServer, free_port
 from side_by_side import ONE_TRANSACTION
 from transaction_pooler import TransactionPooler
+from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
 

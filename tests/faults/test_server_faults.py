@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from fault_field import Field, wait_until
+from fault_field import WAITS_TO_GO, Field
 from servers import PostgresServer
 from side_by_side import JOBS
+from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -149,7 +150,7 @@ def test_the_session_that_holds_the_lock_is_terminated(on_postgres: Field) -> No
 
     With --jobs several may be at hand, and who comes next could begin what one of them requires: none is finished, and it is run again.
     """
-    on_postgres.write(SLOW.format(wait="while not __import__('os').path.exists('go'): time.sleep(0.02)"))
+    on_postgres.write(SLOW.format(wait=WAITS_TO_GO))
     process = on_postgres.open("apply")
     process.wait_for("one_1 | here")
     holder = "FROM pg_locks WHERE locktype = 'advisory' AND classid = 28007 AND granted"
@@ -158,7 +159,7 @@ def test_the_session_that_holds_the_lock_is_terminated(on_postgres: Field) -> No
     run = on_postgres.start("apply", "--lock-timeout", "0")
     wait_until(lambda: on_postgres.query(f"SELECT count(*) {holder}") == [(1,)])
     assert on_postgres.executions("two_2") == 0
-    on_postgres.write("", "go")
+    on_postgres.go()
     ended, second = process.end(), run()
     assert ended.code == 6, ended.output
     assert "the lock" in ended.output
@@ -379,8 +380,8 @@ def test_a_real_deadlock_names_who_was_in_the_way(on_postgres: Field, postgres_s
     on_postgres.query("CREATE TABLE a (id integer)")
     on_postgres.query("CREATE TABLE b (id integer)")
     on_postgres.write(
-        "import os, time\nfrom migrate_graph import migration\n\n@migration\ndef one_1(db):\n    db.executesql('LOCK TABLE a')\n"
-        "    while not os.path.exists('go'): time.sleep(0.02)\n    db.executesql('LOCK TABLE b')\n    return True\n"
+        "from migrate_graph import migration\n\n@migration\ndef one_1(db):\n    db.executesql('LOCK TABLE a')\n"
+        f"    {WAITS_TO_GO}\n    db.executesql('LOCK TABLE b')\n    return True\n"
     )
     assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
     admin = postgres_server.admin_uri(name)
@@ -393,7 +394,7 @@ def test_a_real_deadlock_names_who_was_in_the_way(on_postgres: Field, postgres_s
         waits = threading.Thread(target=cursor.execute, args=("LOCK TABLE a",))
         waits.start()
         wait_until(lambda: on_postgres.query(locks, False) == [(1,)])
-        on_postgres.write("", "go")
+        on_postgres.go()
         waits.join()  # the migration was chosen, and gave its lock back
         wait_until(lambda: on_postgres.saying("attempt 2 of 5") == 1)
         other.rollback()
@@ -560,16 +561,16 @@ def test_an_index_that_somebody_else_is_building_is_not_ours_to_drop(on_postgres
             target=lambda: builder.cursor().execute("CREATE INDEX CONCURRENTLY theirs ON busy (id)"), daemon=True
         )
         on_postgres.write(
-            SLOW.replace("@migration\ndef one_1", '@migration(transaction="none")\ndef one_1')
-            .format(wait="while not os.path.exists('go'): time.sleep(0.05)\n    raise ValueError")
-            .replace("import time", "import os, time")
+            SLOW.replace("@migration\ndef one_1", '@migration(transaction="none")\ndef one_1').format(
+                wait=f"{WAITS_TO_GO}\n    raise ValueError"
+            )
         )
         assert on_postgres.migrate("mark", "one_1", "--pending").code == 0
         process = on_postgres.open("apply")
         process.wait_for("one_1 | here")
         building.start()
         wait_until(lambda: on_postgres.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(1,)])
-        (on_postgres.path / "go").touch()
+        on_postgres.go()
         ended = process.end()
         assert ended.code == 1, ended.output
         assert "theirs" not in ended.output

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from fault_field import Field, wait_until
+from fault_field import ONE_SIGNAL, WAITS_TO_GO, Field
 from side_by_side import NOT_IN_WORKERS
+from waiting import wait_until
 
 from migrate_graph import redis_cache, signals
 from migrate_graph.database.postgres import backend, patience
@@ -23,9 +24,6 @@ from migrate_graph.database.sqlite import backend as sqlite_backend
 from migrate_graph.executor import crew, side_by_side
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-
-# What comes so soon after a signal is the same one, sent twice: only the time between them tells them apart. No sleep is shorter.
-ONE_SIGNAL = 10 * signals._SAME
 
 # None of these ends before the test gives up: where the run has ended, it was the signal.
 PYTHON = "time.sleep(300)"
@@ -262,7 +260,7 @@ def test_a_run_without_a_body_has_no_supervisor(on_sqlite: Field) -> None:
 
 def test_nohup_is_respected(anywhere: Field) -> None:
     """A process that was told to ignore SIGHUP goes on when the terminal closes."""
-    anywhere.write(_text("while not __import__('os').path.exists('go'): time.sleep(0.02)"))
+    anywhere.write(_text(WAITS_TO_GO))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         process = anywhere.open("apply")
@@ -270,7 +268,7 @@ def test_nohup_is_respected(anywhere: Field) -> None:
         signal.signal(signal.SIGHUP, before)
     process.wait_for("slow_1 | here")
     process.process.send_signal(signal.SIGHUP)
-    anywhere.write("", "go")
+    anywhere.go()
     assert process.end().code == 0
 
 
