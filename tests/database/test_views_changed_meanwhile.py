@@ -8,8 +8,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from bodies import ask
 from catalog_probe import difference, probe
 from view_stand import SHOP, PostgresStand, kept
+from waiting import wait_until
 
 from migrate_graph.core.events import Warned
 from migrate_graph.errors import ViewError
@@ -281,21 +283,22 @@ def test_what_is_granted_while_the_drop_waits_comes_back(stand: PostgresStand, o
     other.connection.autocommit = False
     other.connection.cursor().execute("GRANT SELECT ON v TO reader")
     # Until 17 it waits for a transaction, then for a lock of the view.
-    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'relation')"
-    watching = psycopg2.connect(stand.uri)
-    watching.autocommit = True
+    waits = (
+        "SELECT count(*) >= 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database() "
+        "AND NOT granted AND locktype IN ('transactionid', 'relation')"
+    )
 
     def commit() -> None:
-        cursor = watching.cursor()
-        while cursor.rowcount != 1:
-            cursor.execute(waits)
-        other.connection.commit()
+        try:
+            wait_until(lambda: ask(stand.uri, waits) == [(True,)])
+        finally:
+            other.connection.commit()
 
-    committing = threading.Thread(target=commit)
+    committing = threading.Thread(target=commit, daemon=True)
     committing.start()
     kept(stand, [v], [v])
-    committing.join(30)
-    watching.close()
+    committing.join(60)
+    assert not committing.is_alive()
     assert stand.calls.count("down V") == 2
     assert stand("SELECT has_table_privilege('reader', 'v', 'SELECT')") == [(True,)]
     stand.connection.commit()
