@@ -14,11 +14,13 @@ from bodies import forget_managers, named, sql
 from catalog_probe import difference, probe
 from stand import Stand
 from test_deferred import ask, kept, matview, opening
+from waiting import wait_until
 
 from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import RunFinished, ViewBuilt, ViewCreated, ViewDropped, Warned
 from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.views.beside import meanwhile_of
+from migrate_graph.errors import DecisionNeeded
 
 __all__ = ["forget_managers"]
 
@@ -168,6 +170,7 @@ class Waits:
     """Holds a lock of its own that a query asks for, so that it waits until it is let go."""
 
     def __init__(self, uri: str) -> None:
+        self.uri = uri
         self.connection = psycopg2.connect(uri)
         self("SELECT pg_advisory_lock(77)")
 
@@ -178,11 +181,12 @@ class Waits:
     def let_go(self) -> None:
         self("SELECT pg_advisory_unlock(77)")
 
-    def wait_until_somebody_waits(self, uri: str) -> None:
-        while ask(uri, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted") == [
-            (0,)
-        ]:
-            pass
+    def wait_until_somebody_waits(self) -> None:
+        waiting = (
+            "SELECT count(*) >= 1 FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND objid = 77 AND NOT granted"
+        )
+        wait_until(lambda: ask(self.uri, waiting) == [(True,)])
 
 
 WAITING = "SELECT id, c::text AS c, 1 AS share FROM t WHERE (SELECT pg_advisory_xact_lock_shared(77)::text) = ''"
@@ -191,7 +195,7 @@ WAITING = "SELECT id, c::text AS c, 1 AS share FROM t WHERE (SELECT pg_advisory_
 def test_nobody_waits_while_it_is_built(house: House) -> None:
     """In the middle of its query, and when it is done with its indexes, a second session reads the old view and what reads that."""
     other = Waits(house.uri)
-    patient = "SET lock_timeout = '1ms'"
+    patient = "SET lock_timeout = '5s'"  # what is built meanwhile waits as long as this test likes
     seen: list[Any] = []
 
     def look(event: Any) -> None:
@@ -201,14 +205,16 @@ def test_nobody_waits_while_it_is_built(house: House) -> None:
 
     house.stand.listener = look
     done: list[RunFinished] = []
-    run = threading.Thread(target=lambda: done.append(house.edit(query=WAITING)))
+    run = threading.Thread(target=lambda: done.append(house.edit(query=WAITING)), daemon=True)
     run.start()
-    other.wait_until_somebody_waits(house.uri)
-    assert ask(house.uri, patient, "SELECT count(*) FROM m") == [(10,)]
-    assert ask(house.uri, patient, "SELECT n FROM r") == [(10,)]
-    ask(house.uri, patient, "REFRESH MATERIALIZED VIEW m")  # not even who wants it for himself waits
-    other.let_go()
-    run.join()
+    try:
+        other.wait_until_somebody_waits()
+        assert ask(house.uri, patient, "SELECT count(*) FROM m") == [(10,)]
+        assert ask(house.uri, patient, "SELECT n FROM r") == [(10,)]
+        ask(house.uri, patient, "REFRESH MATERIALIZED VIEW m")  # not even who wants it for himself waits
+    finally:
+        other.let_go()
+        run.join(60)
     assert done[0].succeeded, done[0].results
     assert seen == [[(10,), (10,)], ["id", "c"]]
     assert columns(house.uri) == ["id", "c", "share"]
@@ -216,7 +222,7 @@ def test_nobody_waits_while_it_is_built(house: House) -> None:
 
 
 def test_a_reader_sees_no_error_and_is_never_without_rows(house: House) -> None:
-    """Two hundred queries of m, and of what reads it, while it is exchanged five times."""
+    """Two hundred queries and more of m, and of what reads it, while it is exchanged five times."""
     errors: list[Any] = []
     asked = [0]
     over = threading.Event()
@@ -224,7 +230,7 @@ def test_a_reader_sees_no_error_and_is_never_without_rows(house: House) -> None:
     def read() -> None:
         with closing(psycopg2.connect(house.uri)) as connection, connection.cursor() as cursor:
             connection.autocommit = True
-            while not over.is_set() or asked[0] < 200:
+            while not over.is_set():
                 for each in ("SELECT count(*) FROM m", "SELECT n FROM r", "SELECT count(*) FROM m WHERE id = 3"):
                     try:
                         cursor.execute(each)
@@ -234,14 +240,17 @@ def test_a_reader_sees_no_error_and_is_never_without_rows(house: House) -> None:
                         errors.append(error)
                     asked[0] += 1
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    for at in range(5):
-        finished = house.edit(query=f"{NEW} WHERE {at} = {at}", name=f"edit_{at}")
-        assert finished.succeeded, finished.results
-    over.set()
-    reader.join()
-    assert asked[0] >= 200
+    try:
+        for at in range(5):
+            finished = house.edit(query=f"{NEW} WHERE {at} = {at}", name=f"edit_{at}")
+            assert finished.succeeded, finished.results
+        wait_until(lambda: asked[0] >= 200 or bool(errors))
+    finally:
+        over.set()
+        reader.join(60)
+    assert not reader.is_alive()
     assert not errors
 
 
@@ -380,14 +389,12 @@ def test_the_first_one_and_one_without_rows_come_up_as_always(postgres_uri: str)
         "CREATE VIEW r AS SELECT 1::bigint AS n",
     )
     house.stand.events.clear()
-    house.stand.run(
-        BASE,
-        named("first", lambda _: None),
-        named("edit", lambda _: None),
-        opening("more", opens=swapped()),
-        views={"more": [swapped()]},
-    )
-    assert "built" not in house.told()
+    manager = swapped()
+    bodies = [BASE, named("first", lambda _: None), named("edit", lambda _: None), opening("more", opens=manager)]
+    finished = house.stand.run(*bodies, views={"more": [manager]})
+    assert finished.succeeded, finished.results
+    assert house.told() == "down M, up M"
+    assert ask(postgres_uri, "SELECT relkind FROM pg_class WHERE relname = 'm'") == [("m",)]
 
 
 @pytest.mark.parametrize("more", [{"atomic": True}, {"views": "deferred"}])
@@ -481,6 +488,39 @@ def test_what_cannot_be_built_beside_another_comes_up_as_always(house: House) ->
     assert ask(house.uri, "SELECT obj_description('m'::regclass)") == [("of its own",)]
 
 
+@pytest.mark.parametrize("how", ["each by itself", "all at once"])
+def test_what_another_session_does_to_the_old_view_meanwhile_comes_with_it(house: House, how: str) -> None:
+    """It was read before that, and what was built is like it as it was then."""
+    statements = [
+        "GRANT SELECT ON m TO PUBLIC",
+        "GRANT SELECT ON r TO PUBLIC",
+        "COMMENT ON MATERIALIZED VIEW m IS 'meanwhile'",
+        "CREATE INDEX meanwhile ON m (c, id)",
+        "COMMENT ON INDEX m_id IS 'of the meantime'",
+        "DROP INDEX by_hand",
+        "ALTER MATERIALIZED VIEW m SET (fillfactor = 60)",
+        "ALTER MATERIALIZED VIEW m ALTER c SET STATISTICS 8",
+    ]
+    for at, each in enumerate([[one] for one in statements] if how == "each by itself" else [statements]):
+        meanwhile = list(each)
+        seen: list[Any] = []
+
+        def look(event: Any, meanwhile: list[str] = meanwhile, seen: list[Any] = seen) -> None:
+            if isinstance(event, ViewBuilt) and meanwhile:
+                ask(house.uri, "SET lock_timeout = '5s'", *meanwhile)
+                meanwhile.clear()
+                seen.append(probed(house.uri))
+
+        house.stand.listener = look
+        house.stand.events.clear()
+        finished = house.edit(query=OLD, name=f"edit_{at}")
+        assert finished.succeeded, (each, finished.results)
+        assert len(seen) == 1
+        assert not difference(seen[0], probed(house.uri)), each
+        assert house.told() == SWAPPED
+        assert not leftovers(house.uri)
+
+
 # -- faults -------------------------------------------------------------------------------------------------------------------
 
 
@@ -509,13 +549,23 @@ def test_a_query_that_fails_leaves_the_old_view_as_it_was(house: House, query: s
 
 
 def test_an_index_that_cannot_be_built_says_which(house: House) -> None:
-    ask(house.uri, "CREATE UNIQUE INDEX one_c ON m ((c || id))")
+    """By its own name, though it is built under another; the same of the view."""
+    ask(house.uri, "CREATE UNIQUE INDEX one_c ON m ((c || id))", *(f"CREATE INDEX a{at} ON m (c)" for at in range(10)))
     finished = house.edit(
         query="SELECT id, c::text AS c FROM t UNION ALL SELECT NULL, x FROM (VALUES (NULL), (NULL)) AS v (x)"
     )
     assert finished.succeeded, "NULLs are not the same"
-    finished = house.edit(query="SELECT id, repeat('x', 10000 * id) AS c FROM t", name="again")
-    assert finished.succeeded or "one_c" in finished.results[-1].error
+    finished = house.edit(query="SELECT 1 AS id, '1' AS c UNION ALL SELECT 11, ''", name="again")
+    assert not finished.succeeded
+    said = finished.results[-1].error
+    assert "cannot build public.m " in said
+    assert 'could not create unique index "one_c" (CREATE UNIQUE INDEX "one_c" ON public.m ' in said
+    assert not leftovers(house.uri)
+    finished = house.edit(query="SELECT 1 AS id, c::text AS c FROM t", name="declared")
+    assert not finished.succeeded
+    assert 'could not create unique index "m_id"' in finished.results[-1].error
+    assert columns(house.uri) == ["id", "c"]
+    assert not leftovers(house.uri)
 
 
 def test_a_commit_of_a_reader_leaves_nothing_that_was_built(house: House) -> None:
@@ -540,30 +590,52 @@ def test_a_commit_of_a_reader_leaves_nothing_that_was_built(house: House) -> Non
     assert "commits by itself" in finished.results[-1].error
     assert not leftovers(house.uri)
     commits.clear()
+    finished = house.stand.run(*bodies, views={"edit": [manager, R]})
+    assert finished.succeeded, finished.results
+    assert columns(house.uri) == ["id", "c", "share"]
+    assert not leftovers(house.uri)
+    assert ask(house.uri, "SELECT n FROM r") == [(10,)]
 
 
-def test_a_connection_that_is_lost_meanwhile_leaves_the_old_view(house: House) -> None:
+@pytest.mark.parametrize("commits", [False, True])
+def test_a_connection_that_is_lost_meanwhile_leaves_the_old_view(house: House, commits: bool) -> None:
+    """What has kept nothing is simply run again; after a commit of its own a human is asked."""
     before = probed(house.uri)
     ended: list[Any] = []
+    cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'migrate_graph:edit'"
 
     def look(event: Any) -> None:
         if isinstance(event, ViewBuilt) and not ended:
-            ended.extend(
-                ask(
-                    house.uri,
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'migrate_graph:edit'",
-                )
-            )
+            ended.extend(ask(house.uri, cut))
 
     house.stand.listener = look
-    finished = house.edit()
+    manager = swapped()
+
+    def edit(db: Any) -> bool:
+        if commits:
+            db.executesql("CREATE TABLE IF NOT EXISTS of_its_own (i int)")
+            db.commit()
+        with manager(db):
+            return True
+
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    bodies = [BASE, named("first", lambda _: None), edit]
+    if commits:
+        with pytest.raises(DecisionNeeded, match="after 1 commit of its own"):
+            house.stand.run(*bodies, views={"edit": [manager], "": [r]})
+    else:
+        finished = house.stand.run(*bodies, views={"edit": [manager], "": [r]})
+        assert not finished.succeeded
+        assert "connection to the database was lost" in finished.results[-1].error
     assert ended == [(True,)]
-    if not finished.succeeded:
-        assert "connection" in finished.results[-1].error
-        assert not difference(before, probed(house.uri))
+    assert house.told() == "built M"
+    ask(house.uri, "DROP TABLE IF EXISTS of_its_own")
+    assert not difference(before, probed(house.uri))
+    assert not house.stand.history().views_down
+    if not commits:
         house.stand.events.clear()
-        assert house.edit().succeeded
-    assert house.told().endswith(SWAPPED)
+        assert house.stand.run(*bodies, views={"edit": [manager], "": [r]}).succeeded
+        assert house.told() == SWAPPED
     assert not leftovers(house.uri)
 
 

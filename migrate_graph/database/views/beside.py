@@ -12,6 +12,7 @@ from migrate_graph.database.relation import NOT_POPULATED, Relation
 from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.manager_text import bare, parted
+from migrate_graph.errors import ViewError
 from migrate_graph.quoting import quote_identifier
 
 PREFIX = "migrate_graph_swap_"
@@ -106,6 +107,14 @@ class Built:
         """Return the name of an index until then."""
         return self.indexes.setdefault(index, f"{parted(self.meanwhile)[1]}_{len(self.indexes)}")
 
+    def in_its_names(self, text: str) -> str:
+        """Return what is said of it with the names that it and its indexes are to have."""
+        names = {meanwhile: index for index, meanwhile in self.indexes.items()}
+        names[parted(self.meanwhile)[1]] = bare(parted(self.plan.name)[1])
+        for meanwhile in sorted(names, key=len, reverse=True):  # each begins as the view is called
+            text = text.replace(meanwhile, names[meanwhile])
+        return text
+
 
 class Beside:
     """Builds views beside those that they take the place of, in an open transaction.
@@ -129,6 +138,7 @@ class Beside:
         Raises:
             NotBeside: there is no view whose place it could take.
             ViewError: something of the old one cannot be restored.
+            Exception: its query or an index of it fails; told with the names that they are to have.
         """
         plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
         old = self._described(self._as_cut(plan.name))
@@ -136,14 +146,23 @@ class Beside:
             raise NotBeside
         built = Built(name_of(manager), plan, meanwhile_of(plan.name, old[1].identity), self._builder)
         self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one
-        cut = self._builder.same_names(plan.indexes)
+        try:
+            self._fill(built, old[1], call)
+        except ViewError as error:
+            raise ViewError(built.in_its_names(error.message), hint=error.hint) from error.__cause__
+        except Exception as error:
+            error.args = tuple(built.in_its_names(each) if isinstance(each, str) else each for each in error.args)
+            raise
+        return built
+
+    def _fill(self, built: Built, old: Relation, call: Callable[[Callable[[], None]], object]) -> None:
+        plan, cut = built.plan, self._builder.same_names(built.plan.indexes)
         call(partial(plan.create, built.meanwhile, {each: built.name_for(cut[each]) for each in plan.indexes}))
         new = self._described(built.meanwhile)
-        if new is None or parted(new[1].identity)[0] != parted(old[1].identity)[0]:
+        if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:
             raise NotBeside
         built.key, built.identity = new[0], new[1].identity
-        self._builder.furnish(old[1], new[1], [*built.indexes], built.name_for)
-        return built
+        self._builder.furnish(old, new[1], [*built.indexes], built.name_for)
 
     def clear(self, some: Iterable[Built]) -> None:
         """Drop what somebody's COMMIT has made durable before it was in its place."""
