@@ -25,7 +25,7 @@ _LAST_WAIT = 5.0
 """Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
 
 _DEAF_AFTER = 1.0
-"""Seconds after which a process that has not heard that it is to stop never will: it is stopped itself, or a function in C keeps the interpreter."""
+"""Seconds without a word after which a process that has not heard that it is to stop never will: it is stopped itself, or a function in C keeps the interpreter."""
 
 _DYING = 1.0
 """Seconds between the moment when a process closes its line and its end."""
@@ -43,6 +43,7 @@ class Worker:
         name: of the migration that it runs; empty where it runs none.
         key: of the attempt that it has begun.
         is_deaf: it was told to stop, and has not said that it heard.
+        last_word: when something was heard from it.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Worker:
     name: str = ""
     key: AttemptKey | None = None
     is_deaf: bool = False
+    last_word: float = 0.0
 
     def say(self, word: Any) -> None:
         """Send something to it; if it is gone, that is heard from it."""
@@ -125,7 +127,9 @@ class Crew:
         worker = Worker(self._started, assignment.seat, process, Connection(ours.detach()))
         forks.hide(worker.line)
         self.workers.append(worker)
-        worker.say(sys.path)
+        worker.say(
+            [str(each) for each in sys.path if isinstance(each, str)]
+        )  # import passes over whatever else is there
         worker.say(assignment)
         return worker
 
@@ -134,6 +138,7 @@ class Crew:
         by_line = {worker.line: worker for worker in self.workers}
         for line in wait(list(by_line), seconds):
             worker = by_line[line]  # type: ignore[index] # only connections were given
+            worker.last_word = time.monotonic()
             try:
                 word = unpacked(worker.line.recv_bytes())
             except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
@@ -155,11 +160,15 @@ class Crew:
             worker.say(Stop(number))
 
     def end_deaf(self) -> None:
-        """End those that have not heard for a while that they are to stop: nobody there can roll anything back, and the server does."""
-        if time.monotonic() - self._stopped > _DEAF_AFTER:
-            for worker in self.workers:
-                if worker.is_deaf:
-                    worker.process.kill()
+        """End those that have said nothing since a while after they were told to stop: nobody there can roll anything back, and the server does.
+
+        That one has heard may stand on its line behind other words, or come after them: where any are left it is not known yet.
+        """
+        now = time.monotonic()
+        for worker in self.workers:
+            is_silent = now - max(self._stopped, worker.last_word) > _DEAF_AFTER
+            if worker.is_deaf and is_silent and not worker.line.poll():
+                worker.process.kill()
 
     def leave(self, *, at_once: bool) -> None:
         """Release all of them, and wait until they are gone, but not for ever.

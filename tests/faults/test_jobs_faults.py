@@ -652,6 +652,15 @@ def test_files_that_say_something_else_when_they_are_loaded_again_are_refused(on
     assert on_postgres.apply("--to", "b_2", "--jobs", "1").code == 0
 
 
+def test_a_path_of_modules_that_is_no_text_is_no_hindrance(on_postgres: Field) -> None:
+    """Import passes over such an entry; a worker does as well, and loads what the run has loaded."""
+    told = "import sys\nfrom pathlib import Path\nsys.path[:0] = [Path(__file__).parent, b'lib', None]\n"
+    on_postgres.write(told + HEAD + body("a_1") + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 0, ended.output
+    assert on_postgres.probe().tables == {"a_1", "b_2"}
+
+
 def test_a_retry_is_a_new_attempt_of_the_same_worker(on_postgres: Field) -> None:
     error = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$"
     once = ("if not os.path.exists('tried'):", "    open('tried', 'w').close()", f"    db.executesql({error!r})")
