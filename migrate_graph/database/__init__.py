@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.history import History, StoredView
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
-    from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.database.books.ledger import AttemptKey, Known
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
@@ -303,8 +303,8 @@ class Backend(Protocol):
             commits: of its own, where nothing that is durable tells their number.
         """
 
-    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
-        """Look up, on a new connection if need be, whether an attempt's success is recorded, and how many own commits are durable."""
+    def outcome_of(self, key: AttemptKey) -> Known:
+        """Look up, on a new connection if need be, what of an attempt is durable, once nothing of it is at work."""
 
     def explain(self, error: BaseException) -> Trouble:
         """Return what an exception of a migration means."""

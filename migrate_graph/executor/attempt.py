@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from migrate_graph import errors, process_end
@@ -215,7 +216,8 @@ class Attempt:
         self.key = key or AttemptKey.now(
             migration.name, run=walk.run, fingerprint=migration.facts.fingerprint, reverts=self.reverts
         )
-        self._started = time.monotonic()
+        age = (datetime.now(UTC) - key.started).total_seconds() if key is not None else 0.0
+        self._started = time.monotonic() - max(0.0, age)
         self._warnings: list[str] = []
         self._unrefreshed: tuple[str, ...] = ()
         self._waited_for = ""
@@ -431,20 +433,27 @@ class Attempt:
         The connection may break after the server has committed, and a signal may come then, too.
         """
         try:
-            applied, commits = self._backend.outcome_of(self.key)
+            known = self._backend.outcome_of(self.key)
         except Exception as error:  # noqa: BLE001 - also when there is no memory left to look
             return self._unknown(end, error)
         self._holds_lock()
-        if applied:
+        if known.succeeded:
             return self._applied()
-        if commits and isinstance(end, Stopped | Lost | Died):
-            return self._undecided(end, commits)
-        outcome = {Refused: Outcome.REFUSED, Stopped: Outcome.INTERRUPTED}.get(type(end), Outcome.RAISED)
-        commits = commits or int(self._unsure)
-        result = self._failure(end, outcome, commits=commits)
+        if isinstance(end, Died) and known.error is not None:  # its process has come to say so before it ended
+            return Settled(self._failure(Died(known.error), self._outcome(end), commits=known.commits))
+        if known.commits and isinstance(end, Stopped | Lost | Died):
+            return self._undecided(end, known.commits)
+        commits = known.commits or int(self._unsure)
+        result = self._failure(end, self._outcome(end), commits=commits)
         recorded = self._record("; ".join(filter(None, (self._words(end)[0], note))), commits)
         retry = isinstance(end, Raised) and end.trouble.kind is TroubleKind.RETRY and commits == 0
         return Settled(result, retry=retry and recorded)
+
+    def _outcome(self, end: Failed) -> Outcome:
+        if isinstance(end, Refused):
+            return Outcome.REFUSED
+        is_stopped = isinstance(end, Stopped) or (isinstance(end, Died) and self._around.interruption.signal)
+        return Outcome.INTERRUPTED if is_stopped else Outcome.RAISED
 
     def _unknown(self, end: Failed, error: Exception) -> Settled:
         """End the run with an attempt of which nobody knows what is durable: the journal will tell the next run."""
@@ -536,7 +545,7 @@ class Attempt:
 
     def is_durable(self) -> bool:
         """Look up whether its success is recorded."""
-        return self._backend.outcome_of(self.key)[0]
+        return self._backend.outcome_of(self.key).succeeded
 
     @property
     def is_unsure(self) -> bool:

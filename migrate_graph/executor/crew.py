@@ -25,7 +25,7 @@ _LAST_WAIT = 5.0
 """Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
 
 _DEAF_AFTER = 1.0
-"""Seconds without a word after which a process that has not heard that it is to stop never will: it is stopped itself, or a function in C keeps the interpreter."""
+"""Seconds of silence after which a process that has not heard that it is to stop never will: it is stopped, or a C function keeps the interpreter."""
 
 _DYING = 1.0
 """Seconds between the moment when a process closes its line and its end."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
-from migrate_graph.core.history import AttemptState
 from migrate_graph.core.lanes import Queue
 from migrate_graph.core.uses import known_uses
 from migrate_graph.database import backend_class
@@ -17,14 +16,10 @@ from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
 from migrate_graph.executor.crew import Crew, Worker
 from migrate_graph.executor.line import Assignment, Begun, Ended, Told, Unfit, code_of
 from migrate_graph.executor.steps import look_again, not_to_run, note, refresh_after, with_kept_before
-from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
-    from migrate_graph.core.model import Migration
     from migrate_graph.core.plan import Plan
-    from migrate_graph.database import Backend
-    from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.executor.run import RunOptions
     from migrate_graph.executor.team import Team
 
@@ -176,9 +171,7 @@ class SideBySideWalk:
             if number:
                 interruption.take_over(number)
             around = replace(self._around, backend=backend, is_seated=True)
-            result = _recorded(backend, migration, worker.key, walk)
-            if result is None:
-                result = Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result
+            result = Attempt(around, migration, walk, key=worker.key).settle(Died(how)).result
             return self._filled(result, around, walk)
         except MigrateGraphError as error:
             walk.broken = walk.broken or error
@@ -201,17 +194,3 @@ class SideBySideWalk:
             result = with_kept_before(result, plan)
         self._results[result.name] = result
         self._around.observer(StepFinished(plan.places[result.name], len(plan.steps), result))
-
-
-def _recorded(backend: Backend, migration: Migration, key: AttemptKey, walk: Walk) -> Result | None:
-    """Return the result of an attempt that failed after own commits, where its worker has written that down before its end."""
-    if backend.outcome_of(key)[0]:  # which waits until nothing of it is at work
-        return None
-    last = backend.read_history().last_attempts().get(migration.name)
-    # One that has committed is not tried again, so that there is no later attempt of this run.
-    if last is None or last.run != walk.run or last.state is not AttemptState.FAILED or not last.commits:
-        return None
-    told = f"{last.error} ({counted(last.commits, 'commit')} of its own stayed in the database)"
-    return Result(
-        migration.name, Outcome.RAISED, last.duration or 0.0, commits=last.commits, error=told, source=migration.source
-    )

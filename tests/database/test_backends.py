@@ -12,7 +12,7 @@ from migrate_graph.core.events import LockAcquired, LockWaiting, ignore_events
 from migrate_graph.core.history import AttemptState
 from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.database import BACKENDS, Backend, Settings, Work, application, backend_class, open_backend
-from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.books.ledger import AttemptKey, Known
 from migrate_graph.database.dal import discard
 from migrate_graph.database.driver_errors import AttemptFailed, TroubleKind
 from migrate_graph.database.names import POSTGRES, SQLITE, TableNames, schema_names, search_path
@@ -136,7 +136,7 @@ def test_a_success_is_recorded_with_its_work(backend: Backend, begin: Any, uri: 
     work.finish(seconds=1.5, guard=lambda: None)
     assert work.leftovers() == []
     work.close()
-    assert backend.outcome_of(key) == (True, 0)
+    assert backend.outcome_of(key) == Known(succeeded=True, commits=0)
     history = backend.read_history()
     assert history.applied == {"one_1"}
     assert [(each.state.value, each.commits, each.duration) for each in history.attempts] == [("applied", 0, 1.5)]
@@ -149,7 +149,7 @@ def test_what_is_not_finished_never_was(mode: TransactionMode, backend: Backend,
     work.db.executesql("CREATE TABLE made (id integer)")
     work.close()
     assert "made" not in tables_of(uri)
-    assert not backend.outcome_of(key)[0]
+    assert not backend.outcome_of(key).succeeded
     assert backend.read_history().attempts == ()
 
 
@@ -164,7 +164,7 @@ def test_a_guard_that_raises_stops_the_commit(backend: Backend, begin: Any, uri:
         work.finish(seconds=0, guard=guard)
     work.close()
     assert "made" not in tables_of(uri)
-    assert not backend.outcome_of(key)[0]
+    assert not backend.outcome_of(key).succeeded
 
 
 def test_own_commits_are_counted_and_survive(backend: Backend, begin: Any, uri: str) -> None:
@@ -176,11 +176,12 @@ def test_own_commits_are_counted_and_survive(backend: Backend, begin: Any, uri: 
     work.close()
     assert {"first", "second"} <= tables_of(uri)
     assert "third" not in tables_of(uri)
-    assert backend.outcome_of(key) == (False, 2)
+    assert backend.outcome_of(key) == Known(succeeded=False, commits=2)
     assert backend.read_history().last_attempts()["one_1"].state is AttemptState.RUNNING
     backend.record_failure(key, error="boom", seconds=1)
     (attempt,) = backend.read_history().attempts
     assert (attempt.state.value, attempt.commits, attempt.error) == ("failed", 2, "boom")
+    assert backend.outcome_of(key) == Known(succeeded=False, commits=2, error="boom")
 
 
 def test_commits_of_a_single_transaction_are_savepoints(backend: Backend, begin: Any, uri: str) -> None:
@@ -217,7 +218,7 @@ def test_the_journal_is_a_fence(backend: Backend, begin: Any, uri: str) -> None:
         work.finish(seconds=0, guard=lambda: None)
     work.close()
     assert "second" not in tables_of(uri)
-    assert not backend.outcome_of(key)[0]
+    assert not backend.outcome_of(key).succeeded
     assert backend.read_history().applied == set()
 
 

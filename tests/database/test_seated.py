@@ -14,7 +14,7 @@ from servers import PostgresServer
 from migrate_graph.core.events import ignore_events
 from migrate_graph.core.model import Migration
 from migrate_graph.database import Backend, Settings, open_backend
-from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.books.ledger import AttemptKey, Known
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.seated import Seat, SeatedBackend
@@ -134,7 +134,7 @@ def test_a_seat_is_free_when_its_work_has_ended(postgres_uri: str) -> None:
             dead.cursor().execute("SELECT pg_advisory_lock(28009, %s)", (seat.number,))
             assert not heir._work_is_over()
             dead.close()
-            assert heir.outcome_of(key) == (False, 0)
+            assert heir.outcome_of(key) == Known(succeeded=False, commits=0)
 
 
 def test_sessions_that_find_another_ledger_are_refused(postgres_uri: str) -> None:

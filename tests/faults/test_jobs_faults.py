@@ -335,14 +335,20 @@ def test_a_worker_that_dies_is_said_what_to_do_about(on_postgres: Field) -> None
     assert on_postgres.apply("--jobs", "2").code == 0
 
 
-def test_a_failure_that_a_worker_has_recorded_before_its_end_is_the_result(on_postgres: Field) -> None:
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_failure_that_a_worker_has_recorded_before_its_end_is_the_result(commits: int, on_postgres: Field) -> None:
     """The next run tries it again, as the journal says, and so this one asks for no decision."""
-    on_postgres.write(HEAD + body("a_1", "db.commit()", "return False") + body("b_2", how="requires=a_1"))
+    own = ("db.commit()",) * commits
+    on_postgres.write(HEAD + body("a_1", *own, "return False") + body("b_2", how="requires=a_1"))
     ended = on_postgres.apply("--jobs", "2", fatal=("failure recorded", 1), kills="one")
     assert ended.code == 1, ended.output
-    assert "returned False (1 commit of its own stayed in the database)" in ended.output
+    assert "returned False" in ended.output
+    assert ("returned False (1 commit of its own stayed in the database)" in ended.output) == bool(commits)
     assert "migrate resolve" not in ended.output
-    assert on_postgres.probe().last("a_1") == ("failed", 1)
+    assert "SIGKILL" not in ended.output
+    assert on_postgres.probe().last("a_1") == ("failed", commits)
+    told = on_postgres.query("SELECT error FROM ewh_implemented_features_journal WHERE name = 'a_1'")
+    assert told == [("returned False",)], "why is not written over"
     on_postgres.write(HEAD + body("a_1").replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
     assert on_postgres.apply("--jobs", "2").code == 0
 

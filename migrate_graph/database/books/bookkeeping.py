@@ -15,7 +15,7 @@ from typing import Any
 from migrate_graph.core.drift import Inventory
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History, StoredView
-from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.ledger import AttemptKey, Known, Ledger
 from migrate_graph.database.books.stored_facts import packed, unpacked
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.errors import LockTimeout
@@ -154,10 +154,9 @@ class Bookkeeping(ABC):
         with self._together():
             self._ledger.write_failure(key, error=storable(error, self._encoding()), seconds=seconds, commits=commits)
 
-    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
+    def outcome_of(self, key: AttemptKey) -> Known:
         self._revive()
-        state, commits = self._ledger.state_of(key.attempt) or (None, 0)  # no row: nothing of it is durable
-        return state is key.succeeded, commits
+        return self._ledger.known_of(key)
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         return self._ledger.read_installed(names) if lock.is_held() else None

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import compress
 from operator import itemgetter
 from socket import gethostname
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from migrate_graph import __version__
@@ -79,6 +79,20 @@ class AttemptKey:
     def failed(self) -> AttemptState:
         """What the journal calls it when it failed."""
         return AttemptState.REVERT_FAILED if self.reverts else AttemptState.FAILED
+
+
+class Known(NamedTuple):
+    """What the database knows of an attempt.
+
+    Attributes:
+        succeeded: its success is recorded.
+        commits: how many of its own are durable.
+        error: why it failed, where that is recorded; else None.
+    """
+
+    succeeded: bool
+    commits: int
+    error: str | None = None
 
 
 _host = cache(gethostname)
@@ -236,10 +250,15 @@ class Ledger:
         )
         return str(rows[0][0]) if rows else ""
 
-    def state_of(self, attempt: str) -> tuple[AttemptState, int] | None:
-        """Return an attempt's state and durable own commits; None when nothing of it is durable."""
-        rows = self._run(f"SELECT state, commits FROM {self._journal} WHERE attempt {self._is} ?", (attempt,))
-        return (AttemptState(rows[0][0]), int(rows[0][1])) if rows else None
+    def known_of(self, key: AttemptKey) -> Known:
+        """Return what of an attempt is durable."""
+        rows = self._run(
+            f"SELECT state, commits, error FROM {self._journal} WHERE attempt {self._is} ?", (key.attempt,)
+        )
+        if not rows:  # nothing of it
+            return Known(succeeded=False, commits=0)
+        state, commits, error = rows[0]
+        return Known(state == key.succeeded.value, int(commits), (error or "") if state == key.failed.value else None)
 
     # -- writing --------------------------------------------------------------------------------------------------------------
 

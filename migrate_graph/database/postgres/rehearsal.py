@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from migrate_graph.core.model import TransactionMode
+from migrate_graph.database.books.ledger import Known
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
@@ -300,9 +301,9 @@ class GuardedBackend(WatchedBackend):
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Record nothing: no journal is kept of a rehearsal."""
 
-    def outcome_of(self, key: AttemptKey) -> tuple[bool, int]:
+    def outcome_of(self, key: AttemptKey) -> Known:
         """Return that it failed, and how many commits of its own came before."""
-        return False, self._recorder.own_commits if self._recorder else 0
+        return Known(succeeded=False, commits=self._recorder.own_commits if self._recorder else 0)
 
     def explain(self, error: BaseException) -> Trouble:
         trouble = super().explain(error)
