@@ -287,8 +287,8 @@ MUTANTS = [
     Mutant(
         "unsure is no reason to try again",
         "executor/attempt.py",
-        "commits = commits or int(self._unsure)",
-        "pass",
+        "commits = known.commits or int(self._unsure)",
+        "commits = known.commits",
         "tests/database/test_raw_ends.py -k cannot_be_told",
     ),
     Mutant(
@@ -521,6 +521,20 @@ MUTANTS = [
         "ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",
         "pass",
         "tests/faults/test_jobs_faults.py -k deaf",
+    ),
+    Mutant(
+        "who has said that it heard is not ended",
+        "executor/crew.py",
+        "if worker.is_deaf and is_silent and not worker.line.poll():",
+        "if worker.is_deaf and is_silent:",
+        "tests/unit/test_crew.py",
+    ),
+    Mutant(
+        "a failure that a dead worker has recorded",
+        "executor/attempt.py",
+        "        if isinstance(end, Died) and known.error is not None:",
+        "        if False:",
+        "tests/faults/test_jobs_faults.py -k recorded_before",
     ),
     Mutant(
         "who does not hear is ended",

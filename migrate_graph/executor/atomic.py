@@ -98,12 +98,21 @@ class AtomicWalk:
         around: what the run works with.
         patience: how often the whole plan is tried when somebody was in the way.
         extent: what of the run that is.
+        stop_on_partial: see `RunOptions`.
     """
 
-    def __init__(self, around: Surroundings, patience: Patience, extent: Extent | None = None) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        patience: Patience,
+        extent: Extent | None = None,
+        *,
+        stop_on_partial: bool = False,
+    ) -> None:
         self._around = around
         self._extent = extent or Extent()
         self._patience = patience
+        self._stop_on_partial = stop_on_partial
         self._observer = around.observer
         self._pauses = Pauses(patience, around.interruption, around.observer)
 
@@ -231,7 +240,8 @@ class AtomicWalk:
                     True,
                 )
             result = result or Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
-            result = result if result.outcome is Outcome.APPLIED else with_kept_before(result, plan)
+            if result.outcome is not Outcome.APPLIED:
+                result = with_kept_before(result, plan, stop_on_partial=self._stop_on_partial)
             walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
             walk.results.append(result)
             if not is_told:

@@ -155,7 +155,7 @@ class Executor:
             if self._options.reverts:
                 UndoWalk(self._surroundings, self._options).run(plan, walk)
             elif self._options.atomic:
-                AtomicWalk(self._surroundings, self._options).run(plan, walk)
+                self._atomic_walk().run(plan, walk)
             elif self._team is not None:
                 from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
 
@@ -166,7 +166,7 @@ class Executor:
         checkpoints.reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
             walk.run,
-            (*(self._judged(each, graph) for each in walk.results), *waiting),
+            (*walk.results, *waiting),
             time.monotonic() - started,
             self._interruption.signal,
             changed=walk.changed,
@@ -177,13 +177,6 @@ class Executor:
         if walk.broken and not finished.signal:
             raise walk.broken
         return finished
-
-    def _judged(self, result: Result, graph: MigrationGraph) -> Result:
-        """Return a result that says whether a human has to decide about it."""
-        failed = result.outcome in {Outcome.RAISED, Outcome.REFUSED} and bool(result.commits or result.kept_before)
-        if not (self._options.stop_on_partial and failed) or graph.migrations[result.name].resumable:
-            return result
-        return replace(result, needs_decision=True)
 
     def _walk(self, plan: Plan, walk: Walk) -> None:
         segments = {segment.names[0]: segment for segment in self._options.segments}
@@ -198,9 +191,12 @@ class Executor:
                 continue
             result = self._one(step, index, len(plan.steps), walk)
             if result.outcome is not Outcome.APPLIED:
-                result = with_kept_before(result, plan)
+                result = with_kept_before(result, plan, stop_on_partial=self._options.stop_on_partial)
             walk.results.append(result)
             self._observer(StepFinished(index, len(plan.steps), result))
+
+    def _atomic_walk(self, extent: Extent | None = None) -> AtomicWalk:
+        return AtomicWalk(self._surroundings, self._options, extent, stop_on_partial=self._options.stop_on_partial)
 
     def _can_begin(self, segment: Segment, walk: Walk) -> bool:
         """Return whether all of a segment can run; where a part of it waits for something else, its steps are by themselves."""
@@ -212,7 +208,7 @@ class Executor:
         """Run a segment: all of it is kept, or nothing."""
         extent = Extent.of_segment(segment, before=len(walk.results), total=len(plan.steps))
         part = Walk(walk.run, walk.graph, set(walk.applied), overdue=walk.overdue, unrecorded=walk.unrecorded)
-        AtomicWalk(self._surroundings, self._options, extent).run(replace(plan, steps=segment.steps), part)
+        self._atomic_walk(extent).run(replace(plan, steps=segment.steps), part)
         walk.results += part.results
         walk.broken, walk.changed = walk.broken or part.broken, walk.changed or part.changed
         for result in part.results:

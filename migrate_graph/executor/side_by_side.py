@@ -191,6 +191,6 @@ class SideBySideWalk:
 
     def _finish(self, result: Result, plan: Plan) -> None:
         if result.outcome is not Outcome.APPLIED:
-            result = with_kept_before(result, plan)
+            result = with_kept_before(result, plan, stop_on_partial=self._options.stop_on_partial)
         self._results[result.name] = result
         self._around.observer(StepFinished(plan.places[result.name], len(plan.steps), result))

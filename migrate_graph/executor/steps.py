@@ -33,10 +33,19 @@ def recorded_meanwhile(migration: Migration, observer: Observer) -> Result:
     return Result(migration.name, Outcome.APPLIED, hint=note, source=migration.source)
 
 
-def with_kept_before(result: Result, plan: Plan) -> Result:
-    """Return a result that tells what earlier attempts have left in the database."""
+def with_kept_before(result: Result, plan: Plan, *, stop_on_partial: bool) -> Result:
+    """Return a result that tells what earlier attempts have left in the database, and whether a human has to decide about it.
+
+    Args:
+        result: of a migration that was not applied.
+        plan: it is a part of.
+        stop_on_partial: see `RunOptions`.
+    """
     before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
-    return replace(result, kept_before=before.commits if before else 0)
+    result = replace(result, kept_before=before.commits if before else 0)
+    failed = result.outcome in {Outcome.RAISED, Outcome.REFUSED} and bool(result.commits or result.kept_before)
+    is_resumable = plan.steps[plan.places[result.name] - 1].migration.resumable
+    return replace(result, needs_decision=result.needs_decision or (stop_on_partial and failed and not is_resumable))
 
 
 def look_again(around: Surroundings, walk: Walk, names: Sequence[str]) -> None:

@@ -235,6 +235,19 @@ def test_what_failed_with_a_commit_is_interrupted_everywhere_where_that_stops(sh
     assert states_everywhere(shop) == {"a": {"failed"}, "b": {"pending"}}
 
 
+def test_each_event_says_whether_a_decision_is_needed(shop) -> None:
+    """The end of a migration says what the end of the run says."""
+    shop.write("pyproject.toml", '[tool.migrate]\non_partial = "stop"\n')
+    goes_on = STOPS.replace("@migration\ndef a", "@migration(resumable=True)\ndef a")
+    for text, needed in ((STOPS, True), (goes_on, False)):
+        shop.write("migrations.py", text)
+        lines = shop("apply", "--json", MIGRATE_URI=f"sqlite://{needed}.sqlite").lines
+        ended = [line["result"] for line in lines if line["type"] == "migration_end"]
+        (finished,) = (line["results"] for line in lines if line["type"] == "run_end")
+        assert ended == finished
+        assert [each["needs_decision"] for each in ended if each["name"] == "a"] == [needed]
+
+
 def test_commits_of_an_earlier_attempt_are_told_until_somebody_decides(shop) -> None:
     shop.write("migrations.py", STOPS)
     shop("apply")
