@@ -455,15 +455,15 @@ MUTANTS = [
     Mutant(
         "look before saying failed",
         "executor/attempt.py",
-        "        if applied:\n            return self._applied()",
+        "        if known.succeeded:\n            return self._applied()",
         "        if False:\n            return self._applied()",
         f"{LINES}::test_an_exception_after_the_commit_undoes_no_success",
     ),
     Mutant(
         "a killed worker after own commits",
         "executor/attempt.py",
-        "if commits and isinstance(end, Stopped | Lost | Died):",
-        "if commits and isinstance(end, Stopped | Lost):",
+        "if known.commits and isinstance(end, Stopped | Lost | Died):",
+        "if known.commits and isinstance(end, Stopped | Lost):",
         "tests/faults/test_jobs_faults.py -k said_what",
     ),
     Mutant(
@@ -581,15 +581,15 @@ MUTANTS = [
     Mutant(
         "lost after own commits",
         "executor/attempt.py",
-        "if commits and isinstance(end, Stopped | Lost | Died):",
-        "if commits and isinstance(end, Stopped | Died):",
+        "if known.commits and isinstance(end, Stopped | Lost | Died):",
+        "if known.commits and isinstance(end, Stopped | Died):",
         "tests/faults/test_server_faults.py -k lost_after",
     ),
     Mutant(
         "stopped after own commits",
         "executor/attempt.py",
-        "if commits and isinstance(end, Stopped | Lost | Died):",
-        "if commits and isinstance(end, Lost | Died):",
+        "if known.commits and isinstance(end, Stopped | Lost | Died):",
+        "if known.commits and isinstance(end, Lost | Died):",
         "tests/faults/test_signals.py -k after_own_commits",
     ),
     Mutant(
