@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 import psycopg2
-import psycopg2.extensions as pg
 from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
     INTERNAL_ERROR,
-    INVALID_CURSOR_NAME,
-    INVALID_SAVEPOINT_SPECIFICATION,
-    INVALID_TEXT_REPRESENTATION,
-    NO_ACTIVE_SQL_TRANSACTION,
     UNDEFINED_FUNCTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
 )
-from psycopg2.sql import Composable
 
-from migrate_graph.database.names import TableNames
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.asking import Asking, encoding_of
 from migrate_graph.database.postgres.filling import contents_in, contents_of, filling
-from migrate_graph.database.postgres.glimpse import GLIMPSE, LOOKS_AGAIN, Glimpse, asking, gone_or_again, seen
-from migrate_graph.database.postgres.looks import Look, Looks, gone_among, look_in, looked_at
+from migrate_graph.database.postgres.glimpse import GLIMPSE, Glimpse, asking, gone_or_again, seen
+from migrate_graph.database.postgres.looks import Look, gone_among, look_in, looked_at
 from migrate_graph.database.postgres.objects import (
     PG_CLASS,
     Address,
@@ -42,8 +33,6 @@ from migrate_graph.database.postgres.objects import (
     names_of,
     reached_from,
 )
-from migrate_graph.database.postgres.outbox import Outbox, has_any_bytes
-from migrate_graph.database.postgres.prepared import Prepared
 from migrate_graph.database.postgres.replacing import PostgresInPlace
 from migrate_graph.database.postgres.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.snapshot import (
@@ -57,13 +46,10 @@ from migrate_graph.database.postgres.snapshot import (
     texts,
 )
 from migrate_graph.database.postgres.trust import distrust
-from migrate_graph.database.postgres.unchanged import CHANGED, closed, compared, opened
+from migrate_graph.database.postgres.unchanged import closed, compared, opened
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import (
-    ChangedMeanwhile,
     Changes,
-    CommittedInside,
     Concern,
     Contents,
     InPlace,
@@ -71,7 +57,6 @@ from migrate_graph.database.views.catalog import (
     Observation,
     Reached,
     Restorable,
-    Unprepared,
     Unseen,
     top_of,
 )
@@ -81,34 +66,11 @@ from migrate_graph.errors import ViewError
 
 _JUST_MADE = 2**20
 
-_SAVEPOINT = "migrate_graph_views"
 
 # Classes of SQLSTATE: something that a name says is not known, or its schema is not.
 _NOT_THERE = {"42", "3F"}
 
 _RELATION_KINDS = {"TABLE", "SEQUENCE", "INDEX", "TYPE"}
-
-# Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
-_SAFE_PATH = "pg_catalog, pg_temp"
-
-# A text is written, and read again, as the standard has it. What the session has stands in settings of our own until it is put back, so
-# that a query and the change before it are sent as one message. JIT costs more than it saves with queries of this kind. The
-# body of a function that is created from its stored definition may name things without their schemas: they are looked up when it runs.
-_SETTINGS = {
-    "search_path": _SAFE_PATH,
-    "standard_conforming_strings": "on",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "check_function_bodies": "off",
-}
-_ENTER = "SELECT " + ", ".join(
-    f"pg_catalog.set_config('migrate_graph.{name}', pg_catalog.current_setting('{name}'), true), "
-    f"pg_catalog.set_config('{name}', '{value}', true)"
-    for name, value in _SETTINGS.items()
-)
-_BACK = ", ".join(
-    f"pg_catalog.set_config('{name}', pg_catalog.current_setting('migrate_graph.{name}'), true)" for name in _SETTINGS
-)
 
 # Asked with the session's search_path, in which a manager's names mean what they mean; so not even an operator of ours is in it.
 _MEANT = """SELECT pg_catalog.to_regclass(meant.name)::pg_catalog.oid::pg_catalog.int8 AS oid, meant.name AS name
@@ -166,251 +128,18 @@ WHERE d.refobjid >= 16384 AND NOT (d.refclassid = p.classid AND d.refobjid = p.o
 ORDER BY 1, 2, 3, 4, 5
 """
 
-_GO_BACK = f"SELECT {_BACK}"
 
-# Statements of ours on the view ledger: whether they went well is told when the block does.
-_ANSWERLESS = ("INSERT INTO ", "DELETE FROM ")
-
-
-class PostgresCatalog:
-    """See `views.ViewCatalog`; `connect` gives the migration's connection, which may be another one after a while."""
+class PostgresCatalog(Asking):
+    """See `views.ViewCatalog`."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
-        self._depth = 0
-        self._waits = False
+        super().__init__(connect)
         self._made: dict[Key, Made] = {}
-        self._looks = Looks()
-        self._outbox = Outbox(connect, self._looks)
-        self._prepared = Prepared()
-        self._is_safe = False
         self._opened = 0
-
-    def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement; without parameters a `%` in it is a `%`."""
-        if not statement.startswith(_ANSWERLESS):
-            return self._outbox.run(statement, parameters)
-        self._later(statement, parameters)
-        return []
-
-    def locate(self, names: TableNames) -> TableNames:
-        """Find the schema of the view ledger: the migration may have changed the search_path when it is needed."""
-        if names.schema:
-            return names
-        rows = self.run(
-            "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-            "WHERE c.relname OPERATOR(pg_catalog.=) %s AND c.relkind OPERATOR(pg_catalog.=) 'r' "
-            "ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC, c.oid LIMIT 1",
-            (names.views,),
-        )
-        return replace(names, schema=rows[0][0]) if rows else names
-
-    @property
-    def _connection(self) -> Any:
-        return self._connect()
-
-    # -- transactions -----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def atomic(self, *, ours: bool = False) -> Iterator[None]:
-        """See `views.ViewCatalog`."""
-        connection = self._connection
-        idle = connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
-        if idle and not connection.autocommit:
-            # After a raw COMMIT psycopg2 still believes in a transaction, and would not open one.
-            type(connection).rollback(connection)
-        name = f"{_SAVEPOINT}_{self._depth}" if self._depth else _SAVEPOINT
-        mark = (
-            Transaction(name, self._outbox.run)
-            if idle and connection.autocommit
-            else self._savepoint(name, idle=idle, ours=ours)
-        )
-        if not ours:
-            self._outbox.flush()
-        waited, self._waits = self._waits, ours
-        self._depth += 1
-        try:
-            with mark.block():
-                yield
-        except psycopg2.Error as error:
-            _look_again(error)
-            self._refuse_closing(error)
-            raise
-        except NotKept as error:
-            self._outbox.clear()
-            cause = error.__cause__
-            _look_again(cause)
-            self._refuse_closing(cause)
-            if getattr(cause, "pgcode", None) not in {INVALID_SAVEPOINT_SPECIFICATION, NO_ACTIVE_SQL_TRANSACTION}:
-                raise cause or error from None
-            type(connection).rollback(connection)
-            raise CommittedInside from cause
-        finally:
-            self._depth -= 1
-            self._waits = waited
-
-    def _refuse_closing(self, error: BaseException | None) -> None:
-        """Raise what it means that a cursor of ours is gone: the savepoint that it was opened behind may be gone with it."""
-        if getattr(error, "pgcode", None) != INVALID_CURSOR_NAME:
-            return
-        connection = self._connection
-        if connection.info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:  # it could not be undone
-            type(connection).rollback(connection)
-            raise CommittedInside from error
-        raise ViewError(
-            "a view manager closes cursors that are not its own", hint="no CLOSE ALL in down(): close cursors by name"
-        ) from error
-
-    def _savepoint(self, name: str, *, idle: bool, ours: bool) -> Savepoint:
-        """Return a savepoint that is set with the next statement, where a transaction is open; the outermost one sends what waits when it is kept."""
-        setting, waits, inner = f"SAVEPOINT {name}", ours and not idle, self._waits
-        unset = False
-
-        def send(statement: str) -> None:
-            nonlocal unset
-            if statement == setting and waits:
-                self._outbox.later(statement)
-            elif statement.startswith("ROLLBACK"):
-                unset = self._outbox.take_back(setting)
-                if not unset:
-                    self._outbox.clear()
-                    self._outbox.run(statement)
-            elif statement.startswith("RELEASE") and not unset and inner:
-                self._outbox.later(statement)
-            elif not unset:
-                self._outbox.run(statement)
-
-        return Savepoint(name, send)
-
-    @contextmanager
-    def commits_held(self) -> Iterator[list[str] | None]:
-        """See `views.ViewCatalog`."""
-        self._outbox.flush()
-        connection = self._connection
-        heard: list[str] = []
-        hears = isinstance(connection, WorkConnection)
-        connection.commit = lambda: None
-        if hears:
-            understand = connection.read
-
-            def read(cursor: Any, query: Any, values: Any) -> Any:
-                heard.append(query.as_string(connection) if isinstance(query, Composable) else _text(query))
-                return understand(cursor, query, values)
-
-            connection.read = read
-        try:
-            yield heard if hears else None
-        finally:
-            del connection.commit
-            if hears:
-                del connection.read
-
-    def commit(self) -> None:
-        """See `views.ViewCatalog`."""
-        type(self._connection).commit(self._connection)
-
-    def roll_back(self) -> None:
-        """Take back what is not durable."""
-        type(self._connection).rollback(self._connection)
-
-    def is_aborted(self) -> bool:
-        """See `views.ViewCatalog`."""
-        return bool(self._connection.info.transaction_status == pg.TRANSACTION_STATUS_INERROR)
-
-    @contextmanager
-    def safely(self) -> Iterator[None]:
-        """Set the search_path so that only the server's own objects are meant by names without a schema, so that it writes all others with theirs."""
-        with self._in_transaction():
-            if not self._outbox.take_back_last(_GO_BACK):
-                self.run(_ENTER)
-            self._is_safe = True
-            try:
-                yield
-            finally:
-                self._is_safe = False
-            self._go_back()
-
-    def _go_back(self) -> None:
-        """Set the session's own search_path again, with the next statement where more is to come."""
-        self._later(_GO_BACK)
-
-    def _later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
-        """Send a statement whose answer nobody needs: with the next one, where nobody else sends any."""
-        if self._waits:
-            self._outbox.later(statement, parameters)
-        else:
-            self._outbox.run(statement, parameters)
-
-    def _in_transaction(self) -> AbstractContextManager[None]:
-        """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
-        idle = self._connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
-        return self.atomic(ours=True) if idle else nullcontext()
-
-    def place(self) -> str:
-        """See `views.ViewCatalog`: the search_path."""
-        return str(self.run("SELECT pg_catalog.current_setting('search_path')")[0][0])
-
-    @contextmanager
-    def standing_at(self, place: str) -> Iterator[None]:
-        """See `views.ViewCatalog`; what the block itself sets stays."""
-        if not place:
-            yield
-            return
-        kept = f"migrate_graph.place_{self._depth}"
-        self._later(
-            f"SELECT pg_catalog.set_config('{kept}', pg_catalog.current_setting('search_path'), true), "
-            "pg_catalog.set_config('search_path', %s, true)",
-            (place,),
-        )
-        yield  # after an exception the savepoint takes it back
-        self._later(
-            f"SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('{kept}'), true) "
-            "WHERE pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) %s",
-            (place,),
-        )
-
-    # -- reading ----------------------------------------------------------------------------------------------------
-
-    def read(self, query: str) -> list[list[Any]]:
-        """Run a query, whose columns have names, as `safely` does; what is no text in the connection's encoding comes as surrogates."""
-        return self.read_all(query)[0]
-
-    def read_all(self, *queries: str) -> list[list[list[Any]]]:
-        """Run several queries as one statement."""
-        query = f"SELECT {_as_json(self._connection, queries)}"
-        if self._is_safe:
-            return self._rows(query)
-        enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
-        found = _without_names(self._planned(enters, query))
-        if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
-            # Not in the same message: the server looks at a prepared statement once more when it is done.
-            self._go_back()
-        return found
-
-    def _planned(self, before: str, query: str, *, steady: bool = False) -> list[Any]:
-        """Run a query that is planned once for the connection, behind other statements."""
-        try:
-            return self._answer(f"{before}{self._prepared.message(self._connection, query, steady=steady)}")
-        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
-            self._prepared.stopped = True
-            raise Unprepared("the migration has deallocated what was prepared in its session") from error
-
-    def _read_here(self, *queries: str) -> list[list[list[Any]]]:
-        """Run queries with the session's own search_path."""
-        return self._rows(f"SELECT {_as_json(self._connection, queries)}")
-
-    def _rows(self, statement: str) -> list[list[list[Any]]]:
-        return _without_names(self._answer(statement))
-
-    def _answer(self, statement: str) -> list[Any]:
-        [(found, *_)] = self.run(statement)
-        answer: list[Any] = json.loads(bytes(found).decode("utf-8", "surrogateescape"), strict=False)
-        return answer
 
     def _glimpse(self, names: Collection[str]) -> Glimpse | None:
         """Look at what some names mean."""
-        encoding = _encoding(self._connection)
+        encoding = encoding_of(self._connection)
         return seen(self._planned(f"{asking(names)}; ", GLIMPSE.replace("$encoding", encoding), steady=True))
 
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:
@@ -562,9 +291,6 @@ class PostgresCatalog:
         made: Look = {(PG_CLASS, oids[name], 0): len(since) + at for at, name in enumerate(names) if name in oids}
         is_plain = len(made) == len(names) and not any(since.get(key) for key in made)
         return made if is_plain and not is_watched else None
-
-    def _confirmed(self, *queries: str) -> list[list[list[Any]]]:
-        return _without_names(self._planned("", f"SELECT {_as_json(self._connection, queries)}"))
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
         """See `views.ViewCatalog`."""
@@ -765,43 +491,3 @@ class PostgresCatalog:
         """See `views.ViewCatalog`."""
         for statement in filling(identity, role):
             self.say(statement)
-
-    def say(self, statement: str) -> None:
-        """Run a statement as a manager does, so that it is heard."""
-        self._outbox.flush()
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement)
-
-    def send(self, statement: str) -> None:
-        """Run a statement, surrogates in it as the bytes that they stand for."""
-        self._outbox.run(statement)
-
-
-def _look_again(error: BaseException | None) -> None:
-    """Raise that something was done which nobody expected, where the server has found that out."""
-    if getattr(error, "pgcode", None) != INVALID_TEXT_REPRESENTATION:
-        return
-    if LOOKS_AGAIN in str(error):
-        raise Unseen("something was done that no plain statement does") from error
-    if CHANGED in str(error):
-        raise ChangedMeanwhile("somebody else has changed what goes down") from error
-
-
-def _text(query: Any) -> str:
-    return query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
-
-
-def _as_json(connection: Any, queries: Sequence[str]) -> str:
-    """Return the SQL of what some queries find, as bytes: a database without an encoding of its own holds what is no text in ours."""
-    parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
-    return f"pg_catalog.convert_to(pg_catalog.json_build_array({parts})::pg_catalog.text, '{_encoding(connection)}')"
-
-
-def _encoding(connection: Any) -> str:
-    """Return in which encoding an answer is asked for."""
-    return "SQL_ASCII" if has_any_bytes(connection) else "UTF8"
-
-
-def _without_names(answer: list[Any]) -> list[list[list[Any]]]:
-    """Return the rows of several queries without the names of their columns."""
-    return [[list(row.values()) for row in rows or ()] for rows in answer]
