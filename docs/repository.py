@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 VARIABLE = "MIGRATE_GRAPH_REPOSITORY"
+_ROOT = Path(__file__).resolve().parents[1]
 LOCAL_LINK = re.compile(r"(?P<image>!?)\[(?P<words>[^\]]*)\]\((?!#|[a-z]+:)(?P<target>[^)\s]+)\)")
 
 
@@ -43,7 +45,8 @@ class Repository(NamedTuple):
 def repository(environ: Mapping[str, str]) -> Repository | None:
     """Return the repository that the environment names, or None: a link to a guessed place is worse than none.
 
-    `MIGRATE_GRAPH_REPOSITORY` wins; then what GitHub Actions and GitLab CI set by themselves in each job.
+    `MIGRATE_GRAPH_REPOSITORY` wins; then what GitHub Actions and GitLab CI set by themselves in a job that has checked out this project. In
+    a job of another one, which only installs this, they name the other one.
 
     Args:
         environ: The environment of the build.
@@ -51,14 +54,17 @@ def repository(environ: Mapping[str, str]) -> Repository | None:
     Raises:
         ValueError: The address is not one that a browser can open.
     """
-    url = environ.get(VARIABLE) or environ.get("CI_PROJECT_URL") or ""
-    if not url and environ.get("GITHUB_SERVER_URL") and environ.get("GITHUB_REPOSITORY"):
-        url = f"{environ['GITHUB_SERVER_URL']}/{environ['GITHUB_REPOSITORY']}"
+    source, url = VARIABLE, environ.get(VARIABLE, "")
+    checkout = environ.get("GITHUB_WORKSPACE") or environ.get("CI_PROJECT_DIR")
+    if not url and checkout and Path(checkout).resolve() == _ROOT:
+        source, url = "CI_PROJECT_URL", environ.get("CI_PROJECT_URL", "")
+        if not url and environ.get("GITHUB_SERVER_URL") and environ.get("GITHUB_REPOSITORY"):
+            source, url = "GITHUB_SERVER_URL", f"{environ['GITHUB_SERVER_URL']}/{environ['GITHUB_REPOSITORY']}"
     if not url:
         return None
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise ValueError(f"{VARIABLE} must be like https://host/owner/name, without a user and without parameters")
+        raise ValueError(f"{source} must be like https://host/owner/name, without a user and without parameters")
     revision = environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or "HEAD"
     return Repository(url.rstrip("/").removesuffix(".git"), revision)
 

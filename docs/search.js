@@ -3,5 +3,5 @@ const post = Worker.prototype.postMessage
 const QUERY = 2
 Worker.prototype.postMessage = function (message, ...rest) {
   const asked = message && message.type === QUERY && typeof message.data === "string"
-  return post.call(this, asked ? { ...message, data: message.data.replace(/(^|\s)--(?=\w)/g, "$1") } : message, ...rest)
+  return post.call(this, asked ? { ...message, data: message.data.replace(/(^|\s)(?:--(?=\w)|-(?=\w(?!\w)))/g, "$1") } : message, ...rest)
 }

@@ -26,5 +26,9 @@ def on_config(config: Any) -> Any:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Set how much a page weighs in a search."""
     section = page.ancestors[-1].title if page.ancestors else "Guide"
+    if section not in WEIGHT:
+        raise ValueError(
+            f"docs/site_hook.py does not say how much the section {section!r} of mkdocs.yml weighs in a search"
+        )
     page.meta["search"] = {"boost": WEIGHT[section]}
     return markdown

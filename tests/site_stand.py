@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TOLD_BY_CI = {
     "MIGRATE_GRAPH_REPOSITORY", "CI_PROJECT_URL", "CI_COMMIT_SHA", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_SHA",
+    "GITHUB_WORKSPACE", "CI_PROJECT_DIR",
 }  # fmt: skip
 
 

@@ -277,7 +277,7 @@ class Config:
     )
     footprints: FilePath = setting(
         "migrations.footprint.json",
-        "the file that `migrate verify --write` keeps what it saw in, for `migrate check`",
+        "the file that `migrate verify --write` keeps what it saw in, for `migrate check`, `--jobs` and views without `uses`",
         ours=True,
     )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)

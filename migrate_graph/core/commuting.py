@@ -190,8 +190,11 @@ class Commuting:
 
     @cached_property
     def _known(self) -> int:
-        """The places of those with a trace, as bits."""
-        return sum(1 << self._place[name] for name in self._order)
+        """The places of those of which it is known what they do in any database, as bits.
+
+        What one reads of rows that were there before may have it do something else where there are others: a trace is of a new database.
+        """
+        return sum(1 << self._place[name] for name in self._order if not _reads_rows(self._traces[name]))
 
     @property
     def places(self) -> Mapping[str, int]:
@@ -205,7 +208,8 @@ class Commuting:
             name: which.
             among: places of the others, as bits.
         """
-        return among & (self._bound[name] | ~self._known) if name in self._traces else among
+        is_known = self._known >> self._place[name] & 1
+        return among & (self._bound[name] | ~self._known) if is_known else among
 
     @cached_property
     def unreasoned(self) -> tuple[Pair, ...]:
@@ -333,6 +337,10 @@ def is_same_view(graph: MigrationGraph, entry: Entry, view: str) -> bool:
     """Return whether a view has the text that a migration was watched with."""
     known = graph.views.get(view)
     return known is not None and same_fingerprint(entry.views[view], known.fingerprint)
+
+
+def _reads_rows(trace: Trace) -> bool:
+    return any(Touch.READ in touched for touched in trace.rows.values())
 
 
 def _tie(ties: dict[Pair, Tie], before: str, after: str) -> Tie:

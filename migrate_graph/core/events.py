@@ -57,7 +57,8 @@ class Result:
         traceback: the user's frames of the exception, redacted; empty without one.
         hint: what to do about it.
         warnings: what went well but should be known (INVALID indexes, odd return values).
-        needs_decision: it was cut off, or with `on_partial = "stop"` failed, after own commits: it does not run again before a human has decided.
+        needs_decision: after commits of its own it was cut off, or failed with `on_partial = "stop"`. It does not run again before a human
+            has decided.
         kept_before: own commits that earlier attempts left in the database, and that nobody has decided about.
         stepped_aside: names of managers whose views were in the way of a statement and stepped aside by themselves, and names of
             views that have no manager; in the order in which they went down.

@@ -21,10 +21,14 @@ ABSENT = ""
 _HOLDERS = re.compile(r"%s|%\(\w+\)s|\?\d+|(?<![:\w])[:@$][A-Za-z_]\w*")
 _AROUND = re.compile(r"\s*\?\s*")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
-# A sign belongs to a value where no operand can stand before it. IS NULL is no value.
+# A sign is an operator behind an operand, and belongs to the value anywhere else. IS NULL is no value.
+_SIGN = re.compile(r"([\w$]+|[?)\]])?(\s*)[-+]\s*(?=[?\d])")
+_NO_OPERANDS = frozenset(
+    "ALL AND BETWEEN BY CASE DEFAULT DISTINCT ELSE FROM HAVING ILIKE IN IS LIKE LIMIT NOT OFFSET ON OR RETURN RETURNING SELECT SET "
+    "SIMILAR THEN TO USING VALUES WHEN WHERE".split()
+)
 _VALUES = re.compile(
-    r"((?:[(,=<>*/%+-]|\b(?:SELECT|THEN|ELSE|WHEN|AND|OR|NOT|BETWEEN|LIMIT|OFFSET|DEFAULT|LIKE)\b)\s*)[-+]\s*(?=[?\d])"
-    r"|(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bNOT )\b(?:NULL|TRUE|FALSE)\b",
+    r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b",
     re.IGNORECASE,
 )
 
@@ -126,8 +130,12 @@ def _shapes(footprint: Footprint | None) -> tuple[str, ...] | None:
     return tuple(statement.sql for statement in footprint.statements)
 
 
-def _without_values(text: str) -> str:
-    return _VALUES.sub(lambda match: match[1] if match[1] is not None else "?", _HOLDERS.sub("?", text))
+def _without_values(text: str, *, is_behind_a_name: bool) -> str:
+    def unsigned(match: re.Match[str]) -> str:
+        word = match[1] or ("a name" if is_behind_a_name and match.start() == 0 else "")
+        return match[0] if word and word.upper() not in _NO_OPERANDS else f"{word}{match[2]}"
+
+    return _VALUES.sub("?", _SIGN.sub(unsigned, _HOLDERS.sub("?", text)))
 
 
 def comparable(shape: str) -> str:
@@ -137,7 +145,7 @@ def comparable(shape: str) -> str:
         shape: it has `?` for each literal already.
     """
     parts = _QUOTED.split(" ".join(shape.split()))  # every second one is a quoted name
-    plain = "".join(part if at % 2 else _without_values(part) for at, part in enumerate(parts))
+    plain = "".join(part if at % 2 else _without_values(part, is_behind_a_name=at > 0) for at, part in enumerate(parts))
     return " ".join(_AROUND.sub("?", plain).split())
 
 

@@ -13,6 +13,7 @@ from migrate_graph.core.adopting import ORDER
 from migrate_graph.core.drift import Drifted, Inventory
 from migrate_graph.core.footprint import Footprint, Statement
 from migrate_graph.core.traces import owner_of
+from migrate_graph.sql_space import SPACE
 from migrate_graph.user_files import SourceLocation
 
 DropOf: TypeAlias = Callable[[Drifted], str]
@@ -163,7 +164,7 @@ def _line_of(relation: str, seen: Footprint, words: re.Pattern[str] | None = Non
     return None
 
 
-_LEAD: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*"
+_LEAD: Final = rf"(?:{SPACE}|\()*+"
 """What may stand before the first word of a statement."""
 
 _DEFINES: Final = re.compile(
@@ -203,8 +204,8 @@ _CATALOG: Final = re.compile(
     re.IGNORECASE,
 )
 _IF_THERE: Final = re.compile(
-    _LEAD + r"(create\s+or\s+replace\b|create\s+(\w+\s+){0,4}if\s+not\s+exists\b|alter\s+table\s+if\s+exists\b"
-    r"|alter\s+table\b.*\badd\s+(column\s+)?if\s+not\s+exists\b)",
+    _LEAD + r"(?:create\s+(?P<replaces>or\s+replace\b)|create\s+(?:\w+\s+){0,4}if\s+not\s+exists\b"
+    r"|alter\s+table\s+(?P<maybe>if\s+exists\b)|alter\s+table\b.*\badd\s+(?:column\s+)?if\s+not\s+exists\b)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -217,19 +218,20 @@ def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[s
         read = sorted({owner_of(use) for use in each.uses} - own)
         if _BLOCK.match(each.sql):
             yield Objection("runs a block of statements, which may do something else on another database", each.source)
-        elif _IF_THERE.match(each.sql) and not _is_of_manager(each, theirs):
-            words = (
-                "OR REPLACE"
-                if re.match(_LEAD + r"create\s+or\s", each.sql, re.IGNORECASE | re.DOTALL)
-                else "IF NOT EXISTS"
-            )
-            yield Objection(
-                f"says {words}: what was there already on another database was not added by it", each.source
-            )
+        elif (says := _IF_THERE.match(each.sql)) and not _is_of_manager(each, theirs):
+            yield Objection(_why_conditional(says), each.source)
         elif _ASKS.match(each.sql) and read:
             yield Objection(f"reads rows of {', '.join(read)}, so that what it does may depend on them", each.source)
         elif _ASKS.match(each.sql) and _CATALOG.search(each.sql):
             yield Objection("asks what is there already, so that what it does may depend on it", each.source)
+
+
+def _why_conditional(says: re.Match[str]) -> str:
+    """Return what a statement says that may have it do nothing, or less, on another database."""
+    if says["maybe"]:
+        return "says IF EXISTS: on another database it may have done nothing"
+    words = "OR REPLACE" if says["replaces"] else "IF NOT EXISTS"
+    return f"says {words}: what was there already on another database was not added by it"
 
 
 _VIEW: Final = re.compile(

@@ -234,7 +234,11 @@ def _managers_in(value: object) -> Iterator[str]:
         if all(map(is_manager, values)):
             values = sorted(values, key=lambda kind: kind.__name__) if isinstance(value, set | frozenset) else values
             yield from (kind.__name__ for kind in values)
-    elif isinstance(value, MethodType) and value.__name__ == "renew":
+    elif (
+        isinstance(value, MethodType)
+        and getattr(value.__func__, "__name__", "") == "renew"
+        and is_manager(value.__self__)
+    ):
         yield from _managers_in(value.__self__)
     elif is_manager(value):
         yield value.__name__  # type: ignore[attr-defined] # a class

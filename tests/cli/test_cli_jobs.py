@@ -80,7 +80,7 @@ def b_2(db):
 
 @migration
 def c_3(db):
-    db.executesql("INSERT INTO a VALUES (1)")
+    db.executesql("ALTER TABLE a ADD COLUMN more integer")
     return True
 """
 

@@ -73,7 +73,7 @@ def test_a_wheel_that_nobody_released_has_the_readme_as_it_is_and_no_invented_pl
 
 
 def test_the_site_links_to_the_repository_only_if_somebody_says_where_it_is(site: Path, tmp_path: Path) -> None:
-    linked = build_site(tmp_path, CI_PROJECT_URL=PLACE)
+    linked = build_site(tmp_path, CI_PROJECT_URL=PLACE, CI_PROJECT_DIR=str(ROOT))
     for page in ("index.html", "views/index.html", "troubleshooting/index.html"):
         assert "md-source__repository" not in (site / page).read_text(encoding="utf-8")
         html = (linked / page).read_text(encoding="utf-8")
@@ -87,12 +87,17 @@ def test_the_site_links_to_the_repository_only_if_somebody_says_where_it_is(site
     [
         ({"MIGRATE_GRAPH_REPOSITORY": f"{PLACE}/"}, PLACE, f"{PLACE}/blob/HEAD/a.md"),
         (
-            {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/n", "GITHUB_SHA": "1f"},
+            {
+                "GITHUB_SERVER_URL": "https://github.com",
+                "GITHUB_REPOSITORY": "o/n",
+                "GITHUB_SHA": "1f",
+                "GITHUB_WORKSPACE": str(ROOT),
+            },
             "https://github.com/o/n",
             "https://github.com/o/n/blob/1f/a.md",
         ),
         (
-            {"CI_PROJECT_URL": "https://gitlab.example.org/g/n", "CI_COMMIT_SHA": "1f"},
+            {"CI_PROJECT_URL": "https://gitlab.example.org/g/n", "CI_COMMIT_SHA": "1f", "CI_PROJECT_DIR": f"{ROOT}/"},
             "https://gitlab.example.org/g/n",
             "https://gitlab.example.org/g/n/-/blob/1f/a.md",
         ),
@@ -109,7 +114,21 @@ def test_who_says_where_it_is(told: ModuleType, environ: dict[str, str], url: st
     assert place.page("a.md") == page
 
 
-@pytest.mark.parametrize("environ", [{}, {"GITHUB_REPOSITORY": "o/n"}, {"MIGRATE_GRAPH_REPOSITORY": ""}])
+OF_ANOTHER = {
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "o/n",
+    "CI_PROJECT_URL": "https://gitlab.example.org/g/n",
+}
+"""What the job of a project has in its environment that installs this one from its source."""
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {}, {"GITHUB_REPOSITORY": "o/n"}, {"MIGRATE_GRAPH_REPOSITORY": ""}, OF_ANOTHER,
+        OF_ANOTHER | {"GITHUB_WORKSPACE": str(ROOT.parent), "CI_PROJECT_DIR": str(ROOT.parent)},
+    ],
+)  # fmt: skip
 def test_nobody_says_where_it_is(told: ModuleType, environ: dict[str, str]) -> None:
     assert told.repository(environ) is None
     assert told.with_absolute_links("[a](docs/a.md)", None) == "[a](docs/a.md)"
@@ -123,6 +142,11 @@ def test_an_address_that_no_browser_opens_stops_the_build(told: ModuleType, addr
     with pytest.raises(ValueError, match="MIGRATE_GRAPH_REPOSITORY") as caught:
         told.repository({"MIGRATE_GRAPH_REPOSITORY": address})
     assert "secret" not in str(caught.value)
+
+
+def test_the_variable_that_is_wrong_is_named(told: ModuleType) -> None:
+    with pytest.raises(ValueError, match="^CI_PROJECT_URL must be"):
+        told.repository({"CI_PROJECT_URL": "owner/name", "CI_PROJECT_DIR": str(ROOT)})
 
 
 def test_only_links_into_the_repository_are_changed(told: ModuleType) -> None:

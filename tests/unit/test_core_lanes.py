@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -14,7 +15,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.lanes import Alone, Order, Queue, Slot, WaitKind, forecast, order_of
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.core.plan import build_plan
-from migrate_graph.core.traces import Trace
+from migrate_graph.core.traces import Touch, Trace
 
 
 def order(graph: MigrationGraph, ordering: Ordering = Ordering.LEGACY, **options: Any) -> Order:
@@ -184,6 +185,15 @@ def test_what_was_seen_to_do_nothing_to_each_other_keeps_no_place() -> None:
     assert seen_waits(graph, **known) == {"a": set(), "b": set(), "c": {"a"}, "d": {"a", "b"}}
     found = order(graph, seen=Commuting(graph.order(), known))
     assert found.waits["c"] == {"a": WaitKind.PLACE}
+
+
+def test_what_reads_rows_keeps_its_place() -> None:
+    """It was watched in a new database, and with other rows it may do something else."""
+    graph = graph_of(declared=["a", "b", "c"])
+    reads = replace(_trace("two"), rows={"old": {Touch.READ: frozenset({"x"})}})
+    writes = replace(_trace("two"), rows={"old": {Touch.INSERT: frozenset({"*"})}})
+    assert seen_waits(graph, a=_trace("one"), b=reads, c=_trace("three")) == {"a": set(), "b": {"a"}, "c": {"b"}}
+    assert seen_waits(graph, a=_trace("one"), b=writes, c=_trace("three")) == {"a": set(), "b": set(), "c": set()}
 
 
 def test_what_was_not_watched_keeps_its_place() -> None:

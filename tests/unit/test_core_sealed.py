@@ -228,9 +228,34 @@ def test_statements_that_differ_in_values_are_equal(other: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT ARRAY[{}]", "SELECT a WHERE a IS DISTINCT FROM {}", "SET a TO {}", "INSERT INTO t DEFAULT VALUES RETURNING {}",
+        "SELECT a || {}", "SELECT a[?:{}]", "SELECT a - {}", 'SELECT "a" * {}', "SELECT CASE {} WHEN {} THEN {} END", "FETCH a LIMIT {}",
+        "SELECT a::int + {}", "SELECT (a) / {}",
+    ],
+)  # fmt: skip
+def test_a_sign_belongs_to_its_value_wherever_that_stands(text: str) -> None:
+    assert (
+        comparable(text.replace("{}", "-?"))
+        == comparable(text.replace("{}", "?"))
+        == comparable(text.replace("{}", "+ 5"))
+    )
+
+
+def test_truth_is_a_value_also_behind_not() -> None:
+    assert comparable("SELECT 1 WHERE NOT TRUE") == comparable("SELECT 1 WHERE NOT FALSE")
+    assert comparable("SELECT 1 WHERE a IS NOT NULL") != comparable("SELECT 1 WHERE a IS NOT TRUE")
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("UPDATE a SET n = n - ?", "UPDATE a SET n = n + ?"),
+        ('SELECT "a" - ?', 'SELECT "a" + ?'),
+        ("SELECT f(a) - ?", "SELECT f(a) + ?"),
+        ("SELECT a[?] - ?", "SELECT a[?] + ?"),
+        ("SELECT ? - ?", "SELECT ? + ?"),
         ("SELECT ? WHERE x IS NULL", "SELECT ? WHERE x IS TRUE"),
         ('DROP TABLE "log-1"', 'DROP TABLE "log-2"'),
         ('DROP TABLE "true"', 'DROP TABLE "null"'),

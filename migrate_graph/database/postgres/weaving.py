@@ -16,6 +16,7 @@ from migrate_graph.database.postgres.statements import first_words, split
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.weaving import Company, NotWoven, Weaver
 from migrate_graph.errors import ViewError
+from migrate_graph.sql_space import SPACE
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.view_ledger import ViewLedger
@@ -27,11 +28,9 @@ _WORDS = r"(?:ALTER|DROP|DO|CALL|CREATE\s+OR\s+REPLACE)\b"
 _BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
 # These drop what the text need not name.
-_CASCADING = re.compile(r"\bCASCADE\b|(?:\A|;)\s*(?:DO|CALL)\b", re.IGNORECASE)
+_CASCADING = re.compile(rf"\bCASCADE\b|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
 # Of these ours might not be the innermost savepoint any more when the text has been sent.
-_SAVEPOINTS = re.compile(
-    r"(?:\A|;)(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE | re.DOTALL
-)
+_SAVEPOINTS = re.compile(rf"(?:\A|;){SPACE}*+(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE | re.DOTALL)
 
 _MOST: Final = 100
 """Refusals of one statement."""

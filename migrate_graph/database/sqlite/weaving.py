@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from migrate_graph.database.sqlite.obstacles import SqliteObstacles
 from migrate_graph.database.views.weaving import Company, NotWoven, Weaver
+from migrate_graph.sql_space import SPACE
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.view_ledger import ViewLedger
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.sqlite.work import WorkConnection
     from migrate_graph.database.views.keeper import ViewKeeper
 
-_BREAKS: Final = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(?:ALTER|DROP)\b", re.IGNORECASE | re.DOTALL)
+_BREAKS: Final = re.compile(rf"(?:{SPACE}|;)*+(?:ALTER|DROP)\b", re.IGNORECASE | re.DOTALL)
 _REFUSED: Final = "error in "
 
 _MOST: Final = 100

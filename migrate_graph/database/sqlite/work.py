@@ -23,6 +23,7 @@ from migrate_graph.database.sqlite.statements import sqlite_statements, without_
 from migrate_graph.database.sqlite.weaving import SqliteWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.watching import is_from_user
+from migrate_graph.sql_space import SPACE
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.sqlite.spare import Spare
     from migrate_graph.database.views.weaving import Company
 
-_KEYWORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(\w*)", re.DOTALL)
+_KEYWORD = re.compile(rf"(?:{SPACE}|;)*+(\w*)", re.DOTALL)
 _PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
 
 # Refused or silently ignored inside a transaction, or of no effect that could be durable: sent without opening one.

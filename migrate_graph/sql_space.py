@@ -1,0 +1,8 @@
+"""What stands between the words of a statement and means nothing: space and comments, as a regular expression."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SPACE: Final = r"(?>\s+|--[^\n]*|/\*.*?\*/)"
+"""One piece of it, for patterns with DOTALL. It is never tried again in another way: a text of many comments would take for ever."""
