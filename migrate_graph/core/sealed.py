@@ -24,8 +24,38 @@ _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 # A sign is an operator behind an operand, and belongs to the value anywhere else. IS NULL is no value.
 _SIGN = re.compile(r"([\w$]+|[?)\]])?(\s*)[-+]\s*(?=[?\d])")
 _NO_OPERANDS = frozenset(
-    "ALL AND BETWEEN BY CASE DEFAULT DISTINCT ELSE FROM HAVING ILIKE IN IS LIKE LIMIT NOT OFFSET ON OR RETURN RETURNING SELECT SET "
-    "SIMILAR THEN TO USING VALUES WHEN WHERE".split()
+    [
+        "ALL",
+        "AND",
+        "BETWEEN",
+        "BY",
+        "CASE",
+        "DEFAULT",
+        "DISTINCT",
+        "ELSE",
+        "FROM",
+        "HAVING",
+        "ILIKE",
+        "IN",
+        "IS",
+        "LIKE",
+        "LIMIT",
+        "NOT",
+        "OFFSET",
+        "ON",
+        "OR",
+        "RETURN",
+        "RETURNING",
+        "SELECT",
+        "SET",
+        "SIMILAR",
+        "THEN",
+        "TO",
+        "USING",
+        "VALUES",
+        "WHEN",
+        "WHERE",
+    ]
 )
 _VALUES = re.compile(
     r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from bodies import ask, forget_managers, named, sql, view
 from servers import PostgresServer
 from stand import Stand
 
 from migrate_graph.core.events import ViewBuilt, ViewRefreshed, ViewReplaced
+from migrate_graph.database.postgres.connection import _BECOMES
 
 __all__ = ["forget_managers"]
 
@@ -222,3 +225,49 @@ def test_another_role_has_one_built_beside_the_old_one(uri: str) -> None:
     assert [each.view for each in stand.told(ViewBuilt)] == ["M"]
     assert ask(uri, "SELECT more FROM m") == [(1,)]
     assert ask(uri, STATE) == before
+
+
+@pytest.mark.parametrize("mode", ["own", "none"])
+def test_a_role_survives_an_error_of_the_tools_own_statements(
+    uri: str, mode: str, postgres_server: PostgresServer
+) -> None:
+    """A body that catches it goes on as who it was."""
+    v, m = managers()
+    name = uri.rpartition("/")[2]
+
+    def opens(db: Any) -> None:
+        db.executesql("SET ROLE keepers")
+        db.executesql("SET lock_timeout = '100ms'")
+        if mode == "own":
+            db.commit()
+        with closing(psycopg2.connect(postgres_server.admin_uri(name))) as other, other.cursor() as cursor:
+            cursor.execute(
+                "LOCK TABLE ewh_implemented_features, ewh_implemented_features_views IN ACCESS EXCLUSIVE MODE"
+            )
+            with pytest.raises(psycopg2.errors.LockNotAvailable), v(db):
+                pass
+        if mode == "own":
+            db.rollback()
+        db.executesql("CREATE TABLE made (id integer)")
+
+    finished = Stand(uri).run(named("opens_1", opens), views={"opens_1": [v], "": [m]}, modes={"opens_1": mode})
+    assert finished.succeeded, finished.results
+    assert ask(uri, "SELECT tableowner FROM pg_tables WHERE tablename = 'made'") == [("keepers",)]
+
+
+def test_an_upsert_is_no_change_of_role() -> None:
+    """What only looks like one costs nothing."""
+    for text in (
+        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+        "SELECT * FROM user_roles",
+        "UPDATE t SET undo = 1",
+    ):
+        assert not _BECOMES.search(text), text
+    for text in (
+        "/* a */ DO $$ $$",
+        "-- a\nCALL p()",
+        "SELECT 1; do ''",
+        "SET LOCAL ROLE x",
+        "SELECT set_config('role', 'x', false)",
+    ):
+        assert _BECOMES.search(text), text

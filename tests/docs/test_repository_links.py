@@ -145,7 +145,7 @@ def test_an_address_that_no_browser_opens_stops_the_build(told: ModuleType, addr
 
 
 def test_the_variable_that_is_wrong_is_named(told: ModuleType) -> None:
-    with pytest.raises(ValueError, match="^CI_PROJECT_URL must be"):
+    with pytest.raises(ValueError, match=r"^CI_PROJECT_URL must be"):
         told.repository({"CI_PROJECT_URL": "owner/name", "CI_PROJECT_DIR": str(ROOT)})
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from migrate_graph.database.postgres.connection import INTRANS, WHO
+from migrate_graph.database.postgres.connection import INERROR, INTRANS, WHO
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.connection import WorkConnection
@@ -44,15 +45,27 @@ class AsOurselves:
     run: Callable[..., list[tuple[Any, ...]]]
 
     def __call__(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Send a statement as who the session was at first, and become again who it is."""
+        """Send a statement as who the session was at first."""
+        with self.acting():
+            return self.run(statement, parameters)
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Act as who the session was at first, and become again who it is."""
         connection = self.connect()
-        if connection.was is None:
-            return self.run(statement, parameters)
-        now = self.run(WHO, ())[0]
-        if now == connection.was:
-            return self.run(statement, parameters)
+        was = connection.was
+        now = None if was is None else self.run(WHO, ())[0]
+        if was is None or now is None or now == was:
+            yield
+            return
         local = connection.info.transaction_status == INTRANS
-        self.run(*becoming(now, connection.was, local=local))
-        rows = self.run(statement, parameters)
-        self.run(*becoming(connection.was, now, local=local))
-        return rows
+        self.run(*becoming(now, was, local=local))
+        try:
+            yield
+        except BaseException:
+            if (
+                not connection.closed and connection.info.transaction_status != INERROR
+            ):  # else a rollback makes it who it is
+                self.run(*becoming(was, now, local=local))
+            raise
+        self.run(*becoming(was, now, local=local))

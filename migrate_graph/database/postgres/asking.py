@@ -24,7 +24,7 @@ from migrate_graph.database.postgres.glimpse import LOOKS_AGAIN
 from migrate_graph.database.postgres.looks import Looks
 from migrate_graph.database.postgres.outbox import Outbox, has_any_bytes
 from migrate_graph.database.postgres.prepared import Prepared
-from migrate_graph.database.postgres.unchanged import CHANGED
+from migrate_graph.database.postgres.unchanged import CHANGED, SEEN
 from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import (
     ChangedMeanwhile,
@@ -142,7 +142,7 @@ class Asking:
 
     def _refuse_closing(self, error: BaseException | None) -> None:
         """Raise what it means that a cursor of ours is gone: the savepoint that it was opened behind may be gone with it."""
-        if getattr(error, "pgcode", None) != INVALID_CURSOR_NAME:
+        if getattr(error, "pgcode", None) != INVALID_CURSOR_NAME or SEEN not in str(error):
             return
         connection = self._connection
         if connection.info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:  # it could not be undone

@@ -46,7 +46,7 @@ from migrate_graph.database.postgres.snapshot import (
     texts,
 )
 from migrate_graph.database.postgres.trust import distrust
-from migrate_graph.database.postgres.unchanged import closed, compared, opened
+from migrate_graph.database.postgres.unchanged import SEEN, closed, compared, opened
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import (
     Changes,
@@ -171,7 +171,7 @@ class PostgresCatalog(Asking):
     def _open(self, *, brief: bool) -> str:
         """Begin to hold on to what is read now, so that it can be compared when it is gone; return the name of the cursor."""
         self._opened += 1
-        name = f"migrate_graph_seen_{self._opened}"
+        name = f"{SEEN}_{self._opened}"
         for statement in opened(name, brief=brief):
             self._later(statement)
         return name
@@ -447,7 +447,7 @@ class PostgresCatalog(Asking):
 
     def in_place(self) -> InPlace:
         """See `views.ViewCatalog`."""
-        return PostgresInPlace(self, self._made.__setitem__)
+        return PostgresInPlace(self, self._made)
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
         """See `views.ViewCatalog`."""

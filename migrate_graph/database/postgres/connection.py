@@ -19,6 +19,7 @@ from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split, statements, without_values
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.watching import is_from_user
+from migrate_graph.sql_space import SPACE
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.weaving import PostgresWeaver
@@ -110,7 +111,7 @@ WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting(
 """Asks for user and role of a session."""
 
 # What may change them: also a block or a procedure that does it out of sight.
-_BECOMES = re.compile(r"role|authorization|\bdo\b|\bcall\b", re.IGNORECASE)
+_BECOMES = re.compile(rf"\brole\b|authorization|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
 
 
 class OurConnection(pg.connection):

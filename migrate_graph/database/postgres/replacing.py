@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, cast
 
 import psycopg2
@@ -69,12 +70,12 @@ class PostgresInPlace:
 
     Args:
         catalog: of the migration's connection.
-        note: told what a view's creation alone counts to have given it.
+        made: what the creation of each thing alone has given it, which this corrects.
     """
 
-    def __init__(self, catalog: PostgresCatalog, note: Callable[[Key, Made], None]) -> None:
+    def __init__(self, catalog: PostgresCatalog, made: dict[Key, Made]) -> None:
         self._catalog = catalog
-        self._note = note
+        self._made = made
 
     def forbids(self, error: BaseException) -> bool:
         """See `views.catalog.InPlace`."""
@@ -109,7 +110,8 @@ class PostgresInPlace:
 
     def was(self, key: Key, before: Relation) -> None:
         """See `views.catalog.InPlace`."""
-        self._note(key, Made(creator=before.owner, fresh=frozenset(before.grants)))
+        made = self._made.get(key, Made())
+        self._made[key] = replace(made, creator=before.owner, fresh=frozenset(before.grants))
 
 
 def _oids(keys: Collection[Key]) -> str:

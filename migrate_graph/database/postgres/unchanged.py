@@ -7,6 +7,9 @@ from typing import Final
 
 from migrate_graph.database.postgres.objects import Address
 
+SEEN: Final = "migrate_graph_seen"
+"""Begins the name of a cursor that was opened before something was read."""
+
 CHANGED: Final = "migrate_graph finds it changed meanwhile"
 """Stands in the error by which the server undoes a drop of what somebody else has changed after it was read."""
 

@@ -114,6 +114,7 @@ class PostgresWork:
         sessions.dals.note(self)
         self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
         self._catalog = PostgresCatalog(lambda: self._connection)
+        self._ourselves = AsOurselves(lambda: self._connection, self._execute)
         run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
         self._view_ledger = ViewLedger(ledger.names, run_as_ourselves, locate=self._catalog.locate)
         self.views = ViewKeeper(self._catalog, self._view_ledger, PostgresBuilder(self._catalog))
@@ -146,17 +147,27 @@ class PostgresWork:
         connection.reset_session = self._reset_session if self._sessions.pooled else None
 
     def _write_marker(self) -> str:
-        connection = self._connection
-        if connection.was is not None:
-            return self._write_marker_as_ourselves()
-        begun_by_hand = connection.info.transaction_status != IDLE
+        begun_by_hand = self._connection.info.transaction_status != IDLE
         try:
-            return self._mark()
+            return self._mark_as_ourselves()
         except psycopg2.errors.InsufficientPrivilege:
-            if begun_by_hand:  # whoever has begun it must not go on without it
+            if begun_by_hand or self._connection.was is not None:  # whoever has begun it must not go on without it
                 raise
-            connection.really_rollback()
-            return self._write_marker_as_ourselves()
+            self._connection.really_rollback()
+            self._find_out_who_we_are()
+            return self._mark_as_ourselves()
+
+    def _mark_as_ourselves(self) -> str:
+        with self._ourselves.acting():
+            return self._mark()
+
+    def _find_out_who_we_are(self) -> None:
+        """Note who the session was before the body became another role where nobody saw it."""
+        (now,) = self._execute(WHO, ())
+        self._execute(_AS_OURSELVES, ())
+        (was,) = self._execute(WHO, ())
+        self._execute(*becoming(was, now, local=False))
+        self._connection.was = was
 
     def _mark(self) -> str:
         """Write the marker; return when its transaction began."""
@@ -187,17 +198,6 @@ class PostgresWork:
             raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
         self._connection.server_pid = pid
         return str(began)
-
-    def _write_marker_as_ourselves(self) -> str:
-        """Write the marker in a session whose role the body may have changed, and give the role back."""
-        (now,) = self._execute(WHO, ())
-        if now == self._connection.was:
-            return self._mark()
-        self._execute(_AS_OURSELVES, ())
-        (was,) = self._execute(WHO, ())
-        began = self._mark()
-        self._execute(*becoming(was, now, local=False))
-        return began
 
     def _reset_session(self) -> None:
         """Take back what the body set, where the server's session is another client's after the commit."""
@@ -298,7 +298,7 @@ class PostgresWork:
         self._connection.autocommit = False
 
     def read_applied(self) -> frozenset[str]:
-        return self._ledger.on(AsOurselves(lambda: self._connection, self._execute)).read_applied()
+        return self._ledger.on(self._ourselves).read_applied()
 
     def leftovers(self) -> list[str]:
         """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""

@@ -43,6 +43,7 @@ from migrate_graph.database.views.repair import Repair, Unrepaired
 from migrate_graph.database.views.replacing import Renewal, replaced
 from migrate_graph.database.views.uses_seen import uses_seen
 from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
 
 _PASSES = 4
 """How often a block is begun anew at most, because something went that nobody had announced."""
@@ -366,8 +367,10 @@ class ViewKeeper:
             return
         what = ", ".join(map(name_of, block.down))
         if changed:
+            cause = changed.__cause__
+            words = f" ({first_line(cause)})" if cause is not None and self._catalog.is_race(cause) else ""
             raise ViewError(
-                f"somebody else changes what {what} takes down, or its privileges or comments, each time it is tried",
+                f"somebody else changes what {what} takes down, or its privileges or comments, each time it is tried{words}",
                 hint="run it again when they are done",
             ) from changed
         raise ViewError(
