@@ -16,7 +16,7 @@ _SAID = (
     ("what was begun by hand is not ended", WORK, "            if begun_by_hand or self._connection.was is not None:", "            if False:", f"{ONE} -k begins_by_hand"),
     ("a marker is written as ourselves at once", WORK, "        with self._ourselves.acting():", "        if True:", f"{ONE} -k 'begins_by_hand'"),
     ("who it was is asked first", "database/postgres/connection.py", "                self.was = cursor.fetchone()", "                pass", f"{ONE} -k 'survive and own'"),
-    ("an error leaves the role", ACTS, "            if not connection.closed and connection.info.transaction_status != INERROR:", "            if False:", f"{ONE} -k 'survives_an_error and none'"),
+    ("an error leaves the role", ACTS, "            if not aborted:", "            if False:", f"{ONE} -k 'survives_an_error and none'"),
 )  # fmt: skip
 
 ROLES = [Mutant(f"roles: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]

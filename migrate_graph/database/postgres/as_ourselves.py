@@ -63,9 +63,8 @@ class AsOurselves:
         try:
             yield
         except BaseException:
-            if (
-                not connection.closed and connection.info.transaction_status != INERROR
-            ):  # else a rollback makes it who it is
+            aborted = connection.closed or connection.info.transaction_status == INERROR
+            if not aborted:  # else a rollback makes it who it is
                 self.run(*becoming(was, now, local=local))
             raise
         self.run(*becoming(was, now, local=local))
