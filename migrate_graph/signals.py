@@ -27,6 +27,11 @@ SIGNALS = forks.SIGNALS
 # A cancel request that reaches the server just before the statement does is lost, so it is repeated.
 _CANCEL_EVERY = 0.2
 
+# Where a signal reaches the main thread just before that begins to wait in C (`time.sleep`), Python has noted it, but the wait goes on.
+# Another signal ends the wait. This one is ignored by default, so nobody else acts on it. Windows has none.
+_WAKES = getattr(signal, "SIGURG", None)
+_pthread_kill: Any = getattr(signal, "pthread_kill", None)
+
 # Seconds after which a server that does not even answer to a cancel request is hung up on.
 _HANG_UP_AFTER = 1.2
 
@@ -103,11 +108,13 @@ class Interruption:
         start_thread(self._cancel_when_heard, name="cancel")
         start_thread(self._hang_up_when_heard, name="hang up")
         self._handlers = {number: getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
+        if _WAKES is not None and getsignal(_WAKES) is signal.SIG_DFL:
+            self._handlers[_WAKES] = signal.SIG_DFL
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         forget = forks.on_fork(self._put_aside)
         try:
             for number in self._handlers:
-                signal.signal(number, self._on_signal)
+                signal.signal(number, _wake if number is _WAKES else self._on_signal)
             yield
         finally:
             forget()
@@ -288,6 +295,8 @@ class Interruption:
                 with suppress(Exception):  # the connection may be gone, which is what was wanted
                     cancel()
                 sleep(_CANCEL_EVERY)
+                if not self.signal and _WAKES is not None and getsignal(_WAKES) is _wake:
+                    _pthread_kill(threading.main_thread().ident, _WAKES)
 
     def _hang_up_when_heard(self) -> None:
         """Hang up, from a thread of its own: a cancel request may wait for the same server."""
@@ -297,6 +306,10 @@ class Interruption:
             if hang_up is not None and hang_up is self._hang_up:
                 with suppress(Exception):  # as above
                     hang_up()
+
+
+def _wake(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: Python calls the handlers of all signals that it knows of."""
 
 
 def _hear_nothing() -> None:

@@ -896,6 +896,13 @@ MUTANTS = [
         "tests/faults/test_signals.py -k 'd20 and statement'",
     ),
     Mutant(
+        "a wait in C that a signal has not ended",
+        "signals.py",
+        "                    _pthread_kill(threading.main_thread().ident, _WAKES)",
+        "                    pass",
+        "tests/faults/test_signals.py -k does_not_end_a_wait",
+    ),
+    Mutant(
         "what was heard is not read before the interpreter can be had",
         "signals.py",
         "select.select([reader], [], []) and (received",
