@@ -664,14 +664,14 @@ MUTANTS = [
     ),
     Mutant(
         "views: what others change while the DROP waits",
-        "database/views/keeper.py",
+        "database/views/down.py",
         "if self._catalog.is_race(error):",
         "if False:",
         f"{CHANGED} -k drop_waits",
     ),
     Mutant(
         "views: what others change before up() drops it",
-        "database/views/keeper.py",
+        "database/views/up.py",
         "self._catalog.confirm(seen, changes.gone, is_plain=False)",
         "pass",
         f"{CHANGED} -k up_drops",

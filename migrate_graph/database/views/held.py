@@ -177,7 +177,7 @@ class HeldKeeper(ViewKeeper):
         beside: Collection[str] = (),
         instead: Callable[[], object] | None = None,
     ) -> None:
-        open_ones = {name for block in self._blocks for name in block.names}
+        open_ones = self._taken()
         wanted = [each for each in down if name_of(each) not in open_ones]
         ups = [each for each in up if name_of(each) not in open_ones]
         entries = self._held.take(set(map(name_of, (*wanted, *ups))))
@@ -186,7 +186,7 @@ class HeldKeeper(ViewKeeper):
         try:
             with self.working():
                 if block.names:
-                    self._run_down(block)
+                    self._down.run(block)
         except BaseException:
             self._held.put_back(entries)
             raise
