@@ -10,6 +10,7 @@ TYPED = "tests/cli/test_cli_deferred.py"
 KILLED = "tests/faults/test_deferred_killed.py"
 JOBS = "tests/faults/test_jobs_deferred.py"
 KEEPER = "database/views/keeper.py"
+UP = "database/views/up.py"
 SWAP = "tests/database/test_swap.py"
 SWAP_KILLED = "tests/faults/test_swap_killed.py"
 BESIDE = "database/views/beside.py"
@@ -18,10 +19,10 @@ AROUND = "executor/views.py"
 FILLS = "database/views/refreshing.py"
 
 _SAID = (
-    ("what is to be filled stands in the row", KEEPER, "                tuple(relation.identity for relation in each if relation.identity in unfilled),", "                (),", f"{ONE} -k 'fails_is_remembered or without_a_word or deferred_is_filled'"),
-    ("what was empty stays so", KEEPER, 'if each.kind == "MATERIALIZED VIEW" and each.identity not in empty', 'if each.kind == "MATERIALIZED VIEW"', f"{ONE} -k empty_before"),
+    ("what is to be filled stands in the row", UP, "                tuple(relation.identity for relation in each if relation.identity in unfilled),", "                (),", f"{ONE} -k 'fails_is_remembered or without_a_word or deferred_is_filled'"),
+    ("what was empty stays so", UP, 'if each.kind == "MATERIALIZED VIEW" and each.identity not in empty', 'if each.kind == "MATERIALIZED VIEW"', f"{ONE} -k empty_before"),
     ("what waits is stored as filled", "database/views/block.py", "[filled(each) if each.identity in unfilled else each for each", "[each for each", f"{ONE} -k 'comes_up_with_its_rows or fails_is_remembered'"),
-    ("no rows are wanted where none are declared", KEEPER, 'and getattr(manager, "with_data", True)', "", f"{ONE} -k never_filled"),
+    ("no rows are wanted where none are declared", UP, 'and getattr(manager, "with_data", True)', "", f"{ONE} -k never_filled"),
     ("what reads it is deferred, too", "executor/views.py", "    return frozenset(wanted.union(*(nx.descendants(graph.uses, name) for name in wanted)))", "    return frozenset(wanted)", f"{ONE} -k 'deferred_is_filled'"),
     ("what is filled already is not filled twice", FILLS, "        elif not found.populated:  # else somebody was faster", "        else:", f"{ONE} -k fills_it_itself"),
     ("what is gone is forgotten", FILLS, "        if found is None:", "        if False:", f"{TYPED} -k by_hand"),
