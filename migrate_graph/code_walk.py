@@ -59,3 +59,9 @@ def strings_in(value: Any, depth: int = 3) -> Iterator[str]:
         each: Any
         for each in value.items() if isinstance(value, dict) else value:
             yield from strings_in(each, depth - 1)
+
+
+def texts_reached(*functions: object) -> Iterator[str]:
+    """Yield the texts in the code that functions lead to, and those that names in it stand for."""
+    for value in reached(*functions):
+        yield from texts_of(value) if isinstance(value, CodeType) else strings_in(value)

@@ -45,12 +45,12 @@ def named(name: str, body: Body) -> Body:
     return run
 
 
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Return what a statement gives in a session of its own, which commits."""
+def ask(uri: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Return what the last of some statements gives in a session of its own, which commits."""
     if uri.startswith("sqlite"):
         with closing(sqlite3.connect(uri.partition("://")[2])) as file, file:
-            return file.execute(statement).fetchall()
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        connection.commit()
+            return [file.execute(each).fetchall() for each in statements][-1]
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        for each in statements:
+            cursor.execute(each)
         return cursor.fetchall() if cursor.description else []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
+
+import psycopg2
 
 _QUERIES = {
     "pg_class": """
@@ -81,3 +84,9 @@ def difference(before: dict[str, list[tuple[Any, ...]]], after: dict[str, list[t
             f"+ {catalog} {row}" for row in sorted(new - old)
         ]
     return lines
+
+
+def probed(uri: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what the catalogs of a database say, read in a session of its own."""
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        return probe(cursor)

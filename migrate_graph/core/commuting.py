@@ -310,16 +310,16 @@ class Commuting:
             open_ones = [*still_open, (name, doing)]
 
 
-def commuting_of(graph: MigrationGraph, traces: Traces, ordering: Ordering) -> Commuting:
-    """Return what is known of the migrations of a graph whose text is the one that was watched; nothing of what is on or behind a cycle.
+def commuting_of(graph: MigrationGraph, current: Mapping[str, Trace], ordering: Ordering) -> Commuting:
+    """Return what is known of the migrations of a graph; nothing of what is on or behind a cycle.
 
     Args:
         graph: the migrations.
-        traces: what was seen.
+        current: what `current_traces` gives.
         ordering: how ties of their order are broken.
     """
     order = [name for name in graph.order(ordering) if name not in graph.unsortable]
-    return Commuting(order, current_traces(graph, traces), graph.requires.edges, graph.commuting)
+    return Commuting(order, current, graph.requires.edges, graph.commuting)
 
 
 def current_traces(graph: MigrationGraph, traces: Traces) -> dict[str, Trace]:

@@ -277,7 +277,7 @@ class RunViews:
         retiring = [name for name in block.down if name not in block.up]
         predecessors = _timeline(self._graph).predecessors
         heirs = {name: old for old in retiring for name in block.up if old in predecessors(name)}
-        if len(heirs) != len(retiring):
+        if sorted(heirs.values()) != sorted(retiring):
             return False  # one that retires has no successor, or several
         instances: Mapping[str, ViewMigrationManager] = {
             name: given[name] if name in given else self._graph.views[name].manager(db)

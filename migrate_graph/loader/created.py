@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from types import CodeType
 from typing import Any
 
-from migrate_graph.code_walk import reached
+from migrate_graph.code_walk import texts_reached
 from migrate_graph.loader.sources import Sources, chain_of, own_nodes
 
 _NAME = r'(?:[^\W\d]\w*|"(?:[^"\0]|"")+"|\[[^\]]+\]|`[^`]+`)'
@@ -33,7 +32,9 @@ def relations_created(function: Callable[..., Any], sources: Sources | None = No
     if not chain:
         return frozenset()
     found = {
-        _plain(match["name"]) for text in _texts_of(chain[-1]) for match in _CREATE.finditer(_COMMENT.sub(" ", text))
+        _plain(match["name"])
+        for text in texts_reached(chain[-1])
+        for match in _CREATE.finditer(_COMMENT.sub(" ", text))
     }
     return frozenset(found | {_plain(name) for name in _defined(chain[-1], sources or Sources())})
 
@@ -53,12 +54,3 @@ def _plain(name: str) -> str:
     if last[0] in '"[`':
         return last[1:-1].replace('""', '"')
     return last.lower()
-
-
-def _texts_of(function: object) -> Iterator[str]:
-    """Return the literals of a body and of what it calls, and the texts that names in them stand for."""
-    for value in reached(function):
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, CodeType):
-            yield from (const for const in value.co_consts if isinstance(const, str))

@@ -304,7 +304,7 @@ class LockedRun:
         if why := why_no_team(self._project):
             self._observer(Warned(f"migrations run one after another, not {jobs}: {why}"))
             return None
-        order = order_for(self._project, self._plan)
+        order = order_for(self._project, self._plan, self._observer)
         seats = jobs if order.is_a_row else self._seats(jobs)
         if seats < 2:
             return None

@@ -184,9 +184,8 @@ def with_derived(found: Assessment, observer: Observer = ignore_events, *, compa
         return Tried(found, {}, f"it could not be tried on a new database: {error.message}")
     failed = next((trip for trip in trips.values() if trip.failed is not None and not trip.again), None)
     why = f"{failed.migration.name} fails on a new database: {failed.failed.error}" if failed and failed.failed else ""
-    unseen = next(
-        (trip for trip in trips.values() if trip.objections), None
-    )  # of functions: of the others `found` tells
+    # Only of ways back that somebody has written: where one is to be derived, objections have refused the revert already.
+    unseen = next((trip for trip in trips.values() if trip.objections), None)
     if unseen is not None and not why:
         why = f"{unseen.migration.name} {unseen.objections[0].what}"
     return Tried(found.with_rehearsed(with_ways_back(found.planned, trips)), trips, why)

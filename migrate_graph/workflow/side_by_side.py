@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.lanes import Forecast, Order, forecast, order_of
 from migrate_graph.database import backend_class
 from migrate_graph.errors import UsageError
@@ -69,24 +70,36 @@ def why_no_team(project: Project) -> str:
     return "" if workers_can_be_had() else "no further process of this Python can be started here"
 
 
-def order_for(project: Project, plan: Plan) -> Order:
-    """Return which steps of a plan may overlap: as they declare, and as the footprint file proves of what it has seen."""
+def order_for(project: Project, plan: Plan, observer: Observer) -> Order:
+    """Return which steps of a plan may overlap: as they declare, and as the footprint file proves of what it has seen.
+
+    Args:
+        project: what is declared.
+        plan: its steps.
+        observer: told that the footprint file is damaged, so that it proves nothing.
+    """
     one_history = project.path.is_dir()  # of numbered files
-    return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history, seen=_seen(project))
+    seen = _seen(project, observer)
+    return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history, seen=seen)
 
 
-def _seen(project: Project) -> Commuting | None:
+def _seen(project: Project, observer: Observer) -> Commuting | None:
     """Return what the footprint file tells of the migrations as they are now; None where it tells nothing."""
     from migrate_graph.workflow.footprint_file import read_footprints
 
     traces = read_footprints(project)
-    if traces is None or not traces.entries:
+    if traces is None:
         return None
-    from migrate_graph.core.commuting import commuting_of
+    for line, fault in traces.faults:
+        told = f"{traces.file}:{line} proves nothing about what may run side by side: {fault}"
+        observer(Warned(told, hint="write it anew: migrate verify --write"))
+    if not traces.entries:
+        return None
+    from migrate_graph.core.commuting import commuting_of, current_traces
 
-    return commuting_of(project.graph, traces, project.ordering)
+    return commuting_of(project.graph, current_traces(project.graph, traces), project.ordering)
 
 
-def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float]) -> Forecast:
-    """Return how a plan will run side by side, when its steps take as long as they took before."""
-    return forecast(order_for(found.project, found.planned), jobs, took)
+def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float], observer: Observer) -> Forecast:
+    """Return how a plan will run side by side, when its steps take as long as they took before; see `order_for`."""
+    return forecast(order_for(found.project, found.planned, observer), jobs, took)

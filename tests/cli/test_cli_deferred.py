@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
-import psycopg2
 import pytest
-
-from migrate_graph.reports import schemas
+from bodies import ask
+from test_cli_json import schema_of
 
 PROJECT = """
 from migrate_graph import SqlView, ViewMigrationManager, migration
@@ -60,19 +57,6 @@ def mend_20260103_003(db):
     db.executesql("UPDATE t SET weight = 2")
     return True
 """
-
-
-def schema_of(kind: str) -> Any:
-    """Return the schema of a kind of document."""
-    return json.loads((files(schemas) / f"{kind}-1.json").read_text(encoding="utf-8"))
-
-
-def ask(uri: str, *statements: str) -> list[tuple[Any, ...]]:
-    """Run statements in a session of their own; give the rows of the last."""
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        for each in statements:
-            cursor.execute(each)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture

@@ -99,6 +99,22 @@ def test_a_footprint_file_says_what_may_run_side_by_side(shell: Any) -> None:
     assert [len(lane["steps"]) for lane in told["lanes"]] == [3]
 
 
+def test_a_damaged_footprint_file_proves_nothing_and_that_is_told(
+    shell: Any, sqlite_uri: str, postgres_uri: str
+) -> None:
+    shell.write("migrations.py", SEEN)
+    assert shell("verify", "--write", MIGRATE_URI=sqlite_uri).code == 3
+    file = shell.path / "migrations.footprint.json"
+    file.write_text("<<<<<<< HEAD\n" + file.read_text())
+    told = "migrations.footprint.json:1 proves nothing about what may run side by side: git could not merge it"
+    planned = shell("plan", "--offline", "--jobs", "2", "--json")
+    assert [len(lane["steps"]) for lane in planned.json["side_by_side"]["lanes"]] == [3]
+    assert (planned.code, told in planned.err) == (0, True)
+    assert told not in shell("plan", "--offline").err, "nobody asks the file"
+    applied = shell("apply", "--jobs", "2", "--output", "plain", MIGRATE_URI=postgres_uri)
+    assert (applied.code, told in applied.err, "migrate verify --write" in applied.err) == (0, True, True), applied.err
+
+
 def test_without_timings_nothing_is_promised(project: Any) -> None:
     assert "side by side, 2 jobs; how long is not known (--timings)\n" in project("plan", "--jobs", "2").out
     told = project("plan", "--jobs", "2", "--json").json["side_by_side"]

@@ -253,6 +253,22 @@ def test_graph_with_history_knows_states(shop) -> None:
     assert "applied" in shop("graph", "--format", "json", "--history").out
 
 
+def test_why_answers_from_the_files_where_the_database_does_not(shop) -> None:
+    uri = "postgres://nobody:hunter2@127.0.0.1:1/nowhere?connect_timeout=1"
+    shop.write("pyproject.toml", "[tool.migrate]\nconnect_wait = 0\n")
+    ran = shop("why", "widen_total_20260302_001", MIGRATE_URI=uri)
+    assert (ran.code, " in the order  " in ran.out) == (0, True), ran.err
+    assert "note: the state of widen_total_20260302_001 is not known, since the database did not answer: " in ran.err
+    assert "hunter2" not in ran.err
+    assert shop("why", "widen_total_20260302_001", "--json", MIGRATE_URI=uri).json["state"] is None
+    for words in (("Totals",), ("widen_total_20260302_001", "--offline")):
+        quiet = shop("why", *words, MIGRATE_URI=uri)
+        assert (quiet.code, "note:" in quiet.err) == (0, False), "nobody asks for a state"
+    (shop.path / "not_one.db").write_text("no database" * 200)
+    other = shop("why", "widen_total_20260302_001", MIGRATE_URI=f"sqlite://{shop.path}/not_one.db")
+    assert (other.code, "is not known, since the database did not answer" in other.err) == (0, True), other.err
+
+
 def test_why_shows_the_path_of_edges(shop) -> None:
     ran = shop("why", "create_customer_20260301_001", "--before", "widen_total_20260302_001")
     assert ran.code == 0

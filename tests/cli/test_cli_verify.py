@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,9 @@ import jsonschema
 import psycopg2
 import pytest
 from test_cli_json import documented, keys_of, schema_of
+
+from migrate_graph.cli.commands import verify
+from migrate_graph.errors import Stopped
 
 SHOP = """
 from migrate_graph import migration
@@ -237,6 +241,28 @@ def test_what_was_found_is_shown_where_a_file_cannot_be_written(in_a_file: Any) 
     assert ("error: cannot write" in ran.err, FILE in ran.err) == (True, True)
     quiet = in_a_file("verify", "--write", "--ignore", "MG7", "--json")
     assert (quiet.code, quiet.json["exit_code"], quiet.json["footprints"]) == (2, 2, None)
+
+
+def test_no_file_that_cannot_be_written_hides_another_one_or_what_was_found(in_a_file: Any) -> None:
+    (in_a_file.path / FILE).mkdir()
+    (in_a_file.path / "told.txt").mkdir()
+    both = in_a_file("verify", "--write", "--output", "told.txt")
+    assert both.code == 3
+    assert [name for name in (FILE, "told.txt") if name in both.err] == [FILE, "told.txt"]
+    quiet = in_a_file("verify", "--ignore", "MG7", "--output", "told.txt")
+    assert (quiet.code, "cannot write told.txt" in quiet.err) == (2, True)
+
+
+def test_a_signal_does_not_hide_what_was_refused_before(in_a_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (in_a_file.path / FILE).mkdir()
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise Stopped("stopped by SIGTERM", signal=signal.SIGTERM)
+
+    monkeypatch.setattr(verify, "_show", stopped)
+    ran = in_a_file("verify", "--write")
+    assert ran.code == 128 + signal.SIGTERM
+    assert ran.err.index(FILE) < ran.err.index("stopped by SIGTERM")
 
 
 def test_another_file_than_the_configured_one_is_refused_before_anything_is_made(in_a_file: Any) -> None:

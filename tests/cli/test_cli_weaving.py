@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import closing
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
-import psycopg2
 import pytest
-
-from migrate_graph.reports import schemas
+from bodies import ask
+from test_cli_json import schema_of
 
 pytestmark = pytest.mark.postgres
-
-
-def schema_of(kind: str) -> Any:
-    """Return the schema of a kind of document."""
-    return json.loads((files(schemas) / f"{kind}-1.json").read_text(encoding="utf-8"))
 
 
 PROJECT = """
@@ -77,13 +68,6 @@ def woven(
     assert shell("apply").code == 0
     shell.write("migrations.py", PROJECT + WIDER)
     return shell
-
-
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Run a query in a session of its own."""
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
 
 
 def type_of(woven: Any, column: str) -> str:

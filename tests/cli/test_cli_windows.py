@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import closing
 from importlib.resources import files
 from typing import Any
 
 import jsonschema
-import psycopg2
 import pytest
+from bodies import ask
 
 from migrate_graph.database.sqlite.backend import SqliteBackend
 from migrate_graph.reports import schemas
@@ -96,13 +95,6 @@ def there(shell: Any) -> dict[str, bool]:
     """Return which views are in the database, as `status` says."""
     found = shell("status", "--json").json
     return {each["name"]: each["lives"] and not each["missing"] and not each["down"] for each in found["views"]}
-
-
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        connection.commit()
-        return cursor.fetchall() if cursor.description else []
 
 
 def test_the_plan_says_what_the_run_does(shop: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from bodies import forget_managers, sql
+from bodies import ask, forget_managers, sql
 from stand import Stand
 
 from migrate_graph import SqlView, ViewMigrationManager
@@ -44,14 +44,6 @@ def opening(name: str, *statements: str, opens: Any) -> Callable[[Any], Any]:
 
     run.__name__ = name
     return run
-
-
-def ask(uri: str, *statements: str) -> list[tuple[Any, ...]]:
-    """Run statements in a session of their own, and keep what they do; give the rows of the last."""
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        for each in statements:
-            cursor.execute(each)
-        return cursor.fetchall() if cursor.description else []
 
 
 def kept(uri: str) -> dict[str, tuple[Any, ...]]:

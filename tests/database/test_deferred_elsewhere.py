@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
-import psycopg2
 import pytest
-from bodies import forget_managers, sql
-from catalog_probe import difference, probe
+from bodies import ask, forget_managers, sql
+from catalog_probe import difference, probed
 from stand import Stand
-from test_deferred import ask, matview, opening
+from test_deferred import matview, opening
 
 from migrate_graph.core.events import ViewRefreshed, Warned
 
@@ -26,11 +24,6 @@ BASE = sql(
     "CREATE SCHEMA far",
 )
 WIDEN = sql("widen", "ALTER TABLE t ALTER COLUMN c TYPE varchar(20)")
-
-
-def probed(uri: str) -> Any:
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        return probe(cursor)
 
 
 def widens(stand: Stand, managers: list[Any]) -> None:

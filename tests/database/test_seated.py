@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from bodies import ask
 from servers import PostgresServer
 
 from migrate_graph.core.events import ignore_events
@@ -56,12 +57,6 @@ def work_of(backend: SeatedBackend, name: str) -> Iterator[Any]:
         yield work
     finally:
         work.close()
-
-
-def ask(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
 
 
 def lose_lock(uri: str) -> None:

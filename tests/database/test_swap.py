@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg2
 import pytest
-from bodies import forget_managers, named, sql
-from catalog_probe import difference, probe
+from bodies import ask, forget_managers, named, sql
+from catalog_probe import difference, probed
 from stand import Stand
-from test_deferred import ask, kept, matview, opening
+from test_deferred import kept, matview, opening
 from waiting import wait_until
 
 from migrate_graph import ViewMigrationManager
@@ -124,12 +124,6 @@ def test_an_edit_is_built_beside_the_old_view_and_everything_is_kept(house: Hous
     assert not history.views_down
     assert not history.views_unfilled
     assert ask(house.uri, "SELECT n FROM r") == [(10,)]
-
-
-def probed(uri: str) -> dict[str, list[tuple[Any, ...]]]:
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        found: dict[str, list[tuple[Any, ...]]] = probe(cursor)
-        return found
 
 
 def test_what_is_renewed_without_a_change_is_in_every_catalog_as_before(house: House) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 from bodies import ask, forget_managers, named, view
-from catalog_probe import difference, probe
+from catalog_probe import difference, probed
 from stand import Stand
 
 from migrate_graph import SqlView, ViewMigrationManager
@@ -75,8 +75,7 @@ class Shop:
         return dict(self.ask(OIDS))
 
     def probed(self) -> dict[str, list[tuple[Any, ...]]]:
-        with closing(psycopg2.connect(self.uri)) as connection, connection.cursor() as cursor:
-            return probe(cursor)
+        return probed(self.uri)
 
 
 def versions(
@@ -499,6 +498,18 @@ def test_a_successor_takes_the_view_over_as_it_stands(uri: str, windows: bool) -
     assert shop.ask(
         "SELECT c, obj_description('v'::regclass), has_table_privilege('public', 'v', 'SELECT') FROM v"
     ) == [(4, "kept", True)]
+
+
+def test_with_two_successors_it_goes_down(uri: str) -> None:
+    old = view("Old", "SELECT id, a FROM t", name="v", since="base")
+    ends = view("Ends", "SELECT id FROM v", old, name="ends", since="base", until="second")
+    shop = Shop(uri, old, ends)
+    new = view("New", "SELECT id, a, b FROM t", name="v", since="second", replaces=old)
+    beside = view("Beside", "SELECT id, b FROM t", name="beside", since="second", replaces=old)
+    finished = shop.run(named("second", new.renew), new, beside, old, ends)
+    assert finished.succeeded, shop.why(finished)
+    assert shop.told() == ["-Ends", "-Old", "+New", "+Beside", "+Ends"]
+    assert sorted(shop.oids()) == ["beside", "ends", "v"]
 
 
 def test_a_successor_of_what_is_more_than_a_declaration_does_not(uri: str) -> None:

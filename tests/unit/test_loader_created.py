@@ -51,9 +51,16 @@ def quoted(db: Any) -> None:
     )
 
 
+def told(db: Any) -> None:
+    """CREATE TABLE documented (id int)"""
+    for each in ("CREATE TABLE listed (id int)", "SELECT 1"):
+        db.executesql(each)
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [
+        (told, {"listed"}),
         (plain, {"plain"}),
         (several, {"one", "Two"}),
         (through, {"helped", "shared"}),

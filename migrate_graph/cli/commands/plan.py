@@ -189,7 +189,7 @@ def plan(
         took,
         rehearsal,
         atomic=whole,
-        lanes=forecast_of(planned, at_once.number, took) if at_once and at_once.number > 1 else None,
+        lanes=forecast_of(planned, at_once.number, took, session.remark) if at_once and at_once.number > 1 else None,
         segments=segments_in(planned.planned, rehearsal) if together else None,
     )
     code = exit_code_of(planned, asks=check, atomic=whole)

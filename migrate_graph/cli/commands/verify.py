@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -144,29 +144,43 @@ def verify(
     judging = Judging(tuple(select), tuple(ignore))
     watcher = _Watcher(session)
     proof = prove(project, options, judging=judging, observer=watcher, told=watcher.doing)
-    refused: list[MigrateGraphError] = []  # told after the findings, which are not lost for it
     written = added = None
-    if write:
+    with _told_at_the_end(session) as refused:
+        if write:
+            with _collecting(refused):
+                written = keep(proof)
+        if apply_to_files:
+            with _collecting(refused):
+                added = _add(session, proof, snapshot)
+        proof = with_additions(proof, added.names) if added else proof
+        if graph is not None:
+            question = "graph" if infer else "check"
+            with _collecting(refused):
+                Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
         with _collecting(refused):
-            written = keep(proof)
-    if apply_to_files:
-        with _collecting(refused):
-            added = _add(session, proof, snapshot)
-    proof = with_additions(proof, added.names) if added else proof
-    if graph is not None:
-        question = "graph" if infer else "check"
-        with _collecting(refused):
-            Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
-    code = proof.exit_code or max((each.exit_code for each in refused), default=ExitCode.OK)
-    _show(session, proof, chosen, output, code=code, written=written, added=added)
-    for error in refused:
-        session.console.tell_error(error)
-    raise typer.Exit(code)
+            _show(session, proof, chosen, output, code=_code(proof, refused), written=written, added=added)
+    raise typer.Exit(_code(proof, refused))
+
+
+def _code(proof: Proof, refused: Sequence[MigrateGraphError]) -> int:
+    """Return what the process ends with: what was found, else the first file that cannot be written."""
+    return proof.exit_code or (refused[0].exit_code if refused else ExitCode.OK)
+
+
+@contextmanager
+def _told_at_the_end(session: Session) -> Iterator[list[MigrateGraphError]]:
+    """Yield where errors are collected; they are told after the findings, also where something else ends the command."""
+    refused: list[MigrateGraphError] = []
+    try:
+        yield refused
+    finally:
+        for error in refused:
+            session.console.tell_error(error)
 
 
 @contextmanager
 def _collecting(refused: list[MigrateGraphError]) -> Iterator[None]:
-    """Keep what a file that cannot be written raises inside, until the findings are shown."""
+    """Keep what a file that cannot be written raises inside: the findings are not lost for it."""
     try:
         yield
     except Stopped:

@@ -12,7 +12,8 @@ from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging
-from migrate_graph.errors import DatabaseError
+from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.messages import first_line
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
 
@@ -39,13 +40,16 @@ def why(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Explain why something has its place in the order. Shows the path of edges, or the rule that decided."""
+    """Explain why something has its place in the order. Shows the path of edges, or the rule that decided.
+
+    The database is asked for the state of a migration only. Where it does not answer, that is told, and everything else is shown.
+    """
     from migrate_graph.workflow.why import why as ask_why
 
     session = session_of(context)
     project = session.project(file)
     answer = ask_why(project, name, before=before)
-    state = "" if offline else _state_of(session, project, name)
+    state = "" if offline or answer.position is None else _state_of(session, project, name)
     if json:
         session.console.show_json(why_document(answer, state))
         return
@@ -58,11 +62,17 @@ def _state_of(session: Session, project: Project, name: str) -> str:
     """Return the state of a migration; empty when no database says it: the order needs none."""
     from migrate_graph.workflow.status import read_status
 
-    if not project.config.migrate_uri:
+    if not project.config.has_database:
         return ""
     try:
         known = read_status(project, session.reading(project)).migrations
-    except DatabaseError:
+    except Stopped:
+        raise
+    except MigrateGraphError as error:
+        session.console.tell(
+            f"{session.console.paint_err('note:', 'info')} the state of {session.console.clean(name)} is not known, "
+            f"since the database did not answer: {session.console.clean(first_line(error))}"
+        )
         return ""
     return next((str(each.known.state) for each in known if each.name == name), "")
 

@@ -371,7 +371,7 @@ class Context:
         """What that says about the graph; nothing of what is on or behind a cycle."""
         from migrate_graph.core.commuting import commuting_of
 
-        return commuting_of(self.graph, self.footprints, self.ordering)
+        return commuting_of(self.graph, self.current, self.ordering)
 
     @cached_property
     def _unreached(self) -> dict[str, tuple[UnreachedFile, int]]:

@@ -147,6 +147,7 @@ class ViewKeeper:
             )  # after an error the one that waits: what is wrong is said again when it is left
 
     def _taken(self) -> set[str]:
+        """Return the managers of all blocks that are open."""
         return {name for block in self._blocks for name in block.names}
 
     def bring_up(self) -> None:
