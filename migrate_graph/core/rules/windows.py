@@ -495,7 +495,7 @@ def view_without_time(context: Context) -> Iterator[Hit]:
         elif timeline.relatives(name):
             why = "never comes up: another version lives in its place as long as its window is open"
         else:
-            why = "never comes up: not every migration can run"
+            continue  # not every migration can run, which is told already, or there is none yet
         yield Hit(view, f"view {quoted(name)} {why}", hint)
 
 
