@@ -1,7 +1,9 @@
 """Every format, on a small graph kept as golden files, on a broken one, and on names that mean harm."""
 
+import io
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from xml.etree import ElementTree as ET
 
 import networkx as nx
 import pytest
+import wasmtime
 from drawing import drawn, graph_of, history_of, migration_of
 
 from migrate_graph.core.graph import build_graph
@@ -29,6 +32,7 @@ from migrate_graph.render.formats.lanes import to_lines, to_text
 from migrate_graph.render.formats.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT
 from migrate_graph.render.formats.svg import to_svg
 from migrate_graph.render.layout import engine as layout
+from migrate_graph.render.layout import worker
 from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
 from migrate_graph.render.picture import Picture, PictureOptions, Question
 from migrate_graph.user_files import SourceLocation
@@ -357,12 +361,58 @@ def test_graphviz_is_compiled_quickly_for_a_small_picture_and_well_for_a_large_o
     dot = to_dot(shop())
     small = lay_out(dot)
     (quick,) = kept()
-    large = lay_out(dot + " " * 40_000)
+    large = lay_out(dot + " " * 120_000)
     (well,) = kept() - {quick}
     assert large == small
     assert quick.stat().st_size != well.stat().st_size
     assert lay_out(dot) == small
     assert kept() == {quick, well}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "riscv64"])
+def test_a_small_picture_is_compiled_by_the_quickest_compiler_that_the_processor_has(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the picture is the same, to the byte, as the one of the code that is compiled well."""
+    if machine == "x86_64" and platform.machine() not in {"x86_64", "AMD64"}:
+        pytest.skip("Winch is asked for on x86-64 only, and this is none")
+    chosen: list[int] = []
+    choose = wasmtime._ffi.wasmtime_config_strategy_set
+
+    def chooses(config: object, strategy: int) -> None:
+        chosen.append(strategy)
+        choose(config, strategy)
+
+    monkeypatch.setattr(wasmtime._ffi, "wasmtime_config_strategy_set", chooses)
+    monkeypatch.setattr(worker.platform, "machine", lambda: machine)
+    engine, dot = wasmtime.Engine, to_dot(shop())
+    quick = worker._drawn(wasmtime, dot, "svg", quickly=True)
+    winch = list(wasmtime._ffi.wasmtime_strategy_enum).index(wasmtime._ffi.wasmtime_strategy_enum[worker._WINCH])
+    assert chosen == ([winch] if machine == "x86_64" else [])
+    assert quick == worker._drawn(wasmtime, dot, "svg", quickly=False)
+    assert len(chosen) <= 1
+    assert wasmtime.Engine is engine
+
+
+def test_what_the_quick_compiler_cannot_do_is_compiled_well(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    tried: list[bool] = []
+    drawn_as_ever = worker._drawn
+
+    def fails_when_quick(*words: Any, quickly: bool) -> bytes:
+        tried.append(quickly)
+        if quickly:
+            raise wasmtime.WasmtimeError("Unimplemented")
+        return drawn_as_ever(*words, quickly=quickly)
+
+    monkeypatch.setattr(worker, "_drawn", fails_when_quick)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"digraph {}")))
+    assert worker._embedded("svg") == 0
+    assert tried == [True, False]
+    out, err = capsysbinary.readouterr()
+    assert b"<svg" in out
+    assert not err
 
 
 def test_where_no_cache_can_be_written_the_picture_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

