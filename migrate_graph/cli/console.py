@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from io import BytesIO, StringIO
+from io import BytesIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
@@ -237,12 +237,13 @@ class Console:
 
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
         """Return a JSON document as text, without secrets."""
-        import json  # help, errors and plain text need none
+        if indent is not None:
+            from migrate_graph.cli.json_text import indented  # help, errors and plain text need no JSON
 
-        written = StringIO()  # a long document has a million parts: `dumps` would keep them all until the last
-        encoder = json.JSONEncoder(ensure_ascii=True, indent=indent, default=str)
-        written.writelines(encoder.iterencode(self.redacted(document)))
-        return written.getvalue()
+            return indented(document, self.redact)
+        import json
+
+        return json.dumps(self.redacted(document), ensure_ascii=True, default=str)
 
     def tell(self, text: str = "") -> None:
         """Print progress or a remark on stderr, at once.
