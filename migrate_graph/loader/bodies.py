@@ -43,7 +43,10 @@ def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dic
     """
     chain = chain_of(function)
     if name == "opened_views":
-        return {name: _opened_views(chain, sources)}
+        found: dict[str, object] = {name: _opened_views(chain, sources)}
+        # What else is asked of a body is read with it: after a whole project, its part of the text would have to be parsed again.
+        was_parsed = any(sources.mentions[each] for each in chain)
+        return found | facts_with("returns_value", function, sources) if was_parsed else found
     nodes = [(each, node) for each in chain if (node := sources.node_of(each)) is not None]
     names = ("fingerprint",) if name == "fingerprint" else ("returns_value", *_FINDERS)
     if not nodes or nodes[-1][0] is not chain[-1]:
@@ -52,8 +55,8 @@ def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dic
     if name == "fingerprint":
         return {name: fingerprint_of(inner, sources)}
     path = sources.shown(inner.__code__.co_filename)
-    found = {each: _placed(finder(node), path) for each, finder in _FINDERS.items()}
-    return {"returns_value": _returns_value([node for _, node in nodes]), **found}
+    others = {each: _placed(finder(node), path) for each, finder in _FINDERS.items()}
+    return {"returns_value": _returns_value([node for _, node in nodes]), **others}
 
 
 def _placed(found: int | tuple[int, str] | None, path: str) -> object:

@@ -6,12 +6,15 @@ import ast
 import gc
 import itertools
 import linecache
+from collections import Counter
 from pathlib import Path
 from types import CodeType
 
 import pytest
 
 from migrate_graph.core.graph import build_graph
+from migrate_graph.core.history import History
+from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import LoadError
 from migrate_graph.loader import load, load_project, pieces, sources
@@ -213,6 +216,26 @@ def test_each_piece_is_parsed_a_few_times_whoever_asks(tmp_path: Path, monkeypat
     monkeypatch.setattr(ast, "parse", counting)
     check(build_graph(registry))
     assert parsed < 3 * file.stat().st_size
+
+
+def test_a_plan_and_its_findings_parse_each_piece_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the plan asks of a body, and what the rules ask after it, is read in one look."""
+    file = written(tmp_path, size=900)
+    parsed = Counter[str]()
+    original = ast.parse
+
+    def counting(text: str) -> ast.Module:
+        parsed[text] += 1
+        return original(text)
+
+    monkeypatch.setattr(ast, "parse", counting)
+    registry = load(file)
+    graph = build_graph(registry)
+    assert len(build_plan(graph, History()).steps) == 900
+    assert check(graph)
+    pieces_parsed = sum(parsed.values())
+    assert pieces_parsed > 20
+    assert pieces_parsed <= len(parsed) + 2, "a view or a body at a border may be asked for later"
 
 
 def test_a_function_is_found_wherever_it_is_asked_for(tmp_path: Path) -> None:
