@@ -224,9 +224,9 @@ def test_a_plan_and_its_findings_parse_each_piece_once(tmp_path: Path, monkeypat
     parsed = Counter[str]()
     original = ast.parse
 
-    def counting(text: str) -> ast.Module:
+    def counting(text: str, *more: str) -> ast.Module:
         parsed[text] += 1
-        return original(text)
+        return original(text, *more)
 
     monkeypatch.setattr(ast, "parse", counting)
     registry = load(file)
