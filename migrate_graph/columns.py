@@ -18,10 +18,9 @@ def columns(text: str) -> int:
     return wide if wide >= 0 else len(text)  # it knows no width of control characters
 
 
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text filled with spaces to a width; right puts it at the right edge."""
-    space = " " * (width - columns(text))
-    return space + text if right else text + space
+def padded(text: str, width: int) -> str:
+    """Return a text filled with spaces to a width."""
+    return text + " " * (width - columns(text))
 
 
 def shortened(text: str, width: int, *, gap: str = "…", tail: bool = True) -> str:

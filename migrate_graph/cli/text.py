@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from migrate_graph.redaction import one_line
 
 
-def listed(names: Iterable[str], *, nothing: str = "nothing", most: int | None = None) -> str:
+def listed(names: Iterable[str], *, most: int | None = None) -> str:
     """Return names as one line of text; of more than `most` the first ones, and how many there are besides."""
     shown = [one_line(name) for name in names]
     more = len(shown) - most if most is not None else 0
     if most is not None and more > 1:
         shown[most:] = [f"and {more:,} more"]
-    return ", ".join(shown) or nothing
+    return ", ".join(shown) or "nothing"
 
 
 def between(names: Sequence[str]) -> str:

@@ -19,20 +19,6 @@ from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of
 from migrate_graph.user_files import SourceLocation, is_user_file
 
 
-def facts_of(function: Callable[..., Any], sources: Sources | None = None) -> BodyFacts:
-    """Return what the source text of a migration's body says.
-
-    Args:
-        function: the body, decorated or not.
-        sources: of this loading; None reads the file for this question only.
-    """
-    sources = sources or Sources()
-    found: dict[str, Any] = {}
-    for name in ("opened_views", "fingerprint", "returns_value"):
-        found |= facts_with(name, function, sources)
-    return BodyFacts(**found)
-
-
 def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dict[str, object]:
     """Return one of these facts, and all that one look at the body's text tells with it.
 

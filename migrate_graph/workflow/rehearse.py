@@ -14,7 +14,7 @@ from migrate_graph.core.events import Observer, Outcome, Result, Warned, ignore_
 from migrate_graph.core.history import History
 from migrate_graph.database import backend_class
 from migrate_graph.database.outside_acts import OutsideWatch
-from migrate_graph.database.watching import Cloning, Keeping, Outside, Watching
+from migrate_graph.database.watching import Cloning, Keeping, Watching
 from migrate_graph.errors import ConfigError, ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
@@ -117,8 +117,6 @@ def rehearse(
     found: Assessment,
     options: RehearseOptions,
     observer: Observer = ignore_events,
-    *,
-    outside: Outside | None = None,
 ) -> Rehearsal:
     """Run what is pending where it cannot hurt.
 
@@ -127,7 +125,6 @@ def rehearse(
         found: what that database remembers, and what would run.
         options: where, and how.
         observer: told what happens, as in a run.
-        outside: stands around each body; None: what refuses, or tells, acts outside of the database.
 
     Raises:
         DatabaseError: there is no place for it; with what to do.
@@ -138,7 +135,7 @@ def rehearse(
     rehearsals = {Place.CLONE: _on_clone, Place.SCRATCH: _on_scratch, Place.HERE: _here}
     interruption = Interruption()
     with interruption.listening(), tempfile.TemporaryDirectory(prefix="migrate_graph_rehearsal_") as folder:
-        about = _Rehearsing(project, found, options, observer, outside, Path(folder), interruption)
+        about = _Rehearsing(project, found, options, observer, Path(folder), interruption)
         return rehearsals[options.on](about)
 
 
@@ -155,14 +152,13 @@ class _Rehearsing:
     found: Assessment
     options: RehearseOptions
     observer: Observer
-    outside: Outside | None
     folder: Path
     interruption: Interruption
 
     def watching(self, keeping: Keeping, *, sizes: Mapping[str, Size] | None = None) -> Watching:
         """Return how its migrations are watched."""
         root, options = self.project.root, self.options
-        outside = self.outside or OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
+        outside = OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
         return Watching(
             root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes, closely=options.reverts
         )

@@ -28,7 +28,6 @@ WORDS = st.lists(st.text("abc_12数é", min_size=1, max_size=30), min_size=1, ma
 def test_columns_are_those_of_a_terminal(text: str, wide: int) -> None:
     assert columns(text) == wide
     assert columns(padded(text, 10)) == 10
-    assert padded(text, 10, right=True).endswith(text)
 
 
 @given(WORDS, st.integers(20, 60), st.integers(0, 50), st.integers(0, 10))

@@ -3,7 +3,7 @@
 import functools
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,8 +49,16 @@ def module(directory: Path, text: str, name: str = "module") -> Any:
     return made
 
 
+def facts_of(function: Callable[..., Any], sources: bodies.Sources | None = None) -> BodyFacts:
+    """Return all that the text of a body tells."""
+    found: dict[str, Any] = {}
+    for name in ("opened_views", "fingerprint", "returns_value"):
+        found |= bodies.facts_with(name, function, sources or bodies.Sources())
+    return BodyFacts(**found)
+
+
 def facts(directory: Path, text: str, name: str = "body") -> BodyFacts:
-    return bodies.facts_of(getattr(module(directory, text), name))
+    return facts_of(getattr(module(directory, text), name))
 
 
 # --- fingerprints ------------------------------------------------------------------------------------------------
@@ -156,8 +164,8 @@ def test_a_wrapper_may_return_on_its_own_account(tmp_path: Path) -> None:
         pass
     """
     made = module(tmp_path, text)
-    assert not bodies.facts_of(made.forgot).returns_value
-    assert bodies.facts_of(made.fine).returns_value
+    assert not facts_of(made.forgot).returns_value
+    assert facts_of(made.fine).returns_value
     place = bodies.definition_of(made.fine.function, bodies.Sources())
     assert place is not None
     assert Path(made.__file__).read_text().splitlines()[place.line - 1].strip() == "def fine(db):"
@@ -243,7 +251,7 @@ def test_helpers_of_installed_packages_are_not_followed(tmp_path: Path) -> None:
     made = module(installed, "def helper(db):\n    A(db)", "installed")
     mine = module(tmp_path, "def body(db):\n    helper(db)")
     mine.helper = made.helper
-    assert bodies.facts_of(mine.body).opened_views == ()
+    assert facts_of(mine.body).opened_views == ()
     assert not is_user_file(functools.__file__)
     assert not is_user_file(bodies.__file__)
     assert not is_user_file("<string>")
@@ -261,7 +269,7 @@ def test_nobody_is_accused_unseen() -> None:
         def __call__(self, db: Any) -> None: ...
 
     for body in (space["body"], len, functools.partial(len), Callable(), print):
-        assert bodies.facts_of(body) == BodyFacts()
+        assert facts_of(body) == BodyFacts()
     assert bodies.definition_of(len, bodies.Sources()) is None
 
 
@@ -270,13 +278,13 @@ def test_a_circle_of_wrappers_ends() -> None:
         return True
 
     body.__wrapped__ = body  # type: ignore[attr-defined]
-    assert bodies.facts_of(body).returns_value
+    assert facts_of(body).returns_value
 
 
 def test_a_file_that_changed_into_nonsense_is_not_read(tmp_path: Path) -> None:
     made = module(tmp_path, "def body(db): pass")
     Path(made.__file__).write_bytes(b"def \x00 (")
-    assert bodies.facts_of(made.body) == BodyFacts()
+    assert facts_of(made.body) == BodyFacts()
 
 
 def test_four_times_as_many_migrations_take_about_four_times_as_long(tmp_path: Path) -> None:
@@ -285,7 +293,7 @@ def test_four_times_as_many_migrations_take_about_four_times_as_long(tmp_path: P
         made = module(tmp_path, "def helper(db):\n    B(db)\n" + "".join(one.format(n) for n in range(count)))
         start = time.process_time()
         sources = bodies.Sources()
-        found = [bodies.facts_of(getattr(made, f"m{n}"), sources) for n in range(count)]
+        found = [facts_of(getattr(made, f"m{n}"), sources) for n in range(count)]
         taken = time.process_time() - start
         assert {each.opened_views for each in found} == {("B", "A")}
         assert len({each.fingerprint for each in found}) == count
