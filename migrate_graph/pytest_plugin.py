@@ -566,8 +566,9 @@ def _rehearsed(project: Project, target: Target, *, check: bool, allow_outside: 
     """
     from migrate_graph.core.events import ignore_events
     from migrate_graph.workflow.assessment import assess
+    from migrate_graph.workflow.place import Place
     from migrate_graph.workflow.project import read_history
-    from migrate_graph.workflow.rehearse import Place, RehearseOptions
+    from migrate_graph.workflow.rehearse import RehearseOptions
     from migrate_graph.workflow.rehearsed import is_file, rehearse_plan
 
     found = assess(project, read_history(project.config, graph=project.graph), selection=target.as_selection())

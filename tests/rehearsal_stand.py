@@ -17,8 +17,9 @@ from migrate_graph.core.events import Event, Outcome
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.assessment import assess
+from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.project import Project, open_project, read_history
-from migrate_graph.workflow.rehearse import Place, Rehearsal, RehearseOptions, rehearse
+from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 
 HARD = Path(__file__).parent / "projects" / "hard"
 

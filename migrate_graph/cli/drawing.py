@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from migrate_graph.cli.command import Condition, Typed
 from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream
-from migrate_graph.cli.options import Group, Renderer
 from migrate_graph.cli.redacted import redacted_picture
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.render import FORMATS, format_of
+from migrate_graph.render.choices import Grouping, Renderer
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -66,7 +66,7 @@ class Drawing:
     everything: bool = False
     focus: tuple[str, ...] = ()
     hops: int = 2
-    group: Group = Group.AUTO
+    group: Grouping = Grouping.AUTO
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     run: tuple[Attempt, ...] = ()
@@ -81,7 +81,7 @@ class Drawing:
 
     def compose(self, session: Session, found: Assessment) -> Picture:
         """Choose what is shown, in whatever format; from here on no text of it holds a secret."""
-        from migrate_graph.render.picture import Grouping, PictureOptions
+        from migrate_graph.render.picture import PictureOptions
         from migrate_graph.workflow.plan import picture_of
 
         project, database = found.project, found.reading.database
@@ -91,7 +91,7 @@ class Drawing:
             focus=self.focus,
             hops=self.hops,
             selected=found.drawn(self.select, self.exclude) if self.select or self.exclude else None,
-            grouping=Grouping(self.group),
+            grouping=self.group,
             link_template=project.config.link_template,
         )
         picture = picture_of(

@@ -10,7 +10,9 @@ import typer
 
 from migrate_graph.cli.completion import complete_code, complete_name
 from migrate_graph.render import FORMATS
+from migrate_graph.render.choices import Grouping, Renderer
 from migrate_graph.reports import REPORTS
+from migrate_graph.workflow.place import Place
 
 
 class Output(StrEnum):
@@ -20,30 +22,6 @@ class Output(StrEnum):
     RICH = "rich"
     PLAIN = "plain"
     JSON = "json"
-
-
-class Group(StrEnum):
-    """How a picture groups nodes."""
-
-    AUTO = "auto"
-    MODULE = "module"
-    NONE = "none"
-
-
-class Renderer(StrEnum):
-    """Who lays a picture out."""
-
-    AUTO = "auto"
-    EMBEDDED = "embedded"
-    DOT = "dot"
-
-
-class Place(StrEnum):
-    """Where a rehearsal happens; see `workflow.rehearse.Place`, which is not imported to show help."""
-
-    CLONE = "clone"
-    SCRATCH = "scratch"
-    HERE = "here"
 
 
 PathArgument = Annotated[
@@ -163,7 +141,7 @@ FocusOption = Annotated[
 HopsOption = Annotated[
     int | None, typer.Option("--hops", min=0, help="How far around --focus; 2 edges by default.", show_default=False)
 ]
-GroupOption = Annotated[Group, typer.Option("--group", help="module: one node per file.")]
+GroupOption = Annotated[Grouping, typer.Option("--group", help="module: one node per file.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Draw everything, however large.")]
 LinkOption = Annotated[
     str | None,

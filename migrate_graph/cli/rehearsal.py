@@ -9,10 +9,10 @@ from migrate_graph.cli.command import Condition, Together, Typed
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.cli.options import Place
     from migrate_graph.cli.session import Session
     from migrate_graph.core.events import Event
     from migrate_graph.workflow.assessment import Assessment
+    from migrate_graph.workflow.place import Place
     from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions
 
 
@@ -32,10 +32,9 @@ OPTIONS = (
 
 def options_of(place: Place, data: int | None, *, no_values: bool, allow_outside: bool) -> RehearseOptions:
     """Return how a rehearsal behaves, as it was typed."""
-    from migrate_graph.workflow.rehearse import Place as Where
     from migrate_graph.workflow.rehearse import RehearseOptions
 
-    return RehearseOptions(on=Where(place), data=data or 0, values=not no_values, allow_outside=allow_outside)
+    return RehearseOptions(on=place, data=data or 0, values=not no_values, allow_outside=allow_outside)
 
 
 def rehearse_on(session: Session, found: Assessment, options: RehearseOptions) -> tuple[Assessment, Rehearsal]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.render.choices import Renderer
 
 if TYPE_CHECKING:
-    from migrate_graph.render.layout.engine import Renderer
     from migrate_graph.render.picture import Picture
 
 
@@ -139,7 +139,7 @@ def render(picture: Picture, wanted: str, *, renderer: str = "auto") -> bytes:
     Raises:
         UsageError: an unknown format or renderer, or a renderer that is absent.
     """
-    from migrate_graph.render.layout.engine import LayoutTimeout, Renderer
+    from migrate_graph.render.layout.engine import LayoutTimeout
 
     if wanted not in FORMATS:
         raise UsageError(f"no format is called '{wanted}'", hint=f"known: {', '.join(FORMATS)}")

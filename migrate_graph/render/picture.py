@@ -13,6 +13,7 @@ from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeK
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import Finding, Severity, quoted
 from migrate_graph.core.states import State, States
+from migrate_graph.render.choices import Grouping
 from migrate_graph.render.style import EdgeState
 
 if TYPE_CHECKING:
@@ -32,17 +33,6 @@ class Question(StrEnum):
     """What is different since a revision?"""
     RUN = "run"
     """What did a run do, and how long did it take?"""
-
-
-class Grouping(StrEnum):
-    """How modules (the files that declare) are shown."""
-
-    AUTO = "auto"
-    """As frames around their nodes, where that helps reading."""
-    MODULE = "module"
-    """As nodes: one per module, an overview."""
-    NONE = "none"
-    """Not at all."""
 
 
 @dataclass(frozen=True)

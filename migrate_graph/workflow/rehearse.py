@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from migrate_graph.errors import ConfigError, ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.assessment import Selection, assess
+from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.project import database_settings, read_history
 from migrate_graph.workflow.walking import Walk, start_on, walk
 
@@ -31,17 +31,6 @@ if TYPE_CHECKING:
 
 _NEW_ENUM_VALUE = "55P04"
 """SQLSTATE of a new value of an enum that is used before the transaction that adds it is committed."""
-
-
-class Place(StrEnum):
-    """Where a rehearsal happens."""
-
-    CLONE = "clone"
-    """In an empty copy of the schema, which is dropped afterwards."""
-    SCRATCH = "scratch"
-    """In a database made for it: what is applied is replayed there, then everything is really committed."""
-    HERE = "here"
-    """In the database itself, in one transaction that is rolled back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

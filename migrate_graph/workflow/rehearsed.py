@@ -9,7 +9,8 @@ from migrate_graph.core.events import Outcome
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.database import is_one_file
 from migrate_graph.errors import ConfigError, ExitCode, UsageError
-from migrate_graph.workflow.rehearse import Place, Rehearsal, RehearseOptions, rehearse
+from migrate_graph.workflow.place import Place
+from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer, Result

@@ -26,8 +26,9 @@ from migrate_graph.core.sealed import MovedKind
 from migrate_graph.core.states import RUNNABLE, WORDINGS
 from migrate_graph.core.traces import Way
 from migrate_graph.errors import ExitCode
+from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.proof import WhoseOrders
-from migrate_graph.workflow.rehearse import Place, Rehearsal
+from migrate_graph.workflow.rehearse import Rehearsal
 from migrate_graph.workflow.revert import Unit
 
 PAGE = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")

@@ -18,9 +18,6 @@ import psycopg2
 import pytest
 from test_cli_json import documented, keys_of, schema_of
 
-from migrate_graph.cli.options import Place as Typed
-from migrate_graph.workflow.rehearse import Place
-
 PROJECT = """
 from migrate_graph import migration
 
@@ -419,10 +416,6 @@ def test_sqlite_says_that_it_has_one_way(shell: Any, words: str) -> None:
     assert ran.code == 2
     assert "an SQLite database is" in ran.err
     assert "leave out" in ran.err
-
-
-def test_the_places_are_those_of_the_workflow() -> None:
-    assert [str(each) for each in Typed] == [str(each) for each in Place]
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "80", "140"])

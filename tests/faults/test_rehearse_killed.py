@@ -41,7 +41,8 @@ from migrate_graph.config import load_config
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.workflow.assessment import assess
 from migrate_graph.workflow.project import open_project, read_history
-from migrate_graph.workflow.rehearse import Place, RehearseOptions, rehearse
+from migrate_graph.workflow.place import Place
+from migrate_graph.workflow.rehearse import RehearseOptions, rehearse
 
 root = Path(sys.argv[1])
 project = open_project(load_config(root, {"MIGRATE_URI": sys.argv[2]}), root=root)

@@ -14,10 +14,11 @@ from migrate_graph.core.rules import check
 from migrate_graph.core.states import State
 from migrate_graph.errors import UsageError
 from migrate_graph.render import render
+from migrate_graph.render.choices import Grouping
 from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, HOP_UP_TO, NEWEST
 from migrate_graph.render.labels import told_in
-from migrate_graph.render.picture import Grouping, Picture, PictureNode, PictureOptions
+from migrate_graph.render.picture import Picture, PictureNode, PictureOptions
 from migrate_graph.render.style import EdgeState
 
 

@@ -24,17 +24,17 @@ from migrate_graph.cli.options import (
     NoValuesOption,
     OutputOption,
     PathArgument,
-    Place,
     PlaceOption,
     RehearseOption,
-    Renderer,
     RendererOption,
     ReportOption,
     RulesOption,
 )
 from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
+from migrate_graph.render.choices import Renderer
 from migrate_graph.reports import require_report, write_report
+from migrate_graph.workflow.place import Place
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session

@@ -13,18 +13,17 @@ from migrate_graph.cli.options import (
     AllOption,
     ExcludeOption,
     FocusOption,
-    Group,
     GroupOption,
     HistoryOption,
     HopsOption,
     LinkOption,
     PathArgument,
-    Renderer,
     RendererOption,
     SelectOption,
 )
 from migrate_graph.errors import UsageError
 from migrate_graph.render import FORMATS
+from migrate_graph.render.choices import Grouping, Renderer
 
 
 @command(
@@ -60,7 +59,7 @@ def graph(
     hops: HopsOption = None,
     select: SelectOption = [],  # noqa: B006 - typer copies it
     exclude: ExcludeOption = [],  # noqa: B006 - typer copies it
-    group: GroupOption = Group.AUTO,
+    group: GroupOption = Grouping.AUTO,
     all_nodes: AllOption = False,
     history: HistoryOption = False,
     renderer: RendererOption = Renderer.AUTO,

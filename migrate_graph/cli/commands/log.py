@@ -11,11 +11,12 @@ from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.json_document import reading_document, time_text
-from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, Renderer, RendererOption
+from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, RendererOption
 from migrate_graph.cli.text import moment
 from migrate_graph.columns import hanging, table
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
+from migrate_graph.render.choices import Renderer
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:

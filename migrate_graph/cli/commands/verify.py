@@ -22,12 +22,12 @@ from migrate_graph.cli.options import (
     JsonOption,
     OutputOption,
     PathArgument,
-    Renderer,
     RendererOption,
     ReportOption,
     RulesOption,
 )
 from migrate_graph.errors import ExitCode, MigrateGraphError, Stopped
+from migrate_graph.render.choices import Renderer
 from migrate_graph.reports import require_report, write_report
 
 if TYPE_CHECKING:

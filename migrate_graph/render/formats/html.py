@@ -15,8 +15,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from migrate_graph.core.states import State
+from migrate_graph.render.choices import Renderer
 from migrate_graph.render.formats.svg import style_of, to_svg
-from migrate_graph.render.layout.engine import LayoutTimeout, Renderer
+from migrate_graph.render.layout.engine import LayoutTimeout
 from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import DARK, LIGHT, PageStyle
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
+from migrate_graph.render.choices import Renderer
 from migrate_graph.render.formats.svg import to_svg
-from migrate_graph.render.layout.engine import Renderer
 from migrate_graph.render.picture import Picture
 
 _FONTS = Path(__file__).parent.with_name("assets") / "fonts"

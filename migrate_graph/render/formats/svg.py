@@ -8,9 +8,10 @@ from xml.etree import ElementTree as ET
 
 from migrate_graph.columns import columns
 from migrate_graph.core.states import STUCK, WORDINGS
+from migrate_graph.render.choices import Renderer
 from migrate_graph.render.formats.dot import LETTER, edge_id, text_of, to_dot
 from migrate_graph.render.formats.rows import draw_rows
-from migrate_graph.render.layout.engine import LayoutTimeout, Renderer, lay_out
+from migrate_graph.render.layout.engine import LayoutTimeout, lay_out
 from migrate_graph.render.layout.shape import wants_rows
 from migrate_graph.render.legend import draw_head
 from migrate_graph.render.picture import Picture, PictureNode, shortened

@@ -6,24 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from enum import StrEnum
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
+from migrate_graph.render.choices import Renderer
 
 TIME_LIMIT = 30
 """Seconds of processor time for one layout: dot can take minutes on an unlucky graph."""
 _PATIENCE = 20
 """How many times the limit a layout may take by the clock: a child that does nothing is not waited for for ever."""
-
-
-class Renderer(StrEnum):
-    """Who lays out."""
-
-    AUTO = "auto"
-    """The embedded one; a system `dot` for what it lacks (PDF), or where it is not installed."""
-    EMBEDDED = "embedded"
-    DOT = "dot"
 
 
 class LayoutTimeout(Exception):  # noqa: N818 - names what happened; caught by whoever can draw less
