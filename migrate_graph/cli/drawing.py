@@ -13,8 +13,7 @@ from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdou
 from migrate_graph.cli.redacted import redacted_picture
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.render import FORMATS, format_of
-from migrate_graph.render.choices import Grouping, Renderer
+from migrate_graph.render import FORMATS, Grouping, Renderer, format_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session

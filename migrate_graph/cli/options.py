@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from migrate_graph.cli.completion import complete_code, complete_name
-from migrate_graph.render import FORMATS
-from migrate_graph.render.choices import Grouping, Renderer
+from migrate_graph.render import FORMATS, Grouping, Renderer
 from migrate_graph.reports import REPORTS
 from migrate_graph.workflow.place import Place
 

@@ -1,18 +1,38 @@
-"""Pictures and reports: one function per format, one dictionary that names them."""
+"""Pictures: one function per format, one dictionary that names them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.render.choices import Renderer
 
 if TYPE_CHECKING:
     from migrate_graph.render.picture import Picture
+
+
+class Renderer(StrEnum):
+    """Who lays out."""
+
+    AUTO = "auto"
+    """The embedded one; a system `dot` for what it lacks (PDF), or where it is not installed."""
+    EMBEDDED = "embedded"
+    DOT = "dot"
+
+
+class Grouping(StrEnum):
+    """How modules (the files that declare) are shown."""
+
+    AUTO = "auto"
+    """As frames around their nodes, where that helps reading."""
+    MODULE = "module"
+    """As nodes: one per module, an overview."""
+    NONE = "none"
+    """Not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,92 +43,40 @@ class Format:
         name: as given to `--format`.
         suffixes: of files that hold it; the first is the usual one.
         summary: what it is good for.
-        write: writes it.
+        file: the file in `formats/` whose function `to_NAME` writes it.
+        is_laid_out: that function takes who lays out.
         text: it is UTF-8 text that a terminal may show.
     """
 
     name: str
     suffixes: tuple[str, ...]
     summary: str
-    write: Callable[[Picture, Renderer], bytes]
+    file: str
+    is_laid_out: bool = False
     text: bool = True
 
-
-# Each writer imports what it needs when it is called: `migrate --help` and a Mermaid diagram need no Graphviz.
-def _svg(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.formats.svg import to_svg
-
-    return to_svg(picture, renderer=renderer)
-
-
-def _png(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.formats.png import to_png
-
-    return to_png(picture, renderer=renderer)
-
-
-def _pdf(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.formats.dot import to_dot
-    from migrate_graph.render.layout.engine import lay_out
-
-    return lay_out(to_dot(picture, titled=True), wanted="pdf", renderer=renderer)
-
-
-def _dot(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.dot import to_dot
-
-    return to_dot(picture).encode()
-
-
-def _mermaid(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.mermaid import to_mermaid
-
-    return to_mermaid(picture).encode()
-
-
-def _markdown(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.mermaid import to_markdown
-
-    return to_markdown(picture).encode()
-
-
-def _text(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.lanes import to_text
-
-    return to_text(picture).encode()
-
-
-def _json(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.node_link import to_json
-
-    return to_json(picture)
-
-
-def _graphml(picture: Picture, _: Renderer) -> bytes:
-    from migrate_graph.render.formats.node_link import to_graphml
-
-    return to_graphml(picture)
-
-
-def _html(picture: Picture, renderer: Renderer) -> bytes:
-    from migrate_graph.render.formats.html import to_html
-
-    return to_html(picture, renderer=renderer)
+    def write(self, picture: Picture, renderer: Renderer) -> bytes:
+        """Write a picture; only this format's file is imported: a Mermaid diagram needs no Graphviz."""
+        writer = getattr(import_module(f"{__name__}.formats.{self.file}"), f"to_{self.name}")
+        written: str | bytes = writer(picture, renderer=renderer) if self.is_laid_out else writer(picture)
+        return written if isinstance(written, bytes) else written.encode()
 
 
 FORMATS: Final[dict[str, Format]] = {
     each.name: each
     for each in (
-        Format("svg", (".svg",), "a picture for browsers and documents", _svg),
-        Format("png", (".png",), "a picture for everything else", _png, text=False),
-        Format("pdf", (".pdf",), "a picture for printing (needs a system Graphviz)", _pdf, text=False),
-        Format("html", (".html", ".htm"), "a page to explore: search, filters, details", _html),
-        Format("dot", (".dot", ".gv"), "Graphviz source", _dot),
-        Format("mermaid", (".mmd", ".mermaid"), "a diagram that code hosts draw", _mermaid),
-        Format("markdown", (".md",), "a report for job summaries and pull requests", _markdown),
-        Format("json", (".json",), "node-link data for programs", _json),
-        Format("graphml", (".graphml",), "for yEd, Gephi and the like", _graphml),
-        Format("text", (".txt",), "lanes for a terminal", _text),
+        Format("svg", (".svg",), "a picture for browsers and documents", "svg", is_laid_out=True),
+        Format("png", (".png",), "a picture for everything else", "png", is_laid_out=True, text=False),
+        Format(
+            "pdf", (".pdf",), "a picture for printing (needs a system Graphviz)", "dot", is_laid_out=True, text=False
+        ),
+        Format("html", (".html", ".htm"), "a page to explore: search, filters, details", "html", is_laid_out=True),
+        Format("dot", (".dot", ".gv"), "Graphviz source", "dot"),
+        Format("mermaid", (".mmd", ".mermaid"), "a diagram that code hosts draw", "mermaid"),
+        Format("markdown", (".md",), "a report for job summaries and pull requests", "mermaid"),
+        Format("json", (".json",), "node-link data for programs", "node_link"),
+        Format("graphml", (".graphml",), "for yEd, Gephi and the like", "node_link"),
+        Format("text", (".txt",), "lanes for a terminal", "lanes"),
     )
 }
 

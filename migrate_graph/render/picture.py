@@ -13,7 +13,7 @@ from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeK
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import Finding, Severity, quoted
 from migrate_graph.core.states import State, States
-from migrate_graph.render.choices import Grouping
+from migrate_graph.render import Grouping
 from migrate_graph.render.style import EdgeState
 
 if TYPE_CHECKING:

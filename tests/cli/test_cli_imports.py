@@ -64,7 +64,7 @@ _FOUNDATION = frozenset(
         "__future__", "gc", "shlex", "linecache", "tokenize", "token", "traceback",
         *(f"migrate_graph.{name}" for name in (
             "columns", "edwh_names", "errors", "foreign_text", "forks", "masked_stream", "messages", "process_end", "redaction", "supervisor",
-            "render", "reports", "reports.document",
+            "render", "reports", "reports.document", "workflow", "workflow.place",
         )),
     }
 )  # fmt: skip

@@ -13,8 +13,7 @@ from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.core.states import State
 from migrate_graph.errors import UsageError
-from migrate_graph.render import render
-from migrate_graph.render.choices import Grouping
+from migrate_graph.render import Grouping, render
 from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, HOP_UP_TO, NEWEST
 from migrate_graph.render.labels import told_in

@@ -26,8 +26,7 @@ from migrate_graph.core.model import Registry, View
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS, format_of, render
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import FORMATS, Renderer, format_of, render
 from migrate_graph.render.formats.dot import to_dot
 from migrate_graph.render.formats.lanes import to_lines, to_text
 from migrate_graph.render.formats.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT

@@ -11,7 +11,7 @@ from drawing import drawn, graph_of, history_of, registry_of
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
-from migrate_graph.render.choices import Grouping
+from migrate_graph.render import Grouping
 from migrate_graph.render.formats.svg import to_svg
 from migrate_graph.render.picture import Picture, PictureOptions
 from migrate_graph.render.style import TIMES

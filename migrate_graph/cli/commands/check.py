@@ -32,7 +32,7 @@ from migrate_graph.cli.options import (
 )
 from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.reports import require_report, write_report
 from migrate_graph.workflow.place import Place
 

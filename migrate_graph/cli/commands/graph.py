@@ -22,8 +22,7 @@ from migrate_graph.cli.options import (
     SelectOption,
 )
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS
-from migrate_graph.render.choices import Grouping, Renderer
+from migrate_graph.render import FORMATS, Grouping, Renderer
 
 
 @command(

@@ -16,7 +16,7 @@ from migrate_graph.cli.text import moment
 from migrate_graph.columns import hanging, table
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:

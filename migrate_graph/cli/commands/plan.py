@@ -54,7 +54,7 @@ from migrate_graph.cli.text import listed
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.reports.document import document, finding_document, place_document
 from migrate_graph.workflow.place import Place
 

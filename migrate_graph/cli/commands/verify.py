@@ -27,7 +27,7 @@ from migrate_graph.cli.options import (
     RulesOption,
 )
 from migrate_graph.errors import ExitCode, MigrateGraphError, Stopped
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.reports import require_report, write_report
 
 if TYPE_CHECKING:

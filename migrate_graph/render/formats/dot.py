@@ -1,4 +1,4 @@
-"""Write a picture as Graphviz DOT."""
+"""Write a picture as Graphviz DOT, and as the PDF that a system Graphviz makes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.columns import columns
 from migrate_graph.core.late import nx
+from migrate_graph.render import Renderer
 from migrate_graph.render.labels import told_in
+from migrate_graph.render.layout.engine import lay_out
 from migrate_graph.render.picture import Picture, PictureEdge, PictureNode
 from migrate_graph.render.style import (
     EDGES,
@@ -62,6 +64,16 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
         _add_edge(digraph, edge)
     _stack_isolated(digraph, picture)
     return str(digraph.source)
+
+
+def to_pdf(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
+    """Lay the DOT out as PDF.
+
+    Raises:
+        UsageError: no renderer.
+        LayoutTimeout: the layout took too long.
+    """
+    return lay_out(to_dot(picture, titled=True), wanted="pdf", renderer=renderer)
 
 
 def _lowest_part_first(picture: Picture) -> list[PictureNode]:

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from migrate_graph.core.states import State
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.render.formats.svg import style_of, to_svg
 from migrate_graph.render.layout.engine import LayoutTimeout
 from migrate_graph.render.picture import Picture, PictureNode

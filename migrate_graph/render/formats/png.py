@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.render.formats.svg import to_svg
 from migrate_graph.render.picture import Picture
 

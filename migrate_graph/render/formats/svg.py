@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from migrate_graph.columns import columns
 from migrate_graph.core.states import STUCK, WORDINGS
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 from migrate_graph.render.formats.dot import LETTER, edge_id, text_of, to_dot
 from migrate_graph.render.formats.rows import draw_rows
 from migrate_graph.render.layout.engine import LayoutTimeout, lay_out

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from migrate_graph.errors import UsageError
-from migrate_graph.render.choices import Renderer
+from migrate_graph.render import Renderer
 
 TIME_LIMIT = 30
 """Seconds of processor time for one layout: dot can take minutes on an unlucky graph."""
