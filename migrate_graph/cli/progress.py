@@ -15,12 +15,12 @@ from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
 from migrate_graph.columns import columns, hanging, shortened
 from migrate_graph.core.events import (
+    EVENT_TYPES,
     Connecting,
     Event,
     LockAcquired,
     LockWaiting,
     Outcome,
-    Printed,
     RestoreFinished,
     RestoreProgress,
     RestoreStarted,
@@ -29,13 +29,10 @@ from migrate_graph.core.events import (
     RunStarted,
     StepFinished,
     StepProgress,
-    StepRetrying,
     StepStarted,
     StepWaiting,
-    ViewBuilt,
     ViewCreated,
     ViewDropped,
-    ViewRefreshed,
     ViewRefreshing,
     ViewReplaced,
     Warned,
@@ -118,31 +115,6 @@ class JsonProgress:
             ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = {"type": kind, "seq": self._sequence, "ts": ts, "message": message, **fields}
             self.console.show_event(line)
-
-
-EVENT_TYPES: dict[type, str] = {
-    Connecting: "connecting",
-    LockWaiting: "lock_waiting",
-    LockAcquired: "lock_acquired",
-    RestoreStarted: "restore_start",
-    RestoreProgress: "restore_progress",
-    RestoreFinished: "restore_end",
-    RunStarted: "run_start",
-    StepStarted: "migration_start",
-    StepFinished: "migration_end",
-    StepWaiting: "waiting",
-    StepRetrying: "retrying",
-    StepProgress: "progress",
-    ViewDropped: "view_drop",
-    ViewCreated: "view_create",
-    ViewBuilt: "view_build",
-    ViewReplaced: "view_replace",
-    ViewRefreshing: "view_refresh_start",
-    ViewRefreshed: "view_refresh_end",
-    Printed: "log",
-    Warned: "diagnostic",
-    RunFinished: "run_end",
-}
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from migrate_graph.core.plan import Plan
 from migrate_graph.user_files import SourceLocation
@@ -461,6 +461,31 @@ Event: TypeAlias = (
     | Warned
     | RunFinished
 )
+
+EVENT_TYPES: Final[Mapping[type[Event], str]] = {
+    Connecting: "connecting",
+    LockWaiting: "lock_waiting",
+    LockAcquired: "lock_acquired",
+    RestoreStarted: "restore_start",
+    RestoreProgress: "restore_progress",
+    RestoreFinished: "restore_end",
+    RunStarted: "run_start",
+    StepStarted: "migration_start",
+    StepFinished: "migration_end",
+    StepWaiting: "waiting",
+    StepRetrying: "retrying",
+    StepProgress: "progress",
+    ViewDropped: "view_drop",
+    ViewCreated: "view_create",
+    ViewBuilt: "view_build",
+    ViewReplaced: "view_replace",
+    ViewRefreshing: "view_refresh_start",
+    ViewRefreshed: "view_refresh_end",
+    Printed: "log",
+    Warned: "diagnostic",
+    RunFinished: "run_end",
+}
+"""What each is called in the JSON lines of a run."""
 
 Observer: TypeAlias = Callable[[Event], None]
 

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from migrate_graph.cli.progress import EVENT_TYPES
+from migrate_graph.core.events import EVENT_TYPES
 
 PAGE = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
 COMMON = {"schema_version", "kind", "tool", "exit_code"}

@@ -14,11 +14,11 @@ from drawing import graph_of
 
 from migrate_graph.cli.console import IN_A_FILE, Console
 from migrate_graph.cli.options import Output
-from migrate_graph.cli.progress import EVENT_TYPES, JsonProgress, LiveProgress, PlainProgress, progress_for
+from migrate_graph.cli.progress import JsonProgress, LiveProgress, PlainProgress, progress_for
 from migrate_graph.cli.run_text import sentence, summary
 from migrate_graph.columns import columns, shortened
 from migrate_graph.core import events
-from migrate_graph.core.events import Event, LockHolder, Outcome, Result, RunFinished
+from migrate_graph.core.events import EVENT_TYPES, Event, LockHolder, Outcome, Result, RunFinished
 from migrate_graph.core.history import History
 from migrate_graph.core.plan import build_plan
 from migrate_graph.user_files import SourceLocation
