@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import UsesFrom, View, same_fingerprint
 from migrate_graph.core.reachability import knots
-from migrate_graph.core.traces import Entry
+
+if TYPE_CHECKING:
+    from migrate_graph.core.traces import Entry
 
 _TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from migrate_graph.core.sealed import comparable
 from migrate_graph.database.driver_errors import AttemptFailed
 
 _MOST = 3
@@ -27,7 +26,11 @@ class Approved:
     def ear(self, name: str) -> Ear | None:
         """Return what listens to a migration; None when it is not known what it sent."""
         shapes = self.shapes.get(name)
-        return None if shapes is None else Ear(name, frozenset(map(comparable, shapes)), strict=self.strict)
+        if shapes is None:
+            return None
+        from migrate_graph.core.sealed import comparable  # most runs have no sealed plan
+
+        return Ear(name, frozenset(map(comparable, shapes)), comparable, strict=self.strict)
 
 
 class Ear:
@@ -36,12 +39,14 @@ class Ear:
     Args:
         name: of it.
         known: what it sent in the rehearsal.
+        comparable: gives a statement the form that it has in `known`.
         strict: as in `Approved`.
     """
 
-    def __init__(self, name: str, known: frozenset[str], *, strict: bool) -> None:
+    def __init__(self, name: str, known: frozenset[str], comparable: Callable[[str], str], *, strict: bool) -> None:
         self._name = name
         self._known = known
+        self._comparable = comparable
         self._strict = strict
         self._others: dict[str, None] = {}
 
@@ -54,7 +59,7 @@ class Ear:
         Raises:
             AttemptFailed: it was not approved, and such a statement is refused.
         """
-        if comparable(shape) not in self._known:
+        if self._comparable(shape) not in self._known:
             self._others[shape] = None
             self.refuse()
 

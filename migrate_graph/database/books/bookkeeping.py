@@ -10,17 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from migrate_graph.core.drift import Inventory
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History, StoredView
 from migrate_graph.database.books.ledger import AttemptKey, Known, Ledger
-from migrate_graph.database.books.stored_facts import packed, unpacked
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.errors import LockTimeout
 from migrate_graph.foreign_text import storable
 from migrate_graph.signals import Interruption
+
+if TYPE_CHECKING:
+    from migrate_graph.core.drift import Inventory
 
 _TELL_EVERY = 10.0
 # Short at first, since most runs have nothing to do, then as long as politeness asks.
@@ -124,13 +125,19 @@ class Bookkeeping(ABC):
         }
 
     def store_inventory(self, *, run: str) -> None:
+        from migrate_graph.database.books.stored_facts import packed
+
         found = self.read_inventory()
         with self._together():
             self._ledger.write_facts(AttemptKey.now("facts", run=run), digest=found.digest, text=packed(found))
 
     def stored_inventory(self) -> Inventory | None:
         text = self._ledger.read_facts() if self._ledger.names.journal in self._present() else None
-        return None if text is None else unpacked(text)
+        if text is None:
+            return None
+        from migrate_graph.database.books.stored_facts import unpacked
+
+        return unpacked(text)
 
     def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
         """Return the relations that these managers are known to have made, as they are called in facts."""

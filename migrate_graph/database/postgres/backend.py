@@ -22,7 +22,6 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.at_work import AtWork
-from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
+    from migrate_graph.database.postgres.atomic import PostgresAtomicRun
     from migrate_graph.database.postgres.seated import Seat, SeatedBackend
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
@@ -609,6 +609,8 @@ class PostgresBackend(Bookkeeping):
         return SeatedBackend(settings, seat)
 
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
+        from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
+
         self._spare.close()  # a run has two sessions, whoever works
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)

@@ -23,13 +23,11 @@ from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
-from migrate_graph.database.sqlite.atomic import AtomicConnection, SqliteAtomicRun
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 from migrate_graph.database.views.existing import existing_views
-from migrate_graph.database.views.held import HeldViews
 from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
     ConfigError,
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
+    from migrate_graph.database.sqlite.atomic import SqliteAtomicRun
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.database.watching import Clone, Cloning, Watching
@@ -538,6 +537,9 @@ class SqliteBackend(Bookkeeping):
         raise UsageError(cls.why_in_a_row, hint="leave out --jobs")
 
     def atomic_run(self, intent: AtomicIntent) -> SqliteAtomicRun:
+        from migrate_graph.database.sqlite.atomic import AtomicConnection, SqliteAtomicRun
+        from migrate_graph.database.views.held import HeldViews
+
         return SqliteAtomicRun(
             self._settings,
             self._ledger,
