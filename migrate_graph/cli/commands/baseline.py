@@ -99,7 +99,8 @@ def _show(session: Session, found: Baseline, *, written: bool, again: str) -> No
     for lines in table(rows, console.width, indent=2):
         for line in lines:
             console.show(line)
-    console.show("")
+    if rows:
+        console.show("")
     recorded, pending = len(found.recorded), len(found.entries) - len(found.recorded)
     if written:
         console.show(f"recorded as applied: {recorded}; pending: {pending}")

@@ -270,6 +270,9 @@ def fails_on_new_database(context: Context) -> Iterator[Hit]:
 
     Require what it needs, or let the window of a view begin where all that it reads is there.
 
+    Where tables are older than the migrations, as after `migrate baseline`, no migration makes them: name a dump of them in
+    `database_to_restore`. New databases begin with it.
+
     ```python
     class Totals(SqlView):                              # good
         since = "add_total_20260402_001"
@@ -291,7 +294,8 @@ def _hit(context: Context, trial: Trial, message: str) -> Hit:
 
 
 _OF_ORDER = {
-    False: "read the error and the line: something that it needs is not there on a new database",
+    False: "read the error and the line: something that it needs is not there on a new database "
+    "(tables older than the migrations come from a dump: database_to_restore)",
     True: "find out what it needs, and require it; migrate verify --json tells the order",
 }
 
