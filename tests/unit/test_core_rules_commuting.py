@@ -146,8 +146,10 @@ def test_what_failed_is_told_also_where_nobody_knows_why() -> None:
     assert [(each.message, each.hint, str(each.source)) for each in judged("MG705", graph_of("a", "b"), known)] == [
         (
             "'a' fails in the order of the project: boom",
-            "read the error and the line: something that it needs is not there on a new database "
-            "(tables older than the migrations come from a dump: database_to_restore)",
+            (
+                "read the error and the line: something that it needs is not there on a new database "
+                "(tables older than the migrations come from a dump: database_to_restore)"
+            ),
             "migrations.py:7",
         ),
         (
