@@ -129,8 +129,16 @@ class SqlView(ViewMigrationManager):
     @classmethod
     def can_swap(cls) -> bool:
         """Return whether it is a materialized view with rows that only this class creates and drops."""
-        own = cls.up is SqlView.up and cls.down is SqlView.down and not cls.fill_as_owner
-        return own and cls.can_defer()
+        return cls._is_plain() and not cls.fill_as_owner and cls.can_defer()
+
+    @classmethod
+    def can_replace(cls) -> bool:
+        """Return whether it is an ordinary view that only this class creates and drops."""
+        return cls._is_plain() and not cls.materialized
+
+    @classmethod
+    def _is_plain(cls) -> bool:
+        return cls.up is SqlView.up and cls.down is SqlView.down
 
     def beside(self) -> Beside:
         """Return what builds the view beside the one that it takes the place of; PostgreSQL only."""
@@ -178,7 +186,7 @@ def replacement_of(manager: object) -> Replacement | None:
     if not isinstance(manager, SqlView) or _dialect(manager.db) != "postgres":
         return None
     kind = type(manager)
-    if (kind.up, kind.down) != (SqlView.up, SqlView.down):
+    if not kind._is_plain():  # noqa: SLF001 - of this module
         return None
     create, *others = manager._statements["postgres"]  # noqa: SLF001 - of this module
     statements = ("CREATE OR REPLACE" + create.removeprefix("CREATE"), *others)

@@ -180,6 +180,7 @@ class ViewMigrationManager(abc.ABC):
             rebuild=rebuild,
             can_defer=rebuild is not Rebuild.DEFERRED or cls.can_defer(),
             can_swap=cls.can_swap(),
+            can_replace=cls.can_replace(),
         )
 
     @classmethod
@@ -190,6 +191,11 @@ class ViewMigrationManager(abc.ABC):
     @classmethod
     def can_swap(cls) -> bool:
         """Return whether its view can be built beside the old one: what it creates must be known, and this class only runs `up()`."""
+        return False
+
+    @classmethod
+    def can_replace(cls) -> bool:
+        """Return whether its view can get another text as it stands: what it creates must be known, and nothing else be done."""
         return False
 
     def should_run(self) -> bool:

@@ -28,11 +28,13 @@ from migrate_graph.core.events import (
     ViewBuilt,
     ViewCreated,
     ViewDropped,
+    ViewFellBack,
     ViewRefreshed,
     ViewRefreshing,
     ViewReplaced,
     Warned,
 )
+from migrate_graph.core.model import Way
 from migrate_graph.messages import counted, lasting, sized, typed
 from migrate_graph.redaction import one_line
 
@@ -110,6 +112,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             return f"{one_line(event.migration)}: {built}"
         case ViewReplaced():
             return f"{one_line(event.migration)}: view replaced, what reads it stays up: {one_line(event.view)}"
+        case ViewFellBack():
+            stays = "is not replaced as it stands" if event.way is Way.IN_PLACE else "is not built beside the old one"
+            return f"{one_line(event.migration)}: {one_line(event.view)} {stays}: {one_line(event.reason)}"
         case ViewRefreshing():
             return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
         case ViewRefreshed():

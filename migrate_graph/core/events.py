@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from migrate_graph.core.model import Way
 from migrate_graph.core.plan import Plan
 from migrate_graph.user_files import SourceLocation
 
@@ -353,6 +354,23 @@ class ViewReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewFellBack:
+    """A view goes down and comes up although it could have stayed: what was begun for that is undone.
+
+    Attributes:
+        migration: in which migration.
+        view: name of the manager; several are separated by commas.
+        way: how it would have stayed.
+        reason: why it does not.
+    """
+
+    migration: str
+    view: str
+    way: Way
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ViewRefreshing:
     """A materialized view that came up without its rows is being filled.
 
@@ -455,6 +473,7 @@ Event: TypeAlias = (
     | ViewCreated
     | ViewBuilt
     | ViewReplaced
+    | ViewFellBack
     | ViewRefreshing
     | ViewRefreshed
     | Printed
@@ -479,6 +498,7 @@ EVENT_TYPES: Final[Mapping[type[Event], str]] = {
     ViewCreated: "view_create",
     ViewBuilt: "view_build",
     ViewReplaced: "view_replace",
+    ViewFellBack: "view_fall_back",
     ViewRefreshing: "view_refresh_start",
     ViewRefreshed: "view_refresh_end",
     Printed: "log",

@@ -46,6 +46,21 @@ class Rebuild(StrEnum):
     SWAP = "swap"
 
 
+class Way(StrEnum):
+    """How a view that exists is there again after a step.
+
+    REBUILT: it goes down and comes up.
+    DEFERRED: the same, and its rows come after the commit.
+    BESIDE: its new version is built beside it, and takes its place.
+    IN_PLACE: it gets its new text while it stays up.
+    """
+
+    REBUILT = "rebuilt"
+    DEFERRED = "deferred"
+    BESIDE = "beside"
+    IN_PLACE = "in place"
+
+
 class BodyKind(StrEnum):
     """What calling the body gives: only a FUNCTION does its work when called."""
 
@@ -256,6 +271,7 @@ class View:
         rebuild: how its materialized view comes up again.
         can_defer: its `up()` can do so without the rows, as far as can be seen; asked only where it is to.
         can_swap: it can be built beside the old one.
+        can_replace: it can get another text as it stands, where the database can do that.
         uses_from: how `uses` is known.
         relations: names of what it creates, as SQL writes them, where its text tells.
         query: its SELECT statement, where it is declared by one.
@@ -276,6 +292,7 @@ class View:
     rebuild: Rebuild = Rebuild.INLINE
     can_defer: bool = True
     can_swap: bool = True
+    can_replace: bool = False
     uses_from: UsesFrom = UsesFrom.DECLARED
     relations: tuple[str, ...] = ()
     query: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of
-from migrate_graph.core.events import Event, Observer, ViewBuilt, ViewDropped, Warned
+from migrate_graph.core.events import Event, Observer, ViewBuilt, ViewDropped, ViewFellBack, Warned
 from migrate_graph.core.graph import build_graph
+from migrate_graph.core.hand_overs import hand_overs, heirs_in
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Rebuild, UsesFrom
+from migrate_graph.core.model import Rebuild, UsesFrom, Way
 from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.core.uses import as_written, with_more_uses, with_uses
 from migrate_graph.database.views.block import Block, StillRead
@@ -126,6 +127,7 @@ class RunViews:
         self._work: Work | None = None
         self._weaving: Weaving | None = None
         self._turning: ViewBlock | None = None
+        self._fell_back: set[ViewFellBack] = set()
 
     def begin(self, work: Work, *, weave: bool) -> None:
         """Begin the body of a migration.
@@ -170,13 +172,28 @@ class RunViews:
         self._turning = None
 
     def _begin_turn(self, db: Any, *, beside: bool = True) -> None:
-        with self.work.views.working():
-            block, then = self._turn()
-        if block.up or block.down:
-            self._turning = block
-            names = dict.fromkeys((*block.down, *block.up))
+        self._turning, then, built = self._turn()
+        if beside and self.work.views.replaces and self._hand_over(self._turning, then, built, db):
+            self._turning, then, _ = self._turn()
+        if self._turning.up or self._turning.down:
             again = partial(self._begin_turn, db, beside=False) if beside else None
-            self._take_down(block, then, {name: self._graph.views[name].manager(db) for name in names}, db, again)
+            self._take_down(self._turning, then, self._instances(self._turning, db), db, again)
+        else:
+            self._turning = None
+
+    def _hand_over(self, turn: ViewBlock, then: Moment, built: Container[str], db: Any) -> bool:
+        """Let successors take over as the views stand, where they can; return whether anything was done, so that less is left of the turn."""
+        done = False
+        for each in hand_overs(_timeline(self._graph), turn, built):
+            if each.first.up:
+                self._take_down(each.first, then, self._instances(each.first, db), db, None)
+                self.work.views.bring_up()
+                done = True
+            done |= self._replaces(each.block, {}, db, leaving=each.leaving)
+        return done
+
+    def _instances(self, block: ViewBlock, db: Any) -> dict[str, ViewMigrationManager]:
+        return {name: self._graph.views[name].manager(db) for name in (*block.down, *block.up)}
 
     def has_turn(self) -> bool:
         """Return whether views may come up or go down by themselves when the body has ended."""
@@ -185,7 +202,12 @@ class RunViews:
             return False
         return bool(self._overdue) or self.migration in graph.bounds
 
-    def _turn(self) -> tuple[ViewBlock, Moment]:
+    def _turn(self) -> tuple[ViewBlock, Moment, AbstractSet[str]]:
+        """Return what goes down and comes up by windows, the views as they are then, and those that exist now."""
+        with self.work.views.working():
+            return self._turn_now()
+
+    def _turn_now(self) -> tuple[ViewBlock, Moment, AbstractSet[str]]:
         timeline, applied, name, views = _timeline(self._graph), self.read_applied(), self.migration, self.work.views
         then = timeline.moment(applied=applied | {name})
         built = views.remembered()
@@ -196,8 +218,9 @@ class RunViews:
         gone = views.dropped_by_hand(built.intersection(block.down)) if block.down else ()
         if gone:
             views.forget([each for each in gone if not then.active(each)])
-            block = timeline.turn(name, applied=applied, built=built - gone, late=late)
-        return block, then
+            built -= gone
+            block = timeline.turn(name, applied=applied, built=built, late=late)
+        return block, then, built
 
     @property
     def must_come_back(self) -> bool:
@@ -266,39 +289,45 @@ class RunViews:
             self.enter(manager)
             self.leave(manager, None)
 
-    def _replaces(self, block: ViewBlock, given: Mapping[str, ViewMigrationManager], db: Any) -> bool:
+    def _replaces(
+        self, block: ViewBlock, given: Mapping[str, ViewMigrationManager], db: Any, *, leaving: Collection[str] = ()
+    ) -> bool:
         """Return whether the views of a block that are new or edited could be replaced as they stand; else nothing was done.
 
         Args:
             block: what would go down and come up.
             given: instances by name, of those whose text comes in whether it was edited or not.
             db: the database.
+            leaving: managers whose views go afterwards.
         """
-        retiring = [name for name in block.down if name not in block.up]
-        predecessors = _timeline(self._graph).predecessors
-        heirs = {name: old for old in retiring for name in block.up if old in predecessors(name)}
-        if sorted(heirs.values()) != sorted(retiring):
-            return False  # one that retires has no successor, or several
-        instances: Mapping[str, ViewMigrationManager] = {
-            name: given[name] if name in given else self._graph.views[name].manager(db)
-            for name in (*block.down, *block.up)
-        }
+        heirs = heirs_in(_timeline(self._graph), block)
+        if heirs is None:
+            return False
+        instances = {**self._instances(block, db), **given}
         if self._weaving is not None and self._weaving.views.concerns(instances):
             self._weaving.views.try_to_bring_up()
         self.were_opened = True
         views = Block(
-            [instances[name] for name in retiring],
+            [instances[name] for name in heirs.values()],
             [instances[name] for name in block.up],
             self.migration,
             self.observer,
             self.texts(),
         )
-        replaced = self.work.views.replace(Renewal(views, opened=given.keys(), heirs=heirs))
-        if not replaced:
+        done = self.work.views.replace(Renewal(views, opened=given.keys(), heirs=heirs, leaving=leaving))
+        if not done.names:
+            self._fall_back([*given, *heirs], Way.IN_PLACE, done.why_not)
             return False
-        self.replaced |= dict.fromkeys(replaced)
+        self.replaced |= dict.fromkeys(done.names)
         checkpoints.reached(Checkpoint.VIEWS_UP)
         return True
+
+    def _fall_back(self, names: Iterable[str], way: Way, why: str) -> None:
+        """Report that views do not stay although they might have; once."""
+        event = ViewFellBack(self.migration, ", ".join(names), way, why)
+        if why and event not in self._fell_back:
+            self._fell_back.add(event)
+            self.observer(event)
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         """Return what opening managers takes down and brings up, and the views as they are then."""
@@ -313,10 +342,7 @@ class RunViews:
     ) -> None:
         again = partial(self._open_as_known, names, given, db, beside=False)
         block, moment = self._block(names)
-        instances: Mapping[str, ViewMigrationManager] = {
-            name: given[name] if name in given else self._graph.views[name].manager(db)
-            for name in (*block.down, *block.up)
-        }
+        instances = {**self._instances(block, db), **given}
         if self._weaving is not None and self._weaving.views.concerns(instances):
             self._weaving.views.try_to_bring_up()
         self._take_down(block, moment, instances, db, again if beside else None)

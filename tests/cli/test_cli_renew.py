@@ -117,7 +117,9 @@ def test_where_it_has_to_go_down_it_does(shop: Any) -> None:
     rehearsed = shop("plan", "--rehearse", "--on", "here")
     assert "stays up" not in rehearsed.out
     ran = shop("apply", "--json")
-    assert [name for _, name in events(ran)] == ["Best", "Totals", "Totals", "Best"]
+    assert [name for _, name in events(ran)] == ["Totals", "Best", "Totals", "Totals", "Best"]
+    [fell_back] = [each for each in ran.lines if each["type"] == "view_fall_back"]
+    assert (fell_back["way"], "cannot change name of view column" in fell_back["reason"]) == ("in place", True)
     assert not oids(shop.env["MIGRATE_URI"]).items() & before.items()
     assert "text changed" not in shop("status").out
 

@@ -111,10 +111,17 @@ def test_the_plan_says_what_the_run_does(shop: Any) -> None:
     picture = (shop.path / "plan.mmd").read_text(encoding="utf-8")
     assert "NewTotals" in picture
     run = shop("apply", "--json")
-    events = [each for each in run.lines if each["type"] in {"view_create", "view_drop"}]
-    assert [(each["type"], each["view"]) for each in events] == [
-        ("view_create", "Totals"), ("view_create", "Best"), ("view_drop", "Best"), ("view_drop", "Totals"),
-        ("view_create", "NewTotals"), ("view_create", "Best"), ("view_drop", "Best"), ("view_create", "Old"),
+    events = [(each["type"], each["view"]) for each in run.lines if each["type"].startswith("view_")]
+    handed_over = [("view_replace", "NewTotals")]
+    if shop.env["MIGRATE_URI"].startswith("sqlite"):
+        handed_over = [
+            ("view_drop", "Best"),
+            ("view_drop", "Totals"),
+            ("view_create", "NewTotals"),
+            ("view_create", "Best"),
+        ]
+    assert events == [
+        ("view_create", "Totals"), ("view_create", "Best"), *handed_over, ("view_drop", "Best"), ("view_create", "Old"),
     ]  # fmt: skip
     assert there(shop) == {"Totals": False, "Best": False, "NewTotals": True, "Old": True}
     assert shop("plan", "--check").code == 0
@@ -167,8 +174,8 @@ def test_views_that_exist_already_are_left_alone(on_postgres: Any) -> None:
     ran = on_postgres("apply", "--json")
     assert ran.code == 0
     dropped = [each["view"] for each in ran.lines if each["type"] == "view_drop"]
-    assert dropped == ["Best", "Totals", "Best"], "what is there when the first one ends is its successor's"
-    assert before != ask(uri, "SELECT 'totals'::regclass::oid")
+    assert dropped == ["Best"], "what is there when the first one ends is its successor's"
+    assert before == ask(uri, "SELECT 'totals'::regclass::oid")
     assert ask(uri, "SELECT b FROM totals") == []
 
 

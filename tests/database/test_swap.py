@@ -16,8 +16,9 @@ from stand import Stand
 from test_deferred import kept, matview, opening
 from waiting import wait_until
 
-from migrate_graph import ViewMigrationManager
-from migrate_graph.core.events import RunFinished, ViewBuilt, ViewCreated, ViewDropped, Warned
+from migrate_graph import SqlView, ViewMigrationManager
+from migrate_graph.core.events import RunFinished, ViewBuilt, ViewCreated, ViewDropped, ViewFellBack, Warned
+from migrate_graph.core.model import Way
 from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.views.beside import meanwhile_of
 from migrate_graph.errors import DecisionNeeded
@@ -310,6 +311,8 @@ def test_a_body_that_says_anything_in_the_block_has_it_gone_before(
     assert house.told() == INLINE
     assert not house.stand.history().views_down
     assert columns(house.uri) == ["id", "c"]
+    [why] = house.stand.told(ViewFellBack)
+    assert (why.view, why.way, why.reason) == ("M", Way.BESIDE, "the migration goes on while its block is open")
 
 
 def test_a_body_that_copies_in_the_block_has_it_gone_before(house: House) -> None:
@@ -374,6 +377,7 @@ def test_the_first_one_and_one_without_rows_come_up_as_always(postgres_uri: str)
     ask(postgres_uri, "REFRESH MATERIALIZED VIEW m WITH NO DATA")
     assert house.edit().succeeded
     assert house.told() == INLINE
+    assert [each.reason for each in house.stand.told(ViewFellBack)] == ["it has no rows so far"]
     assert ask(postgres_uri, "SELECT relispopulated FROM pg_class WHERE relname = 'm'") == [(False,)]
     ask(
         postgres_uri,
@@ -427,12 +431,54 @@ def test_what_it_reads_is_in_the_block(house: House) -> None:
     assert house.told() == SWAPPED
 
 
-def test_a_reader_that_nobody_has_declared_is_found_out(house: House) -> None:
-    """It goes down with the others, and comes up; what was built in vain is gone."""
-    ask(house.uri, "CREATE VIEW nobody AS SELECT id FROM m")
+@pytest.mark.parametrize(
+    "reader",
+    ["CREATE VIEW nobody AS SELECT id FROM m", "CREATE FUNCTION nobody(m) RETURNS int LANGUAGE sql AS 'SELECT 1'"],
+)
+def test_what_nobody_has_declared_is_found_out_before_anything_is_built(house: House, reader: str) -> None:
+    ask(house.uri, reader)
+    finished = house.edit()
+    assert not finished.succeeded
+    assert "no manager of this block owns" in finished.results[-1].error
+    assert "nobody" in finished.results[-1].error
+    assert not house.stand.told(ViewBuilt)
+    assert columns(house.uri) == ["id", "c"]
+    assert not leftovers(house.uri)
+    assert not house.stand.history().views_down
+
+
+def test_a_reader_whose_text_does_not_show_it_goes_with_the_others(house: House) -> None:
+    """The database tells of it before anything is built, so that it is built once, and beside the old one."""
+    manager = swapped()
+    r = matview("R", "SELECT count(*) AS n FROM m", manager, materialized=False)
+    body = {"query": 'SELECT id FROM U&"\\006d"', "since": None, "until": None}
+    hidden = type("Hidden", (SqlView,), {"__module__": __name__} | body)
+    bodies = [BASE, named("first", lambda _: None), opening("more", opens=hidden)]
+    assert house.stand.run(*bodies, views={"more": [hidden], "": [r, manager]}).succeeded
+    house.stand.events.clear()
+    bodies.append(opening("edit", opens=manager))
+    finished = house.stand.run(*bodies, views={"more": [hidden], "edit": [manager], "": [r]})
+    assert finished.succeeded, finished.results
+    assert house.told().startswith("built M, down ")
+    assert sorted(house.told().split(", ")) == sorted(
+        ["built M", "down Hidden", "down R", "down M", "up M", "up R", "up Hidden"]
+    )
+
+
+def test_what_comes_while_it_is_built_takes_the_word_back(house: House) -> None:
+    """Somebody makes a view of the old one at that moment: it was built in vain, and that is told."""
+
+    def look(event: Any) -> None:
+        if isinstance(event, ViewBuilt):
+            ask(house.uri, "CREATE VIEW nobody AS SELECT id FROM m")
+
+    house.stand.listener = look
     finished = house.edit()
     assert not finished.succeeded
     assert "view nobody depends on materialized view m" in finished.results[-1].error
+    built = [each for each in house.stand.events if isinstance(each, ViewBuilt | ViewFellBack)]
+    assert [(type(each), each.view) for each in built] == [(ViewBuilt, "M"), (ViewFellBack, "M")]
+    assert "nobody" in built[-1].reason
     assert columns(house.uri) == ["id", "c"]
     assert not leftovers(house.uri)
     assert not house.stand.history().views_down

@@ -20,6 +20,7 @@ from migrate_graph.columns import columns, shortened
 from migrate_graph.core import events
 from migrate_graph.core.events import EVENT_TYPES, Event, LockHolder, Outcome, Result, RunFinished
 from migrate_graph.core.history import History
+from migrate_graph.core.model import Way
 from migrate_graph.core.plan import build_plan
 from migrate_graph.user_files import SourceLocation
 
@@ -41,6 +42,8 @@ SCRIPT: tuple[Event, ...] = (
     events.ViewCreated("a", "V", unfilled=True),
     events.ViewBuilt("a", "V", 3.0),
     events.ViewReplaced("a", "V"),
+    events.ViewFellBack("a", "V", Way.IN_PLACE, "cannot drop columns from view"),
+    events.ViewFellBack("a", "V", Way.BESIDE, "it has no rows"),
     events.ViewRefreshing("V", "public.v"),
     events.ViewRefreshed("V", "public.v", 3.0),
     events.StepWaiting("a", 3.0, "waiting for a lock held by pid 7: UPDATE invoice"),
@@ -89,9 +92,11 @@ def test_plain_is_one_stamped_line_an_event_and_the_summary() -> None:
     assert lines[10].endswith("a: view up: V, its rows come after the commit")
     assert lines[11].endswith("a: view built beside the old one: V in 3.0 s")
     assert lines[12].endswith("a: view replaced, what reads it stays up: V")
-    assert lines[14].endswith("refreshed public.v (V) in 3.0 s")
-    assert lines[17].endswith("a: 500 of 2,000 rows (25%)")
-    assert "[bold]y" in lines[18], "no markup is interpreted"
+    assert lines[13].endswith("a: V is not replaced as it stands: cannot drop columns from view")
+    assert lines[14].endswith("a: V is not built beside the old one: it has no rows")
+    assert lines[16].endswith("refreshed public.v (V) in 3.0 s")
+    assert lines[19].endswith("a: 500 of 2,000 rows (25%)")
+    assert "[bold]y" in lines[20], "no markup is interpreted"
     assert tail.startswith("1 applied, 1 failed, 1 blocked, 1 not reached in 3 m 20 s\n")
     assert not out.getvalue()
 

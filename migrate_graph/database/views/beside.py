@@ -20,7 +20,15 @@ PREFIX = "migrate_graph_swap_"
 
 
 class NotBeside(Exception):  # noqa: N818 - names what happened
-    """A view cannot be built beside another: it comes up when that is gone."""
+    """A view cannot be built beside another: it comes up when that is gone.
+
+    Args:
+        why: says why, where there is something that it takes the place of.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Plan(Protocol):
@@ -140,14 +148,11 @@ class Beside:
             ViewError: something of the old one cannot be restored.
             Exception: its query or an index of it fails; told with the names that they are to have.
         """
-        plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
-        old = self._described(self._as_cut(plan.name))
-        if old is None or old[1].kind != "MATERIALIZED VIEW" or is_empty(old[1]):
-            raise NotBeside
-        built = Built(name_of(manager), plan, meanwhile_of(plan.name, old[1].identity), self._builder)
+        plan, old = self.look(manager)
+        built = Built(name_of(manager), plan, meanwhile_of(plan.name, old.identity), self._builder)
         self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one
         try:
-            self._fill(built, old[1], call)
+            self._fill(built, old, call)
         except ViewError as error:
             raise ViewError(built.in_its_names(error.message), hint=error.hint) from error.__cause__
         except Exception as error:
@@ -155,12 +160,28 @@ class Beside:
             raise
         return built
 
+    def look(self, manager: Manager) -> tuple[Plan, Relation]:
+        """Return what a manager says of its view, and the one that is there.
+
+        Raises:
+            NotBeside: there is no view whose place it could take.
+        """
+        plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
+        old = self._described(self._as_cut(plan.name))
+        if old is None:
+            raise NotBeside
+        if old[1].kind != "MATERIALIZED VIEW":
+            raise NotBeside("it is no materialized view so far")
+        if is_empty(old[1]):
+            raise NotBeside("it has no rows so far")
+        return plan, old[1]
+
     def _fill(self, built: Built, old: Relation, call: Callable[[Callable[[], None]], object]) -> None:
         plan, cut = built.plan, self._builder.same_names(built.plan.indexes)
         call(partial(plan.create, built.meanwhile, {each: built.name_for(cut[each]) for each in plan.indexes}))
         new = self._described(built.meanwhile)
         if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:
-            raise NotBeside
+            raise NotBeside("its name means another schema here")
         built.key, built.identity = new[0], new[1].identity
         self._builder.furnish(old, new[1], [*built.indexes], built.name_for)
 

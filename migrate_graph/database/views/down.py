@@ -79,7 +79,7 @@ class Down(Pass):
                 gone = sort_gone(steps, before, claims, ignored=ignored)
                 if gone.unread:
                     raise Again(gone.unread)
-                self._refuse_losses(block, before, gone.lost)
+                self.refuse_losses(block, before, gone.lost)
                 self._ledger.write(rows_down(block, gone.captured, self._and_waiting(gone.captured, rows)))
                 self._take_over(gone.captured, rows)
         except CommittedInside as error:

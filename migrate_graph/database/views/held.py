@@ -15,7 +15,7 @@ from migrate_graph.database.views.catalog import Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.views.manager_text import words_of
-from migrate_graph.database.views.replacing import Renewal
+from migrate_graph.database.views.replacing import Renewal, Replaced
 
 if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent
@@ -196,9 +196,9 @@ class HeldKeeper(ViewKeeper):
             block.before, block.place = first.block.before, first.block.place
         self._blocks.append(block)
 
-    def replace(self, renewal: Renewal) -> tuple[str, ...]:
+    def replace(self, renewal: Renewal) -> Replaced:
         """See `ViewKeeper`; what is held down comes up with its new text."""
-        return super().replace(renewal) if self._held.managers.isdisjoint(renewal.block.names) else ()
+        return super().replace(renewal) if self._held.managers.isdisjoint(renewal.block.names) else Replaced()
 
     def bring_up(self) -> None:
         with self.working():

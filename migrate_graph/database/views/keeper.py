@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from migrate_graph.core.events import Observer, ViewBuilt, ignore_events
+from migrate_graph.core.events import Observer, ViewBuilt, ViewFellBack, ignore_events
+from migrate_graph.core.model import Way
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
+from migrate_graph.database.views.ahead import look_ahead
 from migrate_graph.database.views.beside import Beside, Builder, NotBeside
 from migrate_graph.database.views.block import (
     Block,
@@ -23,6 +25,7 @@ from migrate_graph.database.views.catalog import (
     CommittedInside,
     Key,
     Manager,
+    Observation,
     ViewCatalog,
 )
 from migrate_graph.database.views.claims import name_of
@@ -30,10 +33,11 @@ from migrate_graph.database.views.down import Down
 from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.database.views.refreshing import Refresher, Unfilled
 from migrate_graph.database.views.repair import Repair, Unrepaired
-from migrate_graph.database.views.replacing import Renewal, replaced
+from migrate_graph.database.views.replacing import Renewal, Replaced, replaced
 from migrate_graph.database.views.up import RolledBack, Up
 from migrate_graph.database.views.uses_seen import uses_seen
 from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
 
 
 class ViewKeeper:
@@ -120,17 +124,37 @@ class ViewKeeper:
             used,
             deferred,
         )
-        if beside and self._beside and not taken:
-            block.beside, block.instead = beside, instead
+        if beside and self._beside and not taken and (possible := self._look_ahead(block, beside, self._beside)):
+            block.beside, block.instead = possible, instead
         elif block.names:
             with self.working():
                 self._down.run(block)
         self._blocks.append(block)
 
+    def _look_ahead(self, block: Block, wanted: Collection[str], beside: Beside) -> list[str]:
+        """Return the managers whose views can be built beside the old ones, as far as can be seen before.
+
+        Raises:
+            ViewError: something that no manager of the block owns depends on its views: that is told before anything is built.
+        """
+        with self.working():
+            ahead = look_ahead(self._catalog, self._ledger, beside, block, wanted)
+            self._fall_back(block, ahead.reasons)
+            if ahead.possible:
+                self._down.refuse_losses(block, Observation(), ahead.lost)
+        return ahead.possible
+
+    @staticmethod
+    def _fall_back(block: Block, reasons: Mapping[str, str]) -> None:
+        for name, why in reasons.items():
+            if why:
+                block.observer(ViewFellBack(block.migration, name, Way.BESIDE, why))
+
     def before_statement(self, text: str = "") -> None:  # noqa: ARG002 - of views that are held
         """Take down what waits for something to be built beside it: the body goes on inside of the block, and may need it gone."""
         waiting = [] if self._at_work else [block for block in self._blocks if block.instead]
         for block in waiting:
+            self._fall_back(block, dict.fromkeys(block.beside, "the migration goes on while its block is open"))
             self._open_instead(block)
 
     def _open_instead(self, block: Block) -> None:
@@ -172,9 +196,10 @@ class ViewKeeper:
                 try:
                     self._down.run(block)
                 except StillRead as error:
-                    raise NotBeside from error
+                    raise NotBeside(error.message) from error
                 self._run_up(block)
-        except NotBeside:
+        except NotBeside as error:
+            self._fall_back(block, dict.fromkeys(block.beside, error.why))
             return False
         except CommittedInside as error:
             with self.working():
@@ -196,19 +221,24 @@ class ViewKeeper:
                 built = beside.build(manager, partial(self._down.call, what=f"{name}.up()", block=block))
             except Exception as error:
                 if self._catalog.is_undefined(error):  # another view of the block makes it, or it was never made here
-                    raise NotBeside from error
+                    raise NotBeside(first_line(error)) from error
                 raise
             block.built[name] = built
             block.observer(ViewBuilt(block.migration, name, time.monotonic() - started))
 
-    def replace(self, renewal: Renewal) -> tuple[str, ...]:
-        """Replace views as they stand; return the names of their managers: if there are none, nothing was done, and they must go down and come up.
+    @property
+    def replaces(self) -> bool:
+        """Whether the database can give a view another text as it stands."""
+        return self._catalog.in_place() is not None
+
+    def replace(self, renewal: Renewal) -> Replaced:
+        """Replace views as they stand, or do nothing.
 
         Raises:
             ViewError: a text ends the transaction.
         """
         if self.is_open(renewal.block.names):
-            return ()
+            return Replaced(why_not="it is open in a block around this one")
         with self.working():
             try:
                 return replaced(self._catalog, self._ledger, renewal)

@@ -56,7 +56,7 @@ class Pass:
             raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
         return heard
 
-    def _refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
+    def refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
         """Refuse what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
         losses = {relation.label: relation.identity for relation in lost}
         losses |= {description: "" for description, _ in self._catalog.broken(before)}

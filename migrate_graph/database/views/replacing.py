@@ -15,6 +15,7 @@ from migrate_graph.database.views.catalog import InPlace, Key, Manager, Restorab
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.manager_text import names_created, text_of
 from migrate_graph.errors import ViewError
+from migrate_graph.messages import first_line
 
 _TRIES = 3
 """How often it is begun anew at most, because the session has lost its prepared queries."""
@@ -28,28 +29,49 @@ class Renewal:
         block: the managers: `up` are those whose views are there and stay, dependencies first; `down` those that hand theirs over.
         opened: names of those whose text comes in whether it was edited or not.
         heirs: for each manager that takes a view over, the name of the one that has made it.
+        leaving: names of managers whose views go afterwards.
     """
 
     block: Block
     opened: Collection[str]
     heirs: Mapping[str, str] = field(default_factory=dict)
+    leaving: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What has become of a renewal.
+
+    Attributes:
+        names: of the managers whose views were replaced, in this order; none: nothing was done, and they must go down and come up.
+        why_not: why nothing was done, where the declarations do not tell before.
+    """
+
+    names: tuple[str, ...] = ()
+    why_not: str = ""
 
 
 class _Cannot(Exception):  # noqa: N818 - names what happened
-    """A view must go down and come up instead."""
+    """A view must go down and come up instead.
+
+    Args:
+        why: says why, where the declarations do not tell before.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
 
 
-def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> tuple[str, ...]:
-    """Replace views by their new texts, all that are wanted or none; return the names of their managers.
-
-    Where there are none, the database is as it was, and the views must go down and come up.
+def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> Replaced:
+    """Replace views by their new texts, all that are wanted or none.
 
     Raises:
         Exception: whatever the database says that has nothing to do with the views: a lock that others hold, a lost connection.
     """
     in_place = catalog.in_place()
     if in_place is None:
-        return ()
+        return Replaced()
     for _ in range(_TRIES):
         attempt = _Attempt(catalog, in_place, ledger, renewal)
         try:
@@ -57,15 +79,17 @@ def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> tupl
                 attempt.run()
         except Unprepared:
             continue
-        except (_Cannot, ViewError):
-            return ()
+        except _Cannot as error:
+            return Replaced(why_not=error.why)
+        except ViewError as error:
+            return Replaced(why_not=error.message)
         except Exception as error:
             if not in_place.forbids(error):
                 raise
-            return ()
+            return Replaced(why_not=first_line(error))
         attempt.tell()
-        return attempt.names
-    return ()
+        return Replaced(attempt.names)
+    return Replaced(why_not="the session loses its prepared queries each time")
 
 
 class _Attempt:
@@ -76,6 +100,7 @@ class _Attempt:
         self._block = renewal.block
         self._opened = renewal.opened
         self._heirs = renewal.heirs
+        self._leaving = renewal.leaving
         self._rows: dict[str, LedgerRow] = {}
         self._keys: dict[str, set[Key]] = {}
         self._made: dict[str, Relation] = {}
@@ -94,8 +119,8 @@ class _Attempt:
             _Cannot: something of it must go down.
         """
         self._rows = self._ledger.read(self._block.names)
-        if any(row.state is ViewState.DOWN for row in self._rows.values()):
-            raise _Cannot
+        if down := [name for name, row in self._rows.items() if row.state is ViewState.DOWN]:
+            raise _Cannot(f"{', '.join(down)} is down")
         if not all(map(replacement_of, self._block.down)):
             raise _Cannot  # what such a manager has made besides its view would stay
         self._keys = self._there()
@@ -147,13 +172,14 @@ class _Attempt:
         how = self._how(manager)
         [key] = self._keys[name]
         before = self._described(key)
-        if name not in self._rows and name not in self._heirs and self._ledger.read_naming({before.identity}):
-            raise _Cannot  # another class has made it
+        owner = self._heirs.get(name, name)
+        if owner not in self._rows and self._ledger.read_naming({before.identity}):
+            raise _Cannot(f"another class has made {before.identity}")
         with self._catalog.commits_held() as heard:
             how.run()
         after = self._described(key)
         if self._key_of(how) != key or _reads_itself(after):
-            raise _Cannot  # the name means another view here, or it reads itself
+            raise _Cannot(f"{how.name} means another view here, or reads itself")
         self._in_place.was(key, before)
         stored = before if watched else replace(after, items=(*_with_options(before, after),))
         text = text_of(type(manager)).and_said(how.statements if heard is None else heard)
@@ -165,8 +191,10 @@ class _Attempt:
     def _how(self, manager: Manager) -> Replacement:
         """Return how a view is replaced; it must be the one that its manager, or the one before it, has made."""
         how = replacement_of(manager)
-        if how is None or how.materialized or self._keys[name_of(manager)] != {self._key_of(how)}:
+        if how is None or how.materialized:
             raise _Cannot
+        if self._keys[name_of(manager)] != {self._key_of(how)}:
+            raise _Cannot(f"{how.name} is not the view that was there")
         return how
 
     def _key_of(self, how: Replacement) -> Key | None:
@@ -176,7 +204,7 @@ class _Attempt:
     def _described(self, key: Key) -> Relation:
         found = self._catalog.describe([key]).get(key)
         if found is None or found.kind != "VIEW":
-            raise _Cannot
+            raise _Cannot("it is no ordinary view so far")
         return found
 
     # -- what reads it ----------------------------------------------------------------------------------------------
@@ -188,7 +216,7 @@ class _Attempt:
             return False
         how = replacement_of(manager)
         if how is None or len(keys) != 1:
-            raise _Cannot
+            raise _Cannot(f"{name_of(manager)} reads a view that has more columns now, and has an up() of its own")
         [key] = keys
         return not self._in_place.is_made_by(key, how.query)
 
@@ -199,12 +227,12 @@ class _Attempt:
             _Cannot: there is something of the kind.
         """
         if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):
-            raise _Cannot
+            raise _Cannot("it would read itself")
         ours = {key for keys in self._keys.values() for key in keys}
         readers = self._in_place.readers(self._grown) if self._grown else {}
         others = {identity for key, identity in readers.items() if key not in ours}
-        if others and self._ledger.read_naming(others):
-            raise _Cannot
+        if others and (unnamed := self._ledger.read_naming(others).keys() - self._leaving):
+            raise _Cannot(f"{', '.join(sorted(unnamed))} reads it, without saying so in `uses`")
 
 
 def _reads_itself(view: Relation) -> bool:

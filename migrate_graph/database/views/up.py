@@ -152,7 +152,7 @@ class Up(Pass):
             raise Again(gone)
         sorted_out = sort_gone(dict.fromkeys(gone, name_of(block.up[-1])), seen, claims, ignored=True)
         if sorted_out.lost:
-            self._refuse_losses(block, Observation(), sorted_out.lost)
+            self.refuse_losses(block, Observation(), sorted_out.lost)
         return [relation for relations in sorted_out.captured.values() for relation in relations]
 
     def _tell_dropped(self, block: Block, dropped: Iterable[Relation], there: Collection[str]) -> None:
