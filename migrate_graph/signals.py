@@ -160,6 +160,11 @@ class Interruption:
                 self._is_told = self._is_told or signal.SIGINT in received
 
     @property
+    def is_listening(self) -> bool:
+        """Whether Ctrl-C is ours: a `KeyboardInterrupt` is then raised by the body, or by a handler of its own."""
+        return bool(self._handlers)
+
+    @property
     def is_heard(self) -> bool:
         """Whether a signal has arrived, also one that Python's handlers do not know of yet."""
         return bool(self.signal) or self._is_told

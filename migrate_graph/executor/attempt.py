@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -362,7 +363,7 @@ class Attempt:
                 if threading.excepthook is threading.__excepthook__:
                     threading.excepthook = tell_of_thread
                 sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
-                with KeptModules():
+                with warnings.catch_warnings(), KeptModules():
                     return function(work.db)
         finally:
             printed.close_line()
@@ -391,6 +392,8 @@ class Attempt:
             work: on whose connection it may have been raised; a body may have others of its own, whose loss is no loss of ours.
         """
         error = _tame(error)
+        if isinstance(error, KeyboardInterrupt) and self._around.interruption.is_listening:
+            self._around.interruption.take_over(signal.SIGINT)
         if self._around.interruption.signal or isinstance(error, StopNow | errors.Stopped | KeyboardInterrupt):
             return Stopped(error)
         try:
@@ -419,7 +422,11 @@ class Attempt:
             return self._applied()
         checkpoints.reached(Checkpoint.ROLLED_BACK)
         settled = self._settle_failure(end, note)
-        if isinstance(end, Stopped) and isinstance(end.error, KeyboardInterrupt):
+        if (
+            isinstance(end, Stopped)
+            and isinstance(end.error, KeyboardInterrupt)
+            and not self._around.interruption.signal
+        ):
             raise end.error  # no handler of ours is in place: a program that uses us as a library
         return settled
 

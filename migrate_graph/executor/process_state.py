@@ -18,6 +18,7 @@ from socket import getdefaulttimeout, setdefaulttimeout
 from typing import Any
 
 from migrate_graph import forks
+from migrate_graph.loader.imports import KeptImports
 
 # The function of C: Python's makes an enumeration of each answer, and there are 128 of them to a migration.
 _handler_of: Callable[[int], Any] = import_module("_signal").getsignal
@@ -39,15 +40,20 @@ _TRIES = 20
 class KeptModules:
     """Puts back, right after the body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
 
-    Leaving it looks up no name, since any may mean something else by then.
+    Also the modules that it has taken out of `sys.modules`, and what finds modules: we import as late as we can. What a body has
+    added stays: a library that was imported in it works in the next one.
+
+    Leaving it looks up no name before that is done, since any may mean something else by then.
     """
 
     def __enter__(self) -> None:
         self._before = [(module.__dict__, module.__dict__.copy()) for module in _MODULES]
+        self._imports = KeptImports()
 
     def __exit__(self, *_: object) -> None:
         for names, before in self._before:
             names.update(before)
+        self._imports.put_back()
 
 
 @contextlib.contextmanager
@@ -91,6 +97,7 @@ class _State:
         )
         self._timeout = getdefaulttimeout()
         self._thread_hook = threading.excepthook
+        self._libpq = _libpq_settings()
 
     def put_back(self) -> None:
         """Restore everything, whatever a handler of the body's raises meanwhile.
@@ -170,6 +177,17 @@ class _State:
         (gc.enable if self._collecting else gc.disable)()
         setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
+        if (
+            now := _libpq_settings()
+        ) != self._libpq:  # a session that is opened later would be given another search_path
+            for name in now.keys() - self._libpq.keys():
+                del os.environ[name]  # noqa: TID251 - as above
+            os.environ.update(self._libpq)  # noqa: TID251 - as above
+
+
+def _libpq_settings() -> dict[str, str]:
+    """Return what libpq reads from the environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PG")}  # noqa: TID251 - nothing of ours is read
 
 
 def _copy(number: int) -> tuple[int, bool] | None:

@@ -10,7 +10,7 @@ from fault_field import Ended, Field
 from side_by_side import NOT_IN_WORKERS
 
 HEADER = """
-import asyncio, atexit, gc, locale, multiprocessing, os, posix, signal, socket, subprocess, sys, threading, time
+import asyncio, atexit, gc, locale, multiprocessing, os, posix, signal, socket, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from child import executed
 from migrate_graph import migration
@@ -22,7 +22,8 @@ def _is_untouched():
     state = (os.getcwd(), os.umask(0o022), sys.path[:], sys.argv[:], sys.getrecursionlimit(), socket.getdefaulttimeout(),
              sys.getswitchinterval(), gc.isenabled(),
              locale.setlocale(locale.LC_ALL), {n: signal.getsignal(n) for n in signal.valid_signals()},
-             signal.getitimer(signal.ITIMER_REAL), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), os.fstat(1), os.fstat(2))
+             signal.getitimer(signal.ITIMER_REAL), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), os.fstat(1), os.fstat(2),
+             warnings.filters[:], {n: v for n, v in os.environ.items() if n.startswith('PG')})
     return state
 """
 
@@ -241,6 +242,8 @@ CHANGES = {
     "streams": "sys.stdout = sys.stderr = sys.__stdout__ = None",
     "descriptors": "os.close(2)",
     "alarm": "signal.signal(14, lambda *_: 1 / 0)\nsignal.alarm(1)",
+    "warnings": "warnings.simplefilter('error')",
+    "what libpq reads": "os.environ.update(PGOPTIONS='-c search_path=nowhere', PGUSER='nobody')",
 }
 
 
@@ -287,6 +290,8 @@ REPLACED = {
     "locale and gc": "locale.setlocale = gc.enable = gc.isenabled = None",
     "uuid and socket": "import uuid\nuuid.uuid4 = socket.gethostname = socket.setdefaulttimeout = socket.getdefaulttimeout = None",
     "modules": "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith(('migrate_graph', 'json', 'time'))]",
+    "all modules": "sys.modules.clear()",
+    "what finds modules": "sys.meta_path.clear(), sys.path_hooks.clear(), sys.path_importer_cache.clear(), sys.path.clear()",
 }
 
 
@@ -298,6 +303,45 @@ def test_functions_that_a_body_replaces_are_put_back(replaced: str, after: str, 
     assert ended.code == ("1 / 0" in after), ended.output
     assert ("ZeroDivisionError" in ended.output) == ("1 / 0" in after)
     assert anywhere.probe().tables == (set() if ended.code else {"m1_1", "m2_2"})
+
+
+def test_a_library_that_finds_modules_stays_when_the_body_that_imported_it_is_over(on_sqlite: Field) -> None:
+    """Its other modules are found by what it has put there."""
+    (on_sqlite.path / "late.py").write_text(
+        "import sys, types, importlib.machinery\n"
+        "class Finder:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        return importlib.machinery.ModuleSpec(name, self) if name == 'late_more' else None\n"
+        "    def create_module(self, spec): return types.ModuleType(spec.name)\n    def exec_module(self, module): pass\n"
+        "sys.meta_path.append(Finder())\n"
+    )
+    _project(on_sqlite, "import late", "import late_more")
+    ended = _apply(on_sqlite)
+    assert ended.code == 0, ended.output
+
+
+def test_a_file_may_empty_what_finds_modules(on_sqlite: Field) -> None:
+    _project(on_sqlite, "pass")
+    file = on_sqlite.path / "migrations.py"
+    file.write_text(f"{file.read_text()}\nsys.meta_path.clear()\n")
+    assert _apply(on_sqlite).code not in {70}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "raise KeyboardInterrupt",
+        "signal.signal(2, signal.default_int_handler)\nos.kill(os.getpid(), 2)\ntime.sleep(300)",
+    ],
+)
+def test_a_body_that_interrupts_itself_stops_the_run_as_ctrl_c_does(how: str, anywhere: Field) -> None:
+    _project(anywhere, "pass", how, "pass")
+    ended = _apply(anywhere)
+    assert ended.code == 130, ended.output
+    assert "INTERRUPTED m2_2" in ended.output
+    assert "Traceback" not in ended.output
+    assert "migrate apply (goes on where this run stopped)" in ended.output
+    assert anywhere.probe().tables == {"m1_1"}
+    assert anywhere.probe().last("m2_2") == ("failed", 0)
 
 
 @pytest.mark.parametrize("replaced", ["time", "signal", "contextlib"])
