@@ -103,6 +103,18 @@ def test_an_edit_is_brought_in_while_everything_stays_up(shop: Any) -> None:
     assert "MG406" not in shop("check", "--history").out
 
 
+def test_one_view_is_told_in_the_singular_and_several_in_the_plural(shop: Any) -> None:
+    told = " ".join(shop("plan").out.split())
+    assert "texts changed since they were created, and no step brings them in: Best, Totals; bring them in with" in told
+    shop.write("migrations.py", edited() + RENEWED)
+    assert "text  Totals, Best, which changed since they were created" in shop("plan").out
+    shop.write("migrations.py", edited().replace(*EDITS[0][::-1]))
+    told = " ".join(shop("plan").out.split())
+    assert "text changed since it was created, and no step brings it in: Best; bring it in with" in told
+    shop.write("migrations.py", edited().replace(*EDITS[0][::-1]) + RENEWED)
+    assert "text  Best, which changed since it was created" in shop("plan").out
+
+
 def test_an_edited_reader_gets_its_text_also_where_no_column_was_added(shop: Any) -> None:
     shop.write(
         "migrations.py", edited().replace("SELECT id, a, b FROM t", "SELECT id, a FROM t WHERE id > 0") + RENEWED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg2.extensions
@@ -11,6 +12,7 @@ from stand import Stand
 from migrate_graph.cli import main
 from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.facts_query import Scope, facts_query
 from migrate_graph.database.postgres.sessions import Sessions
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 
@@ -86,6 +88,23 @@ def test_the_oldest_and_what_is_newer_than_known_are_used(version: int, pretend:
         return True
 
     assert Stand(postgres_uri).run(one_1).succeeded
+
+
+_CAME_WITH = {
+    130000: ("stxstattarget",),
+    140000: ("attcompression", "stxexprs", "rngmultitypid"),
+    150000: ("prqual", "prattrs", "colliculocale", "datlocprovider", "indnullsnotdistinct"),
+    160000: ("collicurules", "datcollversion"),
+    170000: ("colllocale",),
+    180000: ("conenforced", "conperiod"),
+}
+
+
+@pytest.mark.parametrize("version", [120000, 130000, 140000, 150000])
+def test_a_server_is_asked_for_no_column_that_came_later(version: int) -> None:
+    query = facts_query(version, (), Scope())
+    later = [name for since, names in _CAME_WITH.items() if since > version for name in names]
+    assert [name for name in later if re.search(rf"\.{name}\b", query)] == []
 
 
 @pytest.mark.parametrize(("version", "warned"), [(120000, 0), (189999, 0), (190001, 1)])

@@ -368,6 +368,9 @@ FORGED = [
     'CREATE VIEW public.v AS SELECT 1 AS "a; DROP TABLE orders',
     "CREATE VIEW public.v AS SELECT (1); DROP TABLE (orders)",
     "CREATE VIEW public.v AS SELECT 1); DROP TABLE orders; SELECT (1",
+    "CREATE VIEW public.v AS SELECT E'a'\n'\\' || '; DROP TABLE orders; --'",
+    "CREATE VIEW public.v AS SELECT E'a' AS a, 'b'\n\n '\\' || '; DROP TABLE orders; --'",
+    "CREATE VIEW public.v AS SELECT 1 AS begin atomic; DROP TABLE orders; END",
 ]
 
 
@@ -383,6 +386,31 @@ def test_a_forged_definition_is_not_run(stand: PostgresStand, definition: str) -
     assert "is not run" in left.error
     assert stand("SELECT count(*) FROM orders") == [(50,)]
     assert stand("SELECT to_regclass('v'), to_regclass('w')") == [(None, None)]
+
+
+FORGED_FUNCTIONS = [
+    "SQL AS 'SELECT 1\nAS $$'; DROP TABLE orders; SELECT '$$'",
+    "SQL AS $$SELECT 1$$; DROP TABLE orders; SELECT $$1$$",
+    "SQL AS $a$SELECT 1$a$ SET x = $$$$; DROP TABLE orders",
+    "SQL AS $1$SELECT 1$1$; DROP TABLE orders; SELECT $1$ $1$",
+    "SQL BEGIN ATOMIC SELECT 1; END; DROP TABLE orders",
+    "SQL BEGIN ATOMIC SELECT 1; END; DROP TABLE orders; END",
+    "SQL BEGIN ATOMIC END; DROP TABLE orders; END",
+    "SQL BEGIN ATOMIC SELECT 1 case; END; DROP TABLE orders; SELECT 1 END; END",
+    "SQL BEGIN ATOMIC SELECT 1 AS case; END; DROP TABLE orders; END",
+    "SQL BEGIN ATOMIC SELECT (1 case; END; DROP TABLE orders; END",
+    "SQL BEGIN ATOMIC SELECT 1; END BEGIN ATOMIC DROP TABLE orders; END",
+    "SQL BEGIN ATOMIC SELECT 1; DROP TABLE orders",
+    "SQL RETURN 1; DROP TABLE orders",
+    "begin; atomic; DROP TABLE orders; END",
+]
+
+
+@pytest.mark.parametrize("body", FORGED_FUNCTIONS)
+def test_a_forged_function_is_not_run(body: str) -> None:
+    definition = f"CREATE OR REPLACE FUNCTION public.f()\n RETURNS integer\n LANGUAGE {body}"
+    with pytest.raises(ViewError, match="is not run"):
+        check_stored(Relation("public.f()", "f", "FUNCTION", definition=definition))
 
 
 def test_a_forged_item_is_not_run() -> None:
@@ -410,6 +438,38 @@ def test_what_the_server_writes_is_one_statement(stand: PostgresStand) -> None:
     assert is_one_statement("SELECT 1;")
     with pytest.raises(ViewError, match="has no stored definition"):
         check_stored(Relation("public.v", "v", "VIEW"))
+
+
+BODIES = {
+    "quoted": "FUNCTION f(v) RETURNS bigint LANGUAGE sql AS $_$ SELECT $1.id; /* ; -- ' */ SELECT count(*) FROM v $_$",
+    "quoted, with dollars": "FUNCTION f(v) RETURNS text LANGUAGE sql AS 'SELECT $x$a;$function$$x$ || $a$b;$$$a$'",
+    "RETURN": "FUNCTION f(v) RETURNS bigint LANGUAGE sql RETURN ($1).id + (SELECT count(*) FROM v)",
+    "BEGIN ATOMIC": (
+        "FUNCTION f(v, bigint DEFAULT CASE WHEN true THEN 1 END) RETURNS bigint LANGUAGE sql BEGIN ATOMIC "
+        "SELECT CASE WHEN note = ';' THEN CASE $2 WHEN 1 THEN id END END AS \"END\" FROM v; "
+        "SELECT count(*) AS \"case\" FROM v WHERE note <> 'it''s; \\ END'; END"
+    ),
+    "BEGIN ATOMIC, empty": "PROCEDURE f(v) LANGUAGE sql BEGIN ATOMIC END",
+    "BEGIN ATOMIC, in a procedure": "PROCEDURE f(v) LANGUAGE sql BEGIN ATOMIC INSERT INTO vault SELECT id FROM v; DELETE FROM vault; END",
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_function_whose_manager_is_gone_comes_back(stand: PostgresStand, body: str) -> None:
+    """As after a kill, in a release in which neither of them is declared any longer."""
+    if stand.connection.server_version < 140000 and "quoted" not in body:
+        pytest.skip("functions with a body that is no text came with PostgreSQL 14")
+    view, function = "CREATE VIEW v AS SELECT id, note FROM orders", f"CREATE {BODIES[body]}"
+    stand(SHOP, view, function, f"COMMENT ON {BODIES[body].split('(')[0]} IS 'kept'")
+    stand.connection.commit()
+    before = probe(stand.connection.cursor())
+    v, f = stand.manager("V", up=view), stand.manager("F", up=function, down="DROP ROUTINE IF EXISTS f")
+    stand.keeper.take_down([f, v], [v, f], migration="m")
+    stand.connection.commit()
+    stand.reconnect()
+    assert stand.keeper.repair([], declared=set()) == ()
+    stand.connection.commit()
+    assert difference(before, probe(stand.connection.cursor())) == []
 
 
 # -- other encodings and versions ---------------------------------------------------------------------------------------

@@ -382,10 +382,14 @@ def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle) -> Itera
     ):
         if names:
             column = _INDENT + 6
-            told = listed(names, most=_MOST) + (", which changed since it was created" if word == "text" else "")
+            told = listed(names, most=_MOST) + (f", which {_edited(names)}" if word == "text" else "")
             first, *more = hanging(told, style.width, column=column, indent=column)
             yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
             yield from more
+
+
+def _edited(names: Sequence[str]) -> str:
+    return f"changed since {'it was' if len(names) == 1 else 'they were'} created"
 
 
 def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
@@ -405,8 +409,9 @@ def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
     """Yield which views keep an old text, and what to write."""
     if names:
         name = one_line(names[0])
+        what, it = ("text", "it") if len(names) == 1 else ("texts", "them")
         text = (
-            f"text changed since it was created, and no step brings it in: {listed(names, most=_MOST)}; bring it in with a new "
+            f"{what} {_edited(names)}, and no step brings {it} in: {listed(names, most=_MOST)}; bring {it} in with a new "
             f"migration, `{name}.renew(db)`, or declare a successor with `replaces = {name}`"
         )
         for line in _sentence(text, style):

@@ -153,7 +153,7 @@ FROM rel c JOIN pg_policy p ON p.polrelid = c.oid
 
 _STATISTICS = f"""
 SELECT 'statistics', format('%I.%I', n.nspname, s.stxname), concat_ws(' ', pg_get_statisticsobjdef(s.oid),
-    'target ' || nullif(s.stxstattarget, -1), 'owner ' || pg_get_userbyid(s.stxowner)), 'pg_statistic_ext', s.oid, 0, c.oid
+    'target ' || nullif(to_jsonb(s) ->> 'stxstattarget', '-1'), 'owner ' || pg_get_userbyid(s.stxowner)), 'pg_statistic_ext', s.oid, 0, c.oid
 FROM rel c JOIN pg_statistic_ext s ON s.stxrelid = c.oid JOIN pg_namespace n ON n.oid = s.stxnamespace
 WHERE {_free("pg_statistic_ext", "s")}
 """

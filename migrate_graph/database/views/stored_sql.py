@@ -11,7 +11,8 @@ from migrate_graph.errors import ViewError
 # know backslashes. Whatever could be read in two ways is no piece at all.
 _PIECES = re.compile(
     r"""(?P<escaped>\b[eE]'(?:[^'\\]|''|\\.)*')|(?P<plain>(?:\b[bBxXnN])?'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")"""
-    r"""|(?P<word>[^\W\d][\w$]*(?!['\w$]))|(?P<number>\d+(?!['\w$]))|(?P<nothing>--|/\*|[$\r\0'"])|(?P<other>[^\w'"$\r\0])""",
+    r"""|(?P<word>[^\W\d][\w$]*(?!['\w$]))|(?P<number>\$?\d+(?!['\w$]))|(?P<body>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)"""
+    r"""|(?P<nothing>--|/\*|[$\r\0'"])|(?P<other>[^\w'"$\r\0])""",
     re.DOTALL,
 )
 
@@ -39,22 +40,53 @@ _OF_ITEMS = (
 )
 
 
-def is_one_statement(text: str) -> bool:
+def is_one_statement(text: str, *, of_function: bool = False) -> bool:
     """Return whether a text is one statement however it is read; what cannot be told is not.
 
     The server itself writes what is stored: without comments, and with every quote doubled.
+
+    Args:
+        text: of the statement.
+        of_function: it creates a function, whose body may stand between dollars, or between BEGIN ATOMIC and END.
     """
-    text = text.rstrip().removesuffix(";")
-    depth = place = 0
+    pieces = _pieces(text.rstrip().removesuffix(";"), bodies=of_function)
+    if pieces is None:
+        return False
+    depth = cases = 0
+    before, is_body, ended = "", False, False
+    for piece in pieces:
+        depth += {"(": 1, ")": -1}.get(piece, 0)
+        if depth < 0 or ended:
+            return False
+        if piece == ";" and not depth:
+            if not is_body or cases:
+                return False  # a CASE that is open could be the name of a column, and the next END that of the body
+        elif of_function and piece == "ATOMIC" and before == "BEGIN" and not depth and not is_body:
+            is_body, piece = True, ";"  # noqa: PLW2901 - a statement, or END, follows
+        elif is_body and piece == "END" and not depth and before == ";":
+            ended = True
+        elif is_body:
+            cases += {"CASE": 1, "END": -1}.get(piece, 0)
+        before = piece
+    return depth == 0 and is_body is ended
+
+
+def _pieces(text: str, *, bodies: bool) -> list[str] | None:
+    """Return the pieces of a text, words in capitals; None where one could be read in two ways."""
+    pieces, place, was_text = list[str](), 0, False
     while place < len(text):
         piece = _PIECES.match(text, place)
-        if piece is None or piece["nothing"]:
-            return False
+        if piece is None or piece["nothing"] or (piece["body"] and not bodies):
+            return None
         place = piece.end()
-        depth += {"(": 1, ")": -1}.get(piece[0], 0)
-        if depth < 0 or (piece[0] == ";" and not depth):
-            return False  # in parentheses several statements may stand: a rule's
-    return depth == 0
+        if piece[0].isspace():
+            continue
+        is_text = bool(piece["escaped"] or piece["plain"])
+        if is_text and was_text:
+            return None  # on another line it is more of the same text, in which a backslash may mean something
+        was_text = is_text
+        pieces.append(piece[0].upper() if piece["word"] else piece[0])
+    return pieces
 
 
 def check_stored(stored: Relation) -> None:
@@ -70,8 +102,7 @@ def check_stored(stored: Relation) -> None:
         one = is_one_statement(stored.definition)
     else:
         begins = bool(re.match(_BEGINNINGS.get(stored.kind, r"(?!)"), stored.definition))
-        # The body of a function stands between dollars of the server's choice.
-        one = is_one_statement(_without_body(stored.definition))
+        one = is_one_statement(stored.definition, of_function=stored.kind in {"FUNCTION", "PROCEDURE"})
     if not (begins and one):
         raise _refused(stored.label, "its definition is not one statement that creates it")
 
@@ -87,15 +118,6 @@ def check_item(item: Item, statement: str, relation: Relation) -> None:
     beginning = beginning.replace("$table", table).replace("$name", name)
     if not re.match(beginning, statement, re.DOTALL) or not is_one_statement(statement):
         raise _refused(relation.label, f"what is stored as its {item.aspect} is not one statement that restores it")
-
-
-def _without_body(definition: str) -> str:
-    match = re.search(r"^AS (\$\w*\$)", definition, re.MULTILINE)
-    if not match:
-        return definition
-    end = definition.rfind(match[1])
-    body = definition[match.end() : end]
-    return definition[: match.start()] + definition[end + len(match[1]) :] if match[1] not in body else ";;"
 
 
 def _refused(label: str, why: str) -> ViewError:
