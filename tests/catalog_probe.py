@@ -17,7 +17,8 @@ _QUERIES = {
             LEFT JOIN pg_class toast ON toast.oid = c.reltoastrelid
         WHERE c.relkind IN ('r', 'v', 'm', 'i', 'S')""",
     "pg_attribute": """
-        SELECT c.oid::regclass::text, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+        SELECT c.oid::regclass::text, row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum), a.attname,
+            format_type(a.atttypid, a.atttypmod), a.attnotnull,
             ARRAY (SELECT unnest(a.attacl)::text ORDER BY 1), a.attstattarget, a.attoptions, a.attstorage, to_jsonb(a) ->> 'attcompression',
             pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
@@ -51,6 +52,10 @@ _FUNCTIONS = """
         ARRAY (SELECT unnest(coalesce(proacl, acldefault('f', proowner)))::text ORDER BY 1)
     FROM pg_proc WHERE oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'bystander')"""
 
+_SCHEMAS = """
+    SELECT nspname, pg_get_userbyid(nspowner), ARRAY (SELECT unnest(coalesce(nspacl, acldefault('n', nspowner)))::text ORDER BY 1)
+    FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' AND nspname <> 'bystander'"""
+_CLASSES = "SELECT opcname, pg_get_userbyid(opcowner) FROM pg_opclass WHERE oid >= 16384"
 _OPERATORS = "SELECT oid::regoperator::text, pg_get_userbyid(oprowner) FROM pg_operator WHERE oid >= 16384"
 
 
@@ -69,6 +74,8 @@ def probe(cursor: Any, *, without: str = "ewh_implemented_features%") -> dict[st
         ("pg_proc", _FUNCTIONS),
         ("pg_extension", _EXTENSIONS),
         ("pg_operator", _OPERATORS),
+        ("pg_namespace", _SCHEMAS),
+        ("pg_opclass", _CLASSES),
     ):
         cursor.execute(query)
         found[name] = sorted(tuple(map(str, row)) for row in cursor.fetchall())

@@ -43,6 +43,10 @@ OPERATOR = (
     "CREATE FUNCTION same(v, v) RETURNS bool LANGUAGE sql AS 'SELECT true'; "
     "CREATE OPERATOR === (leftarg = v, rightarg = v, function = same)"
 )
+CLASS = (
+    "CREATE OPERATOR FAMILY family USING hash; "
+    "CREATE OPERATOR CLASS oc FOR TYPE v USING hash FAMILY family AS OPERATOR 1 pg_catalog.=(record, record)"
+)
 AGGREGATE = "CREATE FUNCTION acc(int, v) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE agg(v) (sfunc = acc, stype = int)"
 
 Managers = tuple[tuple[str, str, str], ...]
@@ -164,6 +168,30 @@ MANAGED: dict[str, tuple[Managers, list[str]]] = {
         (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"),
         ("C", "ALTER TABLE vault ADD CONSTRAINT ck CHECK (f(NULL) = 1)", "ALTER TABLE vault DROP CONSTRAINT ck")),
         ["COMMENT ON CONSTRAINT ck ON vault IS 'c'"]),
+    "a generated column": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"),
+        ("G", "ALTER TABLE vault ADD g int GENERATED ALWAYS AS (f(NULL)) STORED", "ALTER TABLE vault DROP g")),
+        ["COMMENT ON COLUMN vault.g IS 'c'"]),
+    "an index of a partitioned table": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"), ("I", "CREATE INDEX ix ON dated (f(NULL::v))", "DROP INDEX ix")),
+        ["COMMENT ON INDEX ix IS 'c'"]),
+    "an exclusion constraint": (
+        (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"),
+        ("C", "ALTER TABLE vault ADD CONSTRAINT ex EXCLUDE USING hash (f(NULL::v) WITH =)", "ALTER TABLE vault DROP CONSTRAINT ex")),
+        ["COMMENT ON CONSTRAINT ex ON vault IS 'c'"]),
+    "an operator class": (
+        (*V, ("O", CLASS, "DROP OPERATOR CLASS oc USING hash; DROP OPERATOR FAMILY family USING hash")), [
+        "COMMENT ON OPERATOR CLASS oc USING hash IS 'c'", "ALTER OPERATOR CLASS oc USING hash OWNER TO keeper"]),
+    "a schema of its own": (
+        (("V", "CREATE SCHEMA api; CREATE VIEW api.v AS SELECT id FROM orders", "DROP SCHEMA IF EXISTS api CASCADE"),), [
+        "GRANT USAGE ON SCHEMA api TO reader WITH GRANT OPTION", "GRANT CREATE ON SCHEMA api TO keeper", "COMMENT ON SCHEMA api IS 'c'",
+        "GRANT SELECT ON api.v TO reader", "ALTER SCHEMA api OWNER TO keeper"]),
+    "a sequence": (
+        (("V", "CREATE SEQUENCE seq; CREATE VIEW v AS SELECT nextval('seq') AS n", "DROP VIEW IF EXISTS v; DROP SEQUENCE IF EXISTS seq"),), [
+        "GRANT USAGE ON SEQUENCE seq TO reader WITH GRANT OPTION", "COMMENT ON SEQUENCE seq IS 'c'", "ALTER SEQUENCE seq OWNER TO keeper"]),
+    "a column": (
+        (*V, ("C", "ALTER TABLE vault ADD x v", "ALTER TABLE vault DROP COLUMN IF EXISTS x")), [
+        "GRANT SELECT (x), UPDATE (x) ON vault TO reader", "GRANT SELECT (x) ON vault TO clerk WITH GRANT OPTION", "COMMENT ON COLUMN vault.x IS 'c'"]),
     "an index": (
         (*V, ("F", ROW_FUNCTION, "DROP FUNCTION f(v)"), ("I", "CREATE INDEX ix ON vault (f(NULL::v))", "DROP INDEX ix")),
         ["COMMENT ON INDEX ix IS 'c'"]),
@@ -210,9 +238,17 @@ REFUSED = {
     "function public.af()": [
         "CREATE FUNCTION af() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM v; END"
     ],
-    "default value for public.vault.g": [
+    "table column public.vault.g": [
         ROW_FUNCTION, "ALTER TABLE vault ADD g int GENERATED ALWAYS AS (f(NULL::v)) STORED",
     ],
+    "view public.by_column": [
+        ROW_FUNCTION, "ALTER TABLE vault ADD g int GENERATED ALWAYS AS (f(NULL::v)) STORED", "CREATE VIEW by_column AS SELECT g FROM vault",
+    ],
+    "table public.parted": [ROW_FUNCTION, "CREATE TABLE parted (x int) PARTITION BY RANGE ((x + f(NULL::v)))"],
+    "index public.pix": [ROW_FUNCTION, *WORLD, "CREATE INDEX pix ON dated (f(NULL::v))"],
+    "table constraint ex on public.vault": [ROW_FUNCTION, "ALTER TABLE vault ADD CONSTRAINT ex EXCLUDE USING hash (f(NULL::v) WITH =)"],
+    "extension plpgsql": [ROW_FUNCTION, "ALTER EXTENSION plpgsql ADD FUNCTION f(v)"],
+    "function public.shout()": [ROW_FUNCTION, "ALTER EXTENSION plpgsql ADD FUNCTION f(v)"],
     "table constraint ck on public.vault": [ROW_FUNCTION, "ALTER TABLE vault ADD CONSTRAINT ck CHECK (f(NULL::v) = 1)"],
     "trigger tr ON public.vault": [ROW_FUNCTION, TRIGGER],
     "statistics object public.st": [ROW_FUNCTION, "CREATE STATISTICS st ON (f(NULL::v) + id), id FROM vault"],
@@ -289,7 +325,7 @@ def test_tablespaces_and_access_methods_are_as_before(postgres_server: PostgresS
 def test_what_has_no_stored_definition_comes_back_by_its_manager(stand: PostgresStand, family: str) -> None:
     described, dress = MANAGED[family]
     managers: list[Any] = [stand.manager(name, up=up, down=down) for name, up, down in described]
-    stand("GRANT CREATE ON SCHEMA public TO keeper", *(up for _, up, _ in described), *dress)
+    stand(*WORLD, "GRANT CREATE ON SCHEMA public TO keeper", *(up for _, up, _ in described), *dress)
     stand.connection.commit()
     before = probe(stand.connection.cursor())
     for _ in range(2):
@@ -312,7 +348,7 @@ def test_what_has_no_stored_definition_comes_back_by_its_manager(stand: Postgres
 def test_what_its_manager_does_not_make_again_is_refused_by_name(stand: PostgresStand, family: str) -> None:
     described, _ = MANAGED[family]
     managers: list[Any] = [stand.manager(name, up=up, down=down) for name, up, down in described]
-    stand(*(up for _, up, _ in described))
+    stand(*WORLD, *(up for _, up, _ in described))
     stand.connection.commit()
     before = probe(stand.connection.cursor())
     type(managers[-1]).statement_up = VIEW if len(managers) == 1 else "SELECT 1"

@@ -163,7 +163,7 @@ class PostgresCatalog(Asking):
         }
         relations |= {(PG_CLASS, oid, 0): relation for oid, relation in views.relations.items()}
         reached: dict[Key, Reached] = {
-            key: Reached(each.thing, each.whole, frozenset(each.reasons)) for key, each in found.items()
+            key: Reached(each.thing, each.whole, frozenset(each.reasons), each.extension) for key, each in found.items()
         }
         meanings: dict[str, Key] = {name: (PG_CLASS, oid, 0) for name, oid in meant.items()}
         return Observation(relations, reached, look, meanings, schemas, token, place)
@@ -229,12 +229,16 @@ class PostgresCatalog(Asking):
             self._looks.remember(self._connection, look_in(results[0], self._looks.found or {}))
         return self._looks.found or {}
 
-    def moment(self, *, brief: bool = False) -> Any:
+    def moment(self, before: Observation, *, brief: bool = False) -> Any:
         """See `views.ViewCatalog`."""
         if brief:
             return Glimpse()
-        query = self._look_query()
-        return self._looked(self.read_all(*query) if query else [])
+        self._looks.recall(self._connection)
+        known, columns = self._looks.found or {}, _columns_in(before)
+        if columns or not self._looks.is_new:
+            known = look_in(self.read(looked_at(known, columns)), known)
+            self._looks.remember(self._connection, known)
+        return known
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
         """See `views.ViewCatalog`; what plain statements do is only confirmed: all locks of a long transaction are many."""
@@ -247,8 +251,7 @@ class PostgresCatalog(Asking):
                 self._looks.remember(self._connection, {**since, **done})
                 made = sorted((fate, key) for key, fate in done.items() if fate is not None and fate >= 0)
                 return Changes(frozenset(done if plain.dropped else ()), tuple(key for _, key in made), is_plain=True)
-        columns = [key for key in before.reached if not isinstance(key, str) and key[2]]
-        now = look_in(self.read(looked_at(since, columns)), since)
+        now = look_in(self.read(looked_at(since, _columns_in(before))), since)
         self._looks.remember(self._connection, now)
         new = {key: fate for key, fate in now.items() if fate is not None and since.get(key) != fate}
         made = sorted((fate, key) for key, fate in new.items() if fate >= 0)
@@ -491,3 +494,8 @@ class PostgresCatalog(Asking):
         """See `views.ViewCatalog`."""
         for statement in filling(identity, role):
             self.say(statement)
+
+
+def _columns_in(before: Observation) -> list[Address]:
+    """Return the columns of tables that were reached."""
+    return [(key[0], key[1], key[2]) for key in before.reached if not isinstance(key, str) and key[2]]

@@ -47,7 +47,7 @@ SELECT o.classid::int8, o.objid::int8, o.objsubid, -1
 FROM unnest($classes::oid[], $objects::oid[], $columns::int4[]) AS o (classid, objid, objsubid)
 WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o.objid)
     AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.objid)
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = o.objsubid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.objid AND a.attnum = o.objsubid AND NOT a.attisdropped)
 """
 
 # Asked with the session's search_path: no operator without its schema.

@@ -16,6 +16,7 @@ from migrate_graph.database.postgres.snapshot import (
     fresh_privileges,
     grants_of,
     literal,
+    privileges,
     texts,
 )
 from migrate_graph.database.relation import Item, Relation
@@ -24,8 +25,8 @@ from migrate_graph.database.views.manager_text import bare, parted
 Address: TypeAlias = tuple[int, int, int]
 """An object as `pg_depend` names it: its catalog, its OID, and the number of a column or 0."""
 
-PG_CLASS = 1259
-"""OID of `pg_class`, the same in every database."""
+PG_CLASS, PG_EXTENSION = 1259, 3079
+"""OIDs of `pg_class` and `pg_extension`, the same in every database."""
 
 # What `COMMENT ON` calls what `pg_identify_object` calls otherwise.
 _COMMENTED = {
@@ -43,7 +44,8 @@ _LISTS = {
     "temp_tablespaces",
 }
 
-# Whatever a DROP … CASCADE of the seeds would take along, each row with one reason for it. A rule's relation goes when that goes.
+# Whatever a DROP … CASCADE of the seeds would take along, each row with one reason for it. When a part goes (i: of a view its query, of a
+# generated column its expression; P: of a partitioned index; e: a member of an extension), so does the whole, with all that depends on it.
 # LATERAL looks up one object at a time: the cost follows what is reached, not the size of the catalog.
 _REACH = """
 WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS (
@@ -58,8 +60,9 @@ WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS 
         SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d
         WHERE d.refclassid = reach.classid AND d.refobjid = reach.objid AND (reach.objsubid = 0 OR d.refobjsubid = reach.objsubid)
         UNION ALL
-        SELECT 'pg_catalog.pg_class'::regclass::oid, r.ev_class, 0 FROM pg_catalog.pg_rewrite r
-        WHERE reach.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = reach.objid AND r.rulename = '_RETURN'
+        SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d
+        WHERE d.classid = reach.classid AND d.objid = reach.objid AND (reach.objsubid = 0 OR d.objsubid = reach.objsubid)
+            AND d.deptype IN ('i', 'P', 'e')
     ) next
 )
 , object AS MATERIALIZED (
@@ -80,18 +83,29 @@ _WHOLE = """CASE o.classid
         (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid = x.typelem AND e.typarray = x.oid)), 0)
         FROM pg_catalog.pg_type x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_class'::regclass THEN CASE WHEN o.objsubid = 0 THEN
-        (SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid AND x.refclassid = o.classid
-            AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
+        (SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid AND x.objsubid = 0
+            AND x.refclassid = o.classid AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
     END"""
 
-# What else an object is a part of: an array its element type, a multirange and its functions their range, a constraint its trigger.
-_OTHER_WHOLE = """CASE WHEN o.classid IN ('pg_catalog.pg_type'::regclass, 'pg_catalog.pg_proc'::regclass) THEN
+# What else an object is a part of: an array its element type, a multirange and its functions their range, a constraint its trigger,
+# what an operator class consists of that, an expression its generated column, an index its constraint or the index of the partitioned
+# table. Each part that takes its whole along has it here; a member of an extension is something by itself.
+_OTHER_WHOLE = """coalesce(
+    CASE WHEN o.classid IN ('pg_catalog.pg_type'::regclass, 'pg_catalog.pg_proc'::regclass) THEN
         (SELECT pg_catalog.json_build_array(x.refclassid::int8, x.refobjid::int8, 0) FROM pg_catalog.pg_depend x WHERE x.classid = o.classid
             AND x.objid = o.objid AND x.refclassid = 'pg_catalog.pg_type'::regclass AND x.deptype = 'i' LIMIT 1)
     WHEN o.classid = 'pg_catalog.pg_constraint'::regclass THEN
         (SELECT pg_catalog.json_build_array(x.tableoid::int8, x.oid::int8, 0) FROM pg_catalog.pg_trigger x
             JOIN pg_catalog.pg_constraint k ON k.oid = x.tgconstraint AND k.contype = 't' WHERE x.tgconstraint = o.objid LIMIT 1)
-    END"""
+    END,
+    (SELECT pg_catalog.json_build_array(x.refclassid::int8, x.refobjid::int8, x.refobjsubid) FROM pg_catalog.pg_depend x
+        WHERE x.classid = o.classid AND x.objid = o.objid AND x.objsubid = o.objsubid AND (x.deptype = 'P'
+            OR x.deptype = 'i' AND (o.classid <> 'pg_catalog.pg_class'::regclass OR x.refclassid = 'pg_catalog.pg_constraint'::regclass)
+            OR x.deptype = 'a' AND x.classid IN ('pg_catalog.pg_amop'::regclass, 'pg_catalog.pg_amproc'::regclass))
+        ORDER BY x.deptype, x.refclassid LIMIT 1))"""
+
+_EXTENSION = """(SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid
+        AND x.refclassid = 'pg_catalog.pg_extension'::regclass AND x.deptype = 'e')"""
 
 # Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
 _EDGES = f"""
@@ -147,7 +161,7 @@ _MORE = f"""(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(item.aspect,
 _DETAILS = f"""
 , o AS MATERIALIZED (SELECT object.*, {_WHOLE.replace("o.", "object.")} AS whole FROM object)
 SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubid, o.reasons AS reasons,
-    coalesce(o.whole, 0)::int8 AS whole, {_OTHER_WHOLE} AS otherwhole,
+    coalesce(o.whole, 0)::int8 AS whole, {_OTHER_WHOLE} AS otherwhole, coalesce({_EXTENSION}, 0)::int8 AS extension,
     thing.kind AS kind, thing.identity AS identity, thing.name AS name, thing.definition AS definition, thing.owner AS owner,
     thing.comment AS comment, thing.settings AS settings, thing.grants AS grants, thing.fresh AS fresh,
     {_MORE} AS more, CASE WHEN thing.definition IS NULL AND thing.kind NOT IN ('AGGREGATE', 'RULE', 'TRIGGER')
@@ -158,10 +172,10 @@ SELECT o.classid::int8 AS classid, o.objid::int8 AS objid, o.objsubid AS objsubi
 FROM o CROSS JOIN LATERAL ($thing) thing
 """
 
-_FUNCTION_PRIVILEGES = """(SELECT pg_catalog.json_agg(pg_catalog.json_build_array('',
-        CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee) END,
-        x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor), x.is_grantable))
-        FROM pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x)"""
+_OF_SEQUENCE = privileges("c.relacl", default="pg_catalog.acldefault('s', c.relowner)")
+_OF_SCHEMA = privileges("t.nspacl", default="pg_catalog.acldefault('n', t.nspowner)")
+_OF_FUNCTION = privileges("p.proacl", default="pg_catalog.acldefault('f', p.proowner)")
+_OF_COLUMN = privileges("a.attacl", part="a.attname")
 
 _POLICY = """pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', x.polname, {on},
         CASE WHEN x.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
@@ -171,6 +185,19 @@ _POLICY = """pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', x.po
         || coalesce(' USING (' || pg_catalog.pg_get_expr(x.polqual, x.polrelid) || ')', '')
         || coalesce(' WITH CHECK (' || pg_catalog.pg_get_expr(x.polwithcheck, x.polrelid) || ')', '')"""
 
+# These need not depend on anything, so `pg_depend` does not tell that they are there.
+_ON_NOTHING = " ".join(
+    f"OR o.classid = 'pg_catalog.{catalog}'::regclass AND EXISTS (SELECT FROM pg_catalog.{catalog} x WHERE x.oid = o.objid)"
+    for catalog in (
+        "pg_extension",
+        "pg_namespace",
+        "pg_cast",
+        "pg_publication",
+        "pg_foreign_data_wrapper",
+        "pg_language",
+    )
+)
+
 # `pg_identify_object`: of what is not there, old servers raise an error. No comment in the text: it would be read to its end each time.
 _THING = f"""
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX'
@@ -179,15 +206,16 @@ _THING = f"""
         CASE WHEN c.relkind NOT IN ('v', 'm', 'i', 'I') THEN pg_catalog.pg_get_userbyid(c.relowner)::text END AS owner,
         CASE WHEN c.relkind = 'c' THEN (SELECT d.description FROM pg_catalog.pg_description d WHERE d.objoid = c.reltype
             AND d.classoid = 'pg_catalog.pg_type'::regclass) WHEN c.relkind NOT IN ('v', 'm') THEN {_COMMENT} END AS comment, NULL::text[] AS settings,
-        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {OWN_PRIVILEGES} END AS grants,
-        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {fresh_privileges("r", "c.relnamespace")} END AS fresh
+        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {OWN_PRIVILEGES} WHEN c.relkind = 'S' THEN {_OF_SEQUENCE} END AS grants,
+        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN {fresh_privileges("r", "c.relnamespace")}
+            WHEN c.relkind = 'S' THEN {fresh_privileges("S", "c.relnamespace")} END AS fresh
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0 AND c.oid = o.objid
     UNION ALL
     SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
         pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)), p.proname::text,
         CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END,
-        pg_catalog.pg_get_userbyid(p.proowner)::text, {_COMMENT}, p.proconfig, {_FUNCTION_PRIVILEGES},
+        pg_catalog.pg_get_userbyid(p.proowner)::text, {_COMMENT}, p.proconfig, {_OF_FUNCTION},
         {fresh_privileges("f", "p.pronamespace")}
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     WHERE o.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = o.objid
@@ -207,11 +235,21 @@ _THING = f"""
     SELECT pg_catalog.upper(x.type), x.identity, coalesce(x.name, x.identity), NULL, CASE o.classid
             WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT pg_catalog.pg_get_userbyid(t.typowner) FROM pg_catalog.pg_type t WHERE t.oid = o.objid)
             WHEN 'pg_catalog.pg_operator'::regclass THEN
-                (SELECT pg_catalog.pg_get_userbyid(t.oprowner) FROM pg_catalog.pg_operator t WHERE t.oid = o.objid) END::text,
+                (SELECT pg_catalog.pg_get_userbyid(t.oprowner) FROM pg_catalog.pg_operator t WHERE t.oid = o.objid)
+            WHEN 'pg_catalog.pg_opclass'::regclass THEN
+                (SELECT pg_catalog.pg_get_userbyid(t.opcowner) FROM pg_catalog.pg_opclass t WHERE t.oid = o.objid)
+            WHEN 'pg_catalog.pg_opfamily'::regclass THEN
+                (SELECT pg_catalog.pg_get_userbyid(t.opfowner) FROM pg_catalog.pg_opfamily t WHERE t.oid = o.objid)
+            WHEN 'pg_catalog.pg_namespace'::regclass THEN
+                (SELECT pg_catalog.pg_get_userbyid(t.nspowner) FROM pg_catalog.pg_namespace t WHERE t.oid = o.objid) END::text,
         (SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = o.objsubid),
-        NULL, NULL, NULL
+        NULL, CASE o.classid WHEN 'pg_catalog.pg_class'::regclass THEN (SELECT {_OF_COLUMN} FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = o.objid AND a.attnum = o.objsubid)
+            WHEN 'pg_catalog.pg_namespace'::regclass THEN (SELECT {_OF_SCHEMA} FROM pg_catalog.pg_namespace t WHERE t.oid = o.objid) END,
+        CASE o.classid WHEN 'pg_catalog.pg_namespace'::regclass THEN {fresh_privileges("n", "NULL")} END
     FROM pg_catalog.pg_identify_object(CASE WHEN EXISTS (
-        SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) THEN o.classid END, o.objid, o.objsubid) x
+        SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid) {_ON_NOTHING} THEN o.classid END,
+        o.objid, o.objsubid) x
     WHERE x.type IS NOT NULL AND NOT (o.classid = 'pg_catalog.pg_class'::regclass AND o.objsubid = 0)
         AND o.classid NOT IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_policy'::regclass,
             'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass)
@@ -227,12 +265,14 @@ class Found:
         whole: the relation that it is a part of.
         reasons: what it depends on among what was reached.
         made: what a new one would get by itself.
+        extension: that it is a member of.
     """
 
     thing: Relation
     whole: Address | None
     reasons: frozenset[Address]
     made: Made
+    extension: Address | None = None
 
 
 def edges_from(views: Collection[Address], seeds: Collection[Address]) -> str:
@@ -312,6 +352,7 @@ def _found(row: list[Any]) -> Found:
         reasons,
         whole,
         other,
+        extension,
         kind,
         identity,
         name,
@@ -341,7 +382,10 @@ def _found(row: list[Any]) -> Found:
         address=json.dumps(address) if address else "",
     )
     creator, role = us
-    return Found(thing, _whole(whole, other), _reasons(reasons), Made(creator, frozenset(grants_of(fresh)), role))
+    made = Made(creator, frozenset(grants_of(fresh)), role)
+    return Found(
+        thing, _whole(whole, other), _reasons(reasons), made, (PG_EXTENSION, extension, 0) if extension else None
+    )
 
 
 def _whole(relation: int, other: list[int] | None) -> Address | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -91,7 +92,14 @@ _NAMELESS = re.compile(r"\bINDEX\s+(?:CONCURRENTLY\s+)?ON\b|\bSTATISTICS\s+(?:\(
 _Right: TypeAlias = "tuple[str, str]"
 """Column and role."""
 
-_ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
+# What `GRANT … ON` calls what is no table.
+_GRANTED = {
+    "FUNCTION": "FUNCTION",
+    "PROCEDURE": "PROCEDURE",
+    "AGGREGATE": "FUNCTION",
+    "SEQUENCE": "SEQUENCE",
+    "SCHEMA": "SCHEMA",
+}
 
 
 class Restoration:
@@ -305,9 +313,10 @@ class Restoration:
         if not grant.privilege.replace(" ", "").isalpha():
             raise ViewError(f"the stored privilege {grant.privilege!r} of {self._made.identity} is none")
         column = f" ({quote_identifier(grant.column)})" if grant.column else ""
-        kind = self._made.kind if self._made.kind in _ROUTINES - {"AGGREGATE"} else "TABLE"
-        kind = "FUNCTION" if self._made.kind == "AGGREGATE" else kind
-        return f"{grant.privilege}{column} ON {kind} {self._made.identity}"
+        kind, it = _GRANTED.get(self._made.kind, "TABLE"), self._made.identity
+        if self._made.address and grant.column:  # a column by itself
+            it = ".".join(map(quote_identifier, json.loads(self._made.address)[1][:-1]))
+        return f"{grant.privilege}{column} ON {kind} {it}"
 
     def _as_grantor(self, grant: Grant, owner: str, statement: str) -> None:
         """Run GRANT or REVOKE as who gave the privilege: PostgreSQL remembers that, and it decides who may take it back."""

@@ -26,18 +26,30 @@ OWN_PRIVILEGES = _PRIVILEGES.format(
 )
 
 
+def privileges(acl: str, *, part: str = "''", default: str = "") -> str:
+    """Return the SQL of the privileges on something.
+
+    Args:
+        acl: the SQL of what the catalog has of them.
+        part: the SQL of the column that they are limited to.
+        default: the SQL of what holds where the catalog has nothing.
+    """
+    has = f"coalesce({acl}, {default})" if default else acl
+    return _PRIVILEGES.format(source=f"SELECT {part} AS part, item.* FROM pg_catalog.aclexplode({has}) item")
+
+
 def fresh_privileges(kind: str, schema: str) -> str:
     """Return the SQL of what an object that this session's role creates would get by itself.
 
     Args:
-        kind: `r` for relations, `f` for functions.
+        kind: as `pg_default_acl` has it: `r` for relations, `S` for sequences, `f` for functions, `n` for schemas.
         schema: the SQL of its schema's OID.
     """
     return _PRIVILEGES.format(
         source=f"""SELECT '' AS part, item.* FROM pg_catalog.pg_roles role, pg_catalog.aclexplode(coalesce(
             (SELECT d.defaclacl FROM pg_catalog.pg_default_acl d
                 WHERE d.defaclrole = role.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = '{kind}'),
-            pg_catalog.acldefault('{kind}', role.oid))) item WHERE role.rolname = current_user
+            pg_catalog.acldefault('{kind.lower()}', role.oid))) item WHERE role.rolname = current_user
         UNION SELECT '', item.* FROM pg_catalog.pg_roles role JOIN pg_catalog.pg_default_acl d ON d.defaclrole = role.oid
             AND d.defaclnamespace = {schema} AND d.defaclobjtype = '{kind}', pg_catalog.aclexplode(d.defaclacl) item
             WHERE role.rolname = current_user"""

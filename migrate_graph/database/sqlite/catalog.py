@@ -118,7 +118,7 @@ class SqliteCatalog:
         found = {name: schema.named(_unquoted(name)) for name in names}
         return {name: relation.name for name, relation in found.items() if relation}
 
-    def moment(self, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
+    def moment(self, before: Observation, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; nobody else can write meanwhile."""
         return self.schema().now()
 

@@ -9,7 +9,7 @@ from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import NOT_POPULATED, Relation
 from migrate_graph.database.views.beside import Built
-from migrate_graph.database.views.catalog import Key, Manager, Observation, top_of
+from migrate_graph.database.views.catalog import Key, Manager, Observation, Reached, top_of
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
 
@@ -69,12 +69,14 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
         ignored: what was not there before came and went, and is nobody's loss.
     """
     gone = Gone()
+    lost: dict[Key, Relation] = {}
     reached = before.reached
     tops = {key: top_of(key, reached, steps) for key in reached}
+    units = {key: _unit(top, reached, steps) for key, top in tops.items()}
     along = {
-        tops[key]
+        units[key]
         for key, each in reached.items()
-        if any(_went_together(tops[key], tops.get(on, on), steps) for on in each.reasons)
+        if any(_went_together(units[key], units.get(on, on), steps) for on in each.reasons)
     }
     for key in sorted(steps, key=_by_age):
         thing = before.relations.get(key) or (reached[key].thing if key in reached else None)
@@ -84,19 +86,27 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
             continue
         if tops.get(key, key) != key:
             continue  # it is a part of something that went too
-        owner = claims.owner(thing, before=before, key=key) or (steps[key] if key not in along else "")
+        owner = claims.owner(thing, before=before, key=key) or (steps[key] if units.get(key, key) not in along else "")
         suspect = "" if owner else claims.suspect(thing, steps[key])
         if not owner and not suspect and not steps[key]:
             gone.unread.add(
                 key
             )  # nobody announced it: the next pass looks in whose down() it goes, and whether by itself
         elif not owner and not suspect:
-            gone.lost.append(thing)
+            lost[key] = thing
         elif thing.is_view and key not in before.relations:
             gone.unread.add(key)
         else:
             gone.captured.setdefault(owner or suspect, []).append(thing if owner else replace(thing, certain=False))
+    # Of what goes with an extension, that is told.
+    gone.lost += [thing for key, thing in lost.items() if key not in reached or reached[key].extension not in lost]
     return gone
+
+
+def _unit(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
+    """Return what can only go as a whole: an extension with its members."""
+    extension = reached[key].extension if key in reached else None
+    return extension if extension is not None and extension in gone else key
 
 
 def _went_together(one: Key, reason: Key, steps: Mapping[Key, str]) -> bool:

@@ -63,11 +63,13 @@ class Reached:
         thing: what it is; a view by name only.
         whole: the relation that it is a part of, and goes with.
         reasons: what it depends on.
+        extension: what it was made with, and can only go with.
     """
 
     thing: Relation
     whole: Key | None = None
     reasons: frozenset[Key] = frozenset()
+    extension: Key | None = None
 
 
 def top_of(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
@@ -211,8 +213,8 @@ class ViewCatalog(Protocol):
             brief: the managers' statements are expected to be plain, so that no more needs to be known than what those do.
         """
 
-    def moment(self, *, brief: bool = False) -> Any:
-        """Return what this session has made and unmade so far, as far as that is needed."""
+    def moment(self, before: Observation, *, brief: bool = False) -> Any:
+        """Return what this session has made and unmade so far, as far as that is needed; columns that `before` reached count."""
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
         """Return what this session has made and unmade since a moment; columns that `before` reached count.

@@ -125,7 +125,7 @@ class Up(Pass):
         return self._settle(block, rows, made, there, claims)
 
     def _create(self, block: Block, claims: Claims, *, careful: bool, brief: bool) -> tuple[Changes, dict[Key, str]]:
-        moment = self._catalog.moment(brief=brief)
+        moment = self._catalog.moment(block.before, brief=brief)
         changes, steps = Changes(), dict[Key, str]()
         looked = not block.up
         said: list[str] | None = []
