@@ -59,6 +59,7 @@ ADDED = {
     "a privilege of its type": Added(VIEW, "GRANT USAGE ON TYPE v TO auditor WITH GRANT OPTION", "GRANT USAGE ON TYPE v TO clerk"),
     "its type closed": Added(VIEW, "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk"),
     "a comment": Added(VIEW, "COMMENT ON VIEW v IS 'theirs'", "COMMENT ON VIEW v IS 'ours'"),
+    "a comment of the array of its rows": Added(VIEW, "COMMENT ON TYPE v[] IS 'theirs'", "COMMENT ON TYPE v[] IS 'ours'"),
     "a comment of a rule": Added(RULED, "COMMENT ON RULE r ON v IS 'theirs'", "COMMENT ON RULE r ON v IS 'ours'"),
     "a comment of a trigger": Added(RUNG, "COMMENT ON TRIGGER t ON v IS 'theirs'", "COMMENT ON TRIGGER t ON v IS 'ours'"),
     "a comment of an index": Added(INDEXED, "COMMENT ON INDEX i IS 'theirs'", "COMMENT ON INDEX i IS 'ours'"),

@@ -62,6 +62,7 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
         "INSERT INTO vault VALUES (old.id))"),
         "CREATE RULE u2 AS ON UPDATE TO v DO INSTEAD NOTHING", "COMMENT ON RULE u ON v IS 'x; y'"]),
     "a comment on the query itself": (V, ["COMMENT ON RULE \"_RETURN\" ON v IS 'as agreed'"]),
+    "a comment on the array of its rows": (V, ["COMMENT ON TYPE v[] IS 'rows'"]),
     "options": (V, ["ALTER VIEW v SET (security_barrier = true, security_invoker = true, check_option = local)"]),
     "odd columns": ((("V", ODD_COLUMN, ""),), [
         "COMMENT ON COLUMN v.\"No te\" IS E'a\\nb'", "ALTER VIEW v ALTER \"No te\" SET DEFAULT lower('X''y') || current_user",
@@ -119,7 +120,7 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
     "two views of one manager": ((("V", f"{VIEW}; CREATE VIEW v2 AS SELECT id FROM v", "DROP VIEW IF EXISTS v CASCADE"),), [
         "GRANT SELECT ON v2 TO reader"]),
     "its row type": (V, [
-        "COMMENT ON TYPE v IS 'a row'", "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk WITH GRANT OPTION"]),
+        "COMMENT ON TYPE v IS 'a row'", "COMMENT ON TYPE v[] IS 'rows'", "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk WITH GRANT OPTION"]),
     "replica identity": ((("V", HELD, ""),), ["ALTER MATERIALIZED VIEW v REPLICA IDENTITY FULL"]),
     "what goes with an extension": ((("V", HELD, ""), ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("W", OVER, "")), [
         "CREATE INDEX i ON v (id)", "CREATE TRIGGER t INSTEAD OF DELETE ON w FOR EACH ROW EXECUTE FUNCTION shout()",

@@ -287,8 +287,8 @@ def test_an_owner_that_cannot_be_restored_fails_and_names_it(
 
 def test_search_path_and_role_of_the_migration_are_left_alone(stand: PostgresStand, roles: tuple[str, ...]) -> None:
     managers = dressed(stand)
-    before = probe(stand.connection.cursor())
     stand("CREATE SCHEMA elsewhere", "SET search_path = public, elsewhere")
+    before = probe(stand.connection.cursor())
     kept(stand, managers[::-1], managers)
     assert stand("SELECT current_setting('search_path'), current_setting('role')") == [("public, elsewhere", "none")]
     stand("SET LOCAL search_path = public")

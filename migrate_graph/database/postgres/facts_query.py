@@ -452,8 +452,12 @@ FORGETS_ON_DEMAND: Final = 150000
 """Version of the server from which on the counters of a transaction are certainly gone when it has ended, if that is asked for."""
 
 
+NOTHING_COUNTED: Final = "track_counts"
+"""Stands for all catalogs, where the server counts no rows."""
+
+
 def counting(version: int) -> str:
-    """Return the query of the watched catalogs of which the open transaction has written rows.
+    """Return the query of the watched catalogs of which the open transaction has written rows; of `NOTHING_COUNTED` where that is not known.
 
     The server is asked to begin anew with the next transaction, where it can be.
 
@@ -467,7 +471,8 @@ def counting(version: int) -> str:
         "pg_catalog.pg_stat_get_xact_tuples_updated(x.at) OPERATOR(pg_catalog.+) "
         "pg_catalog.pg_stat_get_xact_tuples_deleted(x.at) AS count FROM (SELECT n AS name, "
         "CAST(CAST('pg_catalog.' OPERATOR(pg_catalog.||) n AS pg_catalog.regclass) AS pg_catalog.oid) AS at "
-        f"FROM pg_catalog.unnest(ARRAY[{names}]) n) x) y WHERE y.count OPERATOR(pg_catalog.>) 0"
+        f"FROM pg_catalog.unnest(ARRAY[{names}]) n) x) y WHERE y.count OPERATOR(pg_catalog.>) 0 "
+        f"UNION ALL SELECT '{NOTHING_COUNTED}' WHERE pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'off'"
     )
 
 

@@ -39,6 +39,7 @@ SELECT pg_catalog.convert_to(pg_catalog.json_build_array(
             AND t.typacl IS NULL AND a.bare IS NOT FALSE AND r.count {_EQ} 1
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid {_EQ} c.oid)
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid {_EQ} c.reltype)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid {_EQ} t.typarray)
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid {_EQ} r.oid)
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid {_EQ} c.oid)
             AND NOT EXISTS (SELECT FROM (VALUES ({PG_CLASS}::pg_catalog.oid, c.oid), ({PG_TYPE}, c.reltype), ({PG_TYPE}, t.typarray),

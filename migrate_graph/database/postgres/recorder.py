@@ -16,7 +16,7 @@ from migrate_graph.database.postgres.blockers import REFUSALS, views_named
 from migrate_graph.database.postgres.columns import UNKNOWN, Named, named_in
 from migrate_graph.database.postgres.connection import IDLE
 from migrate_graph.database.postgres.facts import Difference, Facts
-from migrate_graph.database.postgres.facts_query import FORGETS_ON_DEMAND, SHARED, counting
+from migrate_graph.database.postgres.facts_query import FORGETS_ON_DEMAND, NOTHING_COUNTED, SHARED, counting
 from migrate_graph.database.postgres.glance import FILES, UNTOUCHED, Ask, Glance, Seen, glance, in_words, strongest
 from migrate_graph.database.postgres.reach import Reach, Reached
 from migrate_graph.database.postgres.statements import first_word, without_values
@@ -84,7 +84,7 @@ class _Step:
         written: catalogs of which rows were written.
         wrote: rows by table.
         ours_too: this package has spoken meanwhile.
-        blind: it had statements outside of any transaction, of which nothing can be asked.
+        blind: nothing can be asked of what it did, for example of statements outside of any transaction.
         outside: what it did beside its database.
         not_rehearsed: why a part of it could not be watched.
         difference: between the facts before and after.
@@ -298,7 +298,13 @@ class Recorder:
         )
 
     def _note_written(self, session: Session) -> None:
-        self._step.written |= {name for (name,) in session.ask(counting(session.info.server_version))}
+        written = {name for (name,) in session.ask(counting(session.info.server_version))}
+        self._step.written |= written - {NOTHING_COUNTED}
+        if NOTHING_COUNTED in written:
+            self._step.blind = True
+            self.not_rehearsed(
+                "the server counts no rows (track_counts is off), so what was read and written is not known: switch it on, or watch as a superuser"
+            )
 
     # -- statements -------------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ _ADDED = {
     "column comment": ("COMMENT", "COMMENT ON COLUMN {it}.{name} IS NULL"),
     "type privilege": ("TYPE", "REVOKE ALL ON TYPE {it} FROM {name} CASCADE"),
     "type comment": ("COMMENT", "COMMENT ON TYPE {it} IS NULL"),
+    "array type comment": ("COMMENT", "COMMENT ON TYPE {it}[] IS NULL"),
     "rule comment": ("COMMENT", "COMMENT ON RULE {name} ON {it} IS NULL"),
     "trigger comment": ("COMMENT", "COMMENT ON TRIGGER {name} ON {it} IS NULL"),
     "index comment": ("COMMENT", "COMMENT ON INDEX {schema}.{name} IS NULL"),

@@ -50,6 +50,9 @@ _PASSING = re.compile(r"too many|remaining connection slots|connection limit", r
 # What a statement of ours, outside any migration, may wait for a lock when `lock_timeout` is off: every wait has a limit.
 _KEEPER_LOCK_TIMEOUT = 60.0
 
+_GRANTS_SETTINGS = 150000
+"""Version of the server from which on roles may be given the right to change single settings."""
+
 # Seconds to find out whether a second client of a pooler gets the first one's server.
 _POOLER_LOOK = 5.0
 _POOLER_PAUSE = 0.05
@@ -83,6 +86,7 @@ class Sessions:
         self.patience = Patience(limit=max(settings.connect_wait, 5.0), look=self._what_for)
         self._is_direct: bool | None = None
         self._checks_clients: bool | None = None
+        self._counts = False  # of rows, which the server does not by itself
 
     @property
     def is_direct(self) -> bool:
@@ -224,6 +228,7 @@ class Sessions:
         settings = self.settings(connection, ours=ours)
         chosen = ["pg_catalog.pg_backend_pid()", "pg_catalog.current_setting('search_path')"]
         chosen += ["pg_catalog.set_config(%s, %s, false)"] * len(settings)
+        chosen.append(_needs_counts(connection.info.server_version))
         if lock:
             chosen.append("pg_catalog.pg_try_advisory_lock(%s, %s)")
         condition = (
@@ -242,6 +247,9 @@ class Sessions:
             return
         self._is_direct = True if condition else self._is_direct
         self.place = self.place or self._place(row[1])
+        if row[len(settings) + 2]:
+            self._counts = True
+            _row(connection, "SELECT pg_catalog.set_config('track_counts', 'on', false)")
         connection.server_pid = row[0]
         connection.got_lock = bool(lock and row[-1])
 
@@ -301,6 +309,8 @@ class Sessions:
         """
         version = connection.info.server_version
         settings = [("idle_in_transaction_session_timeout", "0")]
+        if self._counts:
+            settings.append(("track_counts", "on"))
         if version >= 140000:
             settings.append(("idle_session_timeout", "0"))
         if version >= 170000:
@@ -418,6 +428,14 @@ def pydal_uri(uri: str) -> str:
         return spelled
     parsed = pg.parse_dsn(f"postgresql://{rest}")
     return f"{kind}://{parsed.get('user') or 'user'}@{'localhost'}/{parsed.get('dbname') or 'database'}"
+
+
+def _needs_counts(version: int) -> str:
+    """Return the SQL of whether the server counts no rows and the role may have it do so: by counts we see what was done."""
+    may = "pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'"
+    if version >= _GRANTS_SETTINGS:
+        may = "pg_catalog.has_parameter_privilege('track_counts', 'SET')"
+    return f"pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'off' AND {may}"
 
 
 def dal_source(settings: Settings, application: str) -> DalSource:

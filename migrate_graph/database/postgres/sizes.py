@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
 # What was never vacuum'd or analyzed has no pages yet; its rows are counted nevertheless, and each is taken for as wide as its columns
-# usually are. `pg_relation_size()` would know, and lock the relation for it.
+# usually are. `pg_relation_size()` would know, and lock the relation for it. Where the server counts no rows, nobody knows how many there are.
 SIZES: Final = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), CAST(CASE WHEN c.relpages OPERATOR(pg_catalog.>) 0
   THEN CAST(c.relpages AS pg_catalog.int8) OPERATOR(pg_catalog.*) CAST(pg_catalog.current_setting('block_size') AS pg_catalog.int8)
@@ -26,7 +26,8 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), CAST(CASE WHEN c.relpag
     ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END AS pg_catalog.int8)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['r', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
-  AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+  AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND (c.relpages OPERATOR(pg_catalog.>) 0 OR NOT EXISTS (SELECT FROM pg_catalog.pg_settings s
+    WHERE s.name OPERATOR(pg_catalog.=) 'track_counts' AND s.reset_val OPERATOR(pg_catalog.=) 'off'))
 """
 """Asks for the bytes and the rows of each table and materialized view, by name."""
 

@@ -70,7 +70,8 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS i
     c.relkind = 'm' OR c.reloptions IS NOT NULL OR c.relhastriggers
         OR 1 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
         OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass)
-        OR EXISTS (SELECT FROM pg_catalog.pg_description d WHERE d.objoid = c.reltype AND d.classoid = 'pg_catalog.pg_type'::regclass)
+        OR EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_description d ON d.objoid IN (t.oid, t.typarray)
+            AND d.classoid = 'pg_catalog.pg_type'::regclass WHERE t.oid = c.reltype)
         OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_description d ON d.objoid = r.oid
             AND d.classoid = 'pg_catalog.pg_rewrite'::regclass WHERE r.ev_class = c.oid)
         OR (SELECT t.typacl IS NOT NULL FROM pg_catalog.pg_type t WHERE t.oid = c.reltype)
@@ -264,6 +265,10 @@ _ITEMS = (
     UNION ALL
     SELECT view.oid, 5, 'type comment', '', '', pg_catalog.format('COMMENT ON TYPE %s IS %L', identity, d.description), '{}'
     FROM view JOIN pg_catalog.pg_description d ON d.objoid = view.reltype AND d.classoid = 'pg_catalog.pg_type'::regclass
+    UNION ALL
+    SELECT view.oid, 5, 'array type comment', '', '', pg_catalog.format('COMMENT ON TYPE %s[] IS %L', identity, d.description), '{}'
+    FROM view JOIN pg_catalog.pg_type t ON t.oid = view.reltype
+    JOIN pg_catalog.pg_description d ON d.objoid = t.typarray AND d.classoid = 'pg_catalog.pg_type'::regclass
     UNION ALL
     SELECT view.oid, 5 + given.place, given.aspect, given.name, given.head, given.sql, '{}'
     FROM view CROSS JOIN LATERAL ($type_privileges) given
