@@ -11,6 +11,9 @@ VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 NOT_POPULATED = "not populated"
 """What an item of a materialized view says that has no rows, and is not to have any."""
 
+NO_TEXT = "\udc80"
+"""Stands for a definition that cannot be told in UTF-8, as bytes do that are no text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

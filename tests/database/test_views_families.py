@@ -120,7 +120,8 @@ KEPT: dict[str, tuple[Managers, list[str]]] = {
     "two views of one manager": ((("V", f"{VIEW}; CREATE VIEW v2 AS SELECT id FROM v", "DROP VIEW IF EXISTS v CASCADE"),), [
         "GRANT SELECT ON v2 TO reader"]),
     "its row type": (V, [
-        "COMMENT ON TYPE v IS 'a row'", "COMMENT ON TYPE v[] IS 'rows'", "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk WITH GRANT OPTION"]),
+        "COMMENT ON TYPE v IS 'a row'", "COMMENT ON TYPE v[] IS 'rows'",
+        "REVOKE USAGE ON TYPE v FROM PUBLIC", "GRANT USAGE ON TYPE v TO clerk WITH GRANT OPTION"]),
     "replica identity": ((("V", HELD, ""),), ["ALTER MATERIALIZED VIEW v REPLICA IDENTITY FULL"]),
     "what goes with an extension": ((("V", HELD, ""), ("F", ROW_FUNCTION, "DROP FUNCTION IF EXISTS f(v)"), ("W", OVER, "")), [
         "CREATE INDEX i ON v (id)", "CREATE TRIGGER t INSTEAD OF DELETE ON w FOR EACH ROW EXECUTE FUNCTION shout()",

@@ -16,7 +16,7 @@ from catalog_probe import difference, probe
 from servers import PostgresServer, ServerUnavailable
 from view_stand import SHOP, PostgresStand, dressed, kept
 
-from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.relation import NO_TEXT, Item, Relation
 from migrate_graph.database.views.stored_sql import check_item, check_stored, is_one_statement
 from migrate_graph.errors import ViewError
 
@@ -567,6 +567,46 @@ def test_another_encoding_of_the_server(postgres_server: PostgresServer, roles: 
         before = probe(stand.connection.cursor())
         kept(stand, managers[::-1], managers)
         assert difference(before, probe(stand.connection.cursor())) == []
+        stand.connection.close()
+
+
+ODD = {
+    "comment": (b"COMMENT ON VIEW v IS 'odd \xa9\xa1'", "the comment on view public.v has a character"),
+    "default": (b"ALTER VIEW v ALTER note SET DEFAULT '\xa9\xa1'", "default value for column note of view public.v has a character"),
+    "rule": (b"CREATE RULE r AS ON DELETE TO v DO INSTEAD UPDATE orders SET note = '\xa9\xa1'", "rule r on view public.v has a character"),
+    "query": (b"CREATE OR REPLACE VIEW v AS SELECT id, '\xa9\xa1'::text AS note FROM orders", "rule _RETURN on view public.v has a character"),
+    "several": (b"COMMENT ON VIEW v IS '\xa9\xa1'; COMMENT ON VIEW w IS '\xa9\xa1'", "the comment on view public.v; the comment on view public.w"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_the_server_cannot_tell_in_utf8_is_named(postgres_server: PostgresServer, odd: str) -> None:
+    """A character of EUC_JP that Unicode does not have."""
+    statement, named = ODD[odd]
+    with postgres_server.database() as name:
+        postgres_server.execute(
+            f"DROP DATABASE {name}",
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C'",
+        )
+        view, other = "CREATE VIEW v AS SELECT id, note FROM orders", "CREATE VIEW w AS SELECT id FROM orders"
+        stand = PostgresStand(postgres_server.admin_uri(name))
+        stand(SHOP, view, other)
+        stand.connection.commit()
+        stand.connection.set_client_encoding("EUC_JP")
+        with stand.connection.cursor() as cursor:
+            cursor.execute(statement)
+        stand.connection.commit()
+        stand.connection.set_client_encoding("UTF8")
+        v, w = stand.manager("V", up=view), stand.manager("W", up=other)
+        for _ in range(2):
+            with pytest.raises(ViewError, match="EUC_JP, the encoding of the database") as refused:
+                kept(stand, [v], [v])
+            assert named in refused.value.message
+        if odd != "several":
+            kept(stand, [w], [w])
+        views = {each.identity: each.definition for each in stand.catalog.every_view().values()}
+        assert sorted(views) == ["public.v", "public.w"]
+        assert (views["public.v"], "orders" in views["public.w"]) == (NO_TEXT, odd != "several")
         stand.connection.close()
 
 

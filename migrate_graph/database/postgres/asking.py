@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from migrate_graph.database.savepoints import NotKept, Savepoint, Transaction
 from migrate_graph.database.views.catalog import (
     ChangedMeanwhile,
     CommittedInside,
+    NoText,
     Unprepared,
     Unseen,
 )
@@ -60,6 +62,20 @@ _BACK = ", ".join(
 
 _GO_BACK = f"SELECT {_BACK}"
 
+# Hexadecimal numbers are the same in every language of the server.
+_SEQUENCE = re.compile(r"\b0x([0-9a-f]{2})\b")
+_SAID_WITH = """
+SELECT 'the comment on ' || pg_describe_object(said.class, said.id, said.part) AS what FROM (
+    SELECT d.classoid AS class, d.objoid AS id, d.objsubid AS part, d.description AS text FROM pg_description d WHERE d.objoid >= 16384) said
+WHERE strpos(encode(convert_to(said.text, getdatabaseencoding()), 'hex'), %s) > 0
+UNION ALL
+SELECT pg_describe_object(said.class, said.id, said.part) FROM (
+    SELECT r.tableoid AS class, r.oid AS id, 0 AS part, pg_get_ruledef(r.oid) AS text FROM pg_rewrite r WHERE r.oid >= 16384
+    UNION ALL SELECT d.tableoid, d.oid, 0, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.oid >= 16384
+    UNION ALL SELECT c.tableoid, c.oid, 0, pg_get_indexdef(c.oid) FROM pg_class c WHERE c.relkind = 'i' AND c.oid >= 16384) said
+WHERE strpos(encode(convert_to(said.text, getdatabaseencoding()), 'hex'), %s) > 0
+LIMIT 10"""
+
 # Statements of ours on the view ledger: whether they went well is told when the block does.
 _ANSWERLESS = ("INSERT INTO ", "DELETE FROM ")
 
@@ -75,6 +91,7 @@ class Asking:
         self._outbox = Outbox(connect, self._looks)
         self._prepared = Prepared()
         self._is_safe = False
+        self._unreadable: psycopg2.Error | None = None
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement; without parameters a `%` in it is a `%`."""
@@ -126,6 +143,7 @@ class Asking:
         except psycopg2.Error as error:
             _look_again(error)
             self._refuse_closing(error)
+            self._refuse_no_text(error)
             raise
         except NotKept as error:
             self._outbox.clear()
@@ -150,6 +168,23 @@ class Asking:
             raise CommittedInside from error
         raise ViewError(
             "a view manager closes cursors that are not its own", hint="no CLOSE ALL in down(): close cursors by name"
+        ) from error
+
+    def _refuse_no_text(self, error: psycopg2.Error) -> None:
+        """Raise what it means that the server cannot tell in UTF-8 what we have asked for; what managers ask for is their own."""
+        if error is not self._unreadable or self.is_aborted():
+            return
+        found = _SEQUENCE.findall(str(error))
+        rows = []
+        with suppress(psycopg2.Error), self.atomic(ours=True), self.safely():
+            rows = self._outbox.run(_SAID_WITH, ("".join(found),) * 2) if found else []
+        what = rows[0][0] if len(rows) == 1 else "one of the views"
+        encoding = self._connection.info.parameter_status("server_encoding")
+        raise NoText(
+            f"{what} has a character that {encoding}, the encoding of the database, does not share with UTF-8"
+            + f" (bytes {' '.join(found)})" * bool(found)
+            + f": {'; '.join(row[0] for row in rows)}" * (len(rows) > 1),
+            hint="write it anew without that character",
         ) from error
 
     def _savepoint(self, name: str, *, idle: bool, ours: bool) -> Savepoint:
@@ -297,7 +332,11 @@ class Asking:
         return _without_names(self._answer(statement))
 
     def _answer(self, statement: str) -> list[Any]:
-        [(found, *_)] = self.run(statement)
+        try:
+            [(found, *_)] = self.run(statement)
+        except (psycopg2.errors.UntranslatableCharacter, psycopg2.errors.CharacterNotInRepertoire) as error:
+            self._unreadable = error
+            raise
         answer: list[Any] = json.loads(bytes(found).decode("utf-8", "surrogateescape"), strict=False)
         return answer
 

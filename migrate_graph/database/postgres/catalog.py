@@ -38,6 +38,7 @@ from migrate_graph.database.postgres.restoration import Restoration, create, dif
 from migrate_graph.database.postgres.snapshot import (
     Captured,
     Made,
+    array_of,
     capture,
     captured_from,
     described,
@@ -47,13 +48,14 @@ from migrate_graph.database.postgres.snapshot import (
 )
 from migrate_graph.database.postgres.trust import distrust
 from migrate_graph.database.postgres.unchanged import SEEN, closed, compared, opened
-from migrate_graph.database.relation import Relation
+from migrate_graph.database.relation import NO_TEXT, Relation
 from migrate_graph.database.views.catalog import (
     Changes,
     Concern,
     Contents,
     InPlace,
     Key,
+    NoText,
     Observation,
     Reached,
     Restorable,
@@ -92,6 +94,15 @@ _EVERY_VIEW = """
 SELECT c.oid::int8 AS oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384 AND c.relpersistence <> 't'
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
+# The names as far as they are ASCII, the rest in numbers.
+_NAMED = """
+SELECT c.oid::int8 AS oid, pg_catalog.encode(pg_catalog.convert_to(pg_catalog.format('%I.%I', n.nspname, c.relname),
+        pg_catalog.getdatabaseencoding()), 'escape') AS identity,
+    pg_catalog.encode(pg_catalog.convert_to(c.relname::text, pg_catalog.getdatabaseencoding()), 'escape') AS name,
+    CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END AS kind
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ({oids})
 """
 
 # Which views read which, by their query or by a rule (that writes to the other one).
@@ -136,6 +147,7 @@ class PostgresCatalog(Asking):
         super().__init__(connect)
         self._made: dict[Key, Made] = {}
         self._opened = 0
+        self._no_text: set[int] = set()
 
     def _glimpse(self, names: Collection[str]) -> Glimpse | None:
         """Look at what some names mean."""
@@ -335,6 +347,10 @@ class PostgresCatalog(Asking):
         found, locked = self._capture_unlocked({oid for (oid,) in self.read(_EVERY_VIEW)})
         for oid in locked:
             found |= self._capture_unlocked({oid}, patience="")[0]
+        found |= {
+            oid: Relation(identity, name, kind, definition=NO_TEXT)
+            for oid, identity, name, kind in self.read(_NAMED.format(oids=array_of(self._no_text)))
+        }
         return {(PG_CLASS, oid, 0): found[oid] for oid in sorted(found)}
 
     def _capture_unlocked(
@@ -352,6 +368,9 @@ class PostgresCatalog(Asking):
         try:
             with self.atomic(ours=True):
                 return self._capture_within(oids, patience), set()
+        except NoText:
+            locked = set()
+            self._no_text |= oids if len(oids) == 1 else set()
         except psycopg2.errors.LockNotAvailable:
             if len(oids) == 1 and not patience:
                 raise

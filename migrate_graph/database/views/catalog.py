@@ -312,6 +312,10 @@ class CommittedInside(Exception):  # noqa: N818 - names what happened
     """A savepoint is gone: the work since is durable."""
 
 
+class NoText(ViewError):  # noqa: N818 - names what is wrong
+    """The database holds something that cannot be told in UTF-8."""
+
+
 class Unprepared(ViewError):  # noqa: N818 - names what happened
     """A query could not be asked, since the session has lost it: all since the savepoint is undone, and the next time it can be asked."""
 
