@@ -105,7 +105,7 @@ def test_an_edit_is_brought_in_while_everything_stays_up(shop: Any) -> None:
 
 def test_one_view_is_told_in_the_singular_and_several_in_the_plural(shop: Any) -> None:
     told = " ".join(shop("plan").out.split())
-    assert "texts changed since they were created, and no step brings them in: Best, Totals; bring them in with" in told
+    assert "texts changed since they were created, and no step brings them in: Totals, Best; bring them in with" in told
     shop.write("migrations.py", edited() + RENEWED)
     assert "text  Totals, Best, which changed since they were created" in shop("plan").out
     shop.write("migrations.py", edited().replace(*EDITS[0][::-1]))
