@@ -46,7 +46,7 @@ from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address, flush
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
 from migrate_graph.workflow.coalescing import coalesces
-from migrate_graph.workflow.drift import remember
+from migrate_graph.workflow.drift import remember, tell_before_run
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import refusal
 from migrate_graph.workflow.one_transaction import require_possible
@@ -272,6 +272,7 @@ class LockedRun:
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Walk the plan."""
+        self._tell_of_drift()
         team = self._team(options.jobs or 1)
         self._is_side_by_side = team is not None and not team.order.is_a_row
         self._segments = segments_of(self._plan, options.woven) if options.coalesce else ()
@@ -320,12 +321,17 @@ class LockedRun:
 
     def revert(self, lock: Lock, interruption: Interruption) -> RunFinished:
         """Undo every step of the plan."""
+        self._tell_of_drift()
         executor = Executor(
             self._backend, lock, self._observer,
             interruption=interruption, options=RunOptions(reverts=True), root=str(self._project.root),
         )  # fmt: skip
         with user_imports(self._project.imports, self._project.registry):
             return executor.run(self._plan, self._project.graph, self._reading.history)
+
+    def _tell_of_drift(self) -> None:
+        if self._plan.steps:
+            tell_before_run(self._backend, self._reading.history, self._observer, ignore=self._config.drift_ignore)
 
     def fake(self) -> RunFinished:
         """Record every step as installed without running it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.drift import Drift, drift_between
 from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.rules.rule import listed
 from migrate_graph.database import open_backend
 from migrate_graph.errors import DatabaseError, UsageError
 from migrate_graph.messages import first_line
@@ -44,6 +45,32 @@ def remember(backend: Backend, observer: Observer, *, run: str, quietly: bool = 
                     "migrate apply tries again",
                 )
             )
+
+
+def tell_before_run(backend: Backend, history: History, observer: Observer, *, ignore: Sequence[str] = ()) -> None:
+    """Report what somebody changed by hand since the last run: after this run it belongs to what is known. A run never fails by this.
+
+    Args:
+        backend: holds the lock.
+        history: what it remembers.
+        observer: is told.
+        ignore: patterns of what may change by itself.
+    """
+    if not history.facts_at or not history.facts_are_current:
+        return
+    try:
+        before = backend.stored_inventory()
+        changes = drift_between(before, backend.read_inventory(), ignore=ignore).changes if before else ()
+    except Exception:  # noqa: BLE001 - the migrations are what the run is for
+        return
+    if changes:
+        told = listed(f"{each.fact.kind} {each.fact.identity}" for each in changes)
+        observer(
+            Warned(
+                f"changed by hand since the last run: {told}. This run stores the schema with it",
+                "if other databases need it too, write a migration for it",
+            )
+        )
 
 
 def look(backend: Backend, history: History, *, ignore: Sequence[str] = ()) -> Drift:

@@ -36,6 +36,15 @@ BASE = """
 """
 
 
+LATER = """
+
+    @migration
+    def later_20260401_001(db):
+        db.executesql("CREATE TABLE later (id INTEGER)")
+        return True
+"""
+
+
 @contextmanager
 def _connected(uri: str) -> Iterator[Any]:
     if uri.startswith("sqlite"):
@@ -284,11 +293,7 @@ def test_a_run_never_fails_because_facts_cannot_be_stored(
     def refuses(*_: Any, **__: Any) -> None:
         raise MemoryError("no room\nat all")
 
-    applied.write(
-        "migrations.py",
-        BASE
-        + '\n\n    @migration\n    def later_20260401_001(db):\n        db.executesql("CREATE TABLE later (id INTEGER)")\n        return True\n',
-    )
+    applied.write("migrations.py", BASE + LATER)
     with monkeypatch.context() as patched:
         patched.setattr(Bookkeeping, "store_inventory", refuses)
         ran = applied("apply")
@@ -296,6 +301,53 @@ def test_a_run_never_fails_because_facts_cannot_be_stored(
         assert applied("apply").err.count("was not stored") == 0, "nothing was done"
         assert "drift: unknown" in applied("status", "--drift").out
     assert by_hand(database_uri, "SELECT count(*) FROM later") == [(0,)]
+
+
+def test_a_run_tells_what_it_will_take_for_known(applied: Any, database_uri: str) -> None:
+    """After it nobody could tell what was made by hand; what may change by itself, and a run with nothing to do, are quiet."""
+    by_hand(database_uri, "CREATE TABLE log_1 (id INTEGER)", 'CREATE INDEX "by Händ" ON invoice (due)')
+    applied.env["MIGRATE_DRIFT_IGNORE"] = "*log_*"
+    assert "by hand" not in applied("apply").err
+    applied.write("migrations.py", BASE + LATER)
+    ran = applied("apply")
+    assert ran.code == 0
+    told = " ".join(ran.err.split())
+    assert "note: changed by hand since the last run: 'index " in told
+    assert "by Händ" in told
+    assert "log_1" not in told
+    assert "drift: none" in applied("drift").out
+
+
+@pytest.mark.parametrize("fails", ["stored_inventory", "read_inventory"])
+def test_a_run_does_not_need_to_know_what_was_changed_by_hand(
+    fails: str, applied: Any, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand(database_uri, "CREATE TABLE by_hand (id INTEGER)")
+    applied.write("migrations.py", BASE + LATER)
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise ValueError("cannot be read")
+
+    for kind in (Bookkeeping, *Bookkeeping.__subclasses__()):
+        if fails in vars(kind):
+            monkeypatch.setattr(kind, fails, refuses)
+    ran = applied("apply")
+    assert ran.code == 0
+    assert "changed by hand since the last run" not in ran.err
+    assert by_hand(database_uri, "SELECT count(*) FROM later") == [(0,)]
+
+
+def test_what_a_run_did_that_could_not_store_it_was_not_done_by_hand(
+    applied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied.write("migrations.py", BASE + LATER)
+    with monkeypatch.context() as patched:
+        patched.setattr(Bookkeeping, "store_inventory", lambda *_, **__: 1 / 0)
+        assert applied("apply").code == 0
+    applied.write("migrations.py", BASE + LATER + LATER.replace("later", "latest"))
+    ran = applied("apply")
+    assert ran.code == 0
+    assert "by hand since" not in ran.err
 
 
 def test_only_the_last_inventory_is_kept(applied: Any, database_uri: str) -> None:
