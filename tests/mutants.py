@@ -105,8 +105,8 @@ MUTANTS = [
     Mutant(
         "kept session: its lock between transactions",
         "database/postgres/spare.py",
-        '"pg_catalog.pg_try_advisory_lock(%s, %s)"',
-        '"%s::int = %s::int OR true"',
+        "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)",
+        "SELECT %s::int = %s::int OR true",
         f"{SESSIONS} -k has_the_work_lock",
     ),
     Mutant(
@@ -140,9 +140,37 @@ MUTANTS = [
     Mutant(
         "kept session: what the server knows",
         "database/postgres/spare.py",
-        'cursor.execute("DISCARD ALL")',
-        'cursor.execute("SELECT 1")',
+        '"; ".join((_DISCARD, *set_again))',
+        '"; ".join(set_again)',
         f"{SESSIONS} -k fresh",
+    ),
+    Mutant(
+        "kept session: the server has ended it",
+        "database/postgres/spare.py",
+        " and not has_news(connection)",
+        "",
+        f"{SESSIONS} -k ends_is_replaced",
+    ),
+    Mutant(
+        "kept session: who looks whether anything is at work",
+        "database/postgres/backend.py",
+        "        self._spare.close()  # it has the work's lock, and nobody is to wait for himself\n",
+        "",
+        f"{SESSIONS} -k nobody_waits",
+    ),
+    Mutant(
+        "kept session: who has the run's lock next",
+        "database/postgres/backend.py",
+        "        self._spare.close()  # it has the work's lock, which who is next waits for\n",
+        "",
+        f"{SESSIONS} -k nobody_waits",
+    ),
+    Mutant(
+        "kept session: how the server reads our words",
+        "database/postgres/renewal.py",
+        '("client_encoding", "standard_conforming_strings")',
+        '("client_encoding",)',
+        f"{SESSIONS} -k what_nothing_undoes",
     ),
     Mutant(
         "kept session: what the driver remembers",
@@ -168,8 +196,8 @@ MUTANTS = [
     Mutant(
         "kept session: its lock, and what new sessions are given",
         "database/postgres/spare.py",
-        "return connection.got_lock and bool((asked if asks else foreseen) == connection.fresh_defaults)",
-        "return True",
+        "fresh = foreseen == connection.fresh_defaults and",
+        "fresh =",
         f"{SESSIONS} -k new_sessions_are_given",
     ),
     Mutant(
@@ -700,7 +728,7 @@ MUTANTS = [
     Mutant(
         "lock before a commit: what its socket tells",
         "database/postgres/held_lock.py",
-        " and not _has_news(self.connection)",
+        " and not has_news(self.connection)",
         "",
         f"{LINES} -k in_the_last_migration",
     ),

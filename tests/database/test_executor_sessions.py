@@ -13,10 +13,11 @@ import pydal
 import pytest
 from stand import Stand
 
-from migrate_graph.core.events import StepFinished
+from migrate_graph.core.events import LockAcquired, StepFinished
 from migrate_graph.core.model import Migration
 from migrate_graph.database import open_backend
 from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.postgres import backend as postgres_backend
 from migrate_graph.errors import UsageError
 
 DIRT: dict[str, Callable[[Any], object]] = {
@@ -199,6 +200,7 @@ NOT_USED_AGAIN: dict[str, Callable[[Any], object]] = {
     "a connection that is kept": lambda db: _kept.append(db._adapter.connection),
     "the seed of random()": lambda db: db.executesql("SELECT setseed(0.5)"),
     "a library": lambda db: db.executesql("DO $$ BEGIN LOAD 'plpgsql'; EXCEPTION WHEN OTHERS THEN NULL; END $$"),
+    "strings": lambda db: (db.executesql("SET standard_conforming_strings = off"), db.commit()),
     "a setting of its own": lambda db: db.executesql("SET app.tenant = '7'"),
     "the same, called": lambda db: db.executesql("SELECT set_config('app.tenant', '7', false)"),
 }  # fmt: skip
@@ -339,8 +341,8 @@ def test_a_kept_session_that_the_server_ends_is_replaced(postgres_server: Any, s
     assert pids[0] != pids[1]
 
 
-def test_a_kept_session_holds_no_lock(postgres_server: Any, postgres_database: str, stand: Stand) -> None:
-    """Between two migrations it must not look as if one were at work: who waits for that would wait for himself."""
+def test_a_kept_session_holds_no_lock_of_a_body(postgres_server: Any, postgres_database: str, stand: Stand) -> None:
+    """Only the work's: the session of the next migration has it before that begins."""
     held: list[list[Any]] = []
 
     def first_1(db: Any) -> bool:
@@ -357,11 +359,42 @@ def test_a_kept_session_holds_no_lock(postgres_server: Any, postgres_database: s
                 cursor.execute(
                     "SELECT DISTINCT CAST(CAST(classid AS bigint) AS integer) FROM pg_locks WHERE locktype = 'advisory'"
                 )
-                held.append(cursor.fetchall())
+                held.append(sorted(cursor.fetchall()))
 
     stand.events = _Listening(look)
     assert stand.run(first_1, second_2).succeeded
-    assert held == [[(0x6D67,)]], "only the run's own"
+    assert held == [[(0x6D67,), (0x6D68,)]], "only the run's own and the work's"
+
+
+def test_nobody_waits_for_a_kept_session(
+    postgres_server: Any, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the work's lock: a run that looks whether anything is still at work, and who has the run's lock next, would wait for it."""
+    monkeypatch.setattr(postgres_backend, "_LEFTOVER_WAIT", 2.0)
+    monkeypatch.setattr(postgres_backend, "_LAST_MOMENT", 2.0)
+    stand = Stand(postgres_server.app_uri(postgres_database))
+    assert stand.run().succeeded
+
+    def works(backend: Any, name: str) -> AttemptKey:
+        key = AttemptKey.now(name, run="r")
+        work = backend.work(Migration(name, lambda _db: True), key)
+        try:
+            work.start()
+            work.db.executesql("SELECT 1")
+            work.finish(seconds=0.0, guard=lambda: None)
+        finally:
+            work.close()
+        return key
+
+    heard: list[object] = []
+    with open_backend(stand.settings, writing=True) as backend:
+        with backend.lock(0.0, heard.append):
+            assert backend.outcome_of(works(backend, "one")).succeeded
+            assert backend.outcome_of(works(backend, "two")).succeeded
+            works(backend, "three")
+        with open_backend(stand.settings, writing=True) as other, other.lock(0.0, heard.append):
+            pass
+    assert [type(each) for each in heard] == [LockAcquired, LockAcquired]
 
 
 def test_a_session_that_is_used_again_has_the_work_lock(

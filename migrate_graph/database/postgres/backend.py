@@ -149,7 +149,7 @@ class PostgresBackend(Bookkeeping):
         self._sessions = Sessions(settings)
         self._spare_dal: SpareDal | None = None
         self._own_sessions: WorkSessions | None = None
-        self._spare = Spare(self._sessions, wanted=settings.session == "reused")
+        self._spare = Spare(self._sessions, self._work_keys, wanted=settings.session == "reused")
         self.label = self._sessions.label
         self.secrets = self._sessions.secrets
         self._keeper: Any = None
@@ -197,6 +197,7 @@ class PostgresBackend(Bookkeeping):
         A server that has lost its client still finishes the statement, or the commit, that it was given: to look before it has
         ended would be to guess.
         """
+        self._spare.close()  # it has the work's lock, and nobody is to wait for himself
         try:
             self._ask("SELECT true")
         except psycopg2.Error:
@@ -352,6 +353,7 @@ class PostgresBackend(Bookkeeping):
     def _release(self, holding: list[HeldLock], observer: Observer) -> None:
         if not holding:
             return
+        self._spare.close()  # it has the work's lock, which who is next waits for
         lock = holding.pop()
         if self._sessions.pooled:
             close_quietly(lock.connection)
@@ -635,7 +637,7 @@ class PostgresBackend(Bookkeeping):
         return self._spare_dal
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
-        kept = self._spare.take(name, self._work_keys())
+        kept = self._spare.take(name)
         if kept is not None:
             return kept, False
         return self._open_new_work(name, self.connection_class)

@@ -59,7 +59,7 @@ class HeldLock:
 
     def seems_held(self) -> bool:
         """See `database.Lock`. A session that nobody else can have loses a lock only when it ends, and then its socket says something."""
-        return (self.is_alone and not self.connection.closed and not _has_news(self.connection)) or self.is_held()
+        return (self.is_alone and not self.connection.closed and not has_news(self.connection)) or self.is_held()
 
     def row(self, questions: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the answers to questions that are asked together with whether the lock is ours; None when it is not.
@@ -125,7 +125,7 @@ class HeldLock:
             return bool(cursor.fetchone()[0])
 
 
-def _has_news(connection: Any) -> bool:
+def has_news(connection: Any) -> bool:
     """Return whether the server has said something that nobody has read: on a connection that waits for no answer, that it ends, mostly."""
     try:
         return bool(select.select([connection], [], [], 0)[0])

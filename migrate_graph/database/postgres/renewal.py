@@ -42,6 +42,10 @@ ALONE = references(_Probe())
 """References to a connection that nobody but its holder reaches."""
 
 
+# What the server tells the driver. Our own words to a session are read by the second: with another value they may say something else.
+_REPORTED = ("client_encoding", "standard_conforming_strings")
+
+
 @dataclass(frozen=True, slots=True)
 class DriverMemory:
     """What the driver remembers of a session, as it was before anybody used it.
@@ -64,7 +68,7 @@ class DriverMemory:
             type(connection),
             frozenset(vars(connection)),
             (
-                connection.encoding, connection.info.parameter_status("client_encoding"), connection.cursor_factory,
+                connection.encoding, *map(connection.info.parameter_status, _REPORTED), connection.cursor_factory,
                 connection.autocommit, connection.isolation_level, connection.readonly, connection.deferrable,
                 type(connection.notices), type(connection.notifies), *(tuple(each.items()) for each in types),
             ),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from migrate_graph.database.postgres.held_lock import has_news
 from migrate_graph.database.postgres.renewal import ALONE, DriverMemory, is_at_rest
-from migrate_graph.database.postgres.sessions import application_name, close_quietly
+from migrate_graph.database.postgres.sessions import close_quietly
 from migrate_graph.database.sole_holder import is_ours_alone
 from migrate_graph.errors import DatabaseUnreachable, MigrateGraphError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from migrate_graph.database.postgres.connection import WorkConnection
     from migrate_graph.database.postgres.sessions import Sessions
     from migrate_graph.database.sole_holder import Holder
@@ -29,15 +31,17 @@ class Spare:
 
     Args:
         sessions: the run's.
+        lock: gives the keys of the work's lock, which a kept session has: who is next is at work already.
         wanted: False: every migration gets a new session.
     """
 
-    def __init__(self, sessions: Sessions, *, wanted: bool) -> None:
+    def __init__(self, sessions: Sessions, lock: Callable[[], tuple[int, int]], *, wanted: bool) -> None:
         self._sessions = sessions
+        self._lock = lock
         self._wanted = wanted
         self._connection: Any = None
         self._defaults: list[str] | None = None
-        self._questions: dict[bool, str] = {}
+        self._as_new = ""
 
     def remember(self, connection: WorkConnection) -> None:
         """Note what a new session is like, so that it can be told later whether it is so again."""
@@ -52,9 +56,10 @@ class Spare:
         try:
             if not _can_be_renewed(connection):
                 return False
-            self._sessions.patience.run(
-                connection, "cleaning a session for the next migration", _discard_all, connection
-            )
+            if not self._sessions.patience.run(
+                connection, "cleaning a session for the next migration", self._make_as_new, connection
+            ):
+                return False
         except (psycopg2.Error, MigrateGraphError):
             return False
         connection.forget_attempt()
@@ -68,8 +73,8 @@ class Spare:
         """
         self._defaults = defaults
 
-    def take(self, name: str, lock: tuple[int, int]) -> WorkConnection | None:
-        """Return the kept session with our settings and its lock, as one that was just opened has; None where there is none.
+    def take(self, name: str) -> WorkConnection | None:
+        """Return the kept session, as one is that was just opened, but for its name, which comes with the marker; None where there is none.
 
         Raises:
             Stopped: a signal arrived.
@@ -79,9 +84,11 @@ class Spare:
         if connection is None:
             return None
         try:
-            fresh = self._sessions.patience.run(
-                connection, f"preparing a session for {name}", self._set_up, connection, name, lock, foreseen
-            )
+            if foreseen is None:
+                foreseen = self._sessions.patience.run(
+                    connection, f"preparing a session for {name}", _defaults_now, connection
+                )
+            fresh = foreseen == connection.fresh_defaults and not has_news(connection)
         except (psycopg2.Error, DatabaseUnreachable):
             fresh = False
         if fresh:
@@ -89,24 +96,14 @@ class Spare:
         close_quietly(connection)
         return None
 
-    def _set_up(self, connection: WorkConnection, name: str, lock: tuple[int, int], foreseen: list[str] | None) -> bool:
-        asks = foreseen is None
+    def _make_as_new(self, connection: WorkConnection) -> bool:
+        """Make server and driver forget, and give the session our settings and the lock again, in one message; return whether it has the lock."""
         with connection.cursor() as cursor:
-            if asks not in self._questions:
-                self._questions[asks] = self._written(cursor, asks=asks)
-            cursor.execute(self._questions[asks], (application_name(f"migrate_graph:{name}"), *lock))
-            asked, _, connection.got_lock = cursor.fetchone()
-        return connection.got_lock and bool((asked if asks else foreseen) == connection.fresh_defaults)
-
-    def _written(self, cursor: Any, *, asks: bool) -> str:
-        """Return what is sent before each migration, with our settings in it, which are the same for all of a run."""
-        settings = self._sessions.settings(cursor.connection, ours=False)
-        chosen = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
-        written = cursor.mogrify(chosen, list(chain.from_iterable(settings))).decode().replace("%", "%%")
-        return (
-            f"SELECT {DEFAULTS if asks else 'NULL'}, pg_catalog.num_nulls({written}, pg_catalog.set_config('application_name', %s, false)), "
-            "pg_catalog.pg_try_advisory_lock(%s, %s)"
-        )
+            self._as_new = self._as_new or _written(cursor, self._sessions.settings(connection, ours=False))
+            cursor.execute(self._as_new, self._lock())
+            (connection.got_lock,) = cursor.fetchone()
+        del connection.notices[:], connection.notifies[:]
+        return connection.got_lock
 
     def close(self) -> None:
         """Close what is kept."""
@@ -116,9 +113,14 @@ class Spare:
 
 def _remember(connection: WorkConnection) -> None:
     connection.fresh_memory = DriverMemory.of(connection)
+    connection.fresh_defaults = _defaults_now(connection)
+
+
+def _defaults_now(connection: WorkConnection) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {DEFAULTS}")
-        (connection.fresh_defaults,) = cursor.fetchone()
+        found: list[str] = cursor.fetchone()[0]
+        return found
 
 
 def _can_be_renewed(connection: WorkConnection) -> bool:
@@ -130,8 +132,21 @@ def _can_be_renewed(connection: WorkConnection) -> bool:
     return DriverMemory.of(connection) == connection.fresh_memory
 
 
-def _discard_all(connection: WorkConnection) -> None:
-    """Make the server forget, and the driver what the server told."""
-    with connection.cursor() as cursor:
-        cursor.execute("DISCARD ALL")
-    del connection.notices[:], connection.notifies[:]
+_DISCARD = (
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+    "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+)
+"""What `DISCARD ALL` does, in its order: itself it takes no other statement beside it."""
+
+
+def _written(cursor: Any, settings: Sequence[tuple[str, str]]) -> str:
+    """Return what is sent after each migration; the settings are the same for all of a run.
+
+    `SET` takes the server less time than a function does, but would take a search_path for one name.
+    """
+    paths = [each for each in settings if each[0] == "search_path"]
+    others = [each for each in settings if each not in paths]
+    set_again = [cursor.mogrify(f"SET {name} TO %s", (value,)).decode() for name, value in others]
+    set_again += [cursor.mogrify("SELECT pg_catalog.set_config(%s, %s, false)", each).decode() for each in paths]
+    written = "; ".join((_DISCARD, *set_again)).replace("%", "%%")
+    return f"{written}; SELECT pg_catalog.pg_try_advisory_lock(%s, %s)"

@@ -20,7 +20,7 @@ from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
 from migrate_graph.database.postgres.patience import cut
-from migrate_graph.database.postgres.sessions import pydal_uri
+from migrate_graph.database.postgres.sessions import application_name, pydal_uri
 from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
@@ -174,8 +174,8 @@ class PostgresWork:
         if self._sessions.pooled or not (self._is_marked and self._connection.opens_transaction):
             return self._mark_in_steps()
         try:
-            ((is_ours, _, pid, began),) = self._ledger.on(self._anchored).write_marker_asking(
-                self._key, *self._sessions.prologue
+            ((is_ours, _, pid, began, *_),) = self._ledger.on(self._anchored).write_marker_asking(
+                self._key, *self._questions
             )
         except psycopg2.errors.ReadOnlySqlTransaction:
             self._connection.really_rollback()  # of a transaction that holds nothing yet
@@ -183,12 +183,21 @@ class PostgresWork:
         return self._began(is_ours, pid, began)
 
     def _mark_in_steps(self) -> str:
-        questions, parameters = self._sessions.prologue
+        questions, parameters = self._questions
         ((is_ours, read_only, pid, began, *_),) = self._anchored(f"SELECT {questions}", parameters)
         began = self._began(is_ours, pid, began)
         if read_only == "off" and self._is_marked:  # nothing of a read-only transaction can become durable
             self._ledger.write_marker(self._key)
         return began
+
+    @property
+    def _questions(self) -> tuple[str, list[Any]]:
+        """What is asked with a marker; a session that was kept is given its name with it."""
+        questions, parameters = self._sessions.prologue
+        if self.has_new_session or self._sessions.pooled:
+            return questions, parameters
+        name = application_name(f"migrate_graph:{self._key.name}")
+        return f"{questions}, pg_catalog.set_config('application_name', %s, false)", [*parameters, name]
 
     def _anchored(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._execute(f"{self._connection.anchor}{statement}", parameters)
