@@ -105,8 +105,8 @@ MUTANTS = [
     Mutant(
         "kept session: its lock between transactions",
         "database/postgres/spare.py",
-        "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)",
-        "SELECT %s::int = %s::int OR true",
+        '_LOCKED = "pg_catalog.pg_try_advisory_lock(%s, %s)"',
+        '_LOCKED = "%s::int = %s::int OR true"',
         f"{SESSIONS} -k has_the_work_lock",
     ),
     Mutant(

@@ -149,7 +149,7 @@ class PostgresBackend(Bookkeeping):
         self._sessions = Sessions(settings)
         self._spare_dal: SpareDal | None = None
         self._own_sessions: WorkSessions | None = None
-        self._spare = Spare(self._sessions, self._work_keys, wanted=settings.session == "reused")
+        self._spare = Spare(self._sessions, self._keys_at_rest, wanted=settings.session == "reused")
         self.label = self._sessions.label
         self.secrets = self._sessions.secrets
         self._keeper: Any = None
@@ -190,6 +190,10 @@ class PostgresBackend(Bookkeeping):
     def _work_keys(self) -> tuple[int, int]:
         """Return the keys of the lock that lives with our work, and with nobody else's."""
         return WORK_CLASS, self._lock_key()
+
+    def _keys_at_rest(self) -> tuple[int, int] | None:
+        """Return the keys of the lock that a session has between two migrations."""
+        return self._work_keys()
 
     def _revive(self) -> None:
         """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.

@@ -126,11 +126,18 @@ class SeatedBackend(PostgresBackend):
     def _work_keys(self) -> tuple[int, int]:
         return SEAT_CLASS, self._seat.number
 
+    def _keys_at_rest(self) -> None:
+        """Return nothing: it waits for its turn, and is not at work meanwhile."""
+
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
         connection, is_new = super()._open_work(name)
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_catalog.pg_try_advisory_lock_shared(%s, %s)", (WORK_CLASS, self._seat.key))
+                once, shared = (
+                    "pg_catalog.pg_try_advisory_lock(%s, %s)",
+                    "pg_catalog.pg_try_advisory_lock_shared(%s, %s)",
+                )
+                cursor.execute(f"SELECT {once} AND {shared}", (*self._work_keys(), WORK_CLASS, self._seat.key))
                 is_ours = bool(cursor.fetchone()[0])
         except psycopg2.Error:
             connection.close()

@@ -31,11 +31,11 @@ class Spare:
 
     Args:
         sessions: the run's.
-        lock: gives the keys of the work's lock, which a kept session has: who is next is at work already.
+        lock: gives the keys of the work's lock, which a kept session has: who is next is at work already; None where it is to have none.
         wanted: False: every migration gets a new session.
     """
 
-    def __init__(self, sessions: Sessions, lock: Callable[[], tuple[int, int]], *, wanted: bool) -> None:
+    def __init__(self, sessions: Sessions, lock: Callable[[], tuple[int, int] | None], *, wanted: bool) -> None:
         self._sessions = sessions
         self._lock = lock
         self._wanted = wanted
@@ -100,10 +100,11 @@ class Spare:
         """Make server and driver forget, and give the session our settings and the lock again, in one message; return whether it has the lock."""
         with connection.cursor() as cursor:
             self._as_new = self._as_new or _written(cursor, self._sessions.settings(connection, ours=False))
-            cursor.execute(self._as_new, self._lock())
-            (connection.got_lock,) = cursor.fetchone()
+            keys = self._lock()
+            cursor.execute(self._as_new + (_LOCKED if keys else "true"), keys or ())
+            (is_ready,) = cursor.fetchone()
         del connection.notices[:], connection.notifies[:]
-        return connection.got_lock
+        return bool(is_ready)
 
     def close(self) -> None:
         """Close what is kept."""
@@ -139,8 +140,11 @@ _DISCARD = (
 """What `DISCARD ALL` does, in its order: itself it takes no other statement beside it."""
 
 
+_LOCKED = "pg_catalog.pg_try_advisory_lock(%s, %s)"
+
+
 def _written(cursor: Any, settings: Sequence[tuple[str, str]]) -> str:
-    """Return what is sent after each migration; the settings are the same for all of a run.
+    """Return how what is sent after each migration begins; the settings are the same for all of a run.
 
     `SET` takes the server less time than a function does, but would take a search_path for one name.
     """
@@ -149,4 +153,4 @@ def _written(cursor: Any, settings: Sequence[tuple[str, str]]) -> str:
     set_again = [cursor.mogrify(f"SET {name} TO %s", (value,)).decode() for name, value in others]
     set_again += [cursor.mogrify("SELECT pg_catalog.set_config(%s, %s, false)", each).decode() for each in paths]
     written = "; ".join((_DISCARD, *set_again)).replace("%", "%%")
-    return f"{written}; SELECT pg_catalog.pg_try_advisory_lock(%s, %s)"
+    return f"{written}; SELECT "
