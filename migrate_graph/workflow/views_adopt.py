@@ -14,7 +14,7 @@ from migrate_graph.workflow.project import Project, database_settings
 from migrate_graph.workflow.scaffolding import Written, module_of
 
 
-def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: Observer) -> Written | None:
+def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: Observer) -> tuple[Written | None, int]:
     """Write a new file with a manager for each unmanaged view; the database is only read.
 
     Args:
@@ -24,7 +24,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         observer: told while the database is waited for.
 
     Returns:
-        What was written; None when there is no view without a manager.
+        What was written, None when nothing was; and how many views without a manager are left out.
 
     Raises:
         UsageError: the file exists, or a name is no unmanaged view.
@@ -48,7 +48,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
     for sentence in adopted.left_out:
         observer(Warned(sentence))
     if not adopted.classes:
-        return None
+        return None, len(adopted.left_out)
     ast.parse(adopted.text)  # a fault of ours must not end in a file that breaks the project
     write_file(output, adopted.text.encode())
-    return Written(output, 1, adopted.classes)
+    return Written(output, 1, adopted.classes), len(adopted.left_out)

@@ -64,6 +64,21 @@ def test_views_are_adopted_into_a_new_file_that_checks_and_rebuilds(shell, postg
     assert not (shell.path / "more.py").exists()
 
 
+def test_what_is_left_out_is_not_said_to_have_a_manager(shell, postgres_uri: str) -> None:
+    shell.write("migrations.py", STEPS)
+    shell.env["MIGRATE_URI"] = postgres_uri
+    assert shell("apply").code == 0
+    execute(
+        postgres_uri,
+        "CREATE VIEW a AS SELECT 1 AS id",
+        "CREATE VIEW b AS SELECT id FROM a",
+        "CREATE OR REPLACE VIEW a AS SELECT id FROM b",
+    )
+    ran = shell("views", "adopt")
+    assert (ran.code, ran.out) == (0, "nothing to adopt: 2 views left out\n")
+    assert "public.a is left out" in ran.err
+
+
 def test_status_tells_which_views_somebody_changed_or_dropped(shop, postgres_uri: str) -> None:
     shop.env["MIGRATE_URI"] = postgres_uri
     assert shop("apply").code == 0

@@ -30,9 +30,10 @@ def adopt(
 
     session = session_of(context)
     project = session.project(file)
-    written = write_managers(project, tuple(names or ()), output, observer=session.remark)
+    written, left_out = write_managers(project, tuple(names or ()), output, observer=session.remark)
     if written is None:
-        session.console.show("nothing to adopt: every view has a manager")
+        others = f"{counted(left_out, 'view')} left out" if left_out else "every view has a manager"
+        session.console.show(f"nothing to adopt: {others}")
         return
     tell_written(session, written)
     session.console.show(f"{counted(len(written.names), 'view')} adopted")
