@@ -125,7 +125,7 @@ class MigrationStore:
         return self.add(migration_of(fn, requires, position=len(self)))
 
     def add(self, declared: Migration) -> Migration:
-        """Take a declaration: into the open collector unjudged, else right after the last of its requirements.
+        """Add a declaration: to the open collector as it is, else directly after the last of its requirements.
 
         Raises:
             ValueError: with no collector open: the name is taken, or a requirement is unknown.

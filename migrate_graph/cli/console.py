@@ -183,7 +183,7 @@ class Console:
             sys.stderr = self.err
 
     def recolor(self, color: Color) -> None:
-        """Take another choice of colour, as soon as the command line has told it."""
+        """Set the choice of colour, as soon as the command line has told it."""
         colors = (wants_color(color, self.environ, terminal=stream.isatty()) for stream in (self.out, self.err))
         self.paint_out, self.paint_err = (painted if wanted else plain for wanted in colors)
 

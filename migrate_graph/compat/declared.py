@@ -49,7 +49,7 @@ class Imported:
         return path is not None and path.is_file() and not is_same(path, _configured_file(config))
 
     def keep(self, loaded: Loaded, path: Path, *, named: bool) -> None:
-        """Take what was loaded instead of what was before.
+        """Replace what was loaded before.
 
         Args:
             loaded: of the file.
@@ -60,7 +60,7 @@ class Imported:
         self._loaded, self._path, self._named, self._resets = loaded, path, named, migrations.resets
 
     def forget(self) -> None:
-        """Take out of the default store what was loaded."""
+        """Remove what was loaded from the default store."""
         migrations.migrations[:] = self.own()
         self._loaded = None
 

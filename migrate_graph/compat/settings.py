@@ -92,7 +92,7 @@ class ProcessConfig:
         self._seen: dict[str, str] = {}
 
     def adopt(self, config: Config) -> None:
-        """Take the settings that the program has made; the environment comes on top when they are next asked for."""
+        """Use the settings that the program has made; the environment is added when they are next asked for."""
         self._config, self._seen = config, {}
 
     def read(self) -> Config:
@@ -108,7 +108,7 @@ class ProcessConfig:
         return self._config
 
     def _add_environment(self, config: Settings) -> None:
-        """Take what is new in the environment: what the program has set itself later must not be set back."""
+        """Add what is new in the environment: what the program itself has set later must stay."""
         if not self._seen:  # made by the program: edwh-migrate let .env and the environment win over it
             config.remember(read_dotenv(Path.cwd(), os.environ), ())
             config.share_dotenv(os.environ)

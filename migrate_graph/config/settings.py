@@ -359,7 +359,7 @@ class Config:
         self.take(_in_code(values, skip_none=_skip_none))
 
     def update_from_env(self, environ: Mapping[str, str] | None = None) -> None:
-        """Take what the environment sets.
+        """Set what the environment sets.
 
         Args:
             environ: the environment; None for the one given at construction, or else that of the process.
@@ -391,7 +391,7 @@ class Config:
         return os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
 
     def remember(self, dotenv: Dotenv, remarks: Iterable[str]) -> None:
-        """Keep the .env that the settings were read with, and what there is to say about them."""
+        """Store the .env that the settings were read with, and what there is to say about them."""
         self._dotenv, self._remarks = dotenv, tuple(remarks)
 
     def share_dotenv(self, environ: MutableMapping[str, str]) -> None:

@@ -51,7 +51,7 @@ class Ear:
         self._others: dict[str, None] = {}
 
     def hear(self, shape: str) -> None:
-        """Take note of a statement before it is sent.
+        """Note a statement before it is sent.
 
         Args:
             shape: of it; without values.

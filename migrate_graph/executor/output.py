@@ -36,7 +36,7 @@ class BodyOutput(io.TextIOWrapper):
         super().__init__(self._lines, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
 
     def write(self, text: str, /) -> int:
-        """Take text of the body."""
+        """Write text of the body."""
         return self._outside.write(text) if getattr(_telling, "now", False) else super().write(text)
 
     def close_line(self) -> None:

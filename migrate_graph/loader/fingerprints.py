@@ -156,13 +156,13 @@ class _Unit:
         return _hashed(self.words)
 
     def read_function(self, function: FunctionType) -> None:
-        """Take a function's own text, and what it names."""
+        """Read a function's own text, and what it names."""
         if (node := self._sources.node_of(function)) is not None:
             self.words += [function.__name__, *_own_words(function, node)]
             self._references([*_kept_decorators(function, node), node.args, *_statements(node)], Reader(function))
 
     def read_class(self, kind: type) -> None:
-        """Take the members of a class itself, without those of its bases."""
+        """Read the members of a class itself, without those of its bases."""
         directory = Path(getattr(loaded_modules().get(kind.__module__), "__file__", None) or ".").parent
         for name, value in sorted(vars(kind).items()):
             if name in _PLACING | _DERIVED or (name.startswith("__") and name not in _MEANT_TO_ACT):
@@ -179,7 +179,7 @@ class _Unit:
                     self.reads.note_text(text)
 
     def read_binding(self, binding: _Binding) -> None:
-        """Take the statements that give a name its value."""
+        """Read the statements that give a name its value."""
         scope, name = binding.scope, binding.name
         parsed = self._sources.file(binding.file, scope)
         value, statements = scope.get(name), parsed.bindings(name)

@@ -27,7 +27,7 @@ _STORES = "the next migrate apply stores it"
 
 
 def remember(backend: Backend, observer: Observer, *, run: str, quietly: bool = False) -> None:
-    """Keep what the database is made of now; a run never fails by this.
+    """Store what the database is made of now; a run never fails because of this.
 
     Args:
         backend: holds the lock.

@@ -112,7 +112,7 @@ class Rebuilt:
 
 
 def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
-    """Take each living view of a scratch database down and up again, as a migration would that opens it; compare.
+    """Drop and create again each living view of a scratch database, as a migration that opens it would; compare.
 
     Each is a migration of its own: what one breaks is rolled back before the next.
     """

@@ -236,7 +236,7 @@ class Asking:
         type(self._connection).commit(self._connection)
 
     def roll_back(self) -> None:
-        """Take back what is not durable."""
+        """Roll back what is not durable."""
         type(self._connection).rollback(self._connection)
 
     def is_aborted(self) -> bool:

@@ -38,7 +38,7 @@ class Outbox:
             return _answer(cursor, b"; ".join(_encoded(cursor, *each) for each in sent))
 
     def later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
-        """Keep a statement for the next message."""
+        """Add a statement to the next message."""
         self._waiting.append((statement, parameters))
 
     def flush(self) -> None:

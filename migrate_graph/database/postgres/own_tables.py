@@ -98,7 +98,7 @@ def require_trusted(execute: Execute, names: TableNames) -> None:
 
 
 def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]) -> None:
-    """Take back what the default privileges of a schema let others do with tables that were just created."""
+    """Revoke what the default privileges of a schema let others do with tables that were just created."""
     for kind, table, role, privileges in _findings(execute, names, tables):
         if kind == "grant":
             statement = f"REVOKE {privileges} ON TABLE {names.quoted(table)} FROM {_grantee(role)}"

@@ -153,7 +153,7 @@ class _Waiting:
                 self._glance()
 
     def over(self) -> None:
-        """Have no more glances: what comes next on the connection is another call, and not to be cancelled."""
+        """End the looks at the wait: the next call on the connection is another one, and must not be cancelled."""
         with self._patience.glancing:
             self._is_over, self._connection = True, None  # held by nobody who only looks
         if self._canceller is not None:

@@ -213,7 +213,7 @@ class Restoration:
         return knows and not (self._text.says(word) if word else self._text.mentions(_bare_name(item)))
 
     def _remove_added(self) -> None:
-        """Take away what somebody else has said of it when it was created, and nobody had said before."""
+        """Remove what an event trigger or a default has added when it was created, and what was not there before."""
         before = {(item.aspect, item.name): item for item in self._stored.items}
         if not self._text.is_complete or self._made.kind != self._stored.kind:
             return

@@ -55,7 +55,7 @@ class Noted:
         self._versions: tuple[Any, ...] = (None, None)
 
     def note(self, action: int, first: str | None, second: str | None, *, inside: bool) -> None:
-        """Take note of what a statement is about to do.
+        """Note what a statement is about to do.
 
         Args:
             action: what, as the authorizer is told.

@@ -382,7 +382,7 @@ class RecordedConnection(WorkConnection):
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """Take nothing that is sent for the migration's: views step aside for what it says."""
+        """Record nothing of what is sent inside: the tool sends it, since views step aside."""
         (notes, self.notes), (recorder, self.recorder) = (self.notes, None), (self.recorder, None)
         before = self.total_changes
         try:
@@ -412,7 +412,7 @@ class RecordedConnection(WorkConnection):
         return True
 
     def _traced(self, sql: str) -> None:
-        """Take the text of a statement with its values; of one that no cursor of ours has sent all there is to know."""
+        """Note the text of a statement with its values; of a statement that none of our cursors has sent, this is all that is known."""
         if self.recorder is None or sql.startswith("--"):  # a trigger's
             return
         if self.notes is not None:

@@ -164,7 +164,7 @@ class SqliteRehearsal(SqliteBackend):
             yield acts
 
     def note(self, name: str, acts: list[OutsideAct]) -> None:
-        """Keep what was seen of a migration that is over."""
+        """Store what was seen of a migration that is over."""
         before, self._facts = self._facts, self.read_facts()
         seen = difference(before, self._facts)
         footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))

@@ -107,7 +107,7 @@ class Schema:
         return [self._rows[at] for at in sorted(self._rows)]
 
     def update(self, rows: Iterable[tuple[int, str, str, str, str]], places: Iterable[int] | None = None) -> None:
-        """Take in what the schema says now.
+        """Read what the schema says now.
 
         Args:
             rows: of `SCHEMA` or `rows_at`.

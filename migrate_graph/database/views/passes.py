@@ -40,7 +40,12 @@ class Pass:
         self._ledger = ledger
 
     def call(self, method: Callable[[], None], what: str, block: Block) -> list[str] | None:
-        """Run `up()` or `down()`, and see to it that it neither commits nor swallows an SQL error; return what it sent, where that is heard."""
+        """Run `up()` or `down()`; return what it sent, where that is heard.
+
+        Raises:
+            StillRead: the database refuses it, because something depends on the view.
+            ViewError: it swallowed an SQL error.
+        """
         try:
             with self._catalog.commits_held() as heard:
                 method()

@@ -217,7 +217,7 @@ class Up(Pass):
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
     ) -> None:
-        """Recreate everything that a `down()` of a manager that lives has dropped."""
+        """Refuse what a `down()` of a manager that lives has dropped, and what did not come up again."""
         new = {relation.identity for _, relation in made.values()} | there.keys()
         wanted = [
             (name, relation)
