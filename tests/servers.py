@@ -231,6 +231,14 @@ class PostgresServer:
         finally:
             connection.close()
 
+    def ask(self, question: str, database: str = "postgres") -> Any:
+        """Return the one value that a question gives, asked as the superuser."""
+        import psycopg2
+
+        with closing(psycopg2.connect(self.admin_uri(database))) as connection, connection.cursor() as cursor:
+            cursor.execute(question)
+            return cursor.fetchone()[0]
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """Give the name of an empty database owned by `app`, dropped afterwards with whoever is still connected."""

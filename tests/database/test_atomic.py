@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from bodies import ask
 from servers import PostgresServer
 from stand import Stand
 
@@ -28,22 +29,13 @@ def _driver(db: Any) -> Any:
     return db._adapter.connection
 
 
-def _query(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    """Return what is durable, asked on a connection of the test's own."""
-    connection = psycopg2.connect(uri) if uri.startswith("postgres") else sqlite3.connect(uri.partition("://")[2])
-    with closing(connection):
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        return cursor.fetchall()
-
-
 def _tables(uri: str) -> set[str]:
     kinds = (
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND oid >= 16384"
         if uri.startswith("postgres")
         else "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
     )
-    return {name for (name,) in _query(uri, kinds) if not name.startswith("ewh_")}
+    return {name for (name,) in ask(uri, kinds) if not name.startswith("ewh_")}
 
 
 def _named(name: str, body: Body) -> Body:
@@ -146,7 +138,7 @@ def test_commits_of_a_body_are_savepoints(database_uri: str) -> None:
 
     stand = Stand(database_uri)
     assert stand.run(_makes("a"), _named("body", body), _named("goes_back", goes_back), atomic=True).succeeded
-    assert _query(database_uri, "SELECT id FROM a ORDER BY id") == [(1,), (3,)]
+    assert ask(database_uri, "SELECT id FROM a ORDER BY id") == [(1,), (3,)]
 
 
 def test_what_a_body_records_of_others_counts_at_once(database_uri: str) -> None:
@@ -347,7 +339,7 @@ def test_who_goes_back_unforeseen_is_run_again_with_a_way_back(way: str, postgre
     fills = _named("fills", lambda db: db.executesql("INSERT INTO a VALUES (1)"))
     finished = stand.run(_makes("a"), fills, _named("goes", goes), _makes("b"), atomic=True)
     assert finished.succeeded, [result.error for result in finished.results]
-    assert _query(postgres_uri, "SELECT id FROM a") == [(1,)]
+    assert ask(postgres_uri, "SELECT id FROM a") == [(1,)]
     assert _tables(postgres_uri) == {"a", "b"}
     again = [each.message for each in stand.told(Warned) if "begins again, carefully" in each.message]
     assert (len(runs), len(again)) == ((1, 0) if way == "after a commit" else (2, 1))
@@ -363,7 +355,7 @@ def test_who_swallows_that_he_cannot_go_back_is_run_again_too(postgres_uri: str)
         _swallow(getattr(db, "roll" + "back"))
 
     assert Stand(postgres_uri).run(_makes("a"), _named("swallows", swallows), atomic=True).succeeded
-    assert _query(postgres_uri, "SELECT id FROM a") == []
+    assert ask(postgres_uri, "SELECT id FROM a") == []
     assert len(runs) == 2
 
 
@@ -567,7 +559,7 @@ def test_a_forked_child_does_nothing(database_uri: str) -> None:
         assert os.waitpid(child, 0)[1] == 0
 
     assert Stand(database_uri).run(_makes("a"), _named("forks", forks), _makes("c"), atomic=True).succeeded
-    assert _query(database_uri, "SELECT count(*) FROM a") == [(0,)]
+    assert ask(database_uri, "SELECT count(*) FROM a") == [(0,)]
 
 
 # -- deferred constraints ------------------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 from stand import Stand
 from user_project import Project
+from waiting import wait_until
 
 from migrate_graph.cli import main
 from migrate_graph.core.events import Connecting, Event, LockWaiting
@@ -61,13 +61,6 @@ class Told:
         self.events.append(event)
         if isinstance(event, self.kind):
             self.seen.set()
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # -- a file that another program holds ----------------------------------------------------------------------------------------
@@ -133,7 +126,7 @@ def test_a_held_file_hears_a_signal(sqlite_uri: str, project: Project, when: str
         try:
             said: list[str] = []
             if when != "before":
-                wait_for((project.path / "here").exists)
+                wait_until((project.path / "here").exists)
                 other.execute("BEGIN EXCLUSIVE")
                 (project.path / "held").touch()
             assert process.stderr is not None
@@ -168,7 +161,7 @@ def another_run(path: Path, witness: Path) -> Iterator[None]:
     """Another process holds the lock."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, path, witness], stdin=subprocess.PIPE, text=True)
     try:
-        wait_for(witness.exists)
+        wait_until(witness.exists)
         yield
         process.communicate("\n", timeout=120)
     finally:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
+from bodies import ask
 from servers import PostgresServer
 
 from migrate_graph.authoring import SqlView, ViewMigrationManager, collecting
@@ -45,12 +44,6 @@ with collecting():
         materialized = True
         rebuild = "deferred"
         query = "SELECT count(*) AS n FROM v"
-
-
-def query(uri: str, statement: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
 
 
 @pytest.mark.parametrize("commits", [False, True], ids=["plain", "with an own commit"])
@@ -99,7 +92,7 @@ def test_a_session_that_ends_at_a_boundary(
     stand = Stand(postgres_uri)
     told = run_until_it_is_over(stand, first_1, second_2)
     history = stand.history()
-    rows = [by for (by,) in query(postgres_uri, "SELECT by_whom FROM t")]
+    rows = [by for (by,) in ask(postgres_uri, "SELECT by_whom FROM t")]
     # Nothing is there twice; what is there is recorded, or asked about.
     assert len(rows) == len(set(rows)), (rows, history, told)
     for of_name, wanted in (("first_1", {"first, before", "first, after"}), ("second_2", {"second"})):
@@ -110,8 +103,8 @@ def test_a_session_that_ends_at_a_boundary(
             assert any(each.name == of_name and each.commits for each in history.attempts), (rows, history)
     if not any(each.state is AttemptState.RUNNING for each in history.attempts):
         assert history.applied == {"first_1", "second_2"}, (history, told)
-        assert query(postgres_uri, "SELECT count(*) FROM v") == [(3,)]
-        assert query(postgres_uri, "SELECT n FROM m") == [(3,)]
+        assert ask(postgres_uri, "SELECT count(*) FROM v") == [(3,)]
+        assert ask(postgres_uri, "SELECT n FROM m") == [(3,)]
     assert hits, "it was never there"
 
 

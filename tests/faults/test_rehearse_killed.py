@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 from servers import PostgresServer
+from waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")]
 
@@ -70,33 +69,16 @@ def rehearsing(root: Path, uri: str, place: str, server: PostgresServer) -> Iter
         [sys.executable, "-c", REHEARSE, str(root), uri, place], env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
-        wait_for(
-            server, "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'", 1
-        )
+        wait_until(lambda: server.ask(SLEEPS) == 1)
         yield process
     finally:
         process.kill()
         process.communicate()
 
 
-def ask(server: PostgresServer, question: str, database: str = "postgres") -> object:
-    connection = psycopg2.connect(server.admin_uri(database))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(question)
-            return cursor.fetchone()[0]
-    finally:
-        connection.close()
-
-
-def wait_for(server: PostgresServer, question: str, wanted: object) -> None:
-    until = time.monotonic() + 30
-    while ask(server, question) != wanted:
-        assert time.monotonic() < until, question
-        time.sleep(0.05)
-
-
 COPIES = "SELECT count(*) FROM pg_database WHERE datname ~ '^migrate_graph_'"
+SLEEPS = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
+ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' UNION ALL SELECT true LIMIT 1"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^migrate_graph'"
 
 
@@ -109,9 +91,9 @@ def test_a_signal_ends_it_and_nothing_stays(
         process.send_signal(number)
         told, _ = process.communicate(timeout=120)
     assert (process.returncode, told) == (128 + number, f"stopped by {number.name}\n")
-    wait_for(postgres_server, SESSIONS, 0)
-    assert ask(postgres_server, COPIES) == 0
-    assert ask(postgres_server, "SELECT to_regclass('made')", postgres_uri.rpartition("/")[2]) is None
+    wait_until(lambda: postgres_server.ask(SESSIONS) == 0)
+    assert postgres_server.ask(COPIES) == 0
+    assert postgres_server.ask("SELECT to_regclass('made')", postgres_uri.rpartition("/")[2]) is None
     assert not list(root.parent.glob("migrate_graph_rehearsal_*"))
 
 
@@ -123,20 +105,16 @@ def test_what_a_kill_leaves_the_next_one_removes(
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=120)
         # The server still executes what the dead client left; it notices when that ends, or when it looks.
-        wait_for(
-            postgres_server,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' UNION ALL SELECT true LIMIT 1",
-            True,
-        )
-        wait_for(postgres_server, SESSIONS, 0)
-    assert ask(postgres_server, COPIES) == 1
+        wait_until(lambda: postgres_server.ask(ENDED))
+        wait_until(lambda: postgres_server.ask(SESSIONS) == 0)
+    assert postgres_server.ask(COPIES) == 1
     (root / "migrations.py").write_text(PROJECT.replace("pg_sleep(600)", "1"))
     environment = {**os.environ, "PATH": f"{postgres_server.binaries}{os.pathsep}{os.environ['PATH']}"}  # noqa: TID251 - a child's
     done = subprocess.run(
         [sys.executable, "-c", REHEARSE, str(root), postgres_uri, place], env=environment, check=False
     )
     assert done.returncode == 0
-    assert ask(postgres_server, COPIES) == 0
+    assert postgres_server.ask(COPIES) == 0
 
 
 def test_one_that_goes_on_is_left_alone_by_another(
@@ -150,8 +128,8 @@ def test_one_that_goes_on_is_left_alone_by_another(
             [sys.executable, "-c", REHEARSE, str(other), postgres_uri, "clone"], env=environment, check=False
         )
         assert done.returncode == 0
-        assert ask(postgres_server, COPIES) == 1
+        assert postgres_server.ask(COPIES) == 1
         assert process.poll() is None
         process.terminate()
         assert process.wait(timeout=120) == 128 + signal.SIGTERM
-    assert ask(postgres_server, COPIES) == 0
+    assert postgres_server.ask(COPIES) == 0

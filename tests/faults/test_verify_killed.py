@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 from servers import PostgresServer
+from waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")]
 
@@ -82,28 +81,11 @@ def verifying(root: Path, uri: str, doing: str, server: PostgresServer) -> Itera
     environment = {**os.environ, "TMPDIR": str(root / "tmp")}  # noqa: TID251 - a child's
     process = subprocess.Popen(command(root, uri, doing), env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        wait_for(server, SLEEPS, 1)
+        wait_until(lambda: server.ask(SLEEPS) == 1)
         yield process
     finally:
         process.kill()
         process.communicate()
-
-
-def ask(server: PostgresServer, question: str) -> object:
-    connection = psycopg2.connect(server.admin_uri())
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(question)
-            return cursor.fetchone()[0]
-    finally:
-        connection.close()
-
-
-def wait_for(server: PostgresServer, question: str, wanted: object) -> None:
-    until = time.monotonic() + 60
-    while ask(server, question) != wanted:
-        assert time.monotonic() < until, question
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("doing", ["watch", "permute", "close"])
@@ -115,8 +97,8 @@ def test_a_signal_ends_it_and_nothing_stays(
         process.send_signal(number)
         told, _ = process.communicate(timeout=60)
     assert (process.returncode, told) == (128 + number, f"stopped by {number.name}\n")
-    wait_for(server, SESSIONS, 0)
-    assert ask(server, DATABASES) == 0
+    wait_until(lambda: server.ask(SESSIONS) == 0)
+    assert server.ask(DATABASES) == 0
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -126,9 +108,9 @@ def test_what_a_kill_leaves_the_next_one_removes(tmp_path: Path, postgres_uri: s
         process.communicate(timeout=60)
         # The server still executes what the dead client left; it notices when that ends, or when it looks.
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' UNION ALL SELECT true LIMIT 1"
-        wait_for(server, ended, True)
-        wait_for(server, SESSIONS, 0)
-    assert ask(server, DATABASES) == 2  # the start of all, and the one that was at work
+        wait_until(lambda: server.ask(ended))
+        wait_until(lambda: server.ask(SESSIONS) == 0)
+    assert server.ask(DATABASES) == 2  # the start of all, and the one that was at work
     (tmp_path / "migrations.py").write_text(PROJECT.format(everywhere=False).replace("pg_sleep(600)", "1"))
     assert subprocess.run(command(tmp_path, postgres_uri, "watch"), check=False).returncode == 0
-    assert ask(server, DATABASES) == 0
+    assert server.ask(DATABASES) == 0
