@@ -14,29 +14,8 @@ from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
 from migrate_graph.columns import columns, hanging, shortened
-from migrate_graph.core.events import (
-    EVENT_TYPES,
-    Connecting,
-    Event,
-    LockAcquired,
-    LockWaiting,
-    Outcome,
-    RestoreFinished,
-    RestoreProgress,
-    RestoreStarted,
-    Result,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StepProgress,
-    StepStarted,
-    StepWaiting,
-    ViewCreated,
-    ViewDropped,
-    ViewRefreshing,
-    ViewReplaced,
-    Warned,
-)
+from migrate_graph.core import events
+from migrate_graph.core.events import EVENT_TYPES, Event, Outcome, Result
 from migrate_graph.messages import lasting, sized
 from migrate_graph.redaction import one_line
 
@@ -119,7 +98,7 @@ class JsonProgress:
 
 def _fields(event: Event) -> dict[str, Any]:
     """Return the fields of an event; a plan is told by its names, since its values carry functions."""
-    if isinstance(event, RunStarted):
+    if isinstance(event, events.RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
         blocked = [each.migration.name for each in event.plan.blocked]
         return {
@@ -130,9 +109,9 @@ def _fields(event: Event) -> dict[str, Any]:
             "jobs": event.jobs,
             "reverts": event.reverts,
         }
-    if isinstance(event, RunFinished):
+    if isinstance(event, events.RunFinished):
         return {**asdict(event), "succeeded": event.succeeded}
-    if isinstance(event, Warned):
+    if isinstance(event, events.Warned):
         return {"text": event.message, "hint": event.hint}  # `message` is the sentence, here as in every line
     return asdict(event)
 
@@ -161,24 +140,26 @@ class PlainProgress:
         """Write a line; at the end of the run, the summary."""
         with self._guard:
             self._remember(event)
-            if isinstance(event, RunFinished):
+            if isinstance(event, events.RunFinished):
                 self.console.tell()
                 for line in summary(event, self.console.style_err):
                     self.console.tell(line)
             elif self._is_news(event):
-                self._line(sentence(event), style_of(event.result.outcome) if isinstance(event, StepFinished) else "")
+                self._line(
+                    sentence(event), style_of(event.result.outcome) if isinstance(event, events.StepFinished) else ""
+                )
 
     def _is_news(self, event: Event) -> bool:
         """Return whether an event is worth a line: progress of one kind only every few seconds, and its end."""
-        if isinstance(event, LockAcquired):
+        if isinstance(event, events.LockAcquired):
             return bool(event.waited)
-        if isinstance(event, StepFinished) and event.result.outcome in NOT_RUN:
+        if isinstance(event, events.StepFinished) and event.result.outcome in NOT_RUN:
             return False  # the summary tells what did not run, in a line or two
-        if not isinstance(event, StepProgress | RestoreProgress):
+        if not isinstance(event, events.StepProgress | events.RestoreProgress):
             return True
         now = time.monotonic()
-        complete = event.done == event.total if isinstance(event, StepProgress) else event.read == event.size
-        name = event.name if isinstance(event, StepProgress) else _RESTORE
+        complete = event.done == event.total if isinstance(event, events.StepProgress) else event.read == event.size
+        name = event.name if isinstance(event, events.StepProgress) else _RESTORE
         if not complete and now - self._progressed.get(name, 0.0) < PROGRESS_EVERY:
             return False
         self._progressed[name] = now
@@ -186,17 +167,17 @@ class PlainProgress:
 
     def _remember(self, event: Event) -> None:
         match event:
-            case StepStarted():
+            case events.StepStarted():
                 self._progressed.pop(event.name, None)
                 self._running[event.name] = _Running(f"[{event.index}/{event.total}] {one_line(event.name)}")
-            case RestoreStarted():
+            case events.RestoreStarted():
                 self._progressed.pop(_RESTORE, None)
                 self._running[_RESTORE] = _Running(f"restore of {one_line(event.path)}")
-            case StepWaiting() if event.name in self._running:
+            case events.StepWaiting() if event.name in self._running:
                 self._running[event.name].waiting = f", {one_line(event.reason)}"
-            case StepFinished():
+            case events.StepFinished():
                 self._running.pop(event.result.name, None)
-            case RestoreFinished() | RunFinished():
+            case events.RestoreFinished() | events.RunFinished():
                 self._running.clear()
 
     def _line(self, text: str, style: str = "") -> None:
@@ -240,7 +221,7 @@ class _Step:
 
     since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - asked each time, also by a test
     detail: str = ""
-    waiting: tuple[StepWaiting, float] | None = None
+    waiting: tuple[events.StepWaiting, float] | None = None
 
     def told(self) -> str:
         """Return what it does, or waits for, just now."""
@@ -272,8 +253,8 @@ class LiveProgress:
         self._finished: set[int] = set()
         self._total = 0
         self._detail = ""
-        self._waiting: tuple[LockWaiting | Connecting, float] | None = None
-        self._restored: tuple[RestoreProgress, float] | None = None
+        self._waiting: tuple[events.LockWaiting | events.Connecting, float] | None = None
+        self._restored: tuple[events.RestoreProgress, float] | None = None
         colored = console.paint_err("x", "bold") != "x"
         self._rich = QuietConsole(
             file=console.err, markup=False, highlight=False, emoji=False, no_color=not colored, force_terminal=True
@@ -297,32 +278,34 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         """Scroll a line, or change what the live region says."""
         match event:
-            case StepStarted():
+            case events.StepStarted():
                 self._begin()
                 self._steps[event.name] = _Step()
                 self._finished.discard(event.index)
                 self._total = event.total
-            case StepWaiting() | Connecting() | LockWaiting():
+            case events.StepWaiting() | events.Connecting() | events.LockWaiting():
                 self._wait(event)
-            case StepProgress():
+            case events.StepProgress():
                 self._detail_of(event.name, how_far(event))
-            case RestoreProgress():
+            case events.RestoreProgress():
                 self._restored = event, self._restored[1] if self._restored else time.monotonic()
-            case StepFinished():
+            case events.StepFinished():
                 self._step_finished(event)
-            case RunStarted():
+            case events.RunStarted():
                 self._total = len(event.plan.steps)
                 self._begin()
-            case RunFinished():
+            case events.RunFinished():
                 self._finish(event)
-            case LockAcquired():
+            case events.LockAcquired():
                 self._begin()
-            case ViewDropped() | ViewCreated() | ViewReplaced() | ViewRefreshing():
-                self._detail_of(event.view if isinstance(event, ViewRefreshing) else event.migration, sentence(event))
+            case events.ViewDropped() | events.ViewCreated() | events.ViewReplaced() | events.ViewRefreshing():
+                self._detail_of(
+                    event.view if isinstance(event, events.ViewRefreshing) else event.migration, sentence(event)
+                )
             case _:
                 self._scroll(" ", sentence(event), event)
 
-    def _step_finished(self, event: StepFinished) -> None:
+    def _step_finished(self, event: events.StepFinished) -> None:
         self._finished.add(event.index)
         self._total = event.total
         self._steps.pop(event.result.name, None)
@@ -334,8 +317,8 @@ class LiveProgress:
         self._detail = ""
         self._waiting = self._restored = None
 
-    def _wait(self, event: StepWaiting | Connecting | LockWaiting) -> None:
-        if not isinstance(event, StepWaiting):
+    def _wait(self, event: events.StepWaiting | events.Connecting | events.LockWaiting) -> None:
+        if not isinstance(event, events.StepWaiting):
             self._waiting = event, time.monotonic()
         elif event.name in self._steps:
             self._steps[event.name].waiting = event, time.monotonic()
@@ -347,7 +330,7 @@ class LiveProgress:
             self._detail = detail
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
-        style = style_of(event.result.outcome) if isinstance(event, StepFinished) else ""
+        style = style_of(event.result.outcome) if isinstance(event, events.StepFinished) else ""
         first, *more = hanging(text, self.console.style_err.width, column=2, indent=4)
         self._print(f"{self.console.paint_err(mark, style) if style else mark} {first}")
         for line in more:
@@ -361,7 +344,7 @@ class LiveProgress:
     def _safe(self, text: str) -> str:
         return self.console.fitting(self.console.redact(text), self.console.err)
 
-    def _finish(self, event: RunFinished) -> None:
+    def _finish(self, event: events.RunFinished) -> None:
         self._live.stop()
         for line in summary(event, self.console.style_err):
             self.console.tell(line)
@@ -408,7 +391,7 @@ class LiveProgress:
         done, rest = ("━", "━") if self._safe("━") == "━" else ("#", "-")
         text.append(done * full, style="green").append(rest * (_BAR - full), style="bright_black")
 
-    def _add_restore(self, text: Any, event: RestoreProgress, since: float) -> None:
+    def _add_restore(self, text: Any, event: events.RestoreProgress, since: float) -> None:
         elapsed = time.monotonic() - since
         if event.size:
             self._add_bar(text, event.read / event.size)
@@ -420,10 +403,10 @@ _BAR = 20
 """Columns of a bar."""
 
 
-def _counted_up(event: LockWaiting | Connecting | StepWaiting, told: float) -> str:
+def _counted_up(event: events.LockWaiting | events.Connecting | events.StepWaiting, told: float) -> str:
     """Return what is waited for, with the time that has passed since it was told."""
     passed = time.monotonic() - told
-    if isinstance(event, StepWaiting):
+    if isinstance(event, events.StepWaiting):
         return f"waiting for {lasting(event.seconds + passed)}: {one_line(event.reason)}"
     return sentence(replace(event, waited=event.waited + passed))
 

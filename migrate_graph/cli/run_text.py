@@ -7,33 +7,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from migrate_graph.cli.text import between
 from migrate_graph.columns import hanging
-from migrate_graph.core.events import (
-    Connecting,
-    Event,
-    LockAcquired,
-    LockWaiting,
-    Outcome,
-    Printed,
-    RestoreFinished,
-    RestoreProgress,
-    RestoreStarted,
-    Result,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StepProgress,
-    StepRetrying,
-    StepStarted,
-    StepWaiting,
-    ViewBuilt,
-    ViewCreated,
-    ViewDropped,
-    ViewFellBack,
-    ViewRefreshed,
-    ViewRefreshing,
-    ViewReplaced,
-    Warned,
-)
+from migrate_graph.core import events
+from migrate_graph.core.events import Event, Outcome, Result
 from migrate_graph.core.model import Way
 from migrate_graph.messages import counted, lasting, sized, typed
 from migrate_graph.redaction import one_line
@@ -60,7 +35,7 @@ _WORDS = {
 }
 
 
-def _restore_progress(event: RestoreProgress) -> str:
+def _restore_progress(event: events.RestoreProgress) -> str:
     done = "checked" if event.checking else "restored"
     doing = f", at {one_line(event.doing)}" if event.doing else ""
     if not event.size:
@@ -72,58 +47,58 @@ def _restore_progress(event: RestoreProgress) -> str:
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each event; a table would hide the missing one
     """Return one line about an event, without secrets or control characters."""
     match event:
-        case Connecting():
+        case events.Connecting():
             return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
-        case LockWaiting():
+        case events.LockWaiting():
             limit = f"{lasting(event.waited)} of {lasting(event.limit)}"
             holder = f", held by {one_line(str(event.holder))}" if event.holder else ""
             return f"waiting for another run to finish ({limit}){holder}"
-        case LockAcquired():
+        case events.LockAcquired():
             return f"the lock is ours after {lasting(event.waited)}"
-        case RestoreStarted():
+        case events.RestoreStarted():
             return f"restoring {one_line(event.path)} ({sized(event.size)})"
-        case RestoreProgress():
+        case events.RestoreProgress():
             return _restore_progress(event)
-        case RestoreFinished():
+        case events.RestoreFinished():
             return f"restored in {lasting(event.seconds)}"
-        case RunStarted():
+        case events.RunStarted():
             blocked = f", {len(event.plan.blocked)} blocked" if event.plan.blocked else ""
             whole = ", all of them or none" if event.atomic and event.plan.steps else ""
             at_once = f", up to {event.jobs} at once" if event.jobs > 1 else ""
             return f"{counted(len(event.plan.steps), 'migration')} to {'revert' if event.reverts else 'run'}{whole}{at_once}{blocked}"
-        case StepStarted():
+        case events.StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
-        case StepFinished():
+        case events.StepFinished():
             return f"[{event.index}/{event.total}] {outcome_of(event.result)}"
-        case StepWaiting():
+        case events.StepWaiting():
             return f"{one_line(event.name)} since {lasting(event.seconds)}: {one_line(event.reason)}"
-        case StepRetrying():
+        case events.StepRetrying():
             attempt = f"attempt {event.attempt} of {event.limit} in {lasting(event.delay)}"
             return f"{one_line(event.name)} is tried again, {attempt}: {one_line(event.reason)}"
-        case StepProgress():
+        case events.StepProgress():
             return f"{one_line(event.name)}: {how_far(event)}"
-        case ViewDropped():
+        case events.ViewDropped():
             return f"{one_line(event.migration)}: view down: {one_line(event.view)}"
-        case ViewCreated():
+        case events.ViewCreated():
             rows = ", its rows come after the commit" if event.unfilled else ""
             return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}{rows}"
-        case ViewBuilt():
+        case events.ViewBuilt():
             built = f"view built beside the old one: {one_line(event.view)} in {lasting(event.seconds)}"
             return f"{one_line(event.migration)}: {built}"
-        case ViewReplaced():
+        case events.ViewReplaced():
             return f"{one_line(event.migration)}: view replaced, what reads it stays up: {one_line(event.view)}"
-        case ViewFellBack():
+        case events.ViewFellBack():
             stays = "is not replaced as it stands" if event.way is Way.IN_PLACE else "is not built beside the old one"
             return f"{one_line(event.migration)}: {one_line(event.view)} {stays}: {one_line(event.reason)}"
-        case ViewRefreshing():
+        case events.ViewRefreshing():
             return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
-        case ViewRefreshed():
+        case events.ViewRefreshed():
             return f"refreshed {one_line(event.relation)} ({one_line(event.view)}) in {lasting(event.seconds)}"
-        case Printed():
+        case events.Printed():
             return f"{one_line(event.name)} | {one_line(event.text)}"
-        case Warned():
+        case events.Warned():
             return f"note: {one_line(event.message)}{f' ({one_line(event.hint)})' if event.hint else ''}"
-        case RunFinished():
+        case events.RunFinished():
             return headline(event)
     assert_never(event)
 
@@ -141,7 +116,7 @@ def style_of(outcome: Outcome) -> str:
     return _WORDS[outcome][1]
 
 
-def how_far(event: StepProgress) -> str:
+def how_far(event: events.StepProgress) -> str:
     """Return how far a migration's own work is."""
     unit = f" {one_line(event.unit)}" if event.unit else ""
     if not event.total:
@@ -149,7 +124,7 @@ def how_far(event: StepProgress) -> str:
     return f"{event.done:,} of {event.total:,}{unit} ({event.done / event.total:.0%})"
 
 
-def headline(finished: RunFinished) -> str:
+def headline(finished: events.RunFinished) -> str:
     """Return the first line of the summary."""
     applied = len(finished.of(Outcome.APPLIED, Outcome.REVERTED))
     if not finished.results and not finished.signal:
@@ -167,7 +142,7 @@ def headline(finished: RunFinished) -> str:
     return f"{', '.join(counts)}{whole}{stopped} in {lasting(finished.seconds)}"
 
 
-def summary(finished: RunFinished, style: TextStyle) -> Iterator[str]:
+def summary(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
     """Yield how a run ended; the failure comes last, as that is where the eye is: what, where, what is kept, what to type."""
     yield style.paint(headline(finished), "good" if finished.succeeded else "error")
     for result in finished.results:
@@ -212,7 +187,7 @@ def _told(word: str, tone: str, text: str, style: TextStyle, *, after: str = "  
     yield from more
 
 
-def _not_run(finished: RunFinished, style: TextStyle) -> Iterator[str]:
+def _not_run(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
     """Yield what did not run: those that something keeps back, and those that the run did not come to."""
     blocked = finished.of(Outcome.BLOCKED)
     if len(blocked) > _NAMED:
@@ -246,7 +221,7 @@ def _failure(result: Result, style: TextStyle) -> Iterator[str]:
         yield from _told("hint:", "info", one_line(line), style, after=" ")
 
 
-def _committed(finished: RunFinished) -> str:
+def _committed(finished: events.RunFinished) -> str:
     names = [result.name for result in finished.of(Outcome.APPLIED, Outcome.REVERTED)]
     unfinished = [result for result in finished.results if not result.outcome.succeeded]
     partly = [f"{one_line(result.name)} in part" for result in unfinished if result.commits]
@@ -260,7 +235,7 @@ def _committed(finished: RunFinished) -> str:
     return text or "nothing, the database is as it was"
 
 
-def _next_command(finished: RunFinished) -> str:
+def _next_command(finished: events.RunFinished) -> str:
     interrupted = finished.of(Outcome.INTERRUPTED)
     undecided = next((each for each in finished.results if each.needs_decision), None)
     if undecided is not None:
