@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from migrate_graph.core.late import nx
 
 RINGS_PER_KNOT = 20
 """Rings reported of one strongly connected component: enough to work on; a tangle has more rings than atoms."""
+
+
+def closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return some names, and all that follow from them."""
+    found = set(names)
+    waiting = list(found)
+    while waiting:
+        new = set(following(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def knots(graph: nx.DiGraph[str]) -> list[set[str]]:

@@ -12,7 +12,7 @@ from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.reachability import knots
+from migrate_graph.core.reachability import closure, knots
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +164,12 @@ class Timeline:
 
     def _readers_of(self, names: AbstractSet[str], built: AbstractSet[str]) -> set[str]:
         """Return the existing views that read some views, or versions of them, however deep."""
-        found: set[str] = set()
-        stack = list(names)
-        seen = set(names)
-        while stack:
-            name = stack.pop()
-            readers = [view for view in self.readers(name) if view in self.views]
-            found |= {view for view in readers if view in built}
-            more = set(readers).union(self.relatives(name)) - seen
-            seen |= more
-            stack += more
-        return found
+
+        def readers(name: str) -> set[str]:
+            return self.views.keys() & set(self.readers(name))
+
+        reached = closure(names, lambda name: readers(name).union(self.relatives(name)))
+        return {view for name in reached for view in readers(name) if view in built}
 
     def during(self, name: str) -> Moment:
         """Return the views while a migration of the order runs."""
@@ -272,31 +267,25 @@ class Moment:
 
     def affected(self, opened: Iterable[str]) -> set[str]:
         """Find everything that opening these views takes down or brings up."""
-        affected = set()
-        stack = [name for name in opened if name in self._views]
-        visited = set(stack)
-        while stack:
-            name = stack.pop()
-            current = self.active_version(name) == name
-            if self.in_window(name) and (current or self.retiring(name)):
-                affected.add(name)
-            related = self._timeline.relatives(name)
-            if self.in_window(name) or not current:
-                related += self._timeline.readers(name)
-            for other in related:
-                if other not in visited:
-                    visited.add(other)
-                    stack.append(other)
-        return affected
+
+        def is_current(name: str) -> bool:
+            return self.active_version(name) == name
+
+        def related(name: str) -> tuple[str, ...]:
+            is_read = self.in_window(name) or not is_current(name)
+            return self._timeline.relatives(name) + (self._timeline.readers(name) if is_read else ())
+
+        reached = closure((name for name in opened if name in self._views), related)
+        return {name for name in reached if self.in_window(name) and (is_current(name) or self.retiring(name))}
 
     def used_by(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the living views that some views read, however deep, and that are not among them; dependencies first."""
+
+        def read_by(name: str) -> set[str]:
+            return self._views.keys() & set(self._views[self.active_version(name)].uses)
+
         given = set(names)
-        below, stack = set[str](), list(given)
-        while stack:
-            new = set(self._views[self.active_version(stack.pop())].uses) & self._views.keys() - below
-            below |= new
-            stack += new
+        below = closure({name for each in given for name in read_by(each)}, read_by)
         living = {self.active_version(name) for name in below} - given
         return tuple(self.dependencies_first({name for name in living if self.active(name)}))
 

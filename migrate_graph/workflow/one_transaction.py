@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.coalescing import why_apart
+from migrate_graph.core.reachability import closure
 from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.messages import counted, typed
 
@@ -68,13 +69,11 @@ def _migration(plan: Plan, name: str) -> Migration:
 
 def _required(plan: Plan, name: str) -> set[str]:
     """Return the steps that one requires, however deep."""
-    found: set[str] = set()
-    stack = [name]
-    while stack:
-        new = {each for each in _migration(plan, stack.pop()).requires if each in plan.places} - found
-        found |= new
-        stack += new
-    return found
+
+    def steps_before(each: str) -> set[str]:
+        return plan.places.keys() & set(_migration(plan, each).requires)
+
+    return closure(steps_before(name), steps_before)
 
 
 def require_possible(plan: Plan) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.sqlite.facts import spelled
-from migrate_graph.database.sqlite.schema import Part, Schema, closure, words_of
+from migrate_graph.database.sqlite.schema import Part, Schema, words_of
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.kept import manager_of_nobodys
 from migrate_graph.database.views.weaving import ONLY_SCHEMA, Column, Obstacle

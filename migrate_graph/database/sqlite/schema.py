@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
 
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.quoting import quote_identifier
 
@@ -212,16 +213,6 @@ class Schema:
     @staticmethod
     def _in_order(things: Iterable[_Thing]) -> list[_Thing]:
         return sorted(things, key=lambda thing: thing.place)
-
-
-def closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
-    """Return some names, and all that follow from them."""
-    found, waiting = set(names), list(names)
-    while waiting:
-        new = set(following(waiting.pop())) - found
-        found |= new
-        waiting += new
-    return found
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[Part]:
