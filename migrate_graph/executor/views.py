@@ -182,7 +182,7 @@ class RunViews:
             self._turning = None
 
     def _hand_over(self, turn: ViewBlock, then: Moment, built: Container[str], db: Any) -> bool:
-        """Let successors take over as the views stand, where they can; return whether anything was done, so that less is left of the turn."""
+        """Hand views over to their successors as they stand, where possible; return whether anything was done: then less is left of the turn."""
         done = False
         for each in hand_overs(_timeline(self._graph), turn, built):
             if each.first.up:
