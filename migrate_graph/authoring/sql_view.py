@@ -113,7 +113,9 @@ class SqlView(ViewMigrationManager):
         """Return the value that the graph is built from; see `ViewMigrationManager.as_view`."""
         known = UsesFrom.DECLARED if cls.declares("uses") else UsesFrom.GUESSED
         view = super().as_view(position=position)
-        return replace(view, uses_from=known, relations=(_name_of(cls),), query=cls.query)
+        return replace(
+            view, uses_from=known, relations=(_name_of(cls),), query=cls.query, is_materialized=cls.can_defer()
+        )
 
     def up(self) -> None:
         """Create the view, and all that is declared of it."""

@@ -272,6 +272,7 @@ class View:
         can_defer: its `up()` can do so without the rows, as far as can be seen; asked only where it is to.
         can_swap: it can be built beside the old one.
         can_replace: it can get another text as it stands, where the database can do that.
+        is_materialized: it is declared to be a materialized view with rows.
         uses_from: how `uses` is known.
         relations: names of what it creates, as SQL writes them, where its text tells.
         query: its SELECT statement, where it is declared by one.
@@ -293,6 +294,7 @@ class View:
     can_defer: bool = True
     can_swap: bool = True
     can_replace: bool = False
+    is_materialized: bool = False
     uses_from: UsesFrom = UsesFrom.DECLARED
     relations: tuple[str, ...] = ()
     query: str = ""

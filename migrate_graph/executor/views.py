@@ -13,10 +13,10 @@ from migrate_graph.authoring.views import all_managers, relatives_of
 from migrate_graph.core.events import Event, Observer, ViewBuilt, ViewDropped, ViewFellBack, Warned
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.hand_overs import hand_overs, heirs_in
-from migrate_graph.core.late import nx
-from migrate_graph.core.model import Rebuild, UsesFrom, Way
+from migrate_graph.core.model import UsesFrom, Way
 from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.core.uses import as_written, with_more_uses, with_uses
+from migrate_graph.core.ways import beside_in, deferred_in
 from migrate_graph.database.views.block import Block, StillRead
 from migrate_graph.database.views.replacing import Renewal
 from migrate_graph.errors import UsageError
@@ -69,13 +69,6 @@ class _Everything(Container[str]):
         return True
 
 
-@lru_cache(maxsize=1)
-def _deferred_in(graph: MigrationGraph) -> frozenset[str]:
-    """Return the managers that are declared as deferred, and all that use them: nothing can be read from a view without rows."""
-    wanted = {view.name for view in graph.views.values() if view.rebuild is Rebuild.DEFERRED}
-    return frozenset(wanted.union(*(nx.descendants(graph.uses, name) for name in wanted)))
-
-
 class RunViews:
     """Opens view managers on the connection of one attempt, and knows those that step aside by themselves.
 
@@ -110,7 +103,7 @@ class RunViews:
         unrecorded: AbstractSet[str] = frozenset(),
         defers: bool = False,
     ) -> None:
-        self.deferred: Container[str] = _Everything() if defers else _deferred_in(graph)
+        self.deferred: Container[str] = _Everything() if defers else deferred_in(graph)
         self.were_opened = False
         self.stepped_aside: dict[str, None] = {}
         self.replaced: dict[str, None] = {}
@@ -369,7 +362,7 @@ class RunViews:
         if any(set(better.views[name].uses) != set(view.uses) for name, view in views.items()):
             self._graph, self._now = better, None
             if not isinstance(self.deferred, _Everything):
-                self.deferred = _deferred_in(better)
+                self.deferred = deferred_in(better)
             return True
         missing = {
             name: seen[name] & views.keys() - {*view.uses}
@@ -403,7 +396,7 @@ class RunViews:
             again: does the same when something could not be built beside the old views; None when that is so.
         """
         self.were_opened = True
-        beside = self._beside(block) if again is not None else ()
+        beside = beside_in(self._graph, block, self.deferred) if again is not None else ()
         self.work.views.take_down(
             [instances[name] for name in block.down],
             [instances[name] for name in block.up],
@@ -424,25 +417,6 @@ class RunViews:
             checkpoints.reached(Checkpoint.VIEW_BUILT)
         elif isinstance(event, ViewDropped):
             checkpoints.reached(Checkpoint.VIEWS_DOWN)
-
-    def _beside(self, block: ViewBlock) -> AbstractSet[str]:
-        """Return the managers of a block whose views can be built while the old ones are there: nothing that they use goes."""
-        views, names = self._graph.views, {*block.down, *block.up}
-        found = set()
-        for name in block.up:
-            view = views[name]
-            if view.rebuild is Rebuild.SWAP and view.can_swap and name not in self.deferred:
-                own = {name, *self._replaced_by(name)}
-                if own & {*block.down} and not nx.ancestors(self._graph.uses, name) & names - own:
-                    found.add(name)
-        return found
-
-    def _replaced_by(self, name: str) -> Iterator[str]:
-        """Yield the managers whose views one has taken over, and theirs."""
-        views = self._graph.views
-        while (before := views[name].replaces) is not None and before in views:
-            yield before
-            name = before
 
     def _require_foreseen(self, name: str) -> None:
         """Refuse a view of which nobody knew when it was judged what may run beside this migration.
@@ -489,7 +463,7 @@ class RunViews:
             self._graph = build_graph(replace(registry, views=with_uses((*registry.views, *views))))
             self._managers, self._now = managers.union(strangers), None
             if not isinstance(self.deferred, _Everything):
-                self.deferred = _deferred_in(self._graph)
+                self.deferred = deferred_in(self._graph)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what this block took down, unless it failed."""

@@ -107,6 +107,12 @@ def test_the_plan_says_what_the_run_does(shop: Any) -> None:
     ]
     text = shop("plan").out
     assert "new   Totals, Best" in text
+    is_sqlite = shop.env["MIGRATE_URI"].startswith("sqlite")
+    stays = {"NewTotals": "in place", "Best": "in place"}
+    assert [each["views_how"] for each in plan["steps"]] == [{}, {} if is_sqlite else stays, {}]
+    assert (
+        "how   NewTotals, Best: up all the time, where the server can replace what changes" in text
+    ) is not is_sqlite
     assert shop("plan", "--graph", "plan.mmd").code == 0
     picture = (shop.path / "plan.mmd").read_text(encoding="utf-8")
     assert "NewTotals" in picture

@@ -51,6 +51,7 @@ from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, re
 from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
 from migrate_graph.cli.side_by_side import lanes_document, lanes_text
 from migrate_graph.cli.text import listed
+from migrate_graph.cli.ways_text import how_told, ways_by_step
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.lanes import Forecast
+    from migrate_graph.core.model import Way
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.core.rules import Finding
     from migrate_graph.workflow.assessment import Assessment
@@ -289,7 +291,7 @@ def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
             yield style.paint(line, "warning")
     yield ""
     edited = planned.edited_views
-    yield from _steps_text(plan, edited, took, style, rehearsal)
+    yield from _steps_text(shown, style)
     if plan.steps:
         yield ""
         yield plan.summary + _in_all(took, len(plan.steps))
@@ -313,9 +315,9 @@ def _in_all(took: Mapping[str, float], steps: int) -> str:
     return f" · about {lasting(sum(took.values()))}{known}"
 
 
-def _steps_text(
-    plan: Plan, edited: Mapping[str, int], took: Mapping[str, float], style: TextStyle, rehearsal: Rehearsal | None
-) -> Iterator[str]:
+def _steps_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
+    plan, edited, took, rehearsal = shown.planned.planned, shown.planned.edited_views, shown.took, shown.rehearsal
+    ways = _ways(shown)
     numbers = {step.migration.name: number for number, step in enumerate(plan.steps, start=1)}
     rows = [
         (str(numbers[step.migration.name]), one_line(step.migration.name), one_line(str(step.migration.source)))
@@ -340,7 +342,7 @@ def _steps_text(
             yield f"{' ' * _INDENT}{style.paint(place, 'muted')}  {first}".rstrip()
         yield from more
         renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
-        yield from _view_lines(step, renewed, style)
+        yield from _view_lines(step, renewed, style, ways.get(step.migration.name, {}))
         if rehearsal is not None:
             from migrate_graph.cli.rehearsal_text import ending, step_lines
 
@@ -370,7 +372,16 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
     return "; ".join(parts)
 
 
-def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle) -> Iterator[str]:
+def _ways(shown: _Shown) -> dict[str, dict[str, Way]]:
+    """Return how the views of each step come back."""
+    steps = shown.planned.planned.steps
+    together = {step.migration.name for step in steps} if shown.atomic else set[str]()
+    for segment in shown.segments or ():
+        together.update(segment.names)
+    return ways_by_step(shown.planned, together=together)
+
+
+def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Mapping[str, Way]) -> Iterator[str]:
     views = step.views
     rebuilt = views.up if set(views.up) - set(views.new) else ()
     for word, tone, names in (
@@ -381,11 +392,17 @@ def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle) -> Itera
         ("text", "good", renewed),
     ):
         if names:
-            column = _INDENT + 6
             told = listed(names, most=_MOST) + (f", which {_edited(names)}" if word == "text" else "")
-            first, *more = hanging(told, style.width, column=column, indent=column)
-            yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
-            yield from more
+            yield from _view_line(word, tone, told, style)
+    if how := how_told(ways):
+        yield from _view_line("how", "muted", how, style)
+
+
+def _view_line(word: str, tone: str, told: str, style: TextStyle) -> Iterator[str]:
+    column = _INDENT + 6
+    first, *more = hanging(told, style.width, column=column, indent=column)
+    yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
+    yield from more
 
 
 def _edited(names: Sequence[str]) -> str:
@@ -464,12 +481,13 @@ def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
     """
     planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, project = planned.planned, planned.project
+    ways = _ways(shown)
     body = {
         "project": project.name,
         **reading_document(planned.reading),
         "ordering": str(project.ordering),
         "steps": [
-            {**_step(step, number, planned.edited_views), "took": took.get(step.migration.name)}
+            {**_step(step, number, planned.edited_views, ways), "took": took.get(step.migration.name)}
             for number, step in enumerate(plan.steps, start=1)
         ],
         "blocked": [
@@ -493,7 +511,7 @@ def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
     return document("plan", body, exit_code=exit_code)
 
 
-def _step(step: Step, number: int, edited: Mapping[str, int]) -> dict[str, Any]:
+def _step(step: Step, number: int, edited: Mapping[str, int], ways: Mapping[str, Mapping[str, Way]]) -> dict[str, Any]:
     return {
         "number": number,
         "name": step.migration.name,
@@ -510,5 +528,6 @@ def _step(step: Step, number: int, edited: Mapping[str, int]) -> dict[str, Any]:
         "creates": list(step.views.new),
         "retires": list(step.views.retired),
         "renews": [view for view, place in edited.items() if place == number],
+        "views_how": {name: str(way) for name, way in ways.get(step.migration.name, {}).items()},
         "footprint": None if step.footprint is None else footprint_document(step.footprint),
     }

@@ -1,0 +1,47 @@
+"""Tells how the views of a plan come back that do not simply go down and come up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from migrate_graph.cli.text import listed
+from migrate_graph.core.model import Way
+
+if TYPE_CHECKING:
+    from migrate_graph.workflow.assessment import Assessment
+
+_MOST = 6
+"""Names in a line."""
+
+_HOW = {
+    Way.IN_PLACE: "up all the time, where the server can replace what changes",
+    Way.BESIDE: "built beside the old one",
+    Way.DEFERRED: "rows after the commit",
+}
+
+
+def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str, dict[str, Way]]:
+    """Return how the views of each step come back; nothing on a database that has one way only, or where nobody knows which it is.
+
+    Args:
+        planned: what was assessed.
+        together: the migrations that share a transaction with others.
+    """
+    if not planned.reading.database.startswith("postgres"):
+        return {}
+    from migrate_graph.core.ways import ways_of
+
+    return {
+        step.migration.name: ways_of(
+            planned.graph, step.migration, step.views, alone=step.migration.name not in together
+        )
+        for step in planned.planned.steps
+        if step.views.down
+    }
+
+
+def how_told(ways: Mapping[str, Way]) -> str:
+    """Return how views come back that are not simply made anew; empty where there are none."""
+    some = {way: [name for name, its in ways.items() if its is way] for way in _HOW}
+    return "; ".join(f"{listed(names, most=_MOST)}: {_HOW[way]}" for way, names in some.items() if names)
