@@ -28,7 +28,7 @@ def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str,
         planned: what was assessed.
         together: the migrations that share a transaction with others.
     """
-    if not planned.reading.database.startswith("postgres"):
+    if not planned.has_ways:
         return {}
     from migrate_graph.core.ways import ways_of
 

@@ -565,6 +565,11 @@ def is_one_file(uri: str) -> bool:
     return uri.partition(":")[0].lower() in _FILES
 
 
+def has_ways(uri: str) -> bool:
+    """Return whether views of a database may come back in several ways; else they all go down and come up."""
+    return not is_one_file(uri)
+
+
 def backend_class(uri: str) -> BackendClass:
     """Return the class of the backend that a URI belongs to.
 

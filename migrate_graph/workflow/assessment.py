@@ -110,6 +110,13 @@ class Assessment:
         assert self.plan is not None  # noqa: S101 - a fault of ours
         return self.plan
 
+    @property
+    def has_ways(self) -> bool:
+        """Whether views may come back in several ways, where the kind of the database is known."""
+        from migrate_graph.database import has_ways
+
+        return self.project.config.has_database and has_ways(self.project.config.migrate_uri)
+
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What the rules found, the worst first; those about the history only where one was read.
