@@ -198,7 +198,7 @@ _TYPE = f"""
 SELECT 'type', format('%I.%I', n.nspname, t.typname), concat_ws(' ', t.typtype, CASE t.typtype
     WHEN 'e' THEN (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid)
     WHEN 'd' THEN concat_ws(' ', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'not null' END,
-      'default ' || t.typdefault, 'collate ' || nullif(CAST(CAST(nullif(t.typcollation, 0) AS regcollation) AS text), '"default"'))
+      'default ' || t.typdefault, 'collate ' || nullif({{collation}}, '"default"'))
     WHEN 'r' THEN (SELECT concat_ws(' ', CAST(CAST(r.rngsubtype AS regtype) AS text), r.rngcollation,
       (SELECT o.opcname FROM pg_opclass o WHERE o.oid = r.rngsubopc), r.rngcanonical, r.rngsubdiff) FROM pg_range r WHERE r.rngtypid = t.oid)
     ELSE concat_ws(' ', t.typlen, t.typbyval, t.typcategory, t.typispreferred, t.typisdefined, t.typdelim, t.typinput, t.typoutput,
@@ -476,6 +476,10 @@ def counting(version: int) -> str:
     )
 
 
+_REGCOLLATION: Final = 130000
+"""Version of the server from which on it writes the names of collations itself."""
+
+
 def _has(catalog: str, version: int) -> bool:
     since = {"pg_publication_namespace": 150000, "pg_parameter_acl": 150000}
     return version >= since.get(catalog, 0)
@@ -494,6 +498,9 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     compression = "'compression ' || CAST(nullif(a.attcompression, '') AS text)," if version >= 140000 else ""
     row = "concat_ws(' ', pg_get_expr(r.prqual, r.prrelid), CAST(r.prattrs AS text))" if version >= 150000 else "''"
     names = ", ".join(f"to_regclass({quote_literal(name)})" for name in own)
+    collation = "CAST(CAST(nullif(t.typcollation, 0) AS regcollation) AS text)"
+    if version < _REGCOLLATION:
+        collation = "(SELECT quote_ident(k.collname) FROM pg_collation k WHERE k.oid = t.typcollation)"
     only = "" if scope.relations is None else " WHERE c.oid = ANY ($1)"
     arms = " UNION ALL ".join(
         f"SELECT '{name}' AS part, p.* FROM ({sql}) AS p(kind, id, def, class, at, sub, rel)" for name, sql in chosen
@@ -507,7 +514,7 @@ every AS (SELECT c.*, format('%I.%I', n.nspname, c.relname) AS id FROM pg_class 
   AND (c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend d JOIN own w ON w.oid = d.refobjid
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))),
 rel AS MATERIALIZED (SELECT * FROM every c{only})
-{arms.replace("{compression}", compression).replace("{row}", row)}
+{arms.replace("{compression}", compression).replace("{row}", row).replace("{collation}", collation)}
 """
 
 
