@@ -442,3 +442,29 @@ def statements_for(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert finished.succeeded, finished.results
     assert len(stand.told(ViewDropped)) == len(stand.told(ViewCreated)) == number
     return len(sent)
+
+
+LOGS = "CREATE TRIGGER logs AFTER INSERT ON log BEGIN UPDATE log SET n = (SELECT count(*) FROM v); END"
+
+
+def test_a_trigger_of_a_table_that_reads_a_view_stops_what_would_break_it(shop: Shop) -> None:
+    """SQLite checks it together with the views; nothing of the migration stays, and the trigger works."""
+    shop.ask("CREATE TABLE log (n INT)")
+    shop.ask(LOGS)
+    before = shop.schema()
+    assert "error in trigger logs" in shop.fails(sql("changes", *REBUILD), weaving=KEEP).error
+    assert shop.schema() == before
+    assert not shop.stand.history().views_down
+    shop.ask("INSERT INTO log VALUES (0)")
+    assert shop.ask("SELECT n FROM log") == [(2,)]
+
+
+def test_such_a_trigger_is_dropped_around_the_statement(shop: Shop) -> None:
+    shop.ask("CREATE TABLE log (n INT)")
+    shop.ask(LOGS)
+    before = shop.schema()
+    finished = shop.run(sql("changes", "DROP TRIGGER logs", *REBUILD, LOGS), weaving=KEEP)
+    assert finished.succeeded, finished.results
+    assert shop.schema() == before
+    shop.ask("INSERT INTO log VALUES (0)")
+    assert shop.ask("SELECT n FROM log") == [(2,)]
