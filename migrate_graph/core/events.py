@@ -66,6 +66,7 @@ class Result:
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
         unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
         replaced: names of managers whose views have got their new text while what reads them stayed up.
+        lost: its connection was lost, which is not the fault of its text.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Result:
     unfilled: tuple[str, ...] = ()
     unrefreshed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -507,7 +507,7 @@ class Attempt:
         message, hint = self._words(end)
         if commits != 0:
             message = f"{message} ({self._kept(commits)})"
-        result = self.result(outcome, error=message, hint=hint, commits=commits)
+        result = self.result(outcome, error=message, hint=hint, commits=commits, lost=isinstance(end, Lost))
         if not isinstance(end, Raised):
             return result
         trace = "" if isinstance(end.error, AttemptFailed) else self._redacted(user_traceback(end.error))

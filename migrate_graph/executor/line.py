@@ -46,6 +46,7 @@ class Assignment:
         uses: what the run knows of views that leave `uses` out, by name: part of it stands in a file that no worker reads.
         overdue: of each migration: the views that come up with it although their windows opened before.
         unrecorded: see `Walk`.
+        weaves: views would step aside if nothing ran beside: a worker guards them.
     """
 
     parent: int
@@ -66,6 +67,7 @@ class Assignment:
     uses: Mapping[str, KnownUses]
     overdue: Mapping[str, frozenset[str]]
     unrecorded: frozenset[str]
+    weaves: bool
 
 
 @dataclass(frozen=True, slots=True)

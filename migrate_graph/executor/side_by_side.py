@@ -97,6 +97,7 @@ class SideBySideWalk:
             uses=known_uses(walk.graph.registry.views),
             overdue=self._overdue,
             unrecorded=frozenset(walk.unrecorded),
+            weaves=self._around.weaving.wanted,
         )
 
     # -- beginning ------------------------------------------------------------------------------------------------------------

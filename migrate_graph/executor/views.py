@@ -89,6 +89,7 @@ class RunViews:
         migration: see `weaving.Company`.
         observer: as above.
         deferred: see `weaving.Company`.
+        guards_only: see `weaving.Company`.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class RunViews:
         unrecorded: AbstractSet[str] = frozenset(),
         defers: bool = False,
     ) -> None:
+        self.guards_only = foreseen is not None
         self.deferred: Container[str] = _Everything() if defers else deferred_in(graph)
         self.were_opened = False
         self.stepped_aside: dict[str, None] = {}
@@ -127,10 +129,11 @@ class RunViews:
 
         Args:
             work: its connection.
-            weave: views step aside for its statements.
+            weave: views step aside for its statements, or are guarded where they may not.
         """
         self._work = work
-        self._weaving = work.weave(self) if weave else None
+        weaving = work.weave(self) if weave else None
+        self._weaving = weaving if not self.guards_only else None
 
     @property
     def work(self) -> Work:

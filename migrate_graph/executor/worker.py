@@ -179,7 +179,7 @@ class _Worker:
             backend.connect(observer=self._observer, interruption=self._interruption)
             around = Surroundings(
                 backend, backend.lock_of_run, self._observer, self._interruption, watch, assignment.shown_root,
-                open_work=backend.work, is_seated=True, weaving=WeavingOptions(wanted=False),
+                open_work=backend.work, is_seated=True, weaving=WeavingOptions(wanted=assignment.weaves),
             )  # fmt: skip
             with user_imports(loaded.imports, loaded.registry), watch.running():
                 while isinstance(order := self._orders.get(), Begin):

@@ -741,6 +741,7 @@ def test_a_connection_that_is_lost_keeps_nothing(postgres_server: PostgresServer
     finished = stand.run(_makes("a"), _named("dies", dies), _makes("c"), atomic=True)
     assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
     assert "the connection to the database was lost" in finished.results[1].error
+    assert [each.lost for each in finished.results] == [False, True, False]
     _nothing_was_kept(uri, stand)
     assert stand.run(_makes("a"), _named("dies", lambda _: None), _makes("c"), atomic=True).succeeded
 

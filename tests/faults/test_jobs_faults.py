@@ -152,6 +152,38 @@ def test_one_that_declares_nothing_is_not_overtaken(on_postgres: Field) -> None:
 WORKING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 28009"  # of each seat's own work
 
 
+CASCADES = {
+    "a table": ("db.executesql('DROP TABLE shelf CASCADE')", 1),
+    "caught": ("try: db.executesql('DROP TABLE shelf CASCADE')\n    except Exception: pass", 0),
+    "hidden": ("db.executesql('DO $$ BEGIN DROP TABLE shelf CASCADE; END $$')", 1),
+    "named": ("db.executesql('DROP VIEW books')", 0),
+    "opened": ("with Books(db):\n        db.executesql('ALTER TABLE shelf DROP COLUMN more CASCADE')", 0),
+    "of nobody": ("db.executesql('DROP TABLE m_2 CASCADE')\n    db.executesql('CREATE TABLE m_2 (id integer)')", 0),
+}
+
+
+@pytest.mark.parametrize("what", CASCADES)
+def test_a_cascade_takes_no_managed_view_along(what: str, on_postgres: Field) -> None:
+    """Nothing steps aside there, so that it is refused; and whoever catches that has lost nothing."""
+    statement, code = CASCADES[what]
+    on_postgres.write(
+        HEAD
+        + "from migrate_graph import SqlView\n\nclass Books(SqlView):\n    uses = ()\n    query = 'SELECT id FROM shelf'\n    name = 'books'\n"
+        + body(
+            "m_1",
+            "db.executesql('CREATE TABLE shelf (id integer, more integer)')\n    with Books(db): pass",
+        )
+        + body("m_2", statement, how="requires=m_1")
+        + body("m_3", how="requires=m_1, independent=True")
+    )
+    ended = on_postgres.open("apply", "--jobs", "3").end()
+    assert ended.code == code, ended.output
+    assert ("no view steps aside while others run beside it (--jobs)" in ended.output) == bool(code)
+    there = on_postgres.query("SELECT count(*) FROM pg_class WHERE relname = 'books'")
+    assert there == [(0 if what == "named" else 1,)]
+    assert on_postgres.probe().tables >= {"m_1", "m_3"}
+
+
 def test_one_outside_of_a_transaction_runs_alone(on_postgres: Field) -> None:
     alone = (
         'assert db.executesql("' + WORKING + '") == [(1,)]',

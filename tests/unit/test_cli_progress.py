@@ -147,6 +147,11 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
             "next: correct b, then migrate apply --atomic",
         ),
         (
+            RunFinished("r", (Result("a", Outcome.RAISED, error="gone", lost=True),), 1.0),
+            "0 applied, 1 failed in 1.0 s",
+            "next: migrate apply, when the database answers",
+        ),
+        (
             RunFinished("r", (Result("a", Outcome.ROLLED_BACK), Result("b", Outcome.INTERRUPTED)), 1.0, signal=15, atomic=True),
             "0 applied, 1 failed, 1 rolled back, stopped by signal 15 in 1.0 s",
             "next: migrate apply --atomic (begins again)",

@@ -74,6 +74,7 @@ class PostgresWeaver:
         self._connection = connection
         self._obstacles = PostgresObstacles(catalog)
         self._weaver = Weaver(keeper, ledger, self._obstacles, company)
+        self._guards_only = company.guards_only
         self._thread = threading.get_ident()
 
     @property
@@ -114,6 +115,9 @@ class PostgresWeaver:
             call()
             return
         text = connection.text_of(query)
+        if self._guards_only:
+            self._send_guarded(connection, text, call)
+            return
         if connection.weaves and self._weaver.is_named_in(text):
             self._weaver.try_to_bring_up()
         if not may_block(text) or _SAVEPOINTS.search(text):
@@ -122,6 +126,32 @@ class PostgresWeaver:
             self._send(connection, text, call)
         else:
             self._send_outside(call)
+
+    def _send_guarded(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
+        """Send it, and refuse what it has done if a managed view went along.
+
+        Raises:
+            ViewError: one did.
+        """
+        before = self._weaver.managed() if connection.weaves and may_block(text) and _CASCADING.search(text) else {}
+        if not before:
+            call()
+            return
+        mark = None if _SAVEPOINTS.search(text) else Savepoint("migrate_graph_guard", connection.say)
+        if mark:
+            mark.set()
+        call()
+        if not connection.weaves:
+            return
+        taken = self._weaver.gone(before, text)
+        if mark:
+            mark.remove() if taken else mark.keep()
+        if taken:
+            raise ViewError(
+                f"CASCADE would drop {', '.join(sorted(taken.values()))}, which a manager makes, and no view steps aside "
+                "while others run beside it (--jobs)",
+                hint="open the manager around the statement (`with V(db):`), or apply it without --jobs",
+            )
 
     def _send_outside(self, call: Callable[[], object]) -> None:
         try:

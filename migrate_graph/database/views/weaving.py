@@ -103,12 +103,14 @@ class Company(Protocol):
         observer: told what goes down and comes up.
         keeps_unmanaged: a view that nobody manages may go down, too.
         deferred: names of the managers whose materialized views come up without their rows.
+        guards_only: nothing may step aside, since others run beside; a statement that takes a managed view along is refused.
     """
 
     migration: str
     observer: Observer
     keeps_unmanaged: bool
     deferred: Container[str]
+    guards_only: bool
 
     def texts(self) -> Mapping[str, str]:
         """Return fingerprints of the managers' texts, by name."""
