@@ -286,8 +286,8 @@ FROM pg_event_trigger e WHERE {_free("pg_event_trigger", "e")}
 _PUBLICATION = f"""
 SELECT 'publication', quote_ident(p.pubname), concat_ws(' ', CAST(to_jsonb(p) - '{{oid,pubname,pubowner}}'::text[] AS text), 'owner',
     pg_get_userbyid(p.pubowner)), 'pg_publication', p.oid, 0, CAST(0 AS oid) FROM pg_publication p WHERE {_free("pg_publication", "p")}
-UNION ALL SELECT 'subscription', quote_ident(s.subname), concat_ws(' ', s.subenabled, s.subslotname, s.subsynccommit,
-    CAST(s.subpublications AS text), 'owner', pg_get_userbyid(s.subowner)), 'pg_subscription', s.oid, 0, CAST(0 AS oid)
+UNION ALL SELECT 'subscription', quote_ident(s.subname), concat_ws(' ', s.subenabled, s.subslotname, {{synchronous}},
+    CAST(s.subpublications AS text), 'owner', pg_get_userbyid(s.subowner)), 'pg_subscription', {{subscription}}, 0, CAST(0 AS oid)
 FROM pg_subscription s WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 """
 
@@ -476,6 +476,9 @@ def counting(version: int) -> str:
     )
 
 
+_TELLS_EVERYBODY: Final = 140000
+"""Version of the server from which on ordinary roles may read this of subscriptions."""
+
 _REGCOLLATION: Final = 130000
 """Version of the server from which on it writes the names of collations itself."""
 
@@ -499,6 +502,9 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     row = "concat_ws(' ', pg_get_expr(r.prqual, r.prrelid), CAST(r.prattrs AS text))" if version >= 150000 else "''"
     names = ", ".join(f"to_regclass({quote_literal(name)})" for name in own)
     collation = "CAST(CAST(nullif(t.typcollation, 0) AS regcollation) AS text)"
+    subscription, synchronous = "s.oid", "s.subsynccommit"
+    if version < _TELLS_EVERYBODY:
+        subscription, synchronous = "CAST(0 AS oid)", "NULL"
     if version < _REGCOLLATION:
         collation = "(SELECT quote_ident(k.collname) FROM pg_collation k WHERE k.oid = t.typcollation)"
     only = "" if scope.relations is None else " WHERE c.oid = ANY ($1)"
@@ -514,7 +520,7 @@ every AS (SELECT c.*, format('%I.%I', n.nspname, c.relname) AS id FROM pg_class 
   AND (c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend d JOIN own w ON w.oid = d.refobjid
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))),
 rel AS MATERIALIZED (SELECT * FROM every c{only})
-{arms.replace("{compression}", compression).replace("{row}", row).replace("{collation}", collation)}
+{arms.replace("{compression}", compression).replace("{row}", row).replace("{collation}", collation).replace("{subscription}", subscription).replace("{synchronous}", synchronous)}
 """
 
 
