@@ -511,6 +511,15 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     arms = " UNION ALL ".join(
         f"SELECT '{name}' AS part, p.* FROM ({sql}) AS p(kind, id, def, class, at, sub, rel)" for name, sql in chosen
     )
+    filled = {
+        "{compression}": compression,
+        "{row}": row,
+        "{collation}": collation,
+        "{subscription}": subscription,
+        "{synchronous}": synchronous,
+    }
+    for mark, sql in filled.items():
+        arms = arms.replace(mark, sql)
     return f"""
 WITH own AS MATERIALIZED (SELECT CAST(x AS oid) AS oid FROM unnest(ARRAY[{names}]::regclass[]) x WHERE x IS NOT NULL),
 ns AS MATERIALIZED (SELECT n.* FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -520,7 +529,7 @@ every AS (SELECT c.*, format('%I.%I', n.nspname, c.relname) AS id FROM pg_class 
   AND (c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend d JOIN own w ON w.oid = d.refobjid
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))),
 rel AS MATERIALIZED (SELECT * FROM every c{only})
-{arms.replace("{compression}", compression).replace("{row}", row).replace("{collation}", collation).replace("{subscription}", subscription).replace("{synchronous}", synchronous)}
+{arms}
 """
 
 
