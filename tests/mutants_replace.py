@@ -34,7 +34,7 @@ _SAID = (
     ("each hand-over is for itself", "core/hand_overs.py", "        yield {name: old for name, old in heirs.items() if name in group}", "        yield heirs", f"{HANDED} -k for_itself"),
     ("what it reads is created before", "executor/views.py", "            if each.first.up:", "            if False:", f"{HANDED} -k begins_and_ends"),
     ("what retires as well need not stay", "executor/views.py", "leaving=each.leaving)", "leaving=())", f"{HANDED} -k begins_and_ends"),
-    ("another class has made it", REPLACES, "        if owner not in self._rows and self._ledger.read_naming({before.identity}):", "        if False:", f"{HANDED} -k renamed"),
+    ("another class has made it", REPLACES, "        if owner not in self._rows and self._ledger.read_naming({before.identity}):", "        if False:", f"{ONE} -k another_name"),
     ("why it goes down is told", "executor/views.py", "            self._fall_back([*given, *heirs], Way.IN_PLACE, done.why_not)\n", "", f"{HANDED} -k for_itself"),
     ("what nobody has declared is found before", "database/views/keeper.py", "                self._down.refuse_losses(block, Observation(), ahead.lost)", "                pass", f"{SWAP} -k before_anything"),
     ("no lock is kept by looking", "database/views/ahead.py", "    raise _Seen\n\n\ndef _unowned", "\n\ndef _unowned", f"{SWAP} -k waits_while"),

@@ -1,4 +1,4 @@
-"""`apply`, `mark` and `resolve` through the command line, on SQLite."""
+"""`apply`, `mark` and `resolve` through the command line, mostly on SQLite."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import select
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
+from servers import PostgresServer
 
 FAILS = """
     from migrate_graph import migration
@@ -187,3 +189,22 @@ def test_on_a_terminal_finished_lines_scroll_above_a_live_one(shop) -> None:
     assert "[bold]printed[/bold]" in text, "no markup is interpreted"
     assert "1 applied in" in text
     assert text.rstrip().endswith("\x1b[0m") or "committed: slow_20260301_001" in text
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("schema", ["", "Odd"])
+def test_a_ledger_without_a_place_is_told_with_what_to_type(
+    schema: str, shop: Any, postgres_uri: str, postgres_server: PostgresServer
+) -> None:
+    """Of a `schema` that was set the name is told, and else where it would have come from."""
+    database = postgres_uri.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {database} SET search_path = nowhere")
+    ran = shop("apply", MIGRATE_URI=postgres_uri, **({"SCHEMA": schema} if schema else {}))
+    told = " ".join(ran.err.split())
+    assert ran.code == 6
+    if schema:
+        assert "schema 'Odd' does not exist in" in told
+        assert 'hint: CREATE SCHEMA "Odd"; or set `schema`' in told
+    else:
+        assert "the search_path of the role names no schema that exists in" in told
+        assert "hint: set `schema`, or correct the search_path of the role" in told

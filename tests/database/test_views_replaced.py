@@ -500,6 +500,17 @@ def test_a_successor_takes_the_view_over_as_it_stands(uri: str, windows: bool) -
     ) == [(4, "kept", True)]
 
 
+def test_what_a_class_of_another_name_has_made_goes_down_and_is_its_alone(uri: str) -> None:
+    """Only its own row could be written: the view would be known of both."""
+    old, new = versions()
+    old = view("Before", "SELECT id, a FROM t", name="v")
+    shop = Shop(uri, old)
+    shop.renew(new)
+    assert shop.told() == ["-V", "+V"]
+    assert shop.ask("SELECT manager FROM ewh_implemented_features_views") == [("V",)]
+    assert shop.ask("SELECT b FROM v") == [(3,)]
+
+
 def test_with_two_successors_it_goes_down(uri: str) -> None:
     old = view("Old", "SELECT id, a FROM t", name="v", since="base")
     ends = view("Ends", "SELECT id FROM v", old, name="ends", since="base", until="second")

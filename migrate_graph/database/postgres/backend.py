@@ -532,10 +532,7 @@ class PostgresBackend(Bookkeeping):
         missing = set(names.all) - self._present()
         if missing:
             if not names.schema:
-                raise DatabaseRefused(
-                    f"schema {self._settings.schema!r} does not exist in {self.label}",
-                    hint=f"CREATE SCHEMA {quote_identifier(self._settings.schema or 'public')}; or set `schema`",
-                )
+                raise self._without_schema()
             require_writable(self._execute, self.label)
             with self._together():
                 self._ledger.create(missing)
@@ -543,6 +540,17 @@ class PostgresBackend(Bookkeeping):
                     ViewLedger(names, self._execute).create()
                 keep_to_ourselves(self._execute, names, missing)
         require_trusted(self._execute, names)
+
+    def _without_schema(self) -> DatabaseRefused:
+        if schema := self._settings.schema:
+            return DatabaseRefused(
+                f"schema {schema!r} does not exist in {self.label}",
+                hint=f"CREATE SCHEMA {quote_identifier(schema)}; or set `schema`",
+            )
+        return DatabaseRefused(
+            f"the search_path of the role names no schema that exists in {self.label}, so there is no place for the ledger",
+            hint="set `schema`, or correct the search_path of the role",
+        )
 
     def preflight(self, names: Sequence[str]) -> None:
         if not names:  # nothing will be recorded: also a standby may be asked whether all is done
