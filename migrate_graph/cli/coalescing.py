@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.cli.text import listed
+from migrate_graph.cli.text import MOST, listed
 from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.plan import Plan
-
-_MOST = 20
 
 
 def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, is_rehearsed: bool) -> Iterator[str]:
@@ -30,7 +28,7 @@ def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, 
         yield from hanging("together: no two steps in a row need the same views", style.width, column=0, indent=4)
     for segment in segments:
         first, last = (plan.places[segment.names[at]] for at in (0, -1))
-        views = listed([one_line(name) for name in segment.views], most=_MOST)
+        views = listed([one_line(name) for name in segment.views], most=MOST)
         text = f"together: {first} to {last} are one transaction, in which {views} go down once and come up once"
         yield from hanging(text, style.width, column=0, indent=4)
     if not is_rehearsed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.cli.text import listed
+from migrate_graph.cli.text import MOST, listed
 from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import place_document
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.plan import Plan
 
-_MOST = 20
-
 
 def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
     """Yield whether a plan can be one transaction, what is in the way, and the commands that lead around it."""
@@ -23,7 +21,7 @@ def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
 
     found = obstacles(plan)
     if not found and plan.undecided:
-        yield from _lines(f"one transaction: not before a decision about {listed(plan.undecided, most=_MOST)}", style)
+        yield from _lines(f"one transaction: not before a decision about {listed(plan.undecided, most=MOST)}", style)
         return
     if not found:
         yield from _lines("one transaction: possible; all of it is kept, or nothing", style)

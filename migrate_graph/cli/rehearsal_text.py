@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from migrate_graph.cli.text import MOST, listed
 from migrate_graph.columns import hanging
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Statement
@@ -206,13 +207,13 @@ def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
 
 def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
     if result is not None and result.stepped_aside:
-        names = ", ".join(map(one_line, result.stepped_aside))
+        names = listed(result.stepped_aside, most=MOST)
         yield from _beside("aside", "muted", f"{names}: in the way, so they go down and come up by themselves", style)
     if result is not None and result.replaced:
-        names = ", ".join(map(one_line, result.replaced))
+        names = listed(result.replaced, most=MOST)
         yield from _beside("same", "muted", f"{names}: replaced; what reads them stays up", style)
     if result is not None and result.unfilled:
-        names = ", ".join(map(one_line, result.unfilled))
+        names = listed(result.unfilled, most=MOST)
         yield from _beside("after", "muted", f"{names}: refreshed after the commit; until then without rows", style)
     for why in result.unrefreshed if result is not None else ():
         yield from _beside("no rows", "error", one_line(why), style)

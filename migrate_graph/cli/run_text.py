@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from migrate_graph.cli.text import between
+from migrate_graph.cli.text import MOST, between, listed
 from migrate_graph.columns import hanging
 from migrate_graph.core import events
 from migrate_graph.core.events import Event, Outcome, Result
@@ -165,15 +165,15 @@ def summary(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
 def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
     """Yield what became of the views of a migration without its doing."""
     if result.stepped_aside and result.outcome is Outcome.APPLIED:
-        names = ", ".join(map(one_line, result.stepped_aside))
+        names = listed(result.stepped_aside, most=MOST)
         yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
     if result.replaced and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
-        names = ", ".join(map(one_line, result.replaced))
+        names = listed(result.replaced, most=MOST)
         yield from _told(
             "views", "muted", f"{one_line(result.name)}: {names} replaced; what reads them stayed up", style
         )
     if result.unfilled and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
-        names = ", ".join(map(one_line, result.unfilled))
+        names = listed(result.unfilled, most=MOST)
         yield from _told(
             "views", "muted", f"{one_line(result.name)}: {names} came up without rows, to be refreshed", style
         )

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.cli.text import listed
+from migrate_graph.cli.text import MOST, listed
 from migrate_graph.columns import hanging
 from migrate_graph.messages import counted, lasting
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.core.lanes import Forecast
-
-_MOST = 20
 
 
 def lanes_text(found: Forecast, style: TextStyle) -> Iterator[str]:
@@ -26,14 +24,14 @@ def lanes_text(found: Forecast, style: TextStyle) -> Iterator[str]:
     else:
         yield from _lines(f"side by side, {jobs}{_duration(found)}", style)
         for number, lane in enumerate(found.lanes, start=1):
-            yield from _lines(f"    lane {number}  {listed((slot.name for slot in lane), most=_MOST)}", style)
-        way = listed(found.critical, most=_MOST).replace(", ", " → ")
+            yield from _lines(f"    lane {number}  {listed((slot.name for slot in lane), most=MOST)}", style)
+        way = listed(found.critical, most=MOST).replace(", ", " → ")
         lasts = f" ({lasting(found.critical_seconds)})" if found.known else ""
         yield from _lines(f"  critical path: {way}{lasts}", style)
     if found.order.alone:
-        yield from _lines(f"  alone, transaction='none': {listed(found.order.alone, most=_MOST)}", style)
+        yield from _lines(f"  alone, transaction='none': {listed(found.order.alone, most=MOST)}", style)
     if found.order.keeps_place:
-        names = listed(found.order.keeps_place, most=_MOST)
+        names = listed(found.order.keeps_place, most=MOST)
         yield from _lines(
             f"  wait for what stands before them: {names}; declare what they require, or independent=True", style
         )

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from migrate_graph.redaction import one_line
 
+MOST = 20
+"""Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
+
 
 def listed(names: Iterable[str], *, most: int | None = None) -> str:
     """Return names as one line of text; of more than `most` the first ones, and how many there are besides."""

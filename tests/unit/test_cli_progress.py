@@ -164,6 +164,14 @@ def test_summaries(finished: RunFinished, first: str, last: str) -> None:
     assert (lines[0], lines[-1]) == (first, last)
 
 
+def test_of_hundreds_of_views_the_first_ones_are_named() -> None:
+    views = tuple(f"V{number}" for number in range(300))
+    result = Result("a", Outcome.APPLIED, stepped_aside=views, replaced=views, unfilled=views)
+    told = " ".join(" ".join(summary(RunFinished("r", (result,), 1.0), IN_A_FILE)).split())
+    assert told.count("V18, V19, and 280 more ") == 3
+    assert "V20" not in told
+
+
 def test_many_committed_migrations_are_counted() -> None:
     results = tuple(Result(f"m{number}", Outcome.APPLIED) for number in range(9))
     assert list(summary(RunFinished("r", results, 1.0), IN_A_FILE))[-1] == "committed: 9 migrations, the last is m8"

@@ -50,7 +50,7 @@ from migrate_graph.cli.options import (
 from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, rehearse_on, script, verdict
 from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
 from migrate_graph.cli.side_by_side import lanes_document, lanes_text
-from migrate_graph.cli.text import listed
+from migrate_graph.cli.text import MOST, listed
 from migrate_graph.cli.ways_text import how_told, ways_by_step
 from migrate_graph.columns import columns, hanging, padded
 from migrate_graph.messages import counted, lasting, typed
@@ -266,9 +266,6 @@ def _format_of(output: Path | None, *, rehearses: bool) -> str:
 _INDENT = 7
 """Where the lines under a step begin."""
 
-_MOST = 20
-"""Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
-
 
 def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     """Yield what would run, in which order and why.
@@ -362,7 +359,7 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
 
     parts = []
     if step.reason.kind is ReasonKind.AFTER and step.reason.after:
-        parts.append(f"after {listed((str(numbers.get(name, name)) for name in step.reason.after), most=_MOST)}")
+        parts.append(f"after {listed((str(numbers.get(name, name)) for name in step.reason.after), most=MOST)}")
     if step.reason.status is State.FAILED:
         parts.append("tried again")
     if step.reason.status is State.REVERTED:
@@ -392,7 +389,7 @@ def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Ma
         ("text", "good", renewed),
     ):
         if names:
-            told = listed(names, most=_MOST) + (f", which {_edited(names)}" if word == "text" else "")
+            told = listed(names, most=MOST) + (f", which {_edited(names)}" if word == "text" else "")
             yield from _view_line(word, tone, told, style)
     if how := how_told(ways):
         yield from _view_line("how", "muted", how, style)
@@ -411,14 +408,14 @@ def _edited(names: Sequence[str]) -> str:
 
 def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
     if plan.added:
-        yield from _sentence(f"added, because what was asked for requires it: {listed(plan.added, most=_MOST)}", style)
+        yield from _sentence(f"added, because what was asked for requires it: {listed(plan.added, most=MOST)}", style)
     if plan.unselected:
-        yield from _sentence(f"pending, but not asked for: {listed(plan.unselected, most=_MOST)}", style)
+        yield from _sentence(f"pending, but not asked for: {listed(plan.unselected, most=MOST)}", style)
     for name in plan.interrupted:
         command = one_line(typed("migrate resolve", name, "--applied | --retry"))
         yield style.paint(f"interrupted: {one_line(name)}: {command}", "error")
     if plan.orphans:
-        for line in _sentence(f"recorded, but not in the code: {listed(plan.orphans, most=_MOST)}", style):
+        for line in _sentence(f"recorded, but not in the code: {listed(plan.orphans, most=MOST)}", style):
             yield style.paint(line, "warning")
 
 
@@ -428,7 +425,7 @@ def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
         name = one_line(names[0])
         what, it = ("text", "it") if len(names) == 1 else ("texts", "them")
         text = (
-            f"{what} {_edited(names)}, and no step brings {it} in: {listed(names, most=_MOST)}; bring {it} in with a new "
+            f"{what} {_edited(names)}, and no step brings {it} in: {listed(names, most=MOST)}; bring {it} in with a new "
             f"migration, `{name}.renew(db)`, or declare a successor with `replaces = {name}`"
         )
         for line in _sentence(text, style):
@@ -449,7 +446,7 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding], style: TextStyle) -> 
         for each in plan.blocked
         if each.by != (each.migration.name,)
     ]
-    blocked = hanging(f"blocked: {listed(waiting, most=_MOST)}", style.width, column=0, indent=4)
+    blocked = hanging(f"blocked: {listed(waiting, most=MOST)}", style.width, column=0, indent=4)
     if len(blocked) == 1 and (style.width is None or columns(f"{blocked[0]}   ·   {told}") <= style.width):
         yield f"{blocked[0]}   ·   {told}"
     else:
