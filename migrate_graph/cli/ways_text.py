@@ -6,19 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import listed
-from migrate_graph.core.model import Way
 
 if TYPE_CHECKING:
+    from migrate_graph.core.model import Way
     from migrate_graph.workflow.assessment import Assessment
 
 _MOST = 6
 """Names in a line."""
-
-_HOW = {
-    Way.IN_PLACE: "up all the time, where the server can replace what changes",
-    Way.BESIDE: "built beside the old one",
-    Way.DEFERRED: "rows after the commit",
-}
 
 
 def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str, dict[str, Way]]:
@@ -43,5 +37,12 @@ def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str,
 
 def how_told(ways: Mapping[str, Way]) -> str:
     """Return how views come back that are not simply made anew; empty where there are none."""
-    some = {way: [name for name, its in ways.items() if its is way] for way in _HOW}
-    return "; ".join(f"{listed(names, most=_MOST)}: {_HOW[way]}" for way, names in some.items() if names)
+    from migrate_graph.core.model import Way
+
+    words = {
+        Way.IN_PLACE: "up all the time, where the server can replace what changes",
+        Way.BESIDE: "built beside the old one",
+        Way.DEFERRED: "rows after the commit",
+    }
+    some = {word: [name for name, its in ways.items() if its is way] for way, word in words.items()}
+    return "; ".join(f"{listed(names, most=_MOST)}: {word}" for word, names in some.items() if names)
