@@ -250,7 +250,14 @@ class PostgresServer:
             yield name
         finally:
             if self._process is not None:
-                self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+                self.drop_database(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, if it exists, with whoever is connected to it."""
+        if self.version < 130000:
+            self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        force = " WITH (FORCE)" if self.version >= 130000 else ""
+        self.execute(f"DROP DATABASE IF EXISTS {name}{force}")
 
 
 class PostgresStandby(PostgresServer):

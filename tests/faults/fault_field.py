@@ -384,4 +384,4 @@ class Templates:
     def drop(self, field: Field) -> None:
         """Remove a copy."""
         if field.is_postgres:
-            self._server().execute(f"DROP DATABASE {field.uri.rpartition('/')[2]} WITH (FORCE)")
+            self._server().drop_database(field.uri.rpartition('/')[2])
