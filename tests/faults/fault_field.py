@@ -384,4 +384,4 @@ class Templates:
     def drop(self, field: Field) -> None:
         """Remove a copy."""
         if field.is_postgres:
-            self._server().drop_database(field.uri.rpartition('/')[2])
+            self._server().drop_database(field.uri.rpartition("/")[2])
