@@ -183,7 +183,8 @@ MANAGED: dict[str, tuple[Managers, list[str]]] = {
         ["COMMENT ON CONSTRAINT ex ON vault IS 'c'"]),
     "an operator class": (
         (*V, ("O", CLASS, "DROP OPERATOR CLASS oc USING hash; DROP OPERATOR FAMILY family USING hash")), [
-        "COMMENT ON OPERATOR CLASS oc USING hash IS 'c'", "ALTER OPERATOR CLASS oc USING hash OWNER TO keeper"]),
+        "COMMENT ON OPERATOR CLASS oc USING hash IS 'c'", "ALTER OPERATOR CLASS oc USING hash OWNER TO keeper",
+        "COMMENT ON OPERATOR FAMILY family USING hash IS 'f'", "ALTER OPERATOR FAMILY family USING hash OWNER TO keeper"]),
     "a schema of its own": (
         (("V", "CREATE SCHEMA api; CREATE VIEW api.v AS SELECT id FROM orders", "DROP SCHEMA IF EXISTS api CASCADE"),), [
         "GRANT USAGE ON SCHEMA api TO reader WITH GRANT OPTION", "GRANT CREATE ON SCHEMA api TO keeper", "COMMENT ON SCHEMA api IS 'c'",
