@@ -20,6 +20,7 @@ from migrate_graph.core.graph import EdgeKind, NodeKind, Ordering
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.core.lanes import WaitKind
 from migrate_graph.core.model import TransactionMode, UsesFrom
+from migrate_graph.core.model import Way as WayBack
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import Severity
 from migrate_graph.core.sealed import MovedKind
@@ -42,6 +43,7 @@ WORDS: dict[tuple[str, str], Iterable[str]] = {
     ("plan", "ordering"): Ordering,
     ("plan", "steps[].status"): RUNNABLE,
     ("plan", "steps[].transaction"): TransactionMode,
+    ("plan", "steps[].views_how"): WayBack,
     ("plan", "rehearsal.on"): Place,
     ("plan", "rehearsal.results[].outcome"): _ENDS,
     ("plan", "side_by_side.waits[].why"): WaitKind,
@@ -108,6 +110,8 @@ def enumerated(kind: str) -> dict[str, set[str]]:
             walk(whole["$defs"][schema["$ref"].rpartition("/")[2]], way)
         if isinstance(schema.get("items"), dict):
             walk(schema["items"], f"{way}[]")
+        if isinstance(schema.get("additionalProperties"), dict):  # by name: the page tells the values
+            walk(schema["additionalProperties"], way)
 
     whole = json.loads((SCHEMAS / f"{kind}-1.json").read_text(encoding="utf-8"))
     walk(whole, "")
