@@ -321,6 +321,11 @@ class Process:
         before = self._ticks()
         wait_until(lambda: self._ticks() >= before + 10)
 
+    def wait_until_it_sleeps(self) -> None:
+        """Wait until its main thread is in `time.sleep`, where the kernel tells what a thread waits in."""
+        waits_in = Path(f"/proc/{self.process.pid}/wchan")
+        wait_until(lambda: "nanosleep" in (place := waits_in.read_text()) or place == "0")
+
     def wait_until_it_tries_again(self) -> None:
         """Wait until its main thread has slept some times: SQLite tries again and again while another program writes."""
         status = Path(f"/proc/{self.process.pid}/status")

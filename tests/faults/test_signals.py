@@ -59,21 +59,16 @@ def test_d20_a_signal_in_a_migration(place: str, signum: signal.Signals, anywher
     assert anywhere.apply().code == 0, "nothing of it was kept, so it is simply run again"
 
 
-ELSEWHERE = """import signal, threading, time
-
-def _hears():
-    time.sleep(0.3)  # the body sleeps by now; if it does not, the signal is heard anyway
-    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-
-"""
-
-
 def test_a_signal_that_does_not_end_a_wait_in_c_is_heard(anywhere: Field) -> None:
     """As where it comes just before the wait begins: Python knows of it, and nothing wakes the main thread."""
-    anywhere.write(ELSEWHERE + _text(PYTHON, "    threading.Thread(target=_hears).start()\n"))
+    elsewhere = (
+        "    import signal\n    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # another thread gets it\n"
+    )
+    anywhere.write(_text(PYTHON, elsewhere))
     process = anywhere.open("apply")
     process.wait_for("slow_1 | here")
-    ended = process.end()
+    process.wait_until_it_sleeps()
+    ended = process.stop(signal.SIGTERM)
     assert ended.code == 143, ended.output
     assert "INTERRUPTED slow_1" in ended.output
     assert anywhere.probe().tables == set()
