@@ -32,6 +32,7 @@ from migrate_graph.database.postgres.requirements import (
     require_supported,
     require_writable,
     unmet,
+    without_schema,
 )
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import DEFAULTS, Spare
@@ -44,7 +45,6 @@ from migrate_graph.database.views.presence import view_presences
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
-from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
 
@@ -532,7 +532,7 @@ class PostgresBackend(Bookkeeping):
         missing = set(names.all) - self._present()
         if missing:
             if not names.schema:
-                raise self._without_schema()
+                raise without_schema(self._settings.schema, self.label)
             require_writable(self._execute, self.label)
             with self._together():
                 self._ledger.create(missing)
@@ -540,17 +540,6 @@ class PostgresBackend(Bookkeeping):
                     ViewLedger(names, self._execute).create()
                 keep_to_ourselves(self._execute, names, missing)
         require_trusted(self._execute, names)
-
-    def _without_schema(self) -> DatabaseRefused:
-        if schema := self._settings.schema:
-            return DatabaseRefused(
-                f"schema {schema!r} does not exist in {self.label}",
-                hint=f"CREATE SCHEMA {quote_identifier(schema)}; or set `schema`",
-            )
-        return DatabaseRefused(
-            f"the search_path of the role names no schema that exists in {self.label}, so there is no place for the ledger",
-            hint="set `schema`, or correct the search_path of the role",
-        )
 
     def preflight(self, names: Sequence[str]) -> None:
         if not names:  # nothing will be recorded: also a standby may be asked whether all is done

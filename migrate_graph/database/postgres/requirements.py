@@ -9,6 +9,7 @@ from migrate_graph.core.events import Observer, Warned
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.trouble import HINTS
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.quoting import quote_identifier
 
 _READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
 
@@ -50,6 +51,24 @@ def require_writable(execute: Execute, label: str) -> None:
     )
     if read_only:
         raise DatabaseRefused(f"{label} cannot record migrations: {_READ_ONLY}", hint=HINTS["25006"])
+
+
+def without_schema(schema: str | None, label: str) -> DatabaseRefused:
+    """Return the refusal of a database in which there is no schema for the tool's tables.
+
+    Args:
+        schema: that the settings name; None or empty where the search_path of the role decides.
+        label: of the database.
+    """
+    if schema:
+        return DatabaseRefused(
+            f"schema {schema!r} does not exist in {label}",
+            hint=f"CREATE SCHEMA {quote_identifier(schema)}; or set `schema`",
+        )
+    return DatabaseRefused(
+        f"the search_path of the role names no schema that exists in {label}, so there is no place for the ledger",
+        hint="set `schema`, or correct the search_path of the role",
+    )
 
 
 def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]) -> list[str]:
