@@ -57,7 +57,7 @@ ONE_SIGNAL = 10 * signals._SAME
 WAITS_TO_GO = "while not __import__('os').path.exists('go'): __import__('time').sleep(0.02)"
 """In a body: waits until the test says `Field.go()`."""
 
-_TWO_VIEWS = """
+OPENS_V_AND_W = """
 from child import executed, here
 from migrate_graph import SqlView, migration
 
@@ -68,6 +68,10 @@ def base_1(db):
     db.executesql("INSERT INTO base VALUES (1, 'one')")
     with V(db), W(db):
         return True
+"""
+"""The beginning of a migrations file: a table, and what opens the views over it, which are to follow."""
+
+_TWO_VIEWS = """
 
 
 class V(SqlView):
@@ -89,7 +93,7 @@ class W(SqlView):
 
 def two_views(rebuild: str, *, w_is_materialized: bool) -> str:
     """Return a project with a table `base`, a materialized view V of it that is rebuilt in this way, and W, a view that reads V."""
-    return _TWO_VIEWS.format(rebuild=rebuild, w_is_materialized=w_is_materialized)
+    return OPENS_V_AND_W + _TWO_VIEWS.format(rebuild=rebuild, w_is_materialized=w_is_materialized)
 
 
 @dataclass(frozen=True)

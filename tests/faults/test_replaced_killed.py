@@ -5,24 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fault_field import Field, Templates
+from fault_field import OPENS_V_AND_W, Field, Templates
 
 from migrate_graph.executor import Checkpoint
 
 pytestmark = pytest.mark.postgres
 
-PROJECT = """
-from child import executed, here
-from migrate_graph import SqlView, migration
-
-
-@migration
-def base_1(db):
-    db.executesql("CREATE TABLE base (id integer PRIMARY KEY, name varchar(20))")
-    db.executesql("INSERT INTO base VALUES (1, 'one')")
-    with V(db), W(db):
-        return True
-
+PROJECT = (
+    OPENS_V_AND_W
+    + """
 
 class V(SqlView):
     uses = ()
@@ -35,6 +26,7 @@ class W(SqlView):
     since = base_1
     query = "SELECT count(*) AS n FROM v"
 """
+)
 RENEWED = PROJECT.replace('"SELECT name FROM base"', '"SELECT name, id FROM base"')
 HANDED_OVER = (
     PROJECT
