@@ -83,6 +83,7 @@ bench: install ## how fast, how it grows, and how fast the peers are (writes doc
 	$(BIN)/python tests/bench/side_by_side.py
 	$(BIN)/python tests/bench/floors.py
 	$(BIN)/python tests/bench/views.py
+	$(BIN)/python tests/bench/jobs.py
 	$(BIN)/pytest tests/bench
 
 .PHONY: docs

@@ -67,13 +67,14 @@ class Bench:
         count: migrations of each project.
         rounds: how often each figure is taken.
         server: for the rows on PostgreSQL; None leaves them out.
+        beside_peers: other tools are measured, too.
     """
 
-    def __init__(self, count: int, rounds: int, server: PostgresServer | None) -> None:
+    def __init__(self, count: int, rounds: int, server: PostgresServer | None, *, beside_peers: bool = True) -> None:
         self.count = count
         self.rounds = rounds
         self._server = server
-        self._pythons = {True: sys.executable, False: peers_python()}
+        self._pythons = {True: sys.executable} | ({False: peers_python()} if beside_peers else {})
 
     @contextmanager
     def database(self, directory: Path, *, postgres: bool) -> Iterator[Database]:
@@ -104,9 +105,13 @@ class Bench:
         found: dict[str, list[Cost]] = {tool.name: [] for tool in IN_ONE}
         for _ in range(self.rounds):
             for tool in IN_ONE:
-                with self._project(tool, postgres=postgres) as run:
-                    found[tool.name].append(run())
+                found[tool.name].append(self.run_once(tool, postgres=postgres))
         return _medians(found)
+
+    def run_once(self, tool: Tool, *, postgres: bool) -> Cost:
+        """Return what it costs a tool to apply everything."""
+        with self._project(tool, postgres=postgres) as run:
+            return run()
 
     @contextmanager
     def slow_disk(self) -> Iterator[None]:
