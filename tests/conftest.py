@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import subprocess
@@ -27,6 +28,12 @@ hypothesis.settings.load_profile("suite")
 for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once: the command line runs in thousands of children, which write no bytecode, and would each compile it."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(__file__).parents[1] / "migrate_graph", quiet=2)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
