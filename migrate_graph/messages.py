@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from shlex import quote
 
 from migrate_graph.foreign_text import kind_of, text_of
@@ -11,6 +11,12 @@ from migrate_graph.foreign_text import kind_of, text_of
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: `1 view`, `2,000 views`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some(words: Sequence[str], most: int) -> str:
+    """Return words in a row; of more than `most` the first ones, and how many there are besides."""
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def similar(name: str, among: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:

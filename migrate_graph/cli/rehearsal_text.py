@@ -12,7 +12,7 @@ from migrate_graph.columns import hanging
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Statement
 from migrate_graph.core.rules import Finding, Severity
-from migrate_graph.core.rules.rehearsal import table_of
+from migrate_graph.core.traces import owner_of
 from migrate_graph.markdown import code
 from migrate_graph.messages import counted, lasting, sized
 from migrate_graph.redaction import one_line, printable
@@ -184,9 +184,9 @@ def _changes(seen: Footprint) -> Iterator[tuple[str, str, str]]:
 
 def _listed(facts: Iterable[Fact]) -> Iterator[str]:
     whole = {fact.identity for fact in facts if fact.kind != "column"}
-    columns = Counter(table_of(fact.identity) for fact in facts if fact.kind == "column")
+    columns = Counter(owner_of(fact.identity) for fact in facts if fact.kind == "column")
     for fact in sorted(facts):
-        if fact.kind == "column" and table_of(fact.identity) in whole:
+        if fact.kind == "column" and owner_of(fact.identity) in whole:
             continue
         of = columns.get(fact.identity, 0)
         yield f"{fact.kind} {one_line(fact.identity)}" + (f" ({counted(of, 'column')})" if of else "")

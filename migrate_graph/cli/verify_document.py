@@ -88,7 +88,7 @@ def _orders(proof: Proof) -> dict[str, Any] | None:
 def _trial(trial: Trial) -> dict[str, Any]:
     return {
         "name": trial.name,
-        "way": str(trial.way),
+        "way": str(trial.kind),
         "error": trial.error,
         **place_document(trial.source),
         "other": trial.other,

@@ -215,8 +215,8 @@ class Entry:
     uses: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class Way(StrEnum):
-    """In which way a new database was migrated."""
+class TrialKind(StrEnum):
+    """How a migration was tried on a new database."""
 
     PLANNED = "in the order of the project"
     ALONE = "on what it requires alone"
@@ -228,7 +228,7 @@ class Way(StrEnum):
     @property
     def goes_back(self) -> bool:
         """Whether it is about a way back, and not about an order."""
-        return self in {Way.BACK, Way.AGAIN}
+        return self in {TrialKind.BACK, TrialKind.AGAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Trial:
 
     Attributes:
         name: the one that failed; of a result that is another one, the later of the two that changed places.
-        way: how it was tried.
+        kind: how it was tried.
         error: why it failed; empty where all succeeded.
         source: where it failed.
         other: the one that it changed places with; empty where that was not found out.
@@ -247,7 +247,7 @@ class Trial:
     """
 
     name: str
-    way: Way
+    kind: TrialKind
     error: str = ""
     source: SourceLocation | None = None
     other: str = ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
 from migrate_graph.core.plan import Plan, build_plan
-from migrate_graph.core.rules import RULES, Doing, Finding, Rule, RuleSettings, Severity, check
+from migrate_graph.core.rules import RULES, Doing, Finding, Needs, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
 from migrate_graph.core.traces import Traces
@@ -186,7 +186,10 @@ class Assessment:
     @property
     def errors_of_rehearsal(self) -> int:
         """How many errors there are in what a rehearsal saw."""
-        return sum(each.severity is Severity.ERROR and RULES[each.code].needs_rehearsal for each in self.grave_findings)
+        return sum(
+            each.severity is Severity.ERROR and Needs.REHEARSAL in RULES[each.code].needs
+            for each in self.grave_findings
+        )
 
     def refuse_errors(self, *, doing: str) -> None:
         """Raise when the graph must not be used.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from migrate_graph.core.commuting import Commuting, Pair
 from migrate_graph.core.events import Observer, Result, ignore_events
 from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
-from migrate_graph.core.rules import Finding, Rule, Severity
-from migrate_graph.core.traces import Entry, Trace, Traces, Trial, Way, trace_of
+from migrate_graph.core.rules import Finding, Needs, Rule, Severity
+from migrate_graph.core.traces import Entry, Trace, Traces, Trial, TrialKind, trace_of
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
@@ -123,7 +123,7 @@ class Proof:
     @property
     def holds_with_additions(self) -> bool:
         """Whether the graph that was inferred held in every order that was tried."""
-        return self.additions is not None and not any(each.way is Way.INFERRED for each in self.traces.trials)
+        return self.additions is not None and not any(each.kind is TrialKind.INFERRED for each in self.traces.trials)
 
     @property
     def is_complete(self) -> bool:
@@ -132,7 +132,7 @@ class Proof:
 
 
 def _is_about_proof(rule: Rule) -> bool:
-    return rule.needs_footprints and rule.code not in {"MG703", "MG704"}  # which are about the file
+    return Needs.FOOTPRINTS in rule.needs and rule.code not in {"MG703", "MG704"}  # which are about the file
 
 
 Telling: TypeAlias = Callable[[str], Callable[[int, int], None]]
@@ -183,7 +183,7 @@ def prove(
             proof = replace(proof, additions=_additions(proof.commuting.missing))
         if options.permute and not proof.additions:
             permuted = permute(place, most=options.permute, seed=options.seed, progress=told("other orders"))
-            return _with_orders(proof, permuted, Way.OTHER)
+            return _with_orders(proof, permuted, TrialKind.OTHER)
     if options.permute:
         return _with_inferred_orders(proof, options, observer, told)
     return proof
@@ -196,7 +196,7 @@ def _with_inferred_orders(proof: Proof, options: ProofOptions, observer: Observe
         permuted = permute(
             place, most=options.permute, seed=options.seed, progress=told("orders of the inferred graph")
         )
-    return _with_orders(proof, permuted, Way.INFERRED)
+    return _with_orders(proof, permuted, TrialKind.INFERRED)
 
 
 def _with_trials(proof: Proof, trials: Iterable[Trial]) -> Proof:
@@ -208,7 +208,7 @@ def _with_closure(proof: Proof, closure: Closure) -> Proof:
     trials = [
         Trial(
             each.name,
-            Way.ALONE,
+            TrialKind.ALONE,
             _error_of(each.failed),
             each.failed.source if each.failed else None,
             differences=each.differences,
@@ -223,7 +223,7 @@ def _with_trips(proof: Proof, trips: tuple[Trip, ...]) -> Proof:
     trials = [
         Trial(
             trip.migration.name,
-            Way.AGAIN if trip.again else Way.BACK,
+            TrialKind.AGAIN if trip.again else TrialKind.BACK,
             _error_of(trip.failed),
             trip.failed.source if trip.failed else None,
             differences=trip.differences,
@@ -235,10 +235,10 @@ def _with_trips(proof: Proof, trips: tuple[Trip, ...]) -> Proof:
     return _with_trials(replace(proof, trips=trips), trials)
 
 
-def _with_orders(proof: Proof, permuted: Permuted, way: Way) -> Proof:
+def _with_orders(proof: Proof, permuted: Permuted, kind: TrialKind) -> Proof:
     commuting = proof.found.graph.commuting
     trials = [
-        _of_pair(pair, way)
+        _of_pair(pair, kind)
         for pair in permuted.pairs
         # That both orders are right was said of these two: their rows may differ.
         if not (pair.shown.verdict is Verdict.ROWS and frozenset({pair.first, pair.then}) in commuting)
@@ -246,13 +246,13 @@ def _with_orders(proof: Proof, permuted: Permuted, way: Way) -> Proof:
     return _with_trials(replace(proof, orders=permuted), trials)
 
 
-def _of_pair(pair: Swapped, way: Way) -> Trial:
+def _of_pair(pair: Swapped, kind: TrialKind) -> Trial:
     shown = pair.shown
     error = _error_of(shown.failed)
     if shown.failed is not None and shown.failed.name != pair.then:
         error = f"{shown.failed.name}: {error}"
     source = shown.failed.source if shown.failed else None
-    return Trial(pair.then, way, error, source, pair.first, shown.differences, shown.order)
+    return Trial(pair.then, kind, error, source, pair.first, shown.differences, shown.order)
 
 
 def _error_of(failed: Result | None) -> str:
@@ -286,13 +286,13 @@ def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
 
 
 def _failures(failed: Iterable[Result]) -> Iterable[Trial]:
-    return (Trial(each.name, Way.PLANNED, each.error or str(each.outcome), each.source) for each in failed)
+    return (Trial(each.name, TrialKind.PLANNED, each.error or str(each.outcome), each.source) for each in failed)
 
 
 def _unreadable(watched: Watched) -> Iterator[Trial]:
     for step in watched.plan.steps:
         for why in step.footprint.unreadable if step.footprint else ():
-            yield Trial(step.migration.name, Way.PLANNED, why, step.migration.source)
+            yield Trial(step.migration.name, TrialKind.PLANNED, why, step.migration.source)
 
 
 def with_additions(proof: Proof, names: Iterable[str]) -> Proof:

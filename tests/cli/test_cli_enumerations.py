@@ -19,13 +19,12 @@ from migrate_graph.core.footprint import Footprint, Statement
 from migrate_graph.core.graph import EdgeKind, NodeKind, Ordering
 from migrate_graph.core.history import AttemptState, History
 from migrate_graph.core.lanes import WaitKind
-from migrate_graph.core.model import TransactionMode, UsesFrom
-from migrate_graph.core.model import Way as WayBack
+from migrate_graph.core.model import TransactionMode, UsesFrom, Way
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import Severity
 from migrate_graph.core.sealed import MovedKind
 from migrate_graph.core.states import RUNNABLE, WORDINGS
-from migrate_graph.core.traces import Way
+from migrate_graph.core.traces import TrialKind
 from migrate_graph.errors import ExitCode
 from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.proof import WhoseOrders
@@ -43,7 +42,7 @@ WORDS: dict[tuple[str, str], Iterable[str]] = {
     ("plan", "ordering"): Ordering,
     ("plan", "steps[].status"): RUNNABLE,
     ("plan", "steps[].transaction"): TransactionMode,
-    ("plan", "steps[].views_how"): WayBack,
+    ("plan", "steps[].views_how"): Way,
     ("plan", "rehearsal.on"): Place,
     ("plan", "rehearsal.results[].outcome"): _ENDS,
     ("plan", "side_by_side.waits[].why"): WaitKind,
@@ -52,7 +51,7 @@ WORDS: dict[tuple[str, str], Iterable[str]] = {
     ("drift", "changes[].what"): Changed,
     ("findings", "findings[].severity"): set(Severity) - {Severity.OFF},
     ("findings", "findings[].subject_kind"): NodeKind,
-    ("verify", "trials[].way"): Way,
+    ("verify", "trials[].way"): TrialKind,
     ("verify", "orders.of"): get_args(WhoseOrders),
     ("revert", "rehearsal.losses[].unit"): get_args(Unit),
     ("why", "path[].before_kind"): {NodeKind.MIGRATION, NodeKind.VIEW},

@@ -12,7 +12,7 @@ from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering, build_graph
 from migrate_graph.core.history import History, StoredView
 from migrate_graph.core.model import BodyKind, Rebuild, Registry, UnreachedFile
-from migrate_graph.core.rules import RULES, Context, Finding, Hit, Related, RuleSettings, Severity, check, rule
+from migrate_graph.core.rules import RULES, Context, Finding, Hit, Needs, Related, RuleSettings, Severity, check, rule
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation
 
@@ -620,7 +620,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
         *range(701, 711),
     ]
     assert list(RULES) == [f"MG{number}" for number in expected]
-    assert [each.code for each in RULES.values() if not (each.needs_rehearsal or each.needs_footprints)] == list(
+    assert [each.code for each in RULES.values() if not {Needs.REHEARSAL, Needs.FOOTPRINTS} & {*each.needs}] == list(
         CASES
     ), "others have cases elsewhere"
     assert len({each.name for each in RULES.values()}) == len(RULES)
@@ -642,8 +642,8 @@ def test_every_rule_has_a_page(each: Any) -> None:
     assert "bad" in each.page
     assert "good" in each.page
     assert each.name == each.find.__name__.replace("_", "-")
-    assert each.needs_history == each.code.startswith("MG4")
-    assert each.needs_base == each.code.startswith("MG5")
+    assert (Needs.HISTORY in each.needs) == each.code.startswith("MG4")
+    assert (Needs.BASE in each.needs) == each.code.startswith("MG5")
 
 
 def test_a_code_is_given_once() -> None:

@@ -10,7 +10,7 @@ from drawing import graph_of
 
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
-from migrate_graph.core.rules import RULES, RuleSettings, check
+from migrate_graph.core.rules import RULES, Needs, RuleSettings, check
 
 SETTINGS = RuleSettings(select=("MG5",))
 
@@ -104,6 +104,6 @@ def test_every_finding_has_a_hint_and_every_rule_its_page() -> None:
     assert all(each.hint and each.message for each in findings)
     for code in ("MG501", "MG502", "MG503", "MG504", "MG505", "MG506"):
         rule = RULES[code]
-        assert rule.needs_base
+        assert rule.needs == (Needs.BASE,)
         for heading in ("## What it finds", "## Why it matters", "## How to fix it"):
             assert heading in rule.page

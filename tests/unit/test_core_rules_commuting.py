@@ -10,8 +10,8 @@ from drawing import graph_of
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
-from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
-from migrate_graph.core.traces import Entry, Touch, Trace, Traces, Trial, Way
+from migrate_graph.core.rules import RULES, Finding, Needs, RuleSettings, Severity, check
+from migrate_graph.core.traces import Entry, Touch, Trace, Traces, Trial, TrialKind
 from migrate_graph.core.way_back import ADVICE
 from migrate_graph.user_files import SourceLocation
 
@@ -83,7 +83,7 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
         graph_of("a"), traces(a=WRITE),
     ),
     "MG705": (
-        graph_of("a", "x < b"), replace(traces(), trials=(Trial("b", Way.ALONE, "no such table: t", HERE, "a"),)),
+        graph_of("a", "x < b"), replace(traces(), trials=(Trial("b", TrialKind.ALONE, "no such table: t", HERE, "a"),)),
         [
             (
                 "b", "error", "'b' fails on what it requires alone: no such table: t",
@@ -93,7 +93,7 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
         graph_of("a", "x < b"), traces(),
     ),
     "MG706": (
-        graph_of("a", "b"), replace(traces(), trials=(Trial("b", Way.OTHER, other="a", differences=("column t.a",), order=("b", "a")),)),
+        graph_of("a", "b"), replace(traces(), trials=(Trial("b", TrialKind.OTHER, other="a", differences=("column t.a",), order=("b", "a")),)),
         [
             (
                 "b", "error", "'b' before 'a' does something else: column t.a", 'add: requires=["a"]',
@@ -104,9 +104,9 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
     "MG707": (
         graph_of("a", "b", "c"),
         replace(traces(), trials=(
-            Trial("a", Way.BACK, "no such table: t", HERE), Trial("b", Way.AGAIN, "t exists", HERE),
-            Trial("c", Way.BACK, reasons=(("puts rows into t", HERE), ("cannot be seen", None))),
-            Trial("a", Way.PLANNED, "boom", HERE), Trial("a", Way.BACK, differences=("table t, too",)),
+            Trial("a", TrialKind.BACK, "no such table: t", HERE), Trial("b", TrialKind.AGAIN, "t exists", HERE),
+            Trial("c", TrialKind.BACK, reasons=(("puts rows into t", HERE), ("cannot be seen", None))),
+            Trial("a", TrialKind.PLANNED, "boom", HERE), Trial("a", TrialKind.BACK, differences=("table t, too",)),
         )),
         [
             ("a", "error", "'a' fails when it is undone: no such table: t", "correct its down"),
@@ -118,9 +118,9 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
     "MG708": (
         graph_of("a", "b"),
         replace(traces(), trials=(
-            Trial("a", Way.BACK, differences=("index i, too",)),
-            Trial("b", Way.AGAIN, differences=tuple(f"no column t.c{at}" for at in range(8))),
-            Trial("b", Way.BACK, "boom"), Trial("b", Way.OTHER, differences=("table t",)),
+            Trial("a", TrialKind.BACK, differences=("index i, too",)),
+            Trial("b", TrialKind.AGAIN, differences=tuple(f"no column t.c{at}" for at in range(8))),
+            Trial("b", TrialKind.BACK, "boom"), Trial("b", TrialKind.OTHER, differences=("table t",)),
         )),
         [
             ("a", "error", "after its way back, 'a' leaves something else: index i, too", "let its down undo all that it does, and nothing else"),
@@ -138,9 +138,9 @@ CASES: dict[str, tuple[MigrationGraph, Traces, list[tuple[str, str, str, str]], 
 
 def test_what_failed_is_told_also_where_nobody_knows_why() -> None:
     trials = (
-        Trial("a", Way.PLANNED, "boom", HERE),
-        Trial("b", Way.OTHER, "boom", order=("b", "a")),
-        Trial("b", Way.OTHER, differences=("table t",), order=("b", "a")),
+        Trial("a", TrialKind.PLANNED, "boom", HERE),
+        Trial("b", TrialKind.OTHER, "boom", order=("b", "a")),
+        Trial("b", TrialKind.OTHER, differences=("table t",), order=("b", "a")),
     )
     known = replace(traces(), trials=trials)
     assert [(each.message, each.hint, str(each.source)) for each in judged("MG705", graph_of("a", "b"), known)] == [
@@ -166,37 +166,37 @@ def test_what_failed_is_told_also_where_nobody_knows_why() -> None:
 
 def test_no_way_back_can_be_derived_is_told_at_the_line_that_does_more() -> None:
     trials = (
-        Trial("a", Way.BACK, reasons=(("puts rows into t", HERE),)),
-        Trial("b", Way.BACK, reasons=(("cannot be seen", None),)),
+        Trial("a", TrialKind.BACK, reasons=(("puts rows into t", HERE),)),
+        Trial("b", TrialKind.BACK, reasons=(("cannot be seen", None),)),
     )
     first, second = judged("MG707", graph_of("a", "b"), replace(traces(), trials=trials))
     assert (str(first.source), [each.message for each in first.related]) == ("migrations.py:7", ["puts rows into t"])
     assert (str(second.source), second.related) == ("migrations.py:11", ())
-    assert not judged("MG705", graph_of("a", "b"), replace(traces(), trials=(Trial("a", Way.BACK, "boom"),)))
+    assert not judged("MG705", graph_of("a", "b"), replace(traces(), trials=(Trial("a", TrialKind.BACK, "boom"),)))
     assert not judged(
-        "MG706", graph_of("a", "b"), replace(traces(), trials=(Trial("a", Way.AGAIN, differences=("x",)),))
+        "MG706", graph_of("a", "b"), replace(traces(), trials=(Trial("a", TrialKind.AGAIN, differences=("x",)),))
     )
 
 
 def test_what_was_tried_confirms_what_was_seen_and_is_told_once() -> None:
-    alone = Trial("use", Way.ALONE, "no such table: stock", HERE, order=("use",))
+    alone = Trial("use", TrialKind.ALONE, "no such table: stock", HERE, order=("use",))
     known = replace(BOTH, trials=(alone,))
     graph = graph_of("make", "use")
     (found,) = judged("MG7", graph, known)
     assert found.code == "MG701"
     assert found.message.endswith("public.stock.product; on what it requires alone it fails: no such table: stock")
-    swapped = Trial("b", Way.OTHER, other="a", differences=("rows of stock",), order=("b", "a"))
+    swapped = Trial("b", TrialKind.OTHER, other="a", differences=("rows of stock",), order=("b", "a"))
     known = replace(traces(a=WRITE, b=WRITE), trials=(swapped,))
     (found,) = judged("MG7", graph_of("a", "b"), known)
     assert found.code == "MG702"
     assert found.message.endswith("; in another order that the graph permits it does something else: rows of stock")
-    elsewhere = Trial("b", Way.OTHER, "boom", other="c")
+    elsewhere = Trial("b", TrialKind.OTHER, "boom", other="c")
     known = replace(traces(a=WRITE, b=WRITE), trials=(elsewhere,))
     assert {each.code for each in judged("MG7", graph_of("a", "b", "c"), known)} >= {"MG702", "MG705"}
 
 
 def test_every_rule_about_footprints_has_a_case() -> None:
-    assert list(CASES) == [each.code for each in RULES.values() if each.needs_footprints and not each.needs_rehearsal]
+    assert list(CASES) == [each.code for each in RULES.values() if each.needs == (Needs.FOOTPRINTS,)]
 
 
 @pytest.mark.parametrize("code", CASES)

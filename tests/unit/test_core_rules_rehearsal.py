@@ -11,8 +11,8 @@ from drawing import graph_of
 from migrate_graph.core.footprint import Budget, Fact, Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.history import History
 from migrate_graph.core.plan import build_plan
-from migrate_graph.core.rules import RULES, Finding, RuleSettings, Severity, check
-from migrate_graph.core.rules.rehearsal import table_of
+from migrate_graph.core.rules import RULES, Finding, Needs, RuleSettings, Severity, check
+from migrate_graph.core.traces import owner_of
 from migrate_graph.user_files import SourceLocation
 
 LARGE, SMALL = Size(380_000_000, 600_000), Size(8_192, 40)
@@ -123,7 +123,7 @@ CASES: dict[str, tuple[Footprint, tuple[str, str], Footprint]] = {
 
 
 def test_every_rule_about_rehearsals_has_a_case() -> None:
-    assert list(CASES) == [each.code for each in RULES.values() if each.needs_rehearsal and not each.needs_footprints]
+    assert list(CASES) == [each.code for each in RULES.values() if each.needs == (Needs.REHEARSAL,)]
 
 
 @pytest.mark.parametrize("code", CASES)
@@ -253,7 +253,7 @@ def test_a_view_holds_no_rows_of_its_own(kind: str) -> None:
     [("public.t.x", "public.t"), ('public.t."a.b"', "public.t"), ('public."a.b".x', 'public."a.b"'), ("t.x", "t")],
 )
 def test_the_table_of_a_column(column: str, table: str) -> None:
-    assert table_of(column) == table
+    assert owner_of(column) == table
 
 
 def test_acts_that_were_let_happen_are_told_as_well() -> None:

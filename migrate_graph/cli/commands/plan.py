@@ -457,12 +457,12 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding], style: TextStyle) -> 
 def _counts_of(findings: Sequence[Finding]) -> str:
     if not findings:
         return "none"
-    from migrate_graph.core.rules import RULES
+    from migrate_graph.core.rules import RULES, Needs
 
     by_severity = groupby(sorted(finding.severity for finding in findings))
     nouns = {"info": "remark"}
     counts = ", ".join(counted(len(list(group)), nouns.get(severity, severity)) for severity, group in by_severity)
-    of_history = any(RULES[finding.code].needs_history for finding in findings)
+    of_history = any(Needs.HISTORY in RULES[finding.code].needs for finding in findings)
     return f"{counts} (migrate check{' --history' if of_history else ''})"
 
 

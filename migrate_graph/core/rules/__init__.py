@@ -16,7 +16,7 @@ from migrate_graph.core.rules import (
     windows,
 )
 from migrate_graph.core.rules.check import RuleSettings, check
-from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Related, Rule, Severity, rule
+from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Needs, Related, Rule, Severity, rule
 
 __all__ = [
     "RULES",
@@ -24,6 +24,7 @@ __all__ = [
     "Doing",
     "Finding",
     "Hit",
+    "Needs",
     "Related",
     "Rule",
     "RuleSettings",

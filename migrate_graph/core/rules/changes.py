@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrate_graph.core.graph import NodeKind
-from migrate_graph.core.rules.rule import Context, Hit, Severity, listed, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Severity, listed, quoted, rule
 
 
-@rule("MG501", Severity.ERROR, needs_base=True)
+@rule("MG501", Severity.ERROR, Needs.BASE)
 def edited_migration(context: Context) -> Iterator[Hit]:
     """A migration that existed before the change and was edited.
 
@@ -48,7 +48,7 @@ def edited_migration(context: Context) -> Iterator[Hit]:
         yield Hit(migration, message, hint)
 
 
-@rule("MG502", Severity.ERROR, needs_base=True)
+@rule("MG502", Severity.ERROR, Needs.BASE)
 def removed_migration(context: Context) -> Iterator[Hit]:
     """A migration that existed before the change and is gone.
 
@@ -80,7 +80,7 @@ def removed_migration(context: Context) -> Iterator[Hit]:
             yield Hit(node, f"{quoted(node.name)} was removed", hint)
 
 
-@rule("MG503", Severity.ERROR, needs_base=True)
+@rule("MG503", Severity.ERROR, Needs.BASE)
 def renamed_migration(context: Context) -> Iterator[Hit]:
     """A migration that existed before the change and has another name now.
 
@@ -110,7 +110,7 @@ def renamed_migration(context: Context) -> Iterator[Hit]:
         yield Hit(new, f"{quoted(old.name)} was renamed to {quoted(new.name)}", hint)
 
 
-@rule("MG504", Severity.ERROR, needs_base=True)
+@rule("MG504", Severity.ERROR, Needs.BASE)
 def reparented_migration(context: Context) -> Iterator[Hit]:
     """A migration that existed before the change and requires more now.
 
@@ -145,7 +145,7 @@ def reparented_migration(context: Context) -> Iterator[Hit]:
         yield Hit(each.migration, f"{name} requires {listed(each.added)} now, which it did not before", hint)
 
 
-@rule("MG505", Severity.ERROR, needs_base=True)
+@rule("MG505", Severity.ERROR, Needs.BASE)
 def changed_window(context: Context) -> Iterator[Hit]:
     """A view that existed before the change and lives at other times now.
 
@@ -185,7 +185,7 @@ def _shown(name: str | None) -> str:
     return quoted(name) if name is not None else "nothing"
 
 
-@rule("MG506", Severity.WARNING, needs_base=True)
+@rule("MG506", Severity.WARNING, Needs.BASE)
 def edited_view(context: Context) -> Iterator[Hit]:
     """A view whose text was edited, and that no new migration rebuilds.
 

@@ -10,8 +10,8 @@ from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, View
-from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Rule, Severity, Unless, node_of
-from migrate_graph.core.states import States
+from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Needs, Rule, Severity, Unless, node_of
+from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.traces import Traces
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -100,29 +100,31 @@ def check(
     """
     settings = settings or RuleSettings()
     _refuse_unknown_codes(graph, settings)
+    if standing is None:  # only rules that need a history ask for it
+        standing = {} if history is None else standing_of(graph, history, ordering=ordering)
     context = Context(
         graph,
         history or History(),
-        ordering=ordering,
-        ledger_name_length=settings.ledger_name_length,
-        base=base,
-        standing=standing,
-        rehearsed=rehearsed,
-        footprints=footprints,
-        budget=settings.budget,
-        drifted=drifted,
+        ordering,
+        settings.ledger_name_length,
+        graph if base is None else base,
+        standing,
+        rehearsed or {},
+        footprints or Traces(),
+        settings.budget,
+        drifted,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
+    given = {
+        Needs.HISTORY: history,
+        Needs.BASE: base,
+        Needs.REHEARSAL: rehearsed,
+        Needs.FOOTPRINTS: footprints,
+    }
     findings = []
     for rule in RULES.values():
-        silent = (rule.needs_history and history is None) or (rule.needs_base and base is None)
-        missing = [
-            seen is None
-            for needed, seen in ((rule.needs_rehearsal, rehearsed), (rule.needs_footprints, footprints))
-            if needed
-        ]
-        silent = silent or (bool(missing) and all(missing))
-        silent = silent or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
+        is_blind = bool(rule.needs) and all(given[each] is None for each in rule.needs)
+        silent = is_blind or not only(rule) or (errors_only and not _may_be_grave(rule, settings))
         if settings.severity_of(rule) is not Severity.OFF and not silent:
             context.passes_history_over = errors_only and _is_mild_as_history(rule, settings)
             findings += [finding for hit in rule.find(context) for finding in judge.judged(rule, hit)]

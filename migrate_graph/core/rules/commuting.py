@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator
 from migrate_graph.core.commuting import Reason, Tie
 from migrate_graph.core.graph import Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, node_of, quoted, rule
-from migrate_graph.core.traces import Trial, Way, owner_of
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, quoted, rule
+from migrate_graph.core.traces import Trial, TrialKind, owner_of
+from migrate_graph.messages import some
 from migrate_graph.user_files import SourceLocation
 
 _MOST = 3
 """Things that one message names."""
 
 
-@rule("MG701", Severity.ERROR, needs_footprints=True)
+@rule("MG701", Severity.ERROR, Needs.FOOTPRINTS)
 def undeclared_dependency(context: Context) -> Iterator[Hit]:
     """A migration that needs what another one makes, and does not require it.
 
@@ -56,18 +57,18 @@ def undeclared_dependency(context: Context) -> Iterator[Hit]:
             f"{quoted(tie.after)} needs what {quoted(tie.before)} makes, and does not require it: {_things(tie.needs)}"
             f"{_confirmed(context, tie)}",
             f"add: {_requires([*migration.requires, *missing[tie.after]])}",
-            related=(Related(node_of(maker), f"makes {_things(tie.needs)}", maker.source),),
+            related=(Related.at(maker, f"makes {_things(tie.needs)}"),),
         )
 
 
 def _confirmed(context: Context, tie: Tie) -> str:
     """Return what came of it where it was tried without the order that is missing."""
     found = next((trial for trial in context.footprints.trials if _is_of(trial, tie)), None)
-    return f"; {found.way} it {_outcome(found)}" if found else ""
+    return f"; {found.kind} it {_outcome(found)}" if found else ""
 
 
 def _is_of(trial: Trial, tie: Tie) -> bool:
-    return trial.name == tie.after and (trial.way is Way.ALONE or trial.other == tie.before)
+    return trial.name == tie.after and (trial.kind is TrialKind.ALONE or trial.other == tie.before)
 
 
 def _outcome(trial: Trial) -> str:
@@ -77,7 +78,7 @@ def _outcome(trial: Trial) -> str:
 def _unexplained(context: Context) -> Iterator[Trial]:
     """Yield what did not end as it should, where MG701 and MG702 do not tell of it."""
     ties = [*context.commuting.undeclared, *context.commuting.unordered]
-    trials = (trial for trial in context.footprints.trials if not trial.way.goes_back)
+    trials = (trial for trial in context.footprints.trials if not trial.kind.goes_back)
     return (trial for trial in trials if not any(_is_of(trial, tie) for tie in ties))
 
 
@@ -92,11 +93,10 @@ def _things(things: Iterable[str]) -> str:
     found = list(dict.fromkeys(things))
     owners = {owner for each in found if (owner := owner_of(each)) != each}
     told = [each for each in found if each not in owners]
-    rest = len(told) - _MOST
-    return ", ".join(told[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
+    return some(told, _MOST)
 
 
-@rule("MG702", Severity.ERROR, needs_footprints=True)
+@rule("MG702", Severity.ERROR, Needs.FOOTPRINTS)
 def unordered_conflict(context: Context) -> Iterator[Hit]:
     """Two migrations in no order, although the order matters.
 
@@ -145,7 +145,7 @@ def unordered_conflict(context: Context) -> Iterator[Hit]:
             f"{_confirmed(context, tie)}",
             f"on {quoted(tie.after)}, {_requires([*later.requires, tie.before])}; or, when both orders are right, "
             f'commutes_with="{tie.before}"',
-            related=(Related(node_of(earlier), "the other one", earlier.source),),
+            related=(Related.at(earlier, "the other one"),),
             severity=None if context.ordering is Ordering.DECLARED else Severity.WARNING,
         )
 
@@ -155,11 +155,10 @@ def _reasons(tie: Tie) -> str:
     for each in tie.conflicts:
         first.setdefault(each.what, each)  # of one thing, one reason is enough
     told = [f"{each.told} by the first and {each.after} by the second" for each in first.values()]
-    rest = len(told) - _MOST
-    return ", ".join(told[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
+    return some(told, _MOST)
 
 
-@rule("MG703", Severity.WARNING, needs_footprints=True)
+@rule("MG703", Severity.WARNING, Needs.FOOTPRINTS)
 def stale_footprint(context: Context) -> Iterator[Hit]:
     """A footprint of another text than the migration has now.
 
@@ -196,8 +195,7 @@ def stale_footprint(context: Context) -> Iterator[Hit]:
         elif name not in context.current:
             why = _why_stale(context, migration)
             yield Hit(migration, f"the footprint of {quoted(name)} in {traces.file} is of another text{why}", fresh)
-    left = [name for name in traces.entries if name not in context.graph.migrations]
-    for name in left:
+    for name in traces.entries.keys() - context.graph.migrations.keys():
         node = Node(NodeKind.FILE, traces.file)
         message = f"{traces.file} has a footprint of {quoted(name)}, which nothing declares"
         yield Hit(node, message, fresh, SourceLocation(traces.file, 1), severity=Severity.INFO)
@@ -212,7 +210,7 @@ def _why_stale(context: Context, migration: Migration) -> str:
     return f" of the view {', '.join(map(quoted, views))}" if views else ""
 
 
-@rule("MG704", Severity.ERROR, needs_footprints=True)
+@rule("MG704", Severity.ERROR, Needs.FOOTPRINTS)
 def damaged_footprints(context: Context) -> Iterator[Hit]:
     """A footprint file that cannot be read.
 
@@ -247,7 +245,7 @@ def damaged_footprints(context: Context) -> Iterator[Hit]:
         )  # fmt: skip
 
 
-@rule("MG705", Severity.ERROR, needs_footprints=True)
+@rule("MG705", Severity.ERROR, Needs.FOOTPRINTS)
 def fails_on_new_database(context: Context) -> Iterator[Hit]:
     """A migration that fails on a new database, in an order that the graph permits.
 
@@ -281,7 +279,7 @@ def fails_on_new_database(context: Context) -> Iterator[Hit]:
     """
     for trial in _unexplained(context):
         if trial.error:
-            yield _hit(context, trial, f"{quoted(trial.name)} fails {trial.way}: {trial.error}")
+            yield _hit(context, trial, f"{quoted(trial.name)} fails {trial.kind}: {trial.error}")
 
 
 def _hit(context: Context, trial: Trial, message: str) -> Hit:
@@ -289,8 +287,7 @@ def _hit(context: Context, trial: Trial, message: str) -> Hit:
     if other is None:
         return Hit(migration, message, _OF_ORDER[bool(trial.order)], trial.source)
     hint = f"add: {_requires([*migration.requires, trial.other])}"
-    related = (Related(node_of(other), "all is well when it runs before", other.source),)
-    return Hit(migration, message, hint, trial.source, related)
+    return Hit(migration, message, hint, trial.source, (Related.at(other, "all is well when it runs before"),))
 
 
 _OF_ORDER = {
@@ -300,7 +297,7 @@ _OF_ORDER = {
 }
 
 
-@rule("MG706", Severity.ERROR, needs_footprints=True)
+@rule("MG706", Severity.ERROR, Needs.FOOTPRINTS)
 def order_changes_result(context: Context) -> Iterator[Hit]:
     """Migrations that end with something else when they run in another order.
 
@@ -332,5 +329,5 @@ def order_changes_result(context: Context) -> Iterator[Hit]:
     """
     for trial in _unexplained(context):
         if not trial.error:
-            where = f"before {quoted(trial.other)}" if trial.other else str(trial.way)
+            where = f"before {quoted(trial.other)}" if trial.other else str(trial.kind)
             yield _hit(context, trial, f"{quoted(trial.name)} {where} {_outcome(trial)}")

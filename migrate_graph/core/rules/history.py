@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.core.rules.rule import Context, Hit, Severity, node_of, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Severity, node_of, quoted, rule
 from migrate_graph.core.states import State, edited_views
 from migrate_graph.messages import counted
 
 
-@rule("MG401", Severity.ERROR, needs_history=True)
+@rule("MG401", Severity.ERROR, Needs.HISTORY)
 def orphan_record(context: Context) -> Iterator[Hit]:
     """A migration that was applied and is declared nowhere.
 
@@ -46,7 +46,7 @@ def orphan_record(context: Context) -> Iterator[Hit]:
             yield Hit(Node(NodeKind.MIGRATION, name), message, hint)
 
 
-@rule("MG402", Severity.ERROR, needs_history=True)
+@rule("MG402", Severity.ERROR, Needs.HISTORY)
 def applied_before_requirement(context: Context) -> Iterator[Hit]:
     """A migration that was applied while something it requires was not.
 
@@ -81,7 +81,7 @@ def applied_before_requirement(context: Context) -> Iterator[Hit]:
                 yield Hit(migration, message, hint)
 
 
-@rule("MG403", Severity.WARNING, needs_history=True)
+@rule("MG403", Severity.WARNING, Needs.HISTORY)
 def changed_after_apply(context: Context) -> Iterator[Hit]:
     """A migration that was edited after it was applied.
 
@@ -129,7 +129,7 @@ def _in_what_it_uses(then: str, now: str) -> str:
     return " (in what it uses)" if then.partition("+")[0] == now.partition("+")[0] else ""
 
 
-@rule("MG404", Severity.INFO, needs_history=True)
+@rule("MG404", Severity.INFO, Needs.HISTORY)
 def late_migration(context: Context) -> Iterator[Hit]:
     """A migration that will run after ones it stands before.
 
@@ -166,7 +166,7 @@ def late_migration(context: Context) -> Iterator[Hit]:
             yield Hit(migration, message, hint)
 
 
-@rule("MG405", Severity.ERROR, needs_history=True)
+@rule("MG405", Severity.ERROR, Needs.HISTORY)
 def interrupted_migration(context: Context) -> Iterator[Hit]:
     """A migration whose process died after commits of its own.
 
@@ -198,7 +198,7 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
             yield Hit(context.graph.migrations.get(node.name, node), message, hint)
 
 
-@rule("MG406", Severity.WARNING, needs_history=True)
+@rule("MG406", Severity.WARNING, Needs.HISTORY)
 def view_edited_after_creation(context: Context) -> Iterator[Hit]:
     """A view whose text was edited after it was created, and that no pending migration rebuilds.
 
@@ -242,7 +242,7 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
         yield Hit(context.graph.views[name], message, hint)
 
 
-@rule("MG409", Severity.WARNING, needs_history=True)
+@rule("MG409", Severity.WARNING, Needs.HISTORY)
 def unfilled_view(context: Context) -> Iterator[Hit]:
     """A materialized view that came up without its rows and was not refreshed.
 
@@ -277,7 +277,7 @@ _SHOWN_OF_A_DEFINITION = 300
 _SHOWN_OF_ONE_KIND = 20
 
 
-@rule("MG408", Severity.WARNING, needs_history=True)
+@rule("MG408", Severity.WARNING, Needs.HISTORY)
 def drifted_schema(context: Context) -> Iterator[Hit]:
     """Something in the database that was changed by hand after the last run.
 

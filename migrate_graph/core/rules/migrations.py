@@ -8,7 +8,7 @@ from itertools import pairwise
 from migrate_graph.core.graph import Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.reachability import ancestor_masks
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, node_of, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, quoted, rule
 from migrate_graph.user_files import SourceLocation
 
 _RING_SHOWN = 6
@@ -73,10 +73,7 @@ def ring_hit(ring: tuple[str, ...], declared: Mapping[str, Migration] | Mapping[
     else:
         message = f" {verb} ".join(steps)
         hint = f"cut it where {quoted(culprit.name)} ({culprit.source}) {verb} {quoted(forward[1])}, declared later"
-    related = tuple(
-        Related(node_of(declared[name]), f"{verb} {quoted(needed)}", declared[name].source)
-        for name, needed in pairwise(walk)
-    )
+    related = tuple(Related.at(declared[name], f"{verb} {quoted(needed)}") for name, needed in pairwise(walk))
     return Hit(declared[ring[0]], message, hint, related=related)
 
 
@@ -160,7 +157,7 @@ def _repeated(declared: Iterable[Migration] | Iterable[View], noun: str) -> Iter
     for name, found in places.items():
         if len(found) > 1:
             where = " and ".join(str(each.source) for each in found)
-            related = tuple(Related(node_of(each), f"declares {noun} {quoted(name)}", each.source) for each in found)
+            related = tuple(Related.at(each, f"declares {noun} {quoted(name)}") for each in found)
             hint = f"rename the one at {found[-1].source}, or remove it"
             yield Hit(
                 found[-1], f"{noun} {quoted(name)} is declared {len(found)} times: {where}", hint, related=related
@@ -358,10 +355,7 @@ def duplicate_sequence(context: Context) -> Iterator[Hit]:
         if loose:
             number = f"{first}_{second:03}" if second else str(first)
             last = graph.migrations[loose[-1][1]]
-            related = tuple(
-                Related(node_of(graph.migrations[name]), f"ends in {number}", graph.migrations[name].source)
-                for name in names
-            )
+            related = tuple(Related.at(graph.migrations[name], f"ends in {number}") for name in names)
             message = f"{listed(names)} share the number {number}: only the order of imports puts them in order"
             hint = f"give {quoted(last.name)} the next number, or let it require {quoted(loose[-1][0])}"
             yield Hit(last, message, hint, related=related)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Size, Statement
 from migrate_graph.core.model import Migration
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, node_of, quoted, rule
-from migrate_graph.messages import counted, sized
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, listed, node_of, quoted, rule
+from migrate_graph.core.traces import owner_of
+from migrate_graph.messages import counted, sized, some
+from migrate_graph.user_files import SourceLocation
 
 _KEEPS_READERS_OUT = "ACCESS EXCLUSIVE"
 _KEEPS_WRITERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE"})
@@ -32,6 +34,18 @@ class _Step:
     migration: Migration
     seen: Footprint
     made: frozenset[str]
+
+    def hit(
+        self,
+        does: str,
+        hint: str,
+        source: SourceLocation | None = None,
+        *,
+        related: tuple[Related, ...] = (),
+        severity: Severity | None = None,
+    ) -> Hit:
+        """Return what is said of it: that it does something, and where."""
+        return Hit(self.migration, f"{quoted(self.migration.name)} {does}", hint, source, related, severity)
 
 
 def _steps(context: Context) -> Iterator[_Step]:
@@ -70,7 +84,7 @@ def _until_its_end(step: _Step, first: int) -> tuple[Statement, ...]:
     return tuple(each for each in statements[first:] if each.transaction == statements[first].transaction)
 
 
-@rule("MG601", Severity.ERROR, needs_rehearsal=True)
+@rule("MG601", Severity.ERROR, Needs.REHEARSAL)
 def rewrites_table(context: Context) -> Iterator[Hit]:
     """A statement that rewrites a whole table.
 
@@ -102,9 +116,8 @@ def rewrites_table(context: Context) -> Iterator[Hit]:
             for rewrite in statement.rewrites:
                 if rewrite.relation not in step.made and not _is_truncate(statement):
                     size, severity = _weight(context, rewrite)
-                    yield Hit(
-                        step.migration,
-                        f"{quoted(step.migration.name)} writes {rewrite.relation} ({size}) anew: {_short(statement)}",
+                    yield step.hit(
+                        f"writes {rewrite.relation} ({size}) anew: {_short(statement)}",
                         "add a new column, fill it in batches, and drop the old one in a later release",
                         statement.source,
                         severity=severity,
@@ -118,7 +131,7 @@ def _weight(context: Context, rewrite: Rewrite) -> tuple[str, Severity]:
     return _told(size), Severity.INFO if context.budget.is_small(size) else Severity.ERROR
 
 
-@rule("MG602", Severity.ERROR, needs_rehearsal=True)
+@rule("MG602", Severity.ERROR, Needs.REHEARSAL)
 def blocks_readers(context: Context) -> Iterator[Hit]:
     """A lock that blocks all use of a large table while the migration continues to work.
 
@@ -154,9 +167,8 @@ def blocks_readers(context: Context) -> Iterator[Hit]:
             rest = _until_its_end(step, index)
             more = next((each for each in rest[1:] if _is_work(each)), None)
             if large and more is not None:
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} keeps everybody out of {_sizes(step, large)} from {_short(statement)} "
+                yield step.hit(
+                    f"keeps everybody out of {_sizes(step, large)} from {_short(statement)} "
                     f"until its transaction ends, and works on: {_short(more)}",
                     "do that work before the lock is taken, or in a migration of its own",
                     statement.source,
@@ -177,7 +189,7 @@ def _by_time(context: Context, held: tuple[Statement, ...]) -> Severity:
     return Severity.ERROR if seconds > context.budget.lock else Severity.WARNING
 
 
-@rule("MG603", Severity.ERROR, needs_rehearsal=True)
+@rule("MG603", Severity.ERROR, Needs.REHEARSAL)
 def blocks_writers(context: Context) -> Iterator[Hit]:
     """A large table that is locked for writers while it is read from end to end.
 
@@ -223,9 +235,8 @@ def blocks_writers(context: Context) -> Iterator[Hit]:
             ]
             large = _large(context, step, locked)
             if large:
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} keeps writers out of {_sizes(step, large)}: {_short(statement)}",
+                yield step.hit(
+                    f"keeps writers out of {_sizes(step, large)}: {_short(statement)}",
                     'an index: CREATE INDEX CONCURRENTLY with transaction="none"; a foreign key: NOT VALID, then VALIDATE '
                     "CONSTRAINT in another migration",
                     statement.source,
@@ -233,7 +244,7 @@ def blocks_writers(context: Context) -> Iterator[Hit]:
                 )
 
 
-@rule("MG604", Severity.ERROR, needs_rehearsal=True)
+@rule("MG604", Severity.ERROR, Needs.REHEARSAL)
 def scans_under_lock(context: Context) -> Iterator[Hit]:
     """A large table that is read from end to end while it is locked for readers.
 
@@ -273,10 +284,8 @@ def scans_under_lock(context: Context) -> Iterator[Hit]:
             scanned = [each for each in statement.scans if each in held and each not in rewritten]
             large = _large(context, step, scanned)
             if large:
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} reads all of {_sizes(step, large)} while nobody else can: "
-                    f"{_short(statement)}",
+                yield step.hit(
+                    f"reads all of {_sizes(step, large)} while nobody else can: {_short(statement)}",
                     "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in another migration; SET NOT NULL after a valid "
                     "CHECK (… IS NOT NULL) reads nothing",
                     statement.source,
@@ -284,7 +293,7 @@ def scans_under_lock(context: Context) -> Iterator[Hit]:
                 )
 
 
-@rule("MG605", Severity.WARNING, needs_rehearsal=True)
+@rule("MG605", Severity.WARNING, Needs.REHEARSAL)
 def long_single_update(context: Context) -> Iterator[Hit]:
     """One statement that writes very many rows of a table that is in use.
 
@@ -321,9 +330,8 @@ def long_single_update(context: Context) -> Iterator[Hit]:
             locked.update({each: lock for each, lock in statement.locks.items() if lock == _WRITES})
             written = _written(context, step, statement, frozenset(locked))
             if written:
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} {written}: {_short(statement)}",
+                yield step.hit(
+                    f"{written}: {_short(statement)}",
                     "write in batches, each with its own db.commit(), under @migration(resumable=True)",
                     statement.source,
                 )
@@ -343,7 +351,7 @@ def _written(context: Context, step: _Step, statement: Statement, locked: frozen
     return f"may write every row of {_sizes(step, tables)} in one statement" if tables else ""
 
 
-@rule("MG606", Severity.WARNING, needs_rehearsal=True)
+@rule("MG606", Severity.WARNING, Needs.REHEARSAL)
 def drops_data(context: Context) -> Iterator[Hit]:
     """A table or a column that goes, with what is in it.
 
@@ -376,17 +384,15 @@ def drops_data(context: Context) -> Iterator[Hit]:
         ]
         lost = [fact for fact in _outermost(gone) if _may_hold(step, fact)]
         if lost:
-            yield Hit(
-                step.migration,
-                f"{quoted(step.migration.name)} drops {_facts(step, lost)}",
+            yield step.hit(
+                f"drops {_facts(step, lost)}",
                 "make sure that a backup holds it, or rename it now and drop it in a later release",
             )
         for statement in filter(_is_truncate, step.seen.statements):
             emptied = [each for each in statement.locks if each in step.seen.sizes and step.seen.sizes[each].rows]
             if emptied:
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} empties {_sizes(step, emptied)}: {_short(statement)}",
+                yield step.hit(
+                    f"empties {_sizes(step, emptied)}: {_short(statement)}",
                     "make sure that a backup holds it",
                     statement.source,
                 )
@@ -395,25 +401,19 @@ def drops_data(context: Context) -> Iterator[Hit]:
 def _outermost(facts: list[Fact]) -> list[Fact]:
     """Return facts without those of what is among them itself: the columns of a table."""
     names = {fact.identity for fact in facts}
-    return sorted(fact for fact in facts if not (fact.kind == "column" and table_of(fact.identity) in names))
-
-
-def table_of(identity: str) -> str:
-    """Return the table of a column: `public.invoice` of `public.invoice."the.qty"`."""
-    quoted_at = identity.rfind('."') if identity.endswith('"') else -1
-    return identity[:quoted_at] if quoted_at > 0 else identity.rpartition(".")[0]
+    return sorted(fact for fact in facts if not (fact.kind == "column" and owner_of(fact.identity) in names))
 
 
 def _is_of_a_view(seen: Footprint, fact: Fact) -> bool:
     """Whether it is a column of a view that went, or was made anew: its rows are those of its tables."""
-    views = {Fact(kind, table_of(fact.identity)) for kind in ("view", "matview")}
+    views = {Fact(kind, owner_of(fact.identity)) for kind in ("view", "matview")}
     return fact.kind == "column" and not views.isdisjoint(seen.removed | seen.changed)
 
 
 def _may_hold(step: _Step, fact: Fact) -> bool:
     if fact.identity in step.made:
         return False
-    size = step.seen.sizes.get(fact.identity if fact.kind == "table" else table_of(fact.identity))
+    size = step.seen.sizes.get(fact.identity if fact.kind == "table" else owner_of(fact.identity))
     return size is None or size.rows > 0
 
 
@@ -423,10 +423,10 @@ def _facts(step: _Step, facts: list[Fact]) -> str:
         f"{fact.kind} {fact.identity}" + (f" ({_told(sizes[fact.identity])})" if fact.identity in sizes else "")
         for fact in facts
     ]
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+    return some(words, 5)
 
 
-@rule("MG607", Severity.WARNING, needs_rehearsal=True)
+@rule("MG607", Severity.WARNING, Needs.REHEARSAL)
 def acts_outside(context: Context) -> Iterator[Hit]:
     """A migration that does something outside of its database.
 
@@ -455,12 +455,11 @@ def acts_outside(context: Context) -> Iterator[Hit]:
     for step in _steps(context):
         for act in step.seen.outside:
             became = "; it was refused" if act.refused else ""
-            message = f"{quoted(step.migration.name)} {act.what}{became}"
             hint = "do that after `migrate apply` has succeeded; --allow-outside lets it happen in a rehearsal"
-            yield Hit(step.migration, message, hint, act.source)
+            yield step.hit(f"{act.what}{became}", hint, act.source)
 
 
-@rule("MG608", Severity.WARNING, needs_rehearsal=True)
+@rule("MG608", Severity.WARNING, Needs.REHEARSAL)
 def not_rehearsed(context: Context) -> Iterator[Hit]:
     """A migration, or a part of it, that a rehearsal of this kind cannot show.
 
@@ -488,14 +487,14 @@ def not_rehearsed(context: Context) -> Iterator[Hit]:
     hint = "migrate plan --rehearse --on scratch makes every commit really"
     for step in _steps(context):
         for why in step.seen.not_rehearsed:
-            yield Hit(step.migration, f"{quoted(step.migration.name)} was not watched to its end: {why}", hint)
+            yield step.hit(f"was not watched to its end: {why}", hint)
         for statement in step.seen.statements:
             if not statement.held.ran:
                 message = f"{quoted(step.migration.name)}: {_short(statement)} was {statement.held}"
                 yield Hit(step.migration, message, hint, statement.source)
 
 
-@rule("MG609", Severity.ERROR, needs_rehearsal=True)
+@rule("MG609", Severity.ERROR, Needs.REHEARSAL)
 def unmanaged_dependent(context: Context) -> Iterator[Hit]:
     """A view stands in the way of a statement, and nothing takes it down.
 
@@ -533,9 +532,8 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
         for statement in step.seen.statements:
             if statement.blockers:
                 names = listed(statement.blockers)
-                yield Hit(
-                    step.migration,
-                    f"{quoted(step.migration.name)} fails at {_short(statement)}, with {names} in the way",
+                yield step.hit(
+                    f"fails at {_short(statement)}, with {names} in the way",
                     f"give it a manager (`migrate views adopt {statement.blockers[0]}`; on SQLite `migrate new NAME --view`), so "
                     "that it steps aside; where views do not do that by themselves, open it around the statement: "
                     "`with Manager(db):`",
@@ -543,7 +541,7 @@ def unmanaged_dependent(context: Context) -> Iterator[Hit]:
                 )
 
 
-@rule("MG610", Severity.ERROR, needs_rehearsal=True)
+@rule("MG610", Severity.ERROR, Needs.REHEARSAL)
 def leaves_invalid(context: Context) -> Iterator[Hit]:
     """A migration that leaves an index which the database does not use.
 
@@ -571,14 +569,13 @@ def leaves_invalid(context: Context) -> Iterator[Hit]:
     """
     for step in _steps(context):
         if step.seen.invalid:
-            yield Hit(
-                step.migration,
-                f"{quoted(step.migration.name)} leaves {listed(step.seen.invalid)} invalid",
+            yield step.hit(
+                f"leaves {listed(step.seen.invalid)} invalid",
                 f"DROP INDEX CONCURRENTLY {step.seen.invalid[0]}; then build it again",
             )
 
 
-@rule("MG611", Severity.WARNING, needs_rehearsal=True)
+@rule("MG611", Severity.WARNING, Needs.REHEARSAL)
 def breaks_running_code(context: Context) -> Iterator[Hit]:
     """A name that running programs may use is removed.
 
@@ -606,14 +603,13 @@ def breaks_running_code(context: Context) -> Iterator[Hit]:
     for step in _steps(context):
         gone = [fact for fact in step.seen.removed if fact.kind in _USED_BY_CODE and fact.identity not in step.made]
         if gone:
-            yield Hit(
-                step.migration,
-                f"{quoted(step.migration.name)} takes away {_facts(step, _outermost(gone))}",
+            yield step.hit(
+                f"takes away {_facts(step, _outermost(gone))}",
                 "let the old name stand until no running program uses it, and drop it in a later release",
             )
 
 
-@rule("MG612", Severity.ERROR, needs_rehearsal=True)
+@rule("MG612", Severity.ERROR, Needs.REHEARSAL)
 def fails_in_rehearsal(context: Context) -> Iterator[Hit]:
     """A migration that fails when it is tried.
 
@@ -643,7 +639,5 @@ def fails_in_rehearsal(context: Context) -> Iterator[Hit]:
     """
     for step in _steps(context):
         if step.seen.failure:
-            message = f"{quoted(step.migration.name)} fails: {step.seen.failure}"
-            yield Hit(
-                step.migration, message, "migrate plan --rehearse shows what it sent until then", step.seen.failed_at
-            )
+            hint = "migrate plan --rehearse shows what it sent until then"
+            yield step.hit(f"fails: {step.seen.failure}", hint, step.seen.failed_at)

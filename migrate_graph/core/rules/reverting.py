@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, node_of, quoted, rule
-from migrate_graph.core.traces import Way
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, node_of, quoted, rule
+from migrate_graph.core.traces import TrialKind
 from migrate_graph.core.way_back import ADVICE
+from migrate_graph.messages import some
 
 _MOST = 6
 """Things that one message names."""
 
 
-@rule("MG707", Severity.ERROR, needs_footprints=True)
+@rule("MG707", Severity.ERROR, Needs.FOOTPRINTS)
 def no_way_back(context: Context) -> Iterator[Hit]:
     """A way back that fails, or that cannot be derived.
 
@@ -48,7 +49,7 @@ def no_way_back(context: Context) -> Iterator[Hit]:
     ```
     """
     for trial in context.footprints.trials:
-        if not trial.way.goes_back:
+        if not trial.kind.goes_back:
             continue
         migration = context.graph.migrations[trial.name]
         if trial.reasons:
@@ -58,11 +59,11 @@ def no_way_back(context: Context) -> Iterator[Hit]:
             place = places[0][1] if places else None
             yield Hit(migration, f"no way back can be derived for {quoted(trial.name)}: {why}", ADVICE, place, related)
         elif trial.error:
-            hint = "correct its down" if trial.way is Way.BACK else "let its down undo all that it does"
-            yield Hit(migration, f"{quoted(trial.name)} fails {trial.way}: {trial.error}", hint, trial.source)
+            hint = "correct its down" if trial.kind is TrialKind.BACK else "let its down undo all that it does"
+            yield Hit(migration, f"{quoted(trial.name)} fails {trial.kind}: {trial.error}", hint, trial.source)
 
 
-@rule("MG708", Severity.ERROR, needs_footprints=True)
+@rule("MG708", Severity.ERROR, Needs.FOOTPRINTS)
 def reverts_to_something_else(context: Context) -> Iterator[Hit]:
     """A way back after which something else is there than before.
 
@@ -94,15 +95,12 @@ def reverts_to_something_else(context: Context) -> Iterator[Hit]:
     ```
     """
     for trial in context.footprints.trials:
-        if not (trial.way.goes_back and trial.differences):
+        if not (trial.kind.goes_back and trial.differences):
             continue
-        told = ", ".join(trial.differences[:_MOST])
-        rest = len(trial.differences) - _MOST
-        more = f" and {rest} more" if rest > 0 else ""
-        then = "its way back" if trial.way is Way.BACK else "its way back and a second time there"
+        then = "its way back" if trial.kind is TrialKind.BACK else "its way back and a second time there"
         yield Hit(
             context.graph.migrations[trial.name],
-            f"after {then}, {quoted(trial.name)} leaves something else: {told}{more}",
+            f"after {then}, {quoted(trial.name)} leaves something else: {some(trial.differences, _MOST)}",
             "let its down undo all that it does, and nothing else",
             trial.source,
         )

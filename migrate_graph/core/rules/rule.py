@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -16,11 +16,11 @@ from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import Migration, UnreachedFile, View
-from migrate_graph.core.states import States, standing_of
+from migrate_graph.core.states import States
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.core.traces import Trace, Traces
 from migrate_graph.core.uses import uses_seen
-from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.messages import did_you_mean, similar, some
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
@@ -68,6 +68,11 @@ class Related:
     subject: Node
     message: str
     source: SourceLocation | None = None
+
+    @classmethod
+    def at(cls, declared: Migration | View, message: str) -> Related:
+        """Return the place of a declaration."""
+        return cls(node_of(declared), message, declared.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,21 @@ def node_of(subject: Migration | View | Node) -> Node:
 Find: TypeAlias = Callable[["Context"], Iterator[Hit]]
 
 
+class Needs(StrEnum):
+    """What a rule looks at beside the declarations.
+
+    HISTORY: what a database remembers.
+    BASE: an earlier graph to compare with.
+    REHEARSAL: a plan that was rehearsed.
+    FOOTPRINTS: footprints of all migrations, kept or seen just now.
+    """
+
+    HISTORY = "history"
+    BASE = "base"
+    REHEARSAL = "rehearsal"
+    FOOTPRINTS = "footprints"
+
+
 class Unless(StrEnum):
     """What keeps a rule about a view from being milder in a bare `migrate`.
 
@@ -148,10 +168,7 @@ class Rule:
         severity: unless configured otherwise.
         find: finds every place.
         page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
-        needs_history: it says nothing without a database's history.
-        needs_base: it says nothing without an earlier graph to compare with.
-        needs_rehearsal: it says nothing without a plan that was rehearsed.
-        needs_footprints: it says nothing without footprints of all migrations, kept or seen just now; with `needs_rehearsal`, either will do.
+        needs: what it says nothing without; of several, any one will do.
         applied: severity of what is history in the database that was asked; None: no other.
         running: severity in `plan` and `apply`; None: no other.
         compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
@@ -163,19 +180,16 @@ class Rule:
     severity: Severity
     find: Find
     page: str
-    needs_history: bool = False
-    needs_base: bool = False
-    needs_rehearsal: bool = False
-    needs_footprints: bool = False
-    applied: Severity | None = None
-    running: Severity | None = None
-    compatible: Mapping[NodeKind, Severity] = field(default_factory=dict)
-    unless: Unless = Unless.NOTHING
+    needs: tuple[Needs, ...]
+    applied: Severity | None
+    running: Severity | None
+    compatible: Mapping[NodeKind, Severity]
+    unless: Unless
 
     @property
     def needs_more(self) -> bool:
         """Whether it says something that the declarations alone do not tell: of a database, a rehearsal, footprints."""
-        return self.needs_history or self.needs_rehearsal or self.needs_footprints
+        return bool({*self.needs} - {Needs.BASE})
 
     @property
     def summary(self) -> str:
@@ -190,11 +204,7 @@ RULES: dict[str, Rule] = {}
 def rule(
     code: str,
     severity: Severity,
-    *,
-    needs_history: bool = False,
-    needs_base: bool = False,
-    needs_rehearsal: bool = False,
-    needs_footprints: bool = False,
+    *needs: Needs,
     applied: Severity | None = None,
     running: Severity | None = None,
     compatible: Mapping[NodeKind, Severity] | None = None,
@@ -205,10 +215,7 @@ def rule(
     Args:
         code: not yet taken.
         severity: unless configured otherwise; the other severities are never worse.
-        needs_history: call it only when there is a history.
-        needs_base: call it only when there is an earlier graph.
-        needs_rehearsal: call it only when a plan was rehearsed.
-        needs_footprints: call it only when footprints are there; with `needs_rehearsal`, either will do.
+        *needs: call it only when one of these is there.
         applied: as in `Rule`.
         running: as in `Rule`.
         compatible: as in `Rule`.
@@ -219,26 +226,14 @@ def rule(
         if code in RULES:
             message = f"{code} is taken by {RULES[code].name}"
             raise AssertionError(message)
-        RULES[code] = Rule(
-            code,
-            find.__name__.replace("_", "-"),
-            severity,
-            find,
-            inspect.cleandoc(find.__doc__ or ""),
-            needs_history,
-            needs_base,
-            needs_rehearsal,
-            needs_footprints,
-            applied,
-            running,
-            compatible or {},
-            unless,
-        )
+        name, page = find.__name__.replace("_", "-"), inspect.cleandoc(find.__doc__ or "")
+        RULES[code] = Rule(code, name, severity, find, page, needs, applied, running, compatible or {}, unless)
         return find
 
     return enter
 
 
+@dataclass
 class Context:
     """What rules are given: the graph, what a database remembers, and what several rules work out of them.
 
@@ -248,6 +243,7 @@ class Context:
         ordering: how ties are broken.
         ledger_name_length: width of the ledger's name column, in characters.
         base: the graph before a change; the graph itself without one.
+        standing: how each migration stands, and each name that the database has and nothing declares.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; empty without a rehearsal.
         footprints: what is known of migrations that were watched; nothing where nobody asked for it.
         budget: what a migration may cost.
@@ -255,44 +251,23 @@ class Context:
         passes_history_over: what the rule that is asked finds of applied migrations would not be told.
     """
 
-    def __init__(
-        self,
-        graph: MigrationGraph,
-        history: History,
-        *,
-        ordering: Ordering,
-        ledger_name_length: int,
-        base: MigrationGraph | None = None,
-        standing: States | None = None,
-        rehearsed: Mapping[str, Footprint] | None = None,
-        footprints: Traces | None = None,
-        budget: Budget | None = None,
-        drifted: tuple[Drifted, ...] = (),
-    ) -> None:
-        self.graph = graph
-        self.history = history
-        self.ordering = ordering
-        self.ledger_name_length = ledger_name_length
-        self.base = graph if base is None else base
-        self._standing = standing
-        self.rehearsed = rehearsed or {}
-        self.footprints = footprints or Traces()
-        self.budget = budget or Budget()
-        self.drifted = drifted
-        self.passes_history_over = False
-        self._suggestions_left = _SUGGESTIONS
+    graph: MigrationGraph
+    history: History
+    ordering: Ordering
+    ledger_name_length: int
+    base: MigrationGraph
+    standing: States
+    rehearsed: Mapping[str, Footprint]
+    footprints: Traces
+    budget: Budget
+    drifted: tuple[Drifted, ...]
+    passes_history_over: bool = False
+    _suggestions_left: int = _SUGGESTIONS
 
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The migrations in the order in which they run; those on or behind a cycle last."""
         return self.graph.order(self.ordering)
-
-    @cached_property
-    def standing(self) -> States:
-        """How each migration stands, and each name that the database has and nothing declares."""
-        if self._standing is None:
-            return standing_of(self.graph, self.history, ordering=self.ordering)
-        return self._standing
 
     @cached_property
     def opened(self) -> frozenset[str]:
@@ -419,5 +394,5 @@ def listed(names: Iterable[str], *, limit: int = 5) -> str:
     """Join quoted names; beyond the limit only their number is told."""
     shown = [quoted(name) for name in names]
     if len(shown) > limit:
-        return f"{', '.join(shown[:limit])} and {len(shown) - limit} more"
+        return some(shown, limit)
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import UsesFrom, View
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, listed, node_of, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, listed, quoted, rule
 from migrate_graph.core.uses import as_written
 
 
-@rule("MG709", Severity.ERROR, needs_rehearsal=True, needs_footprints=True)
+@rule("MG709", Severity.ERROR, Needs.REHEARSAL, Needs.FOOTPRINTS)
 def missing_uses(context: Context) -> Iterator[Hit]:
     """A view that reads another one, which its `uses` does not name.
 
@@ -44,18 +44,16 @@ def missing_uses(context: Context) -> Iterator[Hit]:
     for view, seen in _declaring(context):
         missing = [name for name in seen if _family(context, name).isdisjoint(view.uses)]
         if missing:
-            related = [context.graph.views[name] for name in missing]
+            told = f"is read by {quoted(view.name)}"
             yield Hit(
                 view,
                 f"view {quoted(view.name)} reads {listed(missing)}, which its `uses` does not name",
                 f"write: {as_written({*view.uses, *missing}, context.graph.views)}",
-                related=tuple(
-                    Related(node_of(each), f"is read by {quoted(view.name)}", each.source) for each in related
-                ),
+                related=tuple(Related.at(context.graph.views[name], told) for name in missing),
             )
 
 
-@rule("MG710", Severity.WARNING, needs_rehearsal=True, needs_footprints=True)
+@rule("MG710", Severity.WARNING, Needs.REHEARSAL, Needs.FOOTPRINTS)
 def superfluous_uses(context: Context) -> Iterator[Hit]:
     """A view that reads nothing of another one, which its `uses` names.
 

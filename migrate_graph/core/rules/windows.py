@@ -9,7 +9,7 @@ from itertools import chain
 from migrate_graph.core.graph import MigrationGraph, NodeKind
 from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.core.reachability import ancestor_masks
-from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, node_of, quoted, rule
+from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, quoted, rule
 from migrate_graph.core.timeline import Timeline
 
 _VERSION = re.compile(r"_[vV]\d+$")
@@ -46,14 +46,17 @@ def unknown_since(context: Context) -> Iterator[Hit]:
         since = "create_invoice"                     # good
     ```
     """
-    graph = context.graph
-    for view in graph.views.values():
-        if view.since is not None and view.since not in graph.migrations:
-            message = (
-                f"view {quoted(view.name)} lives since {quoted(view.since)}, which nothing declares: it never would"
-            )
-            hint = context.where_is(view.since, graph.migrations, f"declare {quoted(view.since)}, or remove `since`")
-            yield Hit(view, message, hint)
+    return _unknown_bounds(context, "since", "it never would")
+
+
+def _unknown_bounds(context: Context, word: str, therefore: str) -> Iterator[Hit]:
+    """Find windows that a name opens or closes which no file declares."""
+    for view in context.graph.views.values():
+        bound = getattr(view, word)
+        if bound is not None and bound not in context.graph.migrations:
+            message = f"view {quoted(view.name)} lives {word} {quoted(bound)}, which nothing declares: {therefore}"
+            otherwise = f"declare {quoted(bound)}, or remove `{word}`"
+            yield Hit(view, message, context.where_is(bound, context.graph.migrations, otherwise))
 
 
 @rule("MG204", Severity.WARNING)
@@ -83,14 +86,7 @@ def unknown_until(context: Context) -> Iterator[Hit]:
         until = "drop_invoice_totals"                # good
     ```
     """
-    graph = context.graph
-    for view in graph.views.values():
-        if view.until is not None and view.until not in graph.migrations:
-            message = (
-                f"view {quoted(view.name)} lives until {quoted(view.until)}, which nothing declares: it never ends"
-            )
-            hint = context.where_is(view.until, graph.migrations, f"declare {quoted(view.until)}, or remove `until`")
-            yield Hit(view, message, hint)
+    return _unknown_bounds(context, "until", "it never ends")
 
 
 @rule(
@@ -188,9 +184,7 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
         if reader.uses_from is UsesFrom.DECLARED and (reader.name, used) not in told:
             told.add((reader.name, used))
             message = f"view {quoted(reader.name)} uses {quoted(used)}, which does not live {when}"
-            related = (
-                Related(node_of(graph.views[used]), f"is used by {quoted(reader.name)}", graph.views[used].source),
-            )
+            related = (Related.at(graph.views[used], f"is used by {quoted(reader.name)}"),)
             hint = f"give {quoted(reader.name)} a window inside that of {quoted(used)}, or {quoted(used)} a successor"
             yield Hit(reader, message, hint, related=related)
 
@@ -331,7 +325,7 @@ def _overlap(older: View, newer: View, when: str) -> Hit:
         hint = f"let {quoted(newer.name)} replace {quoted(older.name)} instead of {quoted(older.replaces)}"
     else:
         hint = f"add `replaces = {older.name}` to {quoted(newer.name)}, or end {quoted(older.name)} with `until`"
-    return Hit(newer, message, hint, related=(Related(node_of(older), "lives at the same time", older.source),))
+    return Hit(newer, message, hint, related=(Related.at(older, "lives at the same time"),))
 
 
 @rule("MG208", Severity.ERROR, applied=Severity.INFO, compatible={NodeKind.MIGRATION: Severity.WARNING})
@@ -381,10 +375,8 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
                 continue
             if not timeline.during(name).affected([touched]):
                 message = f"{quoted(name)} opens view {quoted(touched)}, but {why}"
-                related = (Related(node_of(view), "does not live there", view.source),)
-                yield Hit(
-                    migration, message, f"remove the block from {quoted(name)}, or correct the window", related=related
-                )
+                hint = f"remove the block from {quoted(name)}, or correct the window"
+                yield Hit(migration, message, hint, related=(Related.at(view, "does not live there"),))
 
 
 @rule("MG209", Severity.WARNING)
@@ -433,14 +425,8 @@ def unordered_window(context: Context) -> Iterator[Hit]:
             loose = [name for name in (*others, *touching) if name not in nowhere and _unordered(graph, bound, name)]
             if loose:
                 first, second = sorted((bound, loose[0]), key=places.__getitem__)
-                related = tuple(
-                    Related(
-                        node_of(graph.migrations[name]),
-                        f"is not ordered against {quoted(bound)}",
-                        graph.migrations[name].source,
-                    )
-                    for name in loose
-                )
+                told = f"is not ordered against {quoted(bound)}"
+                related = tuple(Related.at(graph.migrations[name], told) for name in loose)
                 whose = f"the `{kind}` of view {quoted(view.name)}"
                 message = f"only the tie-break orders {quoted(bound)}, {whose}, against {listed(loose)}"
                 yield Hit(view, message, f"let {quoted(second)} require {quoted(first)}", related=related)
