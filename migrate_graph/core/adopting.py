@@ -32,6 +32,11 @@ ORDER = (
 """Kinds in the order in which they are made; they are dropped the other way round."""
 
 
+def rank_of(fact: Fact) -> int:
+    """Return the place of a fact's kind in that order; of all others after them."""
+    return ORDER.index(fact.kind) if fact.kind in ORDER else len(ORDER)
+
+
 @dataclass(frozen=True, slots=True)
 class Adoption:
     """What can be written of a drift, and what cannot.
@@ -69,7 +74,8 @@ def adoption_of(
         if change.relation in managed and change.fact.identity == change.relation:
             left.append((change.fact, "a view manager makes it: change the manager, or its query"))
         elif change.after is None:
-            _note(change.fact, Making(now=list(filter(None, [dropped(change)]))), drops, left)
+            statement = dropped(change)
+            _note(change.fact, Making([statement] if statement else []), drops, left)
         else:
             parts = change.parts if change.before is None else ()
             for fact in (change.fact, *(part for part in parts if part.kind not in included)):
@@ -82,6 +88,5 @@ def adoption_of(
 def _note(fact: Fact, making: Making, found: list[tuple[int, str]], left: list[tuple[Fact, str]]) -> None:
     if not making.now:
         left.append((fact, "nothing here writes a statement for it: write it by hand"))
-    rank = ORDER.index(fact.kind) if fact.kind in ORDER else len(ORDER)
-    found += [(rank, each) for each in making.now]
+    found += [(rank_of(fact), each) for each in making.now]
     found += [(len(ORDER) + 1, each) for each in making.later]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
+from migrate_graph.core.graph import MigrationGraph, Named, Node, NodeKind
 from migrate_graph.core.model import Migration, View, same_fingerprint
 
 
@@ -69,15 +69,19 @@ class Comparison:
 def compare(*, before: MigrationGraph, after: MigrationGraph) -> Comparison:
     """Return what a change does to a graph."""
     renamed = tuple(_renamed(before, after))
+    migrations = [*_in_both(before.migrations, after.migrations)]
+    views = [*_in_both(before.views, after.views)]
     old_names, new_names = {old.name for old, _ in renamed}, {new.name for _, new in renamed}
     return Comparison(
         added=tuple(node for node in _only(after, before) if node.name not in new_names),
         removed=tuple(node for node in _only(before, after) if node.name not in old_names),
         renamed=renamed,
-        edited=tuple(_edited(before, after)),
-        reparented=tuple(_reparented(before, after)),
-        rewindowed=tuple(_rewindowed(before, after)),
-        rewritten=tuple(_rewritten(before, after)),
+        edited=tuple(
+            now for was, now in migrations if not same_fingerprint(was.facts.fingerprint, now.facts.fingerprint)
+        ),
+        reparented=tuple(_reparented(before, migrations)),
+        rewindowed=tuple(_rewindowed(before, views)),
+        rewritten=tuple(now for was, now in views if not same_fingerprint(was.fingerprint, now.fingerprint)),
     )
 
 
@@ -100,42 +104,23 @@ def _renamed(before: MigrationGraph, after: MigrationGraph) -> Iterator[tuple[Mi
             yield old, candidates[0]
 
 
-def _edited(before: MigrationGraph, after: MigrationGraph) -> Iterator[Migration]:
-    for name, now in after.migrations.items():
-        was = before.migrations.get(name)
-        if was is not None and not same_fingerprint(was.facts.fingerprint, now.facts.fingerprint):
-            yield now
+def _in_both(before: Mapping[str, Named], after: Mapping[str, Named]) -> Iterator[tuple[Named, Named]]:
+    return ((before[name], now) for name, now in after.items() if name in before)
 
 
-def _reparented(before: MigrationGraph, after: MigrationGraph) -> Iterator[Reparented]:
-    for name, now in after.migrations.items():
-        was = before.migrations.get(name)
-        if was is None or set(now.requires) <= set(was.requires):
+def _reparented(before: MigrationGraph, both: Iterable[tuple[Migration, Migration]]) -> Iterator[Reparented]:
+    for was, now in both:
+        if set(now.requires) <= set(was.requires):
             continue
-        implied = before.ancestors(name) | set(was.requires)
+        implied = before.ancestors(was.name) | set(was.requires)
         added = tuple(needed for needed in now.requires if needed not in implied)
         if added:
             yield Reparented(now, added)
 
 
-def _rewritten(before: MigrationGraph, after: MigrationGraph) -> Iterator[View]:
-    for name, now in after.views.items():
-        was = before.views.get(name)
-        if was is not None and not same_fingerprint(was.fingerprint, now.fingerprint):
-            yield now
-
-
-def _rewindowed(before: MigrationGraph, after: MigrationGraph) -> Iterator[Rewindowed]:
-    for name, now in after.views.items():
-        was = before.views.get(name)
-        if was is None:
-            continue
-        pairs = {
-            "since": (was.since, now.since),
-            "until": (was.until, now.until),
-            "replaces": (was.replaces, now.replaces),
-        }
-        changed = tuple(word for word, (old, new) in pairs.items() if old != new)
+def _rewindowed(before: MigrationGraph, both: Iterable[tuple[View, View]]) -> Iterator[Rewindowed]:
+    for was, now in both:
+        changed = tuple(word for word in ("since", "until", "replaces") if getattr(was, word) != getattr(now, word))
         # To close an open window with a migration that this change adds is how a view is retired.
         retired = (
             changed == ("until",) and was.until is None and now.until is not None and now.until not in before.migrations

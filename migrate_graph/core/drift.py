@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -174,31 +174,14 @@ def _changes(before: Inventory, after: Inventory) -> Iterator[Drifted]:
             yield Drifted(fact, before_it, after_it, relation)
 
 
-@dataclass
-class _Owner:
-    change: Drifted
-    parts: list[Fact] = field(default_factory=list)
-
-
 def _folded(changes: Mapping[Fact, Drifted]) -> list[Drifted]:
     """Return the changes with what goes without saying folded into what it belongs to."""
-    owners = {change.relation: _Owner(change) for fact, change in changes.items() if fact.kind in RELATIONS}
-    folded: set[Fact] = set()
+    owners = {change.relation: change for fact, change in changes.items() if fact.kind in RELATIONS}
+    parts: dict[Fact, list[Fact]] = {}
     for fact, change in changes.items():
-        owner = owners.get(change.relation)
-        if owner is None or owner.change.fact == fact:
-            continue
-        of_it = _MOVES_WITH.get(owner.change.fact.kind, frozenset())
-        if owner.change.what != "changed" or fact.kind in of_it:
-            owner.parts.append(fact)
-            folded.add(fact)
-    return [
-        Drifted(fact, change.before, change.after, change.relation, _parts_of(fact, change, owners))
-        for fact, change in changes.items()
-        if fact not in folded
-    ]
-
-
-def _parts_of(fact: Fact, change: Drifted, owners: Mapping[str, _Owner]) -> tuple[Fact, ...]:
-    owner = owners.get(change.relation)
-    return tuple(owner.parts) if owner is not None and owner.change.fact == fact else ()
+        owner = owners.get(change.relation, change)
+        goes_along = owner.what is not Changed.CHANGED or fact.kind in _MOVES_WITH.get(owner.fact.kind, ())
+        if owner.fact != fact and goes_along:
+            parts.setdefault(owner.fact, []).append(fact)
+    folded = {fact for found in parts.values() for fact in found}
+    return [replace(change, parts=tuple(parts.get(fact, ()))) for fact, change in changes.items() if fact not in folded]

@@ -31,13 +31,6 @@ class WaitKind(StrEnum):
     """Both open, begin or end views that hang together."""
 
 
-class Alone(StrEnum):
-    """Why nothing else runs while a step does."""
-
-    OUTSIDE = "outside"
-    """It runs outside of a transaction, and may wait for every transaction that is open."""
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a plan says about which of its steps may overlap.
@@ -49,7 +42,7 @@ class Order:
     """
 
     waits: Mapping[str, Mapping[str, WaitKind]]
-    alone: Mapping[str, Alone]
+    alone: tuple[str, ...]
 
     @property
     def is_a_row(self) -> bool:
@@ -102,8 +95,8 @@ def order_of(
             last_in[family] = migration.name
         mine |= dict.fromkeys((name for name in migration.requires if name in waits), WaitKind.REQUIRES)
         places.add(file, migration.name, mine)
-    outside = (step for step in plan.steps if step.migration.transaction is TransactionMode.NONE)
-    return Order(waits, {step.migration.name: Alone.OUTSIDE for step in outside})
+    outside = (step.migration for step in plan.steps if step.migration.transaction is TransactionMode.NONE)
+    return Order(waits, tuple(each.name for each in outside))
 
 
 class _Places:
@@ -175,7 +168,7 @@ class Queue:
     """
 
     def __init__(self, order: Order, jobs: int) -> None:
-        self._order = order
+        self._alone = frozenset(order.alone)
         self._jobs = jobs
         self._names = list(order.waits)
         self._place = {name: place for place, name in enumerate(self._names)}
@@ -193,10 +186,10 @@ class Queue:
 
         A step that runs alone holds back those behind it: it would wait for ever otherwise.
         """
-        if not self._ready or len(self.running) >= self._jobs or self.running & self._order.alone.keys():
+        if not self._ready or len(self.running) >= self._jobs or self.running & self._alone:
             return None
         name = self._names[self._ready[0]]
-        if name in self._order.alone and self.running:
+        if name in self._alone and self.running:
             return None
         heappop(self._ready)
         self.running.add(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -23,39 +23,10 @@ _AROUND = re.compile(r"\s*\?\s*")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 # A sign is an operator behind an operand, and belongs to the value anywhere else. IS NULL is no value.
 _SIGN = re.compile(r"([\w$]+|[?)\]])?(\s*)[-+]\s*(?=[?\d])")
-_NO_OPERANDS = frozenset(
-    [
-        "ALL",
-        "AND",
-        "BETWEEN",
-        "BY",
-        "CASE",
-        "DEFAULT",
-        "DISTINCT",
-        "ELSE",
-        "FROM",
-        "HAVING",
-        "ILIKE",
-        "IN",
-        "IS",
-        "LIKE",
-        "LIMIT",
-        "NOT",
-        "OFFSET",
-        "ON",
-        "OR",
-        "RETURN",
-        "RETURNING",
-        "SELECT",
-        "SET",
-        "SIMILAR",
-        "THEN",
-        "TO",
-        "USING",
-        "VALUES",
-        "WHEN",
-        "WHERE",
-    ]
+_NO_OPERAND = re.compile(
+    r"ALL|AND|BETWEEN|BY|CASE|DEFAULT|DISTINCT|ELSE|FROM|HAVING|ILIKE|IN|IS|LIKE|LIMIT|NOT|OFFSET|ON|OR|RETURN|RETURNING|SELECT|SET"
+    r"|SIMILAR|THEN|TO|USING|VALUES|WHEN|WHERE",
+    re.IGNORECASE,
 )
 _VALUES = re.compile(
     r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b",
@@ -163,7 +134,7 @@ def _shapes(footprint: Footprint | None) -> tuple[str, ...] | None:
 def _without_values(text: str, *, is_behind_a_name: bool) -> str:
     def unsigned(match: re.Match[str]) -> str:
         word = match[1] or ("a name" if is_behind_a_name and match.start() == 0 else "")
-        return match[0] if word and word.upper() not in _NO_OPERANDS else f"{word}{match[2]}"
+        return match[0] if word and not _NO_OPERAND.fullmatch(word) else f"{word}{match[2]}"
 
     return _VALUES.sub("?", _SIGN.sub(unsigned, _HOLDERS.sub("?", text)))
 
@@ -217,13 +188,8 @@ def snapshot_of(
         )
         for step in plan.steps
     )
-    wanted = (
-        inventory.relations.keys()
-        if is_whole
-        else only
-        if only is not None
-        else {name for step in steps for name in step.touches or ()}
-    )
+    touched = {name for step in steps for name in step.touches or ()}
+    wanted = inventory.relations.keys() if is_whole else touched if only is None else only
     return Snapshot(
         journal=journal,
         address=address,
@@ -256,13 +222,15 @@ def _tells_everything(footprint: Footprint | None) -> bool:
 
 
 def _status(state: State, history: History, name: str) -> str:
-    commits = history.last_attempts()[name].commits if state is State.FAILED and name in history.last_attempts() else 0
-    return f"{state} with {commits} own commits" if commits else str(State.PENDING if state is State.FAILED else state)
+    if state is not State.FAILED:
+        return str(state)
+    last = history.last_attempts().get(name)
+    return f"{state} with {last.commits} own commits" if last and last.commits else str(State.PENDING)
 
 
 def _view_ledger(history: History) -> dict[str, str]:
     down = {stored.manager: "down" for stored in history.views_down}
-    return {**{name: f"up {text}" for name, text in history.view_texts.items()}, **down}
+    return {name: f"up {text}" for name, text in history.view_texts.items()} | down
 
 
 def touched_by(footprint: Footprint, inventory: Inventory) -> set[str]:
@@ -339,13 +307,8 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
     ]
     unseen = ""
     if sealed.server != now.server:
-        moved.append(
-            Moved(
-                MovedKind.SERVER,
-                now.server,
-                f"the schema of the database was read by {sealed.server}, and now by {now.server}",
-            )
-        )
+        told = f"the schema of the database was read by {sealed.server}, and now by {now.server}"
+        moved.append(Moved(MovedKind.SERVER, now.server, told))
     elif done and sealed.is_whole:
         unseen = "the plan was made without a rehearsal, and a part of it has run: whether anything was changed by hand cannot be told"
     elif not moved or moved[0].what is not MovedKind.DATABASE:
@@ -361,23 +324,14 @@ def _other_database(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
 
 def _graph(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
     for kind, was, is_now in (("migration", sealed.migrations, now.migrations), ("view", sealed.views, now.views)):
-        for name in _only(is_now, was):
-            yield Moved(MovedKind.ADDED, name, f"{kind} '{name}' was added")
-        for name in _only(was, is_now):
-            yield Moved(MovedKind.GONE, name, f"{kind} '{name}' is gone")
-        for name in was:
-            if name in is_now and was[name][0] != is_now[name][0]:
+        yield from (Moved(MovedKind.ADDED, name, f"{kind} '{name}' was added") for name in is_now if name not in was)
+        yield from (Moved(MovedKind.GONE, name, f"{kind} '{name}' is gone") for name in was if name not in is_now)
+        for name in (each for each in was if each in is_now):
+            if was[name][0] != is_now[name][0]:
                 yield Moved(MovedKind.EDITED, name, f"{kind} '{name}' was edited")
-            if name in is_now and was[name][1] != is_now[name][1]:
-                yield Moved(
-                    MovedKind.REQUIREMENTS,
-                    name,
-                    f"{kind} '{name}' has another place: what it requires, or its window, was edited",
-                )
-
-
-def _only(these: Iterable[str], those: Collection[str]) -> list[str]:
-    return [name for name in these if name not in those]
+            if was[name][1] != is_now[name][1]:
+                told = f"{kind} '{name}' has another place: what it requires, or its window, was edited"
+                yield Moved(MovedKind.REQUIREMENTS, name, told)
 
 
 def _steps(sealed: Snapshot, now: Snapshot, left: tuple[str, ...]) -> Iterator[Moved]:
@@ -389,11 +343,8 @@ def _steps(sealed: Snapshot, now: Snapshot, left: tuple[str, ...]) -> Iterator[M
         if name in status and status[name] != was[name]:
             yield Moved(MovedKind.LEDGER, name, f"'{name}' was {was[name]}, and is {status[name]}")
         elif name not in status and name in now.migrations:
-            yield Moved(
-                MovedKind.LEDGER,
-                name,
-                f"'{name}' cannot run now: it, or what it requires, was interrupted or needs a decision",
-            )
+            told = f"'{name}' cannot run now: it, or what it requires, was interrupted or needs a decision"
+            yield Moved(MovedKind.LEDGER, name, told)
     for name in now.names:
         if name not in was:
             yield Moved(MovedKind.ORDER, name, f"'{name}' would have to run, too")
@@ -410,20 +361,16 @@ def _own_prefix(sealed: Snapshot, history: History, done: tuple[str, ...]) -> It
     if done != sealed.names[: len(done)]:
         first = next(name for name in sealed.names if name not in done)
         after = [name for name in done if sealed.names.index(name) > sealed.names.index(first)]
-        yield Moved(
-            MovedKind.LEDGER, after[0], f"'{after[0]}' is applied, and '{first}', which the plan runs before it, is not"
-        )
+        told = f"'{after[0]}' is applied, and '{first}', which the plan runs before it, is not"
+        yield Moved(MovedKind.LEDGER, after[0], told)
     attempts = history.last_attempts()
     for step in sealed.steps[: len(done)]:
         attempt = attempts.get(step.name)
         if step.name in done and (
             attempt is None or attempt.state is not AttemptState.APPLIED or attempt.fingerprint != step.fingerprint
         ):
-            yield Moved(
-                MovedKind.LEDGER,
-                step.name,
-                f"'{step.name}' is recorded as applied, and the body that the plan has did not run",
-            )
+            told = f"'{step.name}' is recorded as applied, and the body that the plan has did not run"
+            yield Moved(MovedKind.LEDGER, step.name, told)
 
 
 def _view_rows(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:

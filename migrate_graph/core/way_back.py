@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias
 
-from migrate_graph.core.adopting import ORDER
+from migrate_graph.core.adopting import rank_of
 from migrate_graph.core.drift import Drifted, Inventory
 from migrate_graph.core.footprint import Footprint, Statement
 from migrate_graph.core.traces import owner_of
@@ -77,7 +77,7 @@ def drops(changes: Sequence[Drifted], *, drop_of: DropOf, managed: AbstractSet[s
         managed: relations that view managers make.
     """
     added = [change for change in changes if change.before is None and change.relation not in managed]
-    added.sort(key=lambda change: -_rank(change))
+    added.sort(key=lambda change: -rank_of(change.fact))
     return tuple(filter(None, map(drop_of, added)))
 
 
@@ -96,11 +96,6 @@ def ties(changes: Sequence[Drifted], after: Inventory, *, drop_of: DropOf) -> tu
             if fact.kind == "constraint" and described.definition.startswith("FOREIGN KEY"):
                 found.append(drop_of(Drifted(fact, None, described.definition, change.relation)))
     return tuple(filter(None, found))
-
-
-def _rank(change: Drifted) -> int:
-    kind = change.fact.kind
-    return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 # -- what became of the schema -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from migrate_graph.core.commuting import Commuting
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.history import History
-from migrate_graph.core.lanes import Alone, Order, Queue, Slot, WaitKind, forecast, order_of
+from migrate_graph.core.lanes import Order, Queue, Slot, WaitKind, forecast, order_of
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.traces import Touch, Trace
@@ -111,7 +111,7 @@ def outside(*names: str, declared: str = "abc") -> MigrationGraph:
 
 def test_one_outside_of_a_transaction_runs_alone_and_is_not_overtaken_for_ever() -> None:
     found = order(outside("b"))
-    assert found.alone == {"b": Alone.OUTSIDE}
+    assert found.alone == ("b",)
     queue = Queue(found, 4)
     assert queue.begin() == "a"
     assert queue.begin() is None, "b waits for a, and c stands behind b"
