@@ -532,7 +532,7 @@ MUTANTS = [
     Mutant(
         "a view that nobody foresaw",
         "executor/views.py",
-        "        self._require_foreseen(type(manager).__name__)\n",
+        "        self._require_foreseen(kind.__name__)\n",
         "",
         "tests/faults/test_jobs_faults.py -k foresee",
     ),

@@ -166,10 +166,8 @@ class AtomicWalk:
         self._observer(StepStarted(migration.name, *place, migration.source))
         tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, walk)
         end = attempt.end()
-        if (
-            isinstance(end, Applied) and self._around.interruption.signal
-        ):  # the body has caught what the signal raised in it
-            end = Stopped(StopNow())
+        if isinstance(end, Applied) and self._around.interruption.signal:
+            end = Stopped(StopNow())  # the body has caught what the signal raised in it
         if not isinstance(end, Applied):
             tried.end = end
             return False
@@ -196,7 +194,6 @@ class AtomicWalk:
         """Record how the run ended; return whether it is tried again."""
         if tried.is_durable or (tried.end is None and len(tried.results) == len(plan.steps)):
             self._all_applied(tried, walk)
-            refresh_after(self._around, self._patience, tried.results)
             return False
         if tried.last is None or tried.end is None:  # a signal between two migrations, or one that waits for another
             self._report(tried, None, plan, walk)
@@ -209,7 +206,6 @@ class AtomicWalk:
         )
         if settled.result.outcome is Outcome.APPLIED:  # the connection was lost after the server had committed
             self._all_applied(tried, walk)
-            refresh_after(self._around, self._patience, tried.results)
             return False
         name, error = settled.result.name, settled.result.error
         if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; {self._again()}"):
@@ -220,31 +216,26 @@ class AtomicWalk:
     def _again(self) -> str:
         return "the whole run begins again" if not self._extent.total else f"{self._extent.what} begins again"
 
-    @staticmethod
-    def _all_applied(tried: _Try, walk: Walk) -> None:
+    def _all_applied(self, tried: _Try, walk: Walk) -> None:
         walk.changed = bool(tried.attempts)
         walk.results = [replace(each, outcome=Outcome.APPLIED) for each in tried.results]
+        refresh_after(self._around, self._patience, tried.results)
 
     def _report(self, tried: _Try, failed: Result | None, plan: Plan, walk: Walk) -> None:
         """Record a result for every step; those that had done their work are looked up where something may have been kept."""
-        known = {each.name: each for each in tried.results}
+        known = {each.name: each for each in (*tried.results, *([failed] if failed is not None else ()))}
         may_be_kept = failed is not None and failed.commits != 0
         for index, step in enumerate(plan.steps, 1):
-            migration = step.migration
-            result, is_told = known.get(migration.name), False
-            if failed is not None and failed.name == migration.name:
-                result = failed
-            elif result is not None and result.outcome is Outcome.DONE:
-                result, is_told = (
-                    self._undone(result, tried.attempts.get(migration.name), may_be_kept=may_be_kept),
-                    True,
-                )
-            result = result or Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
+            name, source = step.migration.name, step.migration.source
+            result = known.get(name) or Result(name, Outcome.NOT_REACHED, source=source)
+            was_told = result.outcome is Outcome.DONE
+            if was_told:
+                result = self._undone(result, tried.attempts.get(name), may_be_kept=may_be_kept)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan, stop_on_partial=self._stop_on_partial)
             walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
             walk.results.append(result)
-            if not is_told:
+            if not was_told:
                 self._observer(StepFinished(*self._place(index, plan), result))
 
     @staticmethod

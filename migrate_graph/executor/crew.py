@@ -127,9 +127,8 @@ class Crew:
         worker = Worker(self._started, assignment.seat, process, Connection(ours.detach()))
         forks.hide(worker.line)
         self.workers.append(worker)
-        worker.say(
-            [str(each) for each in sys.path if isinstance(each, str)]
-        )  # import passes over whatever else is there
+        # Import passes over whatever else is there.
+        worker.say([str(each) for each in sys.path if isinstance(each, str)])
         worker.say(assignment)
         return worker
 

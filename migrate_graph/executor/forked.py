@@ -28,8 +28,7 @@ def ended_in_children() -> Iterator[None]:
 def _leave(error: BaseException) -> NoReturn:
     if isinstance(error, SystemExit):
         really_exit(error.code if isinstance(error.code, int) else int(error.code is not None))
-    with contextlib.suppress(
-        OSError
-    ):  # past the streams: who held their locks when it was forked never gives them back here
+    # Past the streams: who held their locks when it was forked never gives them back here.
+    with contextlib.suppress(OSError):
         os.write(2, f"{user_traceback(error)}\n".encode("utf-8", "backslashreplace"))
     really_exit(1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.errors import MigrateGraphError
+    from migrate_graph.executor.pauses import Patience
 
 
 # -- to a worker --------------------------------------------------------------------------------------------------------------
@@ -37,9 +38,7 @@ class Assignment:
         names: of the migrations that may run.
         code: what `code_of` says of them.
         run: identifies the run.
-        tries: attempts in all at a migration that somebody was in the way of.
-        first_delay: seconds before the second attempt.
-        longest_delay: seconds at most between two.
+        patience: with what somebody is in the way of.
         watch_every: seconds between questions what a running statement waits for.
         shown_root: directory that paths in messages are relative to.
         windows: views come up and go down by their windows; see `Registry`.
@@ -58,9 +57,7 @@ class Assignment:
     names: tuple[str, ...]
     code: str
     run: str
-    tries: int
-    first_delay: float
-    longest_delay: float
+    patience: Patience
     watch_every: float
     shown_root: str
     windows: bool

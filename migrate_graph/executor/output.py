@@ -64,9 +64,8 @@ class _Lines(io.BufferedIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         content = bytes(data)
-        if (
-            os.getpid() != self._process
-        ):  # a forked child: locks that others held while it was forked are never opened there
+        # In a forked child, locks that others held while it was forked are never opened.
+        if os.getpid() != self._process:
             with contextlib.suppress(OSError):
                 os.write(2, content)
             return len(content)

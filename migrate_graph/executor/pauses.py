@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer, StepRetrying
 from migrate_graph.errors import Stopped
@@ -13,20 +13,19 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 
-class Patience(Protocol):
-    """How often something is tried, and how long it is waited for in between."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often something is tried that somebody is in the way of, and how long it is waited for in between.
 
-    @property
-    def tries(self) -> int:
-        """Attempts in all."""
+    Attributes:
+        tries: attempts in all.
+        first_delay: seconds before the second one.
+        longest_delay: seconds at most, as each delay is twice the one before.
+    """
 
-    @property
-    def first_delay(self) -> float:
-        """Seconds before the second one."""
-
-    @property
-    def longest_delay(self) -> float:
-        """Seconds at most, as each delay is twice the one before."""
+    tries: int = 5
+    first_delay: float = 1.0
+    longest_delay: float = 30.0
 
 
 @dataclass(slots=True)

@@ -90,11 +90,8 @@ class _State:
         self._locale = locale.setlocale(locale.LC_ALL)
         self._path, self._paths = sys.path, list(sys.path)
         self._arguments = list(sys.argv)
-        self._recursion, self._switching, self._collecting = (
-            sys.getrecursionlimit(),
-            sys.getswitchinterval(),
-            gc.isenabled(),
-        )
+        self._recursion, self._switching = sys.getrecursionlimit(), sys.getswitchinterval()
+        self._collecting = gc.isenabled()
         self._timeout = getdefaulttimeout()
         self._thread_hook = threading.excepthook
         self._libpq = _libpq_settings()
@@ -177,9 +174,8 @@ class _State:
         (gc.enable if self._collecting else gc.disable)()
         setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
-        if (
-            now := _libpq_settings()
-        ) != self._libpq:  # a session that is opened later would be given another search_path
+        # A session that is opened later would be given another search_path.
+        if (now := _libpq_settings()) != self._libpq:
             for name in now.keys() - self._libpq.keys():
                 del os.environ[name]  # noqa: TID251 - as above
             os.environ.update(self._libpq)  # noqa: TID251 - as above

@@ -23,6 +23,7 @@ from migrate_graph.executor.atomic import AtomicWalk, Extent
 from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import kept_apart
+from migrate_graph.executor.pauses import Patience
 from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
 from migrate_graph.executor.undo import UndoWalk
 from migrate_graph.executor.watch import Watch
@@ -40,15 +41,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Patience):
     """How a run behaves when something goes wrong.
 
     Attributes:
         keep_going: after an exception, go on with what does not depend on it.
         fail_fast: stop at the first falsy return too.
-        tries: attempts in all at a migration that somebody was in the way of.
-        first_delay: seconds before the second attempt; doubles up to `longest_delay`.
-        longest_delay: seconds.
         watch_every: seconds between questions what a running statement waits for.
         atomic: the run is one transaction.
         reverts: the steps are undone.
@@ -62,9 +60,6 @@ class RunOptions:
 
     keep_going: bool = False
     fail_fast: bool = False
-    tries: int = 5
-    first_delay: float = 1.0
-    longest_delay: float = 30.0
     watch_every: float = 2.0
     atomic: bool = False
     reverts: bool = False
@@ -147,9 +142,8 @@ class Executor:
             RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs, reverts=self._options.reverts)
         )
         for step in plan.steps:
-            _ = (
-                step.migration.facts.fingerprint
-            )  # read before any body runs: bodies may change what their names stand for
+            # Read before any body runs: bodies may change what their names stand for.
+            _ = step.migration.facts.fingerprint
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
             if self._options.reverts:

@@ -15,6 +15,7 @@ from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor.attempt import Attempt, Died, Surroundings, Walk
 from migrate_graph.executor.crew import Crew, Worker
 from migrate_graph.executor.line import Assignment, Begun, Ended, Told, Unfit, code_of
+from migrate_graph.executor.pauses import Patience
 from migrate_graph.executor.steps import look_again, not_to_run, note, refresh_after, with_kept_before
 from migrate_graph.signals import Interruption
 
@@ -77,7 +78,7 @@ class SideBySideWalk:
             walk.results.append(self._results[name])
 
     def _assignment(self, number: int, names: tuple[str, ...], code: str, walk: Walk) -> Assignment:
-        team = self._team
+        team, asked = self._team, self._options
         return Assignment(
             parent=os.getpid(),
             arguments=list(sys.argv),
@@ -88,10 +89,8 @@ class SideBySideWalk:
             names=names,
             code=code,
             run=walk.run,
-            tries=self._options.tries,
-            first_delay=self._options.first_delay,
-            longest_delay=self._options.longest_delay,
-            watch_every=self._options.watch_every,
+            patience=Patience(tries=asked.tries, first_delay=asked.first_delay, longest_delay=asked.longest_delay),
+            watch_every=asked.watch_every,
             shown_root=self._around.root,
             windows=walk.graph.registry.windows,
             uses=known_uses(walk.graph.registry.views),

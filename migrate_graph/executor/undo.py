@@ -100,10 +100,9 @@ class UndoWalk:
     def run(self, plan: Plan, walk: Walk) -> None:
         """Undo what is planned; what becomes of each step is put into `walk`."""
         for index, step in enumerate(plan.steps, 1):
+            name = step.migration.name
             if walk.results and not (walk.stopped or walk.broken or self._around.interruption.signal):
-                look_again(
-                    self._around, walk, (step.migration.name, *sorted(walk.graph.descendants(step.migration.name)))
-                )
+                look_again(self._around, walk, (name, *sorted(walk.graph.descendants(name))))
             result = self._one(step.migration, (index, len(plan.steps)), plan, walk)
             walk.results.append(result)
             self._around.observer(StepFinished(index, len(plan.steps), result))
@@ -122,8 +121,7 @@ class UndoWalk:
         undo = partial(Undo, order=plan.order)
         result = tried(self._around, self._patience, migration, walk, attempt_at=undo)
         walk.changed = walk.changed or result.outcome is Outcome.REVERTED or result.commits != 0
-        walk.stopped = (
-            result.outcome is not Outcome.REVERTED
-        )  # what comes after it is required by it no less than before
+        # What comes after it is required by it no less than before.
+        walk.stopped = result.outcome is not Outcome.REVERTED
         walk.applied.discard(migration.name)
         return replace(result, needs_decision=result.needs_decision or (walk.stopped and bool(result.commits)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -25,7 +25,6 @@ from migrate_graph.executor.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
-    from migrate_graph.core.model import View
     from migrate_graph.core.timeline import Moment, ViewBlock
     from migrate_graph.database import Weaving, Work
 
@@ -46,20 +45,9 @@ def _managers_of(graph: MigrationGraph) -> frozenset[type | None]:
     return frozenset(view.manager for view in graph.views.values())
 
 
-class _Fingerprints(Mapping[str, str]):
-    """Fingerprints of the texts of managers, by name; only those that somebody asks for are looked up."""
-
-    def __init__(self, views: Mapping[str, View]) -> None:
-        self._views = views
-
-    def __getitem__(self, name: str) -> str:
-        return self._views[name].fingerprint
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
+@lru_cache(maxsize=1)
+def _fingerprints(graph: MigrationGraph) -> Mapping[str, str]:
+    return {name: view.fingerprint for name, view in graph.views.items()}
 
 
 class _Everything(Container[str]):
@@ -270,16 +258,12 @@ class RunViews:
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it, in one pass."""
-        self._require_foreseen(type(manager).__name__)
-        self._add_undeclared(type(manager))
-        name = type(manager).__name__
+        name = self._admitted(type(manager))
         self._open([name], {name: manager}, manager.db)
 
     def renew(self, manager: ViewMigrationManager) -> None:
         """Bring the manager's text in; what reads its view stays up where the database allows that."""
-        name = type(manager).__name__
-        self._require_foreseen(name)
-        self._add_undeclared(type(manager))
+        name = self._admitted(type(manager))
         block, _ = self._block([name])
         if name not in block.up or not self._replaces(block, {name: manager}, manager.db):
             self.enter(manager)
@@ -300,8 +284,7 @@ class RunViews:
         if heirs is None:
             return False
         instances = {**self._instances(block, db), **given}
-        if self._weaving is not None and self._weaving.views.concerns(instances):
-            self._weaving.views.try_to_bring_up()
+        self._clear_the_way(instances)
         self.were_opened = True
         views = Block(
             [instances[name] for name in heirs.values()],
@@ -339,8 +322,7 @@ class RunViews:
         again = partial(self._open_as_known, names, given, db, beside=False)
         block, moment = self._block(names)
         instances = {**self._instances(block, db), **given}
-        if self._weaving is not None and self._weaving.views.concerns(instances):
-            self._weaving.views.try_to_bring_up()
+        self._clear_the_way(instances)
         self._take_down(block, moment, instances, db, again if beside else None)
 
     def _learning(self, take_down: Callable[[], None]) -> None:
@@ -363,9 +345,7 @@ class RunViews:
         views, seen = self._graph.views, self.work.views.uses_seen()
         better = build_graph(replace(self._graph.registry, views=with_more_uses(self._graph.registry.views, seen)))
         if any(set(better.views[name].uses) != set(view.uses) for name, view in views.items()):
-            self._graph, self._now = better, None
-            if not isinstance(self.deferred, _Everything):
-                self.deferred = deferred_in(better)
+            self._knows(better)
             return True
         missing = {
             name: seen[name] & views.keys() - {*view.uses}
@@ -380,6 +360,12 @@ class RunViews:
         if lines:
             raise StillRead(error.message, hint="; ".join(lines)) from error
         return False
+
+    def _knows(self, better: MigrationGraph) -> None:
+        """Go on with a graph that says more of the views."""
+        self._graph, self._now = better, None
+        if not isinstance(self.deferred, _Everything):
+            self.deferred = deferred_in(better)
 
     def _take_down(
         self,
@@ -420,6 +406,12 @@ class RunViews:
             checkpoints.reached(Checkpoint.VIEW_BUILT)
         elif isinstance(event, ViewDropped):
             checkpoints.reached(Checkpoint.VIEWS_DOWN)
+
+    def _admitted(self, kind: type[ViewMigrationManager]) -> str:
+        """Return the name of a manager that may be opened."""
+        self._require_foreseen(kind.__name__)
+        self._add_undeclared(kind)
+        return kind.__name__
 
     def _require_foreseen(self, name: str) -> None:
         """Refuse a view of which nobody knew when it was judged what may run beside this migration.
@@ -463,25 +455,24 @@ class RunViews:
             )
             views = tuple(each.as_view(position=len(declared) + at) for at, each in enumerate(strangers))
             registry = self._graph.registry
-            self._graph = build_graph(replace(registry, views=with_uses((*registry.views, *views))))
-            self._managers, self._now = managers.union(strangers), None
-            if not isinstance(self.deferred, _Everything):
-                self.deferred = deferred_in(self._graph)
+            self._knows(build_graph(replace(registry, views=with_uses((*registry.views, *views)))))
+            self._managers = managers.union(strangers)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what this block took down, unless it failed."""
         if error is not None:
             self.work.views.abandon()
             return
-        if self._weaving is not None and self._weaving.views.concerns(self._read_by(manager)):
-            self._weaving.views.try_to_bring_up()
+        if self._weaving is not None:
+            moment = self._moment()
+            self._clear_the_way(moment.used_by(moment.block([type(manager).__name__]).up))
         self.work.views.bring_up()
         checkpoints.reached(Checkpoint.VIEWS_UP)
 
-    def _read_by(self, manager: ViewMigrationManager) -> AbstractSet[str]:
-        """Return the managers of what the views of a block read."""
-        moment = self._moment()
-        return set(moment.used_by(moment.block([type(manager).__name__]).up))
+    def _clear_the_way(self, names: Iterable[str]) -> None:
+        """Bring up what has stepped aside, where some views have to do with it."""
+        if self._weaving is not None and self._weaving.views.concerns(names):
+            self._weaving.views.try_to_bring_up()
 
     # -- see `weaving.Company` ----------------------------------------------------------------------------------------------
 
@@ -491,7 +482,7 @@ class RunViews:
 
     def texts(self) -> Mapping[str, str]:
         """See `weaving.Company`."""
-        return _Fingerprints(self._graph.views)
+        return _fingerprints(self._graph)
 
     def declared(self) -> Mapping[str, type]:
         """See `weaving.Company`."""

@@ -213,7 +213,7 @@ class _Worker:
             overdue=assignment.overdue.get(name, frozenset()),
             unrecorded=assignment.unrecorded,
         )
-        result = tried(around, assignment, migration, walk, begins=self._begins)
+        result = tried(around, assignment.patience, migration, walk, begins=self._begins)
         return Ended(result, walk.broken, self._interruption.signal)
 
     def _begins(self, key: AttemptKey) -> None:
