@@ -134,9 +134,7 @@ class ViewMigrationManager(abc.ABC):
         Raises:
             ViewError: a view did not come up, or what is no manager's would be lost.
         """
-        run = current()
-        opener: ViewOpener = run.views if run else _ByItself()
-        opener.renew(cls(db))
+        _opener().renew(cls(db))
 
     @classmethod
     def declares(cls, name: str) -> bool:
@@ -164,16 +162,15 @@ class ViewMigrationManager(abc.ABC):
         Raises:
             TypeError: something that is no view manager is used or replaced, or no migration is named.
         """
-        since, until = (names_of(cls.evaluated(word), what=f"{cls.__name__}.{word}") for word in ("since", "until"))
-        replaces = names_of(cls.evaluated("replaces"), what=f"{cls.__name__}.replaces")
+        since, until, replaces = (cls._only_one(word) for word in ("since", "until", "replaces"))
         rebuild = Rebuild(cls.evaluated("rebuild"))
         return View(
             name=cls.__name__,
             manager=cls,
             uses=names_of(cls.evaluated("uses"), what=f"{cls.__name__}.uses"),
-            since=_only(since, what=f"{cls.__name__}.since"),
-            until=_only(until, what=f"{cls.__name__}.until"),
-            replaces=_only(replaces, what=f"{cls.__name__}.replaces"),
+            since=since,
+            until=until,
+            replaces=replaces,
             position=position,
             source=_declared_at[cls],
             description=inspect.cleandoc(vars(cls).get("__doc__") or ""),
@@ -182,6 +179,13 @@ class ViewMigrationManager(abc.ABC):
             can_swap=cls.can_swap(),
             can_replace=cls.can_replace(),
         )
+
+    @classmethod
+    def _only_one(cls, word: str) -> str | None:
+        names = names_of(cls.evaluated(word), what=f"{cls.__name__}.{word}")
+        if len(names) > 1:
+            raise TypeError(f"{cls.__name__}.{word} names {len(names)} things ({', '.join(names)}); it can name one")
+        return names[0] if names else None
 
     @classmethod
     def can_defer(cls) -> bool:
@@ -214,8 +218,7 @@ class ViewMigrationManager(abc.ABC):
         return until is None or until not in _applied(self.db)
 
     def __enter__(self) -> Self:
-        run = current()
-        opener: ViewOpener = run.views if run else _ByItself()
+        opener = _opener()
         opener.enter(self)
         self._openers.append(opener)
         return self
@@ -235,13 +238,12 @@ def _identity(manager: type) -> tuple[str, str]:
     return manager.__module__, manager.__qualname__
 
 
-def _only(names: tuple[str, ...], *, what: str) -> str | None:
-    if len(names) > 1:
-        raise TypeError(f"{what} names {len(names)} things ({', '.join(names)}); it can name one")
-    return names[0] if names else None
-
-
 # --- view managers outside a run ---------------------------------------------------------------------------------
+
+
+def _opener() -> ViewOpener:
+    run = current()
+    return run.views if run else _ByItself()
 
 
 class _ByItself:
@@ -285,16 +287,14 @@ def relatives_of(manager: type[ViewMigrationManager]) -> list[type[ViewMigration
 
     Whether they were declared while a file was loaded makes no difference; they come in order of declaration.
     """
+    from migrate_graph.core.reachability import closure
+
     links: dict[type[ViewMigrationManager], set[type[ViewMigrationManager]]] = {kind: set() for kind in _declared_at}
     for kind in list(links):
         for related in _related(kind):
             links[kind].add(related)
             links[related].add(kind)
-    reached, waiting = {manager}, [manager]
-    while waiting:
-        fresh = links[waiting.pop()] - reached
-        reached |= fresh
-        waiting += fresh
+    reached = closure([manager], links.__getitem__)
     return [kind for kind in links if kind in reached]
 
 

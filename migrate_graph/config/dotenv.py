@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate_graph.config.values import Refused
 from migrate_graph.ownership import is_foreign, is_open_to_all
 
 _PATIENCE = 2.0
@@ -26,18 +27,6 @@ _UNSAFE = re.compile(
     r"|PG(?!HOST$|PORT$|USER$|PASSWORD$|DATABASE$|SSLMODE$|CLIENTENCODING$|CONNECT_TIMEOUT$|TZ$).*",
     re.IGNORECASE,
 )
-
-
-class UnusableDotenv(ValueError):  # noqa: N818 - says what is wrong with the file
-    """A `.env` that is there and must not or cannot be read.
-
-    Attributes:
-        hint: what to do about it.
-    """
-
-    def __init__(self, why: str, hint: str) -> None:
-        super().__init__(why)
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,7 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
         environ: what `${NAME}` is looked up in first; it is not changed.
 
     Raises:
-        UnusableDotenv: it is there and cannot be used; it is never passed over for another one.
+        Refused: it is there and cannot be used; it is never passed over for another one.
     """
     base = root.absolute()
     file = next((folder / ".env" for folder in _folders(base) if _is_there(folder / ".env")), None)
@@ -84,10 +73,10 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise UnusableDotenv(f"{where} cannot be read: {error.strerror}", "make it a file that you may read") from None
+        raise Refused(f"{where} cannot be read: {error.strerror}", "make it a file that you may read") from None
     except UnicodeDecodeError as error:
         hint = f"byte {error.start} is no UTF-8: save it again in UTF-8"
-        raise UnusableDotenv(f"{where} cannot be read: it is not in UTF-8", hint) from None
+        raise Refused(f"{where} cannot be read: it is not in UTF-8", hint) from None
     variables, faults = _variables_in(text, environ)
     remarks += [f"{where}:{line} is no NAME=value and is passed over" for line in faults]
     if unsafe := [name for name in variables if _UNSAFE.fullmatch(name) and name not in environ]:
@@ -120,7 +109,7 @@ def _judge(file: Path, status: os.stat_result, where: str) -> list[str]:
     if is_foreign(status):
         if status.st_uid != folder.st_uid:
             hint = f"if it is meant: sudo chown {os.geteuid()} {file}; if not, remove it"
-            raise UnusableDotenv(f"{where} belongs to another user (uid {status.st_uid})", hint)
+            raise Refused(f"{where} belongs to another user (uid {status.st_uid})", hint)
         remarks.append(
             f"{where} and its directory belong to another user (uid {status.st_uid}), who so decides about the settings"
         )
@@ -136,14 +125,14 @@ def _content(descriptor: int, where: str) -> bytes:
     if stat.S_ISREG(status.st_mode):
         return b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
     if not stat.S_ISFIFO(status.st_mode):
-        raise UnusableDotenv(f"{where} is no file", "remove it, or make it a file with NAME=value lines")
+        raise Refused(f"{where} is no file", "remove it, or make it a file with NAME=value lines")
     pieces: list[bytes] = []  # password managers serve a .env as a named pipe
     until = time.monotonic() + _PATIENCE
     while select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
         if not (piece := os.read(descriptor, 1 << 16)):
             return b"".join(pieces)
         pieces.append(piece)
-    raise UnusableDotenv(
+    raise Refused(
         f"{where} is a named pipe, and nobody wrote to it within {_PATIENCE:.0f} s", "start what fills it, or remove it"
     )
 

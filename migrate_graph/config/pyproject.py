@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from migrate_graph.config.settings import Problem
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
+from migrate_graph.user_files import SourceLocation
 
 
 def tool_table(text: str, file: str, name: str) -> dict[str, object] | Problem:
@@ -70,13 +71,13 @@ _HEADER = re.compile(r"\s*\[\s*(?P<table>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""\s*(?P<quote>["']?)(?P<key>[\w-]+)(?P=quote)\s*=""")
 
 
-def lines_of_keys(text: str, table: str) -> dict[str, int]:
-    """Return the line of each key below a table's header (`tool.migrate`); the parser does not tell."""
-    lines: dict[str, int] = {}
+def places_of_keys(text: str, file: str, table: str) -> dict[str, SourceLocation]:
+    """Return where each key stands below a table's header (`tool.migrate`); the parser does not tell."""
+    places: dict[str, SourceLocation] = {}
     inside = False
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             inside = re.sub(r"[\s\"']", "", header["table"]) == table
         elif inside and (key := _KEY.match(line)):
-            lines.setdefault(key["key"], number)
-    return lines
+            places.setdefault(key["key"], SourceLocation(file, number))
+    return places

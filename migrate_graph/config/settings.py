@@ -107,17 +107,15 @@ def setting(
 
     Only edwh-migrate's names stand alone in the environment; the others begin with `MIGRATE_`.
     """
-    facts = {
-        "help": help,
-        "ours": ours,
-        "secret": secret,
-        "check": check,
-        "aliases": aliases,
-        "default": default,
-        "flag": flag,
-    }
-    facts["empty"] = default is None or default == "" if empty is None else empty
-    return field(metadata=facts) if default is MISSING else field(default=default, metadata=facts)
+    may_be_empty = default is None or default == "" if empty is None else empty
+
+    def called(name: str, annotation: Any) -> Setting:
+        own = f"MIGRATE_{name.upper()}" if ours else name.upper()
+        variables = (own, *aliases)
+        return Setting(name, annotation, default, help, flag or f"--set {name}", variables, secret, may_be_empty, check)
+
+    metadata = {"called": called}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 def _checked_table(name: str) -> str:
@@ -456,21 +454,7 @@ class Config:
 def _declared() -> dict[str, Setting]:
     """Return the settings by name; the types are what the annotations say."""
     types = get_type_hints(Config, include_extras=True)
-    return {
-        each.name: Setting(
-            name=each.name,
-            annotation=types[each.name],
-            default=facts["default"],
-            help=facts["help"],
-            flag=facts["flag"] or f"--set {each.name}",
-            variables=(f"MIGRATE_{each.name.upper()}" if facts["ours"] else each.name.upper(), *facts["aliases"]),
-            secret=facts["secret"],
-            empty=facts["empty"],
-            check=facts["check"],
-        )
-        for each in fields(Config)
-        for facts in [each.metadata]
-    }
+    return {each.name: each.metadata["called"](each.name, types[each.name]) for each in fields(Config)}
 
 
 def setting_called(name: str) -> Setting | None:

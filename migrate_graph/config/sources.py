@@ -8,12 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TypeVar, overload
 
-from migrate_graph.config.dotenv import Dotenv, UnusableDotenv, read_dotenv
-from migrate_graph.config.pyproject import filled, lines_of_keys, tool_table
+from migrate_graph.config.dotenv import Dotenv, read_dotenv
+from migrate_graph.config.pyproject import filled, places_of_keys, tool_table
 from migrate_graph.config.settings import Config, Problem, setting_called
 from migrate_graph.config.typedal import of_typedal
-from migrate_graph.config.values import RawValue, Source, SourceKind
-from migrate_graph.user_files import SourceLocation
+from migrate_graph.config.values import RawValue, Refused, Source, SourceKind
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 FALLBACK = "DATABASE_URL"
@@ -53,9 +52,9 @@ def load_config(
     problems: list[Problem] = []
     try:
         dotenv = read_dotenv(root, environ)
-    except UnusableDotenv as unusable:
+    except Refused as refused:
         dotenv = Dotenv()
-        problems.append(Problem(str(unusable), unusable.hint))
+        problems.append(Problem(refused.why, refused.hint))
     remarks = list(dotenv.remarks)
     # A variable of .env is filled in as edwh-migrate did it: from the environment first.
     known = {**(dotenv.variables or {}), **environ}
@@ -170,9 +169,9 @@ def _in_pyproject(
     if isinstance(settings, Problem):
         problems.append(settings)
         return
-    lines = lines_of_keys(content, "tool.migrate")
+    places = places_of_keys(content, file.name, "tool.migrate")
     for name, value in settings.items():
-        place = SourceLocation(file.name, lines[name]) if name in lines else None
+        place = places.get(name)
         where = str(place or file.name)
         text, missing = filled(value, known)
         remarks += [f"{where}: {name} names ${{{each}}}, which is not set: taken as empty" for each in missing]

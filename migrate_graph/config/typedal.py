@@ -8,16 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrate_graph.config.dotenv import Dotenv
-from migrate_graph.config.pyproject import filled, lines_of_keys, tool_table
+from migrate_graph.config.pyproject import filled, places_of_keys, tool_table
 from migrate_graph.config.values import RawValue, Source, SourceKind
-from migrate_graph.user_files import SourceLocation
 
 PREFIX = "TYPEDAL_"
 
 # What is called here as there, what has another name there, and what TypeDAL says where its settings say nothing.
-_SAME = ("database_to_restore", "migrate_cat_command", "schema_version", "redis_host", "migrate_table", "flag_location")
+_SAME = (
+    "database_to_restore", "migrate_cat_command", "schema_version", "redis_host", "migrate_table", "flag_location", "create_flag_location",
+)  # fmt: skip
 _ALIASES = {"db_uri": "database", "db_type": "dialect", "db_folder": "folder"}
-_NAMES = {"database": "migrate_uri", "folder": "db_folder", "output": "migrations_file"}
+_NAMES = {name: name for name in _SAME} | {
+    "database": "migrate_uri",
+    "folder": "db_folder",
+    "output": "migrations_file",
+}
 _DEFAULTS: dict[str, object] = {
     "folder": "databases",
     "migrate_table": "typedal_implemented_features",
@@ -36,18 +41,10 @@ def of_typedal(pyproject: Path, dotenv: Dotenv, environ: Mapping[str, str]) -> l
     `schema` is not taken over: TypeDAL's default of `public` would be a search_path that nobody has asked for.
     """
     known = {**(dotenv.variables or {}), **environ}
-    found: dict[str, RawValue] = {}
-    variables = {
-        name: each
-        for kind, where, place in (
-            (SourceKind.DOTENV, dotenv.where, dotenv.variables or {}),
-            (SourceKind.ENVIRONMENT, "", environ),
-        )
-        for name, each in _in_variables(place, kind, where)
-    }
+    variables = dict(_in_variables(dotenv.variables or {}, SourceKind.DOTENV, dotenv.where))
+    variables |= _in_variables(environ, SourceKind.ENVIRONMENT, "")
     connection = str(variables["connection"].value) if "connection" in variables else ""
-    found.update(_in_pyproject(pyproject, connection, known))
-    found.update(variables)
+    found = {**dict(_in_pyproject(pyproject, connection, known)), **variables}
     if "database" not in found:
         return []
     database, dialect = found["database"], found.get("dialect")
@@ -56,17 +53,10 @@ def of_typedal(pyproject: Path, dotenv: Dotenv, environ: Mapping[str, str]) -> l
     if not _OURS.match(str(database.value)):
         return []
     for name, value in _DEFAULTS.items():
-        found.setdefault(name, RawValue(name, value, database.source, key=name))
-    found.setdefault(
-        "flag_location",
-        RawValue("flag_location", f"{found['folder'].value}/flags", database.source, key="flag_location"),
-    )
-    wanted = {**{name: name for name in (*_SAME, "create_flag_location")}, **_NAMES}
-    return [
-        RawValue(each.name, each.value, each.source, each.place, key=wanted[name])
-        for name, each in found.items()
-        if name in wanted and each.value != ""
-    ]
+        found.setdefault(name, RawValue(name, value, database.source))
+    flags = f"{found['folder'].value}/flags"
+    found.setdefault("flag_location", RawValue("flag_location", flags, database.source))
+    return [replace(each, key=_NAMES[name]) for name, each in found.items() if name in _NAMES and each.value != ""]
 
 
 def _in_pyproject(file: Path, connection: str, known: Mapping[str, str]) -> Iterator[tuple[str, RawValue]]:
@@ -82,10 +72,10 @@ def _in_pyproject(file: Path, connection: str, known: Mapping[str, str]) -> Iter
     inner = settings.get(connection) if connection else None
     if isinstance(inner, dict):
         settings, table = inner, f"{table}.{connection}"
-    lines = lines_of_keys(text, table)
+    places = places_of_keys(text, file.name, table)
     for name, value in settings.items():
         if isinstance(value, str | bool):
-            place = SourceLocation(file.name, lines[name]) if name in lines else None
+            place = places.get(name)
             source = Source(SourceKind.PYPROJECT, f"{place or file.name} [{table}]")
             yield _plain(name), RawValue(name, filled(value, known)[0], source, place)
 

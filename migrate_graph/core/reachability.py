@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
 from migrate_graph.core.late import nx
+
+T = TypeVar("T", bound=Hashable)
 
 RINGS_PER_KNOT = 20
 """Rings reported of one strongly connected component: enough to work on; a tangle has more rings than atoms."""
 
 
-def closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+def closure(names: Iterable[T], following: Callable[[T], Iterable[T]]) -> set[T]:
     """Return some names, and all that follow from them."""
     found = set(names)
     waiting = list(found)
