@@ -103,9 +103,8 @@ class Bench:
                 self._opened = self._open_scratch()
             except Trouble as trouble:
                 self._opened = trouble
-            except (
-                MigrateGraphError
-            ) as error:  # remembered: a thousand tests must not wait for a dead server one by one
+            # Remembered: a thousand tests must not wait for a dead server one by one.
+            except MigrateGraphError as error:
                 self._opened = Trouble(told(error))
         if isinstance(self._opened, Trouble):
             raise self._opened

@@ -146,10 +146,11 @@ class Commuting:
         self._traces = traces
         self._commuting = commuting
         self._excused = frozenset(name for pair in commuting for name in pair)
-        self._declared: dict[str, list[str]] = {name: [] for name in order}
-        for before, after in requires:
-            if before in self._place and self._place[before] < self._place.get(after, -1):
-                self._declared[after].append(before)
+        self._declared = self._by_after(
+            (before, after)
+            for before, after in requires
+            if -1 < self._place.get(before, -1) < self._place.get(after, -1)
+        )
 
     @cached_property
     def ties(self) -> Mapping[Pair, Tie]:
@@ -167,26 +168,18 @@ class Commuting:
     def undeclared(self) -> tuple[Tie, ...]:
         """What needs something that another migration made, and does not come after it; nothing that follows from another of these."""
         needs = [pair for pair, tie in self.ties.items() if tie.needs]
-        kept = self._reduced(self._with_declared(needs))
-        ancestors = self._ancestors(self._declared)
-        return tuple(
-            self.ties[before, after]
-            for before, after in needs
-            if (before, after) in kept and not ancestors[after] >> self._place[before] & 1
-        )
+        return tuple(self.ties[pair] for pair in self._lacking(needs))
 
     @cached_property
     def unordered(self) -> tuple[Tie, ...]:
         """Which may not change places, and could: no edge orders them, and none that is missing would."""
         ancestors = self._ancestors(self._with_declared(pair for pair, tie in self.ties.items() if tie.needs))
-        return tuple(
-            tie for (before, after), tie in self.ties.items() if not ancestors[after] >> self._place[before] & 1
-        )
+        return tuple(tie for pair, tie in self.ties.items() if not self._is_among(ancestors, pair))
 
     @cached_property
     def _bound(self) -> dict[str, int]:
         """The places of all that comes before each, by what was seen, as bits."""
-        return self._ancestors(_by_after(self.ties, self._place))
+        return self._ancestors(self._by_after(self.ties))
 
     @cached_property
     def _known(self) -> int:
@@ -214,35 +207,40 @@ class Commuting:
     @cached_property
     def unreasoned(self) -> tuple[Pair, ...]:
         """Declared edges that nothing gives a reason for that was seen; a reason may be in rows, or in people."""
-        return tuple(
-            (before, after)
-            for before, after in self._in_order(self._reduced(self._declared))
-            if before in self._traces and after in self._traces and not self._bound[after] >> self._place[before] & 1
-        )
+        edges = self._in_order(self._reduced(self._declared))
+        return tuple(each for each in edges if self._traces.keys() >= {*each} and not self._is_among(self._bound, each))
 
     @cached_property
     def inferred(self) -> tuple[Pair, ...]:
         """The fewest edges that order everything that needs, or may not change places with, something else; in order."""
-        kept = self._reduced(_by_after(self.ties, self._place))
+        kept = self._reduced(self._by_after(self.ties))
         return tuple(pair for pair in self.ties if pair in kept)
 
     @cached_property
     def missing(self) -> tuple[Pair, ...]:
         """The fewest edges that order all of that together with the declared ones; in order."""
-        kept = self._reduced(self._with_declared(self.ties))
-        ancestors = self._ancestors(self._declared)
-        return tuple(
-            (before, after)
-            for before, after in self.ties
-            if (before, after) in kept and not ancestors[after] >> self._place[before] & 1
-        )
+        return tuple(self._lacking(self.ties))
 
-    def _with_declared(self, pairs: Iterable[Pair]) -> dict[str, list[str]]:
-        """Return the declared edges and others, by what comes after."""
-        befores = {name: list(names) for name, names in self._declared.items()}
+    def _lacking(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """Return which of some edges neither the declared ones imply, nor these together with the others."""
+        given = [*pairs]
+        kept, ancestors = self._reduced(self._with_declared(given)), self._ancestors(self._declared)
+        return [pair for pair in given if pair in kept and not self._is_among(ancestors, pair)]
+
+    def _is_among(self, ancestors: Mapping[str, int], pair: Pair) -> bool:
+        before, after = pair
+        return bool(ancestors[after] >> self._place[before] & 1)
+
+    def _by_after(self, pairs: Iterable[Pair]) -> dict[str, list[str]]:
+        """Return edges by what comes after; each name has its list."""
+        befores: dict[str, list[str]] = {name: [] for name in self._place}
         for before, after in pairs:
             befores[after].append(before)
         return befores
+
+    def _with_declared(self, pairs: Iterable[Pair]) -> dict[str, list[str]]:
+        """Return the declared edges and others, by what comes after."""
+        return {name: [*self._declared[name], *others] for name, others in self._by_after(pairs).items()}
 
     def _ancestors(self, befores: Mapping[str, Iterable[str]]) -> dict[str, int]:
         """Return of each name the places of all that comes before it, as bits."""
@@ -358,13 +356,6 @@ def _without_parts(reasons: Iterable[Reason]) -> list[Reason]:
 
 _ROWS_OF = "the rows of "
 _COLUMNS_OF = "the columns of "
-
-
-def _by_after(pairs: Iterable[Pair], names: Iterable[str]) -> dict[str, list[str]]:
-    befores: dict[str, list[str]] = {name: [] for name in names}
-    for before, after in pairs:
-        befores[after].append(before)
-    return befores
 
 
 def _columns_of(traces: Iterable[Trace]) -> dict[str, set[str]]:

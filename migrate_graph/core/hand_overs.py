@@ -76,8 +76,8 @@ def _standing(graph: MigrationGraph, retiring: Sequence[str], heirs: dict[str, s
         name: old
         for name, old in heirs.items()
         if olds.count(old) == 1
-        and _can_be_replaced(graph, old)
-        and _can_be_replaced(graph, name)
+        and graph.views[old].can_replace
+        and graph.views[name].can_replace
         and _same(graph, name, old)
     }
     while True:
@@ -87,10 +87,6 @@ def _standing(graph: MigrationGraph, retiring: Sequence[str], heirs: dict[str, s
             return standing
         for name in falling:
             del standing[name]
-
-
-def _can_be_replaced(graph: MigrationGraph, name: str) -> bool:
-    return graph.views[name].can_replace
 
 
 def _same(graph: MigrationGraph, name: str, old: str) -> bool:

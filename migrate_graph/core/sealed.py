@@ -12,7 +12,7 @@ from migrate_graph.core.drift import Inventory
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.history import AttemptState, History
-from migrate_graph.core.plan import Plan
+from migrate_graph.core.plan import Plan, Step
 from migrate_graph.core.states import State
 
 ABSENT = ""
@@ -175,19 +175,7 @@ def snapshot_of(
     """
     seen = [step.footprint for step in plan.steps]
     is_whole = only is None and not (seen and all(_tells_everything(footprint) for footprint in seen))
-    steps = tuple(
-        SealedStep(
-            name=step.migration.name,
-            fingerprint=step.migration.facts.fingerprint,
-            status=_status(step.reason.status, history, step.migration.name),
-            views=tuple(dict.fromkeys((*step.views.down, *step.views.up, *step.views.new, *step.views.retired))),
-            touches=None
-            if step.footprint is None or is_whole
-            else tuple(sorted(touched_by(step.footprint, inventory))),
-            shapes=_shapes(step.footprint),
-        )
-        for step in plan.steps
-    )
+    steps = tuple(_sealed(step, history, None if is_whole else inventory) for step in plan.steps)
     touched = {name for step in steps for name in step.touches or ()}
     wanted = inventory.relations.keys() if is_whole else touched if only is None else only
     return Snapshot(
@@ -214,6 +202,19 @@ def snapshot_of(
         },
         is_whole=is_whole,
         server=f"{inventory.server}, migrate_graph {inventory.version}",
+    )
+
+
+def _sealed(step: Step, history: History, inventory: Inventory | None) -> SealedStep:
+    """Return what is kept of a step; what it touches only where an inventory is given."""
+    name, views, seen = step.migration.name, step.views, step.footprint
+    return SealedStep(
+        name=name,
+        fingerprint=step.migration.facts.fingerprint,
+        status=_status(step.reason.status, history, name),
+        views=tuple(dict.fromkeys((*views.down, *views.up, *views.new, *views.retired))),
+        touches=tuple(sorted(touched_by(seen, inventory))) if seen and inventory else None,
+        shapes=_shapes(seen),
     )
 
 

@@ -271,8 +271,13 @@ class _Judge:
         self._half_undone = history.half_undone()
         self._applied = history.applied - self._half_undone
         self._attempts = history.last_attempts()
-        self._kept = dict(_kept_commits(history))
-        self._fingerprints = dict(_settled_fingerprints(history))
+        self._kept = _kept_commits(history)
+        # Of the code that was last applied; a record written by hand accepts what is there then.
+        self._fingerprints = {
+            attempt.name: attempt.fingerprint
+            for attempt in history.attempts
+            if attempt.state is AttemptState.APPLIED or not attempt.was_run
+        }
         self._stop_on_partial = stop_on_partial
         self._busy_with = busy_with
 
@@ -342,22 +347,13 @@ class _Judge:
         )
 
 
-def _kept_commits(history: History) -> Iterator[tuple[str, int]]:
+def _kept_commits(history: History) -> dict[str, int]:
     """Yield how many own commits each migration has left in the database since it was last settled, attempt by attempt."""
     kept: dict[str, int] = {}
     for attempt in history.attempts:
-        unsettled = (
-            attempt.state is AttemptState.FAILED or attempt.is_open or attempt.state is AttemptState.REVERT_FAILED
-        )
+        unsettled = attempt.is_open or attempt.state in {AttemptState.FAILED, AttemptState.REVERT_FAILED}
         kept[attempt.name] = kept.get(attempt.name, 0) + attempt.commits if unsettled else 0
-    yield from kept.items()
-
-
-def _settled_fingerprints(history: History) -> Iterator[tuple[str, str]]:
-    """Yield the code that each migration was last applied with; a record written by hand accepts what is there then."""
-    for attempt in history.attempts:
-        if attempt.state is AttemptState.APPLIED or not attempt.was_run:
-            yield attempt.name, attempt.fingerprint
+    return kept
 
 
 def _planned(node: Node, known: NodeState, plan: Plan) -> NodeState:

@@ -155,10 +155,8 @@ class Timeline:
             built: views that exist.
         """
         missing = [view for view in self.views.values() if view.name not in built]
-        is_last = (
-            all(each == name or each in applied for each in self.graph.migrations)
-            if any(view.since is None for view in missing)
-            else False
+        is_last = any(view.since is None for view in missing) and all(
+            each == name or each in applied for each in self.graph.migrations
         )
         return tuple(view.name for view in missing if (is_last if view.since is None else view.since in applied))
 

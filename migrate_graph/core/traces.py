@@ -146,29 +146,22 @@ _Found: TypeAlias = dict[str, dict[Touch, set[str]]]
 
 
 def _rows(footprint: Footprint) -> _Found:
-    """Return what was done to the rows of each table."""
+    """Return what was done to the columns of each table."""
     rows: _Found = {}
-    for use in _read(footprint):
-        relation, column = _column(use)
-        _add(rows, relation, Touch.READ, column)
-    for use in footprint.writes:
-        relation, column = _column(use)
-        _add(rows, relation, Touch.DELETE if column == ALL else Touch.UPDATE, column)
-    for relation in footprint.inserts:
-        _add(rows, relation, Touch.INSERT, ALL)
-    for relation, wrote in footprint.wrote.items():
-        if wrote.deleted:
-            _add(rows, relation, Touch.DELETE, ALL)
-    for relation in footprint.checked:
-        _add(rows, relation, Touch.CHECK, ALL)
-    for touch, use in _proved(footprint):
-        relation, column = _column(use)
-        _add(rows, relation, touch, column)
+    for touch, relation, column in _touches(footprint):
+        rows.setdefault(relation, {}).setdefault(touch, set()).add(column)
     return rows
 
 
-def _add(rows: _Found, relation: str, touch: Touch, column: str) -> None:
-    rows.setdefault(relation, {}).setdefault(touch, set()).add(column)
+def _touches(footprint: Footprint) -> Iterator[tuple[Touch, str, str]]:
+    yield from ((Touch.READ, *_column(use)) for use in _read(footprint))
+    for use in footprint.writes:
+        relation, column = _column(use)
+        yield Touch.DELETE if column == ALL else Touch.UPDATE, relation, column
+    yield from ((Touch.INSERT, relation, ALL) for relation in footprint.inserts)
+    yield from ((Touch.DELETE, relation, ALL) for relation, wrote in footprint.wrote.items() if wrote.deleted)
+    yield from ((Touch.CHECK, relation, ALL) for relation in footprint.checked)
+    yield from ((touch, *_column(use)) for touch, use in _proved(footprint))
 
 
 def _read(footprint: Footprint) -> Iterator[str]:

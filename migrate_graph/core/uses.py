@@ -168,19 +168,14 @@ def _names_in(query: str) -> Iterator[tuple[str, str]]:
 
 def _without_rings(views: Iterable[View], read: Mapping[str, Iterable[str]]) -> tuple[View, ...]:
     """Return views of which those that leave `uses` out use what they read, as far as that is on no ring."""
-    ringed = _on_rings(
-        {view.name: view.uses if view.uses_from is UsesFrom.DECLARED else read[view.name] for view in views}
-    )
+    digraph: nx.DiGraph[str] = nx.DiGraph()
+    for view in views:
+        names = view.uses if view.uses_from is UsesFrom.DECLARED else read[view.name]
+        digraph.add_edges_from((used, view.name) for used in names)
+    ringed = {edge for knot in knots(digraph) for edge in digraph.subgraph(knot).edges}
     return tuple(
         view
         if view.uses_from is UsesFrom.DECLARED
         else replace(view, uses=tuple(used for used in read[view.name] if (used, view.name) not in ringed))
         for view in views
     )
-
-
-def _on_rings(read: Mapping[str, Iterable[str]]) -> set[tuple[str, str]]:
-    """Return the pairs (read, reader) that are part of a ring."""
-    digraph: nx.DiGraph[str] = nx.DiGraph()
-    digraph.add_edges_from((used, reader) for reader, names in read.items() for used in names)
-    return {edge for knot in knots(digraph) for edge in digraph.subgraph(knot).edges}
