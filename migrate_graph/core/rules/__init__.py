@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-# Importing a module of rules fills RULES.
-from migrate_graph.core.rules import (
-    bodies,
-    changes,
-    commuting,
-    history,
-    migrations,
-    rehearsal,
-    reverting,
-    uses,
-    views,
-    windows,
-)
+from importlib import import_module
+from pathlib import Path
+
 from migrate_graph.core.rules.check import RuleSettings, check
 from migrate_graph.core.rules.rule import RULES, Context, Doing, Finding, Hit, Needs, Related, Rule, Severity, rule
 
@@ -33,8 +23,8 @@ __all__ = [
     "rule",
 ]
 
-_CATALOGUE = (migrations, views, windows, bodies, history, changes, rehearsal, commuting, reverting, uses)
-
-# Modules enter their rules as they are imported, in the order of their names; readers want the order of the codes.
+# A file enters its rules when it is imported; readers want them in the order of their codes.
+for _file in Path(__file__).parent.glob("[a-z]*.py"):
+    import_module(f"{__name__}.{_file.stem}")
 for _code in sorted(RULES):
     RULES[_code] = RULES.pop(_code)
