@@ -36,7 +36,7 @@ _SAID = (
     ("what is said of older things", WAY, "            if not _is_about(fact.identity, named):", "            if False:", f"{CORE} -k there_before"),
     ("what nothing drops", WAY, "            not drop_of(change)", "            False", f"{CORE} -k there_before"),
     ("views of managers", WAY, "    changes = [change for change in changes if change.relation not in theirs]", "    changes = [*changes]", f"{CORE} -k managers"),
-    ("what hangs on others first", WAY, "    added.sort(key=lambda change: -_rank(change))", "    pass", f"{CORE} -k hangs_on"),
+    ("what hangs on others first", WAY, "    added.sort(key=lambda change: -rank_of(change.fact))", "    pass", f"{CORE} -k hangs_on"),
     ("a way back that cannot be derived", WAYS, "        raise UsageError(\"\\n\".join(told), hint=ADVICE)", "        pass", f"{TYPED} -k not_additive"),
     ("what dropping leaves", FORTH, "        if differences:\n            why", "        if False:\n            why", f"{AUTO} -k dropping_leaves"),
     ("the second way there", FORTH, "            trip = self._again(trip, after)", "            pass", f"{TYPED} -k every_way_back"),

@@ -213,9 +213,7 @@ class Config:
     )
     statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
     session: Literal["reused", "fresh"] = setting(
-        "reused",
-        "whether the session of a migration that succeeded is reset and used for the next one",
-        ours=True,
+        "reused", "whether the session of a migration that succeeded is reset and used for the next one", ours=True
     )
     connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)
     on_partial: Literal["retry", "stop"] = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias, get_args
 
 from migrate_graph.core.model import Way
 from migrate_graph.core.plan import Plan
@@ -87,8 +87,19 @@ class Result:
     lost: bool = False
 
 
+class _Event:
+    """Something that a run tells; its word is what it is called in the JSON lines."""
+
+    __slots__ = ()
+    word: ClassVar[str]
+
+    def __init_subclass__(cls, *, word: str = "") -> None:
+        if word:  # a dataclass with slots is made twice, the second time without it
+            cls.word = word
+
+
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class Connecting(_Event, word="connecting"):
     """The database does not answer yet; told every 10 s while it is waited for.
 
     Attributes:
@@ -131,7 +142,7 @@ class LockHolder:
 
 
 @dataclass(frozen=True, slots=True)
-class LockWaiting:
+class LockWaiting(_Event, word="lock_waiting"):
     """Another runner works; told at once and then every 10 s.
 
     Attributes:
@@ -146,7 +157,7 @@ class LockWaiting:
 
 
 @dataclass(frozen=True, slots=True)
-class LockAcquired:
+class LockAcquired(_Event, word="lock_acquired"):
     """The lock is ours.
 
     Attributes:
@@ -157,7 +168,7 @@ class LockAcquired:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreStarted:
+class RestoreStarted(_Event, word="restore_start"):
     """A backup is being restored into the empty database.
 
     Attributes:
@@ -170,7 +181,7 @@ class RestoreStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreProgress:
+class RestoreProgress(_Event, word="restore_progress"):
     """How far the restore is, or the check of the whole backup that comes before it; comes every few seconds whatever happens.
 
     Attributes:
@@ -187,7 +198,7 @@ class RestoreProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreFinished:
+class RestoreFinished(_Event, word="restore_end"):
     """The backup is in the database.
 
     Attributes:
@@ -198,7 +209,7 @@ class RestoreFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(_Event, word="run_start"):
     """The plan is made inside the lock and the first migration is about to run.
 
     Attributes:
@@ -217,7 +228,7 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(_Event, word="migration_start"):
     """A migration starts.
 
     Attributes:
@@ -234,7 +245,7 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(_Event, word="migration_end"):
     """A migration ended, or turned out to be blocked.
 
     Attributes:
@@ -249,7 +260,7 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class StepWaiting:
+class StepWaiting(_Event, word="waiting"):
     """What the database says the running migration is doing, when that is waiting.
 
     Attributes:
@@ -264,7 +275,7 @@ class StepWaiting:
 
 
 @dataclass(frozen=True, slots=True)
-class StepRetrying:
+class StepRetrying(_Event, word="retrying"):
     """A migration, or with `apply --atomic` the whole run, is tried again from its beginning; nothing of it was kept.
 
     Attributes:
@@ -283,7 +294,7 @@ class StepRetrying:
 
 
 @dataclass(frozen=True, slots=True)
-class StepProgress:
+class StepProgress(_Event, word="progress"):
     """What a migration reports of its own batched work.
 
     Attributes:
@@ -300,7 +311,7 @@ class StepProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewDropped:
+class ViewDropped(_Event, word="view_drop"):
     """A view went down.
 
     Attributes:
@@ -313,7 +324,7 @@ class ViewDropped:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewCreated:
+class ViewCreated(_Event, word="view_create"):
     """A view came up.
 
     Attributes:
@@ -328,7 +339,7 @@ class ViewCreated:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewBuilt:
+class ViewBuilt(_Event, word="view_build"):
     """A materialized view was built beside the old one, which could be read until now; it takes the place of that next.
 
     Attributes:
@@ -343,7 +354,7 @@ class ViewBuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewReplaced:
+class ViewReplaced(_Event, word="view_replace"):
     """A view has its new text, and what reads it has stayed up.
 
     Attributes:
@@ -356,7 +367,7 @@ class ViewReplaced:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewFellBack:
+class ViewFellBack(_Event, word="view_fall_back"):
     """A view goes down and comes up although it could have stayed: what was begun for that is undone.
 
     Attributes:
@@ -373,7 +384,7 @@ class ViewFellBack:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewRefreshing:
+class ViewRefreshing(_Event, word="view_refresh_start"):
     """A materialized view that came up without its rows is being filled.
 
     Attributes:
@@ -386,7 +397,7 @@ class ViewRefreshing:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewRefreshed:
+class ViewRefreshed(_Event, word="view_refresh_end"):
     """It is filled.
 
     Attributes:
@@ -401,7 +412,7 @@ class ViewRefreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class Printed(_Event, word="log"):
     """A line that a migration printed.
 
     Attributes:
@@ -414,7 +425,7 @@ class Printed:
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(_Event, word="diagnostic"):
     """Something that should be known and does not stop the run.
 
     Attributes:
@@ -427,7 +438,7 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(_Event, word="run_end"):
     """The run is over, however it ended.
 
     Attributes:
@@ -483,30 +494,7 @@ Event: TypeAlias = (
     | RunFinished
 )
 
-EVENT_TYPES: Final[Mapping[type[Event], str]] = {
-    Connecting: "connecting",
-    LockWaiting: "lock_waiting",
-    LockAcquired: "lock_acquired",
-    RestoreStarted: "restore_start",
-    RestoreProgress: "restore_progress",
-    RestoreFinished: "restore_end",
-    RunStarted: "run_start",
-    StepStarted: "migration_start",
-    StepFinished: "migration_end",
-    StepWaiting: "waiting",
-    StepRetrying: "retrying",
-    StepProgress: "progress",
-    ViewDropped: "view_drop",
-    ViewCreated: "view_create",
-    ViewBuilt: "view_build",
-    ViewReplaced: "view_replace",
-    ViewFellBack: "view_fall_back",
-    ViewRefreshing: "view_refresh_start",
-    ViewRefreshed: "view_refresh_end",
-    Printed: "log",
-    Warned: "diagnostic",
-    RunFinished: "run_end",
-}
+EVENT_TYPES: Final[Mapping[type[Event], str]] = {each: each.word for each in get_args(Event)}
 """What each is called in the JSON lines of a run."""
 
 Observer: TypeAlias = Callable[[Event], None]

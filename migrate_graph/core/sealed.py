@@ -28,10 +28,7 @@ _NO_OPERAND = re.compile(
     r"|SIMILAR|THEN|TO|USING|VALUES|WHEN|WHERE",
     re.IGNORECASE,
 )
-_VALUES = re.compile(
-    r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b",
-    re.IGNORECASE,
-)
+_VALUES = re.compile(r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

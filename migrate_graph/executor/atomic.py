@@ -102,12 +102,7 @@ class AtomicWalk:
     """
 
     def __init__(
-        self,
-        around: Surroundings,
-        patience: Patience,
-        extent: Extent | None = None,
-        *,
-        stop_on_partial: bool = False,
+        self, around: Surroundings, patience: Patience, extent: Extent | None = None, *, stop_on_partial: bool = False
     ) -> None:
         self._around = around
         self._extent = extent or Extent()

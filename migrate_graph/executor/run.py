@@ -7,15 +7,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.events import (
-    Observer,
-    Outcome,
-    Result,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StepStarted,
-)
+from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, RunStarted, StepFinished, StepStarted
 from migrate_graph.core.timeline import overdue_views
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.approved import Approved

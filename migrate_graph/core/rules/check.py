@@ -115,12 +115,7 @@ def check(
         drifted,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
-    given = {
-        Needs.HISTORY: history,
-        Needs.BASE: base,
-        Needs.REHEARSAL: rehearsed,
-        Needs.FOOTPRINTS: footprints,
-    }
+    given = {Needs.HISTORY: history, Needs.BASE: base, Needs.REHEARSAL: rehearsed, Needs.FOOTPRINTS: footprints}
     findings = []
     for rule in RULES.values():
         is_blind = bool(rule.needs) and all(given[each] is None for each in rule.needs)

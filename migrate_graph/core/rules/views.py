@@ -56,12 +56,7 @@ def unknown_view(context: Context) -> Iterator[Hit]:
                 )
 
 
-@rule(
-    "MG202",
-    Severity.ERROR,
-    compatible={NodeKind.VIEW: Severity.WARNING},
-    unless=Unless.AFFECTED,
-)
+@rule("MG202", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING}, unless=Unless.AFFECTED)
 def view_cycle(context: Context) -> Iterator[Hit]:
     """Views that use, or replace, each other in a cycle.
 

@@ -15,12 +15,7 @@ from migrate_graph.core.timeline import Timeline
 _VERSION = re.compile(r"_[vV]\d+$")
 
 
-@rule(
-    "MG203",
-    Severity.ERROR,
-    compatible={NodeKind.VIEW: Severity.WARNING},
-    unless=Unless.OPENED,
-)
+@rule("MG203", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING}, unless=Unless.OPENED)
 def unknown_since(context: Context) -> Iterator[Hit]:
     """A window that never opens.
 
@@ -136,12 +131,7 @@ def empty_window(context: Context) -> Iterator[Hit]:
         yield Hit(view, message, f"name a migration for `until` that requires {quoted(view.since)}")
 
 
-@rule(
-    "MG206",
-    Severity.ERROR,
-    applied=Severity.WARNING,
-    compatible={NodeKind.VIEW: Severity.WARNING},
-)
+@rule("MG206", Severity.ERROR, applied=Severity.WARNING, compatible={NodeKind.VIEW: Severity.WARNING})
 def outlived_dependency(context: Context) -> Iterator[Hit]:
     """A view that lives while a view it uses does not.
 
