@@ -28,7 +28,6 @@ PathArgument = Annotated[
     typer.Argument(
         metavar="PATH",
         help="A migrations file, or a directory with a migrations.py or numbered files. Default: the configured migrations_file.",
-        show_default=False,
     ),
 ]
 # For commands whose first word is a name.
@@ -39,56 +38,36 @@ FileOption = Annotated[
         "-f",
         metavar="PATH",
         help="The migrations file or its directory. Default: the configured migrations_file.",
-        show_default=False,
     ),
 ]
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A migration or a view.", autocompletion=complete_name, show_default=False)
+    str, typer.Argument(metavar="NAME", help="A migration or a view.", autocompletion=complete_name)
 ]
-NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME…", help="Migrations.", autocompletion=complete_name, show_default=False)
-]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME…", help="Migrations.", autocompletion=complete_name)]
 CodeArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="CODE", help="MG101, or dependency-cycle.", autocompletion=complete_code, show_default=False
-    ),
+    str | None, typer.Argument(metavar="CODE", help="MG101, or dependency-cycle.", autocompletion=complete_code)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (with a schema_version) instead of text.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Do not ask the database: an empty history.")]
 HistoryOption = Annotated[bool, typer.Option("--history", help="Ask the database too (read-only).")]
 ToOption = Annotated[
-    str | None,
-    typer.Option(
-        "--to", metavar="NAME", help="Up to this migration.", autocompletion=complete_name, show_default=False
-    ),
+    str | None, typer.Option("--to", metavar="NAME", help="Up to this migration.", autocompletion=complete_name)
 ]
 AtomicOption = Annotated[
     bool | None,
-    typer.Option(
-        "--atomic/--no-atomic",
-        help="All that runs is one transaction: all of it is kept, or nothing.",
-        show_default=False,
-    ),
+    typer.Option("--atomic/--no-atomic", help="All that runs is one transaction: all of it is kept, or nothing."),
 ]
 CoalesceOption = Annotated[
     bool | None,
     typer.Option(
         "--coalesce/--no-coalesce",
         help="Consecutive migrations that need the same views are one transaction: those go down once.",
-        show_default=False,
     ),
 ]
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        "--jobs",
-        "-j",
-        metavar="N",
-        min=1,
-        max=64,
-        help="Run up to N migrations at the same time (PostgreSQL).",
-        show_default=False,
+        "--jobs", "-j", metavar="N", min=1, max=64, help="Run up to N migrations at the same time (PostgreSQL)."
     ),
 ]
 SelectOption = Annotated[
@@ -98,24 +77,18 @@ SelectOption = Annotated[
         "-s",
         metavar="SEL",
         help="NAME, billing_*, +NAME, NAME+, tag:x, state:pending, module:PATH; a comma means and; repeat the option for or.",
-        show_default=False,
     ),
 ]
-ExcludeOption = Annotated[
-    list[str], typer.Option("--exclude", metavar="SEL", help="Leave these out.", show_default=False)
-]
+ExcludeOption = Annotated[list[str], typer.Option("--exclude", metavar="SEL", help="Leave these out.")]
 RulesOption = Annotated[
     list[str],
     typer.Option(
         "--select",
         metavar="CODES|SEL",
         help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
-        show_default=False,
     ),
 ]
-IgnoreOption = Annotated[
-    list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.", show_default=False)
-]
+IgnoreOption = Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.")]
 ReportOption = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")]
 GraphOption = Annotated[
     Path | None,
@@ -123,34 +96,23 @@ GraphOption = Annotated[
         "--graph",
         metavar="FILE",
         help=f"Draw it: {' '.join(each.suffixes[0] for each in FORMATS.values() if each.suffixes)}, by the suffix.",
-        show_default=False,
     ),
 ]
 OutputOption = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FILE", help="Write there instead of stdout.", show_default=False),
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of stdout.")
 ]
 RendererOption = Annotated[Renderer, typer.Option("--renderer", help="Which program lays the picture out.")]
 FocusOption = Annotated[
-    list[str],
-    typer.Option(
-        "--focus", metavar="NAME", help="Only what is around it.", autocompletion=complete_name, show_default=False
-    ),
+    list[str], typer.Option("--focus", metavar="NAME", help="Only what is around it.", autocompletion=complete_name)
 ]
-HopsOption = Annotated[
-    int | None, typer.Option("--hops", min=0, help="How far around --focus; 2 edges by default.", show_default=False)
-]
+HopsOption = Annotated[int | None, typer.Option("--hops", min=0, help="How far around --focus; 2 edges by default.")]
 GroupOption = Annotated[Grouping, typer.Option("--group", help="module: one node per file.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Draw everything, however large.")]
 LinkOption = Annotated[
-    str | None,
-    typer.Option(
-        "--link-template", metavar="URL", help="Link to a line: {file} and {line} are filled in.", show_default=False
-    ),
+    str | None, typer.Option("--link-template", metavar="URL", help="Link to a line: {file} and {line} are filled in.")
 ]
 RehearseOption = Annotated[
-    bool,
-    typer.Option("--rehearse", help="Run the migrations in a safe place (see --on), and show what they do."),
+    bool, typer.Option("--rehearse", help="Run the migrations in a safe place (see --on), and show what they do.")
 ]
 PlaceOption = Annotated[
     Place,
@@ -161,25 +123,17 @@ PlaceOption = Annotated[
     ),
 ]
 DataOption = Annotated[
-    int | None,
-    typer.Option(
-        "--data", min=1, metavar="N", help="Copy up to N rows of each table into the clone.", show_default=False
-    ),
+    int | None, typer.Option("--data", min=1, metavar="N", help="Copy up to N rows of each table into the clone.")
 ]
 NoValuesOption = Annotated[bool, typer.Option("--no-values", help="Show ? for each value in SQL.")]
 AllowOutsideOption = Annotated[
     bool,
     typer.Option(
-        "--allow-outside",
-        help="Let migrations write files, start programs and connect to others while they are tried.",
+        "--allow-outside", help="Let migrations write files, start programs and connect to others while they are tried."
     ),
 ]
 LockOption = Annotated[
     float | None,
-    typer.Option(
-        "--lock-timeout", min=0, metavar="S", help="Seconds to wait for another run; 0 tries once.", show_default=False
-    ),
+    typer.Option("--lock-timeout", min=0, metavar="S", help="Seconds to wait for another run; 0 tries once."),
 ]
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why, for the journal.", show_default=False)
-]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the journal.")]

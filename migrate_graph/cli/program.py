@@ -148,12 +148,10 @@ def options(
     ] = Color.AUTO,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of migrate_graph itself.")] = False,
     directory: Annotated[
-        Path | None,
-        typer.Option("-C", "--directory", metavar="DIR", help="Work there instead of here.", show_default=False),
+        Path | None, typer.Option("-C", "--directory", metavar="DIR", help="Work there instead of here.")
     ] = None,
     uri: Annotated[
-        str | None,
-        typer.Option("--uri", metavar="URI", help="The database; wins over MIGRATE_URI.", show_default=False),
+        str | None, typer.Option("--uri", metavar="URI", help="The database; wins over MIGRATE_URI.")
     ] = None,
     setting: Annotated[
         list[str],
@@ -161,7 +159,6 @@ def options(
             "--set",
             metavar="NAME=VALUE",
             help="A setting, as migrate config lists them.",
-            show_default=False,
             autocompletion=complete_setting,
         ),
     ] = [],  # noqa: B006 - typer copies it

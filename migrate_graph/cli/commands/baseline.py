@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 def baseline(
     context: typer.Context,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME…", help="These are there already, with all that they require.", show_default=False
-        ),
+        list[str] | None, typer.Argument(metavar="NAME…", help="These are there already, with all that they require.")
     ] = None,
     *,
     to: ToOption = None,

@@ -86,10 +86,7 @@ def check(
     ignore: IgnoreOption = [],  # noqa: B006 - likewise
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     base: Annotated[
-        str | None,
-        typer.Option(
-            "--base", metavar="REF", help="Also judge what changed since this git revision.", show_default=False
-        ),
+        str | None, typer.Option("--base", metavar="REF", help="Also judge what changed since this git revision.")
     ] = None,
     moving: Annotated[
         bool, typer.Option("--moving", help="Only list what will be different here than with edwh-migrate 2.1.0.")
@@ -97,10 +94,7 @@ def check(
     reports: Annotated[
         list[str],
         typer.Option(
-            "--report",
-            metavar="FORMAT=FILE",
-            help="Write this report as well, as sarif=check.sarif; may be repeated.",
-            show_default=False,
+            "--report", metavar="FORMAT=FILE", help="Write this report as well, as sarif=check.sarif; may be repeated."
         ),
     ] = [],  # noqa: B006 - typer copies it
     json: JsonOption = False,

@@ -35,7 +35,6 @@ def drift(
             "--adopt",
             metavar="NAME",
             help="Write a migration of this name that makes the same change in other databases; a free number is added.",
-            show_default=False,
         ),
     ] = None,
     file: FileOption = None,

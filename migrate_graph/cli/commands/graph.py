@@ -45,14 +45,10 @@ def graph(
     path: PathArgument = None,
     *,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write there; the suffix decides the format.", show_default=False
-        ),
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there; the suffix decides the format.")
     ] = None,
     format_name: Annotated[
-        str | None,
-        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.", show_default=False),
+        str | None, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")
     ] = None,
     focus: FocusOption = [],  # noqa: B006 - typer copies it
     hops: HopsOption = None,

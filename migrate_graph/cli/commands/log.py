@@ -34,18 +34,13 @@ if TYPE_CHECKING:
 )
 def log(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this migration.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this migration.")] = None,
     *,
     file: FileOption = None,
     graph: GraphOption = None,
     run: Annotated[
         str | None,
-        typer.Option(
-            "--run",
-            metavar="ID",
-            help="Draw this run, not the newest; the first letters are enough.",
-            show_default=False,
-        ),
+        typer.Option("--run", metavar="ID", help="Draw this run, not the newest; the first letters are enough."),
     ] = None,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,

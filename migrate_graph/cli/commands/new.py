@@ -24,18 +24,11 @@ if TYPE_CHECKING:
 )
 def new(
     context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it does; a free number is added.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it does; a free number is added.")],
     *,
     requires: Annotated[
         list[str],
-        typer.Option(
-            "--requires",
-            metavar="A,B",
-            help="What comes first; `leaves`: what nothing requires yet.",
-            show_default=False,
-        ),
+        typer.Option("--requires", metavar="A,B", help="What comes first; `leaves`: what nothing requires yet."),
     ] = [],  # noqa: B006 - typer copies it
     view: Annotated[bool, typer.Option("--view", help="A view manager, and the migration that creates it.")] = False,
     file: FileOption = None,

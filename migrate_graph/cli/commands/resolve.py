@@ -27,7 +27,7 @@ _DECIDED = {"--applied": "counts as applied", "--retry": "will run again", "--re
 )
 def resolve(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The interrupted migration.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The interrupted migration.")],
     *,
     applied: Annotated[bool, typer.Option("--applied", help="Its work is there.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run it again.")] = False,

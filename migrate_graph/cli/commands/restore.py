@@ -15,8 +15,7 @@ from migrate_graph.cli.options import LockOption, Output
 def restore(
     context: typer.Context,
     backup: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE", help="Default: the configured database_to_restore.", show_default=False),
+        Path | None, typer.Argument(metavar="FILE", help="Default: the configured database_to_restore.")
     ] = None,
     *,
     lock_timeout: LockOption = None,

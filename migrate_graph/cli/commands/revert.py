@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 def revert(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What is undone.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What is undone.")],
     *,
     with_dependents: Annotated[
         bool, typer.Option("--with-dependents", help="Undo first what is applied and requires it.")

@@ -64,7 +64,6 @@ def verify(
             "--on",
             metavar="URI",
             help="A database on the server where databases are made for this. Default: rehearse_on, or the configured one's server.",
-            show_default=False,
         ),
     ] = "",
     closure: Annotated[
@@ -77,12 +76,10 @@ def verify(
             min=1,
             metavar="N",
             help="Also try N other orders that the graph permits: all must end alike. With --infer, 20 unless told.",
-            show_default=False,
         ),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="S", help="Which orders these are; 0 unless told.", show_default=False),
+        int | None, typer.Option("--seed", metavar="S", help="Which orders these are; 0 unless told.")
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Keep what was seen in the footprint file, for migrate check.")

@@ -33,9 +33,7 @@ def why(
     context: typer.Context,
     name: NameArgument,
     *,
-    before: Annotated[
-        str | None, typer.Option("--before", metavar="OTHER", help="Compare with this one.", show_default=False)
-    ] = None,
+    before: Annotated[str | None, typer.Option("--before", metavar="OTHER", help="Compare with this one.")] = None,
     file: FileOption = None,
     offline: OfflineOption = False,
     json: JsonOption = False,

@@ -15,9 +15,7 @@ from migrate_graph.cli.options import FileOption
 @command(Section.FILES, "migrate views adopt", "migrate views adopt v_dashboard -o views.py")
 def adopt(
     context: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME…", help="Default: all unmanaged views.", show_default=False)
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Default: all unmanaged views.")] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A new file for the managers.")] = Path(
         "views.py"

@@ -13,9 +13,7 @@ from migrate_graph.cli.options import FileOption, ReasonOption
 @command(Section.DATABASE, "migrate views forget OldReport --reason 'replaced by hand'")
 def forget(
     context: typer.Context,
-    managers: Annotated[
-        list[str], typer.Argument(metavar="CLASS…", help="Names of view managers.", show_default=False)
-    ],
+    managers: Annotated[list[str], typer.Argument(metavar="CLASS…", help="Names of view managers.")],
     *,
     reason: ReasonOption = "",
     file: FileOption = None,
