@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+Paint: TypeAlias = Callable[[str, str], str]
+"""Return a text in a style: `paint("3 to run", "bold")`."""
+
+_COLOR = re.compile("\x1b\\[[0-9;]*m")
+"""What a terminal takes for a colour: it stands in no column."""
 
 _LEAST = 20
 """So many columns are taken at least, however narrow the terminal is."""
@@ -16,6 +24,12 @@ def columns(text: str) -> int:
 
     wide: int = wcswidth(text)
     return wide if wide >= 0 else len(text)  # it knows no width of control characters
+
+
+def plain(text: str, style: str) -> str:
+    """Return the text as it is: how a stream without colour paints."""
+    del style
+    return text
 
 
 def padded(text: str, width: int) -> str:
@@ -70,6 +84,23 @@ def hanging(text: str, width: int | None, *, column: int, indent: int) -> list[s
         else:
             lines.append(word)
     return [lines[0], *(" " * indent + line for line in lines[1:])]
+
+
+def behind(
+    head: str, text: str, width: int | None, *, indent: int | None = None, paint: Callable[[str], str] = str
+) -> list[str]:
+    """Return a text behind a head, broken between words.
+
+    Args:
+        head: painted as it is to be seen.
+        text: on one line.
+        width: columns there are; None for as many as it needs.
+        indent: of further lines; None for where the text begins.
+        paint: gives the text its colour, line by line.
+    """
+    column = columns(_COLOR.sub("", head))
+    first, *more = hanging(text, width, column=column, indent=column if indent is None else indent)
+    return [f"{head}{paint(first)}", *map(paint, more)]
 
 
 def broken(text: str, width: int | None) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.text import MOST, listed
-from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
@@ -25,15 +24,15 @@ def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, 
         is_rehearsed: views that are in the way of statements are known.
     """
     if not segments:
-        yield from hanging("together: no two steps in a row need the same views", style.width, column=0, indent=4)
+        yield from style.lines("together: no two steps in a row need the same views", indent=4)
     for segment in segments:
         first, last = (plan.places[segment.names[at]] for at in (0, -1))
         views = listed([one_line(name) for name in segment.views], most=MOST)
         text = f"together: {first} to {last} are one transaction, in which {views} go down once and come up once"
-        yield from hanging(text, style.width, column=0, indent=4)
+        yield from style.lines(text, indent=4)
     if not is_rehearsed:
         note = "views that nobody opens, and that step aside, are known after a rehearsal: add --rehearse"
-        yield from hanging(note, style.width, column=4, indent=4)
+        yield from style.lines(note, indent=4)
 
 
 def segments_document(segments: Sequence[Segment]) -> list[dict[str, Any]]:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from io import BytesIO
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from migrate_graph import forks
 from migrate_graph.cli.redacted import redacted
-from migrate_graph.columns import hanging
+from migrate_graph.columns import Paint, behind, plain
 from migrate_graph.masked_stream import MaskedStream
 from migrate_graph.redaction import one_line, redact
 
 if TYPE_CHECKING:
     from migrate_graph.core.states import State
     from migrate_graph.errors import MigrateGraphError
-
-Paint: TypeAlias = Callable[[str, str], str]
-"""Return a text in a style: `paint("3 to run", "bold")`."""
 
 _STYLES = {
     "bold": "1",
@@ -76,12 +73,6 @@ class Color(StrEnum):
     NEVER = "never"
 
 
-def plain(text: str, style: str) -> str:
-    """Return the text as it is: how a stream without colour paints."""
-    del style
-    return text
-
-
 def painted(text: str, style: str) -> str:
     """Return the text with the terminal's codes for a style around it."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if text else text
@@ -114,6 +105,18 @@ class TextStyle:
     paint: Paint
     width: int | None = None
     ascii_only: bool = False
+
+    def lines(self, text: str, *, head: str = "", indent: int | None = None, tone: str = "") -> list[str]:
+        """Return a text behind a head, broken between words.
+
+        Args:
+            text: on one line.
+            head: painted as it is to be seen.
+            indent: of further lines; None for where the text begins.
+            tone: of the text.
+        """
+        paint = (lambda line: self.paint(line, tone)) if tone else str
+        return behind(head, text, self.width, indent=indent, paint=paint)
 
     def mark(self, state: State) -> str:
         """Return the sign of a state, from the one table of signs."""
@@ -262,19 +265,16 @@ class Console:
         """Print what happened, where, and what to do about it."""
         where = f"{self.clean(str(error.source))}: " if error.source else ""
         first, *more = error.message.splitlines() or [""]
-        head, *below = hanging(f"{where}{self.clean(first)}", self.style_err.width, column=7, indent=2)
-        self.tell(f"{self.paint_err('error:', 'error')} {head}")
-        for line in below:
+        style = self.style_err
+        for line in style.lines(f"{where}{self.clean(first)}", head=f"{style.paint('error:', 'error')} ", indent=2):
             self.tell(line)
         for line in more:
             self.tell(f"  {self.clean(line)}")
         for line in getattr(error, "details", "").rstrip().splitlines():
-            self.tell(self.paint_err(f"  {self.clean(line)}", "muted"))
-        for line in error.hint.splitlines():
-            head, *below = hanging(self.clean(line), self.style_err.width, column=6, indent=6)
-            self.tell(f"{self.paint_err('hint:', 'info')} {head}")
-            for more_of_it in below:
-                self.tell(more_of_it)
+            self.tell(style.paint(f"  {self.clean(line)}", "muted"))
+        for hint in error.hint.splitlines():
+            for line in style.lines(self.clean(hint), head=f"{style.paint('hint:', 'info')} "):
+                self.tell(line)
 
     def fitting(self, text: str, stream: Any) -> str:
         """Return a text with plain characters in place of those that a stream cannot show."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.text import MOST, listed
-from migrate_graph.columns import hanging
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import place_document
 
@@ -21,30 +20,23 @@ def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
 
     found = obstacles(plan)
     if not found and plan.undecided:
-        yield from _lines(f"one transaction: not before a decision about {listed(plan.undecided, most=MOST)}", style)
+        yield from style.lines(
+            f"one transaction: not before a decision about {listed(plan.undecided, most=MOST)}", indent=6
+        )
         return
     if not found:
-        yield from _lines("one transaction: possible; all of it is kept, or nothing", style)
+        yield from style.lines("one transaction: possible; all of it is kept, or nothing", indent=6)
         for name, source in added_values(plan):
             note = "adds a value to an enum, which nothing after it can use before the run has ended (PostgreSQL)"
-            yield from _lines(f"{one_line(name)} ({one_line(str(source))}) {note}", style)
+            yield from style.lines(f"{one_line(name)} ({one_line(str(source))}) {note}", indent=6)
         return
-    for line in hanging(
-        f"one transaction: not possible, {len(found)} of {len(plan.steps)} migrations do not fit",
-        style.width,
-        column=0,
-        indent=4,
-    ):
-        yield style.paint(line, "error")
+    not_possible = f"one transaction: not possible, {len(found)} of {len(plan.steps)} migrations do not fit"
+    yield from style.lines(not_possible, indent=4, tone="error")
     for each in told(found):
-        yield from _lines(f"    {one_line(each)}", style)
+        yield from style.lines(f"    {one_line(each)}", indent=6)
     yield "  apply them by themselves, and the others in as few transactions as that allows:"
     for command in way_around(plan):
         yield f"    {one_line(command)}"
-
-
-def _lines(text: str, style: TextStyle) -> Iterator[str]:
-    yield from hanging(text, style.width, column=0, indent=6)
 
 
 def atomic_document(plan: Plan) -> dict[str, Any]:

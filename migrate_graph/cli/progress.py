@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
 from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, style_of, summary
-from migrate_graph.columns import columns, hanging, shortened
+from migrate_graph.columns import columns, shortened
 from migrate_graph.core import events
 from migrate_graph.core.events import EVENT_TYPES, Event, Outcome, Result
 from migrate_graph.messages import lasting, sized
@@ -330,16 +330,12 @@ class LiveProgress:
             self._detail = detail
 
     def _scroll(self, mark: str, text: str, event: Event) -> None:
-        style = style_of(event.result.outcome) if isinstance(event, events.StepFinished) else ""
-        first, *more = hanging(text, self.console.style_err.width, column=2, indent=4)
-        self._print(f"{self.console.paint_err(mark, style) if style else mark} {first}")
-        for line in more:
-            self._print(line)
-
-    def _print(self, line: str) -> None:
         from rich.text import Text
 
-        self._rich.print(Text.from_ansi(self._safe(line)), soft_wrap=True)
+        style = style_of(event.result.outcome) if isinstance(event, events.StepFinished) else ""
+        head = f"{self.console.paint_err(mark, style) if style else mark} "
+        for line in self.console.style_err.lines(text, head=head, indent=4):
+            self._rich.print(Text.from_ansi(self._safe(line)), soft_wrap=True)
 
     def _safe(self, text: str) -> str:
         return self.console.fitting(self.console.redact(text), self.console.err)

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import MOST, listed
-from migrate_graph.columns import hanging
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Statement
 from migrate_graph.core.rules import Finding, Severity
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.rehearse import Rehearsal
 
 _INDENT = 7
+_MARGIN = " " * _INDENT
 """Where the lines under a step begin."""
 _MOST_LINES = 12
 """Of a longer statement so many lines stand on a terminal."""
@@ -72,8 +72,7 @@ def step_lines(step: Step, result: Result | None, style: TextStyle) -> Iterator[
             if len(alike) > _MOST_ALIKE:
                 rest = alike[_MOST_ALIKE:]
                 text = f"… and {len(rest):,} more from {one_line(str(rest[0].source))}: --format sql has them"
-                for line in _below(text, style, indent=_INDENT):
-                    yield style.paint(line, "muted")
+                yield from style.lines(text, head=_MARGIN, indent=_INDENT + 2, tone="muted")
         yield from _seen_lines(seen, style)
     yield from _result_lines(result, style)
 
@@ -95,17 +94,13 @@ def _statement_lines(statement: Statement, style: TextStyle) -> Iterator[str]:
     shown = lines if len(lines) <= _MOST_LINES else lines[: _MOST_LINES - 2]
     for line in shown:
         space = len(line) - len(line.lstrip())
-        first, *more = hanging(line, style.width, column=_INDENT, indent=_INDENT + space + 2)
-        yield f"{' ' * _INDENT}{first}"
-        yield from more
+        yield from style.lines(line, head=_MARGIN, indent=_INDENT + space + 2)
     if len(lines) > len(shown):
         rest = counted(len(lines) - len(shown), "more line")
-        for line in _below(f"… {rest}: --format sql has them", style, indent=_INDENT):
-            yield style.paint(line, "muted")
+        text = f"… {rest}: --format sql has them"
+        yield from style.lines(text, head=_MARGIN, indent=_INDENT + 2, tone="muted")
     tone = "error" if statement.error else "warning" if statement.rewrites else "muted"
-    first, *more = hanging(remark_of(statement), style.width, column=_INDENT + 5, indent=_INDENT + 5)
-    for line in (f"{' ' * (_INDENT + 2)}-- {first}", *more):
-        yield style.paint(line, tone)
+    yield from style.lines(remark_of(statement), head=f"{_MARGIN}  {style.paint('-- ', tone)}", tone=tone)
 
 
 def sql_lines(statement: Statement) -> list[str]:
@@ -153,18 +148,13 @@ def _sized(rewrite: Rewrite) -> str:
 
 def _seen_lines(seen: Footprint, style: TextStyle) -> Iterator[str]:
     for sign, tone, text in _changes(seen):
-        first, *more = hanging(text, style.width, column=_INDENT + 2, indent=_INDENT + 2)
-        yield f"{' ' * _INDENT}{style.paint(sign, tone)} {first}"
-        yield from more
+        yield from style.lines(text, head=f"{_MARGIN}{style.paint(sign, tone)} ")
     for word, tone, text in _told(seen):
         yield from _beside(word, tone, text, style)
 
 
-def _beside(word: str, tone: str, text: str, style: TextStyle) -> Iterator[str]:
-    column = _INDENT + 9
-    first, *more = hanging(text, style.width, column=column, indent=column)
-    yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (9 - len(word))}{first}"
-    yield from more
+def _beside(word: str, tone: str, text: str, style: TextStyle) -> list[str]:
+    return style.lines(text, head=f"{_MARGIN}{style.paint(word, tone)}{' ' * (9 - len(word))}")
 
 
 def _changes(seen: Footprint) -> Iterator[tuple[str, str, str]]:
@@ -206,40 +196,29 @@ def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
 
 
 def _result_lines(result: Result | None, style: TextStyle) -> Iterator[str]:
-    if result is not None and result.stepped_aside:
-        names = listed(result.stepped_aside, most=MOST)
-        yield from _beside("aside", "muted", f"{names}: in the way, so they go down and come up by themselves", style)
-    if result is not None and result.replaced:
-        names = listed(result.replaced, most=MOST)
-        yield from _beside("same", "muted", f"{names}: replaced; what reads them stays up", style)
-    if result is not None and result.unfilled:
-        names = listed(result.unfilled, most=MOST)
-        yield from _beside("after", "muted", f"{names}: refreshed after the commit; until then without rows", style)
-    for why in result.unrefreshed if result is not None else ():
+    if result is None:
+        return
+    for word, views, became in (
+        ("aside", result.stepped_aside, "in the way, so they go down and come up by themselves"),
+        ("same", result.replaced, "replaced; what reads them stays up"),
+        ("after", result.unfilled, "refreshed after the commit; until then without rows"),
+    ):
+        if views:
+            yield from _beside(word, "muted", f"{listed(views, most=MOST)}: {became}", style)
+    for why in result.unrefreshed:
         yield from _beside("no rows", "error", one_line(why), style)
-    if result is None or result.outcome.succeeded:
+    if result.outcome.succeeded:
         return
     word, tone = _outcome(result)
     place = f"{one_line(str(result.source))}: " if result.source and result.outcome.failed else ""
-    column = _INDENT + len(word) + 2
-    first, *more = hanging(f"{place}{one_line(result.error)}", style.width, column=column, indent=_INDENT + 2)
-    yield f"{' ' * _INDENT}{style.paint(word, tone)}  {first}".rstrip()
-    yield from more
+    told = f"{place}{one_line(result.error)}"
+    ended = style.lines(told, head=f"{_MARGIN}{style.paint(word, tone)}  ", indent=_INDENT + 2)
+    yield from map(str.rstrip, ended)
     for line in printable(result.traceback).splitlines():
-        space = len(line) - len(line.lstrip())
-        for part in _below(line.strip(), style, indent=_INDENT + 2 + space):
-            yield style.paint(part, "muted")
+        indent = _INDENT + 2 + len(line) - len(line.lstrip())
+        yield from style.lines(line.strip(), head=" " * indent, indent=indent + 2, tone="muted")
     if result.hint:
-        first, *more = hanging(one_line(result.hint), style.width, column=_INDENT + 8, indent=_INDENT + 8)
-        yield f"{' ' * (_INDENT + 2)}{style.paint('hint:', 'info')} {first}"
-        yield from more
-
-
-def _below(text: str, style: TextStyle, *, indent: int) -> Iterator[str]:
-    """Yield a text as lines that begin at a column."""
-    first, *more = hanging(text, style.width, column=indent, indent=indent + 2)
-    yield f"{' ' * indent}{first}"
-    yield from more
+        yield from style.lines(one_line(result.hint), head=f"{_MARGIN}  {style.paint('hint:', 'info')} ")
 
 
 def _outcome(result: Result) -> tuple[str, str]:
@@ -256,19 +235,13 @@ def closing_lines(
     for finding in findings:
         place = f"{one_line(str(finding.source))}: " if finding.source else ""
         head = style.paint(f"{finding.severity} {finding.code}", _TONES[finding.severity])
-        column = len(finding.severity) + len(finding.code) + 2
-        first, *more = hanging(f"{place}{one_line(finding.message)}", style.width, column=column, indent=4)
-        yield f"{head} {first}"
-        yield from more
-        first, *more = hanging(one_line(finding.hint), style.width, column=10, indent=10)
-        yield f"    {style.paint('hint:', 'info')} {first}"
-        yield from more
+        yield from style.lines(f"{place}{one_line(finding.message)}", head=f"{head} ", indent=4)
+        yield from style.lines(one_line(finding.hint), head=f"    {style.paint('hint:', 'info')} ")
     for remark in rehearsal.remarks:
-        yield from hanging(f"note: {one_line(remark)}", style.width, column=0, indent=6)
+        yield from style.lines(f"note: {one_line(remark)}", indent=6)
     if rehearsal.cut:
-        for line in hanging(f"it ended early: {one_line(rehearsal.cut)}", style.width, column=0, indent=4):
-            yield style.paint(line, "error")
-    yield from hanging(summary(rehearsal, is_file=is_file), style.width, column=0, indent=4)
+        yield from style.lines(f"it ended early: {one_line(rehearsal.cut)}", indent=4, tone="error")
+    yield from style.lines(summary(rehearsal, is_file=is_file), indent=4)
 
 
 def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, assert_never
 
 from migrate_graph.cli.text import MOST, between, listed
-from migrate_graph.columns import hanging
 from migrate_graph.core import events
 from migrate_graph.core.events import Event, Outcome, Result
 from migrate_graph.core.model import Way
@@ -155,36 +154,27 @@ def summary(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
         if result.outcome.failed:
             yield from _failure(result, style)
     if finished.results or finished.signal:
-        yield from hanging(f"committed: {_committed(finished)}", style.width, column=0, indent=4)
-    following = _next_command(finished)
-    if following:
-        first, *more = hanging(following, style.width, column=6, indent=6)
-        yield from (f"{style.paint('next:', 'info')} {first}", *more)
+        yield from style.lines(f"committed: {_committed(finished)}", indent=4)
+    if following := _next_command(finished):
+        yield from style.lines(following, head=f"{style.paint('next:', 'info')} ")
 
 
 def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
     """Yield what became of the views of a migration without its doing."""
-    if result.stepped_aside and result.outcome is Outcome.APPLIED:
-        names = listed(result.stepped_aside, most=MOST)
-        yield from _told("views", "muted", f"{one_line(result.name)}: {names} stepped aside, and came back", style)
-    if result.replaced and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
-        names = listed(result.replaced, most=MOST)
-        yield from _told(
-            "views", "muted", f"{one_line(result.name)}: {names} replaced; what reads them stayed up", style
-        )
-    if result.unfilled and result.outcome in {Outcome.APPLIED, Outcome.REVERTED}:
-        names = listed(result.unfilled, most=MOST)
-        yield from _told(
-            "views", "muted", f"{one_line(result.name)}: {names} came up without rows, to be refreshed", style
-        )
+    kept = result.outcome in {Outcome.APPLIED, Outcome.REVERTED}
+    for views, became in (
+        (result.stepped_aside if result.outcome is Outcome.APPLIED else (), "stepped aside, and came back"),
+        (result.replaced if kept else (), "replaced; what reads them stayed up"),
+        (result.unfilled if kept else (), "came up without rows, to be refreshed"),
+    ):
+        if views:
+            text = f"{one_line(result.name)}: {listed(views, most=MOST)} {became}"
+            yield from _told("views", "muted", text, style)
 
 
-def _told(word: str, tone: str, text: str, style: TextStyle, *, after: str = "  ") -> Iterator[str]:
-    """Yield a text behind a word, its further lines below it."""
-    column = 2 + len(word) + len(after)
-    first, *more = hanging(text, style.width, column=column, indent=column)
-    yield f"  {style.paint(word, tone)}{after}{first}"
-    yield from more
+def _told(word: str, tone: str, text: str, style: TextStyle) -> list[str]:
+    """Return a text behind a word, its further lines below it."""
+    return style.lines(text, head=f"  {style.paint(word, tone)}  ")
 
 
 def _not_run(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
@@ -212,13 +202,11 @@ def _failure(result: Result, style: TextStyle) -> Iterator[str]:
     for frame in frames:
         line = f"    {one_line(frame)}"
         indent = len(line) - len(line.lstrip())
-        first, *more = hanging(line.lstrip(), style.width, column=indent, indent=indent + 2)
-        yield style.paint(f"{' ' * indent}{first}", "muted")
-        yield from (style.paint(each, "muted") for each in more)
+        yield from style.lines(line.lstrip(), head=" " * indent, indent=indent + 2, tone="muted")
     place = f" ({one_line(str(result.source))})" if result.source else ""
     yield from _told("failed", "error", f"{one_line(result.name)}{place}: {one_line(result.error)}", style)
     for line in result.hint.splitlines():
-        yield from _told("hint:", "info", one_line(line), style, after=" ")
+        yield from style.lines(one_line(line), head=f"  {style.paint('hint:', 'info')} ")
 
 
 def _committed(finished: events.RunFinished) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.columns import hanging
 from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
@@ -67,9 +66,9 @@ def _text(plan: SealedPlan, found: Verdict | None, why: str, style: TextStyle) -
         state = paint("  applied", "good") if step.name in done else ""
         yield f"{number:>3}  {paint(one_line(step.name), 'bold')}  {paint(step.fingerprint or 'no fingerprint', 'muted')}{state}"
         if step.views:
-            yield from hanging(f"       views  {one_line(', '.join(step.views))}", style.width, column=0, indent=14)
+            yield from style.lines(f"       views  {one_line(', '.join(step.views))}", indent=14)
         for shape in step.shapes or ():
-            yield from hanging(f"       sends  {one_line(' '.join(shape.split()))}", style.width, column=0, indent=14)
+            yield from style.lines(f"       sends  {one_line(' '.join(shape.split()))}", indent=14)
     yield ""
     about = "everything in the database" if sealed.is_whole else counted(len(sealed.facts), "relation")
     yield (
@@ -87,11 +86,11 @@ def _verdict_text(plan: SealedPlan, found: Verdict | None, why: str, style: Text
     elif found.moved:
         yield style.paint(f"stale: {counted(len(found.moved), 'thing')} moved since it was made", "error")
         for each in found.moved:
-            yield from hanging(f"  {one_line(each.told)}", style.width, column=0, indent=4)
+            yield from style.lines(f"  {one_line(each.told)}", indent=4)
         yield "next: migrate plan -o plan.json, to be approved again"
     else:
         if found.unseen:
-            yield from hanging(one_line(found.unseen), style.width, column=0, indent=4)
+            yield from style.lines(one_line(found.unseen), indent=4)
         yield style.paint(f"can run: {counted(len(found.left), 'step')} left", "good")
         yield f"next: {one_line(typed('migrate apply', str(plan.file)))}"
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.text import MOST, listed
-from migrate_graph.columns import hanging
 from migrate_graph.messages import counted, lasting
 
 if TYPE_CHECKING:
@@ -16,25 +15,26 @@ if TYPE_CHECKING:
 
 def lanes_text(found: Forecast, style: TextStyle) -> Iterator[str]:
     """Yield the lanes of a run, the critical path, and what keeps migrations in a row."""
+    for sentence in _sentences(found):
+        yield from style.lines(sentence, indent=10)
+
+
+def _sentences(found: Forecast) -> Iterator[str]:
     jobs = counted(found.jobs, "job")
     if found.order.is_a_row:
-        yield from _lines(
-            f"side by side, {jobs}: nothing, each step waits for the one before it{_duration(found)}", style
-        )
+        yield f"side by side, {jobs}: nothing, each step waits for the one before it{_duration(found)}"
     else:
-        yield from _lines(f"side by side, {jobs}{_duration(found)}", style)
+        yield f"side by side, {jobs}{_duration(found)}"
         for number, lane in enumerate(found.lanes, start=1):
-            yield from _lines(f"    lane {number}  {listed((slot.name for slot in lane), most=MOST)}", style)
+            yield f"    lane {number}  {listed((slot.name for slot in lane), most=MOST)}"
         way = listed(found.critical, most=MOST).replace(", ", " → ")
         lasts = f" ({lasting(found.critical_seconds)})" if found.known else ""
-        yield from _lines(f"  critical path: {way}{lasts}", style)
+        yield f"  critical path: {way}{lasts}"
     if found.order.alone:
-        yield from _lines(f"  alone, transaction='none': {listed(found.order.alone, most=MOST)}", style)
+        yield f"  alone, transaction='none': {listed(found.order.alone, most=MOST)}"
     if found.order.keeps_place:
         names = listed(found.order.keeps_place, most=MOST)
-        yield from _lines(
-            f"  wait for what stands before them: {names}; declare what they require, or independent=True", style
-        )
+        yield f"  wait for what stands before them: {names}; declare what they require, or independent=True"
 
 
 def _duration(found: Forecast) -> str:
@@ -44,10 +44,6 @@ def _duration(found: Forecast) -> str:
     guessed = len(found.slots) - found.known
     sure = f"; {counted(guessed, 'step')} guessed" if guessed else ""
     return f": about {lasting(found.seconds)}, one after another {lasting(found.in_a_row)}{sure}"
-
-
-def _lines(text: str, style: TextStyle) -> list[str]:
-    return hanging(text, style.width, column=0, indent=10)
 
 
 def lanes_document(found: Forecast) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def proof_lines(proof: Proof, style: TextStyle) -> Iterator[str]:
     if watched.start:
         yield f"{counted(len(watched.start), 'migration')} not watched: the backup has them applied"
     for remark in (*watched.remarks, *([f"it ended early: {watched.cut}"] if watched.cut else [])):
-        yield from hanging(f"note: {one_line(remark)}", style.width, column=0, indent=6)
+        yield from style.lines(f"note: {one_line(remark)}", indent=6)
     yield from _tried_lines(proof)
     yield from _unreasoned_lines(proof, style)
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
+from migrate_graph.columns import plain
 from migrate_graph.core.rules import Finding, Severity
 from migrate_graph.redaction import printable
 from migrate_graph.reports.report import Report, Subject
-from migrate_graph.reports.text import plain, text_of
+from migrate_graph.reports.text import text_of
 from migrate_graph.user_files import SourceLocation
 
 # What XML 1.0 may not contain, not even as a character reference.

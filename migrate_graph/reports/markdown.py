@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from migrate_graph.columns import plain
 from migrate_graph.core.rules import Finding, Severity
 from migrate_graph.markdown import code
 from migrate_graph.messages import counted
 from migrate_graph.reports.pointing import place_of
 from migrate_graph.reports.report import Report, legible
-from migrate_graph.reports.text import plain, verdict
+from migrate_graph.reports.text import verdict
 
 MARKDOWN_LIMIT = 65_536
 """Characters that a GitHub comment may have."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import TypeAlias
 
-from migrate_graph.columns import columns, hanging, window
+from migrate_graph.columns import Paint, behind, columns, plain, window
 from migrate_graph.core.rules import Finding, Related, Severity
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.pointing import pointed_at
 from migrate_graph.reports.report import Report
 from migrate_graph.user_files import SourceLocation
-
-Paint: TypeAlias = Callable[[str, str], str]
-
 
 _INDENT = 3
 """Where what is said about a finding begins."""
@@ -24,12 +19,6 @@ _GUTTER = 8
 """Columns of the number before a line of source."""
 
 _TEXT_STYLES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info", Severity.OFF: "muted"}
-
-
-def plain(text: str, style: str) -> str:
-    """Return the text as it is: how a stream without colour paints."""
-    del style
-    return text
 
 
 _FEW = 5
@@ -65,9 +54,9 @@ def text_of(finding: Finding, report: Report, paint: Paint = plain, width: int |
     """Return one finding: what, where in the source, and what to do."""
     heading = f"{finding.severity} {finding.code}"
     style = _TEXT_STYLES[finding.severity]
-    behind = f" {finding.rule}: "
-    first, *more = hanging(one_line(finding.message), width, column=columns(heading + behind), indent=_INDENT)
-    lines = [f"{paint(heading, style)}{behind}{paint(first, 'bold')}".rstrip(), *(paint(line, "bold") for line in more)]
+    head = f"{paint(heading, style)} {finding.rule}: "
+    message = behind(head, one_line(finding.message), width, indent=_INDENT, paint=lambda line: paint(line, "bold"))
+    lines = [line.rstrip() for line in message]
     if finding.source is not None:
         lines += _excerpt(finding, finding.source, report, paint, width)
     for related in finding.related:
@@ -79,9 +68,7 @@ def text_of(finding: Finding, report: Report, paint: Paint = plain, width: int |
 
 def _behind(word: str, style: str, text: str, paint: Paint, width: int | None) -> list[str]:
     """Return a text behind a word that stands where all of a finding begin, broken between words."""
-    column = _INDENT + len(word) + 1
-    first, *more = hanging(text, width, column=column, indent=column)
-    return [f"{' ' * _INDENT}{paint(word, style)} {first}", *more]
+    return behind(f"{' ' * _INDENT}{paint(word, style)} ", text, width)
 
 
 def _related_text(related: Related) -> str:

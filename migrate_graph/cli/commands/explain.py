@@ -11,7 +11,7 @@ import typer
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import CodeArgument, JsonOption
-from migrate_graph.columns import hanging, table
+from migrate_graph.columns import table
 from migrate_graph.reports.document import document
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def rule_text(rule: Rule, style: TextStyle) -> Iterator[str]:
         elif line.startswith(("    ", "`")):  # code
             yield line
         else:
-            yield from hanging(line, style.width, column=0, indent=0)
+            yield from style.lines(line, indent=0)
 
 
 def rule_document(*rules: Rule) -> dict[str, Any]:

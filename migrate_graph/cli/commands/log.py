@@ -13,7 +13,7 @@ from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.json_document import reading_document, time_text
 from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, RendererOption
 from migrate_graph.cli.text import moment
-from migrate_graph.columns import hanging, table
+from migrate_graph.columns import table
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.render import Renderer
@@ -90,8 +90,7 @@ def log_text(attempts: Sequence[Attempt], style: TextStyle) -> Iterator[str]:
         for line in lines:
             yield style.paint(line, tones.get(attempt.state, "info"))
         if attempt.error:
-            first, *more = hanging(one_line(attempt.error), style.width, column=6, indent=6)
-            yield from (f"      {first}", *more)
+            yield from style.lines(one_line(attempt.error), head="      ")
 
 
 def _attempt_word(attempt: Attempt) -> str:

@@ -52,7 +52,7 @@ from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_d
 from migrate_graph.cli.side_by_side import lanes_document, lanes_text
 from migrate_graph.cli.text import MOST, listed
 from migrate_graph.cli.ways_text import how_told, ways_by_step
-from migrate_graph.columns import columns, hanging, padded
+from migrate_graph.columns import columns, padded
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.render import Renderer
@@ -274,16 +274,14 @@ def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     """
     planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, reading = planned.planned, planned.reading
-    for line in _sentence(_plan_heading(planned.project, plan, reading), style):
-        yield style.paint(line, "bold")
+    yield from style.lines(_plan_heading(planned.project, plan, reading), indent=4, tone="bold")
     if reading.note:
         yield style.paint(f"({reading.note})", "muted")
     if reading.history.views_unfilled:
         names = ", ".join(
             f"{one_line(each.relation)} ({one_line(each.manager)})" for each in reading.history.views_unfilled
         )
-        for line in _sentence(f"without their rows, so refreshed first: {names}", style):
-            yield style.paint(line, "warning")
+        yield from style.lines(f"without their rows, so refreshed first: {names}", indent=4, tone="warning")
     yield ""
     edited = planned.edited_views
     yield from _steps_text(shown, style)
@@ -328,14 +326,10 @@ def _steps_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
         reason = "; ".join(filter(None, (_reason(step, numbers), "" if before is None else f"took {lasting(before)}")))
         if is_wide:
             head += " " * (names - columns(name)) + f"  {style.paint(padded(place, places), 'muted')}"
-            first, *more = hanging(reason, style.width, column=ahead, indent=_INDENT)
-            yield f"{head}  {first}".rstrip()
         else:
             yield head
-            column = _INDENT + columns(place) + 2
-            first, *more = hanging(reason, style.width, column=column, indent=_INDENT)
-            yield f"{' ' * _INDENT}{style.paint(place, 'muted')}  {first}".rstrip()
-        yield from more
+            head = f"{' ' * _INDENT}{style.paint(place, 'muted')}"
+        yield from map(str.rstrip, style.lines(reason, head=f"{head}  ", indent=_INDENT))
         renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
         yield from _view_lines(step, renewed, style, ways.get(step.migration.name, {}))
         if rehearsal is not None:
@@ -393,11 +387,8 @@ def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Ma
         yield from _view_line("how", "muted", how, style)
 
 
-def _view_line(word: str, tone: str, told: str, style: TextStyle) -> Iterator[str]:
-    column = _INDENT + 6
-    first, *more = hanging(told, style.width, column=column, indent=column)
-    yield f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}{first}"
-    yield from more
+def _view_line(word: str, tone: str, told: str, style: TextStyle) -> list[str]:
+    return style.lines(told, head=f"{' ' * _INDENT}{style.paint(word, tone)}{' ' * (6 - len(word))}")
 
 
 def _edited(names: Sequence[str]) -> str:
@@ -406,15 +397,16 @@ def _edited(names: Sequence[str]) -> str:
 
 def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
     if plan.added:
-        yield from _sentence(f"added, because what was asked for requires it: {listed(plan.added, most=MOST)}", style)
+        told = f"added, because what was asked for requires it: {listed(plan.added, most=MOST)}"
+        yield from style.lines(told, indent=4)
     if plan.unselected:
-        yield from _sentence(f"pending, but not asked for: {listed(plan.unselected, most=MOST)}", style)
+        yield from style.lines(f"pending, but not asked for: {listed(plan.unselected, most=MOST)}", indent=4)
     for name in plan.interrupted:
         command = one_line(typed("migrate resolve", name, "--applied | --retry"))
         yield style.paint(f"interrupted: {one_line(name)}: {command}", "error")
     if plan.orphans:
-        for line in _sentence(f"recorded, but not in the code: {listed(plan.orphans, most=MOST)}", style):
-            yield style.paint(line, "warning")
+        told = f"recorded, but not in the code: {listed(plan.orphans, most=MOST)}"
+        yield from style.lines(told, indent=4, tone="warning")
 
 
 def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
@@ -426,12 +418,7 @@ def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
             f"{what} {_edited(names)}, and no step brings {it} in: {listed(names, most=MOST)}; bring {it} in with a new "
             f"migration, `{name}.renew(db)`, or declare a successor with `replaces = {name}`"
         )
-        for line in _sentence(text, style):
-            yield style.paint(line, "warning")
-
-
-def _sentence(text: str, style: TextStyle) -> list[str]:
-    return hanging(text, style.width, column=0, indent=4)
+        yield from style.lines(text, indent=4, tone="warning")
 
 
 def _plan_verdict(plan: Plan, findings: Sequence[Finding], style: TextStyle) -> Iterator[str]:
@@ -444,12 +431,12 @@ def _plan_verdict(plan: Plan, findings: Sequence[Finding], style: TextStyle) -> 
         for each in plan.blocked
         if each.by != (each.migration.name,)
     ]
-    blocked = hanging(f"blocked: {listed(waiting, most=MOST)}", style.width, column=0, indent=4)
+    blocked = style.lines(f"blocked: {listed(waiting, most=MOST)}", indent=4)
     if len(blocked) == 1 and (style.width is None or columns(f"{blocked[0]}   ·   {told}") <= style.width):
         yield f"{blocked[0]}   ·   {told}"
     else:
         yield from blocked
-        yield from hanging(told, style.width, column=0, indent=4)
+        yield from style.lines(told, indent=4)
 
 
 def _counts_of(findings: Sequence[Finding]) -> str:

@@ -12,7 +12,6 @@ from migrate_graph.cli.delivery import deliver_json, deliver_lines
 from migrate_graph.cli.options import FileOption, LockOption, Output
 from migrate_graph.cli.revert_document import revert_document
 from migrate_graph.cli.text import listed
-from migrate_graph.columns import hanging
 from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line, printable
 
@@ -117,7 +116,7 @@ def _rehearsal_lines(foreseen: Foreseen, losses: Sequence[Loss], style: TextStyl
     else:
         yield f"data that goes: {', '.join(map(str, losses)) or 'none'}"
     for each in foreseen.deviations:
-        yield from hanging(style.paint(one_line(each), "warning"), style.width, column=0, indent=2)
+        yield from style.lines(one_line(each), indent=2, tone="warning")
     if foreseen.unsure:
         yield one_line(f"whether it restores what was there before is not known: {foreseen.unsure}")
     elif not foreseen.deviations and not foreseen.unknown:

@@ -15,7 +15,6 @@ from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import condition_document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed, moment
-from migrate_graph.columns import columns, hanging
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document
@@ -80,21 +79,16 @@ def shown_text(shown: Shown, style: TextStyle) -> Iterator[str]:
 
     declared, paint = shown.declared, style.paint
     name = one_line(declared.name)
-    first, *more = hanging(
-        f"{shown.node.kind}  {one_line(str(declared.source))}", style.width, column=columns(name) + 2, indent=2
-    )
-    yield f"{paint(name, 'bold')}  {paint(first, 'muted')}".rstrip()
-    yield from (paint(line, "muted") for line in more)
+    what = f"{shown.node.kind}  {one_line(str(declared.source))}"
+    heading = style.lines(what, head=f"{paint(name, 'bold')}  ", indent=2, tone="muted")
+    yield from map(str.rstrip, heading)
     for line in declared.description.splitlines():
-        text, *below = hanging(one_line(line.strip()), style.width, column=2, indent=2)
-        yield from (f"  {text}".rstrip(), *below)
+        yield from map(str.rstrip, style.lines(one_line(line.strip()), head="  "))
     yield ""
     rows = _migration_rows(shown, declared) if isinstance(declared, Migration) else _view_rows(shown, declared)
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
-        first, *more = hanging(value, style.width, column=width + 4, indent=width + 4)
-        yield f"  {paint(key.ljust(width), 'muted')}  {first}"
-        yield from more
+        yield from style.lines(value, head=f"  {paint(key.ljust(width), 'muted')}  ")
     if shown.attempts:
         yield ""
         yield from log_text(shown.attempts, style)

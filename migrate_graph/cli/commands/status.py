@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import reading_document, stored_view_document, time_text
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
 from migrate_graph.cli.text import between, listed, moment
-from migrate_graph.columns import hanging, table
+from migrate_graph.columns import table
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.reports.document import document, place_document
@@ -86,7 +86,7 @@ def status_text(
         only_views: leave the migrations out.
         everything: one line each; else those that say the same one after the other are one line.
     """
-    yield from _painted(hanging(_status_heading(project, report), style.width, column=0, indent=2), "bold", style)
+    yield from style.lines(_status_heading(project, report), indent=2, tone="bold")
     if report.reading.note:
         yield style.paint(f"({report.reading.note})", "muted")
     least = len(report.migrations) + len(report.views) + 1 if everything else _FOLDED
@@ -97,10 +97,6 @@ def status_text(
         yield ""
         yield from drift_text(report.reading.drift, style)
     yield from _attention(report, style)
-
-
-def _painted(lines: Iterable[str], tone: str, style: TextStyle) -> list[str]:
-    return [style.paint(line, tone) for line in lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +114,7 @@ def _rows_text(rows: Sequence[_Row], style: TextStyle) -> Iterator[str]:
         yield f"  {style.mark(row.state)} {first}"
         yield from (f"    {line}" for line in more)
         for detail, tone in row.details:
-            lines = hanging(detail, style.width, column=6, indent=6)
-            yield from _painted([f"      {lines[0]}", *lines[1:]], tone, style)
+            yield from style.lines(detail, head="      ", tone=tone)
 
 
 def _migrations_text(migrations: Sequence[MigrationStatus], style: TextStyle, least: int) -> Iterator[str]:
@@ -263,7 +258,7 @@ def _view_sentence(state: ViewStatus) -> str:
 def drift_text(drift: Drift, style: TextStyle) -> Iterator[str]:
     """Yield what somebody changed by hand since the last run, or why that is not known."""
     if drift.unknown:
-        yield from _painted(_hung(f"drift: unknown: {one_line(drift.unknown)}", style), "warning", style)
+        yield from style.lines(f"drift: unknown: {one_line(drift.unknown)}", indent=2, tone="warning")
         return
     left_out = f" ({drift.ignored} left out by drift_ignore)" if drift.ignored else ""
     if not drift.changes:
@@ -272,15 +267,14 @@ def drift_text(drift: Drift, style: TextStyle) -> Iterator[str]:
     yield style.paint(f"changed by hand since the last run{left_out}", "bold")
     for change in drift.changes:
         name = f"  {change.what:<7}  {change.fact.kind} {one_line(change.fact.identity)}"
-        yield from _painted(_hung(name, style), "warning", style)
+        yield from style.lines(name, indent=2, tone="warning")
         for word, definition in (("was", change.before), ("is", change.after)):
             if definition:
-                yield from hanging(
-                    f"           {word}: {one_line(' '.join(definition.split()))}", style.width, column=0, indent=15
-                )
+                told = f"           {word}: {one_line(' '.join(definition.split()))}"
+                yield from style.lines(told, indent=15)
         if change.parts:
             yield style.paint(f"           with {counted(len(change.parts), 'part')} of it", "muted")
-    yield from _hung("next: migrate drift --adopt NAME writes a migration for it", style)
+    yield from style.lines("next: migrate drift --adopt NAME writes a migration for it", indent=2)
 
 
 def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
@@ -293,9 +287,9 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
     for status in (State.FAILED, State.INTERRUPTED, State.RUNNING):
         lines += [line for state in by_state[status] for line in _attention_line(state, style)]
     if report.lock_holder is not None:
-        lines += _painted(_hung(f"at work on it now: {one_line(str(report.lock_holder))}", style), "warning", style)
+        lines += style.lines(f"at work on it now: {one_line(str(report.lock_holder))}", indent=2, tone="warning")
         if report.lock_holder.held_up:
-            lines += _painted(_hung(f"it is {one_line(report.lock_holder.held_up)}", style), "warning", style)
+            lines += style.lines(f"it is {one_line(report.lock_holder.held_up)}", indent=2, tone="warning")
     commands = [
         one_line(typed("migrate resolve", state.name, " | ".join(ways_out(state.known.attempt))))
         for state in by_state[State.INTERRUPTED]
@@ -319,13 +313,8 @@ def _attention_line(state: MigrationStatus, style: TextStyle) -> list[str]:
     where = f" ({state.source})" if state.source else ""
     detail = f": {state.detail}" if state.detail else ""
     commits = f", {counted(state.known.commits, 'own commit')} kept" if state.known.commits else ""
-    first, *more = _hung(one_line(f"{state.known.state} {state.name}{where}{commits}{detail}"), style)
-    tone = WORDINGS[state.known.state].tone
-    return [style.paint(first, tone), *_painted(more, tone, style)]
-
-
-def _hung(text: str, style: TextStyle) -> list[str]:
-    return hanging(text, style.width, column=0, indent=2)
+    text = one_line(f"{state.known.state} {state.name}{where}{commits}{detail}")
+    return style.lines(text, indent=2, tone=WORDINGS[state.known.state].tone)
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------

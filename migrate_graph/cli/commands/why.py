@@ -11,7 +11,6 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
 from migrate_graph.cli.text import listed
-from migrate_graph.columns import columns, hanging
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import one_line
@@ -86,11 +85,9 @@ def why_text(answer: Why, state: str, style: TextStyle, place: Callable[[str], s
     """
     position = f"number {answer.position} in the order" if answer.position else "a view"
     name = one_line(answer.name)
-    first, *more = hanging(
-        f"{position}  {one_line(place(answer.name))}", style.width, column=columns(name) + 2, indent=2
-    )
-    yield f"{style.paint(name, 'bold')}  {style.paint(first, 'muted')}".rstrip()
-    yield from (style.paint(line, "muted") for line in more)
+    what = f"{position}  {one_line(place(answer.name))}"
+    heading = style.lines(what, head=f"{style.paint(name, 'bold')}  ", indent=2, tone="muted")
+    yield from map(str.rstrip, heading)
     yield ""
     rows = [
         ("waits for", f"{listed(answer.waits_for)}{_in_all(answer.ancestors, len(answer.waits_for))}"),
@@ -103,23 +100,17 @@ def why_text(answer: Why, state: str, style: TextStyle, place: Callable[[str], s
     if state:
         rows.append(("state", state))
     for key, value in rows:
-        first, *more = hanging(value, style.width, column=17, indent=17)
-        yield f"  {style.paint(key.ljust(13), 'muted')}  {first}"
-        yield from more
+        yield from style.lines(value, head=f"  {style.paint(key.ljust(13), 'muted')}  ")
     if answer.path or answer.tie_break:
         yield ""
-        yield from hanging(_why_heading(answer), style.width, column=0, indent=4)
+        yield from style.lines(_why_heading(answer), indent=4)
     for before, kind, after in answer.path:
         edge = f"'{one_line(after.name)}' {_EDGE_WORDS[kind]} '{one_line(before.name)}'"
-        *above, last = hanging(edge, style.width, column=2, indent=6)
-        lines = [f"  {line}" for line in above[:1]] + above[1:] + [last if above else f"  {last}"]
-        where = hanging(one_line(place(after.name)), style.width, column=columns(lines[-1]) + 2, indent=6)
-        yield from lines[:-1]
-        yield f"{lines[-1]}  {style.paint(where[0], 'muted')}".rstrip()
-        yield from (style.paint(line, "muted") for line in where[1:])
+        *above, last = style.lines(edge, head="  ", indent=6)
+        where = style.lines(one_line(place(after.name)), head=f"{last}  ", indent=6, tone="muted")
+        yield from map(str.rstrip, (*above, *where))
     for sentence in answer.tie_break:
-        first, *more = hanging(one_line(sentence), style.width, column=2, indent=2)
-        yield from (f"  {first}", *more)
+        yield from style.lines(one_line(sentence), head="  ")
 
 
 _EDGE_WORDS = {
