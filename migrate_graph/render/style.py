@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import WORDINGS, State
@@ -96,93 +96,29 @@ class PageStyle:
 LIGHT: Final = PageStyle("#FFFFFF", "#1F2937", "#5B6472", "#F8FAFC", "#C5CCD6", "#8B95A5", "#99147E")
 DARK: Final = PageStyle("#0D1117", "#E6EDF3", "#9AA4B2", "#12171E", "#3A4350", "#6B7685", "#F47BD8")
 
+
+def _look(light: str, dark: str, **border: Any) -> StateStyle:
+    """Return how nodes look: what is inside, the border and the letters, on a light and on a dark page."""
+    return StateStyle(Colours(*light.split()), Colours(*dark.split()), **border)
+
+
 _OWN: Final[dict[State, StateStyle]] = {
-    State.DECLARED: StateStyle(Colours("#FFFFFF", "#5B6472", "#1F2937"), Colours("#0D1117", "#9AA4B2", "#E6EDF3")),
-    State.APPLIED: StateStyle(Colours("#F1F3F5", "#7A8494", "#414B5A"), Colours("#1D232C", "#77818F", "#B6C0CC")),
-    State.PENDING: StateStyle(
-        Colours("#DCEBFF", "#0B57D0", "#0A3A86"),
-        Colours("#0C2D5E", "#6CA8FF", "#CFE3FF"),
-        width=2.2,
-        bold=True,
-    ),
-    State.REVERTED: StateStyle(
-        Colours("#FFFFFF", "#0B57D0", "#0A3A86"),
-        Colours("#0D1117", "#6CA8FF", "#CFE3FF"),
-        line="dashed",
-        width=2.2,
-    ),
-    State.FAILED: StateStyle(
-        Colours("#B3261E", "#7A120C", "#FFFFFF"),
-        Colours("#FF8A7A", "#FFD0C8", "#2B0603"),
-        width=2.6,
-        bold=True,
-    ),
-    State.INTERRUPTED: StateStyle(
-        Colours("#FFFFFF", "#7A120C", "#7A120C"),
-        Colours("#0D1117", "#FFD0C8", "#FFD0C8"),
-        line="dashed",
-        width=2.6,
-        bold=True,
-    ),
-    State.RUNNING: StateStyle(
-        Colours("#E4E0FF", "#4B3FB0", "#2C2372"),
-        Colours("#221C57", "#A79BFF", "#DDD8FF"),
-        line="dashed",
-        width=2.2,
-        bold=True,
-    ),
-    State.DOWN: StateStyle(
-        Colours("#B3261E", "#7A120C", "#FFFFFF"),
-        Colours("#FF8A7A", "#FFD0C8", "#2B0603"),
-        line="dashed",
-        width=3.0,
-        bold=True,
-    ),
-    State.BLOCKED: StateStyle(
-        Colours("#FFF0C2", "#9A6700", "#573A00"),
-        Colours("#3F2C00", "#E3A72F", "#FFE7B3"),
-        line="dashed",
-        width=1.8,
-    ),
-    State.ORPHAN: StateStyle(
-        Colours("#1F2937", "#000000", "#FFFFFF"),
-        Colours("#E6EDF3", "#FFFFFF", "#0D1117"),
-        line="dotted",
-        width=2.8,
-        bold=True,
-    ),
-    State.CYCLE: StateStyle(
-        Colours("#FBE3F4", "#99147E", "#6B0B57"),
-        Colours("#4A0F3D", "#F47BD8", "#FFD6F3"),
-        width=1.8,
-        bold=True,
-        double=True,
-    ),
-    State.RETIRED: StateStyle(
-        Colours("#FFFFFF", "#8B95A5", "#5B6472"),
-        Colours("#0D1117", "#6B7685", "#9AA4B2"),
-        line="dashed",
-        struck=True,
-    ),
-    State.REBUILT: StateStyle(
-        Colours("#E8F1FF", "#0B57D0", "#0A3A86"), Colours("#0E2444", "#6CA8FF", "#CFE3FF"), width=1.6
-    ),
-    State.ADDED: StateStyle(
-        Colours("#DDF4E4", "#1A7F37", "#0B4F22"),
-        Colours("#0B3A1C", "#57C27A", "#C9F2D6"),
-        width=2.4,
-        bold=True,
-    ),
-    State.CHANGED: StateStyle(
-        Colours("#FFF0C2", "#9A6700", "#573A00"), Colours("#3F2C00", "#E3A72F", "#FFE7B3"), width=2.0
-    ),
-    State.REMOVED: StateStyle(
-        Colours("#FFFFFF", "#B3261E", "#7A120C"),
-        Colours("#0D1117", "#FF8A7A", "#FFD0C8"),
-        line="dashed",
-        width=2.4,
-        struck=True,
-    ),
+    State.DECLARED: _look("#FFFFFF #5B6472 #1F2937", "#0D1117 #9AA4B2 #E6EDF3"),
+    State.APPLIED: _look("#F1F3F5 #7A8494 #414B5A", "#1D232C #77818F #B6C0CC"),
+    State.PENDING: _look("#DCEBFF #0B57D0 #0A3A86", "#0C2D5E #6CA8FF #CFE3FF", width=2.2, bold=True),
+    State.REVERTED: _look("#FFFFFF #0B57D0 #0A3A86", "#0D1117 #6CA8FF #CFE3FF", line="dashed", width=2.2),
+    State.FAILED: _look("#B3261E #7A120C #FFFFFF", "#FF8A7A #FFD0C8 #2B0603", width=2.6, bold=True),
+    State.INTERRUPTED: _look("#FFFFFF #7A120C #7A120C", "#0D1117 #FFD0C8 #FFD0C8", line="dashed", width=2.6, bold=True),
+    State.RUNNING: _look("#E4E0FF #4B3FB0 #2C2372", "#221C57 #A79BFF #DDD8FF", line="dashed", width=2.2, bold=True),
+    State.DOWN: _look("#B3261E #7A120C #FFFFFF", "#FF8A7A #FFD0C8 #2B0603", line="dashed", width=3.0, bold=True),
+    State.BLOCKED: _look("#FFF0C2 #9A6700 #573A00", "#3F2C00 #E3A72F #FFE7B3", line="dashed", width=1.8),
+    State.ORPHAN: _look("#1F2937 #000000 #FFFFFF", "#E6EDF3 #FFFFFF #0D1117", line="dotted", width=2.8, bold=True),
+    State.CYCLE: _look("#FBE3F4 #99147E #6B0B57", "#4A0F3D #F47BD8 #FFD6F3", width=1.8, bold=True, double=True),
+    State.RETIRED: _look("#FFFFFF #8B95A5 #5B6472", "#0D1117 #6B7685 #9AA4B2", line="dashed", struck=True),
+    State.REBUILT: _look("#E8F1FF #0B57D0 #0A3A86", "#0E2444 #6CA8FF #CFE3FF", width=1.6),
+    State.ADDED: _look("#DDF4E4 #1A7F37 #0B4F22", "#0B3A1C #57C27A #C9F2D6", width=2.4, bold=True),
+    State.CHANGED: _look("#FFF0C2 #9A6700 #573A00", "#3F2C00 #E3A72F #FFE7B3", width=2.0),
+    State.REMOVED: _look("#FFFFFF #B3261E #7A120C", "#0D1117 #FF8A7A #FFD0C8", line="dashed", width=2.4, struck=True),
 }
 _OF_TONE: Final = {
     "good": _OWN[State.APPLIED],
