@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.errors import InvalidGraph, MigrateGraphError
-from migrate_graph.reports.document import document, finding_document, place_document
+from migrate_graph.reports.document import document, fields_of, finding_document, place_document
 
 if TYPE_CHECKING:
+    from migrate_graph.core.footprint import Fact
     from migrate_graph.core.history import StoredView
     from migrate_graph.core.model import Migration
     from migrate_graph.workflow.project import Reading
@@ -29,15 +29,15 @@ def reading_document(reading: Reading) -> dict[str, Any]:
 
 def stored_view_document(stored: StoredView) -> dict[str, Any]:
     """Return which view of a row of the view ledger it is, and whose."""
-    return {"relation": stored.relation, "manager": stored.manager, "migration": stored.migration}
+    return fields_of(stored, "relation manager migration")
+
+
+def fact_document(fact: Fact) -> dict[str, str]:
+    """Return which part of a schema it is."""
+    return fields_of(fact, "kind identity")
 
 
 def condition_document(migration: Migration) -> dict[str, Any] | None:
     """Return what must hold when a migration has done its work; None for nothing."""
     after = migration.after
     return None if after is None else {"text": after.text, "sql": after.is_sql, **place_document(after.source)}
-
-
-def time_text(when: datetime | None) -> str | None:
-    """Return a time as ISO 8601."""
-    return when.isoformat() if when else None

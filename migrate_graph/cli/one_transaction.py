@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.text import MOST, listed
 from migrate_graph.redaction import one_line
-from migrate_graph.reports.document import place_document
+from migrate_graph.reports.document import fields_of, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -46,7 +46,7 @@ def atomic_document(plan: Plan) -> dict[str, Any]:
     found = obstacles(plan)
     return {
         "possible": not found and not plan.undecided,
-        "obstacles": [{"name": each.name, "why": each.why, **place_document(each.source)} for each in found],
+        "obstacles": [{**fields_of(each, "name why"), **place_document(each.source)} for each in found],
         "undecided": list(plan.undecided),
         "adds_enum_values": [{"name": name, **place_document(source)} for name, source in added_values(plan)],
         "commands": list(way_around(plan)),

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from migrate_graph.reports.document import place_document
+from migrate_graph.cli.json_document import fact_document
+from migrate_graph.reports.document import fields_of, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
-    from migrate_graph.core.footprint import Fact, Footprint, Statement
+    from migrate_graph.core.footprint import Footprint, Statement
     from migrate_graph.workflow.rehearse import Rehearsal
 
 
 def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
     """Return a rehearsal without its steps, which stand in the plan."""
+    lists = "warnings stepped_aside unfilled unrefreshed replaced"
     return {
         "on": str(rehearsal.on),
         "exit_code": int(rehearsal.exit_code),
-        "cut": rehearsal.cut,
-        "remarks": list(rehearsal.remarks),
-        "results": [
-            {
-                **result_document(each),
-                "warnings": list(each.warnings),
-                "stepped_aside": list(each.stepped_aside),
-                "unfilled": list(each.unfilled),
-                "unrefreshed": list(each.unrefreshed),
-                "replaced": list(each.replaced),
-            }
-            for each in rehearsal.results
-        ],
+        **fields_of(rehearsal, "cut remarks"),
+        "results": [{**result_document(each), **fields_of(each, lists)} for each in rehearsal.results],
     }
 
 
 def result_document(result: Result) -> dict[str, Any]:
     """Return how a migration ended where it was tried."""
     return {
-        "name": result.name,
-        "outcome": str(result.outcome),
+        **fields_of(result, "name outcome"),
         "seconds": round(result.seconds, 6),
-        "error": result.error,
-        "hint": result.hint,
+        **fields_of(result, "error hint"),
         **place_document(result.source),
         "traceback": result.traceback,
     }
@@ -52,23 +40,17 @@ def footprint_document(seen: Footprint) -> dict[str, Any]:
     return {
         "statements": [_statement(each) for each in seen.statements],
         "locks": dict(sorted(seen.locks.items())),
-        "added": _facts(seen.added),
-        "changed": _facts(seen.changed),
-        "removed": _facts(seen.removed),
-        "renamed": _facts(seen.renamed),
+        **{
+            what: [*map(fact_document, sorted(getattr(seen, what)))]
+            for what in ("added", "changed", "removed", "renamed")
+        },
         "invalid": list(seen.invalid),
         "uses": sorted(seen.uses),
-        "wrote": {
-            name: {"inserted": each.inserted, "updated": each.updated, "deleted": each.deleted}
-            for name, each in sorted(seen.wrote.items())
-        },
-        "sizes": {name: {"bytes": each.bytes, "rows": each.rows} for name, each in sorted(seen.sizes.items())},
+        "wrote": {name: fields_of(each, "inserted updated deleted") for name, each in sorted(seen.wrote.items())},
+        "sizes": {name: fields_of(each, "bytes rows") for name, each in sorted(seen.sizes.items())},
         "own_commits": seen.own_commits,
-        "outside": [
-            {"what": each.what, "refused": each.refused, **place_document(each.source)} for each in seen.outside
-        ],
-        "without_rows": seen.without_rows,
-        "not_rehearsed": list(seen.not_rehearsed),
+        "outside": [{**fields_of(each, "what refused"), **place_document(each.source)} for each in seen.outside],
+        **fields_of(seen, "without_rows not_rehearsed"),
     }
 
 
@@ -80,15 +62,5 @@ def _statement(statement: Statement) -> dict[str, Any]:
         "rows": statement.rows,
         "locks": dict(sorted(statement.locks.items())),
         "rewrites": [{"relation": each.relation, "bytes": each.size, "rows": each.rows} for each in statement.rewrites],
-        "uses": list(statement.uses),
-        "scans": list(statement.scans),
-        "transaction": statement.transaction,
-        "held": str(statement.held),
-        "error": statement.error,
-        "error_code": statement.error_code,
-        "blockers": list(statement.blockers),
+        **fields_of(statement, "uses scans transaction held error error_code blockers"),
     }
-
-
-def _facts(facts: Iterable[Fact]) -> list[dict[str, str]]:
-    return [{"kind": each.kind, "identity": each.identity} for each in sorted(facts)]

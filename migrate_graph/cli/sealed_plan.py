@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.messages import counted, typed
 from migrate_graph.redaction import one_line
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -101,9 +101,7 @@ def _document(plan: SealedPlan, found: Verdict | None, why: str) -> dict[str, An
         "database": plan.database,
         "steps": [step.name for step in plan.snapshot.steps],
         "applied": None if found is None else list(found.done),
-        "moved": None
-        if found is None
-        else [{"what": each.what, "name": each.name, "told": each.told} for each in found.moved],
+        "moved": None if found is None else [fields_of(each, "what name told") for each in found.moved],
         "can_run": None if found is None else not found.moved and not found.is_over,
         "note": why,
     }

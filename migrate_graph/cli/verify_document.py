@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.cli.rehearsal_document import result_document
-from migrate_graph.reports.document import document, finding_document, place_document
+from migrate_graph.reports.document import document, fields_of, finding_document, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.core.commuting import Pair, Tie
@@ -29,8 +29,7 @@ def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added:
         "project": project.name,
         "migrations": [result_document(each) for each in watched.results],
         "not_watched": sorted(watched.start),
-        "cut": watched.cut,
-        "remarks": list(watched.remarks),
+        **fields_of(watched, "cut remarks"),
         "findings": [finding_document(each) for each in proof.findings],
         "ties": [_tie(each) for each in proof.commuting.ties.values()],
         "unreasoned": _pairs(proof.commuting.unreasoned),
@@ -47,10 +46,8 @@ def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added:
 
 def _tie(tie: Tie) -> dict[str, Any]:
     return {
-        "before": tie.before,
-        "after": tie.after,
-        "needs": list(tie.needs),
-        "conflicts": [{"what": each.what, "before": each.before, "after": each.after} for each in tie.conflicts],
+        **fields_of(tie, "before after needs"),
+        "conflicts": [fields_of(each, "what before after") for each in tie.conflicts],
     }
 
 
@@ -78,8 +75,7 @@ def _orders(proof: Proof) -> dict[str, Any] | None:
         return None
     return {
         "of": proof.whose_orders,
-        "seed": orders.seed,
-        "asked": orders.asked,
+        **fields_of(orders, "seed asked"),
         "tried": len(orders.tried),
         "alike": orders.alike,
     }
@@ -91,9 +87,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "way": str(trial.kind),
         "error": trial.error,
         **place_document(trial.source),
-        "other": trial.other,
-        "differences": list(trial.differences),
-        "order": list(trial.order),
+        **fields_of(trial, "other differences order"),
         "reasons": [{"what": what, **place_document(place)} for what, place in trial.reasons],
     }
 

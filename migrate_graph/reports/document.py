@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph import __version__
@@ -21,18 +23,32 @@ def document(kind: str, body: Mapping[str, Any], *, exit_code: int = 0) -> dict[
     return {"schema_version": SCHEMA_VERSION, "kind": kind, "tool": tool, "exit_code": int(exit_code), **body}
 
 
+def fields_of(value: object, names: str) -> dict[str, Any]:
+    """Return fields of a value as JSON, each under its own name.
+
+    Args:
+        value: any.
+        names: of the fields, with a space between.
+    """
+    return {name: _plain(getattr(value, name)) for name in names.split()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a time as ISO 8601, the word of a member of an enumeration, and what stands in order as a list."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value
+
+
 def finding_document(finding: Finding) -> dict[str, object]:
     """Return one finding as JSON."""
     from migrate_graph.reports.report import fingerprint  # most commands have no finding to tell
 
     return {
-        "code": finding.code,
-        "rule": finding.rule,
-        "severity": str(finding.severity),
+        **fields_of(finding, "code rule severity"),
         "subject": finding.subject.name,
         "subject_kind": str(finding.subject.kind),
-        "message": finding.message,
-        "hint": finding.hint,
+        **fields_of(finding, "message hint"),
         **place_document(finding.source),
         "related": [
             {"subject": related.subject.name, "message": related.message, **place_document(related.source)}

@@ -13,7 +13,7 @@ from migrate_graph.cli.text import listed
 from migrate_graph.columns import table
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import counted
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -134,18 +134,7 @@ def _body(found: Baseline, *, written: bool) -> dict[str, Any]:
     return {
         "database": found.database,
         "written": written,
-        "proposed": found.proposed,
-        "relations": list(found.relations),
+        **fields_of(found, "proposed relations"),
         "ledgers_elsewhere": [{"relation": relation, "tool": tool} for relation, tool in found.elsewhere],
-        "migrations": [
-            {
-                "name": entry.name,
-                "recorded": entry.recorded,
-                "asked": entry.asked,
-                "evidence": str(entry.evidence),
-                "exists": list(entry.exists),
-                "missing": list(entry.missing),
-            }
-            for entry in found.entries
-        ],
+        "migrations": [fields_of(entry, "name recorded asked evidence exists missing") for entry in found.entries],
     }

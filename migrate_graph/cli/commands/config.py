@@ -10,7 +10,7 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import JsonOption
 from migrate_graph.columns import table
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 
 @command(Section.LOOK, "migrate config", "migrate config --json")
@@ -21,7 +21,7 @@ def config(context: typer.Context, *, json: JsonOption = False) -> None:
     session = session_of(context)
     rows = settings_of(session.config())
     if json:
-        settings = {row.name: {"value": row.value, "source": row.source} for row in rows}
+        settings = {row.name: fields_of(row, "value source") for row in rows}
         session.console.show_json(document("config", {"settings": settings}))
     else:
         laid_out = table([(row.name, row.value, row.source) for row in rows], session.console.width)

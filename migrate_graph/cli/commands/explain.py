@@ -12,7 +12,7 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import CodeArgument, JsonOption
 from migrate_graph.columns import table
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -51,7 +51,4 @@ def rule_text(rule: Rule, style: TextStyle) -> Iterator[str]:
 
 def rule_document(*rules: Rule) -> dict[str, Any]:
     """Return the pages of rules."""
-    pages = [
-        {"code": rule.code, "name": rule.name, "severity": str(rule.severity), "page": rule.page} for rule in rules
-    ]
-    return document("rules", {"rules": pages})
+    return document("rules", {"rules": [fields_of(rule, "code name severity page") for rule in rules]})

@@ -10,14 +10,14 @@ import typer
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
-from migrate_graph.cli.json_document import reading_document, time_text
+from migrate_graph.cli.json_document import reading_document
 from migrate_graph.cli.options import FileOption, GraphOption, JsonOption, RendererOption
 from migrate_graph.cli.text import moment
 from migrate_graph.columns import table
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
 from migrate_graph.render import Renderer
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -103,23 +103,9 @@ def _attempt_word(attempt: Attempt) -> str:
 
 def log_document(attempts: tuple[Attempt, ...], reading: Reading) -> dict[str, Any]:
     """Return the attempts."""
-    return document(
-        "log", {**reading_document(reading), "attempts": [attempt_document(attempt) for attempt in attempts]}
-    )
+    return document("log", {**reading_document(reading), "attempts": [*map(attempt_document, attempts)]})
 
 
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
     """Return one attempt."""
-    return {
-        "name": attempt.name,
-        "run": attempt.run,
-        "state": str(attempt.state),
-        "commits": attempt.commits,
-        "started": time_text(attempt.started),
-        "finished": time_text(attempt.finished),
-        "duration": attempt.duration,
-        "host": attempt.host,
-        "pid": attempt.pid,
-        "version": attempt.version,
-        "error": attempt.error,
-    }
+    return fields_of(attempt, "name run state commits started finished duration host pid version error")

@@ -56,7 +56,7 @@ from migrate_graph.columns import columns, padded
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
 from migrate_graph.render import Renderer
-from migrate_graph.reports.document import document, finding_document, place_document
+from migrate_graph.reports.document import document, fields_of, finding_document, place_document
 from migrate_graph.workflow.place import Place
 
 if TYPE_CHECKING:
@@ -476,11 +476,7 @@ def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
             {"name": each.migration.name, "by": list(each.by), **place_document(each.migration.source)}
             for each in plan.blocked
         ],
-        "applied": list(plan.applied),
-        "interrupted": list(plan.interrupted),
-        "orphans": list(plan.orphans),
-        "unselected": list(plan.unselected),
-        "added": list(plan.added),
+        **fields_of(plan, "applied interrupted orphans unselected added"),
         "views_unfilled": [*map(stored_view_document, planned.reading.history.views_unfilled)],
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if shown.atomic else None,
@@ -498,11 +494,8 @@ def _step(step: Step, number: int, edited: Mapping[str, int], ways: Mapping[str,
         "number": number,
         "name": step.migration.name,
         **place_document(step.migration.source),
-        "module": step.migration.module,
-        "requires": list(step.migration.requires),
-        "after": list(step.reason.after),
-        "status": str(step.reason.status),
-        "late": step.reason.late,
+        **fields_of(step.migration, "module requires"),
+        **fields_of(step.reason, "after status late"),
         "transaction": str(step.migration.transaction),
         "condition": condition_document(step.migration),
         "views_down": list(step.views.down),

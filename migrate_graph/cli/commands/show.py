@@ -17,7 +17,7 @@ from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, Offl
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.redaction import one_line
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -156,9 +156,7 @@ def _shown(shown: Shown) -> dict[str, Any]:
         **status,
         "description": shown.declared.description,
         **({"condition": condition_document(shown.declared)} if isinstance(shown.declared, Migration) else {}),
-        "requires": list(shown.requires),
-        "dependents": list(shown.dependents),
-        "touches": list(shown.touches),
+        **fields_of(shown, "requires dependents touches"),
         "commutes_with": list(shown.declared.commutes_with) if isinstance(shown.declared, Migration) else [],
         "why": shown.declared.why if isinstance(shown.declared, Migration) else "",
         "attempts": [attempt_document(attempt) for attempt in shown.attempts],

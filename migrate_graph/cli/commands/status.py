@@ -11,13 +11,13 @@ import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
-from migrate_graph.cli.json_document import reading_document, stored_view_document, time_text
+from migrate_graph.cli.json_document import fact_document, reading_document, stored_view_document
 from migrate_graph.cli.options import JsonOption, OfflineOption, PathArgument
 from migrate_graph.cli.text import between, listed, moment
 from migrate_graph.columns import table
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
-from migrate_graph.reports.document import document, place_document
+from migrate_graph.reports.document import document, fields_of, place_document
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -338,17 +338,13 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
 def drift_document(drift: Drift) -> dict[str, Any]:
     """Return what somebody changed by hand."""
     return {
-        "unknown": drift.unknown,
-        "ignored": drift.ignored,
+        **fields_of(drift, "unknown ignored"),
         "changes": [
             {
                 "what": change.what,
-                "kind": change.fact.kind,
-                "identity": change.fact.identity,
-                "relation": change.relation,
-                "before": change.before,
-                "after": change.after,
-                "parts": [{"kind": each.kind, "identity": each.identity} for each in change.parts],
+                **fact_document(change.fact),
+                **fields_of(change, "relation before after"),
+                "parts": [*map(fact_document, change.parts)],
             }
             for change in drift.changes
         ],
@@ -358,13 +354,7 @@ def drift_document(drift: Drift) -> dict[str, Any]:
 def _holder(holder: LockHolder | None) -> dict[str, Any] | None:
     if holder is None:
         return None
-    return {
-        "pid": holder.pid,
-        "application": holder.application,
-        "client": holder.client,
-        "since": holder.since,
-        "held_up": holder.held_up or None,
-    }
+    return {**fields_of(holder, "pid application client since"), "held_up": holder.held_up or None}
 
 
 def migration_document(state: MigrationStatus) -> dict[str, Any]:
@@ -372,12 +362,9 @@ def migration_document(state: MigrationStatus) -> dict[str, Any]:
     return {
         "name": state.name,
         "status": str(state.known.state),
-        "when": time_text(state.known.when),
-        "duration": state.known.duration,
-        "commits": state.known.commits,
+        **fields_of(state.known, "when duration commits"),
         "detail": state.detail,
-        "late": state.known.late,
-        "changed": state.known.changed,
+        **fields_of(state.known, "late changed"),
         **place_document(state.source),
     }
 
@@ -388,19 +375,13 @@ def view_document(state: ViewStatus) -> dict[str, Any]:
     return {
         "name": state.view.name,
         "lives": state.known.applied,
-        "down": state.down,
-        "unfilled": list(state.unfilled),
-        "retired": state.retired,
+        **fields_of(state, "down unfilled retired"),
         "replaced_by": state.known.replaced_by,
         "missing": list(state.missing),
         "changed": list(state.altered),
         "unknown": list(state.unknown),
         "edited": state.known.changed,
         "renewed_by": state.renewed_by or None,
-        "since": view.since,
-        "until": view.until,
-        "replaces": view.replaces,
-        "uses": list(view.uses),
-        "uses_from": str(view.uses_from),
+        **fields_of(view, "since until replaces uses uses_from"),
         **place_document(view.source),
     }

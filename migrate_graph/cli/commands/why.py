@@ -14,7 +14,7 @@ from migrate_graph.cli.text import listed
 from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import one_line
-from migrate_graph.reports.document import document
+from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -149,15 +149,9 @@ def why_document(answer: Why, state: str) -> dict[str, Any]:
         for before, kind, after in answer.path
     ]
     body = {
-        "name": answer.name,
-        "position": answer.position,
+        **fields_of(answer, "name position"),
         "state": state or None,
-        "waits_for": list(answer.waits_for),
-        "waited_for_by": list(answer.waited_for_by),
-        "ancestors": answer.ancestors,
-        "descendants": answer.descendants,
-        "touches": list(answer.touches),
-        "comes_up_with": list(answer.comes_up_with),
+        **fields_of(answer, "waits_for waited_for_by ancestors descendants touches comes_up_with"),
         "earlier": answer.earlier or None,
         "later": answer.later or None,
         "path": path,
