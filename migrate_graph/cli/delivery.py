@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from migrate_graph.cli.console import IN_A_FILE
 from migrate_graph.cli.text import listed
 
 if TYPE_CHECKING:
+    from migrate_graph.cli.console import TextStyle
     from migrate_graph.cli.session import Session
+    from migrate_graph.reports.report import Report
+    from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.scaffolding import Written
+
+
+def style_for(session: Session, output: Path | None) -> TextStyle:
+    """Return how text is written there; nobody looks at columns in a file."""
+    return session.console.style if output is None else IN_A_FILE
 
 
 def deliver_lines(session: Session, lines: Iterable[str], output: Path | None = None) -> None:
@@ -41,6 +51,50 @@ def deliver_document(session: Session, content: bytes, output: Path | None = Non
         session.console.show_document(content)
     else:
         write_file(output, content)
+
+
+def safe_report(session: Session, found: Assessment, report: Report, **more: Any) -> Report:
+    """Return a report without secrets, with lines of source that have none either.
+
+    Args:
+        session: knows the secrets.
+        found: the project.
+        report: on it.
+        more: fields of the report that hold no secrets.
+    """
+    redact = session.console.redact
+    safe: Report = session.console.redacted(report)
+    return replace(safe, line_of=lambda place: redact(found.project.line_of(place)), **more)
+
+
+def deliver_report(
+    session: Session,
+    report: Report,
+    name: str,
+    output: Path | None,
+    *,
+    folds: bool = True,
+    more: Callable[[TextStyle], Iterable[str]] = lambda _style: (),
+) -> None:
+    """Write a report that is safe.
+
+    Args:
+        session: where to.
+        report: the findings.
+        name: of the format.
+        output: a file; None for stdout.
+        folds: see `to_text`.
+        more: what people are told below it.
+    """
+    from migrate_graph.reports import write_report
+    from migrate_graph.reports.text import to_text
+
+    if name == "text":
+        style = style_for(session, output)
+        text = to_text(report, style.paint, style.width, folds=folds)
+        deliver_lines(session, [*text.splitlines(), *more(style)], output)
+    else:
+        deliver_document(session, write_report(report, name).encode("utf-8", "replace"), output)
 
 
 def is_stdout(output: Path) -> bool:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.cli.command import Condition, Typed
-from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream
+from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream, style_for
 from migrate_graph.cli.redacted import redacted_picture
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -122,7 +121,7 @@ class Drawing:
         from migrate_graph.core.states import WORDINGS
         from migrate_graph.render.formats.lanes import to_lines
 
-        style = session.console.style if output is None else IN_A_FILE
+        style = style_for(session, output)
         picture = self.compose(session, found)
         for line in to_lines(picture, width=style.width or _PIPE_WIDTH, ascii_only=ascii_only or style.ascii_only):
             yield style.paint(line.text, WORDINGS[line.state].tone) if line.state else line.text

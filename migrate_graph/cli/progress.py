@@ -20,7 +20,10 @@ from migrate_graph.messages import lasting, sized
 from migrate_graph.redaction import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrate_graph.cli.console import Console
+    from migrate_graph.cli.session import Session
     from migrate_graph.errors import MigrateGraphError
 
 HEARTBEAT = 30.0
@@ -55,6 +58,23 @@ def progress_for(output: Output, console: Console) -> Progress:
     if output is Output.RICH or (output is Output.AUTO and console.interactive):
         return LiveProgress(console)
     return PlainProgress(console)
+
+
+def show_run(session: Session, output: Output, run: Callable[[Progress], int]) -> int:
+    """Show a run while it works, and return what it returns; the last of JSON lines is the exit code.
+
+    Args:
+        session: where it is shown.
+        output: how.
+        run: is given who shows it.
+    """
+    with progress_for(output, session.console) as progress:
+        if isinstance(progress, JsonProgress):
+            session.progress = progress  # an error is its last word but one, whatever raises it
+        code = int(run(progress))
+        if isinstance(progress, JsonProgress):
+            progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
+    return code
 
 
 class JsonProgress:

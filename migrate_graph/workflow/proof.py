@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from migrate_graph.core.commuting import Commuting, Pair
 from migrate_graph.core.events import Observer, Result, ignore_events
@@ -206,14 +206,7 @@ def _with_trials(proof: Proof, trials: Iterable[Trial]) -> Proof:
 
 def _with_closure(proof: Proof, closure: Closure) -> Proof:
     trials = [
-        Trial(
-            each.name,
-            TrialKind.ALONE,
-            _error_of(each.failed),
-            each.failed.source if each.failed else None,
-            differences=each.differences,
-            order=each.order,
-        )
+        _trial(each.name, TrialKind.ALONE, each.failed, differences=each.differences, order=each.order)
         for each in closure.found
     ]
     return _with_trials(replace(proof, closure=closure), trials)
@@ -221,11 +214,10 @@ def _with_closure(proof: Proof, closure: Closure) -> Proof:
 
 def _with_trips(proof: Proof, trips: tuple[Trip, ...]) -> Proof:
     trials = [
-        Trial(
+        _trial(
             trip.migration.name,
             TrialKind.AGAIN if trip.again else TrialKind.BACK,
-            _error_of(trip.failed),
-            trip.failed.source if trip.failed else None,
+            trip.failed,
             differences=trip.differences,
             reasons=tuple((each.what, each.source) for each in trip.objections),
         )
@@ -248,15 +240,17 @@ def _with_orders(proof: Proof, permuted: Permuted, kind: TrialKind) -> Proof:
 
 def _of_pair(pair: Swapped, kind: TrialKind) -> Trial:
     shown = pair.shown
-    error = _error_of(shown.failed)
+    trial = _trial(pair.then, kind, shown.failed, other=pair.first, differences=shown.differences, order=shown.order)
     if shown.failed is not None and shown.failed.name != pair.then:
-        error = f"{shown.failed.name}: {error}"
-    source = shown.failed.source if shown.failed else None
-    return Trial(pair.then, kind, error, source, pair.first, shown.differences, shown.order)
+        return replace(trial, error=f"{shown.failed.name}: {trial.error}")
+    return trial
 
 
-def _error_of(failed: Result | None) -> str:
-    return (failed.error or str(failed.outcome)) if failed else ""
+def _trial(name: str, kind: TrialKind, failed: Result | None, **more: Any) -> Trial:
+    """Return what was tried with a migration, and what failed then."""
+    if failed is None:
+        return Trial(name, kind, "", None, **more)
+    return Trial(name, kind, failed.error or str(failed.outcome), failed.source, **more)
 
 
 def _commuting(project: Project, watched: Watched, traces: Traces) -> Commuting:
@@ -286,7 +280,7 @@ def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
 
 
 def _failures(failed: Iterable[Result]) -> Iterable[Trial]:
-    return (Trial(each.name, TrialKind.PLANNED, each.error or str(each.outcome), each.source) for each in failed)
+    return (_trial(each.name, TrialKind.PLANNED, each) for each in failed)
 
 
 def _unreadable(watched: Watched) -> Iterator[Trial]:

@@ -20,22 +20,22 @@ class Shown:
     Attributes:
         node: what it is.
         declared: the migration or the view.
-        status: of a migration; None for a view.
-        view_status: of a view; None for a migration.
         requires: what must come first: requirements of a migration, used views of a view.
         dependents: what needs it directly.
         touches: views a migration opens, or migrations that open a view.
+        status: of a migration; None for a view.
+        view_status: of a view; None for a migration.
         attempts: of a migration, oldest first.
     """
 
     node: Node
     declared: Migration | View
-    status: MigrationStatus | None
-    view_status: ViewStatus | None
     requires: tuple[str, ...]
     dependents: tuple[str, ...]
     touches: tuple[str, ...]
-    attempts: tuple[Attempt, ...]
+    status: MigrationStatus | None = None
+    view_status: ViewStatus | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
@@ -53,7 +53,6 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
                 node=Node(NodeKind.MIGRATION, name),
                 declared=migration,
                 status=next(each for each in report.migrations if each.name == name),
-                view_status=None,
                 requires=migration.requires,
                 dependents=dependents_in(graph.requires, name),
                 touches=migration.touches,
@@ -65,12 +64,10 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
             Shown(
                 node=Node(NodeKind.VIEW, name),
                 declared=view,
-                status=None,
                 view_status=next(each for each in report.views if each.view.name == name),
                 requires=view.uses,
                 dependents=dependents_in(graph.uses, name),
                 touches=graph.touched_by(name),
-                attempts=(),
             )
         )
     return tuple(found)

@@ -157,20 +157,17 @@ def _refuse_beside_a_plan(file: Path, options: list[str]) -> None:
 def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output, *, rehearses: bool) -> int:
     from dataclasses import replace
 
-    from migrate_graph.cli.progress import JsonProgress, progress_for
+    from migrate_graph.cli.progress import show_run
     from migrate_graph.workflow.apply import apply_project
 
-    with progress_for(output, session.console) as progress:
-        if isinstance(progress, JsonProgress):
-            session.progress = progress  # an error is its last word but one, whatever raises it
+    def run(progress: Progress) -> int:
         project = session.project(path)
         if rehearses and options.sealed is not None:
             _refuse_stale(session, project, options.sealed)
         code, woven = _rehearse(session, project, options, progress) if rehearses else (0, {})
-        code = code or int(apply_project(project, replace(options, woven=woven), progress))
-        if isinstance(progress, JsonProgress):
-            progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
-    return code
+        return code or apply_project(project, replace(options, woven=woven), progress)
+
+    return show_run(session, output, run)
 
 
 def _refuse_stale(session: Session, project: Project, sealed: SealedPlan) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stream
+from migrate_graph.cli.delivery import deliver_document, deliver_lines, deliver_report, is_stream, safe_report
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
     AllowOutsideOption,
@@ -33,12 +31,11 @@ from migrate_graph.cli.options import (
 from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
 from migrate_graph.render import Renderer
-from migrate_graph.reports import require_report, write_report
+from migrate_graph.reports import require_report
 from migrate_graph.workflow.place import Place
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
-    from migrate_graph.reports.report import Report
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.revision import Base
@@ -204,27 +201,9 @@ def _show_findings(
     changes_nothing = found.base is not None and not found.base.comparison
     if any(name == "markdown" for name, _ in wanted) and not changes_nothing:
         picture = drawn.draw(session, found, "mermaid").decode()
-    console = session.console
-    report: Report = console.redacted(report_of(found))
-    report = replace(
-        report,
-        picture=picture,
-        exit_code=int(exit_code),
-        line_of=lambda place: console.redact(found.project.line_of(place)),
-    )
+    report = safe_report(session, found, report_of(found), picture=picture, exit_code=int(exit_code))
     for name, output in wanted:
-        _deliver_report(session, found, report, name, output)
-
-
-def _deliver_report(session: Session, found: Assessment, report: Report, name: str, output: Path | None) -> None:
-    from migrate_graph.reports.text import to_text
-
-    if name == "text":
-        style = session.console.style if output is None else IN_A_FILE
-        text = to_text(report, style.paint, style.width, folds=not found.judging.codes)
-        deliver_lines(session, text.splitlines(), output)
-    else:
-        deliver_document(session, write_report(report, name).encode("utf-8", "replace"), output)
+        deliver_report(session, report, name, output, folds=not found.judging.codes)
 
 
 def _show_differences(session: Session, found: Assessment, output: Path | None) -> None:

@@ -12,8 +12,7 @@ import typer
 
 from migrate_graph.cli.coalescing import segments_document, segments_text
 from migrate_graph.cli.command import ATOMIC, COALESCE, Section, Together, command, session_of
-from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines, is_stream
+from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines, is_stream, style_for
 from migrate_graph.cli.drawing import (
     LAID_OUT,
     LINKED,
@@ -228,8 +227,7 @@ def _deliver(session: Session, shown: _Shown, drawn: Drawing, chosen: str, outpu
     """Show a plan in a format for people, or draw it."""
     planned, rehearsal = shown.planned, shown.rehearsal
     if chosen == "text":
-        style = session.console.style if output is None else IN_A_FILE
-        deliver_lines(session, plan_text(shown, style), output)
+        deliver_lines(session, plan_text(shown, style_for(session, output)), output)
     elif chosen == "sql":
         lines = script(planned, rehearsal) if rehearsal else [f"-- {one_line(planned.reading.note)}"]
         deliver_lines(session, lines, output)

@@ -57,27 +57,18 @@ def revert(
     ] = False,
 ) -> None:
     """Undo an applied migration by its `down`. Views come back as they were before it."""
-    from migrate_graph.workflow.revert import RevertOptions
+    from migrate_graph.workflow.revert import RevertOptions, revert_project
 
     session = session_of(context)
     session.overrides["lock_timeout_wait"] = lock_timeout
     options = RevertOptions(with_dependents=with_dependents, yes=yes)
     if plan or rehearse:
         raise typer.Exit(_look(session, session.project(file), name, options, rehearses=rehearse, json=json))
-    raise typer.Exit(_run(session, session.project(file), name, options, Output.JSON if json else output))
+    from migrate_graph.cli.progress import show_run
 
-
-def _run(session: Session, project: Project, name: str, options: RevertOptions, output: Output) -> int:
-    from migrate_graph.cli.progress import JsonProgress, progress_for
-    from migrate_graph.workflow.revert import revert_project
-
-    with progress_for(output, session.console) as progress:
-        if isinstance(progress, JsonProgress):
-            session.progress = progress  # an error is its last word but one, whatever raises it
-        code = int(revert_project(project, name, options, progress))
-        if isinstance(progress, JsonProgress):
-            progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
-    return code
+    project = session.project(file)
+    shown = Output.JSON if json else output
+    raise typer.Exit(show_run(session, shown, lambda progress: revert_project(project, name, options, progress)))
 
 
 def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool, json: bool) -> int:

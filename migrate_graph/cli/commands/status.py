@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -69,6 +69,8 @@ def status(
 # -- text ------------------------------------------------------------------------------------------------------------
 
 
+Status = TypeVar("Status")
+
 _DULL = frozenset({"applied", "pending", "blocked", "declared"})
 _FOLDED = 4
 """So many in a row that say the same are one line."""
@@ -120,16 +122,18 @@ def _rows_text(rows: Sequence[_Row], style: TextStyle) -> Iterator[str]:
 def _migrations_text(migrations: Sequence[MigrationStatus], style: TextStyle, least: int) -> Iterator[str]:
     yield ""
     rows: list[_Row] = []
-    for _, group in groupby(migrations, key=_sameness):
-        alike = list(group)
-        if len(alike) < least:
-            rows += map(_migration_row, alike)
-        else:
-            names = between([state.name for state in alike])
-            rows.append(
-                _Row(alike[0].known.state, (names, f"{len(alike):,} {alike[0].known.state}", "", "", _remark(alike[0])))
-            )
+    for alike in _alike(migrations, _sameness, least):
+        first, names = alike[0], between([state.name for state in alike])
+        cells = (names, f"{len(alike):,} {first.known.state}", "", "", _remark(first))
+        rows.append(_Row(first.known.state, cells) if len(alike) >= least else _migration_row(first))
     yield from _rows_text(rows, style)
+
+
+def _alike(states: Iterable[Status], sameness: Callable[[Status], object], least: int) -> Iterator[list[Status]]:
+    """Yield what shares a line: at least so many in a row that say the same, or one."""
+    for _, group in groupby(states, key=sameness):
+        alike = list(group)
+        yield from [alike] if len(alike) >= least else ([each] for each in alike)
 
 
 def _sameness(state: MigrationStatus) -> object:
@@ -175,17 +179,9 @@ def _views_text(views: Sequence[ViewStatus], style: TextStyle, least: int) -> It
     yield ""
     yield style.paint("views", "bold")
     rows: list[_Row] = []
-    for _, group in groupby(views, key=_view_sameness):
-        alike = list(group)
-        if len(alike) < least:
-            rows += map(_view_row, alike)
-        else:
-            rows.append(
-                _Row(
-                    alike[0].known.now,
-                    (between([state.view.name for state in alike]), f"{len(alike):,} {view_word(alike[0])}"),
-                )
-            )
+    for alike in _alike(views, _view_sameness, least):
+        cells = (between([state.view.name for state in alike]), f"{len(alike):,} {view_word(alike[0])}")
+        rows.append(_Row(alike[0].known.now, cells) if len(alike) >= least else _view_row(alike[0]))
     yield from _rows_text(rows, style)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_graph.cli.command import Section, Together, command, session_of
-from migrate_graph.cli.console import IN_A_FILE
-from migrate_graph.cli.delivery import deliver_document, deliver_json, deliver_lines
+from migrate_graph.cli.delivery import deliver_json, deliver_report, safe_report
 from migrate_graph.cli.drawing import LAID_OUT, Drawing, require_format
 from migrate_graph.cli.options import (
     AllowOutsideOption,
@@ -28,7 +27,7 @@ from migrate_graph.cli.options import (
 )
 from migrate_graph.errors import ExitCode, MigrateGraphError, Stopped
 from migrate_graph.render import Renderer
-from migrate_graph.reports import require_report, write_report
+from migrate_graph.reports import require_report
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
@@ -239,24 +238,13 @@ def _show(
     from migrate_graph.cli.verify_document import proof_document
     from migrate_graph.workflow.check import report_of
 
-    console = session.console
     if chosen == "json":
         document = proof_document(proof, exit_code=code, written=written, added=added)
         deliver_json(session, document, output)
         return
-    report = replace(
-        console.redacted(report_of(proof.found, proof.findings)),
-        exit_code=code,
-        line_of=lambda place: console.redact(proof.found.project.line_of(place)),
-    )
-    if chosen != "text":
-        deliver_document(session, write_report(report, chosen).encode("utf-8", "replace"), output)
-        return
-    from migrate_graph.reports.text import to_text
-
-    style = console.style if output is None else IN_A_FILE
-    lines = to_text(report, style.paint, style.width).splitlines()
-    deliver_lines(session, [*lines, *_more(proof, style, written=written, added=added)], output)
+    report = safe_report(session, proof.found, report_of(proof.found, proof.findings), exit_code=code)
+    more = partial(_more, proof, written=written, added=added)
+    deliver_report(session, report, chosen, output, more=more)
 
 
 def _more(proof: Proof, style: TextStyle, *, written: bool | None, added: Added | None) -> Iterator[str]:
