@@ -7,10 +7,7 @@ from migrate_graph.compat.connections import (
     should_run,
     truncate_appname,
 )
-from migrate_graph.compat.declared import (
-    import_migrations,
-    list_migrations,
-)
+from migrate_graph.compat.declared import import_migrations, list_migrations
 from migrate_graph.compat.exceptions import (
     BackupNotFound,
     BaseEDWHMigrateException,
@@ -23,19 +20,14 @@ from migrate_graph.compat.exceptions import (
     RequimentsNotMet,
     UnknownConfigException,
 )
-from migrate_graph.compat.flags import (
-    schema_versioned_lock_file,
-)
+from migrate_graph.compat.flags import schema_versioned_lock_file
 from migrate_graph.compat.kinds import (
     MIGRATION_SUFFIX_RE,
     VALID_MIGRATION_ORDERING_MODES,
     MigrationFn,
     MigrationOrderingMode,
 )
-from migrate_graph.compat.restoring import (
-    recover_database_from_backup,
-    try_setup_db,
-)
+from migrate_graph.compat.restoring import recover_database_from_backup, try_setup_db
 from migrate_graph.compat.runs import (
     TEN_MINUTES,
     activate_migrations,
@@ -43,10 +35,7 @@ from migrate_graph.compat.runs import (
     console_script,
     print_migrations_status_table,
 )
-from migrate_graph.compat.settings import (
-    Config,
-    get_config,
-)
+from migrate_graph.compat.settings import Config, get_config
 
 __all__ = [
     "MIGRATION_SUFFIX_RE",

@@ -77,12 +77,7 @@ def resolve(project: Project, name: str, *, way: str, reason: str, observer: Obs
                 (each.fingerprint for each in reversed(history.attempts) if each.name == name and not each.reverts), ""
             )
         done = backend.resolve(
-            name,
-            attempt=attempt.id,
-            applied=applied,
-            reason=reason,
-            run=str(uuid.uuid4()),
-            fingerprint=code,
+            name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()), fingerprint=code
         )
         if not done:
             raise DecisionNeeded(

@@ -102,10 +102,7 @@ class Rehearsal:
 
 
 def rehearse(
-    project: Project,
-    found: Assessment,
-    options: RehearseOptions,
-    observer: Observer = ignore_events,
+    project: Project, found: Assessment, options: RehearseOptions, observer: Observer = ignore_events
 ) -> Rehearsal:
     """Run what is pending where it cannot hurt.
 

@@ -114,13 +114,7 @@ _BODY = '    db.executesql("TODO: the SQL of this step")\n'
 
 
 def new(
-    project: Project,
-    name: str,
-    *,
-    requires: Sequence[str] = (),
-    view: bool = False,
-    today: date,
-    body: str = _BODY,
+    project: Project, name: str, *, requires: Sequence[str] = (), view: bool = False, today: date, body: str = _BODY
 ) -> Written:
     """Append a migration, or a view manager with the migration that creates it, to the migrations file.
 

@@ -78,12 +78,7 @@ def seal(found: Assessment, path: Path | None, observer: Observer) -> dict[str, 
     settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
     with open_backend(settings, observer=observer) as backend:
         snapshot = _snapshot(found, backend)
-    return {
-        "format": FORMAT,
-        "path": None if path is None else path.as_posix(),
-        **_document(snapshot),
-        "digest": "",
-    }
+    return {"format": FORMAT, "path": None if path is None else path.as_posix(), **_document(snapshot), "digest": ""}
 
 
 def _snapshot(found: Assessment, backend: Backend, *, only: frozenset[str] | None = None) -> Snapshot:

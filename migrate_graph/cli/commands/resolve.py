@@ -20,10 +20,7 @@ _DECIDED = {"--applied": "counts as applied", "--retry": "will run again", "--re
     "migrate resolve add_total_20260402_001 --applied",
     "migrate resolve add_total_20260402_001 --retry",
     "migrate resolve add_total_20260402_001 --reverted",
-    together=(
-        Together("--applied", excludes=("--retry", "--reverted")),
-        Together("--retry", excludes=("--reverted",)),
-    ),
+    together=(Together("--applied", excludes=("--retry", "--reverted")), Together("--retry", excludes=("--reverted",))),
 )
 def resolve(
     context: typer.Context,

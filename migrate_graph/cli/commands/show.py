@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 
 @command(
-    Section.LOOK,
-    "migrate show add_total_20260402_001",
-    "migrate show InvoiceTotals --json",
-    "migrate show plan.json",
+    Section.LOOK, "migrate show add_total_20260402_001", "migrate show InvoiceTotals --json", "migrate show plan.json"
 )
 def show(
     context: typer.Context,

@@ -93,10 +93,7 @@ def _in_order(shown: set[Node], was: PictureInput, given: PictureInput) -> list[
 
 
 def _box(
-    node: Node,
-    notes: Mapping[Node, tuple[State, tuple[str, ...]]],
-    side: PictureInput,
-    options: PictureOptions,
+    node: Node, notes: Mapping[Node, tuple[State, tuple[str, ...]]], side: PictureInput, options: PictureOptions
 ) -> PictureNode:
     state, words = notes.get(node, (State.DECLARED, ()))
     return box(

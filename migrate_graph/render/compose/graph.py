@@ -23,14 +23,7 @@ from migrate_graph.render.compose.notes import Details, notes_of, notes_of_footp
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
 from migrate_graph.render.layout.shape import runs_left_to_right
-from migrate_graph.render.picture import (
-    Cluster,
-    Picture,
-    PictureInput,
-    PictureNode,
-    PictureOptions,
-    Question,
-)
+from migrate_graph.render.picture import Cluster, Picture, PictureInput, PictureNode, PictureOptions, Question
 from migrate_graph.render.style import EdgeState
 
 ORPHANS_ONE_BY_ONE = 3
