@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.cli.text import MOST, listed
 from migrate_graph.core.events import Outcome, Result
-from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Statement
+from migrate_graph.core.footprint import Fact, Footprint, Held, Statement
 from migrate_graph.core.rules import Finding, Severity
 from migrate_graph.core.traces import owner_of
 from migrate_graph.markdown import code
-from migrate_graph.messages import counted, lasting, sized
+from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line, printable
+from migrate_graph.workflow.rehearsed import is_file
 
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
-    from migrate_graph.core.plan import Plan, Step
+    from migrate_graph.core.plan import Step
+    from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.rehearse import Rehearsal
 
 _INDENT = 7
@@ -46,17 +48,6 @@ _TONES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "
 def ending(rehearsal: Rehearsal, name: str) -> Result | None:
     """Return how a step ended in a rehearsal; None when it is not known."""
     return next((result for result in rehearsal.results if result.name == name), None)
-
-
-def where_told(rehearsal: Rehearsal, *, is_file: bool) -> str:
-    """Return in words where a rehearsal happened.
-
-    Args:
-        rehearsal: which.
-        is_file: the database is a file, of which a copy is made.
-    """
-    place = "a copy of the file" if is_file and rehearsal.on == "clone" else _PLACES[rehearsal.on]
-    return f"rehearsed in {place}"
 
 
 # -- below the steps of a plan ---------------------------------------------------------------------------------------------------
@@ -122,7 +113,7 @@ def remark_of(statement: Statement) -> str:
         parts.append(str(statement.held))
     if statement.rows:
         parts.append(counted(statement.rows, "row"))
-    parts += [f"REWRITES {_sized(each)}" for each in statement.rewrites]
+    parts += [f"REWRITES {one_line(str(each))}" for each in statement.rewrites]
     strong = {name: lock for name, lock in statement.locks.items() if lock not in _WEAK}
     for lock in sorted(set(strong.values())):
         names = ", ".join(one_line(name) for name in sorted(strong) if strong[name] == lock)
@@ -138,12 +129,6 @@ def remark_of(statement: Statement) -> str:
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 10 else lasting(seconds)
-
-
-def _sized(rewrite: Rewrite) -> str:
-    if rewrite.size is None or rewrite.rows is None:
-        return one_line(rewrite.relation)
-    return f"{one_line(rewrite.relation)} ({sized(rewrite.size)}, {counted(rewrite.rows, 'row')})"
 
 
 def _seen_lines(seen: Footprint, style: TextStyle) -> Iterator[str]:
@@ -184,8 +169,7 @@ def _listed(facts: Iterable[Fact]) -> Iterator[str]:
 
 def _told(seen: Footprint) -> Iterator[tuple[str, str, str]]:
     for name, wrote in seen.wrote.items():
-        counts = ("inserted", wrote.inserted), ("updated", wrote.updated), ("deleted", wrote.deleted)
-        yield "rows", "muted", f"{one_line(name)}: {', '.join(f'{count:,} {word}' for word, count in counts if count)}"
+        yield "rows", "muted", f"{one_line(name)}: {wrote}"
     if seen.own_commits:
         yield "commits", "muted", f"{seen.own_commits} of its own"
     for act in seen.outside:
@@ -226,10 +210,10 @@ def _outcome(result: Result) -> tuple[str, str]:
     return words.get(result.outcome, ("FAILED", "error"))
 
 
-def closing_lines(
-    rehearsal: Rehearsal, findings: Sequence[Finding], style: TextStyle, *, is_file: bool
-) -> Iterator[str]:
+def verdict(found: Assessment, rehearsal: Rehearsal, style: TextStyle) -> Iterator[str]:
     """Yield what there is to say of a whole rehearsal: what was found, what remains, and that nothing was kept."""
+    # A failure stands at its step already.
+    findings = [each for each in _findings_about(found, rehearsal) if each.code != "MG612"]
     if findings:
         yield ""
     for finding in findings:
@@ -241,10 +225,10 @@ def closing_lines(
         yield from style.lines(f"note: {one_line(remark)}", indent=6)
     if rehearsal.cut:
         yield from style.lines(f"it ended early: {one_line(rehearsal.cut)}", indent=4, tone="error")
-    yield from style.lines(summary(rehearsal, is_file=is_file), indent=4)
+    yield from style.lines(headline(found, rehearsal), indent=4)
 
 
-def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
+def headline(found: Assessment, rehearsal: Rehearsal) -> str:
     """Return on one line where it was rehearsed and how it ended; what of the database was kept."""
     outcomes = Counter(result.outcome for result in rehearsal.results if result.name in rehearsal.plan.places)
     failed = sum(count for outcome, count in outcomes.items() if outcome.failed)
@@ -255,21 +239,17 @@ def summary(rehearsal: Rehearsal, *, is_file: bool) -> str:
     others = outcomes[Outcome.BLOCKED] + outcomes[Outcome.NOT_REACHED]
     told += [f"{others} not run"] if others else []
     told += [f"{counted(len(rehearsal.unrefreshed), 'view')} could not be refreshed"] if rehearsal.unrefreshed else []
-    return f"{where_told(rehearsal, is_file=is_file)}: {', '.join(told)}; nothing was kept"
+    place = "a copy of the file" if is_file(found) and rehearsal.on == "clone" else _PLACES[rehearsal.on]
+    return f"rehearsed in {place}: {', '.join(told)}; nothing was kept"
 
 
 # -- as a script ------------------------------------------------------------------------------------------------------------------
 
 
-def script_lines(rehearsal: Rehearsal, heading: Sequence[str], *, is_file: bool) -> Iterator[str]:
-    """Yield a rehearsal as SQL: what each migration sent, and as comments what came of it.
-
-    Args:
-        rehearsal: what was seen.
-        heading: lines of the first comment.
-        is_file: the database is a file.
-    """
-    for line in (*heading, summary(rehearsal, is_file=is_file)):
+def script(found: Assessment, rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield a rehearsal as SQL: what each migration sent, and as comments what came of it."""
+    heading = " · ".join(filter(None, (found.project.name, found.reading.database)))
+    for line in (heading, headline(found, rehearsal)):
         yield f"-- {one_line(line)}"
     yield "-- To read, not to run: what a migration sends may depend on what it finds."
     for remark in rehearsal.remarks:
@@ -303,9 +283,10 @@ def _script_of(step: Step, result: Result | None) -> Iterator[str]:
 # -- for a pull request -----------------------------------------------------------------------------------------------------------
 
 
-def markdown_lines(rehearsal: Rehearsal, findings: Sequence[Finding], *, is_file: bool) -> list[str]:
+def markdown_lines(found: Assessment, rehearsal: Rehearsal) -> list[str]:
     """Return a rehearsal as Markdown: what was found first, then each step folded away."""
-    lines = ["", "### Rehearsal", "", f"{summary(rehearsal, is_file=is_file)}.", ""]
+    lines = ["", "### Rehearsal", "", f"{headline(found, rehearsal)}.", ""]
+    findings = _findings_about(found, rehearsal)
     if findings:
         lines += ["| | code | where | what |", "|---|---|---|---|"]
         lines += [
@@ -363,10 +344,8 @@ def _escaped(text: str) -> str:
     return plain.replace("`", "")
 
 
-def findings_about(plan: Plan, findings: Iterable[Finding]) -> list[Finding]:
+def _findings_about(found: Assessment, rehearsal: Rehearsal) -> list[Finding]:
     """Return the findings of a rehearsal, in the order of the run, the worst of a migration first."""
-    worst = list(Severity)
-    found = [finding for finding in findings if finding.code.startswith("MG6")]
-    return sorted(
-        found, key=lambda each: (plan.places.get(each.subject.name, 0), worst.index(each.severity), each.code)
-    )
+    worst, places = list(Severity), rehearsal.plan.places
+    findings = [finding for finding in found.findings if finding.code.startswith("MG6")]
+    return sorted(findings, key=lambda each: (places.get(each.subject.name, 0), worst.index(each.severity), each.code))

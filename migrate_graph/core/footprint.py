@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from migrate_graph.messages import counted, sized
 from migrate_graph.user_files import SourceLocation
+
+KEEPS_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
+"""Locks on a table that keep those out who write there, or read."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,6 +40,11 @@ class Rewrite:
     relation: str
     size: int | None = None
     rows: int | None = None
+
+    def __str__(self) -> str:
+        if self.size is None or self.rows is None:
+            return self.relation
+        return f"{self.relation} ({sized(self.size)}, {counted(self.rows, 'row')})"
 
 
 class Held(StrEnum):
@@ -112,6 +121,10 @@ class Wrote:
     def rows(self) -> int:
         """All of them."""
         return self.inserted + self.updated + self.deleted
+
+    def __str__(self) -> str:
+        counts = ("inserted", self.inserted), ("updated", self.updated), ("deleted", self.deleted)
+        return ", ".join(f"{count:,} {word}" for word, count in counts if count)
 
 
 @dataclass(frozen=True, slots=True)

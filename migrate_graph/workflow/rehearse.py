@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer, Outcome, Result, Warned, ignore_events
+from migrate_graph.core.footprint import KEEPS_OTHERS_OUT
 from migrate_graph.core.history import History
 from migrate_graph.database import backend_class
 from migrate_graph.database.outside_acts import OutsideWatch
@@ -208,7 +209,7 @@ def _here(about: _Rehearsing) -> Rehearsal:
     footprints = [step.footprint for step in done.plan.steps if step.footprint]
     locked = sorted({
         f"{lock} on {name}" for footprint in footprints for statement in footprint.statements
-        for name, lock in statement.locks.items() if lock in _KEEP_OTHERS_OUT and name not in _made_by(footprints)
+        for name, lock in statement.locks.items() if lock in KEEPS_OTHERS_OUT and name not in _made_by(footprints)
     })  # fmt: skip
     remark = f"held in the database until its end: {', '.join(locked)}"
     return replace(done, remarks=(*done.remarks, remark)) if locked else done
@@ -217,9 +218,6 @@ def _here(about: _Rehearsing) -> Rehearsal:
 def _made_by(footprints: Iterable[Footprint]) -> set[str]:
     """Return the names of what the migrations of a rehearsal have made."""
     return {fact.identity for footprint in footprints for fact in footprint.added}
-
-
-_KEEP_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
 
 
 def _copied_tables(db_folder: str | None, folder: Path) -> Path:

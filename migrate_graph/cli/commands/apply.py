@@ -183,9 +183,9 @@ def _rehearse(
 ) -> tuple[int, Mapping[str, tuple[str, ...]]]:
     """Rehearse what would run, and tell what was found; return what the process ends with, 0 when it may run, and which views were in the way."""
     from migrate_graph.cli.progress import JsonProgress
-    from migrate_graph.cli.rehearsal import headline, rehearse_on, verdict
+    from migrate_graph.cli.rehearsal import rehearse_on
     from migrate_graph.cli.rehearsal_document import rehearsal_document
-    from migrate_graph.cli.rehearsal_text import ending, step_lines
+    from migrate_graph.cli.rehearsal_text import ending, headline, step_lines, verdict
     from migrate_graph.workflow.assessment import Judging, assess
     from migrate_graph.workflow.coalescing import seen_in_the_way
     from migrate_graph.workflow.rehearse import RehearseOptions

@@ -28,7 +28,7 @@ from migrate_graph.cli.options import (
     ReportOption,
     RulesOption,
 )
-from migrate_graph.cli.rehearsal import OPTIONS, headline, options_of, rehearse_on
+from migrate_graph.cli.rehearsal import OPTIONS, options_of, rehearse_on
 from migrate_graph.errors import MigrateGraphError, UsageError
 from migrate_graph.render import Renderer
 from migrate_graph.reports import require_report
@@ -131,6 +131,8 @@ def check(
             session.console.tell(session.console.clean(f"(drift is unknown: {found.reading.drift.unknown})"))
         code = found.exit_code
         if rehearse and not found.errors_of_graph:
+            from migrate_graph.cli.rehearsal_text import headline
+
             options = options_of(place, data, no_values=no_values, allow_outside=allow_outside)
             found, rehearsal = rehearse_on(session, found, options)
             code = rehearsal.exit_code or found.exit_code

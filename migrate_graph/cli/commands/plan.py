@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -46,7 +46,7 @@ from migrate_graph.cli.options import (
     SelectOption,
     ToOption,
 )
-from migrate_graph.cli.rehearsal import ASKED, OPTIONS, markdown, options_of, rehearse_on, script, verdict
+from migrate_graph.cli.rehearsal import ASKED, OPTIONS, options_of, rehearse_on
 from migrate_graph.cli.rehearsal_document import footprint_document, rehearsal_document
 from migrate_graph.cli.side_by_side import lanes_document, lanes_text
 from migrate_graph.cli.text import MOST, listed
@@ -229,13 +229,22 @@ def _deliver(session: Session, shown: _Shown, drawn: Drawing, chosen: str, outpu
     if chosen == "text":
         deliver_lines(session, plan_text(shown, style_for(session, output)), output)
     elif chosen == "sql":
-        lines = script(planned, rehearsal) if rehearsal else [f"-- {one_line(planned.reading.note)}"]
-        deliver_lines(session, lines, output)
+        deliver_lines(session, _script(planned, rehearsal), output)
     elif chosen == "markdown" and rehearsal is not None:
-        told = markdown(session, planned, rehearsal)
-        deliver_document(session, drawn.draw(session, planned, chosen) + told, output)
+        from migrate_graph.cli.rehearsal_text import markdown_lines
+
+        told = "".join(f"{session.console.redact(line)}\n" for line in markdown_lines(planned, rehearsal))
+        deliver_document(session, drawn.draw(session, planned, chosen) + told.encode("utf-8", "replace"), output)
     else:
         drawn.show(session, planned, chosen, output)
+
+
+def _script(planned: Assessment, rehearsal: Rehearsal | None) -> Iterable[str]:
+    if rehearsal is None:
+        return [f"-- {one_line(planned.reading.note)}"]
+    from migrate_graph.cli.rehearsal_text import script
+
+    return script(planned, rehearsal)
 
 
 def _sealed(session: Session, planned: Assessment, told: dict[str, Any], path: Path | None) -> dict[str, Any]:
@@ -289,6 +298,8 @@ def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     yield from _plan_remarks(plan, style)
     yield from _edited_remark([name for name, place in edited.items() if not place], style)
     if rehearsal is not None:
+        from migrate_graph.cli.rehearsal_text import verdict
+
         yield from verdict(planned, rehearsal, style)
     if shown.atomic and plan.steps:
         yield from atomic_text(plan, style)

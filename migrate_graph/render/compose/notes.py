@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from migrate_graph.core.footprint import KEEPS_OTHERS_OUT
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Migration, TransactionMode, View
 from migrate_graph.core.states import NodeState, State
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _PLACES_TOLD = 3
 _STATEMENTS_TOLD = 12
-_KEEPS_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
 _SHOUTED = {State.CYCLE: "CYCLE", State.FAILED: "FAILED"}
 _QUIET = frozenset({State.DECLARED, State.APPLIED})
 
@@ -80,7 +80,7 @@ def notes_of_footprint(step: Step) -> tuple[str, ...]:
     if seen is None:
         return ()
     bytes_ = [rewrite.size for rewrite in seen.rewrites if rewrite.size]
-    locked = {name for name, lock in seen.locks.items() if lock in _KEEPS_OTHERS_OUT and name in seen.sizes}
+    locked = {name for name, lock in seen.locks.items() if lock in KEEPS_OTHERS_OUT and name in seen.sizes}
     rows = sum(wrote.rows for wrote in seen.wrote.values())
     lines = [
         f"rewrites {sized(sum(bytes_))}" if bytes_ else "rewrites" if seen.rewrites else "",
@@ -98,17 +98,11 @@ def details_of_footprint(step: Step) -> Iterator[tuple[str, str]]:
         return
     yield "in rehearsal", f"fails: {seen.failure}" if seen.failure else counted(len(seen.statements), "statement")
     for rewrite in seen.rewrites:
-        size = (
-            ""
-            if rewrite.size is None or rewrite.rows is None
-            else f" ({sized(rewrite.size)}, {counted(rewrite.rows, 'row')})"
-        )
-        yield "rewrites", f"{rewrite.relation}{size}"
-    for lock in sorted(set(seen.locks.values()) & _KEEPS_OTHERS_OUT):
+        yield "rewrites", str(rewrite)
+    for lock in sorted(set(seen.locks.values()) & KEEPS_OTHERS_OUT):
         yield f"locks ({lock})", ", ".join(sorted(name for name in seen.locks if seen.locks[name] == lock))
     for name, wrote in seen.wrote.items():
-        counts = ("inserted", wrote.inserted), ("updated", wrote.updated), ("deleted", wrote.deleted)
-        yield "rows", f"{name}: {', '.join(f'{count:,} {word}' for word, count in counts if count)}"
+        yield "rows", f"{name}: {wrote}"
     for word, facts in (("adds", seen.added), ("changes", seen.changed), ("removes", seen.removed)):
         yield word, shortened([f"{fact.kind} {fact.identity}" for fact in sorted(facts)])
     for act in seen.outside:

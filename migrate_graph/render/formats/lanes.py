@@ -43,7 +43,7 @@ def to_lines(picture: Picture, *, width: int = 80, ascii_only: bool = False) -> 
         width: columns of the terminal; notes are cut to it, names never.
         ascii_only: the terminal can show nothing else.
     """
-    head = [Line(_cut(picture.title, width)), *(Line(text) for text in _filled(picture.subtitle, width)), Line("")]
+    head = [Line(_cut(picture.title, width)), *(Line(text) for text in broken(picture.subtitle, width)), Line("")]
     rows = [node for node in picture.nodes if node.kind != "view"]
     views = [node for node in picture.nodes if node.kind == "view"]
     lines = [*head, *_lanes(rows, picture, width)]
@@ -198,7 +198,3 @@ def _cut(text: str, width: int) -> str:
     taken = accumulate(columns(each) for each in text)
     fitting = sum(1 for _ in takewhile(lambda column: column < width, taken))
     return f"{text[:fitting].rstrip()}…"
-
-
-def _filled(text: str, width: int) -> list[str]:
-    return broken(text, width)
