@@ -23,6 +23,11 @@ class Output(StrEnum):
     JSON = "json"
 
 
+def is_plan_file(path: Path) -> bool:
+    """Return whether an argument names a sealed plan: it ends in `.json`."""
+    return path.suffix.lower() == ".json"
+
+
 PathArgument = Annotated[
     Path | None,
     typer.Argument(

@@ -13,12 +13,12 @@ from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import RULES, Doing, Finding, Needs, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
-from migrate_graph.core.traces import Traces
 from migrate_graph.errors import ExitCode, InvalidGraph
 from migrate_graph.messages import counted
 from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name
 
 if TYPE_CHECKING:
+    from migrate_graph.core.traces import Traces
     from migrate_graph.workflow.revision import Base
 
 _CODES = re.compile(r"\s*MG\d*\s*(,\s*MG\d*\s*)*,?\s*", re.IGNORECASE)

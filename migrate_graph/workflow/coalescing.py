@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.coalescing import Segment, segments_of
 from migrate_graph.errors import UsageError
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
+    from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.plan import Plan
     from migrate_graph.workflow.rehearse import Rehearsal
 
@@ -49,6 +49,8 @@ def coalesces(
 
 def segments_in(plan: Plan, rehearsal: Rehearsal | None = None) -> tuple[Segment, ...]:
     """Return the segments of a plan, with what a rehearsal has seen of it."""
+    from migrate_graph.core.coalescing import segments_of
+
     return segments_of(plan, {} if rehearsal is None else seen_in_the_way(rehearsal))
 
 

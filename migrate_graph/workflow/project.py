@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate_graph.core.drift import Drift
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migrate_graph.config import Config
+    from migrate_graph.core.drift import Drift
     from migrate_graph.database import Backend, Settings
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.executor.attempt import WeavingOptions

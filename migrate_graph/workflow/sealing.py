@@ -56,11 +56,6 @@ class SealedPlan:
         return Selection(names=frozenset(self.snapshot.names))
 
 
-def is_plan_file(path: Path | None) -> bool:
-    """Return whether an argument names a sealed plan: it ends in `.json`."""
-    return path is not None and path.suffix.lower() == ".json"
-
-
 # -- write -------------------------------------------------------------------------------------------------------------------------
 
 

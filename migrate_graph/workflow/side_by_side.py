@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer, Warned
-from migrate_graph.core.lanes import Forecast, Order, forecast, order_of
 from migrate_graph.database import backend_class
 from migrate_graph.errors import UsageError
-from migrate_graph.executor.team import workers_can_be_had
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
     from migrate_graph.core.commuting import Commuting
+    from migrate_graph.core.lanes import Forecast, Order
     from migrate_graph.core.plan import Plan
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
@@ -67,6 +66,8 @@ def why_no_team(project: Project) -> str:
     """Return why no other process can run migrations of a project; empty where it can."""
     if project.imports is None:
         return "they are declared by a running program, and no file says where"
+    from migrate_graph.executor.team import workers_can_be_had
+
     return "" if workers_can_be_had() else "no further process of this Python can be started here"
 
 
@@ -78,6 +79,8 @@ def order_for(project: Project, plan: Plan, observer: Observer) -> Order:
         plan: its steps.
         observer: told that the footprint file is damaged, so that it proves nothing.
     """
+    from migrate_graph.core.lanes import order_of
+
     one_history = project.path.is_dir()  # of numbered files
     seen = _seen(project, observer)
     return order_of(plan, project.graph, ordering=project.ordering, one_history=one_history, seen=seen)
@@ -102,4 +105,6 @@ def _seen(project: Project, observer: Observer) -> Commuting | None:
 
 def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float], observer: Observer) -> Forecast:
     """Return how a plan will run side by side, when its steps take as long as they took before; see `order_for`."""
+    from migrate_graph.core.lanes import forecast
+
     return forecast(order_for(found.project, found.planned, observer), jobs, took)

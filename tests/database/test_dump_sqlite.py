@@ -19,6 +19,7 @@ from migrate_graph.core.events import Event, RestoreFinished, RestoreStarted
 from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.backup.dump import verify
 from migrate_graph.database.sqlite import restore as restore_module
+from migrate_graph.database.sqlite.leftovers import remove_leftovers
 from migrate_graph.database.sqlite.restore import restore_sqlite
 from migrate_graph.errors import ExitCode, RestoreError
 
@@ -323,10 +324,10 @@ def test_what_another_user_left_is_his(tmp_path: Path) -> None:
     his = tmp_path / ".app.db.migrate-restore-his"
     his.mkdir()
     os.chown(his, 65534, 65534)
-    restore_module.remove_leftovers(tmp_path / "app.db")
+    remove_leftovers(tmp_path / "app.db")
     assert his.is_dir()
     os.chown(his, 0, 0)
-    restore_module.remove_leftovers(tmp_path / "app.db")
+    remove_leftovers(tmp_path / "app.db")
     assert not his.exists()
 
 

@@ -18,6 +18,7 @@ from migrate_graph.cli.options import (
     PathArgument,
     SelectOption,
     ToOption,
+    is_plan_file,
 )
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import typed
@@ -95,8 +96,6 @@ def apply(
 
     A PATH that ends in .json is a sealed plan, made by `migrate plan -o plan.json`: exactly that plan runs, or nothing (exit 9).
     """
-    from migrate_graph.workflow.sealing import is_plan_file
-
     if path is not None and is_plan_file(path):
         chosen = {
             "--to": to, "--select": select, "--exclude": exclude, "--fake": fake, "--dry-run": dry_run, "--keep-going": keep_going,

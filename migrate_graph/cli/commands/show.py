@@ -13,7 +13,7 @@ from migrate_graph.cli.commands.log import attempt_document, log_text
 from migrate_graph.cli.commands.status import edited_sentence, migration_document, view_document, view_word
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import condition_document
-from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption
+from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption, is_plan_file
 from migrate_graph.cli.text import listed, moment
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.redaction import one_line
@@ -42,7 +42,6 @@ def show(
     A NAME that ends in .json, and that no migration or view has, is a sealed plan. Shows the plan, and whether it can still run.
     """
     from migrate_graph.workflow.project import require_name
-    from migrate_graph.workflow.sealing import is_plan_file
     from migrate_graph.workflow.show import show as look_at
 
     session = session_of(context)

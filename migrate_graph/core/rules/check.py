@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
 from migrate_graph.core.history import History
@@ -15,6 +15,9 @@ from migrate_graph.core.states import States, standing_of
 from migrate_graph.core.traces import Traces
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+
+if TYPE_CHECKING:
+    from migrate_graph.core.drift import Drifted
 
 _WORST_FIRST = list(Severity)
 

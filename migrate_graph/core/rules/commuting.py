@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from migrate_graph.core.commuting import Reason, Tie
 from migrate_graph.core.graph import Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration
 from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, quoted, rule
 from migrate_graph.core.traces import Trial, TrialKind, owner_of
 from migrate_graph.messages import some
 from migrate_graph.user_files import SourceLocation
+
+if TYPE_CHECKING:
+    from migrate_graph.core.commuting import Reason, Tie
 
 _MOST = 3
 """Things that one message names."""

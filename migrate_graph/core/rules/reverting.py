@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from migrate_graph.core.rules.rule import Context, Hit, Needs, Related, Severity, node_of, quoted, rule
 from migrate_graph.core.traces import TrialKind
-from migrate_graph.core.way_back import ADVICE
 from migrate_graph.messages import some
 
 _MOST = 6
@@ -48,6 +47,8 @@ def no_way_back(context: Context) -> Iterator[Hit]:
     def add_total_20260402_001(db): ...
     ```
     """
+    from migrate_graph.core.way_back import ADVICE  # most commands ask no footprints, and begin sooner
+
     for trial in context.footprints.trials:
         if not trial.kind.goes_back:
             continue

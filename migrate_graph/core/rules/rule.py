@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
-from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
@@ -26,6 +25,7 @@ from migrate_graph.user_files import SourceLocation
 if TYPE_CHECKING:
     from migrate_graph.core.commuting import Commuting
     from migrate_graph.core.comparison import Comparison
+    from migrate_graph.core.drift import Drifted
 
 # Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
 _SUGGESTIONS = 40

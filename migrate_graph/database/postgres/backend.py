@@ -22,7 +22,6 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.at_work import AtWork
-from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
 from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
@@ -37,11 +36,8 @@ from migrate_graph.database.postgres.requirements import (
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import DEFAULTS, Spare
 from migrate_graph.database.postgres.trouble import explained
-from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
-from migrate_graph.database.views.existing import existing_views
-from migrate_graph.database.views.presence import view_presences
 from migrate_graph.database.watching import Keeping
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
@@ -59,7 +55,9 @@ if TYPE_CHECKING:
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.postgres.atomic import PostgresAtomicRun
+    from migrate_graph.database.postgres.catalog import PostgresCatalog
     from migrate_graph.database.postgres.seated import Seat, SeatedBackend
+    from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
@@ -87,7 +85,6 @@ class PostgresBackend(Bookkeeping):
     why_in_a_row = ""
     dialect = POSTGRES
     dal_source = staticmethod(dal_source)
-    work_class = PostgresWork
     connection_class = WorkConnection
     _longest_pause = 2.0
 
@@ -98,6 +95,8 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def catalog_on(connection: Any) -> PostgresCatalog:
+        from migrate_graph.database.postgres.catalog import PostgresCatalog
+
         return PostgresCatalog(lambda: connection)
 
     @staticmethod
@@ -419,6 +418,8 @@ class PostgresBackend(Bookkeeping):
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         if not managers:
             return {}
+        from migrate_graph.database.views.presence import view_presences
+
         rows = self._view_rows()
         with self._named_as_in_the_project():
             return view_presences(self._catalog(), rows, managers)
@@ -426,6 +427,8 @@ class PostgresBackend(Bookkeeping):
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
         if self._one("SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
             return ()  # also a standby may be asked whether all is done
+        from migrate_graph.database.views.existing import existing_views
+
         with self._named_as_in_the_project():
             rows = existing_views(self._catalog(), managers, texts)
         return self._record_views(rows)
@@ -441,6 +444,8 @@ class PostgresBackend(Bookkeeping):
             yield
 
     def _catalog(self) -> PostgresCatalog:
+        from migrate_graph.database.postgres.catalog import PostgresCatalog
+
         return PostgresCatalog(self._alive_keeper)
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
@@ -570,6 +575,13 @@ class PostgresBackend(Bookkeeping):
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
+    @property
+    def work_class(self) -> type[PostgresWork]:
+        """The class of what runs a migration; a run with nothing to do begins sooner without it."""
+        from migrate_graph.database.postgres.work import PostgresWork
+
+        return PostgresWork
+
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
         if self._sessions.pooled and migration.transaction is TransactionMode.NONE:
             raise AttemptFailed(
@@ -620,6 +632,8 @@ class PostgresBackend(Bookkeeping):
         return PostgresAtomicRun(self._settings, self._ledger, sessions, lasting=lasting, intent=intent)
 
     def _work_sessions(self, opens: Callable[[str], tuple[WorkConnection, bool]]) -> WorkSessions:
+        from migrate_graph.database.postgres.work import WorkSessions
+
         return WorkSessions(
             open=opens,
             keep=self._spare.keep,

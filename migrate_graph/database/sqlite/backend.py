@@ -23,12 +23,7 @@ from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
-from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
-from migrate_graph.database.sqlite.spare import Spare
-from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
-from migrate_graph.database.views.existing import existing_views
-from migrate_graph.database.views.presence import view_presences
 from migrate_graph.errors import (
     ConfigError,
     DatabaseError,
@@ -49,6 +44,9 @@ if TYPE_CHECKING:
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.sqlite.atomic import SqliteAtomicRun
+    from migrate_graph.database.sqlite.catalog import SqliteCatalog
+    from migrate_graph.database.sqlite.spare import Spare
+    from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.database.watching import Clone, Cloning, Watching
@@ -135,8 +133,6 @@ class SqliteBackend(Bookkeeping):
     kind = "sqlite"
     why_in_a_row = "SQLite lets one connection write at a time"
     dialect = SQLITE
-    work_class = SqliteWork
-    connection_class = WorkConnection
     _longest_pause = 0.1
 
     @staticmethod
@@ -184,6 +180,8 @@ class SqliteBackend(Bookkeeping):
 
     @staticmethod
     def catalog_on(connection: Any) -> SqliteCatalog:
+        from migrate_graph.database.sqlite.catalog import SqliteCatalog
+
         return SqliteCatalog(lambda: connection)
 
     @staticmethod
@@ -220,7 +218,7 @@ class SqliteBackend(Bookkeeping):
         self._opened: tuple[int, int] | None = None
         self._work: SqliteWork | None = None
         self._lock: FileLock | None = None
-        self._spare = Spare(self._open_work, wanted=settings.session == "reused")
+        self._spare: Spare | None = None
         self._lock_path = self.path.with_name(self.path.name + ".migrate.lock")
 
     # -- connections ----------------------------------------------------------------------------------------------------------
@@ -310,12 +308,13 @@ class SqliteBackend(Bookkeeping):
                 self._interruption.sleep(_PAUSE)
 
     def _open(self, factory: type[sqlite3.Connection], *, mode: str) -> Any:
+        works = factory is not sqlite3.Connection  # else it keeps the books
         connection: Any = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, factory=factory, isolation_level=None,
-            check_same_thread=False, timeout=_MOMENT, cached_statements=0 if issubclass(factory, WorkConnection) else 128,
-            detect_types=0 if factory is sqlite3.Connection else sqlite3.PARSE_DECLTYPES,
+            check_same_thread=False, timeout=_MOMENT, cached_statements=0 if works else 128,
+            detect_types=sqlite3.PARSE_DECLTYPES if works else 0,
         )  # fmt: skip
-        if isinstance(connection, WorkConnection):
+        if works:
             connection.patience = self._settings.lock_timeout or _FOR_EVER
         return connection
 
@@ -367,7 +366,8 @@ class SqliteBackend(Bookkeeping):
             raise
 
     def close(self) -> None:
-        self._spare.close()
+        if self._spare is not None:
+            self._spare.close()
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
@@ -413,7 +413,7 @@ class SqliteBackend(Bookkeeping):
             self.connect(observer=self._observer, interruption=self._interruption)
 
     def _remove_leftovers(self) -> None:
-        from migrate_graph.database.sqlite.restore import remove_leftovers
+        from migrate_graph.database.sqlite.leftovers import remove_leftovers
 
         remove_leftovers(self.path)
 
@@ -445,11 +445,21 @@ class SqliteBackend(Bookkeeping):
         return frozenset(spelled(name[1:-1].replace('""', '"') if name.startswith('"') else name) for name in names)
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
-        catalog = SqliteCatalog(lambda: self._keeper)
-        return view_presences(catalog, self._view_rows(), managers) if managers else {}
+        if not managers:
+            return {}
+        from migrate_graph.database.views.presence import view_presences
+
+        return view_presences(self._catalog(), self._view_rows(), managers)
 
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
-        return self._record_views(existing_views(SqliteCatalog(lambda: self._keeper), managers, texts))
+        from migrate_graph.database.views.existing import existing_views
+
+        return self._record_views(existing_views(self._catalog(), managers, texts))
+
+    def _catalog(self) -> SqliteCatalog:
+        from migrate_graph.database.sqlite.catalog import SqliteCatalog
+
+        return SqliteCatalog(lambda: self._keeper)
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
         raise UsageError(
@@ -507,7 +517,7 @@ class SqliteBackend(Bookkeeping):
             migration,
             key,
             self._ledger,
-            self._spare,
+            self._spare_one(),
             held_up=self._held_up,
             dals=self._spare_dal,
         )
@@ -515,6 +525,29 @@ class SqliteBackend(Bookkeeping):
 
     def own_work(self, name: str) -> SqliteWork:
         return self.work(Migration(name, lambda _db: True), AttemptKey.now(name, run=""))
+
+    # What works is imported when something is to be done: that takes a third of the time of a run that finds nothing.
+    @property
+    def work_class(self) -> type[SqliteWork]:
+        """The class of what runs a migration."""
+        from migrate_graph.database.sqlite.work import SqliteWork
+
+        return SqliteWork
+
+    @property
+    def connection_class(self) -> type[WorkConnection]:
+        """The class of its connection."""
+        from migrate_graph.database.sqlite.work import WorkConnection
+
+        return WorkConnection
+
+    def _spare_one(self) -> Spare:
+        """Return what keeps the connection of one migration for the next."""
+        from migrate_graph.database.sqlite.spare import Spare
+
+        if self._spare is None:
+            self._spare = Spare(self._open_work, wanted=self._settings.session == "reused")
+        return self._spare
 
     def _open_work(self) -> WorkConnection:
         connection: WorkConnection = self._open(self.connection_class, mode="rwc")
@@ -524,7 +557,7 @@ class SqliteBackend(Bookkeeping):
         """Return the answer of the connection of the last migration: the keeper would read the whole schema, which that one has changed, again."""
         if not lock.is_held():
             return None
-        return self._ledger.on(partial(self._ask, self._spare.connection or self._keeper)).read_installed(names)
+        return self._ledger.on(partial(self._ask, self._spare_one().connection or self._keeper)).read_installed(names)
 
     def room_for(self, jobs: int) -> Room:
         return Room(1, self.why_in_a_row)
@@ -580,6 +613,8 @@ class SqliteBackend(Bookkeeping):
 
     def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait."""
+        from migrate_graph.database.sqlite.work import SqliteWork
+
         waits = isinstance(work, SqliteWork) and work.waits()
         return f"waiting for another program that holds {self.path}" if waits else ""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.database.backup.dump_text import LONGEST_STATEMENT
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import SQLITE, TableNames
+from migrate_graph.database.sqlite.leftovers import prefix
 from migrate_graph.database.sqlite.statements import sqlite_statements
 from migrate_graph.errors import RestoreError
 
@@ -108,29 +109,16 @@ def _interruptible(interruption: Interruption | None, fresh: sqlite3.Connection)
 # -- leftovers ----------------------------------------------------------------------------------------------------------------
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name}.migrate-restore-"
-
-
 @contextmanager
 def _work_directory(path: Path) -> Iterator[Path]:
     """Yield a directory beside the database; its name says which run made it, so that a later one can remove it."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    directory = path.parent / f"{_prefix(path)}{moment}-{os.getpid()}-{secrets.token_hex(4)}"
+    directory = path.parent / f"{prefix(path)}{moment}-{os.getpid()}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o700)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove what restores of this database that were killed have left beside it, no links; to be called under the lock only."""
-    with os.scandir(path.parent) as entries:
-        found = [entry for entry in entries if entry.name.startswith(_prefix(path))]
-    for entry in found:
-        if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-            shutil.rmtree(entry.path, ignore_errors=True)
 
 
 # -- the temporary database ---------------------------------------------------------------------------------------------------
