@@ -12,11 +12,12 @@ CODES = "tests/database/test_dump_exit_codes.py"
 TEXT = "tests/unit/test_database_dump_text.py"
 
 _DUMP, _TEXT, _WORDS, _STREAM = (f"database/backup/{name}.py" for name in ("dump", "dump_text", "statements", "stream"))
-_DRIVER, _PSQL, _PROGRAMS, _FILE = (
+_DRIVER, _PSQL, _PROGRAMS, _FILE, _LEFT = (
     "database/postgres/restore.py",
     "database/postgres/restore_psql.py",
     "database/postgres/programs.py",
     "database/sqlite/restore.py",
+    "database/sqlite/leftovers.py",
 )
 
 # What is missing, where, the line, what stands there instead, and which tests must notice.
@@ -102,6 +103,6 @@ BACKUP = [
         ("changed meanwhile", _FILE, "            if begun[0] != before:", "            if False:", f"{SQLITE} -k between_the_proof"),
         ("busy for ever", _FILE, "            if time.monotonic() > deadline:", "            if False:", f"{SQLITE} -k without_end"),
         ("interrupted", _FILE, "    with interruption.stopping(fresh.interrupt):\n        yield", "    yield", f"{SQLITE} -k endless"),
-        ("leftovers of others", _FILE, "if entry.stat(follow_symlinks=False).st_uid == os.geteuid():", "if True:", f"{SQLITE} -k left_is_his"),
+        ("leftovers of others", _LEFT, "if entry.stat(follow_symlinks=False).st_uid == os.geteuid():", "if True:", f"{SQLITE} -k left_is_his"),
     ]
 ]  # fmt: skip

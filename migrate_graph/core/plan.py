@@ -226,16 +226,18 @@ def _steps(
     graph: MigrationGraph, history: History, known: Mapping[str, NodeState], asked: Iterable[str]
 ) -> tuple[Step, ...]:
     """Make the steps, following the views from what is applied to the end of the plan."""
+    runnable = [name for name in asked if known[name].state in RUNNABLE]
+    if not runnable:  # then nobody needs to know which views the bodies of history have opened
+        return ()
     course = _course(graph, history, known)
     steps = []
-    for name in asked:
-        if known[name].state in RUNNABLE:
-            migration = graph.migrations[name]
-            reason = Reason(
-                kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,
-                after=tuple(before for before in migration.requires if (before, name) not in graph.redundant_requires),
-                status=known[name].state,
-                late=known[name].late,
-            )
-            steps.append(Step(migration, reason, course.run(migration)))
+    for name in runnable:
+        migration = graph.migrations[name]
+        reason = Reason(
+            kind=ReasonKind.AFTER if migration.requires else ReasonKind.ROOT,
+            after=tuple(before for before in migration.requires if (before, name) not in graph.redundant_requires),
+            status=known[name].state,
+            late=known[name].late,
+        )
+        steps.append(Step(migration, reason, course.run(migration)))
     return tuple(steps)

@@ -219,8 +219,15 @@ def states_of(graph: MigrationGraph, history: History | None = None, plan: Plan 
     states |= {Node(NodeKind.VIEW, name): known for name, known in views}
     for node in {node for pair in graph.ring_edges for node in pair}:
         states[node] = replace(states[node], state=State.CYCLE)
-    unknown = (node for edge in graph.edges() for node in (edge.before, edge.after) if node not in states)
-    return states | dict.fromkeys(unknown, NodeState(State.ORPHAN))
+    return states | dict.fromkeys(_unknown(graph, states), NodeState(State.ORPHAN))
+
+
+def _unknown(graph: MigrationGraph, states: States) -> list[Node]:
+    """Return the names that something refers to and nothing is known of, in the order of the edges, which few graphs need."""
+    found = {node for edge in graph.edges_as_declared() for node in (edge.before, edge.after) if node not in states}
+    if not found:
+        return []
+    return [node for edge in graph.edges() for node in (edge.before, edge.after) if node in found]
 
 
 def edited_views(graph: MigrationGraph, history: History) -> frozenset[str]:
@@ -303,7 +310,7 @@ class _Judge:
         """
         name = migration.name
         if name in self._applied:
-            return replace(self._known(name, State.APPLIED), code=migration)
+            return self._known(name, State.APPLIED, code=migration)
         known = replace(self._known(name, self._remembered(migration)), late=late)
         if known.state in {State.INTERRUPTED, State.RUNNING}:
             return known
@@ -333,7 +340,7 @@ class _Judge:
             return State.INTERRUPTED if stops else State.FAILED
         return State.PENDING
 
-    def _known(self, name: str, state: State) -> NodeState:
+    def _known(self, name: str, state: State, *, code: Migration | None = None) -> NodeState:
         record, attempt = self._history.records.get(name), self._attempts.get(name)
         tried = (attempt.finished or attempt.started) if attempt else None
         return NodeState(
@@ -344,6 +351,7 @@ class _Judge:
             when=tried or (record.updated if record else None),
             recorded=record is not None,
             fingerprint=self._fingerprints.get(name, ""),
+            code=code,
         )
 
 

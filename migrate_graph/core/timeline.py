@@ -190,7 +190,9 @@ class Timeline:
     @cached_property
     def brought_up(self) -> dict[str, tuple[str, ...]]:
         """For each migration that touches views and has a place in the order: the views that come up in it."""
-        found = {}
+        found: dict[str, tuple[str, ...]] = {}
+        if not self.views:  # then no body is read for what it opens
+            return found
         if self.graph.registry.windows:
             course = Course(self, frozenset())
             runs = {name: course.run(self.graph.migrations[name]) for name in self.places if self._has_place(name)}

@@ -50,7 +50,7 @@ def undecorated_functions(file: Path, places: Places, collector: Collector) -> t
         places: how files are shown.
         collector: what was declared.
     """
-    paths = dict.fromkeys([file, *(Path(each.source.path) for each in collector.migrations)])
+    paths = [Path(name) for name in dict.fromkeys([str(file), *(each.source.path for each in collector.migrations)])]
     texts = {path: undecorated_in(read_bytes(path)) for path in paths if is_user_file(str(path))}
     return tuple(UnreachedFile(places.shown(str(path)), names) for path, names in texts.items() if names)
 

@@ -123,12 +123,11 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         if flag and flag.is_set(backend.fingerprint(), observer):
             return _already_complete(flag, observer)
         has_ledger = backend.has_ledger()
+        history = backend.read_history() if has_ledger else History()
         found: Assessment | None = None
         if has_ledger or _configured_backup(config) is None:
-            known = Reading(
-                history=with_views_there(backend.read_history(), project.graph, backend) if has_ledger else History(),
-                database=backend.label,
-            )
+            there = with_views_there(history, project.graph, backend) if has_ledger else history
+            known = Reading(history=there, database=backend.label)
             found = assess(project, known, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")  # before anything is written
             _require_one_transaction(found.planned, options)
@@ -136,9 +135,12 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             return ExitCode.OK
         restored = None if has_ledger else _restore(backend, config, observer, interruption)
         backend.prepare()
-        reading = read_and_repair(project, backend, observer, interruption, restored=restored is not None)
+        reading = read_and_repair(
+            project, backend, observer, interruption,
+            restored=restored is not None, history=history if has_ledger else None,
+        )  # fmt: skip
         reading = _record_existing_views(project, backend, observer, reading)
-        if found is None or not has_ledger or found.reading.history != reading.history:
+        if found is None or reading.history is not history:
             reading = replace(reading, history=with_views_there(reading.history, project.graph, backend))
             found = assess(project, reading, selection=options.selection, judging=judging)
             found.refuse_errors(doing="apply")
@@ -483,6 +485,7 @@ def read_and_repair(
     *,
     restored: bool = False,
     fills: bool = True,
+    history: History | None = None,
 ) -> Reading:
     """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
 
@@ -495,13 +498,14 @@ def read_and_repair(
         interruption: what is known of signals.
         restored: a backup was restored just now.
         fills: what waits for its rows is filled; False where that was just tried in vain.
+        history: what was read since the lock is held, where nothing has been done since; the same one is returned where nothing is repaired.
 
     Raises:
         DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
         DatabaseError: the database went away meanwhile.
         Stopped: a signal arrived; what was down is down, and stored.
     """
-    history = backend.read_history()
+    history = backend.read_history() if history is None else history
     if history.views_unfilled and fills:
         _refresh(backend, observer, interruption)
         history = backend.read_history()

@@ -85,7 +85,6 @@ class Assessment:
         project: what is assessed.
         reading: what the database remembers; nothing when none was asked.
         plan: what would run; None when no database was asked.
-        states: what is known of each node.
         base: the graph before a change, and what changed since; None without one.
         judging: how the rules judge.
         footprints: what is known of migrations that were watched; None where nobody asks for that.
@@ -94,7 +93,6 @@ class Assessment:
     project: Project
     reading: Reading
     plan: Plan | None
-    states: States
     base: Base | None = None
     judging: Judging = field(default_factory=Judging)
     footprints: Traces | None = None
@@ -103,6 +101,11 @@ class Assessment:
     def graph(self) -> MigrationGraph:
         """What is declared."""
         return self.project.graph
+
+    @cached_property
+    def states(self) -> States:
+        """What is known of each node."""
+        return states_of(self.graph, self.reading.history if self.plan is not None else None, self.plan)
 
     @property
     def planned(self) -> Plan:
@@ -263,7 +266,6 @@ def assess(
         project=project,
         reading=reading or Reading(),
         plan=plan,
-        states=states_of(project.graph, reading.history if reading is not None else None, plan),
         base=base,
         judging=judging or Judging(),
         footprints=footprints,

@@ -507,12 +507,15 @@ def _seconds(value: object) -> float | None:
     return seconds
 
 
+_STATES = {each.value: each for each in AttemptState}
+
+
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     identity, name, run, state, commits, started, finished, duration, host, pid, version, fingerprint, error = row
-    if state not in set(AttemptState):
+    if state not in _STATES:
         raise ValueError(f"its state is {state!r}")
     return Attempt(
-        id=int(identity), name=str(name), run=str(run), state=AttemptState(state), commits=int(commits), started=_utc(started),
+        id=int(identity), name=str(name), run=str(run), state=_STATES[state], commits=int(commits), started=_utc(started),
         finished=_utc(finished), duration=_seconds(duration), host=host or "", pid=int(pid or 0), version=version or "",
         fingerprint=fingerprint or "", error=error or "",
     )  # fmt: skip
