@@ -35,6 +35,7 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
     session = Session(Console(environ=surroundings), surroundings)
     if words is not None:
         return _run_whole(session, typed, goes_on=True)
+    session.is_last = True
     guard = Guard(session.console.tell)
     with guard.standing():
         code = _run_whole(session, typed, goes_on=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Session:
         streams: that program reads one JSON object a line.
         progress: the open stream of JSON lines; None where there is none.
         is_bare: no command was named, as with edwh-migrate.
+        is_last: the process ends with it.
     """
 
     def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
@@ -40,6 +42,7 @@ class Session:
         self.streams = False
         self.progress: JsonProgress | None = None
         self.is_bare = False
+        self.is_last = False
 
     @property
     def root(self) -> Path:
@@ -78,7 +81,12 @@ class Session:
         """
         from migrate_graph.workflow.project import open_project
 
-        return open_project(self.config(), path, root=self.root)
+        config = self.config()
+        if self.is_last:
+            # What is imported by now stays to the end: the garbage collector need not look through it again, above all not when the process
+            # ends. What user code makes is looked through as always.
+            gc.freeze()
+        return open_project(config, path, root=self.root)
 
     def reading(
         self, project: Project, *, offline: bool = False, closely: bool = False, drift: bool = False

@@ -113,6 +113,84 @@ def test_nothing_to_do_imports_the_driver_alone(database_uri: str, tmp_path: Pat
     assert (code, modules) == (0, driver)
 
 
+_AT_WORK = (
+    "migrate_graph.executor.",
+    "migrate_graph.database.views.",
+    "migrate_graph.database.backup.",
+    "migrate_graph.workflow.sealing",
+    "migrate_graph.workflow.drift",
+    *(f"migrate_graph.core.{name}" for name in ("sealed", "drift", "lanes", "commuting", "way_back", "undoing")),
+    *(
+        f"migrate_graph.database.{kind}.{name}"
+        for kind in ("postgres", "sqlite")
+        for name in ("work", "catalog", "restore")
+    ),
+)
+"""What only a run imports that has something to do, or was asked for something special."""
+
+_MODULES = """
+import os, sys
+from migrate_graph.cli import main
+code = main(sys.argv[2:], environ=os.environ)
+open(sys.argv[1], "w").write(" ".join(sys.modules))
+sys.exit(code)
+"""
+
+
+def test_nothing_to_do_imports_nothing_that_works(database_uri: str, tmp_path: Path) -> None:
+    """By name, and in number: most runs have nothing to do, and half of their time goes into imports."""
+    (tmp_path / "migrations.py").write_text(_MIGRATIONS)
+    assert _run(tmp_path, database_uri, "apply")[0] == 0
+    told = tmp_path / "told"
+    ran = subprocess.run(
+        [sys.executable, "-c", _MODULES, str(told), "apply"],
+        cwd=tmp_path, env={"MIGRATE_URI": database_uri, "CI": "true", "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not ran.returncode, ran.stderr
+    ours = {name for name in told.read_text().split() if name.startswith("migrate_graph")}
+    assert {name for name in ours if name.startswith(_AT_WORK)} == {"migrate_graph.executor.checkpoints"}
+    assert len(ours) <= 140, "each costs every run some time"
+
+
+_LEAVES_A_RING = """
+import gc
+from pathlib import Path
+from migrate_graph import migration
+
+Path("put_aside.txt").write_text(f"{gc.get_freeze_count() > 0} {gc.isenabled()}")
+
+class Ring:
+    def __del__(self):
+        Path("ended.txt").write_text("collected")
+
+@migration
+def one_20260101_001(db):
+    ring = Ring()
+    ring.itself = ring
+    return True
+"""
+
+
+def test_what_is_imported_is_put_aside_for_the_garbage_collector_and_what_user_code_makes_is_not(
+    tmp_path: Path,
+) -> None:
+    """What a body has left, and only the collector can reach, is ended when the process ends."""
+    (tmp_path / "migrations.py").write_text(_LEAVES_A_RING)
+    ran = subprocess.run(
+        [sys.executable, "-m", "migrate_graph", "apply"],
+        cwd=tmp_path, env={"MIGRATE_URI": "sqlite://app.db", "CI": "true", "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not ran.returncode, ran.stderr
+    assert (tmp_path / "put_aside.txt").read_text() == "True True"
+    assert (tmp_path / "ended.txt").read_text() == "collected"
+
+
+def test_a_program_that_goes_on_keeps_its_garbage_collected(tmp_path: Path) -> None:
+    (tmp_path / "migrations.py").write_text(_LEAVES_A_RING)
+    assert _run(tmp_path, "sqlite://app.db", "check")[0] == 0
+    assert (tmp_path / "put_aside.txt").read_text() == "False True"
+
+
 _NOTED = """
 import os, sys
 from pathlib import Path
