@@ -39,11 +39,11 @@ _SAID = (
 
 _BESIDE = (
     ("a body has the old view gone before it sends", "database/postgres/connection.py", "        self._make_room(kind)\n", "", f"{SWAP} -k says_anything"),
-    ("another block has the outer one open before", KEEPER, "        if any(name_of(manager) not in taken for manager in (*down, *up)):", "        if False:", f"{SWAP} -k blocks_in_blocks"),
+    ("another block has the outer one open before", KEEPER, "        if not self._taken().issuperset(map(name_of, (*down, *up))):", "        if False:", f"{SWAP} -k blocks_in_blocks"),
     ("what it reads may not go", "core/ways.py", "and not nx.ancestors(graph.uses, name) & names - own", "", f"{SWAP} -k is_in_the_block"),
     ("what is deferred is not built before", "core/ways.py", "and view.can_swap and name not in deferred", "and view.can_swap", f"{SWAP} -k deferred_it_comes"),
     ("a view that cannot is not tried", "core/ways.py", "view.rebuild is Rebuild.SWAP and view.can_swap", "view.rebuild is Rebuild.SWAP", f"{SWAP} -k cannot_be_built"),
-    ("one without rows stays so", BESIDE, '        if is_empty(old[1]):', '        if False:', f"{SWAP} -k without_rows"),
+    ("one without rows stays so", BESIDE, '        if old[1].is_empty:', '        if False:', f"{SWAP} -k without_rows"),
     ("another schema is another view", BESIDE, "if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:", "if new is None:", f"{SWAP} -k stands_in_another"),
     ("what was left is dropped first", BESIDE, "        self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one\n", "", f"{SWAP} -k death_has_left"),
     ("a COMMIT leaves nothing of ours", KEEPER, "            if isinstance(error.__cause__, CommittedInside):\n                with self.working():\n", "            if False:\n                with self.working():\n", f"{SWAP} -k commit_of_a_reader"),

@@ -37,7 +37,7 @@ _SAID = (
     ("another class has made it", REPLACES, "        if owner not in self._rows and self._ledger.read_naming({before.identity}):", "        if False:", f"{ONE} -k another_name"),
     ("why it goes down is told", "executor/views.py", "            self._fall_back([*given, *heirs], Way.IN_PLACE, done.why_not)\n", "", f"{HANDED} -k for_itself"),
     ("what nobody has declared is found before", "database/views/keeper.py", "                self._down.refuse_losses(block, Observation(), ahead.lost)", "                pass", f"{SWAP} -k before_anything"),
-    ("no lock is kept by looking", "database/views/ahead.py", "    raise _Seen\n\n\ndef _unowned", "\n\ndef _unowned", f"{SWAP} -k waits_while"),
+    ("no lock is kept by looking", "database/views/ahead.py", "        with taken_back(catalog):", "        with catalog.atomic(ours=True):", f"{SWAP} -k waits_while"),
     ("what was built in vain is told", "database/views/keeper.py", "            self._fall_back(block, dict.fromkeys(block.beside, error.why))\n", "", f"{SWAP} -k takes_the_word_back"),
 )  # fmt: skip
 

@@ -15,6 +15,11 @@ NO_TEXT = "\udc80"
 """Stands for a definition that cannot be told in UTF-8, as bytes do that are no text."""
 
 
+def is_text(told: str) -> bool:
+    """Return whether something is text in UTF-8, and holds no bytes of an SQL_ASCII database that are none."""
+    return not any("\udc80" <= char <= "\udcff" for char in told)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing said about a relation that its definition does not say: a comment, an index, an option.
@@ -113,6 +118,11 @@ class Relation:
     def is_view(self) -> bool:
         """Whether it is a view, materialized or not."""
         return self.kind in VIEW_KINDS
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is a materialized view without its rows, so that nobody can read it."""
+        return any(item.aspect == NOT_POPULATED for item in self.items)
 
     @property
     def label(self) -> str:

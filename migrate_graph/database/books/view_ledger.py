@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,15 +78,10 @@ class ViewLedger:
         self._execute = execute
         self._locate = locate
 
-    @cached_property
-    def _table(self) -> str:
-        names = self._locate(self._names)
-        return names.quoted(names.views)
-
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
         return self._execute(self._dialect.sql(statement), parameters)
 
-    @property
+    @cached_property
     def table(self) -> str:
         """Its name with its schema, quoted."""
         names = self._locate(self._names)
@@ -96,13 +91,13 @@ class ViewLedger:
         """Create the table, which must be missing."""
         moment = self._dialect.moment
         self._run(
-            f'CREATE TABLE {self._table} ("manager" TEXT PRIMARY KEY NOT NULL, "state" VARCHAR(8) NOT NULL, '
+            f'CREATE TABLE {self.table} ("manager" TEXT PRIMARY KEY NOT NULL, "state" VARCHAR(8) NOT NULL, '
             f'"migration" TEXT NOT NULL, "relations" TEXT NOT NULL, "changed" {moment} NOT NULL)'
         )
 
     def read(self, managers: Iterable[str] | None = None, *, down: bool = False) -> dict[str, LedgerRow]:
         """Return rows by manager: those of some managers, or of those that are down, or every one."""
-        statement = f"SELECT manager, state, migration, relations FROM {self._table}"
+        statement = f"SELECT manager, state, migration, relations FROM {self.table}"
         wanted = None if managers is None else sorted(managers)
         if wanted is not None:
             if not wanted:
@@ -123,7 +118,7 @@ class ViewLedger:
         place = self._dialect.function("strpos" if self._dialect.folds_case else "instr")
         mentions = " OR ".join([f"{place}(relations, ?) {self._dialect.op('>')} 0"] * len(named))
         rows = self._run(
-            f"SELECT manager, state, migration, relations FROM {self._table} WHERE {mentions} ORDER BY manager", named
+            f"SELECT manager, state, migration, relations FROM {self.table} WHERE {mentions} ORDER BY manager", named
         )
         return {row[0]: self._row(*row) for row in rows}
 
@@ -132,7 +127,7 @@ class ViewLedger:
             return LedgerRow.from_json(manager, state, migration, relations)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DatabaseRefused(
-                f"the row of {manager!r} in {self._table} cannot be read: {first_line(error)}",
+                f"the row of {manager!r} in {self.table} cannot be read: {first_line(error)}",
                 hint="mend or delete it; nothing was changed",
             ) from None
 
@@ -155,24 +150,26 @@ class ViewLedger:
 
     def read_texts(self) -> dict[str, str]:
         """Return the fingerprint of each manager's text when it last came up, empty where it is not known; nothing else of a row is read."""
-        return {manager: head[1] if head else "" for manager, head in self._heads()}
+        return self._read_heads()[0]
 
     def read_unfilled(self) -> dict[str, LedgerRow]:
         """Return the rows of managers that have something to be filled still."""
-        return self.read([manager for manager, head in self._heads() if head and head[2]])
+        return self.read(self._read_heads()[1])
 
     def read_texts_and_unfilled(self) -> tuple[dict[str, str], tuple[StoredView, ...]]:
         """Return what `read_texts` gives, and what is to be filled still; mostly by one query."""
-        heads = list(self._heads())
-        unfilled = self.read([manager for manager, head in heads if head and head[2]])
-        waiting = (StoredView(each, row.manager, row.migration) for row in unfilled.values() for each in row.unfilled)
-        return {manager: head[1] if head else "" for manager, head in heads}, tuple(waiting)
+        texts, unfilled = self._read_heads()
+        rows = self.read(unfilled).values()
+        return texts, tuple(StoredView(each, row.manager, row.migration) for row in rows for each in row.unfilled)
 
-    def _heads(self) -> Iterator[tuple[str, re.Match[str] | None]]:
+    def _read_heads(self) -> tuple[dict[str, str], list[str]]:
+        """Return the text of each manager, and those of which something is to be filled still."""
         rows = self._run(
-            f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self._table} ORDER BY manager"
+            f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self.table} ORDER BY manager"
         )
-        return ((manager, _TEXT.match(head)) for manager, head in rows)
+        heads = {manager: _TEXT.match(head) for manager, head in rows}
+        texts = {manager: head[1] if head else "" for manager, head in heads.items()}
+        return texts, [manager for manager, head in heads.items() if head and head[2]]
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         """Write rows, each in the place of its manager's earlier one."""
@@ -181,7 +178,7 @@ class ViewLedger:
         for start in range(0, len(values), _TOGETHER):
             some = values[start : start + _TOGETHER]
             self._run(
-                f'INSERT INTO {self._table} ("manager", "state", "migration", "relations", "changed") '
+                f'INSERT INTO {self.table} ("manager", "state", "migration", "relations", "changed") '
                 f"VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(some))} "
                 "ON CONFLICT (manager) DO UPDATE SET state = excluded.state, migration = excluded.migration, "
                 "relations = excluded.relations, changed = excluded.changed",
@@ -213,4 +210,4 @@ class ViewLedger:
         """Delete rows: of views that have retired."""
         names = sorted(managers)
         if names:
-            self._run(f"DELETE FROM {self._table} WHERE {self._named(len(names))}", names)
+            self._run(f"DELETE FROM {self.table} WHERE {self._named(len(names))}", names)

@@ -447,7 +447,7 @@ class PostgresCatalog(Asking):
         self._made |= {key: each.made for key, each in found.items()}
         return {keys[key]: (key, each.thing) for key, each in found.items()}
 
-    def broken(self, before: Observation) -> list[tuple[str, str]]:  # noqa: ARG002 - of ViewCatalog
+    def broken(self, before: Observation) -> list[str]:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
         return []
 

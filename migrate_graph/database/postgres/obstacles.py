@@ -14,7 +14,7 @@ from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.objects import PG_CLASS
 from migrate_graph.database.postgres.restoration import create
 from migrate_graph.database.postgres.snapshot import texts
-from migrate_graph.database.relation import Relation
+from migrate_graph.database.relation import Relation, is_text
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.kept import manager_of_nobodys
 from migrate_graph.database.views.weaving import Column, NotWoven, Obstacle
@@ -187,7 +187,7 @@ class PostgresObstacles:
         """See `views.weaving.Obstacles`."""
         address = (PG_CLASS, key, 0)
         stored = self._catalog.describe([address])[address]
-        if any("\udc80" <= char <= "\udcff" for char in stored.identity + stored.definition):
+        if not is_text(stored.identity + stored.definition):
             raise NotWoven(f"the definition of {stored.identity} holds bytes that are no text: give it a manager")
         return keeper_of(self._catalog, stored)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import psycopg2
 
 from migrate_graph.database.postgres.objects import PG_CLASS, Address
 from migrate_graph.database.postgres.snapshot import Made
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import Key
+from migrate_graph.database.views.catalog import Key, taken_back
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.catalog import PostgresCatalog
@@ -57,14 +57,6 @@ WHERE c.oid = {{oid}} OR (c.relname = '{_PROBE}' AND c.relnamespace = pg_catalog
 _WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D') AS watched"
 
 
-class _Enough(Exception):  # noqa: N818 - names what happened
-    """What was made to be looked at is taken back."""
-
-    def __init__(self, *, is_same: bool) -> None:
-        super().__init__()
-        self.is_same = is_same
-
-
 class PostgresInPlace:
     """See `views.catalog.InPlace`.
 
@@ -96,17 +88,10 @@ class PostgresInPlace:
 
     def is_made_by(self, key: Key, query: str) -> bool:
         """See `views.catalog.InPlace`: a temporary view is made of the query, and taken back; that locks what it reads, as a SELECT does."""
-        try:
-            with self._catalog.atomic(ours=True):
-                self._make_and_compare(key, query)
-        except _Enough as enough:
-            return enough.is_same
-        raise AssertionError
-
-    def _make_and_compare(self, key: Key, query: str) -> NoReturn:
-        self._catalog.run(f"CREATE TEMPORARY VIEW {_PROBE} AS\n{query}\n")
-        view, probe = (text for (text,) in self._catalog.read(_TWO.format(oid=_oids([key]))))
-        raise _Enough(is_same=view == probe)
+        with taken_back(self._catalog):
+            self._catalog.run(f"CREATE TEMPORARY VIEW {_PROBE} AS\n{query}\n")
+            view, probe = (text for (text,) in self._catalog.read(_TWO.format(oid=_oids([key]))))
+        return bool(view == probe)
 
     def was(self, key: Key, before: Relation) -> None:
         """See `views.catalog.InPlace`."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import psycopg2
 
 from migrate_graph.database.postgres.snapshot import Made, Read, literal
-from migrate_graph.database.relation import NOT_POPULATED, Grant, Item, Relation
+from migrate_graph.database.relation import Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.manager_text import bare, parted
 from migrate_graph.database.views.stored_sql import check_item, check_stored
@@ -166,7 +166,7 @@ class Restoration:
             self._owner = self._stored.owner
 
     def _fill(self) -> None:
-        if any(item.aspect == NOT_POPULATED for item in self._stored.items):
+        if self._stored.is_empty:
             return
         # As pg_dump has it restored: what the query calls runs as the owner, not as whoever repairs it.
         self._as_role(self._owner, "content", f"REFRESH MATERIALIZED VIEW {self._made.identity}")

@@ -161,16 +161,12 @@ class SqliteCatalog:
     def in_place(self) -> None:
         """See `views.ViewCatalog`; SQLite has no CREATE OR REPLACE VIEW."""
 
-    def broken(self, before: Observation) -> list[tuple[str, str]]:
+    def broken(self, before: Observation) -> list[str]:
         """See `views.ViewCatalog`."""
-        if not before.token:
-            return []
-        schema = self.schema()
-        present = schema.relations
-        gone = schema.gone_since(before.moment)
+        present = self.schema().relations if before.token else {}
         return [
-            (f"{part.description} ({error})", self._cause(part, gone))
-            for part in before.token
+            f"{part.description} ({error})"
+            for part in before.token or ()
             if part.relation in present and (error := self._error(part))
         ]
 
@@ -224,10 +220,6 @@ class SqliteCatalog:
         except sqlite3.Error as error:
             return str(error)
         return ""
-
-    def _cause(self, part: Part, gone: list[str]) -> str:
-        mentioned = (name for name in gone if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", part.sql, re.IGNORECASE))
-        return next(mentioned, gone[0] if gone else "")
 
     # -- restoring --------------------------------------------------------------------------------------------------
 

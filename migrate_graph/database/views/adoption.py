@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from migrate_graph.database.books.view_ledger import LedgerRow
-from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.relation import NOT_POPULATED, Item, Relation, is_text
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -24,7 +24,7 @@ _OF_THE_INSTALLATION = {
     "access method",
     "tablespace",
     "index tablespace",
-    "not populated",
+    NOT_POPULATED,
     "planner statistics",
     "statistics owner",
     "security label",
@@ -184,18 +184,14 @@ def _not_text(relations: Iterable[Relation]) -> dict[str, str]:
     return {
         each.identity: "its definition holds bytes that are no text in UTF-8: write its manager by hand"
         for each in relations
-        if _is_odd(each.identity + each.definition)
+        if not is_text(each.identity + each.definition)
     }
-
-
-def _is_odd(text: str) -> bool:
-    return any("\udc80" <= char <= "\udcff" for char in text)
 
 
 def _fills_as(relation: Relation, role: str) -> str:
     """Return whose functions a materialized view calls: when it is filled, they run as that role and not as the deploying one."""
-    filled = relation.kind == "MATERIALIZED VIEW" and all(item.aspect != "not populated" for item in relation.items)
-    return relation.owner if filled and relation.owner != role else ""
+    is_filled = relation.kind == "MATERIALIZED VIEW" and not relation.is_empty
+    return relation.owner if is_filled and relation.owner != role else ""
 
 
 def _wanted(free: Mapping[str, Relation], names: Collection[str]) -> list[str]:
@@ -270,7 +266,7 @@ def _class(name: str, view: AdoptableView, uses: list[str]) -> str:
     said: dict[str, dict[str, str]] = {}
     for item in relation.items:
         # What is no text cannot stand in a file; it survives every rebuild anyway.
-        if item.aspect in _OF_THE_INSTALLATION or _is_odd(item.sql):
+        if item.aspect in _OF_THE_INSTALLATION or not is_text(item.sql):
             continue
         value = _as_data(item, relation)
         if value is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.beside import Beside, NotBeside
 from migrate_graph.database.views.block import Block
-from migrate_graph.database.views.catalog import Observation, Unprepared, Unseen, ViewCatalog, top_of
+from migrate_graph.database.views.catalog import Observation, Unprepared, Unseen, ViewCatalog, taken_back, top_of
 from migrate_graph.database.views.claims import Claims, name_of
 
 
@@ -34,26 +33,20 @@ class Ahead:
         return [name for name in self.wanted if name not in self.reasons]
 
 
-class _Seen(Exception):  # noqa: N818 - names what happened
-    """All is seen; the locks are given back."""
-
-
 def look_ahead(
     catalog: ViewCatalog, ledger: ViewLedger, beside: Beside, block: Block, wanted: Collection[str]
 ) -> Ahead:
     """Return what can be seen before anything is built; no lock is kept, and where nothing can be seen it is found out later."""
     ahead = Ahead(wanted)
     try:
-        with catalog.atomic(ours=True):
+        with taken_back(catalog):
             _look(ahead, catalog, ledger, beside, block)
-    except _Seen:
-        return ahead
     except (Unprepared, Unseen):
         return Ahead(wanted)
-    raise AssertionError
+    return ahead
 
 
-def _look(ahead: Ahead, catalog: ViewCatalog, ledger: ViewLedger, beside: Beside, block: Block) -> NoReturn:
+def _look(ahead: Ahead, catalog: ViewCatalog, ledger: ViewLedger, beside: Beside, block: Block) -> None:
     for manager in block.up:
         if (name := name_of(manager)) in ahead.wanted:
             try:
@@ -63,7 +56,6 @@ def _look(ahead: Ahead, catalog: ViewCatalog, ledger: ViewLedger, beside: Beside
     if ahead.possible:
         claims = Claims(block.down, ledger.read(block.names), block.texts)
         ahead.lost = _unowned(catalog.observe(claims.concern()), claims)
-    raise _Seen
 
 
 def _unowned(seen: Observation, claims: Claims) -> list[Relation]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from migrate_graph.database.relation import NOT_POPULATED, Relation
+from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.manager_text import bare, parted
@@ -172,7 +172,7 @@ class Beside:
             raise NotBeside
         if old[1].kind != "MATERIALIZED VIEW":
             raise NotBeside("it is no materialized view so far")
-        if is_empty(old[1]):
+        if old[1].is_empty:
             raise NotBeside("it has no rows so far")
         return plan, old[1]
 
@@ -201,11 +201,6 @@ class Beside:
             return None
         key = found[name][0]
         return key, self._catalog.describe([key])[key]
-
-
-def is_empty(relation: Relation) -> bool:
-    """Return whether a materialized view has no rows, so that nobody can read it."""
-    return any(item.aspect == NOT_POPULATED for item in relation.items)
 
 
 def meanwhile_of(name: str, identity: str) -> str:

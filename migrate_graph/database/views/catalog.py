@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -261,8 +261,8 @@ class ViewCatalog(Protocol):
     def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
         """Return what some things depend on directly, with the parts that belong to them; one of which nobody can tell is left out."""
 
-    def broken(self, before: Observation) -> list[tuple[str, str]]:
-        """Return what worked at that moment, is still there and works no more: what it is, and which gone relation it names."""
+    def broken(self, before: Observation) -> list[str]:
+        """Return what worked at that moment, is still there and works no more, in words."""
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
         """Make what was recreated what it was, where its creation did not itself say otherwise; return warnings.
@@ -306,6 +306,18 @@ class ViewCatalog(Protocol):
 
     def commit(self) -> None:
         """Make what was written durable, whatever holds commits back."""
+
+
+class _TakenBack(Exception):  # noqa: N818 - names what happened
+    """Everything was looked at, and is undone."""
+
+
+@contextmanager
+def taken_back(catalog: ViewCatalog) -> Iterator[None]:
+    """Undo what the block does and give its locks back, also when it ends well."""
+    with suppress(_TakenBack), catalog.atomic(ours=True):
+        yield
+        raise _TakenBack
 
 
 class CommittedInside(Exception):  # noqa: N818 - names what happened

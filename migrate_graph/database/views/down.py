@@ -8,7 +8,7 @@ from dataclasses import replace
 from migrate_graph.core.events import ViewDropped
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.block import Block, committed_error, filled, rows_down, sort_gone
+from migrate_graph.database.views.block import Block, committed_error, rows_down, sort_gone
 from migrate_graph.database.views.catalog import (
     ChangedMeanwhile,
     Changes,
@@ -97,7 +97,7 @@ class Down(Pass):
     ) -> Mapping[str, LedgerRow]:
         """Return the rows of managers, each with what of its views waits to be filled, also where that stands in the row of another class."""
         known = {identity for row in rows.values() for identity in row.unfilled}
-        empty = {each.identity for some in captured.values() for each in some if filled(each) != each} - known
+        empty = {each.identity for some in captured.values() for each in some if each.is_empty} - known
         others = self._ledger.read_naming(empty).values() if empty else ()
         waiting = known | {identity for row in others for identity in row.unfilled}
         if not waiting:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.views.block import Block, is_of_nobody
-from migrate_graph.database.views.catalog import Manager, ViewCatalog
+from migrate_graph.database.views.catalog import ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.views.manager_text import words_of
@@ -164,29 +163,11 @@ class HeldKeeper(ViewKeeper):
         if self._held and not self._at_work and self._held.may_notice(text, weaves=self.weaves):
             self.release()
 
-    def take_down(
-        self,
-        down: Sequence[Manager],
-        up: Sequence[Manager],
-        *,
-        migration: str,
-        observer: Observer = ignore_events,
-        texts: Mapping[str, str] | None = None,
-        used: Callable[[], Sequence[Manager]] = tuple,
-        deferred: Container[str] = (),
-        beside: Collection[str] = (),
-        instead: Callable[[], object] | None = None,
-    ) -> None:
-        open_ones = self._taken()
-        wanted = [each for each in down if name_of(each) not in open_ones]
-        ups = [each for each in up if name_of(each) not in open_ones]
-        entries = self._held.take(set(map(name_of, (*wanted, *ups))))
-        there = [each for each in wanted if name_of(each) not in entries]
-        block = Block(there, ups, migration, observer, texts or {}, used, deferred)
+    def _begin(self, block: Block) -> None:
+        entries, wanted = self._held.take(block.names), block.down
+        block.down = there = [each for each in wanted if name_of(each) not in entries]
         try:
-            with self.working():
-                if block.names:
-                    self._down.run(block)
+            super()._begin(block)
         except BaseException:
             self._held.put_back(entries)
             raise
@@ -194,7 +175,6 @@ class HeldKeeper(ViewKeeper):
         if entries and not there:
             _, first = next(iter(entries.values()))
             block.before, block.place = first.block.before, first.block.place
-        self._blocks.append(block)
 
     def replace(self, renewal: Renewal) -> Replaced:
         """See `ViewKeeper`; what is held down comes up with its new text."""

@@ -15,19 +15,8 @@ from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, View
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.ahead import look_ahead
 from migrate_graph.database.views.beside import Beside, Builder, NotBeside
-from migrate_graph.database.views.block import (
-    Block,
-    StillRead,
-    committed_error,
-    outline,
-)
-from migrate_graph.database.views.catalog import (
-    CommittedInside,
-    Key,
-    Manager,
-    Observation,
-    ViewCatalog,
-)
+from migrate_graph.database.views.block import Block, StillRead, committed_error, outline
+from migrate_graph.database.views.catalog import CommittedInside, Key, Manager, Observation, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.down import Down
 from migrate_graph.database.views.manager_text import names_created
@@ -111,25 +100,22 @@ class ViewKeeper:
         Raises:
             ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
         """
+        if not self._taken().issuperset(map(name_of, (*down, *up))):
+            self._open_waiting()
         taken = self._taken()
-        if any(name_of(manager) not in taken for manager in (*down, *up)):
-            self.before_statement()
-            taken = self._taken()
-        block = Block(
-            [manager for manager in down if name_of(manager) not in taken],
-            [manager for manager in up if name_of(manager) not in taken],
-            migration,
-            observer,
-            texts or {},
-            used,
-            deferred,
-        )
+        downs, ups = ([each for each in some if name_of(each) not in taken] for some in (down, up))
+        block = Block(downs, ups, migration, observer, texts or {}, used, deferred)
         if beside and self._beside and not taken and (possible := self._look_ahead(block, beside, self._beside)):
             block.beside, block.instead = possible, instead
-        elif block.names:
+        else:
+            self._begin(block)
+        self._blocks.append(block)
+
+    def _begin(self, block: Block) -> None:
+        """Take down what a block names."""
+        if block.names:
             with self.working():
                 self._down.run(block)
-        self._blocks.append(block)
 
     def _look_ahead(self, block: Block, wanted: Collection[str], beside: Beside) -> list[str]:
         """Return the managers whose views can be built beside the old ones, as far as can be seen before.
@@ -152,6 +138,9 @@ class ViewKeeper:
 
     def before_statement(self, text: str = "") -> None:  # noqa: ARG002 - of views that are held
         """Take down what waits for something to be built beside it: the body goes on inside of the block, and may need it gone."""
+        self._open_waiting()
+
+    def _open_waiting(self) -> None:
         waiting = [] if self._at_work else [block for block in self._blocks if block.instead]
         for block in waiting:
             self._fall_back(block, dict.fromkeys(block.beside, "the migration goes on while its block is open"))
@@ -165,10 +154,8 @@ class ViewKeeper:
             if instead is not None:
                 instead()
                 block = self._blocks.pop()
-        finally:
-            self._blocks.insert(
-                at, block
-            )  # after an error the one that waits: what is wrong is said again when it is left
+        finally:  # after an error the one that waits: what is wrong is said again when it is left
+            self._blocks.insert(at, block)
 
     def _taken(self) -> set[str]:
         """Return the managers of all blocks that are open."""
@@ -363,7 +350,7 @@ class ViewKeeper:
             only: those of these managers; None: all.
         """
         with self.working():
-            return Refresher(self._catalog, self._ledger, commit=commit, observer=observer, only=only).run()
+            return Refresher(self._catalog, self._ledger, commit, observer, only).run()
 
     # -- repair -----------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Pass:
     def refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
         """Refuse what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
         losses = {relation.label: relation.identity for relation in lost}
-        losses |= {description: "" for description, _ in self._catalog.broken(before)}
+        losses |= dict.fromkeys(self._catalog.broken(before), "")
         if not losses:
             return
         owners = {relation.identity: row.manager for row in self._ledger.read().values() for relation in row.relations}

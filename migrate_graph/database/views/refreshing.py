@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from migrate_graph.core.events import Observer, ViewRefreshed, ViewRefreshing, Warned
-from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
+from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.views.block import is_of_nobody
 from migrate_graph.database.views.catalog import ViewCatalog
 
@@ -27,12 +27,13 @@ class Unfilled:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
 class Refresher:
     """Fills what the view ledger says is to be filled.
 
     The word of the ledger goes in the transaction in which the rows come: whoever dies before its commit has forgotten nothing.
 
-    Args:
+    Attributes:
         catalog: on the connection that does it.
         ledger: through the same.
         commit: makes one of them durable.
@@ -40,20 +41,11 @@ class Refresher:
         only: what these managers wait for alone; None: everything.
     """
 
-    def __init__(
-        self,
-        catalog: ViewCatalog,
-        ledger: ViewLedger,
-        *,
-        commit: Callable[[], object],
-        observer: Observer,
-        only: Collection[str] | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self._ledger = ledger
-        self._commit = commit
-        self._observer = observer
-        self._only = only
+    catalog: ViewCatalog
+    ledger: ViewLedger
+    commit: Callable[[], object]
+    observer: Observer
+    only: Collection[str] | None
 
     def run(self) -> tuple[Unfilled, ...]:
         """Fill one after another, what others read first; return those that could not be filled."""
@@ -67,47 +59,43 @@ class Refresher:
 
     def _waiting(self) -> list[tuple[str, str]]:
         """Return the managers and their views, oldest views first; what is there no longer comes first."""
-        rows = self._ledger.read_unfilled().items()
-        asked = [row for name, row in rows if self._only is None or name in self._only]
+        rows = self.ledger.read_unfilled().items()
+        asked = [row for name, row in rows if self.only is None or name in self.only]
         owners = {relation: row.manager for row in asked for relation in row.unfilled}
-        there = self._catalog.contents(owners) if owners else {}
+        there = self.catalog.contents(owners) if owners else {}
         gone = [relation for relation in owners if relation not in there]
         return [(owners[relation], relation) for relation in (*gone, *there)]
 
     def _one(self, manager: str, relation: str) -> Unfilled | None:
         try:
-            with self._catalog.atomic():
+            with self.catalog.atomic():
                 told = list(self._fill(manager, relation))
                 self._settle(manager, relation)
-            self._commit()
+            self.commit()
         except Exception as error:  # noqa: BLE001 - whatever a query of the project's raises; the others are filled nevertheless
             return Unfilled(manager, relation, error)
         for event in told:
-            self._observer(event)
+            self.observer(event)
         return None
 
     def _fill(self, manager: str, relation: str) -> Iterator[ViewRefreshed | Warned]:
         """Fill one, where that is to be done still; yield what is to be told when it is durable."""
-        found = self._catalog.contents([relation]).get(relation)
+        found = self.catalog.contents([relation]).get(relation)
         if found is None:
             yield Warned(f"{relation} was to be refreshed, and is there no longer")
         elif not found.populated:  # else somebody was faster
-            self._observer(ViewRefreshing(manager, relation))
+            self.observer(ViewRefreshing(manager, relation))
             started = time.monotonic()
-            self._catalog.fill(relation, role=found.role)
+            self.catalog.fill(relation, role=found.role)
             yield ViewRefreshed(manager, relation, time.monotonic() - started)
 
     def _settle(self, manager: str, relation: str) -> None:
         """Forget that one is to be filled; of what nobody manages nothing else is to be known."""
-        row = self._ledger.read([manager]).get(manager)
+        row = self.ledger.read([manager]).get(manager)
         if row is None:
             return
         left = tuple(each for each in row.unfilled if each != relation)
         if left or not is_of_nobody(manager):
-            self._ledger.write([_without(row, left)])
+            self.ledger.write([replace(row, unfilled=left)])
         else:
-            self._ledger.forget([manager])
-
-
-def _without(row: LedgerRow, left: tuple[str, ...]) -> LedgerRow:
-    return replace(row, unfilled=left)
+            self.ledger.forget([manager])

@@ -43,10 +43,11 @@ def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, Le
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class Repair:
     """Repairs the views of a database, outside of a migration; the caller commits.
 
-    Args:
+    Attributes:
         catalog: of the database.
         ledger: the view ledger, which says what is down.
         bring_back: has a manager make its views, and restores what is stored of them.
@@ -54,19 +55,11 @@ class Repair:
         observer: told what comes up.
     """
 
-    def __init__(
-        self,
-        catalog: ViewCatalog,
-        ledger: ViewLedger,
-        bring_back: Callable[[LedgerRow, Manager, Mapping[str, str]], None],
-        texts: Mapping[str, str],
-        observer: Observer,
-    ) -> None:
-        self._catalog = catalog
-        self._ledger = ledger
-        self._bring_back = bring_back
-        self._texts = texts
-        self._observer = observer
+    catalog: ViewCatalog
+    ledger: ViewLedger
+    bring_back: Callable[[LedgerRow, Manager, Mapping[str, str]], None]
+    texts: Mapping[str, str]
+    observer: Observer
 
     def run(self, living: Sequence[Manager], *, declared: AbstractSet[str]) -> tuple[Unrepaired, ...]:
         """Bring everything back, as far as that works, and return what could not be brought back.
@@ -75,64 +68,61 @@ class Repair:
             living: see `ViewKeeper.repair`.
             declared: as there.
         """
-        down = self._ledger.read(down=True)
+        down = self.ledger.read(down=True)
         managers = {name_of(manager): manager for manager in living}
         settled = [name for name in down if name in declared and name not in managers]
         for name, row in down.items():
             if name not in declared and not row.relations:
                 settled.append(name)
-                self._observer(
-                    Warned(f"{name} is declared no longer and never came up: there is nothing to bring back")
-                )
-        self._ledger.forget(settled)
+                self.observer(Warned(f"{name} is declared no longer and never came up: there is nothing to bring back"))
+        self.ledger.forget(settled)
         place = {name: at for at, name in enumerate(managers)}
         waiting = sorted(down.keys() - set(settled), key=lambda name: (place.get(name, len(place)), name))
         errors: dict[str, str] = {}
-        doubt = self._catalog.distrust(self._ledger.table) if waiting else ""
+        doubt = self.catalog.distrust(self.ledger.table) if waiting else ""
         if doubt:  # what is stored would be run as the role of this session
             return tuple(_unrepaired(down[name], f"nothing stored is run: {doubt}") for name in waiting)
-        progress = True
-        while waiting and progress:
+        before = len(waiting) + 1
+        while 0 < len(waiting) < before:
             # Stored definitions have no order of their own: whatever works now may be what the next one reads.
-            failed = [name for name in waiting if not self._succeeds(name, managers, errors)]
-            progress = len(failed) < len(waiting)
-            waiting = failed
+            before = len(waiting)
+            waiting = [name for name in waiting if not self._succeeds(name, managers, errors)]
         return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
 
     def _succeeds(self, name: str, managers: Mapping[str, Manager], errors: dict[str, str]) -> bool:
         errors.pop(name, None)  # of the round before, in which what it reads was missing
-        row = self._ledger.read([name])[name]
+        row = self.ledger.read([name])[name]
         if row.state is ViewState.UP:
             return True
         if not row.relations and name not in managers:  # what it had came up with another manager
-            self._ledger.forget([name])
+            self.ledger.forget([name])
             return True
-        heir = managers.get(name) or _heir(row, managers, self._ledger.read())
+        heir = managers.get(name) or _heir(row, managers, self.ledger.read())
         ways: list[Callable[[], None]] = [partial(self._recreate, row)] if row.relations else []
         if heir is not None:
-            ways.insert(0, partial(self._bring_back, replace(row, manager=name_of(heir)), heir, self._texts))
+            ways.insert(0, partial(self.bring_back, replace(row, manager=name_of(heir)), heir, self.texts))
         for way in ways:
             try:
-                with self._catalog.atomic(ours=True):
+                with self.catalog.atomic(ours=True):
                     way()
                     if heir is not None and way is ways[0] and name_of(heir) != name:
-                        self._ledger.forget([name])
+                        self.ledger.forget([name])
             except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
                 errors.setdefault(name, first_line(error))
             else:
-                self._observer(ViewCreated("", name))
+                self.observer(ViewCreated("", name))
                 return True
         return False
 
     def _recreate(self, row: LedgerRow) -> None:
-        there = self._catalog.find(row.relations)
+        there = self.catalog.find(row.relations)
         for relation in row.relations:
             if relation.identity not in there:
-                self._catalog.recreate(relation)
+                self.catalog.recreate(relation)
         if is_of_nobody(row.manager):
-            self._ledger.forget([row.manager])
+            self.ledger.forget([row.manager])
             return
-        found = self._catalog.find(row.relations)
-        views = self._catalog.describe([key for key, each in found.values() if each.is_view])
+        found = self.catalog.find(row.relations)
+        views = self.catalog.describe([key for key, each in found.values() if each.is_view])
         relations = [views.get(key, each) for key, each in found.values()]
-        self._ledger.write([LedgerRow(row.manager, ViewState.UP, "", tuple(map(outline, relations)), row.text)])
+        self.ledger.write([LedgerRow(row.manager, ViewState.UP, "", tuple(map(outline, relations)), row.text)])

@@ -203,8 +203,7 @@ class Up(Pass):
             block.observer(Warned(warning))
 
     def _refuse_broken(self, block: Block) -> None:
-        broken = [description for description, _ in self._catalog.broken(block.before)]
-        if broken:
+        if broken := self._catalog.broken(block.before):
             raise ViewError(
                 f"after {block.migration} this works no longer: {'; '.join(broken)}",
                 hint="give it a manager, or drop it",
@@ -280,7 +279,7 @@ class Up(Pass):
         self, block: Block, rows: Mapping[str, LedgerRow], relations: Mapping[str, Sequence[Relation]]
     ) -> set[str]:
         """Return what has come up without its rows and is to have them; what was empty before stays so."""
-        empty = {each.identity for row in rows.values() for each in row.relations if filled(each) != each}
+        empty = {each.identity for row in rows.values() for each in row.relations if each.is_empty}
         waits = {
             name_of(manager)
             for manager in block.up
