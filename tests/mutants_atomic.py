@@ -10,6 +10,7 @@ VIEWS = "tests/database/test_atomic_views.py"
 TYPED = "tests/cli/test_cli_atomic.py"
 FAULTS = "tests/faults/test_atomic_faults.py"
 PG = "database/postgres/atomic.py"
+SHARED = "database/postgres/shared_work.py"
 LITE = "database/sqlite/atomic.py"
 HELD = "database/views/held.py"
 WALK = "executor/atomic.py"
@@ -23,7 +24,7 @@ _SAID = (
     ("reset", PG, '        self.refuse("resets its connection")', "        super().reset()", f"{ONE} -k reset"),
     ("hidden end: the savepoint is gone", PG, "            raise self.ended_error() from None", "            raise", f"{ONE} -k hidden"),
     ("hidden end: another transaction", PG, "        if not rows or rows[0][1] != self._began:", "        if not rows:", f"{ONE} -k hidden"),
-    ("an error that was swallowed", PG, "        if status == INERROR:", "        if False:", f"{ONE} -k swallowed"),
+    ("an error that was swallowed", SHARED, "        if self._connection.info.transaction_status == INERROR:", "        if False:", f"{ONE} -k swallowed"),
     ("roles and settings are forgotten", PG, 'f"{_AS_OURSELVES}; RESET ALL; ', 'f"', f"{ONE} -k 'what_a_body_leaves or a_role'"),
     ("temporary tables are forgotten", PG, "DISCARD TEMP; ", "", f"{ONE} -k what_a_body_leaves"),
     ("prepared statements are forgotten", PG, "DEALLOCATE ALL; ", "", f"{ONE} -k what_a_body_leaves"),

@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions as pg
 
-from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, forget
-from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole
+from migrate_graph.database.driver_errors import AttemptFailed, ends_itself
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
-from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import ANCHOR, IDLE, INERROR, NOW, WorkConnection
-from migrate_graph.database.postgres.patience import cut
-from migrate_graph.database.postgres.sessions import application_name, pydal_uri
+from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection
+from migrate_graph.database.postgres.sessions import application_name
+from migrate_graph.database.postgres.shared_work import SharedWork
 from migrate_graph.database.postgres.statements import ENDS, Kind
-from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.held import HeldKeeper, HeldViews
-from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
+    from migrate_graph.database.postgres.weaving import PostgresWeaver
     from migrate_graph.database.postgres.work import WorkSessions
     from migrate_graph.database.views.weaving import Company
 
@@ -382,41 +378,26 @@ class PostgresAtomicRun:
                 self.connection.really_close()
 
 
-class PostgresAtomicWork:
+class PostgresAtomicWork(SharedWork):
     """See `database.Work`: one migration of such a run."""
+
+    _connection: AtomicConnection
 
     def __init__(self, run: PostgresAtomicRun, key: AttemptKey, *, is_new: bool) -> None:
         self._run = run
         self._key = key
-        self._owner = Owner()
-        self._connection: AtomicConnection = run.connection
         self.has_new_session = is_new
-        self._is_over = False
-        self._ended = False
-        source = DalSource(
-            pydal_uri(run.settings.uri),
-            self._connector,
-            while_made=True,
-            finds_table="SELECT to_regclass(%s) IS NOT NULL",
-            sets_up=False,
+        sessions = run.sessions
+        super().__init__(
+            run.connection,
+            run.settings,
+            run.ledger.names,
+            dals=sessions.dals,
+            patiently=sessions.patiently,
+            name=key.name,
         )
-        self._connection.being_greeted = True
-        self.db = self._patiently(f"opening a session for {key.name}", partial(run.sessions.dals.take, source))
-        self._connection.being_greeted = False
-        run.sessions.dals.note(self)
-        self._catalog = PostgresCatalog(lambda: self._connection)
-        run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
-        self._view_ledger = ViewLedger(run.ledger.names, run_as_ourselves, locate=self._catalog.locate)
         self._keeper = HeldKeeper(self._catalog, self._view_ledger, run.held, lambda: self.db)
-        self.views: ViewKeeper = self._keeper
-
-    def _patiently(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        return self._run.sessions.patiently(self._connection, doing, call, *arguments)
-
-    def _connector(self, *_dsn: Any, **_options: Any) -> AtomicConnection:
-        """Return pyDAL the connection of the run; it asks for one in every thread and process that uses the `DAL`."""
-        self._owner.check()
-        return self._connection
+        self.views = self._keeper
 
     def start(self) -> None:
         began = self._run.begin(self._key)
@@ -426,15 +407,9 @@ class PostgresAtomicWork:
         connection.on_statement = self._before_statement
         connection.begin_migration(self._owner, self._write_marker, began)
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
-        self._connection.hears = hear
-
     def weave(self, company: Company) -> PostgresWeaver:
-        weaver = self._connection.weaver = PostgresWeaver(
-            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
-        )
         self._keeper.weaves = True
-        return weaver
+        return super().weave(company)
 
     def _write_marker(self) -> str:
         """Write the marker into a transaction that nobody should have begun."""
@@ -454,20 +429,9 @@ class PostgresAtomicWork:
         connection = self._connection
         if connection.ended:
             connection.refuse(connection.ended)
-        lost = connection.why_work_was_lost()
-        require_whole(
-            refused=self._owner.refused,
-            lost=f"{lost}, which is rolled back" if lost else "",
-            is_closed=bool(connection.closed),
-            single=True,
-        )
-        status = connection.info.transaction_status
-        if status == INERROR:
-            raise AttemptFailed(
-                "it swallowed an SQL error: the transaction is aborted, so nothing of the run was kept",
-                hint="let the exception pass, or wrap the statement in a savepoint",
-            )
-        if status == IDLE or connection.ended_unseen:
+        is_closed = bool(connection.closed)
+        self._require_whole(connection.why_work_was_lost(), is_closed=is_closed, single=True, of_what="the run")
+        if connection.info.transaction_status == IDLE or connection.ended_unseen:
             raise self._run.ended_error()
         self._keeper.end_migration()
         if self._new_constraints:
@@ -475,42 +439,19 @@ class PostgresAtomicWork:
             self._run.look_at_constraints()
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
-        self._patiently(f"recording the success of {self._key.name}", self._run.end, self._key, seconds)
-        self._is_over = True
-
-    def leftovers(self) -> list[str]:
-        """Return what no rollback removes: nothing, in one transaction."""
-        return []
-
-    def patiently(self, doing: str, call: Callable[[], None]) -> None:
-        self._patiently(doing, call)
+        self.patiently(f"recording the success of {self._key.name}", partial(self._run.end, self._key, seconds))
+        self._succeeded = True
 
     def read_applied(self) -> frozenset[str]:
         run = AsOurselves(lambda: self._connection, self._connection.ask)
         return self._run.ledger.on(run).read_applied()
 
-    def is_lost(self) -> bool:
-        return self._connection.is_broken()
-
     def is_unsure(self) -> bool:
         return self._connection.ended_unseen
 
-    def close(self) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        if self._is_over:
-            self._connection.end_migration()
-            self._run.put_driver_back()
-            self._run.sessions.dals.keep(self)
-        else:
+    def _leave(self) -> None:
+        if not self._succeeded:
             self._run.roll_back()
-            self._connection.end_migration()
-        forget(self.db)
-        del self.db
-
-    def hang_up(self) -> None:
-        cut(self._connection)
-
-    def cancel(self) -> None:
-        self._connection.cancel()
+        self._connection.end_migration()
+        if self._succeeded:
+            self._run.put_driver_back()

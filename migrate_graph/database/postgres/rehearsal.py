@@ -13,20 +13,16 @@ import psycopg2.extensions as pg
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.ledger import Known
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.dal import DalSource, forget
-from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind, require_whole
+from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import TableNames
-from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.beside import PostgresBuilder
-from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import IDLE, INERROR
+from migrate_graph.database.postgres.connection import IDLE
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.guarded import ESCAPED, HOW_ELSE, GuardedConnection, ended_past_us
-from migrate_graph.database.postgres.patience import Patience, cut
-from migrate_graph.database.postgres.sessions import pydal_uri
+from migrate_graph.database.postgres.patience import Patience
+from migrate_graph.database.postgres.shared_work import SharedWork
 from migrate_graph.database.postgres.watched import Observation, WatchedBackend
-from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.watching import Keeping
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import Settings, Work
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
-    from migrate_graph.database.views.weaving import Company
     from migrate_graph.database.watching import Watching
 
 _LOOK = "migrate_graph_look"
@@ -44,41 +39,25 @@ _LOOK = "migrate_graph_look"
 _SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences"
 
 
-class GuardedWork:
-    """See `database.Work`; all of them share one session."""
+class GuardedWork(SharedWork):
+    """See `database.Work`; nothing of it stays."""
 
     has_new_session = False
+    _connection: GuardedConnection
 
     def __init__(
         self, backend: GuardedBackend, migration: Migration, key: AttemptKey, observation: Observation
     ) -> None:
         self._backend = backend
-        self._connection = backend.guarded
         self._mode = migration.transaction
         self._key = key
         self._observation = observation
-        self._owner = Owner()
-        self._succeeded = self._ended = False
-        self.patiently("opening a session", partial(self._connection.renew, backend.session_settings()))
-        self._connection.being_greeted = True
-        source = DalSource(
-            backend.pydal_uri,
-            self._connector,
-            while_made=True,
-            finds_table="SELECT to_regclass(%s) IS NOT NULL",
-            sets_up=False,
+        connection, patiently = backend.guarded, backend.patience.run
+        patiently(connection, "opening a session", partial(connection.renew, backend.session_settings()))
+        super().__init__(
+            connection, backend.settings, backend.names, dals=backend.dals(), patiently=patiently, name=key.name
         )
-        self.db = backend.dals().take(source)
-        self._connection.being_greeted = False
-        backend.dals().note(self)
-        self._catalog = PostgresCatalog(lambda: self._connection)
-        run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
-        self._view_ledger = ViewLedger(backend.names, run_as_ourselves, locate=self._catalog.locate)
         self.views = ViewKeeper(self._catalog, self._view_ledger, PostgresBuilder(self._catalog))
-
-    def _connector(self, *_dsn: Any, **_options: Any) -> GuardedConnection:
-        self._owner.check()
-        return self._connection
 
     def start(self) -> None:
         self._connection.owner = self._owner
@@ -89,82 +68,41 @@ class GuardedWork:
         self._connection.recorder = self._observation.recorder
         self._observation.body_begins()
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
-        """See `database.Work`."""
-        self._connection.hears = hear
-
-    def weave(self, company: Company) -> PostgresWeaver:
-        weaver = self._connection.weaver = PostgresWeaver(
-            self.views, self._view_ledger, self._catalog, company, lambda: self._connection
-        )
-        return weaver
-
     def check(self) -> None:
         self._observation.body_ends()
         connection = self._connection
         if connection.has_ended or connection.info.transaction_status == IDLE:
             connection.has_ended = True
             raise ended_past_us()
-        lost = connection.lost_work
-        require_whole(
-            refused=self._owner.refused,
-            lost=f"{lost}, which is rolled back" if lost else "",
-            is_closed=False,
-            single=self._mode is TransactionMode.SINGLE,
-        )
-        if connection.info.transaction_status == INERROR:
-            raise AttemptFailed(
-                "it swallowed an SQL error: the transaction is aborted, so nothing of it was kept",
-                hint="let the exception pass, or wrap the statement in a savepoint",
-            )
+        single = self._mode is TransactionMode.SINGLE
+        self._require_whole(connection.lost_work, is_closed=False, single=single, of_what="it")
 
     def finish(self, *, seconds: float, guard: Callable[[], None]) -> None:
-        self.patiently(f"recording the success of {self._key.name}", self._write_success)
+        recorded = partial(self._backend.write_success, self._key)
+        self.patiently(f"recording the success of {self._key.name}", recorded)
         guard()
         self.patiently(f"ending {self._key.name}", self._connection.end_step)
         self._succeeded = True
 
-    def _write_success(self) -> None:
-        self._backend.write_success(self._key)
-
     def read_applied(self) -> frozenset[str]:
         return self._backend.inner.read_applied()
 
-    def leftovers(self) -> list[str]:
-        return []
-
-    def patiently(self, doing: str, call: Callable[[], None]) -> None:
-        self._backend.patience.run(self._connection, doing, call)
-
     def is_lost(self) -> bool:
         self._observation.body_ends()
-        return self._connection.is_broken()
-
-    def is_unsure(self) -> bool:
-        return False
+        return super().is_lost()
 
     def close(self) -> None:
         self._observation.body_ends()
-        if self._ended:
-            return
-        self._ended = True
+        super().close()
+        self._observation.end()
+
+    def _leave(self) -> None:
         connection = self._connection
         connection.recorder = connection.owner = connection.weaver = connection.make_room = None
         with contextlib.suppress(psycopg2.Error):
             self.patiently(f"rolling back {self._key.name}", connection.abandon_step)
         if connection.has_ended:
             self._backend.ended = f"{self._key.name} ended the transaction of the rehearsal"
-        if self._succeeded:
-            self._backend.dals().keep(self)
-        forget(self.db)
-        del self.db
-        self._observation.end()
-
-    def cancel(self) -> None:
-        self._connection.cancel()
-
-    def hang_up(self) -> None:
-        cut(self._connection)
 
 
 if TYPE_CHECKING:
@@ -222,9 +160,9 @@ class GuardedBackend(WatchedBackend):
         return self._ledger.names
 
     @property
-    def pydal_uri(self) -> str:
-        """The URI as pyDAL reads it."""
-        return pydal_uri(self._settings.uri)
+    def settings(self) -> Settings:
+        """Of the database."""
+        return self._settings
 
     @property
     def patience(self) -> Patience:
