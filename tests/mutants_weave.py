@@ -28,7 +28,7 @@ _SAID = (
     ("what a block has down stays down in it", WEAVER, "if row.state is ViewState.DOWN and not self._keeper.is_open([name])", "if row.state is ViewState.DOWN", f"{ONE} -k keeps_it_down"),
     ("only what is missed is told", WEAVER, "        if not self.is_named_in(str(error)):", "        if not self._aside:", f"{ONE} -k misses_a_view"),
     ("other views of a manager come along", WEAVER, "            wanted = set(self._obstacles.find(others).values()) if others else set()", "            wanted = set()", f"{ONE} -k two_views_of_one_manager"),
-    ("a view comes up before it is named", SENDS, "        if connection.weaves and self._weaver.is_named_in(text):", "        if False:", f"{ONE} -k 'names_a_view or after_a_commit'"),
+    ("a view comes up before it is named", SENDS, "        if connection.weaves and self.is_named_in(text):", "        if False:", f"{ONE} -k 'names_a_view or after_a_commit'"),
     ("half-way it stays down", WEAVER, "                if gone or self._keeper.misses_something(error):", "                if False:", f"{ONE} -k half_way"),
     ("a successor takes over", WEAVER, "        if set(after) == set(names):", "        if True:", f"{ONE} -k 'successor or window'"),
     ("types are compared", WEAVER, "                if after.get(column, before) != before:", "                if False:", f"{ONE} -k steps_aside"),

@@ -64,24 +64,6 @@ class Settings:
     secrets: tuple[str, ...] = ()
 
 
-class Weaving(Protocol):
-    """Lets views step aside for the statements of one body."""
-
-    @property
-    def views(self) -> Weaver:
-        """What is woven."""
-
-    @property
-    def must_look(self) -> bool:
-        """Whether views may not have survived the body."""
-
-    def can_bring_up(self) -> bool:
-        """Return whether the connection takes statements: it is open, and its transaction not aborted."""
-
-    def hint_for(self, error: BaseException) -> str:
-        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
-
-
 class Work(Protocol):
     """One attempt at one migration: a connection and a `DAL` of its own, a fresh session, a marker in every transaction."""
 
@@ -95,7 +77,7 @@ class Work(Protocol):
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
 
-    def weave(self, company: Company) -> Weaving:
+    def weave(self, company: Company) -> Weaver:
         """Begin to let views step aside for the statements of the body.
 
         Args:

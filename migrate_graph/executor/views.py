@@ -26,7 +26,8 @@ from migrate_graph.executor.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.core.timeline import Moment, ViewBlock
-    from migrate_graph.database import Weaving, Work
+    from migrate_graph.database import Work
+    from migrate_graph.database.views.weaving import Weaver
 
 
 _LONG = 300
@@ -108,7 +109,7 @@ class RunViews:
         self._overdue = overdue
         self._unrecorded = unrecorded
         self._work: Work | None = None
-        self._weaving: Weaving | None = None
+        self._weaving: Weaver | None = None
         self._turning: ViewBlock | None = None
         self._fell_back: set[ViewFellBack] = set()
 
@@ -136,7 +137,7 @@ class RunViews:
             ViewError: a view did not come up.
         """
         if self._weaving is not None and self._weaving.can_bring_up():
-            self._weaving.views.bring_up()
+            self._weaving.bring_up()
 
     def turn(self, db: Any) -> None:
         """Create, drop and hand over views whose windows open or close with the migration: its body has ended.
@@ -219,7 +220,7 @@ class RunViews:
     def body_is_over(self) -> None:
         """Note that nothing steps aside any more."""
         if self._weaving is not None:
-            self._weaving.views.is_over = True
+            self._weaving.is_over = True
 
     def end(self) -> None:
         """Judge everything that came up.
@@ -229,8 +230,8 @@ class RunViews:
             AttemptFailed: what the body did is lost.
         """
         self.work.check()
-        if self._weaving is not None and self._weaving.views.may_be_down:  # the body had closed its connection
-            self._weaving.views.bring_up()
+        if self._weaving is not None and self._weaving.may_be_down:  # the body had closed its connection
+            self._weaving.bring_up()
             self.work.check()
         if self.were_opened:
             self.work.views.check_complete()
@@ -471,8 +472,8 @@ class RunViews:
 
     def _clear_the_way(self, names: Iterable[str]) -> None:
         """Bring up what has stepped aside, where some views have to do with it."""
-        if self._weaving is not None and self._weaving.views.concerns(names):
-            self._weaving.views.try_to_bring_up()
+        if self._weaving is not None and self._weaving.concerns(names):
+            self._weaving.try_to_bring_up()
 
     # -- see `weaving.Company` ----------------------------------------------------------------------------------------------
 

@@ -369,7 +369,7 @@ class Recorder:
             if code in REFUSALS and isinstance(error, psycopg2.Error):
                 self._step.refused[len(self._step.statements)] = error.diag.message_detail or ""
                 weaver = session.weaver
-                self._step.unmanaged[len(self._step.statements)] = weaver.views.unmanaged_by(error) if weaver else ()
+                self._step.unmanaged[len(self._step.statements)] = weaver.unmanaged_by(error) if weaver else ()
             found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=told, error_code=code)
             raise
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
@@ -14,7 +14,7 @@ from migrate_graph.database.postgres.connection import IDLE, INTRANS
 from migrate_graph.database.postgres.obstacles import PostgresObstacles
 from migrate_graph.database.postgres.statements import first_words, split
 from migrate_graph.database.savepoints import Savepoint
-from migrate_graph.database.views.weaving import Company, NotWoven, Weaver
+from migrate_graph.database.views.weaving import MOST_REFUSALS, Company, NotWoven, Weaver
 from migrate_graph.errors import ViewError
 from migrate_graph.sql_space import SPACE
 
@@ -31,9 +31,6 @@ _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
 _CASCADING = re.compile(rf"\bCASCADE\b|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
 # Of these ours might not be the innermost savepoint any more when the text has been sent.
 _SAVEPOINTS = re.compile(rf"(?:\A|;){SPACE}*+(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE | re.DOTALL)
-
-_MOST: Final = 100
-"""Refusals of one statement."""
 
 _NOWHERE = "migrate_graph_not_woven"
 
@@ -52,7 +49,7 @@ def may_block(text: str) -> bool:
     )
 
 
-class PostgresWeaver:
+class PostgresWeaver(Weaver):
     """Weaves what one connection of an attempt sends.
 
     Args:
@@ -71,37 +68,21 @@ class PostgresWeaver:
         company: Company,
         connection: Callable[[], WorkConnection],
     ) -> None:
+        super().__init__(keeper, ledger, PostgresObstacles(catalog), company)
         self._connection = connection
-        self._obstacles = PostgresObstacles(catalog)
-        self._weaver = Weaver(keeper, ledger, self._obstacles, company)
-        self._guards_only = company.guards_only
         self._thread = threading.get_ident()
 
-    @property
-    def views(self) -> Weaver:
-        """What is woven."""
-        return self._weaver
-
-    @property
-    def must_look(self) -> bool:
-        """Whether views may not have survived the body: PostgreSQL refuses what would break one."""
-        return False
-
     def can_bring_up(self) -> bool:
-        """Return whether the connection takes statements: it is open, and its transaction not aborted."""
+        """See `Weaver`."""
         connection = self._connection()
         return not connection.closed and connection.info.transaction_status in {IDLE, INTRANS}
 
-    def hint_for(self, error: BaseException) -> str:
-        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
-        if why := self._weaver.why_refused(error):
-            return why.hint
-        code = getattr(error, "pgcode", None)
-        return self._weaver.what_is_down(error) if code == "42P01" else ""
+    def _misses_a_relation(self, error: BaseException) -> bool:
+        return getattr(error, "pgcode", None) == "42P01"
 
     def may_weave(self, text: str) -> bool:
         """Return whether views may step aside for a statement of the body."""
-        return not self._weaver.is_at_work and may_block(text)
+        return not self.is_at_work and may_block(text)
 
     def send(self, connection: WorkConnection, query: Any, call: Callable[[], object]) -> None:
         """Send a statement of the body.
@@ -111,15 +92,15 @@ class PostgresWeaver:
             query: what is sent.
             call: sends it.
         """
-        if self._weaver.is_at_work or threading.get_ident() != self._thread:
+        if self.is_at_work or threading.get_ident() != self._thread:
             call()
             return
         text = connection.text_of(query)
-        if self._guards_only:
+        if self._company.guards_only:
             self._send_guarded(connection, text, call)
             return
-        if connection.weaves and self._weaver.is_named_in(text):
-            self._weaver.try_to_bring_up()
+        if connection.weaves and self.is_named_in(text):
+            self.try_to_bring_up()
         if not may_block(text) or _SAVEPOINTS.search(text):
             call()
         elif connection.weaves:
@@ -133,7 +114,7 @@ class PostgresWeaver:
         Raises:
             ViewError: one did.
         """
-        before = self._weaver.managed() if connection.weaves and may_block(text) and _CASCADING.search(text) else {}
+        before = self.managed() if connection.weaves and may_block(text) and _CASCADING.search(text) else {}
         if not before:
             call()
             return
@@ -143,7 +124,7 @@ class PostgresWeaver:
         call()
         if not connection.weaves:
             return
-        taken = self._weaver.gone(before, text)
+        taken = self.gone(before, text)
         if mark:
             mark.remove() if taken else mark.keep()
         if taken:
@@ -158,14 +139,14 @@ class PostgresWeaver:
             call()
         except psycopg2.Error as error:
             if error.pgcode == "2BP01":
-                self._weaver.note_refused(error, NotWoven(_OUTSIDE))
+                self.note_refused(error, NotWoven(_OUTSIDE))
             raise
 
     def _send(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
         """Send it, and again as often as views have stepped aside for it."""
         mark = Savepoint("migrate_graph_weave", connection.say)
-        before = self._weaver.managed() if _CASCADING.search(text) else {}
-        for _ in range(_MOST):
+        before = self.managed() if _CASCADING.search(text) else {}
+        for _ in range(MOST_REFUSALS):
             mark.set()
             try:
                 connection.asked += 1
@@ -174,13 +155,13 @@ class PostgresWeaver:
                 if error.pgcode not in REFUSALS or connection.closed:
                     raise
                 mark.remove()
-                refused = self._step_aside(error)
+                refused = self._step_aside(error.diag.message_detail or "")
                 if refused is None:
                     continue
                 connection.abort(_NOWHERE)  # as it is after an error
-                self._weaver.note_refused(error, refused)
+                self.note_refused(error, refused)
                 raise
-            if before and connection.weaves and (taken := self._weaver.gone(before, text)):
+            if before and connection.weaves and (taken := self.gone(before, text)):
                 mark.remove()
                 self._save(taken)
                 continue
@@ -196,18 +177,9 @@ class PostgresWeaver:
             ViewError: they cannot be taken down.
         """
         try:
-            self._weaver.take_down(lambda: taken)
+            self.take_down(lambda: taken)
         except NotWoven as refused:
             raise ViewError(
                 f"CASCADE would drop {', '.join(sorted(taken.values()))}, which a manager makes: {refused.hint}",
                 hint="open the manager around the statement (`with V(db):`), or declare that the window ends here (`until`)",
             ) from refused
-
-    def _step_aside(self, error: psycopg2.Error) -> NotWoven | None:
-        """Take down what is in the way; return why that cannot be done."""
-        detail = error.diag.message_detail or ""
-        try:
-            self._weaver.take_down(lambda: self._obstacles.blocking(detail))
-        except NotWoven as refused:
-            return refused
-        return None

@@ -203,7 +203,7 @@ class Recorder:
             found = replace(found, rows=cursor.rowcount if cursor.rowcount >= 0 else None)
         except BaseException as error:
             name = getattr(error, "sqlite_errorname", "")
-            unmanaged = connection.weaver.views.unmanaged_by(error) if connection.weaver is not None else ()
+            unmanaged = connection.weaver.unmanaged_by(error) if connection.weaver is not None else ()
             found = replace(found, error=redact(first_line(error), *self._secrets), error_code=name, blockers=unmanaged)
             raise
         else:

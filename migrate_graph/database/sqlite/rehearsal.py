@@ -86,7 +86,7 @@ class _WatchedWork(SqliteWork):
         super().close()
         if self._rehearsal is not None:
             if self._weaver is not None:
-                self._rehearsal.recorder.blocked_by(self._weaver.views.without_manager)
+                self._rehearsal.recorder.blocked_by(self._weaver.without_manager)
             self._rehearsal.note(self._name, self._acts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ from migrate_graph.messages import first_line
 
 ONLY_SCHEMA: Final = "main"
 """Of a database in which no name is written with one."""
+
+MOST_REFUSALS: Final = 100
+"""Of one statement."""
 
 _DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
 
@@ -81,6 +85,9 @@ class Obstacles(Protocol):
 
     def missing(self, columns: Collection[Column]) -> set[Column]:
         """Return those of these columns that are there no longer."""
+
+    def blocking(self, said: str) -> set[int]:
+        """Return the views that an error names as what is in the way, and those that the same statement would be refused for next."""
 
     def writes_managers(self, names: Sequence[str]) -> str:
         """Return the command that writes managers of some views."""
@@ -175,8 +182,8 @@ class _Aside:
     kept: tuple[str, ...]
 
 
-class Weaver:
-    """Weaves the views of one attempt at a migration.
+class Weaver(ABC):
+    """Weaves the views of one attempt at a migration: lets them step aside for the statements of its body.
 
     What is down is asked of the view ledger, never remembered: the body may commit, roll back, or open managers meanwhile.
 
@@ -188,8 +195,11 @@ class Weaver:
 
     Attributes:
         is_over: the body has ended.
+        must_look: views may not have survived the body.
         without_manager: views that are in the way of its end, and have none.
     """
+
+    must_look = False
 
     def __init__(self, keeper: ViewKeeper, ledger: ViewLedger, obstacles: Obstacles, company: Company) -> None:
         self._keeper = keeper
@@ -206,6 +216,14 @@ class Weaver:
         """Whether what is sent now is not the body's."""
         return self.is_over or self._keeper.is_at_work
 
+    @abstractmethod
+    def can_bring_up(self) -> bool:
+        """Return whether the connection takes statements: it is open, and its transaction not aborted."""
+
+    @abstractmethod
+    def _misses_a_relation(self, error: BaseException) -> bool:
+        """Return whether an error of a statement says that a table or view which it names is not there."""
+
     @property
     def may_be_down(self) -> bool:
         """Whether views stepped aside in this attempt; which of them are down now, the view ledger tells."""
@@ -220,6 +238,12 @@ class Weaver:
     def why_refused(self, error: BaseException) -> NotWoven | None:
         """Return why no view has stepped aside for the statement that has failed with an error; None where it is not known."""
         return self._refused[1] if self._refused is not None and self._refused[0] is error else None
+
+    def hint_for(self, error: BaseException) -> str:
+        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+        if why := self.why_refused(error):
+            return why.hint
+        return self.what_is_down(error) if self._misses_a_relation(error) else ""
 
     def unmanaged_by(self, error: BaseException) -> tuple[str, ...]:
         """Return the views that were in the way of a statement and have no manager, by its error."""
@@ -257,6 +281,14 @@ class Weaver:
                 raise NotWoven("")
             down = self._take_down(keys)
         self._company.went_down(down)
+
+    def _step_aside(self, said: str) -> NotWoven | None:
+        """Take down what an error names as in the way; return why that cannot be done."""
+        try:
+            self.take_down(lambda: self._obstacles.blocking(said))
+        except NotWoven as refused:
+            return refused
+        return None
 
     def _take_down(self, keys: Collection[int]) -> Collection[str]:
         obstacles, rows = self._gather(keys)
