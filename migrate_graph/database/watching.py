@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from migrate_graph.core.footprint import OutsideAct, Size
+from migrate_graph.core.footprint import Fact, OutsideAct, Size
 from migrate_graph.user_files import SourceLocation, is_user_file, shown_from
 
 if TYPE_CHECKING:
@@ -114,6 +114,23 @@ class Cloning:
     folder: Path
     observer: Observer
     interruption: Interruption
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a database is made of otherwise than before.
+
+    Attributes:
+        added: facts that were not there.
+        changed: facts whose definition is another.
+        removed: facts that are gone.
+        renamed: of those, what stands there still under another name.
+    """
+
+    added: frozenset[Fact] = frozenset()
+    changed: frozenset[Fact] = frozenset()
+    removed: frozenset[Fact] = frozenset()
+    renamed: frozenset[Fact] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

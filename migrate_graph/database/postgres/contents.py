@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from migrate_graph.core.footprint import Fact
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.contents import Contents, Rows
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.facts_query import OF_ONE_DATABASE, SETTINGS, facts_query
@@ -85,15 +86,12 @@ def _is_others(identity: str, place: str) -> bool:
 
 def _numbered(columns: list[Any]) -> frozenset[tuple[int, int]]:
     """Return the columns that number rows as they come, and those that refer to one."""
-    found = {(table, number) for table, _, number, _, is_numbered, _ in columns if is_numbered}
-    named = {f"{table}.{number}" for table, number in found}
-    grows = True
-    while grows:
-        more = {(table, number) for table, _, number, _, _, to in columns if named.intersection(to)} - found
-        found |= more
-        named |= {f"{table}.{number}" for table, number in more}
-        grows = bool(more)
-    return frozenset(found)
+    referring: dict[str, list[tuple[int, int]]] = {}
+    for table, _, number, _, _, to in columns:
+        for each in to:
+            referring.setdefault(each, []).append((table, number))
+    numbers = {(table, number) for table, _, number, _, is_numbered, _ in columns if is_numbered}
+    return frozenset(closure(numbers, lambda one: referring.get(f"{one[0]}.{one[1]}", ())))
 
 
 def _rows(

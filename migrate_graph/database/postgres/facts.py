@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from migrate_graph.core.footprint import Fact
+from migrate_graph.database import watching
 from migrate_graph.database.postgres.facts_query import OF_PRIVILEGES, PARTS, Part, Scope, facts_query
 
 Key: TypeAlias = tuple[str, int, int, str]
@@ -34,24 +35,16 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(watching.Difference):
     """What is otherwise than before.
 
     Attributes:
-        added: facts that were not there.
-        changed: facts whose definition is another.
-        removed: facts that are gone.
-        renamed: of those, what stands there still under another name.
         invalid: indexes that became unusable, by name.
         made: facts that were added, or are the same of another thing: it was taken away and made anew.
         anew: keys of what was added, changed or made anew, if only as it was.
         gone: keys of what was there before and is not any more, or not as it was, with what that was.
     """
 
-    added: frozenset[Fact] = frozenset()
-    changed: frozenset[Fact] = frozenset()
-    removed: frozenset[Fact] = frozenset()
-    renamed: frozenset[Fact] = frozenset()
     invalid: tuple[str, ...] = ()
     made: frozenset[Fact] = frozenset()
     anew: frozenset[Key] = frozenset()

@@ -10,10 +10,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from migrate_graph.core.footprint import Fact
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.contents import Contents, Rows
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.sqlite.backend import resolve_path
 from migrate_graph.database.sqlite.facts import read_facts, spelled
+from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
@@ -78,20 +80,13 @@ def _numbered(
     keys = {
         name.lower(): next((key for key, is_key in known.items() if is_key), None) for name, known in columns.items()
     }
-    found = {(name, key) for name, known in columns.items() for key, is_key in known.items() if is_key}
-    named = {(name.lower(), key.lower()) for name, key in found}
-    grows = True
-    while grows:
-        more = {
-            (name, column)
-            for name, known in references.items()
-            for column, table, to in known
-            if (table.lower(), (to or keys.get(table.lower()) or "").lower()) in named
-        } - found
-        found |= more
-        named |= {(name.lower(), column.lower()) for name, column in more}
-        grows = bool(more)
-    return frozenset(found)
+    referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, known in references.items():
+        for column, table, to in known:
+            target = (table.lower(), (to or keys.get(table.lower()) or "").lower())
+            referring.setdefault(target, []).append((name, column))
+    numbers = {(name, key) for name, known in columns.items() for key, is_key in known.items() if is_key}
+    return frozenset(closure(numbers, lambda one: referring.get((one[0].lower(), one[1].lower()), ())))
 
 
 def _rows(
@@ -103,7 +98,7 @@ def _rows(
 ) -> Rows:
     counting = frozenset(spelled(column) for column in columns if (name, column) in numbered)
     counts = [spelled(column) not in counting | unstable for column in columns]
-    quoted = ['"{}"'.format(each.replace('"', '""')) for each in (*columns, name)]
+    quoted = [quote_identifier(each) for each in (*columns, name)]
     sums, whole, count = [0] * len(columns), 0, 0
     for row in connection.execute(f"SELECT {', '.join(quoted[:-1])} FROM {quoted[-1]}"):
         count += 1

@@ -10,9 +10,14 @@ from typing import Any, Final, TypeAlias
 from migrate_graph import __version__
 from migrate_graph.core.drift import Described, Inventory
 from migrate_graph.core.footprint import Fact, Size
+from migrate_graph.database.watching import Difference
+from migrate_graph.quoting import quote_identifier
 
 Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement, and gives its rows."""
+
+NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
+"""How SQL writes a name, without its schema; a regular expression."""
 
 _SCHEMA: Final = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY type, name"
 _COLUMNS: Final = 'SELECT cid, name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)'
@@ -28,7 +33,12 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 def spelled(name: str) -> str:
     """Return a name as it is written in SQL: quoted where it is no plain one."""
-    return name if _PLAIN.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
+    return name if _PLAIN.fullmatch(name) else quote_identifier(name)
+
+
+def plain(written: str) -> str:
+    """Return the name that SQL writes so, in whatever quotes."""
+    return written[1:-1].replace('""', '"') if written[:1] in {'"', "`", "["} else written
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +56,6 @@ class _Table:
     page: int
     facts: Mapping[Fact, str]
     columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What became of facts; see `Footprint`."""
-
-    added: frozenset[Fact] = frozenset()
-    changed: frozenset[Fact] = frozenset()
-    removed: frozenset[Fact] = frozenset()
-    renamed: frozenset[Fact] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,6 @@ def read_sizes(run: Run, facts: Facts) -> dict[str, Size]:
         taken = {}
     sizes = {}
     for name in names:
-        quoted = '"{}"'.format(name.replace('"', '""'))
-        [(rows,)] = run(f"SELECT count(*) FROM {quoted}", ())
+        [(rows,)] = run(f"SELECT count(*) FROM {quote_identifier(name)}", ())
         sizes[spelled(name)] = Size(int(taken.get(name, 0)), rows)
     return sizes

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from migrate_graph.core.footprint import Fact
-from migrate_graph.database.sqlite.facts import Facts, spelled, table_of
+from migrate_graph.database.sqlite.authorizer import overheard
+from migrate_graph.database.sqlite.facts import NAME, Facts, plain, spelled, table_of
 
-_NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
-_INDEX: Final = re.compile(rf"(\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+)(?:{_NAME}\s*\.\s*)?{_NAME}", re.IGNORECASE)
+_INDEX: Final = re.compile(rf"(\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+)(?:{NAME}\s*\.\s*)?{NAME}", re.IGNORECASE)
 _PROBE: Final = '"migrate_graph_probe"'
 _KEYS: Final = 'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?)'
 _FIRST_KEY: Final = "SELECT name FROM pragma_table_info(?) WHERE pk = 1"
+_OF_ROWS: Final = {sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE}
 _OF_TABLES: Final = frozenset({"column", "index", "trigger", "constraint"})
 
 
@@ -29,7 +30,6 @@ class Hanging:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._asked: list[tuple[str, str, str]] = []
         self._names: dict[str, str] = {}
         self.broken: dict[str, str] = {}
 
@@ -41,23 +41,14 @@ class Hanging:
         """
         self.broken, self._names = {}, {spelled(name): name for name in facts.tables}
         with closing(sqlite3.connect(self._path)) as connection:
-            connection.set_authorizer(self._hear)
             return {
                 fact: frozenset(_really(self._of(connection, facts, fact, definition), facts) - {fact})
                 for fact, definition in facts.known.items()
                 if fact.kind != "table"
             }
 
-    def _hear(self, action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
-        if (
-            action in {sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE}
-            and first
-        ):
-            self._asked.append((first, second or "", inner or ""))
-        return sqlite3.SQLITE_OK
-
     def _of(self, connection: sqlite3.Connection, facts: Facts, fact: Fact, definition: str) -> set[Fact]:
-        found = {_owner(facts, table_of(fact))} if fact.kind in _OF_TABLES and fact.kind != "index" else set()
+        found = {owner_of(facts, table_of(fact))} if fact.kind in _OF_TABLES and fact.kind != "index" else set()
         if fact.kind == "view":
             return self._reading(connection, f"SELECT * FROM {fact.identity}", self._names[fact.identity], fact)
         if fact.kind == "index":
@@ -70,21 +61,21 @@ class Hanging:
 
     def _reading(self, connection: sqlite3.Connection, sql: str, inner: str, told: Fact | None) -> set[Fact]:
         """Return what is read by a statement, or by one thing inside of it."""
-        self._asked = []
-        try:
-            connection.execute(f"EXPLAIN {sql}")
-        except sqlite3.Error as error:
-            if told is not None:
-                self.broken[told.identity] = str(error)
+        with overheard(connection) as asked:
+            try:
+                connection.execute(f"EXPLAIN {sql}")
+            except sqlite3.Error as error:
+                if told is not None:
+                    self.broken[told.identity] = str(error)
         return {
             Fact("column", f"{spelled(table)}.{spelled(column)}") if column else Fact("table", spelled(table))
-            for table, column, where in self._asked
-            if where == inner and not table.startswith("sqlite_")
+            for action, table, column, _, where in asked
+            if action in _OF_ROWS and table and where == inner and not table.startswith("sqlite_")
         }
 
     def _of_trigger(self, connection: sqlite3.Connection, facts: Facts, fact: Fact) -> set[Fact]:
         table = table_of(fact)
-        name = _plain(fact.identity[len(table) + 1 :])
+        name = plain(fact.identity[len(table) + 1 :])
         columns = [spelled(each) for each in facts.tables[self._names[table]].columns]
         sets = ", ".join(f"{each} = {each}" for each in columns)
         firing = (f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}", f"UPDATE {table} SET {sets}")
@@ -185,9 +176,6 @@ def _really(found: set[Fact], facts: Facts) -> set[Fact]:
     return told
 
 
-def _owner(facts: Facts, table: str) -> Fact:
+def owner_of(facts: Facts, table: str) -> Fact:
+    """Return the fact of a table or view by its name."""
     return Fact("view" if Fact("view", table) in facts.known else "table", table)
-
-
-def _plain(identity: str) -> str:
-    return identity[1:-1].replace('""', '"') if identity.startswith('"') else identity

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.core.reachability import closure
+from migrate_graph.database.sqlite.authorizer import overheard
 from migrate_graph.database.sqlite.facts import spelled
 from migrate_graph.database.sqlite.schema import Part, Schema, words_of
 from migrate_graph.database.views.catalog import Manager, Observation
@@ -59,7 +60,6 @@ class SqliteObstacles:
         self._seen: dict[str, _Seen] = {}
         self._first: dict[str, dict[str, str]] = {}
         self._numbers: dict[str, int] = {}
-        self._heard: list[tuple[str, str, str]] = []
 
     # -- looking --------------------------------------------------------------------------------------------------------------
 
@@ -97,22 +97,15 @@ class SqliteObstacles:
     def _ask(self, name: str, written: str, sql: str) -> _Seen:
         """Return what a view reads, as the authorizer is asked while a query of it is prepared."""
         connection, error = self._connection(), ""
-        self._heard = []
-        sqlite3.Connection.set_authorizer(connection, self._hear)
-        try:
-            cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
-            cursor.execute(f"EXPLAIN SELECT * FROM {quote_identifier(written)}").close()
-        except sqlite3.Error as failed:
-            error = str(failed)
-        finally:
-            sqlite3.Connection.set_authorizer(connection, connection.judge)
-        reads = frozenset(each[:2] for each in self._heard if each[2] == name)
+        with overheard(connection, connection.judge) as asked:
+            try:
+                cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+                cursor.execute(f"EXPLAIN SELECT * FROM {quote_identifier(written)}").close()
+            except sqlite3.Error as failed:
+                error = str(failed)
+        read = (each for each in asked if each.action == sqlite3.SQLITE_READ and each.first)
+        reads = frozenset((each.first.lower(), each.second) for each in read if each.inner.lower() == name)
         return _Seen(written, sql, reads, error, {} if error else self._types(written))
-
-    def _hear(self, action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
-        if action == sqlite3.SQLITE_READ and first:
-            self._heard.append((first.lower(), second or "", (inner or "").lower()))
-        return sqlite3.SQLITE_OK
 
     # -- what is in the way ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing, suppress
 
 from migrate_graph.core.uses import words_of
+from migrate_graph.database.sqlite.authorizer import overheard
 from migrate_graph.database.sqlite.schema import Row
 from migrate_graph.quoting import quote_identifier
 
@@ -51,24 +52,16 @@ def _named(views: Mapping[str, str], opened: Collection[str], texts: Iterable[st
 
 def _opened(connection: sqlite3.Connection, name: str, triggers: Collection[str]) -> set[str] | None:
     """Return the names of all that is opened up when a view is read, or written to by its triggers; None where it cannot be prepared."""
-    heard: set[str] = set()
-
-    def hear(_action: int, first: str | None, _second: str | None, _where: str | None, inner: str | None) -> int:
-        heard.update(filter(None, (first, inner)))
-        return sqlite3.SQLITE_OK
-
     view = quote_identifier(name)
-    connection.set_authorizer(hear)
     try:
-        connection.execute(f"EXPLAIN SELECT * FROM {view}")
-        if triggers:
-            (column, *_) = (row[1] for row in connection.execute(f"PRAGMA table_info({view})"))
-            sets = f"{quote_identifier(column)} = NULL"
-            for write in (f"INSERT INTO {view} DEFAULT VALUES", f"DELETE FROM {view}", f"UPDATE {view} SET {sets}"):
-                with suppress(sqlite3.Error):  # there is no such trigger
-                    connection.execute(f"EXPLAIN {write}")
+        with overheard(connection) as asked:
+            connection.execute(f"EXPLAIN SELECT * FROM {view}")
+            if triggers:
+                (column, *_) = (row[1] for row in connection.execute(f"PRAGMA table_info({view})"))
+                sets = f"{quote_identifier(column)} = NULL"
+                for write in (f"INSERT INTO {view} DEFAULT VALUES", f"DELETE FROM {view}", f"UPDATE {view} SET {sets}"):
+                    with suppress(sqlite3.Error):  # there is no such trigger
+                        connection.execute(f"EXPLAIN {write}")
     except sqlite3.Error:
         return None
-    finally:
-        connection.set_authorizer(None)
-    return heard
+    return {name for each in asked for name in (each.first, each.inner) if name}

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.sqlite.facts import Difference, Facts, spelled, table_in, table_of
+from migrate_graph.database.sqlite.facts import NAME, Facts, plain, spelled, table_in, table_of
 from migrate_graph.database.sqlite.statements import without_values
 from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
-from migrate_graph.database.watching import Speaker, speaker
+from migrate_graph.database.watching import Difference, Speaker, speaker
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 
@@ -27,6 +27,9 @@ _WRITING: Final = {
     sqlite3.SQLITE_DELETE: "deleted",
 }
 _SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_schema", "sqlite_temp_schema"})
+_WIDTHS: Final = (
+    "SELECT m.name, count(*) FROM sqlite_master m, pragma_table_xinfo(m.name) WHERE m.type = 'table' GROUP BY 1"
+)
 _IN_VIEW: Final = "error in view "
 
 
@@ -93,10 +96,9 @@ class Notes:
         return uses, writes, {table for table, _ in self.fills}
 
 
-_NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
 _BEFORE: Final = r"\s*(?:WITH\b.*?)?(?:REPLACE|INSERT(?:\s+OR\s+\w+)?)\s+INTO\s+"
 _INSERTED: Final = re.compile(
-    rf"{_BEFORE}{_NAME}(?:\s*\.\s*{_NAME})?(?:\s+AS\s+{_NAME})?\s*\((?P<columns>[^()]*)\)\s*(?:VALUES|SELECT|WITH|DEFAULT)\b",
+    rf"{_BEFORE}{NAME}(?:\s*\.\s*{NAME})?(?:\s+AS\s+{NAME})?\s*\((?P<columns>[^()]*)\)\s*(?:VALUES|SELECT|WITH|DEFAULT)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _REPLACES: Final = re.compile(r"\s*(?:WITH\b.*?)?(?:REPLACE|INSERT\s+OR\s+REPLACE)\s+INTO\b", re.IGNORECASE | re.DOTALL)
@@ -109,11 +111,7 @@ _MAKING: Final = frozenset({
 
 def _columns(text: str) -> list[str]:
     """Return the names in a list of columns, as they are spelled."""
-    return [spelled(_unquoted(each)) for each in re.findall(_NAME, text)]
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name[:1] in {'"', "`", "["} else name
+    return [spelled(plain(each)) for each in re.findall(NAME, text)]
 
 
 class Recorder:
@@ -357,18 +355,9 @@ class RecordedConnection(WorkConnection):
 
     def _widths(self) -> dict[str, int]:
         """Return how many columns each table has."""
-        rows = self._quietly(
-            "SELECT m.name, count(*) FROM sqlite_master m, pragma_table_xinfo(m.name) WHERE m.type = 'table' GROUP BY 1"
-        )
-        return dict(rows)
-
-    def _quietly(self, statement: str) -> list[tuple[Any, ...]]:
-        recorder, self.recorder = self.recorder, None
-        try:
-            with self.ours():
-                return sqlite3.Connection.cursor(self, sqlite3.Cursor).execute(statement).fetchall()
-        finally:
-            self.recorder = recorder
+        with self.unheard(), self.ours():
+            rows = sqlite3.Connection.cursor(self, sqlite3.Cursor).execute(_WIDTHS)
+            return dict(rows.fetchall())
 
     def before_statement(self, sql: str) -> None:
         """Open the transaction: what is sent for that is not the statement."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.core.footprint import Fact, Footprint, OutsideAct, Size
 from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path
 from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes, table_of
-from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up, only_scanned
+from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up, only_scanned, owner_of
 from migrate_graph.database.sqlite.recorder import RecordedConnection, Recorder, views_in
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
 
@@ -53,7 +53,7 @@ class _WatchedWork(SqliteWork):
     def start(self) -> None:
         super().start()
         if self._rehearsal is not None:
-            self._acts = self._around.enter_context(self._rehearsal.standing_around(self._name))
+            self._acts = self._around.enter_context(self._rehearsal.watching.outside(self._name))
             self._rehearsal.recorder.begin()
             self._watches = True
             self._arm()
@@ -119,7 +119,7 @@ class SqliteRehearsal(SqliteBackend):
 
     def __init__(self, settings: Settings, watching: Watching) -> None:
         super().__init__(replace(settings, session="fresh"), writing=True)
-        self._watching = watching
+        self.watching = watching
         self.footprints: dict[str, Footprint] = {}
         self.ended = ""
         self._own = self._ledger.names.all
@@ -134,7 +134,7 @@ class SqliteRehearsal(SqliteBackend):
         self._facts = self.read_facts()
         if self._hanging is not None:
             self._hung = self._hanging.read(self._facts)
-        self.sizes = dict(self._watching.sizes or read_sizes(self._execute, self._facts))
+        self.sizes = dict(self.watching.sizes or read_sizes(self._execute, self._facts))
 
     def read_facts(self) -> Facts:
         """Read what the copy is made of now."""
@@ -157,12 +157,6 @@ class SqliteRehearsal(SqliteBackend):
             connection.sizes = self.sizes
         return connection
 
-    @contextmanager
-    def standing_around(self, name: str) -> Iterator[list[OutsideAct]]:
-        """Watch what the body of a migration does beside its database."""
-        with self._watching.outside(name) as acts:
-            yield acts
-
     def note(self, name: str, acts: list[OutsideAct]) -> None:
         """Store what was seen of a migration that is over."""
         before, self._facts = self._facts, self.read_facts()
@@ -177,15 +171,11 @@ class SqliteRehearsal(SqliteBackend):
         now = self._hung = hanging.read(self._facts)
         known = self._facts.known
         made = footprint.added | {fact for fact in known if _last_name(fact) in recorder.makes}
-        made |= {fact for fact in known if fact.kind in _PARTS and Fact(_kind_of(known, fact), table_of(fact)) in made}
+        made |= {fact for fact in known if fact.kind in _PARTS and owner_of(self._facts, table_of(fact)) in made}
         hangs, lost = hangs_and_lost(before, now, anew=made | footprint.changed, made=made)
-        keys = looked_up(now, inserts=frozenset(recorder.inserts), writes=frozenset(recorder.writes))
-        scanned = only_scanned(
-            now,
-            uses=frozenset(recorder.uses),
-            inserts=frozenset(recorder.inserts),
-            writes=frozenset(recorder.writes),
-        )
+        uses, inserts, writes = map(frozenset, (recorder.uses, recorder.inserts, recorder.writes))
+        keys = looked_up(now, inserts=inserts, writes=writes)
+        scanned = only_scanned(now, uses=uses, inserts=inserts, writes=writes)
         unreadable = tuple(
             f"{name}, which it leaves, cannot be read: {why}"
             for name, why in hanging.broken.items()
@@ -195,9 +185,9 @@ class SqliteRehearsal(SqliteBackend):
             footprint,
             hangs=hangs,
             lost=lost,
-            uses=frozenset((recorder.uses - scanned) | {key.identity for key in keys if key.kind == "column"}),
-            writes=frozenset(recorder.writes),
-            inserts=frozenset(recorder.inserts),
+            uses=(uses - scanned) | {key.identity for key in keys if key.kind == "column"},
+            writes=writes,
+            inserts=inserts,
             checked=frozenset(table_of(key) for key in keys),
             unreadable=unreadable,
         )
@@ -209,10 +199,6 @@ _PARTS = frozenset({"column", "constraint"})
 def _last_name(fact: Fact) -> str:
     """Return what a thing was created as."""
     return fact.identity[len(table_of(fact)) + 1 :] if fact.kind == "trigger" else fact.identity
-
-
-def _kind_of(known: Mapping[Fact, str], part: Fact) -> str:
-    return "view" if Fact("view", table_of(part)) in known else "table"
 
 
 class _Original(SqliteBackend):

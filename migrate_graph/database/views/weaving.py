@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Final, Protocol
 
 from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import Block, is_of_nobody
@@ -327,16 +328,14 @@ class Weaver(ABC):
         """Return whose materialized views come up without their rows: nothing that reads one of them can be filled before it."""
         deferred = self._company.deferred
         name_at = {key: owners.get(each.identity, each.identity) for key, each in obstacles.items()}
-        more = {name for name in name_at.values() if name in deferred}
-        more |= {name for name in self._company.declared() if name in deferred} if more else set()
-        grows = bool(more)
-        while grows:
-            readers = {
-                name_at[key] for key, each in obstacles.items() if any(name_at.get(on) in more for on in each.reads)
-            }
-            grows = not readers <= more
-            more |= readers
-        return more or deferred
+        if not any(name in deferred for name in name_at.values()):
+            return deferred
+        readers: dict[str, set[str]] = {}
+        for key, each in obstacles.items():
+            for on in each.reads & name_at.keys():
+                readers.setdefault(name_at[on], set()).add(name_at[key])
+        more = (name for name in (*name_at.values(), *self._company.declared()) if name in deferred)
+        return closure(more, lambda name: readers.get(name, ()))
 
     def _gather(self, keys: Collection[int]) -> tuple[dict[int, Obstacle], dict[str, LedgerRow]]:
         """Return the views, with their readers and whatever else their managers make; and the rows of those managers."""
