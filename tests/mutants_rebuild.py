@@ -51,7 +51,7 @@ _BESIDE = (
     ("names are cut as the server does", BESIDE, "self._described(self._as_cut(plan.name))", "self._described(plan.name)", f"{SWAP} -k every_kind"),
     ("names of indexes are cut, too", BESIDE, "built.name_for(cut[each])", "built.name_for(each)", f"{SWAP} -k every_kind"),
     ("indexes run as the owner", BUILDER, "            for statement in _owner_change(old, new):\n                self._send(new, statement)\n", "", f"{SWAP} -k another_owner"),
-    ("indexes by hand are built before", BUILDER, "        if rest is not None:", "        if False:", f"{SWAP} -k before_the_new_one"),
+    ("indexes by hand are built before", BUILDER, "        if is_other and (rest := item.behind_names(old.identity)):", "        if False:", f"{SWAP} -k before_the_new_one"),
     ("the planner knows before", BUILDER, '    if "planner statistics" in aspects and', '    if False and', f"{SWAP} -k before_the_new_one"),
     ("older snapshots find the rows", "authoring/sql_view.py", '(f"{create}\\n WITH NO DATA", f"REFRESH MATERIALIZED VIEW {name}", *others)', "(create, *others)", f"{SWAP} -k began_before"),
 )  # fmt: skip

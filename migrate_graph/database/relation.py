@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from migrate_graph.quoting import quote_identifier
+
 VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 
 NOT_POPULATED = "not populated"
@@ -41,6 +43,15 @@ class Item:
     def statement(self, kind: str) -> str:
         """Return the statement for a relation of this kind: VIEW, MATERIALIZED VIEW."""
         return f"{self.head} {kind} {self.sql}" if self.head else self.sql
+
+    def behind_names(self, identity: str) -> tuple[str, str] | None:
+        """Return the UNIQUE of the definition of an index, and what stands behind the names in it; None where it is written otherwise."""
+        for unique in ("", "UNIQUE "):
+            for name in (self.name, quote_identifier(self.name)):
+                start = f"CREATE {unique}INDEX {name} ON {identity} "
+                if self.sql.startswith(start):
+                    return unique, self.sql.removeprefix(start)
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

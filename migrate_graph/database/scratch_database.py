@@ -50,6 +50,13 @@ class Scratch(Protocol):
         """Remove a database, and with it whoever is still connected."""
 
 
+def uri_of(server: str, database: str) -> str:
+    """Return the URI of another database on the server of one."""
+    scheme, _, rest = server.partition("://")
+    address, mark, parameters = rest.partition("?")
+    return f"{scheme}://{address.partition('/')[0]}/{database}{mark}{parameters}"
+
+
 def new_folder(directory: Path) -> Path:
     """Make a directory with the name of a new scratch database."""
     folder = directory / f"{PREFIX}{uuid.uuid4().hex[:16]}"

@@ -16,9 +16,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from migrate_graph.core.events import Observer, RestoreProgress, ignore_events
 from migrate_graph.database.backup.dump_text import DumpReader
@@ -156,7 +155,12 @@ def verify(
     gauge = ReadGauge(status.st_size, observer, checking=True)
     with gauge, open_sql(path, command) as source:
         first = _Check(path, source, gauge, limit=size_limit or max(_ALWAYS_ALLOWED, _ALLOWED_RATIO * status.st_size))
-        needs_psql = _judge_text(path, first.pieces(), trusted=trusted) if kind == "postgres" else False
+        reader = DumpReader(first.pieces(), trusted=trusted)
+        if kind == "postgres":
+            for _ in reader.parts():
+                pass
+        if first.length and reader.faults:
+            raise refusal(path, reader.faults)
         for _ in first.pieces():  # what the reader left, where the judgement is the database's
             pass
     if not first.length:
@@ -166,24 +170,11 @@ def verify(
         size=status.st_size,
         length=first.length,
         checksum=first.checksum,
-        needs_psql=needs_psql,
+        needs_psql=reader.needs_psql,
         cat_command=command,
         identity=identity_of(path),
         trusted=trusted,
     )
-
-
-def _judge_text(path: Path, pieces: Iterator[bytes], *, trusted: bool) -> bool:
-    """Read to the end; return whether psql is needed."""
-    first = next(pieces, b"")
-    if not first:
-        return False
-    reader = DumpReader(chain((first,), pieces), trusted=trusted)
-    for _ in reader.parts():
-        pass
-    if reader.faults:
-        raise refusal(path, reader.faults)
-    return reader.needs_psql
 
 
 class _Check:
@@ -218,7 +209,7 @@ def identity_of(path: Path) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _status(path: Path) -> _Status:
+def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -231,11 +222,6 @@ def _status(path: Path) -> _Status:
         raise RestoreError(
             f"the backup {path} cannot be read: {error.strerror}", hint="check its path and rights"
         ) from None
-
-
-class _Status(Protocol):
-    @property
-    def st_size(self) -> int: ...
 
 
 def _command_for(path: Path, cat_command: str | None) -> str:

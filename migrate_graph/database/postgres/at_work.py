@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrate_graph.core.events import LockHolder
@@ -39,25 +39,19 @@ _HOLDERS = (
 )
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class AtWork:
     """Looks through the keeper who is at work.
 
-    Args:
+    Attributes:
         execute: runs a statement on the keeper.
         own: server processes of this run, which are nobody to be waited for.
         secrets: are shown to nobody.
     """
 
-    def __init__(
-        self,
-        execute: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]],
-        *,
-        own: Collection[int],
-        secrets: tuple[str, ...],
-    ) -> None:
-        self._execute = execute
-        self._own = own
-        self._secrets = secrets
+    execute: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+    own: Collection[int]
+    secrets: tuple[str, ...]
 
     def run(self, key: int) -> LockHolder | None:
         """Return who holds the lock of a run, with what it is doing; None when nobody does.
@@ -78,17 +72,17 @@ class AtWork:
         return next(iter(self._holders(kind, key)), None)
 
     def _holders(self, kind: int, key: int) -> list[LockHolder]:
-        rows = self._execute(_HOLDERS, (*_as_numbers(kind, key), list(self._own)))
+        rows = self.execute(_HOLDERS, (*_as_numbers(kind, key), list(self.own)))
         return [
-            LockHolder(pid, redact(application or "", *self._secrets), client, since or "", role or "")
+            LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
             for pid, role, application, client, since in rows
             if pid is not None
         ]
 
     def _held_up(self, worker: LockHolder) -> str:
         """Return what a migration's session waits for; empty when nobody stands in its way."""
-        rows = self._execute(FIRST_BLOCKER, (worker.pid,))
-        return blocked_by(rows[0], self._secrets) if rows else ""
+        rows = self.execute(FIRST_BLOCKER, (worker.pid,))
+        return blocked_by(rows[0], self.secrets) if rows else ""
 
     def held_up(self, kind: int, key: int) -> str:
         """Return what the holder of a lock waits for, or who waits for it; empty when nobody does.
@@ -96,18 +90,18 @@ class AtWork:
         Who waits may be whom the holder waits for: a connection that its migration has opened itself.
         """
         held = _as_numbers(kind, key)
-        rows = self._execute(
+        rows = self.execute(
             f"{BLOCKERS} JOIN pg_catalog.pg_locks l ON l.pid = w.pid WHERE {_HOLDS} ORDER BY b.xact_start NULLS LAST LIMIT 1",
             held,
         )
         if rows:
-            return blocked_by(rows[0], self._secrets)
-        rows = self._execute(
+            return blocked_by(rows[0], self.secrets)
+        rows = self.execute(
             f"{_WAITING} JOIN pg_catalog.pg_locks l ON l.pid = u.pid WHERE {_HOLDS} AND u.state = 'idle in transaction' "
             "ORDER BY w.query_start LIMIT 1",
             held,
         )
-        return _waited_for_by(rows[0], self._secrets) if rows else ""
+        return _waited_for_by(rows[0], self.secrets) if rows else ""
 
 
 def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
@@ -218,38 +218,35 @@ class _Driver:
         connection.notices, connection.notifies = [], []
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class PostgresAtomicRun:
     """See `database.AtomicRun`.
 
-    Args:
+    Attributes:
         settings: of the database.
         ledger: where it stands.
         sessions: of the run; what they open is an `AtomicConnection`.
         lasting: lists the settings of a session, for a migration's name.
         intent: what it is going to do.
+        connection: of the run; None before its first migration.
+        held: views that are down between two migrations.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        ledger: Ledger,
-        sessions: WorkSessions,
-        *,
-        lasting: Callable[[AtomicConnection], list[tuple[str, str]]],
-        intent: AtomicIntent,
-    ) -> None:
-        self.settings = settings
-        self.ledger = ledger
-        self.sessions = sessions
-        self.held = HeldViews.of(intent)
-        self.connection: Any = None
-        self._lasting = lasting
-        self._intent = intent
-        self._driver: _Driver | None = None
-        self._began = ""
-        self._names: tuple[str, ...] = ()
-        self._installed = frozenset[str]()
-        self._immediate: list[str] | None = None
+    settings: Settings
+    ledger: Ledger
+    sessions: WorkSessions
+    lasting: Callable[[AtomicConnection], list[tuple[str, str]]]
+    intent: AtomicIntent
+    connection: Any = None
+    held: HeldViews = field(init=False)
+    _driver: _Driver | None = None
+    _began: str = ""
+    _names: tuple[str, ...] = ()
+    _installed: frozenset[str] = frozenset()
+    _immediate: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.held = HeldViews.of(self.intent)
 
     @property
     def was_careful(self) -> bool:
@@ -263,7 +260,7 @@ class PostgresAtomicRun:
         if is_new:
             self.connection, _ = self.sessions.open("atomic run")
             self.connection.autocommit = False
-            self.connection.scope, self.connection.option = self._intent.scope, self._intent.option
+            self.connection.scope, self.connection.option = self.intent.scope, self.intent.option
             self._driver = _Driver.of(self.connection)
         self.held.place = self.held.places.get(migration.name, 0)
         return PostgresAtomicWork(self, key, is_new=is_new)
@@ -272,7 +269,7 @@ class PostgresAtomicRun:
         """Make the session like a new one, and write the marker of a migration; return when the transaction began."""
         question, parameters = self.sessions.prologue
         settings = [
-            *self._lasting(self.connection),
+            *self.lasting(self.connection),
             ("application_name", application_name(f"migrate_graph:{key.name}")),
         ]
         # Behind a pooler the session is another client's after the commit, so that they hold for the transaction only.
@@ -282,7 +279,7 @@ class PostgresAtomicRun:
         if self._began or self.sessions.pooled:
             before += f"{_LIKE_NEW}; "
         marker, marked = self.ledger.marker_statement(key)
-        has_point = self._intent.can_go_back(key.name)
+        has_point = self.intent.can_go_back(key.name)
         point = "SAVEPOINT migrate_graph; " if has_point else ""
         ((is_ours, _, pid, began, *_),) = self.connection.ask(
             f"{before}SELECT pg_catalog.num_nulls({chosen}); {marker}; {point}SELECT {question}",
@@ -313,7 +310,7 @@ class PostgresAtomicRun:
         release = "; RELEASE SAVEPOINT migrate_graph" if self.connection.has_point else ""
         first = f"{_AS_OURSELVES}; {_CHECKED}{constraints}{release}"
         began = NOW.format("pg_catalog.now()")
-        names = tuple(self._intent.following.get(key.name, ()))
+        names = tuple(self.intent.following.get(key.name, ()))
         asked = [name for name in names if name != key.name]  # it is what is recorded here
         try:
             rows = self.ledger.on(self.connection.ask).write_success_and_ask(
@@ -332,7 +329,7 @@ class PostgresAtomicRun:
         """Return the error of a migration that has ended the transaction where that could not be seen."""
         self.connection.ended_unseen = True
         return AttemptFailed(
-            f"a cursor that it made by hand has ended its transaction, and {self._intent.scope}",
+            f"a cursor that it made by hand has ended its transaction, and {self.intent.scope}",
             hint="use db.executesql(), or a cursor of db._adapter.connection.cursor()",
         )
 

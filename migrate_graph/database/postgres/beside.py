@@ -8,7 +8,7 @@ import psycopg2
 
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.snapshot import texts
-from migrate_graph.database.relation import Item, Relation
+from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import parted
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
@@ -87,20 +87,9 @@ def _indexes_again(
     """
     for item in old.items:
         is_other = item.aspect == "index" and item.name not in declared and set(item.columns) <= set(new.columns)
-        rest = _behind_names(item, old.identity) if is_other else None
-        if rest is not None:
+        if is_other and (rest := item.behind_names(old.identity)):
             unique, columns = rest
             yield f"CREATE {unique}INDEX {quote_identifier(name_for(item.name))} ON {new.identity} {columns}"
-
-
-def _behind_names(item: Item, identity: str) -> tuple[str, str] | None:
-    """Return the UNIQUE of an index's definition, and what stands behind the names in it; None where it is not written as expected."""
-    for unique in ("", "UNIQUE "):
-        for name in (item.name, quote_identifier(item.name)):
-            start = f"CREATE {unique}INDEX {name} ON {identity} "
-            if item.sql.startswith(start):
-                return unique, item.sql.removeprefix(start)
-    return None
 
 
 def _statistics_again(old: Relation, new: Relation) -> Iterator[str]:

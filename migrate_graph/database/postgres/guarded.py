@@ -378,26 +378,23 @@ class GuardedConnection(RecordedConnection):
             return
         if options.pop("autocommit", None) is not None:
             self.autocommit = True
-        if self.recorder is not None and (arguments or options):
-            self.recorder.not_rehearsed("set_session() was not obeyed: all of a rehearsal is one transaction")
+        if arguments or options:
+            self._not_obeyed("set_session()", "all of a rehearsal is one transaction")
 
     def set_isolation_level(self, level: int | None) -> None:
         """Obey what can be obeyed inside of a transaction."""
         self.rollback()
         self.autocommit = level == pg.ISOLATION_LEVEL_AUTOCOMMIT
-        if self.recorder is not None and level not in {
-            pg.ISOLATION_LEVEL_AUTOCOMMIT,
-            pg.ISOLATION_LEVEL_READ_COMMITTED,
-            None,
-        }:
-            self.recorder.not_rehearsed("set_isolation_level() was not obeyed: all of a rehearsal is one transaction")
+        if level not in {pg.ISOLATION_LEVEL_AUTOCOMMIT, pg.ISOLATION_LEVEL_READ_COMMITTED, None}:
+            self._not_obeyed("set_isolation_level()", "all of a rehearsal is one transaction")
 
     def set_client_encoding(self, encoding: str) -> None:
         """Leave the encoding as it is: the driver would roll back to change it."""
+        self._not_obeyed(f"set_client_encoding({encoding!r})", "the driver would roll back to change it")
+
+    def _not_obeyed(self, call: str, why: str) -> None:
         if self.recorder is not None:
-            self.recorder.not_rehearsed(
-                f"set_client_encoding({encoding!r}) was not obeyed: the driver would roll back to change it"
-            )
+            self.recorder.not_rehearsed(f"{call} was not obeyed: {why}")
 
 
 def ended_past_us() -> AttemptFailed:

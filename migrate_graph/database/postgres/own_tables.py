@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrate_graph.database.books.ledger import Execute
 from migrate_graph.database.names import TableNames
@@ -57,8 +57,7 @@ ORDER BY 1, 2, 3
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
+class _Fault(NamedTuple):
     message: str
     mend: str
 
@@ -94,19 +93,15 @@ def require_trusted(execute: Execute, names: TableNames) -> None:
     Raises:
         DatabaseRefused: with the statements that mend it.
     """
-    _refuse([_fault(names, *row) for row in _findings(execute, names, names.all)])
+    _refuse([_fault(names, *row) for row in execute(_TRUST, (names.schema, list(names.all)))])
 
 
 def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]) -> None:
     """Revoke what the default privileges of a schema let others do with tables that were just created."""
-    for kind, table, role, privileges in _findings(execute, names, tables):
+    for kind, table, role, privileges in execute(_TRUST, (names.schema, list(tables))):
         if kind == "grant":
             statement = f"REVOKE {privileges} ON TABLE {names.quoted(table)} FROM {_grantee(role)}"
             execute(names.dialect.sql(statement), ())
-
-
-def _findings(execute: Execute, names: TableNames, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
-    return [(kind, table, who, what) for kind, table, who, what in execute(_TRUST, (names.schema, list(tables)))]
 
 
 def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> _Fault:

@@ -19,7 +19,7 @@ from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
-from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept
+from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
@@ -71,9 +71,7 @@ class Place:
 
     def uri_of(self, name: str) -> str:
         """Return the URI of a database there."""
-        scheme, _, rest = self._settings.uri.partition("://")
-        address, mark, parameters = rest.partition("?")
-        return f"{scheme}://{address.partition('/')[0]}/{name}{mark}{parameters}"
+        return uri_of(self._settings.uri, name)
 
     @property
     def uri(self) -> str:

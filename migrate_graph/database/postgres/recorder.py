@@ -110,10 +110,11 @@ class _Step:
     reached: Reached = field(default_factory=Reached)
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class Recorder:
     """Watches one migration after another.
 
-    Args:
+    Attributes:
         facts: what the database is made of.
         sizes: of relations where the migrations will really run, by name; None where nobody knows.
         root: directory that places are shown relative to.
@@ -123,35 +124,24 @@ class Recorder:
         reach: notes what is reached beyond the words; None: nobody asks.
     """
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        sizes: Mapping[str, Size] | None,
-        root: Path,
-        values: bool,
-        secrets: Sequence[str],
-        own: frozenset[int],
-        reach: Reach | None = None,
-    ) -> None:
-        self.root = root
-        self._facts = facts
-        self._sizes = sizes
-        self._values = values
-        self._secrets = secrets
-        self._files: dict[int, int] | None = None
-        self._born_files: dict[int, int] = {}
-        self._own = own
-        self._reach = reach
-        self._step = _Step()
-        self._last: Glance = {}
-        self._forgets = False
-        self._is_up_to_date = False  # nobody has spoken since the last look
-        self._others_spoke = False  # since the last look
-        self._locks_went = False  # a savepoint was gone back to
-        self._again: tuple[str, Named] | None = None  # the last statement that was sent again since the last look
-        self._base: dict[int, tuple[int, int, int]] = {}
-        self._ours: set[int] = set()
+    facts: Facts
+    sizes: Mapping[str, Size] | None
+    root: Path
+    values: bool
+    secrets: Sequence[str]
+    own: frozenset[int]
+    reach: Reach | None
+    _files: dict[int, int] | None = None
+    _born_files: dict[int, int] = field(default_factory=dict)
+    _step: _Step = field(default_factory=_Step)
+    _last: Glance = field(default_factory=dict)
+    _forgets: bool = False
+    _is_up_to_date: bool = False  # nobody has spoken since the last look
+    _others_spoke: bool = False  # since the last look
+    _locks_went: bool = False  # a savepoint was gone back to
+    _again: tuple[str, Named] | None = None  # the last statement that was sent again since the last look
+    _base: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    _ours: set[int] = field(default_factory=set)
 
     # -- a migration ----------------------------------------------------------------------------------------------------------
 
@@ -167,8 +157,8 @@ class Recorder:
             self._files = dict(ask(FILES))
         self._files |= self._born_files
         self._step = _Step()
-        if self._reach is not None:
-            self._reach.begin()
+        if self.reach is not None:
+            self.reach.begin()
         self._forgets = session.info.server_version >= FORGETS_ON_DEMAND
         self._ours, self._born_files = set(), {}
         self.after_end()
@@ -183,7 +173,7 @@ class Recorder:
 
     def footprint(self) -> Footprint:
         """Return what was seen of the migration."""
-        step, sizes = self._step, self._sizes or {}
+        step, sizes = self._step, self.sizes or {}
         names = {*step.locks, *step.wrote}
         return Footprint(
             statements=tuple(step.statements),
@@ -225,9 +215,9 @@ class Recorder:
         step = self._step
         said = "\n".join(each.sql for each in step.statements if first_word(each.sql) not in _ROWS).lower()
         step.difference = (
-            self._facts.read_whole()
+            self.facts.read_whole()
             if step.blind
-            else self._facts.read_changed(step.touched, frozenset(step.written), said)
+            else self.facts.read_changed(step.touched, frozenset(step.written), said)
         )
         if (
             not step.statements
@@ -237,10 +227,10 @@ class Recorder:
             self.not_rehearsed(
                 "it used a cursor made by hand, which is not watched: its statements are not known, only their effects"
             )
-        if self._reach is not None:
-            step.reached = self._reach.reached(step.difference)
+        if self.reach is not None:
+            step.reached = self.reach.reached(step.difference)
         for place, detail in step.refused.items():
-            blockers = step.unmanaged[place] or views_named(detail, self._facts.ask)
+            blockers = step.unmanaged[place] or views_named(detail, self.facts.ask)
             step.statements[place] = replace(step.statements[place], blockers=blockers)
 
     # -- ends of transactions -----------------------------------------------------------------------------------------------------
@@ -257,8 +247,8 @@ class Recorder:
             self._look_at_repeated(session)
             before = self._last
             now = self._last if self._is_up_to_date else self._look(session)
-            if self._reach is not None and not step.statements and not step.ours_too:
-                self._reach.note("", None, before, now)  # it may have spoken past us
+            if self.reach is not None and not step.statements and not step.ours_too:
+                self.reach.note("", None, before, now)  # it may have spoken past us
             for number, seen in now.items():
                 self._count(seen, self._base.get(number, (0, 0, 0)))
             self._base |= {number: seen.written for number, seen in now.items()}
@@ -389,35 +379,35 @@ class Recorder:
         if session.is_in_transaction:
             return self._with_marks(session, found, before, named)
         self._step.blind = True  # it was a transaction of its own, which is over
-        if self._reach is not None and first_word(found.sql) in _UNSEEN:
+        if self.reach is not None and first_word(found.sql) in _UNSEEN:
             self.not_rehearsed(f"a {first_word(found.sql)} was a transaction of its own: what it touched is not known")
         return found
 
     def _told(self, text: str, shape: str, *, is_of_rows: bool) -> str:
-        told = text if self._values or not (is_of_rows or "'" in text) else shape
-        return redact(told, *self._secrets)
+        told = text if self.values or not (is_of_rows or "'" in text) else shape
+        return redact(told, *self.secrets)
 
     def _of_error(self, error: BaseException) -> tuple[str, str]:
-        told = redact(first_line(error), *self._secrets)
+        told = redact(first_line(error), *self.secrets)
         return told, (error.pgcode or "") if isinstance(error, psycopg2.Error) else ""
 
     def _named_in(self, session: Session, text: str, shape: str) -> Named:
         """Return what a statement of rows names that was not sent before."""
         is_open = session.is_in_transaction
-        if not is_open and (self._reach is None or session.info.transaction_status != IDLE):
+        if not is_open and (self.reach is None or session.info.transaction_status != IDLE):
             return UNKNOWN
         named = named_in(session.ask, text, version=session.info.server_version, is_in_transaction=is_open)
         if is_open:
             self._step.shapes[shape] = named
-        if self._reach is not None:
-            self._reach.names(named)
+        if self.reach is not None:
+            self.reach.names(named)
         return named
 
     def _glance(self, session: Session) -> Glance:
         return {
             number: seen
             for number, seen in glance(partial(session.ask_again, "glance")).items()
-            if number not in self._own
+            if number not in self.own
         }
 
     def _look(self, session: Session, *, held: Held = Held.RUN) -> Glance:
@@ -455,8 +445,8 @@ class Recorder:
         (word, named), self._again = self._again, None
         before = self._last
         now = self._look(session)
-        if self._reach is not None:
-            self._reach.note(word, named, before, self._of_theirs(now))
+        if self.reach is not None:
+            self.reach.note(word, named, before, self._of_theirs(now))
 
     def _of_theirs(self, now: Glance) -> Glance:
         """Return what was seen without the locks that this package has taken to read."""
@@ -479,8 +469,8 @@ class Recorder:
         """Return a statement with what it locked, wrote anew and read from end to end."""
         now = self._look(session, held=found.held)
         word = first_word(found.sql)
-        if self._reach is not None:
-            self._reach.note(word, named, before, self._of_theirs(now))
+        if self.reach is not None:
+            self.reach.note(word, named, before, self._of_theirs(now))
         there = [
             (number, seen, before.get(number, UNTOUCHED))
             for number, seen in sorted(now.items(), key=lambda each: each[1].name or "")
@@ -513,5 +503,5 @@ class Recorder:
         return seen.kind in {"r", "m"} and bool(file) and seen.file != file
 
     def _rewrite(self, name: str) -> Rewrite:
-        size = (self._sizes or {}).get(name)
+        size = (self.sizes or {}).get(name)
         return Rewrite(name, size.bytes if size else None, size.rows if size else None)

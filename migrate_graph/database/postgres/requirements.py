@@ -71,6 +71,22 @@ def without_schema(schema: str | None, label: str) -> DatabaseRefused:
     )
 
 
+_UNMET = (
+    "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
+    "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
+    "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+    "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
+    "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
+    "AND (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_sequence_privilege(s, 'USAGE')), true) FROM "
+    "(SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
+    "WHERE s IS NOT NULL), "
+    "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
+    "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
+    "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+    "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())"
+)
+
+
 def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]) -> list[str]:
     """Return in words what keeps these migrations from being recorded.
 
@@ -81,22 +97,26 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
         duplicates: names that the ledger has in more than one row.
     """
     ledger, journal, views = map(tables.quoted, tables.all)
-    facts = execute(
-        "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
-        "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
-        "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
-        "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
-        "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
-        "AND (SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_sequence_privilege(s, 'USAGE')), true) FROM "
-        "(SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
-        "WHERE s IS NOT NULL), "
-        "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
-        "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
-        "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
-        "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())",
-        ([ledger, journal, views], [journal, views], [ledger, journal], ledger),
+    read_only, permitted, width, lonely = execute(
+        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger)
     )[0]
-    return _in_words(*facts, names=names, duplicates=duplicates, table=tables.ledger)
+    faults = []
+    if read_only:
+        faults.append(_READ_ONLY)
+    if permitted is False:
+        faults.append(
+            f"this role lacks SELECT, INSERT or UPDATE on {tables.ledger} and its companions, DELETE on the latter, "
+            "or USAGE on their sequences"
+        )
+    if lonely:
+        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
+    faults += [
+        f"the name of {name!r} is longer than the {width} characters of {tables.ledger}.name"
+        for name in names
+        if width and len(name) > width
+    ]
+    faults += [f"{tables.ledger} has more than one row for {name!r}" for name in duplicates]
+    return faults
 
 
 def connections_allowed(execute: Execute) -> int | None:
@@ -126,33 +146,3 @@ def has_unique_names(execute: Execute, ledger: str) -> bool:
         (ledger,),
     )
     return bool(is_unique)
-
-
-def _in_words(
-    read_only: bool | None,  # noqa: FBT001 - a row, as the server gives it
-    permitted: bool | None,  # noqa: FBT001 - as above
-    width: int | None,
-    lonely: bool | None,  # noqa: FBT001 - as above
-    *,
-    names: Sequence[str],
-    duplicates: Sequence[str],
-    table: str,
-) -> list[str]:
-    """Return what was found, in words."""
-    faults = []
-    if read_only:
-        faults.append(_READ_ONLY)
-    if permitted is False:
-        faults.append(
-            f"this role lacks SELECT, INSERT or UPDATE on {table} and its companions, DELETE on the latter, "
-            "or USAGE on their sequences"
-        )
-    if lonely:
-        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
-    faults += [
-        f"the name of {name!r} is longer than the {width} characters of {table}.name"
-        for name in names
-        if width and len(name) > width
-    ]
-    faults += [f"{table} has more than one row for {name!r}" for name in duplicates]
-    return faults

@@ -15,7 +15,7 @@ import psycopg2
 from migrate_graph.core.events import ignore_events
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.sessions import Sessions
-from migrate_graph.database.scratch_database import PREFIX, Scratch, ScratchDatabase, new_folder
+from migrate_graph.database.scratch_database import PREFIX, Scratch, ScratchDatabase, new_folder, uri_of
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
@@ -61,7 +61,7 @@ class ScratchDatabases:
     def _make(self, template: str) -> ScratchDatabase:
         folder = new_folder(self._directory)
         self._server.execute([f"CREATE DATABASE {quote_identifier(folder.name)}{template}"])
-        return ScratchDatabase(folder.name, self._server.uri_of(folder.name), folder)
+        return ScratchDatabase(folder.name, uri_of(self._server.uri, folder.name), folder)
 
     def drop(self, database: ScratchDatabase) -> None:
         """See `Scratch`."""
@@ -155,9 +155,3 @@ class _Server:
                 "create no other database",
                 hint="ALTER ROLE … CREATEDB, or name an empty database; tests never write into one that is in use",
             )
-
-    def uri_of(self, database: str) -> str:
-        """Return the URI of another database on the server."""
-        scheme, _, rest = self.uri.partition("://")
-        address, mark, parameters = rest.partition("?")
-        return f"{scheme}://{address.partition('/')[0]}/{database}{mark}{parameters}"

@@ -296,25 +296,15 @@ _ITEMS = (
 SELECT oid::int8, aspect, name::text AS name, sql, columns::text[] AS columns, head FROM item ORDER BY oid, place, name
 """
 )
-for _mark, _query in {
-    "$type_privileges": TYPE_PRIVILEGES.format(identity="view.identity", type="view.reltype"),
-    "$view_depends": DEPENDS.format(
-        place=0,
-        what="'MATERIALIZED VIEW ' || view.identity",
-        classid="'pg_catalog.pg_class'::regclass",
-        objid="view.oid",
-    ),
-    "$index_depends": DEPENDS.format(
-        place=0, what="'INDEX ' || index.name", classid="'pg_catalog.pg_class'::regclass", objid="index.indexrelid"
-    ),
-    "$trigger_depends": DEPENDS.format(
-        place=0,
-        what="pg_catalog.format('TRIGGER %I ON %s', trigger.tgname, trigger.identity)",
-        classid="'pg_catalog.pg_trigger'::regclass",
-        objid="trigger.tgoid",
-    ),
-}.items():
-    _ITEMS = _ITEMS.replace(_mark, _query)
+_OF_TRIGGER = "pg_catalog.format('TRIGGER %I ON %s', trigger.tgname, trigger.identity)"
+for _mark, _what, _catalog, _object in (
+    ("$view_depends", "'MATERIALIZED VIEW ' || view.identity", "pg_class", "view.oid"),
+    ("$index_depends", "'INDEX ' || index.name", "pg_class", "index.indexrelid"),
+    ("$trigger_depends", _OF_TRIGGER, "pg_trigger", "trigger.tgoid"),
+):
+    _class = f"'pg_catalog.{_catalog}'::regclass"
+    _ITEMS = _ITEMS.replace(_mark, DEPENDS.format(place=0, what=_what, classid=_class, objid=_object))
+_ITEMS = _ITEMS.replace("$type_privileges", TYPE_PRIVILEGES.format(identity="view.identity", type="view.reltype"))
 
 
 @dataclass(frozen=True, slots=True)

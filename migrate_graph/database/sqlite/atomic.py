@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -186,10 +187,11 @@ class _Shared(Spare):
         return self._open(), self._is_new
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class SqliteAtomicRun:
     """See `database.AtomicRun`.
 
-    Args:
+    Attributes:
         settings: of the database.
         ledger: where it stands.
         connect: opens the connection of the run.
@@ -198,32 +200,20 @@ class SqliteAtomicRun:
         held: views that are down between two migrations.
         intent: what the run is going to do; foreign keys are checked after each migration where it is careful.
         on_work: told what is at work, and the name of its migration.
+        connection: of the run; None before its first migration.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        ledger: Ledger,
-        connect: Callable[[], AtomicConnection],
-        *,
-        held_up: Callable[[str], Callable[[float], None]],
-        dals: SpareDal,
-        held: HeldViews,
-        intent: AtomicIntent,
-        on_work: Callable[[SqliteWork, str], None],
-    ) -> None:
-        self.settings = settings
-        self.ledger = ledger
-        self.held = held
-        self.held_up = held_up
-        self.dals = dals
-        self.connection: Any = None
-        self._connect = connect
-        self._careful = intent.careful
-        self._intent = intent
-        self._on_work = on_work
-        self._broke_a_reference = False
-        self._known: set[tuple[Any, ...]] = set()
+    settings: Settings
+    ledger: Ledger
+    connect: Callable[[], AtomicConnection]
+    held_up: Callable[[str], Callable[[float], None]]
+    dals: SpareDal
+    held: HeldViews
+    intent: AtomicIntent
+    on_work: Callable[[SqliteWork, str], None]
+    connection: Any = None
+    _broke_a_reference: bool = False
+    _known: set[tuple[Any, ...]] = field(default_factory=set)
 
     @property
     def was_careful(self) -> bool:
@@ -232,13 +222,13 @@ class SqliteAtomicRun:
     def work(self, migration: Migration, key: AttemptKey) -> SqliteAtomicWork:
         is_new = self.connection is None
         if is_new:
-            self.connection = self._connect()
-            self.connection.scope, self.connection.option = self._intent.scope, self._intent.option
+            self.connection = self.connect()
+            self.connection.scope, self.connection.option = self.intent.scope, self.intent.option
         else:
             self.connection.make_like_new()
         self.held.place = self.held.places.get(migration.name, 0)
         work = SqliteAtomicWork(self, migration, key, is_new=is_new)
-        self._on_work(work, migration.name)
+        self.on_work(work, migration.name)
         return work
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -250,7 +240,7 @@ class SqliteAtomicRun:
         """Write the marker of a migration, in the transaction of the run, and set its savepoint."""
         if not self.connection.in_transaction:
             self.connection.begin_transaction()
-            if self._careful:
+            if self.intent.careful:
                 self._known = self._broken_references()
         self.ledger.on(self.execute).write_marker(key)
         with self.connection.unmarked():
@@ -263,7 +253,7 @@ class SqliteAtomicRun:
             AttemptFailed: it leaves rows whose references lead nowhere, or its journal row is gone.
         """
         self.connection.forget_point()
-        if self._careful and (broken := self._broken_references() - self._known):
+        if self.intent.careful and (broken := self._broken_references() - self._known):
             table, _, parent, _ = min(broken, key=str)
             rows = (
                 "1 row behind that refers to one which is"

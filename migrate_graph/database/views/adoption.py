@@ -297,12 +297,8 @@ def _as_data(item: Item, relation: Relation) -> str | None:
         return _unquoted(sql.removeprefix(f"{identity} IS "))
     if item.aspect == "option" and not item.name.startswith("toast."):
         return _unquoted(sql.removeprefix(f"{identity} SET ({item.name} = ").removesuffix(")"))
-    if item.aspect == "index":
-        for unique in ("", "UNIQUE "):
-            for name in (item.name, quote_identifier(item.name)):
-                head = f"CREATE {unique}INDEX {name} ON {identity} "
-                if sql.startswith(head):
-                    return unique + sql.removeprefix(head)
+    if item.aspect == "index" and (rest := item.behind_names(identity)):
+        return "".join(rest)
     return None
 
 
