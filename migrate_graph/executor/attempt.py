@@ -78,6 +78,7 @@ class Surroundings:
         fills_at_once: nothing is really committed, so that what is to be filled after a commit is filled before its place.
         approved: what the migrations of a sealed plan were seen to send.
         learns: told which managers those use that came up in a migration, by its name, as the database sees it; None: nobody asks.
+        modules: puts back what a body replaces in them.
     """
 
     backend: Backend
@@ -92,6 +93,7 @@ class Surroundings:
     fills_at_once: bool = False
     approved: Approved = field(default_factory=Approved)
     learns: Callable[[str, Mapping[str, frozenset[str]]], None] | None = None
+    modules: KeptModules = field(default_factory=KeptModules)
 
 
 @dataclass(slots=True)
@@ -363,7 +365,7 @@ class Attempt:
                 if threading.excepthook is threading.__excepthook__:
                     threading.excepthook = tell_of_thread
                 sys.stderr = sys.__stderr__ = KeptOpen(sys.stderr)  # type: ignore[misc, assignment] # as above
-                with warnings.catch_warnings(), KeptModules():
+                with warnings.catch_warnings(), self._around.modules:
                     return function(work.db)
         finally:
             printed.close_line()

@@ -12,16 +12,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
+from operator import is_
 from socket import getdefaulttimeout, setdefaulttimeout
 from typing import Any
 
 from migrate_graph import forks
-from migrate_graph.loader.imports import KeptImports
+from migrate_graph.loader.imports import KeptFinders
 
-# The function of C: Python's makes an enumeration of each answer, and there are 128 of them to a migration.
-_handler_of: Callable[[int], Any] = import_module("_signal").getsignal
+# The functions of C: Python's make an enumeration of each answer, and there are 128 of them to a migration.
+_signal = import_module("_signal")
+_handler_of: Callable[[int], Any] = _signal.getsignal
 
 # Not every system has timers and masks.
 _TIMERS = tuple(
@@ -33,53 +35,89 @@ _SIGNALS = tuple(map(int, signal.valid_signals()))
 _DESCRIPTORS = (0, 1, 2)
 _MODULES = (builtins, time, os, signal, threading, contextlib, sys, gc, locale, json)
 
+# What of them a run sets itself, for each body anew.
+_OURS = {
+    sys: ("stdout", "stderr", "__stdout__", "__stderr__"),
+    os: ("execv", "execve"),
+    threading: ("excepthook",),
+}
+
+# Under these names a body that has replaced them among the builtins has not.
+_all, _map, _len, _is = all, map, len, is_
+
 # A handler that a body has left may raise while things are put back; each time one thing more is in order.
 _TRIES = 20
 
 
-class KeptModules:
-    """Puts back, right after the body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
+class _Entries:
+    """What stands in one dictionary of the process: the names of a module, or the modules that are loaded.
 
-    Also the modules that it has taken out of `sys.modules`, and what finds modules: we import as late as we can. What a body has
-    added stays: a library that was imported in it works in the next one.
-
-    Leaving it looks up no name before that is done, since any may mean something else by then.
+    Args:
+        names: the dictionary.
+        ours: those that we set ourselves, each time.
     """
 
+    def __init__(self, names: dict[str, Any], ours: Collection[str] = ()) -> None:
+        self._names, self._ours = names, ours
+        self._before: dict[str, Any] = {}
+        self._values: list[Any] = []
+        self._places: list[tuple[int, str]] = []
+
+    def note(self) -> None:
+        """Note them, where anything came or went since they were put back; else they are as they were then, but for our own."""
+        if len(self._values) != len(self._names):
+            self._before, self._values = self._names.copy(), [*self._names.values()]
+            self._places = [(place, name) for place, name in enumerate(self._names) if name in self._ours]
+        for place, name in self._places:
+            self._values[place] = self._before[name] = self._names[name]
+
+    def put_back(self) -> None:
+        """Put back what was replaced or taken away. To write them all would take longer than to see that they are the same."""
+        if _len(self._names) < _len(self._values) or not _all(_map(_is, self._values, self._names.values())):
+            self._names.update(self._before)
+            self._values = []
+
+
+class KeptModules:
+    """Puts back, right after each body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
+
+    Also the modules that it has taken out of `sys.modules`, and what finds modules: we import as late as we can. What a body has
+    added stays: a library that was imported in it works in the next one. Between two bodies of a run only we change any of this.
+
+    Leaving it looks up no name of these modules before that is done, since any may mean something else by then.
+    """
+
+    def __init__(self) -> None:
+        self._modules = [_Entries(module.__dict__, _OURS.get(module, ())) for module in _MODULES]
+        self._loaded = _Entries(sys.modules)
+
     def __enter__(self) -> None:
-        self._before = [(module.__dict__, module.__dict__.copy()) for module in _MODULES]
-        self._imports = KeptImports()
+        for each in self._modules:
+            each.note()
+        self._loaded.note()
+        self._finders = KeptFinders()
 
     def __exit__(self, *_: object) -> None:
-        for names, before in self._before:
-            names.update(before)
-        self._imports.put_back()
+        for each in self._modules:
+            each.put_back()
+        self._loaded.put_back()
+        self._finders.put_back()
 
 
-@contextlib.contextmanager
-def kept(listen_again: Callable[[], None]) -> Iterator[None]:
-    """Restore at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
+class kept:  # noqa: N801 - a context manager
+    """Restores at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
 
     An alarm that the body has set goes off in it, or never: it does not interrupt what is recorded about the body.
 
     Args:
         listen_again: takes the run's own signals back.
     """
-    state = _State(listen_again)
-    try:
-        yield
-    finally:
-        state.put_back()
-
-
-class _State:
-    """What was there before."""
 
     def __init__(self, listen_again: Callable[[], None]) -> None:
         self._listen_again = listen_again
         self._main = threading.current_thread() is threading.main_thread()
         self._handlers = list(map(_handler_of, _SIGNALS))
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if _HAS_MASKS else None
+        self._mask = _signal.pthread_sigmask(signal.SIG_BLOCK, ()) if _HAS_MASKS else None
         self._timers = {timer: signal.getitimer(timer) for timer in _TIMERS}
         self._streams = {name: getattr(sys, name) for name in _STREAMS}
         self._descriptors = {number: copy for number in _DESCRIPTORS if (copy := _copy(number)) is not None}
@@ -94,9 +132,12 @@ class _State:
         self._collecting = gc.isenabled()
         self._timeout = getdefaulttimeout()
         self._thread_hook = threading.excepthook
-        self._libpq = _libpq_settings()
+        self._environment = _environment()
 
-    def put_back(self) -> None:
+    def __enter__(self) -> None:
+        """Do nothing: everything was noted when this was made."""
+
+    def __exit__(self, *_error: object) -> None:
         """Restore everything, whatever a handler of the body's raises meanwhile.
 
         Raises:
@@ -174,17 +215,27 @@ class _State:
         (gc.enable if self._collecting else gc.disable)()
         setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
-        # A session that is opened later would be given another search_path.
-        if (now := _libpq_settings()) != self._libpq:
-            for name in now.keys() - self._libpq.keys():
-                del os.environ[name]  # noqa: TID251 - as above
-            os.environ.update(self._libpq)  # noqa: TID251 - as above
+        if _environment() != self._environment:
+            _put_libpq_settings_back(_libpq_settings(self._environment))
 
 
-def _libpq_settings() -> dict[str, str]:
-    """Return what libpq reads from the environment."""
-    names = [name for name in os.environ if name.startswith("PG")]  # noqa: TID251 - nothing of ours is read
-    return {name: os.environ[name] for name in names}  # noqa: TID251 - as above
+def _environment() -> dict[Any, Any]:
+    """Return the environment as the system has it: to decode it all takes longer than everything else that is noted."""
+    data: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001, TID251 - nothing of ours is read
+    return data.copy()
+
+
+def _libpq_settings(environment: Mapping[Any, Any]) -> dict[str, str]:
+    """Return what libpq reads from an environment."""
+    decoded = ((os.fsdecode(name), value) for name, value in environment.items())
+    return {name: os.fsdecode(value) for name, value in decoded if name.startswith("PG")}
+
+
+def _put_libpq_settings_back(before: Mapping[str, str]) -> None:
+    """Keep a session that is opened later from being given what a body has set, another search_path for example."""
+    for name in _libpq_settings(_environment()).keys() - before.keys():
+        del os.environ[name]  # noqa: TID251 - as above
+    os.environ.update(before)  # noqa: TID251 - as above
 
 
 def _copy(number: int) -> tuple[int, bool] | None:

@@ -143,28 +143,32 @@ class _ProjectFinder:
         return installed.loader is None or installed.origin is None
 
 
-class KeptImports:
-    """What is imported, and what finds modules, as it is now: we import as late as we can, also after user code that has taken it away.
-
-    What user code adds stays: a library that it has imported works afterwards.
-    """
+class KeptFinders:
+    """What finds modules, as it is now: we import as late as we can, also after user code that has taken it away."""
 
     def __init__(self) -> None:
-        self._modules, self._loaded = sys.modules, sys.modules.copy()
         finders: tuple[list[Any], ...] = (sys.meta_path, sys.path_hooks)
         self._finders = [(each, each[:]) for each in finders]
 
-    def put_back(self, *, also_replaced: bool = True) -> None:
-        """Put back what was taken away.
-
-        Args:
-            also_replaced: and modules in whose place there are others now.
-        """
-        self._modules.update(self._loaded if also_replaced else {**self._loaded, **self._modules})
+    def put_back(self) -> None:
+        """Put back what was taken away. What user code adds stays: a library that it has imported works afterwards."""
         for now, before in self._finders:
             known = set(map(id, before))
             if not known <= set(map(id, now)):
                 now[:] = [*before, *(each for each in now if id(each) not in known)]
+
+
+class KeptImports:
+    """What is imported, and what finds modules, as it is now. What user code adds, or puts in its place, stays."""
+
+    def __init__(self) -> None:
+        self._modules, self._loaded = sys.modules, sys.modules.copy()
+        self._finders = KeptFinders()
+
+    def put_back(self) -> None:
+        """Put back what was taken away."""
+        self._modules.update({**self._loaded, **self._modules})
+        self._finders.put_back()
 
 
 class ProjectImports:
@@ -202,7 +206,7 @@ class ProjectImports:
             finally:
                 if finder in sys.meta_path:  # else user code has emptied it
                     sys.meta_path.remove(finder)
-                imports.put_back(also_replaced=False)
+                imports.put_back()
                 known = {*path, *own[len(self._path) :], _FOR_CHILDREN}
                 self._path = [entry for entry in sys.path if entry not in known]
                 sys.path[:] = path
