@@ -27,6 +27,7 @@ from mutants_weave_sqlite import WEAVE_SQLITE
 
 ROOT = Path(__file__).parents[1]
 BODIES = "tests/faults/test_bodies_and_the_process.py"
+MODULES = "tests/unit/test_modules_kept.py"
 LINES = "tests/database/test_safety_lines.py"
 SESSIONS = "tests/database/test_executor_sessions.py"
 OF_SQLITE = "tests/database/test_sqlite_sessions.py"
@@ -975,9 +976,37 @@ MUTANTS = [
     Mutant(
         "replaced functions are put back",
         "executor/process_state.py",
-        "            names.update(before)",
-        "            pass",
+        "                names.update(each.before)",
+        "                pass",
         f"{BODIES} -k functions_that_a_body_replaces",
+    ),
+    Mutant(
+        "what a body has added is put back after the next one",
+        "executor/process_state.py",
+        "            if len(each.values) != len(each.names):",
+        "            if not each.values:",
+        f"{MODULES} -k added",
+    ),
+    Mutant(
+        "what is equal is not the same",
+        "executor/process_state.py",
+        "_all(_map(_is, values, names.values()))",
+        "values == [*names.values()]",
+        f"{MODULES} -k equal",
+    ),
+    Mutant(
+        "a name that goes where another comes",
+        "executor/process_state.py",
+        " and each.last <= names.keys()",
+        "",
+        f"{MODULES} -k last",
+    ),
+    Mutant(
+        "what libpq reads is put back",
+        "executor/process_state.py",
+        "        if _environment() != self._environment:",
+        "        if False:",
+        f"{BODIES} -k 'put_back and libpq'",
     ),
     Mutant(
         "the supervisor is no child",

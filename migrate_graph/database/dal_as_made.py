@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -24,17 +24,21 @@ class DalAsMade:
 
     Attributes:
         parts: what it is made of.
-        attributes: of each part: the names of all, the names of those that count, and what these were.
-        contents: what stood in each dictionary, list and set.
+        attributes: of each part.
+        holders: these, and every other dictionary, list and set.
         sizes: how many entries each of these had.
-        in_all: all of that, in a row.
+        reads: give what stands in them, in a row.
+        in_all: what stood there; None for what each migration has of its own.
+        own: places of that.
     """
 
     parts: list[Any]
-    attributes: list[tuple[frozenset[str], list[str], list[Any]]]
-    contents: list[tuple[Any, list[Any]]]
+    attributes: list[dict[str, Any]]
+    holders: list[Any]
     sizes: list[int]
+    reads: list[Callable[[], Iterable[Any]]]
     in_all: list[Any]
+    own: list[int]
 
     @classmethod
     def of(cls, db: Any) -> DalAsMade:
@@ -42,46 +46,42 @@ class DalAsMade:
         from pydal.objects import Expression
 
         parts = parts_of(db)
+        attributes = [vars(part) for part in parts]
+        in_parts = [each for names in attributes for name, each in names.items() if name not in _OF_ITS_OWN]
         # All expressions speak the dialect of the `DAL` that was made last, which a body may have made itself.
-        holders: list[Any] = [Expression._dialect_expressions_]
-        attributes = []
-        for part in parts:
-            names = [name for name in vars(part) if name not in _OF_ITS_OWN]
-            attributes.append((frozenset(vars(part)), names, [vars(part)[name] for name in names]))
-            holders += [vars(part)[name] for name in names if isinstance(vars(part)[name], dict | list | set)]
-        contents = [(holder, _content(holder)) for holder in holders]
-        in_all = [each for _, content in contents for each in content]
-        return cls(parts, attributes, contents, [*map(len, holders)], in_all)
+        others = [Expression._dialect_expressions_, *(each for each in in_parts if isinstance(each, dict | list | set))]
+        holders = [*attributes, *others]
+        own: list[int] = []
+        reads: list[Callable[[], Iterable[Any]]] = []
+        length = 0
+        for holder in holders:
+            if isinstance(holder, dict):
+                reads += [holder.keys, holder.values]
+            else:
+                reads.append(partial(iter, holder))
+            if any(holder is each for each in attributes):
+                own += [length + len(holder) + at for at, name in enumerate(holder) if name in _OF_ITS_OWN]
+            length += len(holder) * (2 if isinstance(holder, dict) else 1)
+        return cls(parts, attributes, holders, [*map(len, holders)], reads, _in_all(reads, own), own)
 
     def is_still(self, db: Any) -> bool:
         """Return whether everything is the very same object as before: pyDAL's own make queries of a comparison."""
         parts = parts_of(db)
-        if len(parts) != len(self.parts) or not all(map(is_, parts, self.parts)):
+        if not all(map(is_, parts, self.parts)) or not all(map(is_, map(vars, parts), self.attributes)):
             return False
-        for part, (every, names, values) in zip(parts, self.attributes, strict=True):
-            now = vars(part)
-            if now.keys() != every or not all(map(is_, map(now.__getitem__, names), values)):
-                return False
-        in_all: list[Any] = []
-        for holder, _ in self.contents:
-            in_all += holder
-            if isinstance(holder, dict):
-                in_all += holder.values()
-        sizes = [len(holder) for holder, _ in self.contents]
-        same = sizes == self.sizes and all(map(is_, in_all, self.in_all))
-        return same or all(_has_same(holder, before) for holder, before in self.contents)
+        if [*map(len, self.holders)] != self.sizes:
+            return False
+        in_all = _in_all(self.reads, self.own)
+        return all(map(is_, in_all, self.in_all)) or all(map(_is, in_all, self.in_all))
 
 
-def _content(holder: Iterable[Any]) -> list[Any]:
-    return [*holder, *holder.values()] if isinstance(holder, dict) else list(holder)
-
-
-def _has_same(holder: Any, before: Sequence[Any]) -> bool:
-    pairs = isinstance(holder, dict)
-    if (2 * len(holder) if pairs else len(holder)) != len(before):
-        return False
-    same = all(map(is_, chain(holder, holder.values()) if pairs else holder, before))
-    return same or all(map(_is, _content(holder), before))
+def _in_all(reads: Iterable[Callable[[], Iterable[Any]]], own: Iterable[int]) -> list[Any]:
+    found: list[Any] = []
+    for read in reads:
+        found += read()
+    for place in own:
+        found[place] = None
+    return found
 
 
 def _is(one: object, other: object) -> bool:

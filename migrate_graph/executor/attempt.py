@@ -265,7 +265,8 @@ class Attempt:
             if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught what the driver said
                 end = Lost(end.message if isinstance(end, Refused) else end.trouble.message)
             if not isinstance(end, Applied | NotBegun):
-                self._tell_leftovers(work)
+                with contextlib.suppress(Exception):  # as there
+                    work.patiently(self._looking, lambda: self._tell_leftovers(work))
         finally:
             work.close()
             self._unsure = work.is_unsure()
@@ -294,7 +295,7 @@ class Attempt:
             return refused
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
-        work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))
+        work.patiently(self._looking, lambda: self._judge(work))
         if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):
             work.patiently(f"refreshing views after {self._migration.name}", lambda: self._fill(work))
         work.finish(seconds=self.seconds, guard=self.guard)
@@ -562,6 +563,10 @@ class Attempt:
         return self._unsure
 
     @property
+    def _looking(self) -> str:
+        return f"looking at what {self._migration.name} has left"
+
+    @property
     def seconds(self) -> float:
         """What it has taken so far."""
         return time.monotonic() - self._started
@@ -572,7 +577,7 @@ class Attempt:
     def _tell_leftovers(self, work: Work) -> None:
         found: list[str] = []
         with contextlib.suppress(Exception):  # of a broken connection nothing can be asked
-            work.patiently(f"looking at what {self._migration.name} has left", lambda: found.extend(work.leftovers()))
+            found = work.leftovers()
         for leftover in found:
             self._warn(leftover)
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
+from itertools import takewhile
 from operator import is_
 from socket import getdefaulttimeout, setdefaulttimeout
 from typing import Any
@@ -55,52 +56,62 @@ class _Entries:
     Args:
         names: the dictionary.
         ours: those that we set ourselves, each time.
+
+    Attributes:
+        names: as above.
+        before: what it held; put back where anything was replaced or taken away.
+        values: the same, in a row; empty where that has to be noted anew.
+        places: of our own, with their names.
+        last: names of the last value, and our own: where one of these goes and another comes, the row may stay as it is.
     """
 
+    __slots__ = ("before", "last", "names", "ours", "places", "values")
+
     def __init__(self, names: dict[str, Any], ours: Collection[str] = ()) -> None:
-        self._names, self._ours = names, ours
-        self._before: dict[str, Any] = {}
-        self._values: list[Any] = []
-        self._places: list[tuple[int, str]] = []
+        self.names, self.ours = names, ours
+        self.before: dict[str, Any] = {}
+        self.values: list[Any] = []
+        self.places: list[tuple[int, str]] = []
+        self.last: frozenset[str] = frozenset()
 
     def note(self) -> None:
-        """Note them, where anything came or went since they were put back; else they are as they were then, but for our own."""
-        if len(self._values) != len(self._names):
-            self._before, self._values = self._names.copy(), [*self._names.values()]
-            self._places = [(place, name) for place, name in enumerate(self._names) if name in self._ours]
-        for place, name in self._places:
-            self._values[place] = self._before[name] = self._names[name]
-
-    def put_back(self) -> None:
-        """Put back what was replaced or taken away. To write them all would take longer than to see that they are the same."""
-        if _len(self._names) < _len(self._values) or not _all(_map(_is, self._values, self._names.values())):
-            self._names.update(self._before)
-            self._values = []
+        """Note all of it."""
+        self.before, self.values = self.names.copy(), [*self.names.values()]
+        alike = takewhile(lambda name: self.before[name] is self.values[-1], reversed(self.before))
+        self.last = frozenset((*alike, *self.ours))
+        self.places = [(place, name) for place, name in enumerate(self.names) if name in self.ours]
 
 
 class KeptModules:
     """Puts back, right after each body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
 
     Also the modules that it has taken out of `sys.modules`, and what finds modules: we import as late as we can. What a body has
-    added stays: a library that was imported in it works in the next one. Between two bodies of a run only we change any of this.
+    added stays: a library that was imported in it works in the next one.
 
-    Leaving it looks up no name of these modules before that is done, since any may mean something else by then.
+    Between two bodies of a run nobody replaces any of this, but for what a run sets itself: so it is noted again only where something
+    was added or put back. That everything is the same is seen in less time than it takes to write it.
     """
 
     def __init__(self) -> None:
-        self._modules = [_Entries(module.__dict__, _OURS.get(module, ())) for module in _MODULES]
-        self._loaded = _Entries(sys.modules)
+        self._all = [*(_Entries(module.__dict__, _OURS.get(module, ())) for module in _MODULES), _Entries(sys.modules)]
 
     def __enter__(self) -> None:
-        for each in self._modules:
-            each.note()
-        self._loaded.note()
+        for each in self._all:
+            if len(each.values) != len(each.names):
+                each.note()
+            for place, name in each.places:
+                each.values[place] = each.before[name] = each.names[name]
         self._finders = KeptFinders()
 
     def __exit__(self, *_: object) -> None:
-        for each in self._modules:
-            each.put_back()
-        self._loaded.put_back()
+        """Leave it: no name of these modules is looked up before that is done, since any may mean something else by then."""
+        for each in self._all:
+            names, values = each.names, each.values
+            if _len(names) < _len(values) or not (
+                _all(_map(_is, values, names.values())) and each.last <= names.keys()
+            ):
+                names.update(each.before)
+                each.values = []
         self._finders.put_back()
 
 

@@ -114,6 +114,14 @@ WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting(
 _BECOMES = re.compile(rf"\brole\b|authorization|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
 
 
+def may_become(text: str) -> bool:
+    """Return whether a statement may change who the session is."""
+    folded = text.casefold()
+    if ";" in text or "role" in folded or "authorization" in folded:
+        return _BECOMES.search(text) is not None
+    return _BECOMES.match(text) is not None  # only its beginning is left to look at
+
+
 class OurConnection(pg.connection):
     """A connection of ours.
 
@@ -225,7 +233,7 @@ class WorkConnection(OurConnection):
 
     def note_text(self, text: str) -> None:
         """Note that a statement of the body may change who the session is."""
-        self._may_become = self._may_become or _BECOMES.search(text) is not None
+        self._may_become = self._may_become or may_become(text)
 
     def text_of(self, query: Any) -> str:
         """Return a query, however it is given, as text."""

@@ -75,13 +75,11 @@ class HeldLock:
         return self.patience.run(self.connection, doing, self._ask, questions, parameters)
 
     def _ask(self, questions: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
-        is_held, of_lock = self._held
         with self.connection.cursor() as cursor:
             if self.is_alone and parameters:
-                cursor.execute(
-                    self._planned(cursor, f"{cursor.mogrify(is_held, of_lock).decode()}, {questions}", parameters)
-                )
+                cursor.execute(self._planned(cursor, questions, parameters))
             else:
+                is_held, of_lock = self._held
                 cursor.execute(f"SELECT {is_held}, {questions}", (*of_lock, *parameters))
             held, *answers = cursor.fetchone()
         return tuple(answers) if held else None
@@ -95,7 +93,8 @@ class HeldLock:
         if name is None:
             name = f"migrate_graph_{len(self._plans) + 1}"
             numbers = count(1)
-            numbered = _PLACE.sub(lambda found: f"${next(numbers)}" if found[0] == "%s" else "%", questions)
+            asked = f"{cursor.mogrify(*self._held).decode()}, {questions}"
+            numbered = _PLACE.sub(lambda found: f"${next(numbers)}" if found[0] == "%s" else "%", asked)
             cursor.execute(f"PREPARE {name} ({', '.join(['pg_catalog.text'] * len(texts))}) AS SELECT {numbered}")
             self._plans[questions] = name
         message: bytes = cursor.mogrify(f"EXECUTE {name} ({', '.join(['%s'] * len(texts))})", texts)

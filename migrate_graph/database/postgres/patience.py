@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from migrate_graph.core.events import Connecting, Observer
@@ -110,37 +111,40 @@ class Patience:
         return self._limit
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What was done about a wait.
+
+    Attributes:
+        next_word: seconds of waiting after which it is said what for.
+        reason: for it, as the server knows.
+        looked: somebody is asking the server.
+        canceller: cancels what the server does.
+        cancelled_at: when that was begun.
+        cut: the connection was cut.
+    """
+
+    next_word: float = _FIRST_WORD
+    reason: str = ""
+    looked: bool = False
+    canceller: threading.Thread | None = None
+    cancelled_at: float = 0.0
+    cut: bool = False
+
+
 class _Waiting:
     """One wait, from the first glance at the clock."""
 
-    __slots__ = (
-        "_cancelled_at",
-        "_canceller",
-        "_connection",
-        "_cut",
-        "_doing",
-        "_is_over",
-        "_looked",
-        "_next_word",
-        "_patience",
-        "_reason",
-        "_started",
-        "_was_stopped",
-    )  # fmt: skip
+    __slots__ = ("_connection", "_doing", "_is_over", "_patience", "_seen", "_started", "_was_stopped")
 
     def __init__(self, patience: Patience, connection: Any, doing: str) -> None:
         self._patience = patience
         self._connection = connection
         self._doing = doing
         self._started = time.monotonic()
-        self._next_word = _FIRST_WORD
-        self._reason = ""
-        self._looked = False
         self._was_stopped = patience.interruption.is_heard
-        self._canceller: threading.Thread | None = None
-        self._cancelled_at = 0.0
-        self._cut = False
         self._is_over = False
+        self._seen: _Seen | None = None  # most waits are over before anybody looks
 
     @property
     def _waited(self) -> float:
@@ -150,41 +154,42 @@ class _Waiting:
         """Report what is waited for, and end the waiting when it is time to."""
         with self._patience.glancing:
             if not self._is_over:
-                self._glance()
+                self._seen = self._seen or _Seen()
+                self._glance(self._seen)
 
     def over(self) -> None:
         """End the looks at the wait: the next call on the connection is another one, and must not be cancelled."""
         with self._patience.glancing:
             self._is_over, self._connection = True, None  # held by nobody who only looks
-        if self._canceller is not None:
-            self._canceller.join(_LAST_WORDS)
+        if self._seen is not None and self._seen.canceller is not None:
+            self._seen.canceller.join(_LAST_WORDS)
 
-    def _glance(self) -> None:
-        if not self._looked and self._waited >= _FIRST_WORD / 2:
-            self._looked = True
-            threading.Thread(target=self._find_out, name="migrate_graph look", daemon=True).start()
-        if self._waited >= self._next_word and not self._patience.interruption.is_heard:
-            self._next_word = self._waited + _NEXT_WORD
-            self._looked = False
-            self._patience.say(self._waited, f"{self._doing}: {self._reason or 'no answer so far'}")
+    def _glance(self, seen: _Seen) -> None:
+        if not seen.looked and self._waited >= _FIRST_WORD / 2:
+            seen.looked = True
+            threading.Thread(target=self._find_out, args=(seen,), name="migrate_graph look", daemon=True).start()
+        if self._waited >= seen.next_word and not self._patience.interruption.is_heard:
+            seen.next_word = self._waited + _NEXT_WORD
+            seen.looked = False
+            self._patience.say(self._waited, f"{self._doing}: {seen.reason or 'no answer so far'}")
         if self._has_ended():
-            self._end()
+            self._end(seen)
 
-    def _find_out(self) -> None:
-        self._reason = self._patience.look(self._connection) or self._reason
+    def _find_out(self, seen: _Seen) -> None:
+        seen.reason = self._patience.look(self._connection) or seen.reason
 
     def _has_ended(self) -> bool:
         if self._patience.interruption.is_heard:  # what is asked after a signal has a moment of its own
             return not self._was_stopped or self._waited >= _LAST_WORDS
         return self._waited >= self._patience.limit
 
-    def _end(self) -> None:
-        if self._canceller is None:
-            self._cancelled_at = time.monotonic()
-            self._canceller = threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True)
-            self._canceller.start()
-        elif time.monotonic() - self._cancelled_at >= _LAST_WORDS and not self._cut:
-            self._cut = True
+    def _end(self, seen: _Seen) -> None:
+        if seen.canceller is None:
+            seen.cancelled_at = time.monotonic()
+            seen.canceller = threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True)
+            seen.canceller.start()
+        elif time.monotonic() - seen.cancelled_at >= _LAST_WORDS and not seen.cut:
+            seen.cut = True
             with suppress(Exception):  # its socket may be gone already
                 cut(self._connection)
 
@@ -194,11 +199,12 @@ class _Waiting:
 
     def judge(self, error: BaseException) -> None:
         """Raise why there was no answer, if it was we who ended the waiting."""
-        if self._canceller is None or isinstance(error, KeyboardInterrupt):
+        seen = self._seen
+        if seen is None or seen.canceller is None or isinstance(error, KeyboardInterrupt):
             return
         self._patience.interruption.check()
         raise DatabaseUnreachable(
-            f"the server gave no answer within {self._waited:.0f} s ({self._doing}: {self._reason or 'it gives no reason'})",
+            f"the server gave no answer within {self._waited:.0f} s ({self._doing}: {seen.reason or 'it gives no reason'})",
             hint="end what it waits for, then run again; connect_wait sets how long to wait",
         ) from error
 

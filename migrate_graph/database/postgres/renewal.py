@@ -25,10 +25,14 @@ _STAYS = re.compile(
     re.IGNORECASE,
 )
 
+# Each of these has one of those: to look for them takes a tenth of the time.
+_IN_ALL = ("load", "set", "dblink", "plp", "pltcl", "extension", "alter")
+
 
 def may_stay(text: str) -> bool:
     """Return whether a statement may leave something in its session that no DISCARD undoes."""
-    return _STAYS.search(text) is not None
+    folded = text.casefold()
+    return any(map(folded.__contains__, _IN_ALL)) and _STAYS.search(text) is not None
 
 
 class _Probe:

@@ -64,7 +64,8 @@ def statements(text: str, *, backslashes: bool = False) -> list[Statement]:
     """
     # Only the first word of a statement counts, and only a comment may stand before it.
     suspicious = _ANYWHERE if "--" in text or "/*" in text else _BEGINNING
-    if not suspicious.search(text):
+    is_several = suspicious is _ANYWHERE or ";" in text
+    if not (suspicious.search(text) if is_several else suspicious.match(text)):
         return [Statement(text, Kind.PLAIN)]
     found = [
         Statement(part, _kind(words))

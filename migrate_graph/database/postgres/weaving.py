@@ -43,7 +43,7 @@ _OUTSIDE = (
 def may_block(text: str) -> bool:
     """Return whether a statement of a text may be refused since a view depends on something: known by first words."""
     if "--" not in text and "/*" not in text:
-        return _BEGINNING.search(text) is not None
+        return (_BEGINNING.search(text) if ";" in text else _BEGINNING.match(text)) is not None
     return _ANYWHERE.search(text) is not None and any(
         _BEGINNING.match(" ".join(first_words(each.text, most=3))) for each in split(text)
     )

@@ -20,6 +20,7 @@ from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
 from migrate_graph.database.postgres.patience import cut
+from migrate_graph.database.postgres.renewal import is_at_rest
 from migrate_graph.database.postgres.sessions import application_name, pydal_uri
 from migrate_graph.database.postgres.weaving import PostgresWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -334,7 +335,7 @@ class PostgresWork:
         if self._ended:
             return
         self._ended = True
-        if not self._connection.closed:
+        if not self._connection.closed and not (self._succeeded and is_at_rest(self._connection)):
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
                 self._sessions.patiently(self._connection, f"rolling back {self._key.name}", self._roll_back)
         self._unsure = self._unsure or self._connection.ended_unseen
