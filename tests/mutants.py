@@ -358,7 +358,7 @@ MUTANTS = [
     Mutant(
         "a wait after a body",
         "executor/attempt.py",
-        'work.patiently(f"looking at what {self._migration.name} has left", lambda: self._judge(work))',
+        "work.patiently(self._looking, lambda: self._judge(work))",
         "self._judge(work)",
         "tests/faults/test_postgres_with_others.py -k has_left",
     ),
