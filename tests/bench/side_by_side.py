@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ def peers_python() -> str:
 RAW = "raw driver"
 
 IN_ONE: tuple[Tool, ...] = (Raw(), InOneTransaction())
-"""What is measured for runs that are one transaction."""
+"""What is measured for runs that are one transaction; the raw driver commits each statement."""
 
 COMMIT_TAKES = 2_000
 """Microseconds, as on a disk in a network."""
@@ -100,11 +100,11 @@ class Bench:
                         again[tool.name].append(run())
         return _medians(first), _medians(again)
 
-    def measure_atomic(self, *, postgres: bool) -> dict[str, Cost]:
-        """Return the medians of the raw driver, which commits each statement, and of ours in one transaction."""
-        found: dict[str, list[Cost]] = {tool.name: [] for tool in IN_ONE}
+    def measure_first(self, tools: Sequence[Tool], *, postgres: bool) -> dict[str, Cost]:
+        """Return each tool's medians for applying everything."""
+        found: dict[str, list[Cost]] = {tool.name: [] for tool in tools}
         for _ in range(self.rounds):
-            for tool in IN_ONE:
+            for tool in tools:
                 found[tool.name].append(self.run_once(tool, postgres=postgres))
         return _medians(found)
 
@@ -160,21 +160,24 @@ def table(bench: Bench, databases: dict[str, bool]) -> str:
         first, again = bench.measure(postgres=postgres)
         lines.append(_row(f"everything to do, {where}", first))
         idle.append(_row(f"nothing to do, {where}", again))
+        lines += _where_commits_take_time(bench, TOOLS) if postgres else []
     lines += idle
     for where, postgres in databases.items():
-        lines.append(
-            _row(f"everything in one transaction (`--atomic`), {where}", bench.measure_atomic(postgres=postgres))
-        )
-        if postgres:
-            with bench.slow_disk():
-                slow = f"the same, where a commit takes {COMMIT_TAKES / 1000:g} ms"
-                lines.append(_row(slow, bench.measure_atomic(postgres=postgres)))
+        found = bench.measure_first(IN_ONE, postgres=postgres)
+        lines.append(_row(f"everything in one transaction (`--atomic`), {where}", found))
+        lines += _where_commits_take_time(bench, IN_ONE) if postgres else []
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     note = (
         "Seconds from start to end, with the ratio to the raw driver, then the processor time of the tool itself. "
         f"Medians of {bench.rounds} interleaved runs of {bench.count} migrations; Python {platform.python_version()}, {when}."
     )
     return "\n".join([*lines, "", note, ""])
+
+
+def _where_commits_take_time(bench: Bench, tools: Sequence[Tool]) -> list[str]:
+    with bench.slow_disk():
+        found = bench.measure_first(tools, postgres=True)
+        return [_row(f"the same, where a commit takes {COMMIT_TAKES / 1000:g} ms", found)]
 
 
 def _row(title: str, found: dict[str, Cost]) -> str:
