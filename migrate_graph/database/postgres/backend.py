@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +22,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.at_work import AtWork
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
-from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock
+from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
     connections_allowed,
@@ -184,7 +183,7 @@ class PostgresBackend(Bookkeeping):
 
     def _lock_key(self) -> int:
         """Return the second half of the locks' keys: the same for everybody whose ledger is this table."""
-        return _lock_key(self._ledger.names.schema, self._ledger.names.ledger)
+        return lock_key(self._ledger.names.schema, self._ledger.names.ledger)
 
     def _work_keys(self) -> tuple[int, int]:
         """Return the keys of the lock that lives with our work, and with nobody else's."""
@@ -700,9 +699,3 @@ class PostgresBackend(Bookkeeping):
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""
         return self._at_work.held_up(*self._work_keys())
-
-
-@lru_cache(maxsize=16)
-def _lock_key(schema: str, ledger: str) -> int:
-    digest = hashlib.sha256(f"{schema}\0{ledger}".encode()).digest()
-    return int.from_bytes(digest[:4], "big", signed=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -27,6 +29,13 @@ ADVISORY = (
 """Condition: `l`, a row of pg_locks, is an advisory lock of this database that is held."""
 
 _PLACE = re.compile("%[%s]")
+
+
+@lru_cache(maxsize=16)
+def lock_key(schema: str, ledger: str) -> int:
+    """Return the second half of the keys of all locks of those whose ledger is this table."""
+    digest = hashlib.sha256(f"{schema}\0{ledger}".encode()).digest()
+    return int.from_bytes(digest[:4], "big", signed=True)
 
 
 @dataclass
