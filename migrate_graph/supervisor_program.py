@@ -50,7 +50,12 @@ class _Watch:
         self._process = process
         self._signals = signals
         # A descriptor stands for this very process; its number may mean another one when it has ended.
-        self._descriptor = os.pidfd_open(process) if hasattr(os, "pidfd_open") else None
+        self._descriptor: int | None = None
+        self._is_gone = False
+        try:
+            self._descriptor = os.pidfd_open(process) if hasattr(os, "pidfd_open") else None
+        except ProcessLookupError:  # it was killed while this process was started
+            self._is_gone = True
         self._said = sys.stdin.fileno()
         self._has_heard = False
 
@@ -76,12 +81,15 @@ class _Watch:
 
         A body may have closed the pipe; the run goes on then, and cannot be understood any longer.
         """
-        if not word and self._descriptor and select.select([self._descriptor], [], [], _DYING)[0]:
+        if not word and self._has_ended():
             _say(
                 "error: the run has ended without a last word: killed, or ended by a native library; "
                 "what was not committed is rolled back, and migrate status tells the rest"
             )
         raise _RunEndedError
+
+    def _has_ended(self) -> bool:
+        return self._is_gone or bool(self._descriptor and select.select([self._descriptor], [], [], _DYING)[0])
 
     def _unread(self) -> bytes:
         """Return what lies in the socket, and leave it there."""

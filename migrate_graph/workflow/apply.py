@@ -306,7 +306,7 @@ class LockedRun:
             return executor.run(self._plan, self._project.graph, self._reading.history)
 
     def _walk_nothing(self, interruption: Interruption, *, atomic: bool) -> RunFinished:
-        """Tell of a run with nothing to do as of any other; what walks is not imported for it, which would be a third of its time."""
+        """Report a run with nothing to do like any other; what walks is not imported for it, which would be a third of its time."""
         started = time.monotonic()
         self._observer(RunStarted(self._run, self._plan, atomic=atomic))
         checkpoints.reached(Checkpoint.RUN_STARTED)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import migrate_graph.executor
 import migrate_graph.executor.checkpoints
 from migrate_graph.cli import main
 
@@ -72,9 +73,8 @@ def run(
         prepare((fatal[0], fatal[1]) if fatal else None, file, only=side_by_side == "one")
     setattr(migrate_graph.executor.checkpoints, "reached", lambda checkpoint: here(checkpoint.value))  # noqa: B010
     if first_delay is not None:
-        import migrate_graph.workflow.apply as use_case
-
-        setattr(use_case, "RunOptions", partial(use_case.RunOptions, first_delay=first_delay))  # noqa: B010
+        options = migrate_graph.executor.RunOptions
+        setattr(migrate_graph.executor, "RunOptions", partial(options, first_delay=first_delay))  # noqa: B010
     os.chdir(directory)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)

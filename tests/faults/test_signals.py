@@ -18,7 +18,7 @@ from fault_field import ONE_SIGNAL, WAITS_TO_GO, Field
 from side_by_side import NOT_IN_WORKERS
 from waiting import wait_until
 
-from migrate_graph import redis_cache, signals
+from migrate_graph import redis_cache, signals, supervisor_program
 from migrate_graph.database.postgres import backend, patience
 from migrate_graph.database.sqlite import backend as sqlite_backend
 from migrate_graph.executor import crew, side_by_side
@@ -216,6 +216,22 @@ def _supervisors_of(run: str) -> list[bytes]:
 
 
 NO_LAST_WORD = "the run has ended without a last word"
+
+
+def test_a_run_that_was_killed_before_its_supervisor_could_look_is_reported() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    unheard, signalled = socket.socketpair()
+    with unheard, signalled:
+        told = subprocess.run(
+            [sys.executable, supervisor_program.__file__, str(unheard.fileno()), str(gone.pid), "2"],
+            pass_fds=[unheard.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, check=True, timeout=60,
+        )  # fmt: skip
+    assert told.stderr.startswith(f"error: {NO_LAST_WORD}")
+    assert "Traceback" not in told.stderr
+
+
 ENDS_BELOW = {
     "exit in C": ("ctypes.CDLL(None)._exit(0)", 0),
     "exec in C": ("ctypes.CDLL(None).execl(b'/bin/true', b'true', None)", 0),

@@ -21,6 +21,20 @@ EXCLUSIVE, SHARE, ROWS = "ACCESS EXCLUSIVE", "SHARE", "ROW EXCLUSIVE"
 HERE = SourceLocation("migrations.py", 7)
 
 
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (Rewrite("public.invoice", LARGE.bytes, LARGE.rows), "public.invoice (380.0 MB, 600,000 rows)"),
+        (Rewrite("public.invoice", LARGE.bytes), "public.invoice"),
+        (Rewrite("public.invoice"), "public.invoice"),
+        (Wrote(inserted=1_200, deleted=3), "1,200 inserted, 3 deleted"),
+        (Wrote(updated=1), "1 updated"),
+    ],
+)
+def test_what_was_seen_is_told_in_words(seen: Rewrite | Wrote, words: str) -> None:
+    assert str(seen) == words
+
+
 def statement(sql: str = "SELECT 1", **values: Any) -> Statement:
     return Statement(sql, HERE, **values)
 

@@ -118,7 +118,7 @@ class SharedWork:
         del self.db
 
     def _leave(self) -> None:
-        """Let go of the session, rolling back what is open."""
+        """Return the session to whoever has it next, with what is open rolled back."""
         raise NotImplementedError
 
     def hang_up(self) -> None:
