@@ -75,11 +75,12 @@ class _Entries:
         self.last: frozenset[str] = frozenset()
 
     def note(self) -> None:
-        """Note all of it."""
-        self.before, self.values = self.names.copy(), [*self.names.values()]
+        """Note all of it, in one step: a thread that a body has left may import something meanwhile."""
+        self.before = self.names.copy()
+        self.values = [*self.before.values()]
         alike = takewhile(lambda name: self.before[name] is self.values[-1], reversed(self.before))
         self.last = frozenset((*alike, *self.ours))
-        self.places = [(place, name) for place, name in enumerate(self.names) if name in self.ours]
+        self.places = [(place, name) for place, name in enumerate(self.before) if name in self.ours]
 
 
 class KeptModules:

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 
+from migrate_graph.executor import process_state
 from migrate_graph.executor.process_state import KeptModules
 
 STRANGER, OTHER = "a_module_of_nobody", "another_module_of_nobody"
@@ -99,3 +101,20 @@ def test_what_a_run_sets_itself_is_no_replacement() -> None:
         assert sys.stdout is sys.stderr
     finally:
         sys.stdout = before
+
+
+class _Importing(tuple[str, ...]):
+    """Our own names, and a thread that imports something whenever somebody looks at them."""
+
+    modules: ClassVar[dict[str, object]] = {"one": 1, "two": 2}
+
+    def __contains__(self, name: object) -> bool:
+        self.modules[f"{name}.more"] = 3
+        return super().__contains__(name)
+
+
+def test_a_thread_may_import_something_while_the_modules_are_noted() -> None:
+    entries = process_state._Entries(_Importing.modules, ours=_Importing(["two"]))
+    entries.note()
+    assert entries.values == [1, 2]
+    assert entries.places == [(1, "two")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.weaving import Company
 
 
-class SharedWork:
+class SharedWork(ABC):
     """See `database.Work`; several of them share one session.
 
     Args:
@@ -117,9 +118,9 @@ class SharedWork:
         forget(self.db)
         del self.db
 
+    @abstractmethod
     def _leave(self) -> None:
         """Return the session to whoever has it next, with what is open rolled back."""
-        raise NotImplementedError
 
     def hang_up(self) -> None:
         cut(self._connection)
