@@ -47,8 +47,8 @@ def name_of(value: object, *, what: str) -> str:
     """Return the name of a migration, a view manager, a function, or the name itself."""
     if isinstance(value, str):
         return value
-    while isinstance(value, functools.partial):
-        value = value.func
+    while isinstance(value, functools.partial) and not hasattr(value, "__name__"):
+        value = value.func  # a partial has a name of its own only if somebody has given it one
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
         return name

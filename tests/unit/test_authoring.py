@@ -152,6 +152,20 @@ def test_bodies_without_code_can_be_declared(collector: Collector) -> None:
     assert migration(len).source.path == __file__
 
 
+def test_a_partial_that_was_given_a_name_has_that_name_as_in_edwh_migrate() -> None:
+    def base(db: object, table: str) -> bool:
+        return True
+
+    first, second = functools.partial(base, table="a"), functools.partial(base, table="b")
+    first.__name__, second.__name__ = "fill_a", "fill_b"  # type: ignore[attr-defined]
+    around = functools.partial(second)
+
+    declared = [migration(first), migration(second, requires=[first]), migration(requires=around)(base)]
+
+    assert [each.name for each in declared] == ["fill_a", "fill_b", "base"]
+    assert [each.requires for each in declared] == [(), ("fill_a",), ("fill_b",)]
+
+
 # --- collectors --------------------------------------------------------------------------------------------------
 
 
