@@ -226,6 +226,62 @@ def test_a_pragma_that_would_be_ignored_is_refused(stand: Stand, value: str) -> 
     assert stand.run(body_2).succeeded
 
 
+SPELLINGS = (
+    "PRAGMA foreign_keys(OFF)", 'pragma "foreign_keys" = off', "PRAGMA[foreign_keys]=0", "PRAGMA `foreign_keys` = `no`",
+    "PRAGMA 'foreign_keys' = 'false'", 'PRAGMA "main" . foreign_keys = [off]', "PRAGMA temp.foreign_keys = 0x0",
+    "PRAGMA foreign_keys = -1", "PRAGMA foreign_keys = 0.0", "PRAGMA foreign_keys = 256", "; PRAGMA foreign_keys = 0",
+    "/* a */ PRAGMA /* b */ foreign_keys /* c */ = /* d */ off", "-- a\nPRAGMA -- b\nforeign_keys = 0;",
+    "\ufeffPRAGMA foreign_keys = 0", "PRAGMA \ufeff foreign_keys = 0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_pragma_is_what_it_is_for_sqlite_however_it_is_written(stand: Stand, spelling: str) -> None:
+    """SQLite ignores it inside a transaction: dropping the table would delete what refers to it, and nobody would be told."""
+
+    def body_1(db: Any) -> bool:
+        db.executesql(spelling)
+        db.executesql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        db.executesql("CREATE TABLE child (parent REFERENCES parent ON DELETE CASCADE)")
+        db.executesql("INSERT INTO parent VALUES (1)")
+        db.executesql("INSERT INTO child VALUES (1)")
+        db.executesql("DROP TABLE parent")
+        return db.executesql("SELECT count(*) FROM child") == [(1,)]
+
+    def body_2(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.executesql(spelling)
+        return True
+
+    fine, refused_one = stand.run(body_1, body_2).results
+    assert fine.error == ""
+    assert "no effect inside a transaction" in refused_one.error
+
+
+@pytest.mark.parametrize("spelling", ["\ufeffCOMMIT", "COMMIT", "/* a */ END /* b */"])
+def test_an_end_of_the_transaction_is_one_however_it_is_written(stand: Stand, spelling: str) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.executesql(spelling)
+        return True
+
+    def body_2(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.executesql("SAVEPOINT mine")
+        db.executesql(INSERT)
+        db.executesql("ROLLBACK /* only */ TO mine")
+        return True
+
+    def body_3(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.executesql("ROLLBACK -- ROLLBACK TO mine")
+        return True
+
+    run = stand.run(body_1, body_2, body_3, modes={"body_2": "single", "body_3": "single"}, keep_going=True)
+    assert [each.error for each in run.results[:2]] == ["", ""]
+    assert "transaction='single' is one transaction" in run.results[2].error
+
+
 # -- other connections and threads --------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.weaving import Company
 
 _KEYWORD = re.compile(rf"(?:{SPACE}|;)*+(\w*)", re.DOTALL)
-_PRAGMA = re.compile(r"\bpragma\s+(?:\w+\s*\.\s*)?(\w+)\s*(?:[=(]\s*['\"]?(\w+))?", re.IGNORECASE)
+_WORD = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|\[[^\]]*\]|\w+)"""
+_GAP = rf"(?:{SPACE})*+"
+_PRAGMA = re.compile(
+    rf"(?:{SPACE}|;)*+PRAGMA{_GAP}(?:{_WORD}{_GAP}\.{_GAP})?(?P<name>{_WORD}){_GAP}(?:[=(]{_GAP}\+?{_GAP}(?P<value>-?{_WORD}))?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 # Refused or silently ignored inside a transaction, or of no effect that could be durable: sent without opening one.
 _OUTSIDE_KEYWORDS = {"VACUUM", "ATTACH", "DETACH", "COMMIT", "END", "ROLLBACK", "SELECT", "VALUES", "EXPLAIN"}
@@ -48,7 +53,7 @@ _OUTSIDE_PRAGMAS = {
     "auto_vacuum",
 }
 _ENDS = {"COMMIT", "END", "ROLLBACK"}
-_ENDS_A_SAVEPOINT = re.compile(r"ROLLBACK\s+(?:TRANSACTION\s+)?TO\b", re.IGNORECASE)
+_ENDS_A_SAVEPOINT = re.compile(rf"(?:{SPACE}|;)*+ROLLBACK{_GAP}(?:TRANSACTION{_GAP})?TO\b", re.IGNORECASE | re.DOTALL)
 _TRUE = {"1", "on", "true", "yes"}
 
 # What a statement that goes past our cursors may do while no transaction with the marker is open: read.
@@ -330,7 +335,7 @@ class WorkConnection(Noting):
         self._check_process()
         if self.write_marker is None or self._marking:
             return
-        if self.mode is TransactionMode.SINGLE and keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql):
+        if self.mode is TransactionMode.SINGLE and keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.match(sql):
             raise sqlite3.OperationalError(
                 "transaction='single' is one transaction: instead of this statement call db.commit() or db.rollback()"
             )
@@ -426,14 +431,15 @@ class WorkConnection(Noting):
 
     def _refuse_ignored_pragma(self, sql: str) -> None:
         """Refuse what SQLite would silently ignore: dropping a table with foreign keys still on deletes the rows that refer to it."""
-        pragma = _PRAGMA.search(sql) if keyword(sql) == "PRAGMA" else None
-        if pragma is None or pragma[1].lower() != "foreign_keys" or pragma[2] is None:
+        name, value = _pragma(sql)
+        if name != "foreign_keys" or value is None:
             return
         with self.ours():
             (current,) = super().cursor(sqlite3.Cursor).execute("PRAGMA foreign_keys").fetchone()
-        if bool(current) != (pragma[2].lower() in _TRUE):
+        if bool(current) != (value in _TRUE or _number(value) % 256 != 0):
+            back = ", or leave it out: the next migration has a session of its own" if not current else ""
             raise sqlite3.OperationalError(
-                "PRAGMA foreign_keys has no effect inside a transaction: make it the first statement, or call db.commit() before it"
+                f"PRAGMA foreign_keys has no effect inside a transaction: make it the first statement, call db.commit() before it{back}"
             )
 
 
@@ -627,7 +633,7 @@ def keyword(sql: str) -> str:
 
 def ends_transaction(sql: str) -> bool:
     """Return whether a statement ends the transaction that it is sent in."""
-    return keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.search(sql)
+    return keyword(sql) in _ENDS and not _ENDS_A_SAVEPOINT.match(sql)
 
 
 def stands_alone(sql: str) -> str:
@@ -638,16 +644,30 @@ def stands_alone(sql: str) -> str:
 
 def pragma_set(sql: str) -> str:
     """Return the name of the pragma that a statement sets; empty where it sets none."""
-    pragma = _PRAGMA.search(sql) if keyword(sql) == "PRAGMA" else None
-    name = pragma[1].lower() if pragma and pragma[2] is not None else ""
-    return "" if name in _READING_PRAGMAS else name
+    name, value = _pragma(sql)
+    return "" if value is None or name in _READING_PRAGMAS else name
 
 
 def _runs_outside(sql: str) -> bool:
     word = keyword(sql)
     if word != "PRAGMA":
         return word in _OUTSIDE_KEYWORDS
-    pragma = _PRAGMA.search(sql)
-    return pragma is not None and (
-        pragma[1].lower() in _OUTSIDE_PRAGMAS | _READING_PRAGMAS or not any(sign in sql for sign in "=(")
-    )
+    name, value = _pragma(sql)
+    return name in _OUTSIDE_PRAGMAS | _READING_PRAGMAS or (bool(name) and value is None)
+
+
+def _pragma(sql: str) -> tuple[str, str | None]:
+    """Return the name of a pragma and the value that it is given, in small letters, however SQLite lets both be written."""
+    found = _PRAGMA.match(sql) if keyword(sql) == "PRAGMA" else None
+    if found is None:
+        return "", None
+    name, value = (each and each.strip("\"'`[]").lower() for each in found.group("name", "value"))
+    return name, value
+
+
+def _number(value: str) -> int:
+    """Return the number that SQLite reads a value as; 0 where it is none, or a negative one."""
+    try:
+        return max(0, int(value, 16 if value.startswith("0x") else 10))
+    except ValueError:
+        return 0
