@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from migrate_graph.cli.text import MOST, between, listed
 from migrate_graph.core import events
@@ -43,8 +43,12 @@ def _restore_progress(event: events.RestoreProgress) -> str:
     return f"{done} {sized(event.read)} of {sized(event.size)} ({percentage}%){doing}"
 
 
-def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each event; a table would hide the missing one
+def sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one line for each event; a table would hide the missing one
     """Return one line about an event, without secrets or control characters."""
+    if isinstance(event, _OfStep):
+        return _of_step(event)
+    if isinstance(event, _OfView):
+        return _of_view(event)
     match event:
         case events.Connecting():
             return f"the database does not answer yet ({lasting(event.waited)}): {one_line(event.reason)}"
@@ -65,6 +69,25 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             whole = ", all of them or none" if event.atomic and event.plan.steps else ""
             at_once = f", up to {event.jobs} at once" if event.jobs > 1 else ""
             return f"{counted(len(event.plan.steps), 'migration')} to {'revert' if event.reverts else 'run'}{whole}{at_once}{blocked}"
+        case events.Warned():
+            return f"note: {one_line(event.message)}{f' ({one_line(event.hint)})' if event.hint else ''}"
+        case events.RunFinished():
+            return headline(event)
+    assert_never(event)
+
+
+_OfStep: TypeAlias = (
+    events.StepStarted
+    | events.StepFinished
+    | events.StepWaiting
+    | events.StepRetrying
+    | events.StepProgress
+    | events.Printed
+)
+
+
+def _of_step(event: _OfStep) -> str:
+    match event:
         case events.StepStarted():
             return f"[{event.index}/{event.total}] start {one_line(event.name)} ({one_line(str(event.source))})"
         case events.StepFinished():
@@ -76,29 +99,42 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line fo
             return f"{one_line(event.name)} is tried again, {attempt}: {one_line(event.reason)}"
         case events.StepProgress():
             return f"{one_line(event.name)}: {how_far(event)}"
-        case events.ViewDropped():
-            return f"{one_line(event.migration)}: view down: {one_line(event.view)}"
-        case events.ViewCreated():
-            rows = ", its rows come after the commit" if event.unfilled else ""
-            return f"{one_line(event.migration or 'repair')}: view up: {one_line(event.view)}{rows}"
-        case events.ViewBuilt():
-            built = f"view built beside the old one: {one_line(event.view)} in {lasting(event.seconds)}"
-            return f"{one_line(event.migration)}: {built}"
-        case events.ViewReplaced():
-            return f"{one_line(event.migration)}: view replaced, what reads it stays up: {one_line(event.view)}"
-        case events.ViewFellBack():
-            stays = "is not replaced as it stands" if event.way is Way.IN_PLACE else "is not built beside the old one"
-            return f"{one_line(event.migration)}: {one_line(event.view)} {stays}: {one_line(event.reason)}"
-        case events.ViewRefreshing():
-            return f"refreshing {one_line(event.relation)} ({one_line(event.view)})"
-        case events.ViewRefreshed():
-            return f"refreshed {one_line(event.relation)} ({one_line(event.view)}) in {lasting(event.seconds)}"
         case events.Printed():
             return f"{one_line(event.name)} | {one_line(event.text)}"
-        case events.Warned():
-            return f"note: {one_line(event.message)}{f' ({one_line(event.hint)})' if event.hint else ''}"
-        case events.RunFinished():
-            return headline(event)
+    assert_never(event)
+
+
+_OfView: TypeAlias = (
+    events.ViewDropped
+    | events.ViewCreated
+    | events.ViewBuilt
+    | events.ViewReplaced
+    | events.ViewFellBack
+    | events.ViewRefreshing
+    | events.ViewRefreshed
+)
+
+
+def _of_view(event: _OfView) -> str:  # noqa: PLR0911 - likewise
+    view = one_line(event.view)
+    match event:
+        case events.ViewDropped():
+            return f"{one_line(event.migration)}: view down: {view}"
+        case events.ViewCreated():
+            rows = ", its rows come after the commit" if event.unfilled else ""
+            return f"{one_line(event.migration or 'repair')}: view up: {view}{rows}"
+        case events.ViewBuilt():
+            built = f"view built beside the old one: {view} in {lasting(event.seconds)}"
+            return f"{one_line(event.migration)}: {built}"
+        case events.ViewReplaced():
+            return f"{one_line(event.migration)}: view replaced, what reads it stays up: {view}"
+        case events.ViewFellBack():
+            stays = "is not replaced as it stands" if event.way is Way.IN_PLACE else "is not built beside the old one"
+            return f"{one_line(event.migration)}: {view} {stays}: {one_line(event.reason)}"
+        case events.ViewRefreshing():
+            return f"refreshing {one_line(event.relation)} ({view})"
+        case events.ViewRefreshed():
+            return f"refreshed {one_line(event.relation)} ({view}) in {lasting(event.seconds)}"
     assert_never(event)
 
 

@@ -138,16 +138,7 @@ class Executor:
             _ = step.migration.facts.fingerprint
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
-            if self._options.reverts:
-                UndoWalk(self._surroundings, self._options).run(plan, walk)
-            elif self._options.atomic:
-                self._atomic_walk().run(plan, walk)
-            elif self._team is not None:
-                from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
-
-                SideBySideWalk(self._surroundings, self._options, self._team).run(plan, walk)
-            else:
-                self._walk(plan, walk)
+            self._walk(plan, walk)
         waiting = [blocked(one.migration, one.by) for one in plan.blocked]
         checkpoints.reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
@@ -165,6 +156,18 @@ class Executor:
         return finished
 
     def _walk(self, plan: Plan, walk: Walk) -> None:
+        if self._options.reverts:
+            UndoWalk(self._surroundings, self._options).run(plan, walk)
+        elif self._options.atomic:
+            self._atomic_walk().run(plan, walk)
+        elif self._team is not None:
+            from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
+
+            SideBySideWalk(self._surroundings, self._options, self._team).run(plan, walk)
+        else:
+            self._in_a_row(plan, walk)
+
+    def _in_a_row(self, plan: Plan, walk: Walk) -> None:
         segments = {segment.names[0]: segment for segment in self._options.segments}
         for index, step in enumerate(plan.steps, 1):
             if len(walk.results) >= index:  # it was part of a segment

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import Backend, Lock
+    from migrate_graph.database.views.repair import Unrepaired
     from migrate_graph.executor.team import Team
     from migrate_graph.signals import Interruption
     from migrate_graph.workflow.sealing import SealedPlan
@@ -103,15 +104,8 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         StalePlan: something has moved since the plan that was given was sealed; nothing ran, and nothing was written.
     """
     config = project.config
-    together = not options.fake and coalesces(
-        config, coalesce=options.coalesce, atomic=options.atomic, jobs=options.jobs
-    )
-    jobs = jobs_of(config, jobs=options.jobs, atomic=options.atomic) if not options.fake else Jobs()
-    if jobs.note:
-        observer(Warned(jobs.note))
-    options = replace(_with_atomic(options, config), jobs=jobs.number, coalesce=together)
-    judging = Judging(doing=options.doing, errors_only=True)
-    assess(project, judging=judging).refuse_what_no_history_excuses(doing="apply")
+    options = _settled(options, config, observer)
+    assess(project, judging=_judging(options)).refuse_what_no_history_excuses(doing="apply")
     flag = flag_of(config)
     if config.redis_host:
         from migrate_graph.redis_cache import check_address
@@ -122,28 +116,17 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
         if flag and flag.is_set(backend.fingerprint(), observer):
             return _already_complete(flag, observer)
-        has_ledger = backend.has_ledger()
-        history = backend.read_history() if has_ledger else History()
-        found: Assessment | None = None
-        if has_ledger or _configured_backup(config) is None:
-            there = with_views_there(history, project.graph, backend) if has_ledger else history
-            known = Reading(history=there, database=backend.label)
-            found = assess(project, known, selection=options.selection, judging=judging)
-            found.refuse_errors(doing="apply")  # before anything is written
-            _require_one_transaction(found.planned, options)
+        history = backend.read_history() if backend.has_ledger() else None
+        found = _judged_before_writing(project, options, backend, history)
         if options.sealed is not None and not _may_run_sealed(options.sealed, found, backend, observer):
             return ExitCode.OK
-        restored = None if has_ledger else _restore(backend, config, observer, interruption)
+        restored = _restore(backend, config, observer, interruption) is not None if history is None else False
         backend.prepare()
-        reading = read_and_repair(
-            project, backend, observer, interruption,
-            restored=restored is not None, history=history if has_ledger else None,
-        )  # fmt: skip
+        reading = read_and_repair(project, backend, observer, interruption, restored=restored, history=history)
         reading = _record_existing_views(project, backend, observer, reading)
         if found is None or reading.history is not history:
             reading = replace(reading, history=with_views_there(reading.history, project.graph, backend))
-            found = assess(project, reading, selection=options.selection, judging=judging)
-            found.refuse_errors(doing="apply")
+            found = _judged(project, options, reading)
         _tell_warnings(found, observer)
         reading, plan = found.reading, found.planned
         if options.sealed is not None:
@@ -151,9 +134,54 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         _require_one_transaction(plan, options)
         backend.preflight([step.migration.name for step in plan.steps])
         run = LockedRun(project, backend, plan, reading, observer)
-        run.remember_flush(changed=restored is not None)
+        run.remember_flush(changed=restored)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag, interruption)
+
+
+def _settled(options: ApplyOptions, config: Config, observer: Observer) -> ApplyOptions:
+    """Return the options with what is configured where nothing was said; what cannot be as configured is told.
+
+    Raises:
+        UsageError: an option would do nothing in one transaction.
+    """
+    if options.fake:
+        together, jobs = False, Jobs()
+    else:
+        together = coalesces(config, coalesce=options.coalesce, atomic=options.atomic, jobs=options.jobs)
+        jobs = jobs_of(config, jobs=options.jobs, atomic=options.atomic)
+    if jobs.note:
+        observer(Warned(jobs.note))
+    return replace(_with_atomic(options, config), jobs=jobs.number, coalesce=together)
+
+
+def _judging(options: ApplyOptions) -> Judging:
+    return Judging(doing=options.doing, errors_only=True)
+
+
+def _judged(project: Project, options: ApplyOptions, reading: Reading) -> Assessment:
+    found = assess(project, reading, selection=options.selection, judging=_judging(options))
+    found.refuse_errors(doing="apply")
+    return found
+
+
+def _judged_before_writing(
+    project: Project, options: ApplyOptions, backend: Backend, history: History | None
+) -> Assessment | None:
+    """Judge what would run before anything is written; None where a backup will tell the history first.
+
+    Args:
+        project: what is declared.
+        options: how it is to run.
+        backend: the database.
+        history: what it remembers; None where it has no ledger.
+    """
+    if history is None and _configured_backup(project.config) is not None:
+        return None
+    there = History() if history is None else with_views_there(history, project.graph, backend)
+    found = _judged(project, options, Reading(history=there, database=backend.label))
+    _require_one_transaction(found.planned, options)
+    return found
 
 
 def _with_atomic(options: ApplyOptions, config: Config) -> ApplyOptions:
@@ -511,8 +539,33 @@ def read_and_repair(
         history = backend.read_history()
     if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
+    missing = _bring_back_views(project, backend, observer, interruption, history.applied, restored=restored)
+    if missing and (undecided := sorted(history.half_undone())):  # which views there should be depends on that
+        raise _decision_needed(undecided, Reading(history=history))
+    if missing:
+        raise DecisionNeeded(
+            "views are missing and could not be brought back: "
+            + "; ".join(
+                f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
+            ),
+            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database\n"
+            f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
+        )
+    return Reading(history=backend.read_history(), database=backend.label)
+
+
+def _bring_back_views(
+    project: Project,
+    backend: Backend,
+    observer: Observer,
+    interruption: Interruption,
+    applied: frozenset[str],
+    *,
+    restored: bool,
+) -> tuple[Unrepaired, ...]:
+    """Bring back the views that are down and live now; return those that could not be."""
     graph = project.graph
-    living = Timeline(graph).living(history.applied)
+    living = Timeline(graph).living(applied)
     work = backend.own_work("repair of views")
     try:
         with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
@@ -536,18 +589,7 @@ def read_and_repair(
         ) from error
     finally:
         work.close()
-    if missing and (undecided := sorted(history.half_undone())):  # which views there should be depends on that
-        raise _decision_needed(undecided, Reading(history=history))
-    if missing:
-        raise DecisionNeeded(
-            "views are missing and could not be brought back: "
-            + "; ".join(
-                f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
-            ),
-            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database\n"
-            f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
-        )
-    return Reading(history=backend.read_history(), database=backend.label)
+    return missing
 
 
 def _refresh(backend: Backend, observer: Observer, interruption: Interruption) -> None:

@@ -129,20 +129,23 @@ def apply(
         jobs=jobs,
     )
     if path is not None and is_plan_file(path):
-        from dataclasses import replace
-
-        from migrate_graph.workflow.apply import require_rehearsed
-        from migrate_graph.workflow.sealing import read_sealed
-
-        sealed = read_sealed(path)
-        if strict:
-            require_rehearsed(sealed)
-        path, options = (
-            sealed.path,
-            replace(options, sealed=sealed, strict=strict, selection=sealed.selection, jobs=1, coalesce=False),
-        )
+        path, options = _as_sealed(path, options, strict=strict)
     shown = Output.JSON if json else output
     raise typer.Exit(_run(session_of(context), path, options, shown, rehearses=rehearse_first))
+
+
+def _as_sealed(file: Path, options: ApplyOptions, *, strict: bool) -> tuple[Path | None, ApplyOptions]:
+    """Return the path that a sealed plan was made for, and the options so that exactly the plan runs."""
+    from dataclasses import replace
+
+    from migrate_graph.workflow.apply import require_rehearsed
+    from migrate_graph.workflow.sealing import read_sealed
+
+    sealed = read_sealed(file)
+    if strict:
+        require_rehearsed(sealed)
+    exactly = replace(options, sealed=sealed, strict=strict, selection=sealed.selection, jobs=1, coalesce=False)
+    return sealed.path, exactly
 
 
 def _refuse_beside_a_plan(file: Path, options: list[str]) -> None:

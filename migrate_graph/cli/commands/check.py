@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.rehearse import RehearseOptions
     from migrate_graph.workflow.revision import Base
 
 
@@ -131,12 +132,8 @@ def check(
             session.console.tell(session.console.clean(f"(drift is unknown: {found.reading.drift.unknown})"))
         code = found.exit_code
         if rehearse and not found.errors_of_graph:
-            from migrate_graph.cli.rehearsal_text import headline
-
             options = options_of(place, data, no_values=no_values, allow_outside=allow_outside)
-            found, rehearsal = rehearse_on(session, found, options)
-            code = rehearsal.exit_code or found.exit_code
-            session.console.tell(session.console.clean(headline(found, rehearsal)))
+            found, code = _rehearsed(session, found, options)
     except MigrateGraphError as error:
         _report_failure(session, others, error)
         raise
@@ -148,6 +145,15 @@ def check(
     if graph is not None:
         drawn.write(session, found, graph)
     raise typer.Exit(code)
+
+
+def _rehearsed(session: Session, found: Assessment, options: RehearseOptions) -> tuple[Assessment, int]:
+    """Rehearse, and tell how that went; return what is known with it, and what the process ends with."""
+    from migrate_graph.cli.rehearsal_text import headline
+
+    found, rehearsal = rehearse_on(session, found, options)
+    session.console.tell(session.console.clean(headline(found, rehearsal)))
+    return found, rehearsal.exit_code or found.exit_code
 
 
 def _base(session: Session, project: Project, revision: str) -> Base:

@@ -61,6 +61,7 @@ from migrate_graph.workflow.place import Place
 if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
     from migrate_graph.cli.session import Session
+    from migrate_graph.config import Config
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.lanes import Forecast
     from migrate_graph.core.model import Way
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project, Reading
-    from migrate_graph.workflow.rehearse import Rehearsal
+    from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions
 
 
 @command(
@@ -145,10 +146,6 @@ def plan(
     """
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.assessment import Judging, Selection, assess
-    from migrate_graph.workflow.coalescing import coalesces, segments_in
-    from migrate_graph.workflow.plan import exit_code_of
-    from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
-    from migrate_graph.workflow.side_by_side import forecast_of, jobs_of
     from migrate_graph.workflow.timings import timings_of
 
     session = session_of(context)
@@ -162,16 +159,13 @@ def plan(
     require_format(chosen, _OWN_FORMATS, graph, output)
     session.overrides["link_template"] = link_template
     project = session.project(path)
-    is_told = chosen in {"text", "json"}
-    together = is_told and not seals and coalesces(project.config, coalesce=coalesce, atomic=atomic, jobs=jobs)
-    at_once = jobs_of(project.config, jobs=jobs, atomic=atomic) if is_told else None
+    manner = _Manner()
+    if chosen in {"text", "json"}:
+        manner = _manner_of(project.config, atomic=atomic, coalesce=False if seals else coalesce, jobs=jobs)
     reading = session.reading(project, offline=offline)
-    planned = assess(
-        project, reading, selection=Selection(to, tuple(select), tuple(exclude)), judging=Judging(doing=Doing.RUN)
-    )
-    rehearsal = None
-    if asked is not None and not planned.errors_of_graph and not reading.lived_before:
-        planned, rehearsal = rehearse_on(session, planned, asked)
+    selection = Selection(to, tuple(select), tuple(exclude))
+    planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
+    planned, rehearsal = _rehearsed(session, planned, asked)
     # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
     took = timings_of(planned.planned, reading.history.attempts, timings)
     drawn = Drawing(
@@ -182,24 +176,40 @@ def plan(
     if planned.errors_of_graph and chosen not in _OWN_FORMATS - {"markdown"}:
         drawn.show(session, planned, chosen, output)
     planned.refuse_errors(doing="plan")
-    whole = (project.config.atomic if atomic is None else atomic) and is_told
-    shown = _Shown(
-        planned,
-        took,
-        rehearsal,
-        atomic=whole,
-        lanes=forecast_of(planned, at_once.number, took, session.remark) if at_once and at_once.number > 1 else None,
-        segments=segments_in(planned.planned, rehearsal) if together else None,
-    )
-    code = exit_code_of(planned, asks=check, atomic=whole)
-    if rehearsal is not None:
-        code = code_of_rehearsal(planned, rehearsal, otherwise=code)
+    shown = _shown(session, planned, took, rehearsal, manner)
+    code = _code(shown, asks=check)
     if chosen == "json":
         written = plan_document(shown, exit_code=code)
         deliver_json(session, _sealed(session, planned, written, path) if seals else written, output)
     else:
         _deliver(session, shown, drawn, chosen, output)
     raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How the plan would run, as far as that is told.
+
+    Attributes:
+        atomic: as one transaction.
+        together: steps that need the same views share a transaction.
+        jobs: how many at once.
+    """
+
+    atomic: bool = False
+    together: bool = False
+    jobs: int = 1
+
+
+def _manner_of(config: Config, *, atomic: bool | None, coalesce: bool | None, jobs: int | None) -> _Manner:
+    from migrate_graph.workflow.coalescing import coalesces
+    from migrate_graph.workflow.side_by_side import jobs_of
+
+    return _Manner(
+        atomic=config.atomic if atomic is None else atomic,
+        together=coalesces(config, coalesce=coalesce, atomic=atomic, jobs=jobs),
+        jobs=jobs_of(config, jobs=jobs, atomic=atomic).number,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,40 @@ class _Shown:
     atomic: bool
     lanes: Forecast | None
     segments: Sequence[Segment] | None
+
+
+def _rehearsed(
+    session: Session, planned: Assessment, asked: RehearseOptions | None
+) -> tuple[Assessment, Rehearsal | None]:
+    """Rehearse a plan, where that was asked for and can be done."""
+    if asked is None or planned.errors_of_graph or planned.reading.lived_before:
+        return planned, None
+    return rehearse_on(session, planned, asked)
+
+
+def _shown(
+    session: Session, planned: Assessment, took: Mapping[str, float], rehearsal: Rehearsal | None, manner: _Manner
+) -> _Shown:
+    from migrate_graph.workflow.coalescing import segments_in
+    from migrate_graph.workflow.side_by_side import forecast_of
+
+    return _Shown(
+        planned,
+        took,
+        rehearsal,
+        atomic=manner.atomic,
+        lanes=forecast_of(planned, manner.jobs, took, session.remark) if manner.jobs > 1 else None,
+        segments=segments_in(planned.planned, rehearsal) if manner.together else None,
+    )
+
+
+def _code(shown: _Shown, *, asks: bool) -> int:
+    """Return what the process ends with; it asks with it whether anything is pending, or not."""
+    from migrate_graph.workflow.plan import exit_code_of
+    from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
+
+    code = exit_code_of(shown.planned, asks=asks, atomic=shown.atomic)
+    return code if shown.rehearsal is None else code_of_rehearsal(shown.planned, shown.rehearsal, otherwise=code)
 
 
 def _deliver(session: Session, shown: _Shown, drawn: Drawing, chosen: str, output: Path | None) -> None:

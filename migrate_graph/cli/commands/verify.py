@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,14 +112,7 @@ def verify(
     """
     from migrate_graph.workflow.adding_requires import take_snapshot
     from migrate_graph.workflow.assessment import Judging
-    from migrate_graph.workflow.proof import (
-        ORDERS_OF_INFERRED,
-        ProofOptions,
-        keep,
-        prove,
-        require_configured,
-        with_additions,
-    )
+    from migrate_graph.workflow.proof import ORDERS_OF_INFERRED, ProofOptions, prove, require_configured
 
     session = session_of(context)
     if graph is not None:
@@ -140,22 +134,52 @@ def verify(
     judging = Judging(tuple(select), tuple(ignore))
     watcher = _Watcher(session)
     proof = prove(project, options, judging=judging, observer=watcher, told=watcher.doing)
+    drawn = Drawing(question="graph" if infer else "check", renderer=renderer)
+    wanted = _Wanted(write, snapshot if apply_to_files else None, graph, drawn, chosen, output)
+    raise typer.Exit(_write(session, proof, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is made of a proof.
+
+    Attributes:
+        footprints: the footprint file is written.
+        sources: the files as they were, to which requirements are added; None: they are left alone.
+        picture: a file to draw into.
+        drawn: what is drawn there.
+        chosen: the format of the report.
+        output: where that goes.
+    """
+
+    footprints: bool
+    sources: Snapshot | None
+    picture: Path | None
+    drawn: Drawing
+    chosen: str
+    output: Path | None
+
+
+def _write(session: Session, proof: Proof, wanted: _Wanted) -> int:
+    """Write everything that is wanted; return what the process ends with."""
+    from migrate_graph.workflow.proof import keep, with_additions
+
     written = added = None
     with _told_at_the_end(session) as refused:
-        if write:
+        if wanted.footprints:
             with _collecting(refused):
                 written = keep(proof)
-        if apply_to_files:
+        if wanted.sources is not None:
             with _collecting(refused):
-                added = _add(session, proof, snapshot)
+                added = _add(session, proof, wanted.sources)
         proof = with_additions(proof, added.names) if added else proof
-        if graph is not None:
-            question = "graph" if infer else "check"
+        if wanted.picture is not None:
             with _collecting(refused):
-                Drawing(question=question, renderer=renderer, seen=proof.seen).write(session, proof.found, graph)
+                replace(wanted.drawn, seen=proof.seen).write(session, proof.found, wanted.picture)
         with _collecting(refused):
-            _show(session, proof, chosen, output, code=_code(proof, refused), written=written, added=added)
-    raise typer.Exit(_code(proof, refused))
+            code = _code(proof, refused)
+            _show(session, proof, wanted.chosen, wanted.output, code=code, written=written, added=added)
+    return _code(proof, refused)
 
 
 def _code(proof: Proof, refused: Sequence[MigrateGraphError]) -> int:

@@ -336,14 +336,8 @@ class Recorder:
                 self._look_at_ours(session)
         before = self._last
         named = known or (self._named_in(session, text, shape) if is_of_rows else None)
-        found = Statement(
-            sql=self._told(text, shape, is_of_rows=is_of_rows),
-            source=source,
-            uses=named.uses if named else (),
-            writes=named.writes if named else (),
-            inserts=named.inserts if named else (),
-            transaction=self._step.transaction,
-        )
+        told = partial(self._told, shape=shape, is_of_rows=is_of_rows)
+        found = self._begun(told(text), source, named)
         self._is_up_to_date = False
         started = time.perf_counter()
         try:
@@ -355,21 +349,35 @@ class Recorder:
             else:
                 found = self._with_marks_where_asked(session, found, before, named)
         except BaseException as error:
-            told, code = self._of_error(error)
+            said, code = self._of_error(error)
             if code in REFUSALS and isinstance(error, psycopg2.Error):
-                self._step.refused[len(self._step.statements)] = error.diag.message_detail or ""
-                weaver = session.weaver
-                self._step.unmanaged[len(self._step.statements)] = weaver.unmanaged_by(error) if weaver else ()
-            found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=told, error_code=code)
+                self._note_refused(session, error)
+            found = replace(found, seconds=found.seconds or time.perf_counter() - started, error=said, error_code=code)
             raise
         finally:
             self._step.statements.append(found)
             self._step.statements += [
-                replace(
-                    found, sql=self._told(each, shape, is_of_rows=is_of_rows), seconds=0.0, rows=None, locks=_NO_WORDS
-                )
-                for each in texts[1:]
+                replace(found, sql=told(each), seconds=0.0, rows=None, locks=_NO_WORDS) for each in texts[1:]
             ]
+
+    def _begun(self, told: str, source: SourceLocation | None, named: Named | None) -> Statement:
+        """Return a statement that is about to be sent, with what its text names."""
+        if named is None:
+            return Statement(sql=told, source=source, transaction=self._step.transaction)
+        return Statement(
+            sql=told,
+            source=source,
+            uses=named.uses,
+            writes=named.writes,
+            inserts=named.inserts,
+            transaction=self._step.transaction,
+        )
+
+    def _note_refused(self, session: Session, error: psycopg2.Error) -> None:
+        """Note what stood in the way of the statement that comes next into the list."""
+        place, weaver = len(self._step.statements), session.weaver
+        self._step.refused[place] = error.diag.message_detail or ""
+        self._step.unmanaged[place] = weaver.unmanaged_by(error) if weaver else ()
 
     def _with_marks_where_asked(
         self, session: Session, found: Statement, before: Glance, named: Named | None
