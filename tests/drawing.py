@@ -10,8 +10,9 @@ from migrate_graph.core.model import BodyFacts, Migration, Registry, View
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.rules import Finding
 from migrate_graph.core.states import states_of
+from migrate_graph.render import PictureOptions
 from migrate_graph.render.compose.graph import build_picture
-from migrate_graph.render.picture import Picture, PictureInput, PictureOptions, Question
+from migrate_graph.render.picture import Picture, PictureInput, Question
 from migrate_graph.user_files import SourceLocation
 
 

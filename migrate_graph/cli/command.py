@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -175,6 +176,20 @@ def command(section: Section, *examples: str, together: tuple[Together, ...] = (
         return function
 
     return declare
+
+
+def declared_in(module: str) -> Declaration:
+    """Return what the file of a module declares.
+
+    Raises:
+        UsageError: it declares no command.
+    """
+    if module not in DECLARED:
+        raise UsageError(
+            f"no command is declared in {sys.modules[module].__file__}",
+            hint="write @command(Section.LOOK, 'migrate …') of migrate_graph.cli.command above its function",
+        )
+    return DECLARED[module]
 
 
 def session_of(context: typer.Context) -> Session:

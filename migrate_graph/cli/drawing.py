@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdou
 from migrate_graph.cli.redacted import redacted_picture
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
-from migrate_graph.render import FORMATS, Grouping, Renderer, format_of
+from migrate_graph.render import FORMATS, PictureOptions, Renderer, format_of
 
 if TYPE_CHECKING:
     from migrate_graph.cli.session import Session
@@ -61,10 +61,7 @@ class Drawing:
 
     question: str
     renderer: Renderer = Renderer.AUTO
-    everything: bool = False
-    focus: tuple[str, ...] = ()
-    hops: int = 2
-    group: Grouping = Grouping.AUTO
+    options: PictureOptions = field(default_factory=PictureOptions)
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     run: tuple[Attempt, ...] = ()
@@ -79,17 +76,13 @@ class Drawing:
 
     def compose(self, session: Session, found: Assessment) -> Picture:
         """Choose what is shown, in whatever format; from here on no text of it holds a secret."""
-        from migrate_graph.render.picture import PictureOptions
         from migrate_graph.workflow.plan import picture_of
 
         project, database = found.project, found.reading.database
-        options = PictureOptions(
+        options = replace(
+            self.options,
             title=session.console.clean(" · ".join(part for part in (project.name, database) if part)),
-            everything=self.everything,
-            focus=self.focus,
-            hops=self.hops,
             selected=found.drawn(self.select, self.exclude) if self.select or self.exclude else None,
-            grouping=self.group,
             link_template=project.config.link_template,
         )
         picture = picture_of(

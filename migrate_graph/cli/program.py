@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from migrate_graph import __version__
 from migrate_graph.cli import commands
-from migrate_graph.cli.command import DECLARED, ConvertsWhatIsTyped, Section, session_of
+from migrate_graph.cli.command import ConvertsWhatIsTyped, Section, declared_in, session_of
 from migrate_graph.cli.completion import complete_setting
 from migrate_graph.cli.console import Color
 from migrate_graph.errors import UsageError
@@ -76,7 +76,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
     def _short_help(self, name: str, limit: int) -> str:
         """Return the first sentence about a command, whose options are not looked at for it."""
         module = import_module(self.names()[name])
-        text = module.__doc__ if hasattr(module, "__path__") else DECLARED[module.__name__].info.callback.__doc__
+        text = module.__doc__ if hasattr(module, "__path__") else declared_in(module.__name__).info.callback.__doc__
         short: str = TyperCommand(name, help=cleandoc(text or "")).get_short_help_str(limit)
         return short
 
@@ -94,7 +94,7 @@ def _section_of(module: str) -> Section:
     imported = import_module(module)
     if hasattr(imported, "__path__"):
         return min(_section_of(each) for each in _files_of(module).values())
-    return DECLARED[module].section
+    return declared_in(module).section
 
 
 def _command_of(name: str, module: str) -> Any:
@@ -103,7 +103,7 @@ def _command_of(name: str, module: str) -> Any:
     if hasattr(imported, "__path__"):
         group = type("Group", (CommandFolder,), {"folder": module})
         return group(name=name, help=imported.__doc__, rich_markup_mode=None)
-    declared = DECLARED[module]
+    declared = declared_in(module)
     found: Any = typer.main.get_command_from_info(declared.info, pretty_exceptions_short=False, rich_markup_mode=None)
     found.together = declared.together
     return found

@@ -44,12 +44,13 @@ def show_plan(session: Session, name: Path, *, file: Path | None, offline: bool,
 def _judged(session: Session, plan: SealedPlan, file: Path | None) -> tuple[Verdict | None, str]:
     """Return what has moved, or why that cannot be told: a plan can be read where nothing else can."""
     from migrate_graph.errors import MigrateGraphError
+    from migrate_graph.workflow.project import NO_DATABASE
     from migrate_graph.workflow.sealing import judge_now
 
     try:
         project = session.project(file or plan.path)
         if not project.config.has_database:
-            return None, "no database is configured (set MIGRATE_URI)"
+            return None, NO_DATABASE
         return judge_now(project, plan, session.remark), ""
     except MigrateGraphError as error:
         return None, error.message

@@ -116,8 +116,9 @@ class Session:
             DatabaseUnreachable: it does not answer.
         """
         if not project.config.has_database:
-            hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
-            raise UsageError(f"{option} asks the database, and no database is configured", hint=hint)
+            from migrate_graph.workflow.project import DATABASE_HINT
+
+            raise UsageError(f"{option} asks the database, and no database is configured", hint=DATABASE_HINT)
         reading = self.reading(project, drift=drift)
         if reading.note:
             self.console.tell(f"({reading.note})")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from migrate_graph.compat.exceptions import DatabaseNotYetInitialized, InvalidConfigException
-from migrate_graph.compat.settings import get_config
+from migrate_graph.compat.exceptions import DatabaseNotYetInitialized
+from migrate_graph.compat.settings import config_with_database
 from migrate_graph.config import Config
 
 
@@ -51,9 +51,7 @@ def setup_db(
     from migrate_graph.database import application
     from migrate_graph.workflow.project import database_settings
 
-    config = config or get_config()
-    if not config.has_database:
-        raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
+    config = config_with_database(config)
     settings = database_settings(config)
     settings = replace(settings, folder=Path(folder)) if folder else settings
     db = application.open_dal(

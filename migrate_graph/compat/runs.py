@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from migrate_graph.compat.console import tell
 from migrate_graph.compat.declared import imported, registry_for, with_own
-from migrate_graph.compat.exceptions import InvalidConfigException, caught_as_before
-from migrate_graph.compat.settings import get_config
+from migrate_graph.compat.exceptions import caught_as_before
+from migrate_graph.compat.settings import config_with_database, get_config
 from migrate_graph.config import Config
 from migrate_graph.errors import ConfigError, ExitCode
 
@@ -43,9 +43,7 @@ def activate_migrations(
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions, apply_project
 
-    config = copy.copy(config or get_config())  # the copy is changed below, the caller's is not
-    if not config.has_database:
-        raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
+    config = copy.copy(config_with_database(config))  # the copy is changed below, the caller's is not
     project = project_for(config)
     config.connect_wait = max_time
     config.schema_version = None  # the flag is `console_hook`'s

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from migrate_graph.compat.exceptions import InvalidConfigException
 from migrate_graph.config import Config as Settings
 from migrate_graph.config import load_config
 from migrate_graph.config.dotenv import read_dotenv
@@ -135,3 +136,15 @@ def get_config() -> Config:
         ConfigError: naming every fault at once.
     """
     return _process.read()
+
+
+def config_with_database(config: Settings | None) -> Settings:
+    """Return settings that were given, or else those of this process.
+
+    Raises:
+        InvalidConfigException: they name no database.
+    """
+    config = config or get_config()
+    if not config.has_database:
+        raise InvalidConfigException("$MIGRATE_URI not found in environment", hint="set MIGRATE_URI, or migrate_uri")
+    return config

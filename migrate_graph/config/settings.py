@@ -484,7 +484,7 @@ class Problem:
 
 
 def no_database() -> ConfigError:
-    """Return the error of a command that needs a database, where none is configured."""
+    """Return the error of a program that asks for the URI of a database, where none is configured."""
     return ConfigError(
         "no database is configured",
         hint="set MIGRATE_URI in the environment or in .env (MIGRATE_URI=sqlite://app.db), or migrate_uri under "

@@ -12,6 +12,9 @@ from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from migrate_graph.core.graph import Node
     from migrate_graph.render.picture import Picture
 
 
@@ -33,6 +36,31 @@ class Grouping(StrEnum):
     """As nodes: one per module, an overview."""
     NONE = "none"
     """Not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOptions:
+    """What the user asked for.
+
+    Attributes:
+        title: project and database, redacted.
+        everything: show all nodes whatever their number.
+        focus: names of migrations or views to look at.
+        hops: how far from `focus` to look, in edges, both ways.
+        selected: exactly the nodes to show; None: the question decides.
+        grouping: see `Grouping`.
+        link_template: URL of a source line, with `{file}` and `{line}`; empty for no links.
+        limit: how many migrations of a longer plan are drawn; 0 for all.
+    """
+
+    title: str = "migrate"
+    everything: bool = False
+    focus: tuple[str, ...] = ()
+    hops: int = 2
+    selected: AbstractSet[Node] | None = None
+    grouping: Grouping = Grouping.AUTO
+    link_template: str = ""
+    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +12,6 @@ from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeK
 from migrate_graph.core.model import Migration, View
 from migrate_graph.core.rules.rule import Finding, Severity, quoted
 from migrate_graph.core.states import State, States
-from migrate_graph.render import Grouping
 from migrate_graph.render.style import EdgeState
 
 if TYPE_CHECKING:
@@ -124,31 +122,6 @@ _OF_UNKNOWN_NAMES = {
     EdgeKind.TOUCHES: "MG208",
 }
 """The rule that finds an unknown name at the end of an edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureOptions:
-    """What the user asked for.
-
-    Attributes:
-        title: project and database, redacted.
-        everything: show all nodes whatever their number.
-        focus: names of migrations or views to look at.
-        hops: how far from `focus` to look, in edges, both ways.
-        selected: exactly the nodes to show; None: the question decides.
-        grouping: see `Grouping`.
-        link_template: URL of a source line, with `{file}` and `{line}`; empty for no links.
-        limit: how many migrations of a longer plan are drawn; 0 for all.
-    """
-
-    title: str = "migrate"
-    everything: bool = False
-    focus: tuple[str, ...] = ()
-    hops: int = 2
-    selected: AbstractSet[Node] | None = None
-    grouping: Grouping = Grouping.AUTO
-    link_template: str = ""
-    limit: int = 100
 
 
 HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by"})

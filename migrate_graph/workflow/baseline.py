@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
-from migrate_graph.errors import ConfigError, UsageError
+from migrate_graph.errors import UsageError
 from migrate_graph.loader.created import relations_created
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import ledgers_among, without_schema
-from migrate_graph.workflow.project import READING_WAIT, Project, database_settings, unknown_name
+from migrate_graph.workflow.project import READING_WAIT, Project, database_settings, require_database, unknown_name
 
 if TYPE_CHECKING:
     from migrate_graph.database import Backend
@@ -90,9 +90,7 @@ def survey(project: Project, asked: frozenset[str] | None, observer: Observer) -
         UsageError: the database has a ledger, or nothing is called so.
     """
     config = project.config
-    if not config.has_database:
-        hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
-        raise ConfigError("no database is configured", hint=hint)
+    require_database(config)
     settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
     with open_backend(settings, observer=observer) as backend:
         return _baseline(project, backend, asked)

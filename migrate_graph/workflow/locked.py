@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
-from migrate_graph.errors import ConfigError
 from migrate_graph.signals import Interruption
-from migrate_graph.workflow.project import database_settings
+from migrate_graph.workflow.project import database_settings, require_database
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -22,9 +21,7 @@ def locked(
     config: Config, observer: Observer, *, wait: float | None = None
 ) -> Iterator[tuple[Backend, Lock, Interruption]]:
     """Connect for writing and hold the lock, stopping in order when a signal arrives."""
-    if not config.has_database:
-        hint = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
-        raise ConfigError("no database is configured", hint=hint)
+    require_database(config)
     interruption = Interruption()
     patience = config.lock_timeout_wait if wait is None else wait
     with (

@@ -85,7 +85,7 @@ def _mixed(order: tuple[str, ...], before: Before, lot: random.Random) -> tuple[
     return tuple(mixed)
 
 
-class Way:
+class Swaps:
     """The way from one permitted order to another: each step swaps two neighbours, and every order on it is permitted, too.
 
     Args:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from migrate_graph.database.contents import Contents
-from migrate_graph.workflow.orders import Way, drawn, turned
+from migrate_graph.workflow.orders import Swaps, drawn, turned
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
@@ -178,7 +178,7 @@ class Trial:
 
     def narrow(self, bad: Tried) -> Pair:
         """Return the two neighbours that make an order go wrong: of the orders between it and the good one, half and half again are run."""
-        way = Way(self._order, bad.order)
+        way = Swaps(self._order, bad.order)
         good, wrong = 0, len(way)
         while wrong - good > 1:
             middle = (good + wrong) // 2

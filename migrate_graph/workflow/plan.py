@@ -19,7 +19,8 @@ from migrate_graph.workflow.one_transaction import obstacles
 if TYPE_CHECKING:
     from migrate_graph.core.graph import Edge
     from migrate_graph.core.history import Attempt
-    from migrate_graph.render.picture import Picture, PictureOptions
+    from migrate_graph.render import PictureOptions
+    from migrate_graph.render.picture import Picture
 
 
 _UNKNOWN: Mapping[str, float] = MappingProxyType({})

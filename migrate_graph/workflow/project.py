@@ -14,7 +14,7 @@ from migrate_graph.core.model import Registry, UsesFrom, View
 from migrate_graph.core.rules import RuleSettings
 from migrate_graph.core.timeline import Timeline, overdue_views
 from migrate_graph.core.uses import with_uses_seen
-from migrate_graph.errors import UsageError
+from migrate_graph.errors import ConfigError, UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
 from migrate_graph.messages import did_you_mean, similar
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from migrate_graph.database import Backend, Settings
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.executor.attempt import WeavingOptions
+
+NO_DATABASE = "no database is configured (set MIGRATE_URI)"
+"""Why nothing is known of a database, where that need not be mended."""
+
+DATABASE_HINT = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+"""What to type where a command needs a database, and none is configured."""
 
 READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
@@ -210,6 +216,16 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
     )
 
 
+def require_database(config: Config) -> None:
+    """Raise where no database is configured.
+
+    Raises:
+        ConfigError: with what to type.
+    """
+    if not config.has_database:
+        raise ConfigError("no database is configured", hint=DATABASE_HINT)
+
+
 def weaving_options(config: Config) -> WeavingOptions:
     """Return whether views step aside for statements that they are in the way of."""
     from migrate_graph.executor.attempt import WeavingOptions
@@ -242,7 +258,7 @@ def read_history(
     if offline:
         return Reading(note="offline: the database was not asked")
     if not config.has_database:
-        return Reading(note="no database is configured (set MIGRATE_URI)")
+        return Reading(note=NO_DATABASE)
     from migrate_graph.database import open_backend
 
     wait = min(config.connect_wait, READING_WAIT)

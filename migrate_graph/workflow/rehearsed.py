@@ -10,6 +10,7 @@ from migrate_graph.core.footprint import Footprint
 from migrate_graph.database import is_one_file
 from migrate_graph.errors import ConfigError, ExitCode, UsageError
 from migrate_graph.workflow.place import Place
+from migrate_graph.workflow.project import DATABASE_HINT
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ def rehearse_plan(found: Assessment, options: RehearseOptions, observer: Observe
     """
     project = found.project
     if not project.config.has_database:
-        raise ConfigError(
-            "a rehearsal needs a database, and none is configured",
-            hint="set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db",
-        )
+        raise ConfigError("a rehearsal needs a database, and none is configured", hint=DATABASE_HINT)
     if options.on is Place.HERE and is_file(found):
         raise UsageError(
             "an SQLite database is always rehearsed on a copy of the file",

@@ -7,8 +7,7 @@ from drawing import drawn, graph_of, history_of
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.plan import build_plan
-from migrate_graph.render import render
-from migrate_graph.render.picture import PictureOptions
+from migrate_graph.render import PictureOptions, render
 
 
 def spent(work: Callable[[], object]) -> float:

@@ -12,8 +12,8 @@ from migrate_graph.core.graph import MigrationGraph, build_graph
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
-from migrate_graph.render import render
-from migrate_graph.render.picture import PictureOptions, Question
+from migrate_graph.render import PictureOptions, render
+from migrate_graph.render.picture import Question
 from migrate_graph.user_files import SourceLocation
 
 pytestmark = pytest.mark.browser

@@ -13,6 +13,7 @@ import pytest
 from migrate_graph.cli import commands
 from migrate_graph.cli.command import DECLARED, Section
 from migrate_graph.cli.program import CommandFolder, every_command, program
+from migrate_graph.errors import UsageError
 
 FOLDER = Path(commands.__path__[0])
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "__init__.py")
@@ -54,6 +55,20 @@ def test_a_new_file_is_a_command_and_nothing_else_is_needed(tmp_path: Path, monk
     assert [path for path, _ in every_command(group, "migrate")] == ["migrate tables list-all"]
     assert group.section_of("tables") is Section.LOOK
     assert "List every table." in group.get_command(None, "tables").get_command(None, "list-all").help
+
+
+def test_a_file_that_declares_no_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "fewer_commands"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('"""Fewer."""\n')
+    file = folder / "forgotten.py"
+    file.write_text('"""List them."""\n\n\ndef forgotten() -> None:\n    """List every table."""\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    group = type("Group", (CommandFolder,), {"folder": "fewer_commands"})(name="fewer", rich_markup_mode=None)
+    for asked in (lambda: group.section_of("forgotten"), lambda: group.get_command(None, "forgotten")):
+        with pytest.raises(UsageError, match=re.escape(str(file))) as caught:
+            asked()
+        assert "@command(" in caught.value.hint
 
 
 def test_a_command_imports_only_its_own_file() -> None:

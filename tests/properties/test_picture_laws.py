@@ -13,9 +13,9 @@ from migrate_graph.core.graph import EdgeKind, build_graph
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.states import State
-from migrate_graph.render import render
+from migrate_graph.render import PictureOptions, render
 from migrate_graph.render.formats.lanes import to_lines
-from migrate_graph.render.picture import Picture, PictureOptions, Question
+from migrate_graph.render.picture import Picture, Question
 
 CHANGES = {State.ADDED, State.REBUILT, State.REMOVED}
 QUICK = ("dot", "mermaid", "markdown", "json", "graphml", "text")

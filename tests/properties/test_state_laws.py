@@ -12,7 +12,7 @@ from migrate_graph.core.plan import build_plan
 from migrate_graph.core.selection import select
 from migrate_graph.core.states import State, standing_of, states_of
 from migrate_graph.core.timeline import Timeline
-from migrate_graph.render.picture import PictureOptions
+from migrate_graph.render import PictureOptions
 
 MIGRATION_STATES = ("applied", "pending", "failed", "interrupted", "running", "blocked", "orphan", "cycle")
 

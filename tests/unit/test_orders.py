@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_graph.workflow.orders import Way, drawn, turned
+from migrate_graph.workflow.orders import Swaps, drawn, turned
 
 Before = dict[str, frozenset[str]]
 
@@ -85,7 +85,7 @@ def test_every_order_on_the_way_is_permitted_and_differs_in_two_neighbours(
 ) -> None:
     names, before = graph
     for end in drawn(names, before, most=3, seed=seed):
-        way = Way(names, end)
+        way = Swaps(names, end)
         inversions = sum(turned(end, pair) for pair in itertools.combinations(names, 2))
         assert len(way) == inversions
         assert (way.order(0), way.order(len(way))) == (names, end)

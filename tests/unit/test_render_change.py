@@ -8,9 +8,9 @@ from drawing import graph_of
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.states import states_of
-from migrate_graph.render import FORMATS, render
+from migrate_graph.render import FORMATS, PictureOptions, render
 from migrate_graph.render.compose.change import picture_of_change
-from migrate_graph.render.picture import Picture, PictureInput, PictureOptions
+from migrate_graph.render.picture import Picture, PictureInput
 
 
 def graph(path: str, *others: str, **bodies: str) -> MigrationGraph:

@@ -13,11 +13,11 @@ from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.core.states import State
 from migrate_graph.errors import UsageError
-from migrate_graph.render import Grouping, render
+from migrate_graph.render import Grouping, PictureOptions, render
 from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, HOP_UP_TO, NEWEST
 from migrate_graph.render.labels import told_in
-from migrate_graph.render.picture import Picture, PictureNode, PictureOptions
+from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import EdgeState
 
 

@@ -26,7 +26,7 @@ from migrate_graph.core.model import Registry, View
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS, Renderer, format_of, render
+from migrate_graph.render import FORMATS, PictureOptions, Renderer, format_of, render
 from migrate_graph.render.formats.dot import to_dot
 from migrate_graph.render.formats.lanes import to_lines, to_text
 from migrate_graph.render.formats.mermaid import MOST_CHARACTERS, MOST_OF_A_COMMENT
@@ -34,7 +34,7 @@ from migrate_graph.render.formats.svg import to_svg
 from migrate_graph.render.layout import engine as layout
 from migrate_graph.render.layout import worker
 from migrate_graph.render.layout.engine import LayoutTimeout, lay_out
-from migrate_graph.render.picture import Picture, PictureOptions, Question
+from migrate_graph.render.picture import Picture, Question
 from migrate_graph.user_files import SourceLocation
 
 GOLDEN = Path(__file__).with_name("golden")

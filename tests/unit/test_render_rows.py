@@ -11,9 +11,9 @@ from drawing import drawn, graph_of, history_of, registry_of
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import check
-from migrate_graph.render import Grouping
+from migrate_graph.render import Grouping, PictureOptions
 from migrate_graph.render.formats.svg import to_svg
-from migrate_graph.render.picture import Picture, PictureOptions
+from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import TIMES
 
 SVG = "{http://www.w3.org/2000/svg}"

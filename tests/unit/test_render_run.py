@@ -9,9 +9,9 @@ from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.states import State, states_of
 from migrate_graph.core.timeline import Course, Timeline
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS, render
+from migrate_graph.render import FORMATS, PictureOptions, render
 from migrate_graph.render.compose.run import picture_of_run
-from migrate_graph.render.picture import Picture, PictureInput, PictureOptions
+from migrate_graph.render.picture import Picture, PictureInput
 from migrate_graph.workflow.log import run_of
 
 START = datetime(2026, 4, 6, 3, 0, 0, tzinfo=UTC)

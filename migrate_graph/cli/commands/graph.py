@@ -22,7 +22,7 @@ from migrate_graph.cli.options import (
     SelectOption,
 )
 from migrate_graph.errors import UsageError
-from migrate_graph.render import FORMATS, Grouping, Renderer
+from migrate_graph.render import FORMATS, Grouping, PictureOptions, Renderer
 
 
 @command(
@@ -75,10 +75,9 @@ def graph(
     drawn = Drawing(
         question="graph",
         renderer=renderer,
-        everything=all_nodes,
-        focus=tuple(focus),
-        hops=2 if hops is None else hops,
-        group=group,
+        options=PictureOptions(
+            everything=all_nodes, focus=tuple(focus), hops=2 if hops is None else hops, grouping=group
+        ),
         select=tuple(select),
         exclude=tuple(exclude),
     )

@@ -54,7 +54,7 @@ from migrate_graph.cli.ways_text import how_told, ways_by_step
 from migrate_graph.columns import columns, padded
 from migrate_graph.messages import counted, lasting, typed
 from migrate_graph.redaction import one_line
-from migrate_graph.render import Renderer
+from migrate_graph.render import PictureOptions, Renderer
 from migrate_graph.reports.document import document, fields_of, finding_document, place_document
 from migrate_graph.workflow.place import Place
 
@@ -169,7 +169,10 @@ def plan(
     # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
     took = timings_of(planned.planned, reading.history.attempts, timings)
     drawn = Drawing(
-        question="check" if planned.errors_of_graph else "plan", renderer=renderer, everything=all_nodes, took=took
+        question="check" if planned.errors_of_graph else "plan",
+        renderer=renderer,
+        options=PictureOptions(everything=all_nodes),
+        took=took,
     )
     if graph is not None:
         drawn.write(session, planned, graph)

@@ -15,7 +15,7 @@ import psycopg2.extensions as pg
 from migrate_graph.database.driver_errors import AttemptFailed, ends_itself
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
-from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection
+from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection, rows_of
 from migrate_graph.database.postgres.sessions import application_name
 from migrate_graph.database.postgres.shared_work import SharedWork
 from migrate_graph.database.postgres.statements import ENDS, Kind
@@ -85,8 +85,7 @@ class AtomicConnection(WorkConnection):
         """Send statements of ours past everything that looks after those of bodies; return the rows of the last one."""
         self.asked += 1
         with self._unmarked() as cursor:
-            cursor.execute(statement, parameters or None)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters or None)
 
     def really_close(self) -> None:
         """Close it, whoever it belongs to."""

@@ -122,6 +122,12 @@ def may_become(text: str) -> bool:
     return _BECOMES.match(text) is not None  # only its beginning is left to look at
 
 
+def rows_of(cursor: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run a statement, and return its rows; none where it is not one that has some."""
+    cursor.execute(statement, parameters)
+    return list(cursor.fetchall()) if cursor.description else []
+
+
 class OurConnection(pg.connection):
     """A connection of ours.
 
@@ -521,8 +527,7 @@ class WorkConnection(OurConnection):
         """Send a statement of ours, which needs no reading, in a transaction with the marker; return its rows."""
         self.before_statement()
         with self._unmarked() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters)
 
     def own_cursor(self) -> Any:
         """Return a cursor for one message of ours that neither begins nor ends a transaction; it is not read where one is open."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg2.extensions import encodings
 
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.connection import WorkConnection, rows_of
 from migrate_graph.database.postgres.looks import Looks
 
 _SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"
@@ -33,8 +33,7 @@ class Outbox:
         connection = self.connect()
         with self.looks.own(connection, [text for text, _ in sent]), _cursor(connection) as cursor:
             if len(sent) == 1 and statement.isascii():
-                cursor.execute(statement, parameters)
-                return _rows(cursor)
+                return rows_of(cursor, statement, parameters)
             return _answer(cursor, b"; ".join(_encoded(cursor, *each) for each in sent))
 
     def later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
@@ -83,17 +82,11 @@ def _answer(cursor: Any, message: bytes) -> list[tuple[Any, ...]]:
     if has_any_bytes(cursor.connection):
         needed = before if _is_text(message) else "SQL_ASCII"
     if message.isascii() or needed == before:
-        cursor.execute(message)
-        return _rows(cursor)
+        return rows_of(cursor, message)
     cursor.execute(_SET_ENCODING, (needed,))
-    cursor.execute(message)  # after an exception the savepoint takes the setting back
-    rows = _rows(cursor)
+    rows = rows_of(cursor, message)  # after an exception the savepoint takes the setting back
     cursor.execute(_SET_ENCODING, (before,))
     return rows
-
-
-def _rows(cursor: Any) -> list[tuple[Any, ...]]:
-    return list(cursor.fetchall()) if cursor.description else []
 
 
 def _is_text(message: bytes) -> bool:

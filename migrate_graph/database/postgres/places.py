@@ -17,6 +17,7 @@ import psycopg2
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
+from migrate_graph.database.postgres.connection import rows_of
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
@@ -48,8 +49,7 @@ _LEFT = (
 def send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run a statement, and return its rows."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall()) if cursor.description else []
+        return rows_of(cursor, statement, parameters)
 
 
 class Place:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2.extensions as pg
 
 from migrate_graph.core.footprint import Held
-from migrate_graph.database.postgres.connection import INTRANS, WorkConnection, WorkCursor
+from migrate_graph.database.postgres.connection import INTRANS, WorkConnection, WorkCursor, rows_of
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split
 from migrate_graph.database.watching import Speaker, speaker
@@ -169,8 +169,7 @@ class RecordedConnection(WorkConnection):
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Run statements of ours, unseen."""
         with pg.connection.cursor(self, cursor_factory=pg.cursor) as cursor:
-            cursor.execute(statement)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement)
 
     def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement of ours that is asked again and again: it is planned once."""

@@ -17,7 +17,7 @@ from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.beside import PostgresBuilder
-from migrate_graph.database.postgres.connection import IDLE
+from migrate_graph.database.postgres.connection import IDLE, rows_of
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.guarded import ESCAPED, HOW_ELSE, GuardedConnection, ended_past_us
 from migrate_graph.database.postgres.patience import Patience
@@ -201,8 +201,7 @@ class GuardedBackend(WatchedBackend):
 
     def _tell(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with pg.connection.cursor(self.guarded, cursor_factory=pg.cursor) as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters)
 
     def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
         connection = self.guarded

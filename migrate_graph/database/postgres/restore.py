@@ -16,6 +16,7 @@ from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import POSTGRES, TableNames, search_path
+from migrate_graph.database.postgres.connection import rows_of
 from migrate_graph.database.postgres.sessions import close_quietly
 from migrate_graph.errors import DatabaseRefused, MigrateGraphError, RestoreError
 from migrate_graph.messages import counted, first_line
@@ -146,8 +147,7 @@ class _Restore:
 
     def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters)
 
     # -- our first words and our last -----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.dependencies import Dependencies
 from migrate_graph.database.postgres.facts import Facts
 from migrate_graph.database.postgres.facts_query import SETTINGS, as_array, numbers_of, with_numbers
+from migrate_graph.database.postgres.places import send
 from migrate_graph.database.postgres.reach import Reach
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.recording import RecordedConnection
@@ -193,7 +194,7 @@ class WatchedBackend(PostgresBackend):
     def _look(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement on the keeper as it is written."""
         with self._explained():
-            return self._patiently(_plainly, statement)
+            return self._patiently(send, statement)
 
     def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
         """Read facts on the keeper, which is asked nothing but that meanwhile, as far as names and formats matter."""
@@ -213,12 +214,6 @@ class WatchedBackend(PostgresBackend):
             given = f"('{as_array(relations)}')" if "$1" in query else ""
             cursor.execute(f"EXECUTE {self._planned[query]}{given}")
             return list(cursor.fetchall())
-
-
-def _plainly(connection: Any, statement: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
 
 
 def _in_a_moment(connection: Any, query: str) -> list[tuple[Any, ...]]:

@@ -9,10 +9,11 @@ from migrate_graph.core.comparison import Comparison
 from migrate_graph.core.graph import Edge, Node, NodeKind
 from migrate_graph.core.states import State
 from migrate_graph.redaction import one_line
+from migrate_graph.render import PictureOptions
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, links
 from migrate_graph.render.compose.graph import check_link_template
 from migrate_graph.render.compose.notes import Details
-from migrate_graph.render.picture import Picture, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import Picture, PictureInput, PictureNode, Question
 from migrate_graph.render.style import EdgeState
 
 _STATES = (State.ADDED, State.CHANGED, State.REMOVED)

@@ -16,14 +16,14 @@ from migrate_graph.core.states import NodeState, State
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
-from migrate_graph.render import Grouping
+from migrate_graph.render import Grouping, PictureOptions
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, is_ring, links
 from migrate_graph.render.compose.node_choice import EVERYTHING_UP_TO, Shown, asked_for, choose, touches_shown
 from migrate_graph.render.compose.notes import Details, notes_of, notes_of_footprint, notes_of_step
 from migrate_graph.render.compose.overview import overview
 from migrate_graph.render.labels import wrapped
 from migrate_graph.render.layout.shape import runs_left_to_right
-from migrate_graph.render.picture import Cluster, Picture, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import Cluster, Picture, PictureInput, PictureNode, Question
 from migrate_graph.render.style import EdgeState
 
 ORPHANS_ONE_BY_ONE = 3

@@ -13,8 +13,9 @@ from migrate_graph.core.late import nx
 from migrate_graph.core.states import STUCK, State
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
+from migrate_graph.render import PictureOptions
 from migrate_graph.render.compose.boxes import is_implied
-from migrate_graph.render.picture import PictureInput, PictureOptions, Question
+from migrate_graph.render.picture import PictureInput, Question
 
 if TYPE_CHECKING:
     from migrate_graph.core.plan import Step

@@ -9,9 +9,10 @@ from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.states import GRAVITY, NodeState, State
 from migrate_graph.messages import counted
 from migrate_graph.redaction import one_line
+from migrate_graph.render import PictureOptions
 from migrate_graph.render.compose.node_choice import Shown
 from migrate_graph.render.labels import safe, wrapped
-from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInput, PictureNode, Question
 from migrate_graph.render.style import TIMES, EdgeState
 
 UNDECLARED = "not in the code"

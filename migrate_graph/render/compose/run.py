@@ -12,9 +12,10 @@ from migrate_graph.core.history import Attempt, AttemptState
 from migrate_graph.core.states import State
 from migrate_graph.messages import counted, lasting
 from migrate_graph.redaction import one_line
+from migrate_graph.render import PictureOptions
 from migrate_graph.render.compose.boxes import arrows, box, is_implied, links
 from migrate_graph.render.compose.graph import check_link_template
-from migrate_graph.render.picture import Picture, PictureInput, PictureNode, PictureOptions, Question
+from migrate_graph.render.picture import Picture, PictureInput, PictureNode, Question
 from migrate_graph.render.style import EdgeState
 
 if TYPE_CHECKING:
