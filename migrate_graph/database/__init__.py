@@ -478,6 +478,9 @@ class BackendClass(Protocol):
     def seated(self, settings: Settings, seat: Any) -> SeatedBackend:
         """Return a backend that works on a seat which the run's own backend has given; see `Backend.seat`."""
 
+    def import_for_seats(self, settings: Settings) -> None:
+        """Import what an attempt on a seat needs: processes that are forked afterwards begin at once."""
+
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
         """Return where scratch databases with these schemas are made; None when the URI is no place for them."""
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,12 +11,12 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph import forks
-from migrate_graph.errors import MigrateGraphError
-from migrate_graph.executor import team
+from migrate_graph.executor.fork_server import no_process
 from migrate_graph.executor.line import Assignment, Begin, Ended, Heard, Leave, Stop, Unfit, packed, unpacked
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey
+    from migrate_graph.executor.fork_server import Forked, ForkServer
 
 _LAST_WAIT = 5.0
 """Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
@@ -48,7 +45,7 @@ class Worker:
 
     number: int
     seat: Any
-    process: subprocess.Popen[bytes]
+    process: Forked
     line: Connection
     name: str = ""
     key: AttemptKey | None = None
@@ -62,18 +59,11 @@ class Worker:
 
     def end(self) -> str:
         """End it, if it has not ended, and return how it has, in words."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_DYING)
-        self.process.kill()
-        code = self.process.wait()
+        self.process.end(_DYING)
         self.line.close()
         if self.is_deaf:
             return f"its process (pid {self.process.pid}) did not hear the signal, and was ended"
-        if code >= 0:
-            return f"its process (pid {self.process.pid}) ended with code {code}"
-        with suppress(ValueError):
-            return f"its process (pid {self.process.pid}) was ended by {signal.Signals(-code).name}"
-        return f"its process (pid {self.process.pid}) was ended by signal {-code}"
+        return self.process.how
 
 
 @dataclass
@@ -82,10 +72,12 @@ class Crew:
 
     Attributes:
         assign: makes what a new one is told first, by its number.
+        server: what they are forked from.
         workers: those that live.
     """
 
     assign: Callable[[int], Assignment]
+    server: ForkServer
     workers: list[Worker] = field(default_factory=list)
     _started: int = 0
     _stopped: float = 0.0
@@ -108,34 +100,25 @@ class Crew:
     def _start(self) -> Worker:
         self._started += 1
         assignment = self.assign(self._started)
+        if self.server.is_gone:
+            self.server = self.server.again()
         ours, theirs = socket.socketpair()
-        # Blocked until it listens: a signal for the whole group would end it with a traceback while it starts.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, str(team.PROGRAM), str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
-            )  # fmt: skip
-        except OSError as error:
-            ours.close()
-            raise MigrateGraphError(
-                f"no process can be started to run migrations side by side: {error.strerror}",
-                hint="raise the limits on memory and processes, or leave out --jobs",
-            ) from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+        with theirs:
+            process = self.server.fork(self._started, theirs)
         worker = Worker(self._started, assignment.seat, process, Connection(ours.detach()))
         forks.hide(worker.line)
         self.workers.append(worker)
-        # Import passes over whatever else is there.
-        worker.say([str(each) for each in sys.path if isinstance(each, str)])
         worker.say(assignment)
         return worker
 
     def heard(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
         """Yield what they say within some seconds: each word with who said it, and None for one that is gone."""
         by_line = {worker.line: worker for worker in self.workers}
-        for line in wait(list(by_line), seconds):
+        servers = [] if self.server.is_gone else [self.server.line]
+        for line in wait([*by_line, *servers], seconds):
+            if line in servers:
+                yield from self._heard_from_server()
+                continue
             worker = by_line[line]  # type: ignore[index] # only connections were given
             worker.last_word = time.monotonic()
             try:
@@ -150,6 +133,14 @@ class Crew:
             yield worker, word
             if isinstance(word, Ended):
                 worker.name = ""
+
+    def _heard_from_server(self) -> Iterator[tuple[Worker, Any]]:
+        """Hear of the processes; yield those that could not be forked."""
+        while self.server.hear():
+            pass
+        for worker in [each for each in self.workers if each.process.fault]:
+            self.workers.remove(worker)
+            yield worker, Unfit(no_process(worker.process.fault))
 
     def stop(self, number: int) -> None:
         """Stop all of them: a signal wants the run to end."""
@@ -179,9 +170,7 @@ class Crew:
             worker.say(Leave())
         until = time.monotonic() + (0.0 if at_once else _LAST_WAIT)
         for worker in self.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, until - time.monotonic()))
-            worker.process.kill()
-            worker.process.wait()
+            worker.process.end(max(0.0, until - time.monotonic()))
             worker.line.close()
         self.workers.clear()
+        self.server.close()

@@ -29,7 +29,6 @@ class Assignment:
     """What a worker is told first.
 
     Attributes:
-        parent: the process that it works for.
         arguments: `sys.argv` there.
         settings: which database.
         seat: under whose lock; see `Backend.seat`.
@@ -48,7 +47,6 @@ class Assignment:
         weaves: views would step aside if nothing ran beside: a worker guards them.
     """
 
-    parent: int
     arguments: list[str]
     settings: Settings
     seat: Any

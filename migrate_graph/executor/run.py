@@ -88,7 +88,7 @@ class Executor:
         team: Team | None = None,
     ) -> None:
         self._options = options or RunOptions()
-        self._team = team if team is not None and not team.order.is_a_row else None
+        self._team = team
         self._observer = kept_apart(observer)
         self._interruption = interruption or Interruption()
         self._watch = Watch(self._observer, every=self._options.watch_every)

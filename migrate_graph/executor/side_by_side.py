@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ class SideBySideWalk:
         self._overdue = {
             step.migration.name: frozenset(step.views.new) & walk.overdue for step in plan.steps if step.views.new
         }
-        crew = Crew(lambda number: self._assignment(number, names, code, walk))
+        crew = Crew(lambda number: self._assignment(number, names, code, walk), self._team.server)
         queue = Queue(self._team.order, self._team.jobs)
         try:
             self._begin_what_can(plan, walk, queue, crew)
@@ -80,7 +79,6 @@ class SideBySideWalk:
     def _assignment(self, number: int, names: tuple[str, ...], code: str, walk: Walk) -> Assignment:
         team, asked = self._team, self._options
         return Assignment(
-            parent=os.getpid(),
             arguments=list(sys.argv),
             settings=team.settings,
             seat=self._around.backend.seat(self._around.lock, f"{walk.run} {number}"),

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from migrate_graph.core.lanes import Order
     from migrate_graph.database import Settings
+    from migrate_graph.executor.fork_server import ForkServer
 
-PROGRAM = Path(__file__).with_name("worker_program.py")
-"""What a worker's process runs."""
+PROGRAM = Path(__file__).with_name("fork_server_program.py")
+"""What the process runs that workers are forked from."""
 
 
 def workers_can_be_had() -> bool:
@@ -29,6 +30,7 @@ class Team:
         jobs: how many at once.
         order: what each step waits for.
         settings: which database.
+        server: where they are forked.
         path: the migrations file, or the directory of numbered files.
         root: the directory that shown paths are relative to.
     """
@@ -36,5 +38,6 @@ class Team:
     jobs: int
     order: Order
     settings: Settings
+    server: ForkServer
     path: Path
     root: Path

@@ -50,10 +50,15 @@ _PR_SET_PDEATHSIG = 1
 _KILL = signal.SIGKILL
 
 
-def work(line: Connection) -> None:
-    """Work for the process at the other end of a line, until it says that there is nothing more to do, or is gone."""
+def work(line: Connection, parent: int) -> None:
+    """Work for the process at the other end of a line, until it says that there is nothing more to do, or is gone.
+
+    Args:
+        line: to the run.
+        parent: the process that this one was forked from.
+    """
+    end_with(parent)
     assignment: Assignment = unpacked(line.recv_bytes())
-    _end_with(assignment.parent)
     os.set_inheritable(line.fileno(), False)  # noqa: FBT003 - by position only
     forks.hide(line)
     sys.argv[:] = assignment.arguments
@@ -74,7 +79,7 @@ def work(line: Connection) -> None:
         guard.finish(0)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Have this process end with another one, at once: also while a function in C keeps the interpreter, where that is possible."""
     if sys.platform == "linux":
         import ctypes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -304,12 +305,16 @@ class LockedRun:
         team = self._team(options.jobs or 1)
         if team is None and not self._plan.steps and not self._plan.blocked:
             return self._walk_nothing(interruption, atomic=bool(options.atomic))
+        with nullcontext() if team is None else closing(team.server):
+            return self._walk(team, options, lock, interruption)
+
+    def _walk(self, team: Team | None, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         from migrate_graph.core.coalescing import segments_of
         from migrate_graph.executor import Executor, RunOptions
         from migrate_graph.executor.approved import Approved
 
         self._tell_of_drift()
-        self._is_side_by_side = team is not None and not team.order.is_a_row
+        self._is_side_by_side = team is not None
         self._segments = segments_of(self._plan, options.woven) if options.coalesce else ()
         executor = Executor(
             self._backend,
@@ -353,12 +358,14 @@ class LockedRun:
             self._observer(Warned(f"migrations run one after another, not {jobs}: {why}"))
             return None
         order = order_for(self._project, self._plan, self._observer)
-        seats = jobs if order.is_a_row else self._seats(jobs)
-        if seats < 2:
+        if order.is_a_row or (seats := self._seats(jobs)) < 2:
             return None
+        from migrate_graph.executor.fork_server import ForkServer
         from migrate_graph.executor.team import Team
 
-        return Team(seats, order, database_settings(self._config), path=self._project.path, root=self._project.root)
+        settings = database_settings(self._config)
+        server = ForkServer(settings)  # now: it imports while this process goes on
+        return Team(seats, order, settings, server, path=self._project.path, root=self._project.root)
 
     def _seats(self, jobs: int) -> int:
         """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""

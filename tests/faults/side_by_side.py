@@ -1,6 +1,6 @@
 """Runs of the fault tests in several processes: also a row of migrations is given to workers, and a worker can be killed at any place.
 
-As a program it is a worker, as `migrate_graph/executor/worker_program.py` is, with the places of `child`.
+As a program it is what workers are forked from, as `migrate_graph/executor/fork_server_program.py` is, with the places of `child`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +65,26 @@ def prepare(fatal: tuple[str, int] | None = None, trace: Path | None = None, *, 
     os.environ[_PLACES] = json.dumps([fatal, str(trace) if trace else None, only])  # noqa: TID251
 
 
-def _work() -> None:
-    line = Connection(int(sys.argv[1]))
-    sys.path[:] = line.recv()
+def _serve() -> None:
+    """Fork workers, as the program of the package does."""
     import child
 
     import migrate_graph.executor.checkpoints
-    from migrate_graph.executor.worker import work
+    from migrate_graph.executor import fork_server_program
 
     fatal, trace, only = json.loads(os.environ.pop(_PLACES))  # noqa: TID251
+    run = os.getppid()
 
     def die(number: int = signal.SIGKILL) -> None:
         Path(f"died-{os.getpid()}").touch()
         if not only:
-            os.kill(os.getppid(), number)
+            os.kill(run, number)
         os.kill(os.getpid(), number)
 
     child.expect(fatal, Path(trace) if trace else None, die=die)
     reached: Any = lambda checkpoint: child.here(checkpoint.value)  # noqa: E731
     setattr(migrate_graph.executor.checkpoints, "reached", reached)  # noqa: B010
-    work(line)
+    fork_server_program.main()
 
 
 def _run() -> None:
@@ -105,4 +104,4 @@ if __name__ == "__main__":
         del sys.argv[1]
         _run()
     else:
-        _work()
+        _serve()

@@ -71,9 +71,18 @@ def wait_for_waiting(field: Field, number: int) -> None:
 
 def workers_of(process: Any) -> list[int]:
     """Return the processes that work for a run."""
-    with open(f"/proc/{process.process.pid}/task/{process.process.pid}/children") as file:  # noqa: PTH123 - of the system
-        found = [int(word) for word in file.read().split()]
-    return [pid for pid in found if b"side_by_side.py" in _command(pid) or b"worker_program.py" in _command(pid)]
+    return [worker for server in servers_of(process) for worker in _children(server)]
+
+
+def servers_of(process: Any) -> list[int]:
+    """Return the processes that workers of a run are forked from."""
+    return [pid for pid in _children(process.process.pid) if b"side_by_side.py" in _command(pid)]
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - of the system
+        return [int(word) for word in file.read().split()]
+    return []
 
 
 def _command(pid: int) -> bytes:

@@ -26,8 +26,9 @@ class _Stand:
         monkeypatch.setattr(crew_module, "time", SimpleNamespace(monotonic=lambda: self.now))
         ours, theirs = Pipe()
         self.line: Connection = theirs
-        process: Any = SimpleNamespace(kill=self._kill)
-        self.crew = Crew(lambda _number: pytest.fail("nobody else is started"))
+        process: Any = SimpleNamespace(kill=self._kill, fault="")
+        server: Any = SimpleNamespace(is_gone=True)
+        self.crew = Crew(lambda _number: pytest.fail("nobody else is started"), server)
         self.crew.workers.append(Worker(1, None, process, ours, "a"))
         self.crew.stop(signal.SIGTERM)
 

@@ -622,6 +622,15 @@ class PostgresBackend(Bookkeeping):
 
         return SeatedBackend(settings, seat)
 
+    @staticmethod
+    def import_for_seats(settings: Settings) -> None:
+        import migrate_graph.database.postgres.seated
+        import migrate_graph.database.postgres.work  # noqa: F401 - they are what is needed
+        from migrate_graph.database.dal import dal_class
+
+        with suppress(MigrateGraphError):  # TypeDAL is not installed, which each attempt says
+            dal_class(typedal=settings.typedal)
+
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
         from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
 

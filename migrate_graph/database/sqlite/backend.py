@@ -569,6 +569,10 @@ class SqliteBackend(Bookkeeping):
     def seated(cls, settings: Settings, seat: object) -> NoReturn:  # noqa: ARG003 - of the protocol
         raise UsageError(cls.why_in_a_row, hint="leave out --jobs")
 
+    @classmethod
+    def import_for_seats(cls, settings: Settings) -> NoReturn:  # noqa: ARG003 - of the protocol
+        raise UsageError(cls.why_in_a_row, hint="leave out --jobs")
+
     def atomic_run(self, intent: AtomicIntent) -> SqliteAtomicRun:
         from migrate_graph.database.sqlite.atomic import AtomicConnection, SqliteAtomicRun
         from migrate_graph.database.views.held import HeldViews

@@ -1,0 +1,129 @@
+"""The program of the fork server: it imports what workers need, never the user's files, and forks one whenever the run says so."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+
+FORK, KILL = "fork", "kill"
+"""What it is told, with the number of a worker; with the first comes the worker's line."""
+
+BORN, ENDED, UNBORN = "born", "ended", "unborn"
+"""What it says, with the number of a worker: its process, its exit code as `subprocess` has it, why it could not be forked."""
+
+
+class ForkServer:
+    """Forks workers. It has one thread and no connection, and nothing of the user's has run here.
+
+    The signals that end a run are blocked from its start to its end: a worker unblocks them when it listens.
+
+    Args:
+        line: to the run.
+    """
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._numbers: dict[int, int] = {}
+        self._woken, writer = os.pipe()
+        for end in (self._woken, writer):
+            os.set_blocking(end, False)
+        self._handler = signal.signal(signal.SIGCHLD, _wake)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._writer = writer
+
+    def serve(self) -> int | None:
+        """Serve until the run is gone; return None then, and in each worker the descriptor of its line."""
+        while True:
+            ready = wait([self._line, self._woken])
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._tell_of_ended()
+            if self._line not in ready:
+                continue
+            try:
+                word, number = self._line.recv()
+                if word == KILL:
+                    self._kill(number)
+                elif (given := self._fork(number)) is not None:
+                    return given
+            except (EOFError, OSError):
+                self._end_all()
+                return None
+
+    def _fork(self, number: int) -> int | None:
+        """Fork a worker; return its line there, and None here."""
+        with socket.fromfd(self._line.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as again:
+            _, (given,), _, _ = socket.recv_fds(again, 1, 1)
+        try:
+            process = os.fork()
+        except OSError as error:
+            os.close(given)
+            self._line.send((UNBORN, number, error.strerror or str(error)))
+            return None
+        if process == 0:
+            self._put_aside()
+            return given
+        os.close(given)  # or the other workers would keep the line of one that has died open
+        self._numbers[process] = number
+        self._line.send((BORN, number, process))
+        return None
+
+    def _put_aside(self) -> None:
+        """Put aside in a worker what is the server's."""
+        self._numbers.clear()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, self._handler)
+        for end in (self._woken, self._writer):
+            os.close(end)
+        self._line.close()
+
+    def _kill(self, number: int) -> None:
+        # Nobody else can: only its parent knows that the number of a process still means this one.
+        for process in [each for each, known in self._numbers.items() if known == number]:
+            os.kill(process, signal.SIGKILL)
+
+    def _tell_of_ended(self) -> None:
+        for process in list(self._numbers):
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                with suppress(OSError):  # the run is gone, which is heard next
+                    self._line.send((ENDED, self._numbers.pop(process), os.waitstatus_to_exitcode(status)))
+
+    def _end_all(self) -> None:
+        for process in self._numbers:
+            os.kill(process, signal.SIGKILL)
+        for process in self._numbers:
+            os.waitpid(process, 0)
+
+
+def _wake(_number: int, _frame: object) -> None:
+    """Do nothing: that a child has ended is read from the pipe."""
+
+
+def main() -> None:
+    """Serve the run at the other end of an inherited socket, whose number is the argument; in a worker, work."""
+    line = Connection(int(sys.argv[1]))
+    sys.path[:] = line.recv()
+    gc.disable()
+    from migrate_graph.database import backend_class
+    from migrate_graph.executor.worker import end_with, work
+
+    run, settings = line.recv()
+    end_with(run)
+    backend_class(settings.uri).import_for_seats(settings)
+    gc.freeze()
+    gc.enable()
+    server = os.getpid()
+    given = ForkServer(line).serve()
+    if given is None:
+        os._exit(0)
+    work(Connection(given), server)
+
+
+if __name__ == "__main__":
+    main()
