@@ -33,6 +33,7 @@ SESSIONS = "tests/database/test_executor_sessions.py"
 OF_SQLITE = "tests/database/test_sqlite_sessions.py"
 VIEWS = "tests/database/test_views_others.py"
 CHANGED = "tests/database/test_views_changed_meanwhile.py"
+FORKED = "tests/faults/test_fork_server.py"
 NOTICED = "noticed"
 
 
@@ -545,11 +546,88 @@ MUTANTS = [
         "tests/faults/test_jobs_faults.py -k files_that_say",
     ),
     Mutant(
-        "workers end with the run",
+        "workers end with their fork server",
         "executor/worker.py",
         "ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",
         "pass",
-        "tests/faults/test_jobs_faults.py -k deaf",
+        f"{FORKED} -k is_deaf",
+    ),
+    Mutant(
+        "a fork server ends with the run",
+        "executor/fork_server_program.py",
+        "    end_with(run)\n",
+        "",
+        f"{FORKED} -k ends_with_the_run",
+    ),
+    Mutant(
+        "workers end with the line of their fork server",
+        "executor/fork_server_program.py",
+        "            os.kill(process, signal.SIGKILL)\n        for process in self._numbers:\n",
+        "            os.kill(process, 0)\n        for process in ():\n",
+        f"{FORKED} -k nothing_but_its_line",
+    ),
+    Mutant(
+        "a fork server keeps no line of a worker",
+        "executor/fork_server_program.py",
+        "        os.close(given)  # or",
+        "        # or",
+        f"{FORKED} -k no_worker_holds",
+    ),
+    Mutant(
+        "a worker keeps no line of its fork server",
+        "executor/fork_server_program.py",
+        "        self._line.close()\n",
+        "",
+        f"{FORKED} -k no_worker_holds",
+    ),
+    Mutant(
+        "a worker hears of its children",
+        "executor/fork_server_program.py",
+        "        signal.signal(signal.SIGCHLD, self._handler)\n",
+        "",
+        f"{FORKED} -k as_if",
+    ),
+    Mutant(
+        "a worker collects garbage",
+        "executor/fork_server_program.py",
+        "    gc.enable()\n",
+        "",
+        f"{FORKED} -k as_if",
+    ),
+    Mutant(
+        "a fork server that is stopped is ended",
+        "executor/fork_server.py",
+        "if now - self._killed > _KILLING:",
+        "if False:",
+        f"{FORKED} -k keeps_no_run",
+    ),
+    Mutant(
+        "a fork server is replaced",
+        "executor/crew.py",
+        "        if self.server.is_gone:\n",
+        "        if False:\n",
+        f"{FORKED} -k takes_its_place",
+    ),
+    Mutant(
+        "a fork that fails is told",
+        "executor/crew.py",
+        "word = worker.why_not",
+        "word = None",
+        f"{FORKED} -k can_be_forked",
+    ),
+    Mutant(
+        "a fork server ends where nothing is run",
+        "workflow/apply.py",
+        "with nullcontext() if team is None else closing(team.server):",
+        "with nullcontext():",
+        f"{FORKED} -k comes_to_nothing",
+    ),
+    Mutant(
+        "a fork server hears no signal",
+        "executor/fork_server.py",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, ())",
+        "tests/faults/test_jobs_faults.py -k whole_group",
     ),
     Mutant(
         "who has said that it heard is not ended",

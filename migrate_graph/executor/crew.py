@@ -57,6 +57,12 @@ class Worker:
         with suppress(OSError):
             self.line.send_bytes(packed(word))
 
+    @property
+    def why_not(self) -> Unfit | None:
+        """Why there is none, where it could not be forked."""
+        self.process.ends_within(0.0)
+        return Unfit(no_process(self.process.fault)) if self.process.fault else None
+
     def end(self) -> str:
         """End it, if it has not ended, and return how it has, in words."""
         self.process.end(_DYING)
@@ -100,6 +106,8 @@ class Crew:
     def _start(self) -> Worker:
         self._started += 1
         assignment = self.assign(self._started)
+        while self.server.hear():
+            pass
         if self.server.is_gone:
             self.server = self.server.again()
         ours, theirs = socket.socketpair()
@@ -114,17 +122,13 @@ class Crew:
     def heard(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
         """Yield what they say within some seconds: each word with who said it, and None for one that is gone."""
         by_line = {worker.line: worker for worker in self.workers}
-        servers = [] if self.server.is_gone else [self.server.line]
-        for line in wait([*by_line, *servers], seconds):
-            if line in servers:
-                yield from self._heard_from_server()
-                continue
+        for line in wait(list(by_line), seconds):
             worker = by_line[line]  # type: ignore[index] # only connections were given
             worker.last_word = time.monotonic()
             try:
                 word = unpacked(worker.line.recv_bytes())
             except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
-                word = None
+                word = worker.why_not
             if isinstance(word, Heard):
                 worker.is_deaf = False
                 continue
@@ -133,14 +137,6 @@ class Crew:
             yield worker, word
             if isinstance(word, Ended):
                 worker.name = ""
-
-    def _heard_from_server(self) -> Iterator[tuple[Worker, Any]]:
-        """Hear of the processes; yield those that could not be forked."""
-        while self.server.hear():
-            pass
-        for worker in [each for each in self.workers if each.process.fault]:
-            self.workers.remove(worker)
-            yield worker, Unfit(no_process(worker.process.fault))
 
     def stop(self, number: int) -> None:
         """Stop all of them: a signal wants the run to end."""

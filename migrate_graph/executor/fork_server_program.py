@@ -62,8 +62,8 @@ class ForkServer:
         try:
             process = os.fork()
         except OSError as error:
-            os.close(given)
             self._line.send((UNBORN, number, error.strerror or str(error)))
+            os.close(given)  # which the run hears: it looks then for why
             return None
         if process == 0:
             self._put_aside()
@@ -75,7 +75,6 @@ class ForkServer:
 
     def _put_aside(self) -> None:
         """Put aside in a worker what is the server's."""
-        self._numbers.clear()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, self._handler)
         for end in (self._woken, self._writer):

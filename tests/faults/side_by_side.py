@@ -5,10 +5,12 @@ As a program it is what workers are forked from, as `migrate_graph/executor/fork
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ ONE_TRANSACTION = pytest.mark.skipif(
 
 PATIENT = {"MIGRATE_GRAPH_FAULT_PATIENT": "1"}
 """With this in its environment a run waits long for a worker to say that it heard: also on a busy machine only a deaf one is taken for deaf."""
+
+AT_FORK = "MIGRATE_GRAPH_FAULT_FORK"
+"""In the environment of a run: the how-many-eth fork of its fork server goes wrong, and how: `2 killed`, `1 refused`."""
 
 _PLACES = "MIGRATE_GRAPH_FAULT_PLACES"
 
@@ -84,7 +89,23 @@ def _serve() -> None:
     child.expect(fatal, Path(trace) if trace else None, die=die)
     reached: Any = lambda checkpoint: child.here(checkpoint.value)  # noqa: E731
     setattr(migrate_graph.executor.checkpoints, "reached", reached)  # noqa: B010
+    if AT_FORK in os.environ:  # noqa: TID251
+        number, how = os.environ[AT_FORK].split()  # noqa: TID251
+        setattr(os, "fork", _going_wrong(os.fork, int(number), how))  # noqa: B010
     fork_server_program.main()
+
+
+def _going_wrong(fork: Callable[[], int], number: int, how: str) -> Callable[[], int]:
+    left = iter(range(number, 0, -1))
+
+    def forked() -> int:
+        if next(left, 0) == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    return forked
 
 
 def _run() -> None:

@@ -71,21 +71,23 @@ def wait_for_waiting(field: Field, number: int) -> None:
 
 def workers_of(process: Any) -> list[int]:
     """Return the processes that work for a run."""
-    return [worker for server in servers_of(process) for worker in _children(server)]
+    return [worker for server in servers_of(process) for worker in children_of(server)]
 
 
 def servers_of(process: Any) -> list[int]:
     """Return the processes that workers of a run are forked from."""
-    return [pid for pid in _children(process.process.pid) if b"side_by_side.py" in _command(pid)]
+    return [pid for pid in children_of(process.process.pid) if b"side_by_side.py" in command_of(pid)]
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process."""
     with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - of the system
         return [int(word) for word in file.read().split()]
     return []
 
 
-def _command(pid: int) -> bytes:
+def command_of(pid: int) -> bytes:
+    """Return how a process was called."""
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - as above
         return file.read()
     return b""
@@ -494,7 +496,7 @@ def test_a_signal_for_the_whole_group_is_one_signal(on_postgres: Field) -> None:
     """As a terminal sends it, and a service manager."""
     with gate(on_postgres):
         process = _at_the_gate(on_postgres)
-        for pid in (*workers_of(process), process.process.pid):
+        for pid in (*workers_of(process), *servers_of(process), process.process.pid):
             os.kill(pid, signal.SIGINT)
         ended = process.end()
     assert ended.code == 130, ended.output
@@ -619,7 +621,7 @@ def test_a_signal_stops_all_whatever_they_do(signum: signal.Signals, whole: bool
     stopped = int(pid_of_c.read_text())
     os.kill(stopped, signal.SIGSTOP)
     process.process.send_signal(signum)
-    for pid in set(workers) - {stopped} if whole else ():
+    for pid in (set(workers) | set(servers_of(process))) - {stopped} if whole else ():
         with suppress(ProcessLookupError):  # it may have ended by then: the run had the signal before it
             os.kill(pid, signum)
     ended = process.end()
