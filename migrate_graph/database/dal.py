@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from migrate_graph.errors import UsageError
+from migrate_graph.errors import MigrateGraphError, UsageError
 
 _LEDGER = "ewh_implemented_features"
 
@@ -34,6 +34,16 @@ def dal_class(*, typedal: bool) -> Any:
             "use_typedal is set, but TypeDAL is not installed", hint="pip install 'migrate-graph[typedal]'"
         ) from error
     return TypeDAL
+
+
+def import_dal(*, typedal: bool) -> None:
+    """Import what the first `DAL` of a process would import; nothing of it connects, or starts a thread."""
+    import pydal.dialects
+    import pydal.parsers
+    import pydal.representers  # noqa: F401 - pyDAL imports these while a `DAL` is made
+
+    with contextlib.suppress(MigrateGraphError):  # TypeDAL is not installed, which each attempt says
+        dal_class(typedal=typedal)
 
 
 @dataclass(frozen=True, slots=True)

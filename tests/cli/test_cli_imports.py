@@ -238,6 +238,36 @@ def test_a_worker_imports_only_what_an_attempt_needs(postgres_uri: str, tmp_path
         assert sum(name.startswith("migrate_graph.") for name in imported) <= 145, "each costs every worker some time"
 
 
+_NEWLY = """
+import os, sys
+from pathlib import Path
+from migrate_graph import migration
+
+loaded = set(sys.modules)
+
+@migration(independent=True)
+def a_1(db):
+    return True
+
+@migration(requires=a_1)
+def b_2(db):
+    db.executesql("CREATE TABLE t (id integer)")
+    Path("newly").write_text(" ".join(sys.modules.keys() - loaded))
+    return True
+
+@migration(independent=True)
+def c_3(db):
+    return True
+"""
+
+
+def test_a_worker_has_what_it_needs_from_its_fork_server(postgres_uri: str, tmp_path: Path) -> None:
+    """What it imports itself each worker imports again, while the others wait for the processor."""
+    (tmp_path / "migrations.py").write_text(_NEWLY)
+    assert _run(tmp_path, postgres_uri, "apply", "--jobs", "2")[0] == 0
+    assert set((tmp_path / "newly").read_text().split()) <= {"migrations"}
+
+
 def test_what_runs_in_a_row_needs_no_worker(postgres_uri: str, tmp_path: Path) -> None:
     told = _told_by(tmp_path, postgres_uri, "", "requires=[step_0]", "requires=[step_1]")
     assert len({process for process, *_ in told}) == 1

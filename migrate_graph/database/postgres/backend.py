@@ -625,11 +625,10 @@ class PostgresBackend(Bookkeeping):
     @staticmethod
     def import_for_seats(settings: Settings) -> None:
         import migrate_graph.database.postgres.seated
-        import migrate_graph.database.postgres.work  # noqa: F401 - they are what is needed
-        from migrate_graph.database.dal import dal_class
+        import migrate_graph.database.postgres.work  # noqa: F401 - to have them imported
+        from migrate_graph.database.dal import import_dal
 
-        with suppress(MigrateGraphError):  # TypeDAL is not installed, which each attempt says
-            dal_class(typedal=settings.typedal)
+        import_dal(typedal=settings.typedal)
 
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
         from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
