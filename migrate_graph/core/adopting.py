@@ -17,10 +17,16 @@ class Making:
     Attributes:
         now: in their order, where the thing has its place; none where that cannot be written.
         later: what ties it to others, when everything is there.
+        gone: what drops it before anything is made, where it is made anew.
+        lacks: what of it they do not say, in words.
+        place: the kind in whose place it is made, where that is not its own.
     """
 
     now: Sequence[str] = ()
     later: Sequence[str] = ()
+    gone: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+    place: str = ""
 
 
 Definer: TypeAlias = Callable[[Drifted, Fact], Making]
@@ -67,26 +73,104 @@ def adoption_of(
         included: kinds of parts that the statement of a new table or view makes.
         managed: relations that view managers make: they are changed there.
     """
-    drops: list[tuple[int, str]] = []
+    drops: list[tuple[tuple[int, int], str]] = []
     makes: list[tuple[int, str]] = []
+    changes = [*changes]
+    depths = _depths(changes)
     left: list[tuple[Fact, str]] = []
+    renamed = _perhaps_renamed(changes)
     for change in changes:
         if change.relation in managed and change.fact.identity == change.relation:
             left.append((change.fact, "a view manager makes it: change the manager, or its query"))
+        elif change.fact in renamed:
+            left.append((change.fact, renamed[change.fact]))
         elif change.after is None:
             statement = dropped(change)
-            _note(change.fact, Making([statement] if statement else []), drops, left)
+            if statement:
+                drops.append(((rank_of(change.fact), depths[change.fact]), statement))
+            else:
+                left.append((change.fact, _BY_HAND))
         else:
             parts = change.parts if change.before is None else ()
             for fact in (change.fact, *(part for part in parts if part.kind not in included)):
-                _note(fact, made(change, fact), makes, left)
-    drops.sort(key=lambda each: -each[0])
+                making = made(change, fact)
+                rank = _note(fact, making, makes, left)
+                drops += [((rank, depths[change.fact]), each) for each in making.gone]
+    drops.sort(key=lambda each: each[0], reverse=True)
     makes.sort(key=lambda each: each[0])
     return Adoption(tuple(statement for _, statement in (*drops, *makes)), tuple(left))
 
 
-def _note(fact: Fact, making: Making, found: list[tuple[int, str]], left: list[tuple[Fact, str]]) -> None:
+_BY_HAND = "nothing here writes a statement for it: write it by hand"
+
+
+def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[tuple[Fact, str]]) -> int:
+    """Note what makes a thing, and what of it nobody can write; return its place in the order."""
+    rank = ORDER.index(making.place) if making.place else rank_of(fact)
     if not making.now:
-        left.append((fact, "nothing here writes a statement for it: write it by hand"))
-    found += [(rank_of(fact), each) for each in making.now]
-    found += [(len(ORDER) + 1, each) for each in making.later]
+        left.append((fact, _BY_HAND))
+    elif making.lacks:
+        left.append((fact, f"no statement says its {', '.join(making.lacks)}: write that by hand"))
+    makes += [(rank, each) for each in making.now]
+    makes += [(len(ORDER) + 1, each) for each in making.later]
+    return rank
+
+
+def _depths(changes: Sequence[Drifted]) -> dict[Fact, int]:
+    """Return of each change how many others stand behind each other below it, by what the database said of it before: a view over a view has 1."""
+    below = {
+        change.fact: [
+            other.fact
+            for other in changes
+            if other.fact != change.fact
+            and other.relation == other.fact.identity
+            and other.fact.identity in (change.before or "")
+        ]
+        for change in changes
+    }
+    depths: dict[Fact, int] = {}
+    for start in below:
+        stack = [start]
+        while stack:
+            missing = [each for each in below[stack[-1]] if each not in depths and each not in stack]
+            if missing:
+                stack.append(missing[0])
+                continue
+            fact = stack.pop()
+            depths[fact] = max((depths.get(each, 0) + 1 for each in below[fact]), default=0)
+    return depths
+
+
+_HOLDS = {"column": "the values", "table": "the rows", "sequence": "the number that it has reached"}
+"""Kinds of what holds more than the database says of it, with what would be lost if it were dropped and made anew."""
+
+
+def _perhaps_renamed(changes: Sequence[Drifted]) -> dict[Fact, str]:
+    """Return what may have been renamed, with what to do: to drop it and make it anew would lose what it holds.
+
+    What is gone and what is new are alike: columns of one table and sequences by what the database says of them, tables by the names of their
+    columns.
+    """
+    gone, come = (
+        [each for each in changes if each.fact.kind in _HOLDS and (each.after is None) is is_gone and (each.before is None) is not is_gone]
+        for is_gone in (True, False)
+    )  # fmt: skip
+    found: dict[Fact, str] = {}
+    for old in gone:
+        for new in come:
+            if _looks(old) == _looks(new):
+                why = (
+                    f"{old.fact.identity} may have been renamed to {new.fact.identity}, and dropping it would lose {_HOLDS[old.fact.kind]}: "
+                    "write by hand what was done"
+                )
+                found |= {old.fact: why, new.fact: why}
+    return found
+
+
+def _looks(change: Drifted) -> tuple[object, ...]:
+    """Return what stays of a thing when it is renamed."""
+    kind, relation = change.fact.kind, change.relation
+    if kind == "table":
+        columns = {part.identity.removeprefix(f"{relation}.") for part in change.parts if part.kind == "column"}
+        return (kind, frozenset(columns))
+    return (kind, relation if kind == "column" else "", change.after if change.before is None else change.before)

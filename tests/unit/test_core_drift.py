@@ -178,3 +178,34 @@ def test_statements_stand_in_the_order_in_which_they_can_run() -> None:
     )
     assert found.statements == ("drop i", "drop u", "make s", "make t", "make v", "make t_a", "make t.x", "tie s")
     assert [fact.identity for fact, _ in found.left] == ["thing", "managed", "thing"]
+
+
+def test_what_may_have_been_renamed_is_left_to_a_person() -> None:
+    """What is alike under another name may be the same thing: its data would be lost elsewhere. What differs, or has none, is not."""
+
+    def adopted(*changes: tuple[str, str, str | None, str | None]) -> tuple[list[str], list[str]]:
+        found = adoption_of(
+            [Drifted(Fact(kind, name), before, after, name.partition(".")[0]) for kind, name, before, after in changes],
+            made=lambda _, fact: Making([f"make {fact.identity}"]),
+            dropped=lambda each: f"drop {each.fact.identity}",
+            included=frozenset(),
+        )
+        return list(found.statements), [fact.identity for fact, _ in found.left]
+
+    gone, come = ("column", "t.a", "int", None), ("column", "t.b", None, "int")
+    assert adopted(gone, come) == ([], ["t.a", "t.b"])
+    assert adopted(gone, ("column", "t.b", None, "text")) == (["drop t.a", "make t.b"], [])
+    assert adopted(gone, ("column", "u.b", None, "int")) == (["drop t.a", "make u.b"], [])
+    assert adopted(gone, ("column", "t.b", "text", "int")) == (["drop t.a", "make t.b"], [])
+    assert adopted(("index", "i", "x", None), ("index", "j", None, "x")) == (["drop i", "make j"], [])
+    assert adopted(("sequence", "s", "x", None), ("sequence", "r", None, "x"))[0] == []
+
+
+def test_what_reads_others_is_dropped_before_them() -> None:
+    changes = [
+        Drifted(Fact("view", name), before, None, name) for name, before in (("a", "b c"), ("b", "t"), ("c", "b"))
+    ]
+    found = adoption_of(
+        changes, made=lambda *_: Making(), dropped=lambda each: each.fact.identity, included=frozenset()
+    )
+    assert found.statements == ("a", "c", "b")

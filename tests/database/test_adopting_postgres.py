@@ -1,0 +1,139 @@
+"""What is written of changes by hand on PostgreSQL makes another database the same, or says what it leaves out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+
+from migrate_graph.core.adopting import Adoption
+from migrate_graph.core.footprint import Fact
+from migrate_graph.database import Settings, open_backend
+from migrate_graph.workflow.drift import look
+
+pytestmark = pytest.mark.postgres
+
+BASE = """
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE TABLE customer (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, email text, nr int);
+CREATE INDEX customer_email ON customer (email);
+CREATE TABLE parent (a int, b text, n int); CREATE TABLE child (c int) INHERITS (parent);
+CREATE TABLE ev (id bigint, at date NOT NULL, note text, customer bigint REFERENCES customer, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE INDEX ev_customer ON ev (customer);
+CREATE TABLE a_2026 PARTITION OF ev FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE FUNCTION helper(int) RETURNS int LANGUAGE sql AS $$ SELECT $1 $$;
+CREATE TRIGGER ev_touch BEFORE INSERT ON ev FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER c_touch BEFORE INSERT ON customer FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE VIEW a_view AS SELECT id, name FROM customer;
+CREATE VIEW b_view AS SELECT id, name FROM a_view;
+"""
+
+
+def run(uri: str, statements: str) -> None:
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statements)
+
+
+def adopted(uri: str, by_hand: str) -> tuple[Adoption, dict[Fact, str], dict[Fact, str]]:
+    """Change a database by hand; return what is written of it, what it is made of, and what another one is made of where that has run."""
+
+    def facts(backend: Any) -> dict[Fact, str]:
+        found = backend.read_inventory().facts.items()
+        return {
+            fact: each.definition for fact, each in found if not fact.identity.endswith("public")
+        }  # the schema itself
+
+    run(uri, BASE)
+    with open_backend(Settings(uri), writing=True) as backend:
+        backend.prepare()
+        backend.store_inventory(run="r")
+        run(uri, by_hand)
+        drift = look(backend, backend.read_history())
+        assert drift.changes, drift.unknown
+        adoption = backend.adoption_of(drift.changes, managers={})
+        here = facts(backend)
+    run(uri, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    run(uri, BASE)
+    for statement in adoption.statements:
+        run(uri, statement)
+    with open_backend(Settings(uri)) as backend:
+        return adoption, here, facts(backend)
+
+
+WHOLE = {
+    "a partition": "CREATE TABLE ev_2027 PARTITION OF ev FOR VALUES FROM ('2027-01-01') TO ('2028-01-01') PARTITION BY HASH (id);"
+    "CREATE TABLE ev_2027a PARTITION OF ev_2027 FOR VALUES WITH (MODULUS 1, REMAINDER 0); CREATE INDEX own ON ev_2027a (note)",
+    "a table becomes a partition": "CREATE TABLE evx (id bigint NOT NULL, at date NOT NULL, note text, customer bigint);"
+    "ALTER TABLE ev ATTACH PARTITION evx FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",
+    "what a partitioned table has": "CREATE INDEX ev_note ON ev (note); ALTER TABLE ev ADD COLUMN extra int DEFAULT 3;"
+    "ALTER TABLE ev ADD CHECK (id > 0), ADD UNIQUE (customer, at), ALTER note SET NOT NULL, ALTER note TYPE varchar(40);"
+    "CREATE TRIGGER t2 AFTER UPDATE ON ev FOR EACH ROW EXECUTE FUNCTION touch();"
+    "ALTER TABLE ev ADD FOREIGN KEY (extra) REFERENCES customer",
+    "what a partitioned table has no more": "DROP INDEX ev_customer; DROP TRIGGER ev_touch ON ev; ALTER TABLE ev DROP COLUMN customer;"
+    "ALTER TABLE ev DROP CONSTRAINT ev_pkey",
+    "what a partitioned table has otherwise": "ALTER TABLE ev DROP CONSTRAINT ev_customer_fkey; ALTER TABLE ev ADD CONSTRAINT ev_customer_fkey "
+    "FOREIGN KEY (customer) REFERENCES customer ON DELETE CASCADE; DROP INDEX ev_customer; CREATE INDEX ev_customer ON ev (customer DESC)",
+    "what a parent has": "ALTER TABLE parent ADD COLUMN z int, ADD CHECK (a > 3), DROP COLUMN b, ALTER n TYPE bigint",
+    "what its statement does not say": "CREATE TABLE q (a int NOT NULL, b int, UNIQUE (b) WITH (fillfactor = 60));"
+    "ALTER TABLE q ENABLE ROW LEVEL SECURITY;"
+    "ALTER TABLE q FORCE ROW LEVEL SECURITY; ALTER TABLE q REPLICA IDENTITY FULL; CREATE POLICY p ON q USING (a > 1);"
+    "CREATE INDEX ex ON q (lower(CAST(a AS text))); ALTER INDEX ex ALTER COLUMN 1 SET STATISTICS 500; ALTER TABLE q CLUSTER ON ex;"
+    "ALTER TABLE customer CLUSTER ON customer_email;"
+    "CREATE TRIGGER x BEFORE UPDATE ON customer FOR EACH ROW EXECUTE FUNCTION touch(); ALTER TABLE customer ENABLE REPLICA TRIGGER x;"
+    "ALTER TABLE customer ENABLE ALWAYS TRIGGER c_touch; CREATE RULE r AS ON DELETE TO q DO INSTEAD NOTHING; ALTER TABLE q DISABLE RULE r;"
+    "CREATE MATERIALIZED VIEW mv WITH (fillfactor = 50) AS SELECT id FROM customer",
+    "an identity with a start": "CREATE TABLE q (a int GENERATED BY DEFAULT AS IDENTITY (START WITH 1000 INCREMENT BY 5 CYCLE), b int)",
+    "a view with more columns": "CREATE OR REPLACE VIEW a_view AS SELECT id, name, email FROM customer",
+    "views that lose a column": "DROP VIEW b_view; DROP VIEW a_view; CREATE VIEW a_view AS SELECT id FROM customer;"
+    "CREATE VIEW b_view AS SELECT id FROM a_view",
+    "views that are gone": "DROP VIEW b_view; DROP VIEW a_view",
+    "functions that need each other": "CREATE FUNCTION zz(int) RETURNS int LANGUAGE sql AS 'SELECT $1';"
+    "CREATE FUNCTION aa(int) RETURNS int LANGUAGE sql AS 'SELECT zz($1)'; CREATE TABLE q (x int DEFAULT aa(3));"
+    "DROP FUNCTION helper(int); CREATE FUNCTION helper(int) RETURNS text LANGUAGE sql AS 'SELECT ''x'''",
+    "keys in a circle, and a view that needs one": "CREATE TABLE x (id int PRIMARY KEY, y int);"
+    "CREATE TABLE y (id int PRIMARY KEY, x int REFERENCES x);"
+    "ALTER TABLE x ADD FOREIGN KEY (y) REFERENCES y; CREATE VIEW a0 AS SELECT id, y FROM x GROUP BY id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_what_is_written_makes_another_database_the_same(postgres_uri: str, case: str) -> None:
+    adoption, here, there = adopted(postgres_uri, WHOLE[case])
+    assert adoption.left == ()
+    assert there == here
+
+
+SAID = {
+    "ALTER TABLE customer ALTER id SET INCREMENT BY 7": "sequence public.customer_id_seq",
+    "CREATE TABLE q (a text) WITH (toast.autovacuum_enabled = off)": "table public.q: no statement says its options of its toast table",
+    "CREATE TABLE q (a text); ALTER TABLE q ALTER a SET STORAGE external": "table public.q: no statement says its settings of columns (a)",
+    "ALTER TABLE customer ADD x int; ALTER TABLE customer ALTER x SET STATISTICS 9": "column public.customer.x: no statement says its settings",
+    "CREATE TABLE q PARTITION OF ev (note DEFAULT 'x') DEFAULT": "table public.q: no statement says its own defaults of columns",
+    "ALTER TABLE ev DETACH PARTITION a_2026": "table public.a_2026: nothing here writes",
+}
+
+
+@pytest.mark.parametrize("by_hand", SAID)
+def test_what_is_not_written_is_said_and_what_is_written_can_run(postgres_uri: str, by_hand: str) -> None:
+    adoption, here, there = adopted(postgres_uri, by_hand)
+    assert here != there
+    [(fact, why)] = adoption.left
+    assert f"{fact.kind} {fact.identity}: {why}".startswith(SAID[by_hand])
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "lost"),
+    [
+        ("ALTER TABLE customer RENAME nr TO number", "the values"),
+        ("CREATE TABLE q (a int)\n; DROP TABLE q; ALTER TABLE parent RENAME b TO bb", "the values"),
+        ("ALTER TABLE child RENAME TO kid", "the rows"),
+    ],
+)
+def test_what_may_have_been_renamed_is_not_dropped(postgres_uri: str, by_hand: str, lost: str) -> None:
+    adoption, _, _ = adopted(postgres_uri, by_hand)
+    assert not [each for each in adoption.statements if "DROP TABLE" in each or "DROP COLUMN" in each]
+    assert len(adoption.left) == 2
+    assert all("may have been renamed" in why and lost in why for _, why in adoption.left)
