@@ -60,6 +60,8 @@ def _tried_lines(proof: Proof) -> Iterator[str]:
     if orders is not None:
         of = "of the inferred graph " if proof.additions else ""
         fewer = ": there are no more" if len(orders.tried) < orders.asked else ""
+        if orders.own.failed is not None:
+            fewer = f": none was tried, since {orders.own.failed.name} failed in the order that they are compared with"
         yield (
             f"{orders.alike} of {counted(len(orders.tried), 'other order')} {of}end alike (seed {orders.seed}){fewer}"
         )

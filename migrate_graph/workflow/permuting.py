@@ -69,7 +69,7 @@ class Permuted:
     Attributes:
         seed: of the lot.
         asked: how many orders were wanted; there may be fewer.
-        own: how the project's own order went; where that failed nothing else was tried.
+        own: how the order went that the others are compared with; where that failed nothing else was tried.
         tried: the others.
         pairs: what explains those that went wrong, the worst first.
         unstable: columns that did not count in the rows of tables: they differ between two runs of the same order.
@@ -89,7 +89,12 @@ class Permuted:
 
 
 def permute(
-    laboratory: Laboratory, *, most: int, seed: int = 0, progress: Callable[[int, int], None] = lambda _done, _of: None
+    laboratory: Laboratory,
+    *,
+    most: int,
+    seed: int = 0,
+    start: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Permuted:
     """Run other orders that the graph permits.
 
@@ -100,18 +105,21 @@ def permute(
         laboratory: where.
         most: how many orders.
         seed: draws them; the same one draws the same.
+        start: an order that the graph permits and that went well: the others are compared with it, and the graph's own is the first of them. The
+            graph's own where none is given.
         progress: told how many of how many have run.
 
     Raises:
         Stopped: a signal arrived.
         MigrateGraphError: there is no database to be had.
     """
-    order = laboratory.order
+    order = tuple(start) or laboratory.order
     trial = Trial(laboratory)
     own = trial.begin(order)
     if own.verdict is Verdict.FAILED:
         return Permuted(seed=seed, asked=most, own=own)
-    orders = [*drawn(order, laboratory.before, most=most, seed=seed)]
+    others = dict.fromkeys([laboratory.order, *drawn(order, laboratory.before, most=most, seed=seed)])
+    orders = [each for each in others if each != order][:most]
     tried = []
     for number, each in enumerate(orders, 1):
         tried.append(trial.run(each))

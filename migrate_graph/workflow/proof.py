@@ -193,8 +193,11 @@ def _with_inferred_orders(proof: Proof, options: ProofOptions, observer: Observe
     """Try orders of the graph that was inferred."""
     better = with_requirements(proof.found.project, proof.additions or {})
     with laboratory(better, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
+        # The inferred graph may have another order than the one that was watched: that is one of those to try.
+        watched = proof.watched.order
+        start = watched if {*watched} == {*place.order} else ()
         permuted = permute(
-            place, most=options.permute, seed=options.seed, progress=told("orders of the inferred graph")
+            place, most=options.permute, seed=options.seed, start=start, progress=told("orders of the inferred graph")
         )
     return _with_orders(proof, permuted, TrialKind.INFERRED)
 
@@ -235,6 +238,8 @@ def _with_orders(proof: Proof, permuted: Permuted, kind: TrialKind) -> Proof:
         # That both orders are right was said of these two: their rows may differ.
         if not (pair.shown.verdict is Verdict.ROWS and frozenset({pair.first, pair.then}) in commuting)
     ]
+    if (failed := permuted.own.failed) is not None:  # nothing else was tried, so nothing is proved
+        trials.append(_trial(failed.name, kind, failed, order=permuted.own.order))
     return _with_trials(replace(proof, orders=permuted), trials)
 
 

@@ -343,6 +343,75 @@ def test_the_shop_without_requirements_gets_a_graph_that_holds_in_20_orders(shel
     ]
 
 
+def test_the_own_order_of_the_inferred_graph_is_one_of_those_that_are_tried(in_a_file: Any) -> None:
+    """With the new requirements the project runs in another order than the one that was watched: where that fails, nothing holds."""
+    in_a_file.write(
+        "migrations.py",
+        """
+        from migrate_graph import migration
+
+        @migration
+        def zero(db):
+            db.executesql("CREATE TABLE zero (id integer)")
+            return True
+
+        @migration
+        def one(db):
+            db.executesql("CREATE TABLE one (id integer)")
+            return True
+
+        @migration
+        def two(db):
+            db.executesql("CREATE TABLE two (id integer)")
+            return True
+
+        @migration
+        def three(db):
+            # What stands in the catalog is in no footprint.
+            if not db.executesql("SELECT name FROM sqlite_master WHERE name = 'two'"):
+                raise LookupError("two is not there")
+            db.executesql("INSERT INTO zero VALUES (1)")
+            return True
+        """,
+    )
+    before = (in_a_file.path / "migrations.py").read_bytes()
+    for more in ((), ("--permute", "1")):
+        ran = in_a_file("verify", "--infer", "--apply-to-files", *more)
+        assert (ran.code, "MG705" in ran.out) == (3, True)
+        assert 'requires=["two"' in ran.out
+        assert "the files are not changed: the graph does not hold with these requirements" in ran.err
+        assert (in_a_file.path / "migrations.py").read_bytes() == before
+
+
+def test_where_no_order_could_be_tried_nothing_is_proved(in_a_file: Any) -> None:
+    """What succeeds once and fails the next time leaves nothing to compare other orders with."""
+    in_a_file.write(
+        "migrations.py",
+        """
+        from migrate_graph import migration
+
+        RAN = []
+
+        @migration
+        def one(db):
+            db.executesql("CREATE TABLE one (id integer)")
+            return True
+
+        @migration
+        def fill(db):
+            RAN.append(1)
+            db.executesql("INSERT INTO one VALUES (1)")
+            return len(RAN) < 2
+        """,
+    )
+    before = (in_a_file.path / "migrations.py").read_bytes()
+    for options in (("--infer", "--apply-to-files"), ("--permute", "2")):
+        ran = in_a_file("verify", *options)
+        assert (ran.code, "MG705" in ran.out) == (3, True), ran.out
+        assert "none was tried, since fill failed in the order that they are compared with" in ran.out
+        assert (in_a_file.path / "migrations.py").read_bytes() == before
+
+
 def test_a_graph_that_does_not_hold_is_not_written(in_a_file: Any) -> None:
     in_a_file.write(
         "migrations.py",
