@@ -84,6 +84,10 @@ class UsageError(MigrateGraphError):
     exit_code = ExitCode.USAGE
 
 
+class ResultLost(MigrateGraphError):  # noqa: N818 - says what became of it
+    """A result that stdout does not take, since its disk is full, for example; what the command did before is done."""
+
+
 class ConfigError(MigrateGraphError):
     """A setting that is missing, unknown or of the wrong type; nothing was connected."""
 

@@ -8,12 +8,11 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping, Sequence
-from contextlib import suppress
 
 from migrate_graph.cli.argv import arranged, meant_by, wants_json
 from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
-from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, Stopped, UsageError
+from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, ResultLost, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
 from migrate_graph.process_end import Guard
 
@@ -47,8 +46,6 @@ def _run_whole(session: Session, typed: list[str], *, goes_on: bool) -> int:
     """Run one command, and write what the streams still hold."""
     try:
         code = run(session, typed, goes_on=goes_on)
-        with suppress(ValueError):  # user code has closed it
-            session.console.out.flush()
     except BrokenPipeError:  # the reader of stdout has gone (`migrate plan | head`)
         return ExitCode.SIGNAL + 13
     else:
@@ -66,7 +63,8 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
         goes_on: the process goes on after it; else stdout stays closed to what prints while the process ends.
     """
     try:
-        return _invoke(session, typed)
+        code = _invoke(session, typed)
+        session.console.flush()
     except MigrateGraphError as error:
         return _show_error(session, error)
     except KeyboardInterrupt:
@@ -75,6 +73,8 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
         return _show_error(session, _fault(error), cause=error)
+    else:
+        return code
     finally:
         if goes_on:
             session.console.return_stdout()
@@ -126,7 +126,10 @@ def _show_error(session: Session, error: MigrateGraphError, *, cause: BaseExcept
             console.tell(line)
     console.tell_error(error)
     if session.json:
-        _show_json_error(session, error)
+        try:
+            _show_json_error(session, error)
+        except ResultLost as lost:
+            console.tell_error(lost)
     return code
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from migrate_graph import forks
 from migrate_graph.cli.redacted import redacted
 from migrate_graph.columns import Paint, behind, plain
+from migrate_graph.errors import ResultLost
 from migrate_graph.masked_stream import MaskedStream
 from migrate_graph.redaction import one_line, redact
 
@@ -217,23 +218,52 @@ class Console:
 
     def show(self, text: str = "") -> None:
         """Print a result on stdout."""
-        _write(self.out, redact(text, *self.secrets) + "\n")
+        with self._delivering():
+            _write(self.out, redact(text, *self.secrets) + "\n")
 
     def show_document(self, content: bytes) -> None:
         """Print a finished document on stdout, byte by byte: its values were redacted before it was written."""
-        self.out.flush()
-        self.out.buffer.write(content)
-        self.out.buffer.flush()
+        with self._delivering():
+            self.out.flush()
+            self.out.buffer.write(content)
+            self.out.buffer.flush()
 
-    def show_json(self, document: Mapping[str, Any], *, indent: int | None = 2) -> None:
-        """Print a JSON document on stdout; indent None makes it one line."""
-        _write(self.out, self.json_text(document, indent=indent) + "\n")
-        self.out.flush()
+    def show_json(self, document: Mapping[str, Any]) -> None:
+        """Print a JSON document on stdout."""
+        with self._delivering():
+            _write(self.out, self.json_text(document) + "\n")
+            self.out.flush()
+
+    def flush(self) -> None:
+        """Write what stdout still holds."""
+        with self._delivering(), suppress(ValueError):  # user code has closed it
+            self.out.flush()
+
+    @contextmanager
+    def _delivering(self) -> Iterator[None]:
+        """While inside, stdout is written to: a result that cannot be is lost, and nobody may take what is there for all of it.
+
+        Raises:
+            ResultLost: stdout cannot be written: its disk is full, for example.
+            BrokenPipeError: the reader of stdout has gone.
+        """
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(self.out)
+            self.out = NullStream()
+            raise ResultLost(
+                f"cannot write the result to stdout: {error.strerror}",
+                hint="make room there, or send it to another place; what the command did to a database is not undone",
+            ) from error
 
     def show_event(self, document: Mapping[str, Any]) -> None:
         """Print a line of a JSON stream on stdout, at once; as with `tell`, a reader that went away stops no migration."""
         try:
-            self.show_json(document, indent=None)
+            _write(self.out, self.json_text(document, indent=None) + "\n")
+            self.out.flush()
         except (OSError, ValueError):
             discard(self.out)
             self.out = NullStream()

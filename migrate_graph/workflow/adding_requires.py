@@ -272,10 +272,9 @@ class _File:
     @cached_property
     def _written(self) -> UserText:
         try:
-            encoding = tokenize.detect_encoding(io.BytesIO(self.content).readline)[0]
-            written = UserText.of(self.content, name=self.path.name, encoding=encoding.removesuffix("-sig"))
+            written = UserText.of_python(self.content, name=self.path.name)
             is_kept = written.encoded(written.text) == self.content
-        except (SyntaxError, UsageError):
+        except UsageError:
             is_kept = False
         if not is_kept or re.search(r"\r(?!\n)", written.text):
             raise _ByHandError("its encoding or its line ends are of a kind that cannot be kept")

@@ -6,7 +6,6 @@ import ast
 import io
 import keyword
 import re
-import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -264,10 +263,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         content = path.read_bytes() if path.exists() else b""
-        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[
-            0
-        ]  # as Python does: the mark, then `# coding:`
-        self._written = UserText.of(content, name=path.name, encoding=encoding.removesuffix("-sig"))
+        self._written = UserText.of_python(content, name=path.name)
         self.tree = ast.parse(content)
         self.added: list[str] = []
         self._wanted: dict[str, set[str]] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import io
+import tokenize
 from dataclasses import dataclass
 
 from migrate_graph.errors import UsageError
@@ -39,6 +41,19 @@ class UserText:
                 f"{name} is not {encoding}: {error.reason} at byte {error.start}", hint="save it as UTF-8"
             ) from error
         return cls(text, encoding, mark, "\r\n" if "\r\n" in text else "\n")
+
+    @classmethod
+    def of_python(cls, content: bytes, *, name: str) -> UserText:
+        """Decode a file as Python does: by its mark, then by its `# coding:`.
+
+        Raises:
+            UsageError: it is not written in this encoding. Python loads it if only comments are not.
+        """
+        try:
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        except SyntaxError as error:
+            raise UsageError(f"{name} cannot be decoded: {error.msg}", hint="save it as UTF-8") from error
+        return cls.of(content, name=name, encoding=encoding.removesuffix("-sig"))
 
     def lines_of(self, text: str) -> str:
         """Return a text of ours with the line ends of the file."""

@@ -205,6 +205,15 @@ def test_new_refuses_a_name_that_the_encoding_lacks(shell) -> None:
     assert (shell.path / "migrations.py").read_bytes() == before
 
 
+def test_new_refuses_a_file_that_python_loads_although_a_comment_is_in_another_encoding(shell) -> None:
+    before = "# café\nfrom migrate_graph import migration\n".encode("latin-1")
+    (shell.path / "migrations.py").write_bytes(before)
+    ran = shell("new", "other")
+    assert (ran.code, "save it as UTF-8" in ran.err) == (2, True)
+    assert "fault of migrate_graph" not in ran.err
+    assert (shell.path / "migrations.py").read_bytes() == before
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"], ids=["no end", "end", "empty line"])
 @pytest.mark.parametrize(("mark", "newline"), [(b"", "\n"), (b"", "\r\n"), (BOM, "\n"), (BOM, "\r\n")])
 def test_init_keeps_mark_and_line_ends_of_pyproject(shell, mark: bytes, newline: str, end: str) -> None:

@@ -194,6 +194,45 @@ def test_a_closed_pipe_is_no_traceback(shop) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan",
+        "plan --json",
+        "graph --format dot",
+        "status",
+        "explain",
+        "config",
+        "mark create_customer_20260301_001 --installed",
+    ],
+)
+def test_a_result_that_the_disk_does_not_take_is_no_traceback_and_no_success(shop, words: str) -> None:
+    command = f"{sys.executable} -m migrate_graph {words} > /dev/full"
+    environ = {**os.environ, **shop.env}  # noqa: TID251 - tests are an edge too
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=shop.path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: cannot write the result to stdout: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of migrate_graph" not in done.stderr
+
+
+def test_an_error_keeps_its_exit_code_where_the_disk_does_not_take_its_json(broken) -> None:
+    command = f"{sys.executable} -m migrate_graph plan --json > /dev/full"
+    environ = {**os.environ, **broken.env}  # noqa: TID251 - tests are an edge too
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=broken.path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "cannot write the result to stdout" in done.stderr
+
+
+def test_the_hint_to_make_a_directory_can_be_typed_whatever_its_name(shop) -> None:
+    there = shop.path / "with space" / "app.db"
+    assert f"mkdir -p '{there.parent}'" in shop("--uri", f"sqlite://{there}", "apply").err
+
+
 @pytest.mark.parametrize("words", ["apply --json", "apply --output plain 2>&1", "apply --output rich 2>&1"])
 def test_a_reader_that_goes_away_stops_no_run(shop, words: str) -> None:
     command = f"{sys.executable} -m migrate_graph {words} | head -c 1; echo ${{PIPESTATUS[0]}}"

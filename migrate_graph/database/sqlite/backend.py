@@ -31,7 +31,7 @@ from migrate_graph.errors import (
     DatabaseUnreachable,
     UsageError,
 )
-from migrate_graph.messages import first_line
+from migrate_graph.messages import first_line, typed
 from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 
@@ -228,7 +228,8 @@ class SqliteBackend(Bookkeeping):
         self._observer, self._interruption = observer, interruption
         if not self.path.parent.is_dir():
             raise DatabaseUnreachable(
-                f"the directory of {self.label} does not exist: {self.path.parent}", hint=f"mkdir -p {self.path.parent}"
+                f"the directory of {self.label} does not exist: {self.path.parent}",
+                hint=typed("mkdir -p", str(self.path.parent)),
             )
         if not self._writing and not self.path.exists():
             return
