@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-ONE = "tests/database/test_atomic.py"
+ONE = "tests/database/test_atomic.py tests/database/test_atomic_troubled.py"
 VIEWS = "tests/database/test_atomic_views.py"
 TYPED = "tests/cli/test_cli_atomic.py"
 FAULTS = "tests/faults/test_atomic_faults.py"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 FILES = "tests/database/test_dump_files.py"
-POSTGRES = "tests/database/test_dump_postgres.py"
+POSTGRES = "tests/database/test_dump_postgres.py tests/database/test_dump_untrusted.py"
 SQLITE = "tests/database/test_dump_sqlite.py"
 CODES = "tests/database/test_dump_exit_codes.py"
 TEXT = "tests/unit/test_database_dump_text.py"

@@ -10,7 +10,7 @@ TYPED = "tests/cli/test_cli_renew.py"
 REPLACES = "database/views/replacing.py"
 SERVER = "database/postgres/replacing.py"
 HANDED = "tests/database/test_handed_over_in_place.py"
-SWAP = "tests/database/test_swap.py"
+SWAP = "tests/database/test_swap.py tests/database/test_swap_faults.py"
 
 _SAID = (
     ("an option set by hand stays", REPLACES, '    yield from (item for item in before.items if item.aspect == "option")', "    yield from ()", f"{ONE} -k 'as_it_was or by_hand'"),

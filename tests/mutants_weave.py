@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-ONE = "tests/database/test_weaving.py"
+ONE = "tests/database/test_weaving.py tests/database/test_weaving_refused.py"
 CASCADE = "tests/database/test_weaving_cascade.py"
 TYPED = "tests/cli/test_cli_weaving.py"
 SENDS = "database/postgres/weaving.py"

@@ -8,60 +8,20 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from atomic_stand import Body, called, making, nothing_was_kept, outcomes_of, tables_of
 from bodies import ask
 from servers import PostgresServer
 from stand import Stand
 
-from migrate_graph.core.events import Outcome, RunFinished, RunStarted, StepFinished, StepRetrying, Warned
-from migrate_graph.errors import DatabaseUnreachable, LockLost
-from migrate_graph.executor import checkpoints
-from migrate_graph.signals import Interruption
-
-Body = Callable[[Any], Any]
+from migrate_graph.core.events import Outcome, RunStarted, StepFinished, Warned
 
 
-def _driver(db: Any) -> Any:
+def driver_of(db: Any) -> Any:
     return db._adapter.connection
-
-
-def _tables(uri: str) -> set[str]:
-    kinds = (
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND oid >= 16384"
-        if uri.startswith("postgres")
-        else "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-    )
-    return {name for (name,) in ask(uri, kinds) if not name.startswith("ewh_")}
-
-
-def _named(name: str, body: Body) -> Body:
-    """Return a body that succeeds, under a name."""
-
-    def run(db: Any) -> bool:
-        body(db)
-        return True
-
-    run.__name__ = name
-    return run
-
-
-def _makes(table: str) -> Body:
-    return _named(f"makes_{table}", lambda db: db.executesql(f"CREATE TABLE {table} (id integer PRIMARY KEY)"))
-
-
-def _outcomes(finished: RunFinished) -> list[Outcome]:
-    return [result.outcome for result in finished.results]
-
-
-def _nothing_was_kept(uri: str, stand: Stand) -> None:
-    assert _tables(uri) == set()
-    history = stand.history()
-    assert history.applied == frozenset()
-    assert {attempt.state for attempt in history.attempts} <= {"failed"}
 
 
 # -- all or nothing ------------------------------------------------------------------------------------------------------------
@@ -69,11 +29,11 @@ def _nothing_was_kept(uri: str, stand: Stand) -> None:
 
 def test_all_is_kept(database_uri: str) -> None:
     stand = Stand(database_uri)
-    finished = stand.run(_makes("a"), _makes("b"), _makes("c"), atomic=True)
+    finished = stand.run(making("a"), making("b"), making("c"), atomic=True)
     assert finished.succeeded
     assert finished.atomic
     assert finished.changed
-    assert _tables(database_uri) == {"a", "b", "c"}
+    assert tables_of(database_uri) == {"a", "b", "c"}
     history = stand.history()
     assert history.applied == {"makes_a", "makes_b", "makes_c"}
     attempts = history.attempts
@@ -94,11 +54,11 @@ def test_nothing_is_kept(database_uri: str) -> None:
         db.commit()
         raise ValueError("oops")
 
-    finished = stand.run(_makes("a"), _makes("b"), fails, _makes("d"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    finished = stand.run(making("a"), making("b"), fails, making("d"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
     assert finished.results[2].commits == 0
     assert not finished.changed
-    _nothing_was_kept(database_uri, stand)
+    nothing_was_kept(database_uri, stand)
     (attempt,) = stand.history().attempts
     assert attempt.name == "fails"
     assert "oops; nothing of the run was kept (--atomic); 2 migrations before it" in attempt.error
@@ -106,8 +66,8 @@ def test_nothing_is_kept(database_uri: str) -> None:
 
 def test_it_is_run_again_after_a_failure(database_uri: str) -> None:
     stand = Stand(database_uri)
-    assert not stand.run(_makes("a"), _named("fails", lambda _: 1 / 0), atomic=True).succeeded
-    assert stand.run(_makes("a"), _named("fails", lambda _: 0), atomic=True).succeeded
+    assert not stand.run(making("a"), called("fails", lambda _: 1 / 0), atomic=True).succeeded
+    assert stand.run(making("a"), called("fails", lambda _: 0), atomic=True).succeeded
     assert stand.history().applied == {"makes_a", "fails"}
 
 
@@ -117,9 +77,9 @@ def test_a_falsy_return_undoes_all(database_uri: str) -> None:
         return False
 
     stand = Stand(database_uri)
-    finished = stand.run(_makes("a"), refuses, _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.REFUSED, Outcome.NOT_REACHED]
-    _nothing_was_kept(database_uri, stand)
+    finished = stand.run(making("a"), refuses, making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.REFUSED, Outcome.NOT_REACHED]
+    nothing_was_kept(database_uri, stand)
 
 
 def test_commits_of_a_body_are_savepoints(database_uri: str) -> None:
@@ -137,7 +97,7 @@ def test_commits_of_a_body_are_savepoints(database_uri: str) -> None:
         assert db.executesql("SELECT count(*) FROM a") == [(2,)]
 
     stand = Stand(database_uri)
-    assert stand.run(_makes("a"), _named("body", body), _named("goes_back", goes_back), atomic=True).succeeded
+    assert stand.run(making("a"), called("body", body), called("goes_back", goes_back), atomic=True).succeeded
     assert ask(database_uri, "SELECT id FROM a ORDER BY id") == [(1,), (3,)]
 
 
@@ -149,15 +109,15 @@ def test_what_a_body_records_of_others_counts_at_once(database_uri: str) -> None
         ledger.insert(name="makes_b", installed=True)
 
     stand = Stand(database_uri)
-    finished = stand.run(_makes("a"), _named("squashes", squashes), _makes("b"), atomic=True)
+    finished = stand.run(making("a"), called("squashes", squashes), making("b"), atomic=True)
     assert finished.succeeded
-    assert _tables(database_uri) == {"a"}
+    assert tables_of(database_uri) == {"a"}
     assert stand.history().applied == {"makes_a", "squashes", "makes_b"}
 
 
 def test_one_durable_commit(postgres_server: PostgresServer, postgres_database: str) -> None:
     stand = Stand(postgres_server.app_uri(postgres_database))
-    assert stand.run(_makes("first")).succeeded
+    assert stand.run(making("first")).succeeded
     postgres_server.execute(f"ALTER DATABASE {postgres_database} SET log_statement = 'all'")
 
     def sent(*bodies: Body) -> tuple[int, int]:
@@ -170,43 +130,48 @@ def test_one_durable_commit(postgres_server: PostgresServer, postgres_database: 
         ours = [line for line in log.splitlines() if f"[{pid}] LOG:  statement: " in line]
         return len(ours), sum(line.endswith("statement: COMMIT") for line in ours)
 
-    few, commits = sent(*(_makes(f"few_{number}") for number in range(3)))
-    many, more_commits = sent(*(_makes(f"many_{number}") for number in range(13)))
+    few, commits = sent(*(making(f"few_{number}") for number in range(3)))
+    many, more_commits = sent(*(making(f"many_{number}") for number in range(13)))
     assert commits == more_commits == 1
     assert (many - few) / 10 == 3, "its own, one before and one after"
 
 
 # -- who cannot take part ------------------------------------------------------------------------------------------------------
 
+
 ENDING: dict[str, Body] = {
     "raw commit": lambda db: db.executesql("COMMIT"),
     "raw rollback": lambda db: db.executesql("ROLLBACK"),
     "swallowed": lambda db: _swallow(lambda: db.executesql("COMMIT")),
     "close": lambda db: db.close(),
-    "driver's close": lambda db: _driver(db).close(),
-    "swallowed close": lambda db: _swallow(_driver(db).close),
+    "driver's close": lambda db: driver_of(db).close(),
+    "swallowed close": lambda db: _swallow(driver_of(db).close),
 }
+
+
 ENDING_ON_POSTGRES: dict[str, Body] = {
     "in several": lambda db: db.executesql("INSERT INTO a VALUES (1); COMMIT; SELECT 1"),
     "and chain": lambda db: db.executesql("COMMIT AND CHAIN"),
     "two phases": lambda db: db.executesql("PREPARE TRANSACTION 'x'"),
-    "autocommit": lambda db: setattr(_driver(db), "autocommit", True),
-    "isolation": lambda db: _driver(db).set_isolation_level(0),
-    "isolation of transactions": lambda db: _driver(db).set_isolation_level(3),
-    "session": lambda db: _driver(db).set_session(autocommit=True),
-    "encoding": lambda db: _driver(db).set_client_encoding("LATIN1"),
-    "reset": lambda db: _driver(db).reset(),
+    "autocommit": lambda db: setattr(driver_of(db), "autocommit", True),
+    "isolation": lambda db: driver_of(db).set_isolation_level(0),
+    "isolation of transactions": lambda db: driver_of(db).set_isolation_level(3),
+    "session": lambda db: driver_of(db).set_session(autocommit=True),
+    "encoding": lambda db: driver_of(db).set_client_encoding("LATIN1"),
+    "reset": lambda db: driver_of(db).reset(),
     "function": lambda db: db.executesql("DO $$ BEGIN COMMIT; END $$"),
     "concurrently": lambda db: db.executesql("CREATE INDEX CONCURRENTLY i ON a (id)"),
     "vacuum of everything": lambda db: db.executesql("VACUUM"),
     "swallowed error": lambda db: _swallow(lambda: db.executesql("SELECT * FROM nonesuch")),
 }
+
+
 ENDING_ON_SQLITE: dict[str, Body] = {
     "foreign keys": lambda db: db.executesql("PRAGMA foreign_keys = OFF"),
     "attach": lambda db: db.executesql("ATTACH ':memory:' AS other"),
     "vacuum": lambda db: db.executesql("VACUUM"),
-    "script": lambda db: _driver(db).executescript("INSERT INTO a VALUES (1); COMMIT;"),
-    "by hand": lambda db: sqlite3.Cursor(_driver(db)).execute("COMMIT"),
+    "script": lambda db: driver_of(db).executescript("INSERT INTO a VALUES (1); COMMIT;"),
+    "by hand": lambda db: sqlite3.Cursor(driver_of(db)).execute("COMMIT"),
 }
 
 
@@ -227,33 +192,35 @@ def _swallow(call: Callable[[], object]) -> None:
         call()
 
 
-def _undoes_all(uri: str, body: Body, *, told: str = "and --atomic promises one transaction") -> None:
+def undoes_all(uri: str, body: Body, *, told: str = "and --atomic promises one transaction") -> None:
     def ends(db: Any) -> None:
         db.executesql("INSERT INTO a VALUES (7)")
         body(db)
 
     stand = Stand(uri)
-    finished = stand.run(_makes("a"), _named("ends", ends), _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED], finished.results[1].error
+    finished = stand.run(making("a"), called("ends", ends), making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED], finished.results[
+        1
+    ].error
     assert told in finished.results[1].error
-    _nothing_was_kept(uri, stand)
-    assert stand.run(_makes("a"), _named("ends", lambda _: None), _makes("c"), atomic=True).succeeded
+    nothing_was_kept(uri, stand)
+    assert stand.run(making("a"), called("ends", lambda _: None), making("c"), atomic=True).succeeded
 
 
 @pytest.mark.parametrize("way", ENDING)
 def test_a_body_that_ends_its_transaction_undoes_all(way: str, database_uri: str) -> None:
-    _undoes_all(database_uri, ENDING[way])
+    undoes_all(database_uri, ENDING[way])
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("way", ENDING_ON_POSTGRES)
 def test_a_body_that_ends_its_transaction_undoes_all_on_postgres(way: str, postgres_uri: str) -> None:
-    _undoes_all(postgres_uri, ENDING_ON_POSTGRES[way], **SAID_OTHERWISE.get(way, {}))
+    undoes_all(postgres_uri, ENDING_ON_POSTGRES[way], **SAID_OTHERWISE.get(way, {}))
 
 
 @pytest.mark.parametrize("way", ENDING_ON_SQLITE)
 def test_a_body_that_ends_its_transaction_undoes_all_on_sqlite(way: str, sqlite_uri: str) -> None:
-    _undoes_all(sqlite_uri, ENDING_ON_SQLITE[way], **SAID_OTHERWISE.get(way, {}))
+    undoes_all(sqlite_uri, ENDING_ON_SQLITE[way], **SAID_OTHERWISE.get(way, {}))
 
 
 HIDDEN: dict[str, Callable[[Any], None]] = {
@@ -272,7 +239,7 @@ def test_what_a_hidden_commit_has_kept_is_told(way: str, may_go_back: bool, post
 
     def hides(db: Any) -> None:
         db.executesql("CREATE TABLE b (id integer)")
-        HIDDEN[way](psycopg2.extensions.cursor(_driver(db)))
+        HIDDEN[way](psycopg2.extensions.cursor(driver_of(db)))
 
     def hides_and_may_go_back(db: Any) -> None:
         hides(db)
@@ -280,13 +247,13 @@ def test_what_a_hidden_commit_has_kept_is_told(way: str, may_go_back: bool, post
             db.rollback()
 
     stand = Stand(postgres_uri)
-    hiding = _named("hides", hides_and_may_go_back if may_go_back else hides)
-    finished = stand.run(_makes("a"), hiding, _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
+    hiding = called("hides", hides_and_may_go_back if may_go_back else hides)
+    finished = stand.run(making("a"), hiding, making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
     assert "a cursor that it made by hand has ended its transaction" in finished.results[1].error
     assert finished.results[1].commits
     assert finished.changed
-    assert _tables(postgres_uri) == {"a", "b"}
+    assert tables_of(postgres_uri) == {"a", "b"}
     history = stand.history()
     assert history.applied == {"makes_a"}
     assert history.last_attempts()["hides"].commits >= 1
@@ -295,10 +262,10 @@ def test_what_a_hidden_commit_has_kept_is_told(way: str, may_go_back: bool, post
 @pytest.mark.postgres
 def test_a_hidden_rollback_is_noticed(postgres_uri: str) -> None:
     stand = Stand(postgres_uri)
-    hides = _named("hides", lambda db: psycopg2.extensions.cursor(_driver(db)).execute("ROLLBACK"))
-    finished = stand.run(_makes("a"), hides, _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
-    assert _tables(postgres_uri) == set()
+    hides = called("hides", lambda db: psycopg2.extensions.cursor(driver_of(db)).execute("ROLLBACK"))
+    finished = stand.run(making("a"), hides, making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    assert tables_of(postgres_uri) == set()
     assert stand.history().applied == frozenset()
 
 
@@ -319,7 +286,7 @@ def _after_an_error(db: Any) -> None:
 
 UNSEEN_WAYS_BACK: dict[str, Callable[[Any], object]] = {
     "by a name that no text shows": lambda db: getattr(db, "roll" + "back")(),
-    "on the driver": lambda db: getattr(_driver(db), "roll" + "back")(),
+    "on the driver": lambda db: getattr(driver_of(db), "roll" + "back")(),
     "after an error": _after_an_error,
     "after a commit": lambda db: (db.executesql("DELETE FROM a WHERE id = 7"), db.commit(), db.executesql("DELETE FROM a"), _after_an_error(db)),
 }  # fmt: skip
@@ -336,11 +303,11 @@ def test_who_goes_back_unforeseen_is_run_again_with_a_way_back(way: str, postgre
         _goes_back(db, UNSEEN_WAYS_BACK[way])
 
     stand = Stand(postgres_uri)
-    fills = _named("fills", lambda db: db.executesql("INSERT INTO a VALUES (1)"))
-    finished = stand.run(_makes("a"), fills, _named("goes", goes), _makes("b"), atomic=True)
+    fills = called("fills", lambda db: db.executesql("INSERT INTO a VALUES (1)"))
+    finished = stand.run(making("a"), fills, called("goes", goes), making("b"), atomic=True)
     assert finished.succeeded, [result.error for result in finished.results]
     assert ask(postgres_uri, "SELECT id FROM a") == [(1,)]
-    assert _tables(postgres_uri) == {"a", "b"}
+    assert tables_of(postgres_uri) == {"a", "b"}
     again = [each.message for each in stand.told(Warned) if "begins again, carefully" in each.message]
     assert (len(runs), len(again)) == ((1, 0) if way == "after a commit" else (2, 1))
 
@@ -354,7 +321,7 @@ def test_who_swallows_that_he_cannot_go_back_is_run_again_too(postgres_uri: str)
         db.executesql("INSERT INTO a VALUES (1)")
         _swallow(getattr(db, "roll" + "back"))
 
-    assert Stand(postgres_uri).run(_makes("a"), _named("swallows", swallows), atomic=True).succeeded
+    assert Stand(postgres_uri).run(making("a"), called("swallows", swallows), atomic=True).succeeded
     assert ask(postgres_uri, "SELECT id FROM a") == []
     assert len(runs) == 2
 
@@ -367,14 +334,14 @@ def test_nothing_is_run_again_that_has_stayed(postgres_uri: str) -> None:
     def hides(db: Any) -> None:
         runs.append(1)
         db.executesql("CREATE TABLE b (id integer)")
-        psycopg2.extensions.cursor(_driver(db)).execute("COMMIT; BEGIN; SAVEPOINT migrate_graph")
+        psycopg2.extensions.cursor(driver_of(db)).execute("COMMIT; BEGIN; SAVEPOINT migrate_graph")
         getattr(db, "roll" + "back")()
 
     stand = Stand(postgres_uri)
-    finished = stand.run(_makes("a"), _named("hides", hides), _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
+    finished = stand.run(making("a"), called("hides", hides), making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.APPLIED, Outcome.RAISED, Outcome.NOT_REACHED]
     assert runs == [1]
-    assert _tables(postgres_uri) == {"a", "b"}
+    assert tables_of(postgres_uri) == {"a", "b"}
 
 
 def _helper(db: Any) -> None:
@@ -403,16 +370,17 @@ def test_a_savepoint_is_set_where_the_text_mentions_a_rollback(
         _helper(db)
         return True
 
-    finished = stand.run(_makes("a"), itself, _makes("b"), by_helpers, _makes("d"), atomic=True)
+    finished = stand.run(making("a"), itself, making("b"), by_helpers, making("d"), atomic=True)
     assert finished.succeeded
     assert not stand.told(Warned)
     log = postgres_server.log()[seen:]
     assert log.count("; SAVEPOINT migrate_graph;") == 2
     assert log.count("RELEASE SAVEPOINT migrate_graph") == 2
-    assert _tables(postgres_server.app_uri(postgres_database)) == {"a", "b", "d"}
+    assert tables_of(postgres_server.app_uri(postgres_database)) == {"a", "b", "d"}
 
 
 # -- each body finds a new session ---------------------------------------------------------------------------------------------
+
 
 LEFT_ON_POSTGRES: dict[str, tuple[Body, str, Any]] = {
     "setting": (lambda db: db.executesql("SET search_path TO pg_catalog"), "SHOW search_path", None),
@@ -441,8 +409,8 @@ LEFT_ON_POSTGRES: dict[str, tuple[Body, str, Any]] = {
 def test_what_a_body_leaves_in_its_session_is_gone(what: str, postgres_uri: str) -> None:
     leaves, question, _ = LEFT_ON_POSTGRES[what]
     found = []
-    asks = [_named(f"asks_{number}", lambda db: found.append(db.executesql(question))) for number in (1, 2)]
-    finished = Stand(postgres_uri).run(_makes("a"), asks[0], _named("leaves", leaves), asks[1], atomic=True)
+    asks = [called(f"asks_{number}", lambda db: found.append(db.executesql(question))) for number in (1, 2)]
+    finished = Stand(postgres_uri).run(making("a"), asks[0], called("leaves", leaves), asks[1], atomic=True)
     assert finished.succeeded, [result.error for result in finished.results]
     assert found[0] == found[1]
 
@@ -453,10 +421,10 @@ def test_a_role_that_a_body_takes_is_given_back(
 ) -> None:
     postgres_server.execute("GRANT reader TO app")
     found = []
-    asks = _named("asks", lambda db: found.append(db.executesql("SELECT current_user, session_user")))
+    asks = called("asks", lambda db: found.append(db.executesql("SELECT current_user, session_user")))
     stand = Stand(postgres_server.app_uri(postgres_database))
     assert stand.run(
-        _makes("a"), _named("leaves", lambda db: db.executesql("SET ROLE reader")), asks, atomic=True
+        making("a"), called("leaves", lambda db: db.executesql("SET ROLE reader")), asks, atomic=True
     ).succeeded
     assert found == [[("app", "app")]]
 
@@ -466,21 +434,21 @@ def test_what_a_body_tells_the_driver_is_forgotten(postgres_uri: str) -> None:
     import psycopg2.extras
 
     def leaves(db: Any) -> None:
-        _driver(db).cursor_factory = psycopg2.extras.RealDictCursor
-        _driver(db).mine = 1
-        psycopg2.extensions.register_type(psycopg2.extensions.new_type((23,), "X", lambda *_: "odd"), _driver(db))
+        driver_of(db).cursor_factory = psycopg2.extras.RealDictCursor
+        driver_of(db).mine = 1
+        psycopg2.extensions.register_type(psycopg2.extensions.new_type((23,), "X", lambda *_: "odd"), driver_of(db))
 
     def asks(db: Any) -> None:
         assert db.executesql("SELECT 1") == [(1,)]
-        assert not hasattr(_driver(db), "mine")
+        assert not hasattr(driver_of(db), "mine")
 
-    finished = Stand(postgres_uri).run(_named("leaves", leaves), _named("asks", asks), atomic=True)
+    finished = Stand(postgres_uri).run(called("leaves", leaves), called("asks", asks), atomic=True)
     assert finished.succeeded, finished.results[1].error
 
 
 def test_what_a_body_leaves_in_its_connection_is_gone(sqlite_uri: str) -> None:
     def leaves(db: Any) -> None:
-        connection = _driver(db)
+        connection = driver_of(db)
         connection.row_factory = sqlite3.Row
         connection.create_function("mine", 0, lambda: 1)
         connection.create_collation("mine", lambda one, other: (one > other) - (one < other))
@@ -498,7 +466,7 @@ def test_what_a_body_leaves_in_its_connection_is_gone(sqlite_uri: str) -> None:
                 db.executesql(statement)
         assert db.executesql("SELECT 'a' REGEXP 'a'") == [(1,)]
 
-    finished = Stand(sqlite_uri).run(_makes("a"), _named("leaves", leaves), _named("asks", asks), atomic=True)
+    finished = Stand(sqlite_uri).run(making("a"), called("leaves", leaves), called("asks", asks), atomic=True)
     assert finished.succeeded, finished.results[2].error
 
 
@@ -510,7 +478,7 @@ def test_a_db_that_is_kept_is_of_no_use_later(database_uri: str) -> None:
             kept[0].executesql("SELECT 1")
 
     assert (
-        Stand(database_uri).run(_named("keeps", kept.append), _named("uses", uses), _makes("c"), atomic=True).succeeded
+        Stand(database_uri).run(called("keeps", kept.append), called("uses", uses), making("c"), atomic=True).succeeded
     )
 
 
@@ -527,17 +495,17 @@ def test_a_connection_that_is_kept_ends_nothing_between_two_migrations(postgres_
                 kept[0].rollback()
 
     stand.events = Listening()
-    fails = _named("fails", lambda _: 1 / 0)
+    fails = called("fails", lambda _: 1 / 0)
     finished = stand.run(
-        _makes("a"), _named("keeps", lambda db: kept.append(_driver(db))), _makes("c"), fails, atomic=True
+        making("a"), called("keeps", lambda db: kept.append(driver_of(db))), making("c"), fails, atomic=True
     )
     assert [result.outcome for result in finished.results[:3]] == [Outcome.ROLLED_BACK] * 3
-    _nothing_was_kept(postgres_uri, stand)
+    nothing_was_kept(postgres_uri, stand)
 
 
 def test_threads_and_children_are_kept_out(database_uri: str) -> None:
     def threads(db: Any) -> None:
-        connection = _driver(db)
+        connection = driver_of(db)
         thread = threading.Thread(
             target=lambda: _swallow(lambda: connection.cursor().execute("CREATE TABLE b (id integer)"))
         )
@@ -545,10 +513,10 @@ def test_threads_and_children_are_kept_out(database_uri: str) -> None:
         thread.join()
 
     stand = Stand(database_uri)
-    finished = stand.run(_makes("a"), _named("threads", threads), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+    finished = stand.run(making("a"), called("threads", threads), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
     assert "db was used in the thread" in finished.results[1].error
-    _nothing_was_kept(database_uri, stand)
+    nothing_was_kept(database_uri, stand)
 
 
 def test_a_forked_child_does_nothing(database_uri: str) -> None:
@@ -558,7 +526,7 @@ def test_a_forked_child_does_nothing(database_uri: str) -> None:
             return
         assert os.waitpid(child, 0)[1] == 0
 
-    assert Stand(database_uri).run(_makes("a"), _named("forks", forks), _makes("c"), atomic=True).succeeded
+    assert Stand(database_uri).run(making("a"), called("forks", forks), making("c"), atomic=True).succeeded
     assert ask(database_uri, "SELECT count(*) FROM a") == [(0,)]
 
 
@@ -573,23 +541,23 @@ def _family(db: Any) -> None:
 
 
 def test_a_deferred_constraint_is_checked_with_its_migration(database_uri: str) -> None:
-    breaks = _named("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
+    breaks = called("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
     stand = Stand(database_uri)
-    finished = stand.run(_named("family", _family), breaks, _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
+    finished = stand.run(called("family", _family), breaks, making("c"), atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
     assert "child" in finished.results[1].error
-    _nothing_was_kept(database_uri, stand)
+    nothing_was_kept(database_uri, stand)
 
 
 def test_what_was_broken_before_is_nobodys_fault(sqlite_uri: str) -> None:
     stand = Stand(sqlite_uri)
-    assert stand.run(_named("family", _family)).succeeded
+    assert stand.run(called("family", _family)).succeeded
     with closing(sqlite3.connect(sqlite_uri.partition("://")[2])) as connection:
         connection.execute("INSERT INTO child VALUES (7, 77)")
         connection.commit()
-    breaks = _named("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
-    finished = stand.run(_named("family", _family), _makes("fine"), breaks, atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
+    breaks = called("breaks", lambda db: db.executesql("INSERT INTO child VALUES (1, 99)"))
+    finished = stand.run(called("family", _family), making("fine"), breaks, atomic=True)
+    assert outcomes_of(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
     assert "1 row behind that refers to one which is not there" in finished.results[1].error
 
 
@@ -605,9 +573,9 @@ def test_constraints_are_deferred_in_each_migration_anew(database_uri: str) -> N
         db.executesql("INSERT INTO late VALUES (1, 2)")
         db.executesql("INSERT INTO late VALUES (2, 1)")
 
-    alters = _named("alters", lambda db: db.executesql("ALTER TABLE child ADD COLUMN name varchar(10)"))
+    alters = called("alters", lambda db: db.executesql("ALTER TABLE child ADD COLUMN name varchar(10)"))
     finished = Stand(database_uri).run(
-        _named("family", _family), _named("child_first", child_first), alters, _named("both", both), atomic=True
+        called("family", _family), called("child_first", child_first), alters, called("both", both), atomic=True
     )
     assert finished.succeeded, [result.error for result in finished.results]
 
@@ -620,223 +588,12 @@ def test_constraints_that_can_be_deferred_are_immediate_unless_asked(postgres_ur
             db.executesql("INSERT INTO strict VALUES (99)")
         db.executesql("ROLLBACK TO SAVEPOINT mine")
 
-    makes = _named(
+    makes = called(
         "makes",
         lambda db: db.executesql("CREATE TABLE strict (id integer REFERENCES a (id) DEFERRABLE INITIALLY IMMEDIATE)"),
     )
-    asks_for_it = _named("asks_for_it", lambda db: db.executesql("SET CONSTRAINTS ALL DEFERRED"))
+    asks_for_it = called("asks_for_it", lambda db: db.executesql("SET CONSTRAINTS ALL DEFERRED"))
     finished = Stand(postgres_uri).run(
-        _makes("a"), makes, _named("refused", refused), asks_for_it, _named("again", refused), atomic=True
+        making("a"), makes, called("refused", refused), asks_for_it, called("again", refused), atomic=True
     )
     assert finished.succeeded, [result.error for result in finished.results]
-
-
-# -- others are in the way -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.postgres
-def test_the_whole_run_begins_again_when_somebody_was_in_the_way(postgres_uri: str) -> None:
-    stand = Stand(postgres_uri, lock_timeout=0.2)
-    assert stand.run(_makes("busy")).succeeded
-    other = psycopg2.connect(postgres_uri)
-    other.cursor().execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
-    runs = []
-
-    def waits(db: Any) -> None:
-        runs.append("waits")
-        if len(runs) == 4:
-            other.rollback()
-        db.executesql("ALTER TABLE busy ADD COLUMN name text")
-
-    counts = _named("counts", lambda _: runs.append("counts"))
-    finished = stand.run(counts, _named("waits", waits), atomic=True)
-    assert finished.succeeded, finished.results
-    assert runs == ["counts", "waits"] * 2
-    (retrying,) = stand.told(StepRetrying)
-    assert retrying.name == "waits"
-    assert "the whole run begins again" in retrying.reason
-    other.close()
-
-
-@pytest.mark.postgres
-def test_it_gives_up_when_somebody_stays_in_the_way(postgres_uri: str) -> None:
-    stand = Stand(postgres_uri, lock_timeout=0.1)
-    assert stand.run(_makes("busy")).succeeded
-    other = psycopg2.connect(postgres_uri)
-    other.cursor().execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
-    alters = _named("alters", lambda db: db.executesql("ALTER TABLE busy ADD COLUMN name text"))
-    finished = stand.run(_makes("a"), alters, atomic=True, tries=2)
-    other.close()
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
-    assert len(stand.told(StepRetrying)) == 1
-    assert _tables(postgres_uri) == {"busy"}
-
-
-def test_a_reader_in_the_way_of_the_commit(sqlite_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite's commit waits for readers; when they stay, the whole run begins again."""
-    stand = Stand(sqlite_uri, lock_timeout=0.6)
-    assert stand.run(_makes("first")).succeeded
-    reader = sqlite3.connect(sqlite_uri.partition("://")[2], isolation_level=None, check_same_thread=False)
-    runs = []
-
-    def reads(db: Any) -> None:
-        runs.append(1)
-        if len(runs) == 1:
-            reader.execute("BEGIN")
-            reader.execute("SELECT * FROM first").fetchall()
-        db.executesql("CREATE TABLE b (id integer)")
-
-    def reached(checkpoint: str) -> None:
-        if checkpoint == "rolled back":
-            reader.execute("ROLLBACK")
-
-    monkeypatch.setattr(checkpoints, "reached", reached)
-    finished = stand.run(_makes("a"), _named("reads", reads), atomic=True)
-    reader.close()
-    assert finished.succeeded
-    assert len(runs) == 2
-    assert len(stand.told(StepRetrying)) == 1
-
-
-@pytest.mark.postgres
-def test_a_serialization_failure_at_the_commit_begins_again(
-    postgres_server: PostgresServer, postgres_database: str
-) -> None:
-    uri = postgres_server.app_uri(postgres_database)
-    stand = Stand(uri)
-    assert stand.run(_makes("a"), _makes("b")).succeeded
-    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET default_transaction_isolation = 'serializable'")
-    runs = []
-
-    def skews(db: Any) -> None:
-        db.executesql("SELECT count(*) FROM a")
-        runs.append(1)
-        if len(runs) == 1:
-            with closing(psycopg2.connect(uri)) as other, other.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM b")
-                cursor.execute("INSERT INTO a VALUES (1)")
-                db.executesql("INSERT INTO b VALUES (1)")
-                other.commit()
-        else:
-            db.executesql("INSERT INTO b VALUES (1)")
-
-    finished = stand.run(_named("skews", skews), _makes("c"), atomic=True)
-    assert finished.succeeded, finished.results
-    assert len(runs) == 2
-
-
-# -- connections that break ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.postgres
-def test_a_connection_that_is_lost_keeps_nothing(postgres_server: PostgresServer, postgres_database: str) -> None:
-    uri = postgres_server.app_uri(postgres_database)
-
-    def dies(db: Any) -> None:
-        ((pid,),) = db.executesql("SELECT pg_backend_pid()")
-        postgres_server.execute(f"SELECT pg_terminate_backend({pid})")
-        db.executesql("SELECT 1")
-
-    stand = Stand(uri)
-    finished = stand.run(_makes("a"), _named("dies", dies), _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED, Outcome.NOT_REACHED]
-    assert "the connection to the database was lost" in finished.results[1].error
-    assert [each.lost for each in finished.results] == [False, True, False]
-    _nothing_was_kept(uri, stand)
-    assert stand.run(_makes("a"), _named("dies", lambda _: None), _makes("c"), atomic=True).succeeded
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("arrives", [True, False])
-def test_a_connection_that_is_lost_at_the_commit_is_settled_by_looking(
-    arrives: bool, postgres_server: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from migrate_graph.database.postgres.atomic import AtomicConnection
-
-    uri = postgres_server.app_uri(postgres_database)
-    stand = Stand(uri)
-    commits = AtomicConnection.really_commit
-
-    def commit_and_die(connection: AtomicConnection) -> None:
-        if arrives:
-            commits(connection)
-        postgres_server.execute(f"SELECT pg_terminate_backend({connection.server_pid})")
-        connection.ask("SELECT 1")
-
-    monkeypatch.setattr(AtomicConnection, "really_commit", commit_and_die)
-    finished = stand.run(_makes("a"), _makes("b"), atomic=True)
-    if arrives:
-        assert finished.succeeded
-        assert stand.history().applied == {"makes_a", "makes_b"}
-        assert _tables(uri) == {"a", "b"}
-    else:
-        assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.RAISED]
-        _nothing_was_kept(uri, stand)
-
-
-@pytest.mark.postgres
-def test_a_commit_whose_outcome_cannot_be_looked_up_is_not_called_a_failure(
-    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stand = Stand(postgres_uri)
-
-    def unreachable(*_: Any) -> None:
-        raise psycopg2.OperationalError("gone")
-
-    def before() -> None:
-        from migrate_graph.database.postgres.atomic import AtomicConnection
-
-        monkeypatch.setattr(AtomicConnection, "really_commit", unreachable)
-        monkeypatch.setattr(stand.backend, "outcome_of", unreachable)
-
-    with pytest.raises(DatabaseUnreachable, match="cannot be looked up"):
-        stand.run(_makes("a"), _makes("b"), atomic=True, before=before)
-    (finished,) = stand.told(RunFinished)
-    assert [result.commits for result in finished.results] == [None, None]
-    assert finished.changed
-
-
-def test_a_lock_that_is_lost_before_the_commit_is_told(sqlite_uri: str) -> None:
-    """No other run has started anything, since the file is held: the run is finished, and nothing comes after it."""
-    lock = Path(f"{sqlite_uri.partition('://')[2]}.migrate.lock")
-    stand = Stand(sqlite_uri)
-    with pytest.raises(LockLost):
-        stand.run(_makes("a"), _named("loses", lambda _: lock.unlink()), atomic=True)
-    assert _tables(sqlite_uri) == {"a"}
-    assert stand.history().applied == {"makes_a", "loses"}
-    assert any("the lock is lost" in event.message for event in stand.told(Warned))
-
-
-def test_a_signal_that_a_body_caught_undoes_all(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Interruption] = []
-
-    class Remembered(Interruption):
-        def __init__(self) -> None:
-            super().__init__()
-            heard.append(self)
-
-    monkeypatch.setattr("stand.Interruption", Remembered)
-    stand = Stand(database_uri)
-    caught = _named("caught", lambda _: setattr(heard[0], "signal", 15))
-    finished = stand.run(_makes("a"), caught, _makes("c"), atomic=True)
-    assert _outcomes(finished) == [Outcome.ROLLED_BACK, Outcome.INTERRUPTED, Outcome.NOT_REACHED]
-    assert finished.results[1].error == "stopped by SIGTERM"
-    _nothing_was_kept(database_uri, stand)
-
-
-def test_what_others_do_meanwhile_is_left_alone(database_uri: str) -> None:
-    stand = Stand(database_uri)
-    assert stand.run(_makes("theirs")).succeeded
-
-    def meanwhile(db: Any) -> None:
-        if database_uri.startswith("postgres"):
-            with closing(psycopg2.connect(database_uri)) as other:
-                other.cursor().execute("INSERT INTO theirs VALUES (1); CREATE TABLE other (id integer)")
-                other.commit()
-        db.executesql("CREATE TABLE b (id integer)")
-        raise ValueError("oops")
-
-    assert not stand.run(_makes("a"), _named("meanwhile", meanwhile), atomic=True).succeeded
-    theirs = {"other"} if database_uri.startswith("postgres") else set()
-    assert _tables(database_uri) == {"theirs"} | theirs
-    assert [event for event in stand.told(Warned) if "begins again" in event.message] == []

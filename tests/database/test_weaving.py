@@ -2,126 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
-from bodies import Body, ask, forget_managers, named, sql, view
+from bodies import ask, forget_managers, named, sql, view
 from stand import Stand
 from view_stand import DRESS, SHOP
+from weaving_stand import KEEP, WIDEN_A, Shop, ask_and_commit, attributes, shop, views_of
 
 from migrate_graph import ViewMigrationManager
-from migrate_graph.core.events import Result, RunFinished, ViewCreated, ViewDropped, Warned
+from migrate_graph.core.events import ViewCreated, ViewDropped
 from migrate_graph.database.postgres.blockers import views_blocking
-from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import WorkConnection
-from migrate_graph.database.relation import Relation
 from migrate_graph.executor.attempt import WeavingOptions
 
-__all__ = ["forget_managers"]
+__all__ = ["forget_managers", "shop"]
 
 pytestmark = pytest.mark.postgres
 
 
-KEEP = WeavingOptions(keeps_unmanaged=True)
-
-
-def views_of(uri: str) -> dict[str, Relation]:
-    """Return everything about every view."""
-    with closing(psycopg2.connect(uri)) as connection:
-        found = PostgresCatalog(lambda: connection).every_view().values()
-        return {each.identity: each for each in found if not each.identity.startswith("bystander.")}
-
-
-def attributes(relation: Relation) -> tuple[Any, ...]:
-    """Return what must be as before."""
-    return relation.kind, relation.owner, relation.columns, set(relation.items), set(relation.grants)
-
-
-class Shop:
-    """A database with a table and views: V2 reads V, M is materialized, and nobody manages w."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.stand = Stand(uri)
-        self.v = view("V", "SELECT id, a, c FROM t")
-        self.v2 = view("V2", "SELECT a, count(*) AS n FROM v GROUP BY a", self.v)
-        self.m = view("M", "SELECT id, c FROM t", materialized=True)
-        self.made = [
-            sql(
-                "base",
-                "CREATE TABLE t (id serial PRIMARY KEY, a int, b text, c varchar(10), s text)",
-                "INSERT INTO t (a, b, c) SELECT i, 'b', 'c' FROM generate_series(1, 10) i",
-            ),
-            named("first", self._first),
-        ]
-        self.others: list[Any] = []
-        made = self.run()
-        assert made.succeeded, made.results
-        self.stand.events.clear()
-
-    def _first(self, db: Any) -> None:
-        with self.v(db), self.m(db):
-            pass
-        for each in (
-            "CREATE UNIQUE INDEX m_id ON m (id)",
-            "GRANT SELECT ON v TO PUBLIC",
-            "COMMENT ON VIEW v2 IS 'kept'",
-            "ALTER VIEW v2 SET (security_barrier = true)",
-            "CREATE VIEW w AS SELECT b FROM t",
-            "GRANT SELECT (b) ON w TO PUBLIC",
-        ):
-            db.executesql(each)
-
-    def run(self, *bodies: Body, opens: dict[str, list[Any]] | None = None, **more: Any) -> RunFinished:
-        """Run bodies after those that have made the shop."""
-        opened = {"first": [self.v, self.m], "": [self.v2, *self.others], **(opens or {})}
-        return self.stand.run(*self.made, *bodies, views=opened, **more)
-
-    def works(self, *bodies: Body, down: str = "", up: str | None = None, warned: int = 0, **more: Any) -> None:
-        """Run bodies; everything is afterwards as before."""
-        before = views_of(self.uri)
-        self.stand.events.clear()
-        finished = self.run(*bodies, **more)
-        assert finished.succeeded, "".join(f"{each.error} {each.hint} {each.traceback}" for each in finished.results)
-        assert [each.view for each in self.stand.told(ViewDropped)] == down.split(), [
-            f"{type(each).__name__[4:]} {each.view}" for each in self.stand.events if hasattr(each, "view")
-        ]
-        ups = [each.view for each in self.stand.told(ViewCreated)]
-        assert ups == (down.split()[::-1] if up is None else up.split())
-        assert len(self.stand.told(Warned)) == warned, self.stand.told(Warned)
-        after = views_of(self.uri)
-        assert {name: attributes(each) for name, each in after.items()} == {
-            name: attributes(each) for name, each in before.items()
-        }
-        self.is_whole()
-
-    def is_whole(self) -> None:
-        """Check that the view ledger says of every view what is so."""
-        assert not self.stand.history().views_down
-        rows = {name for (name,) in ask(self.uri, "SELECT manager FROM ewh_implemented_features_views")}
-        assert not {name for name in rows if "." in name}, "a view that nobody manages has no row"
-
-    def fails(self, *bodies: Body, **more: Any) -> Result:
-        """Run bodies of which the last one fails; everything is as before."""
-        before = views_of(self.uri)
-        finished = self.run(*bodies, **more)
-        assert not finished.succeeded
-        assert views_of(self.uri) == before
-        self.is_whole()
-        return finished.results[-1]
-
-
-@pytest.fixture
-def shop(postgres_uri: str, bystander: None) -> Shop:
-    """The shop, while somebody else is at work in the database."""
-    return Shop(postgres_uri)
-
-
-WIDEN_A = "ALTER TABLE t ALTER COLUMN a TYPE bigint"
 WIDEN_B = "ALTER TABLE t ALTER COLUMN b TYPE varchar(30)"
+
+
 WIDEN_C = "ALTER TABLE t ALTER COLUMN c TYPE varchar(20)"
 
 
@@ -200,13 +104,6 @@ def test_a_function_that_is_replaced(shop: Shop) -> None:
         sql("replaces", "CREATE OR REPLACE FUNCTION one() RETURNS text LANGUAGE sql AS 'SELECT 1::text'")
     )
     assert "cannot change return type" in result.error
-
-
-def ask_and_commit(uri: str, *statements: str) -> None:
-    """Run statements in a session of its own, and keep what they do."""
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        for each in statements:
-            cursor.execute(each)
 
 
 def test_an_error_that_only_says_the_words_is_the_bodys(shop: Shop) -> None:
@@ -511,168 +408,6 @@ def test_views_without_a_row_are_known_by_their_text(shop: Shop) -> None:
     """Of a database that edwh-migrate has made, no row tells whose a view is."""
     ask_and_commit(shop.uri, "DELETE FROM ewh_implemented_features_views")
     shop.works(sql("widen_c", WIDEN_C), down="M V2 V", warned=2)
-
-
-# -- what cannot step aside --------------------------------------------------------------------------------------------------
-
-
-def test_what_nobody_owns_and_reads_a_view_of_ours(shop: Shop) -> None:
-    ask_and_commit(shop.uri, "CREATE VIEW x AS SELECT a FROM v", "GRANT SELECT ON x TO PUBLIC")
-    result = shop.fails(sql("widen_a", WIDEN_A))
-    assert "cannot alter type of a column used by a view" in result.error
-    assert "migrate views adopt public.x" in result.hint
-    shop.works(sql("widen_a", WIDEN_A), down="V2 public.x V", warned=3, weaving=KEEP)
-
-
-def test_a_reader_that_is_not_declared_as_one(shop: Shop) -> None:
-    """`uses` was forgotten: the catalog knows."""
-    odd = view("Odd", "SELECT a FROM v2")
-    shop.others = [odd]
-
-    def makes(db: Any) -> None:
-        with odd(db):
-            pass
-
-    shop.made.append(named("makes", makes))
-    assert shop.run(opens={"makes": [odd]}).succeeded
-    shop.works(sql("widen_a", WIDEN_A), down="Odd V2 V", warned=3, opens={"makes": [odd]})
-
-
-@pytest.mark.parametrize(
-    ("makes", "word"),
-    [
-        ("CREATE FUNCTION of_v(v) RETURNS int LANGUAGE sql AS 'SELECT 1'", "of_v"),
-        ("CREATE TABLE x (i int); CREATE RULE r AS ON INSERT TO x DO ALSO SELECT a FROM v", "rule r"),
-        ("CREATE TABLE x (i int); ALTER TABLE x ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON x USING (i IN (SELECT a FROM v))", "policy p"),
-        ("CREATE TABLE x (i v)", "x"),
-    ],
-)  # fmt: skip
-def test_what_depends_on_a_view_and_is_none(shop: Shop, makes: str, word: str) -> None:
-    ask_and_commit(shop.uri, makes)
-    result = shop.fails(sql("widen_a", WIDEN_A), weaving=KEEP)
-    assert "cannot alter type of a column used by a view" in result.error
-    assert word in result.hint
-
-
-@pytest.mark.parametrize(
-    ("makes", "says"),
-    [
-        ("CREATE TRIGGER z BEFORE UPDATE OF s ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "used in a trigger"),
-        ("ALTER TABLE t ADD COLUMN g text GENERATED ALWAYS AS (s || 'x') STORED", "used by a generated column"),
-        ("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (s = 'x')", "used in a policy"),
-        ("CREATE RULE r AS ON UPDATE TO t WHERE new.s = 'x' DO ALSO NOTHING", "used by a view or rule"),
-    ],
-)  # fmt: skip
-def test_what_is_in_the_way_and_is_no_view(shop: Shop, makes: str, says: str) -> None:
-    """The error is the server's own."""
-    ask_and_commit(shop.uri, makes)
-    result = shop.fails(sql("shorten", "ALTER TABLE t ALTER COLUMN s TYPE varchar(5)"), weaving=KEEP)
-    assert says in result.error
-    assert not result.hint
-    assert "bodies.py" in str(result.source)
-
-
-def test_a_temporary_view_of_the_body(shop: Shop) -> None:
-    result = shop.fails(sql("widen_a", "CREATE TEMP VIEW x AS SELECT a FROM t", WIDEN_A), weaving=KEEP)
-    assert "used by a view" in result.error
-    assert "is a temporary view: drop it first" in result.hint
-
-
-def test_a_view_of_an_extension(shop: Shop, postgres_admin_uri: str) -> None:
-    ask_and_commit(
-        postgres_admin_uri,
-        "CREATE VIEW x AS SELECT a FROM t",
-        "ALTER EXTENSION plpgsql ADD VIEW x",
-    )
-    result = shop.fails(sql("widen_a", WIDEN_A), weaving=KEEP)
-    assert "belongs to the extension plpgsql" in result.hint
-
-
-def test_views_that_read_one_another_through_their_managers(shop: Shop) -> None:
-    """Two views of one manager, with one of another in between."""
-
-    class Ends(ViewMigrationManager):
-        uses = ()
-
-        def up(self) -> None:
-            self.db.executesql("CREATE VIEW low AS SELECT a FROM t")
-            self.db.executesql("CREATE OR REPLACE VIEW high AS SELECT 1 AS a")
-
-        def down(self) -> None:
-            self.db.executesql("DROP VIEW IF EXISTS high; DROP VIEW IF EXISTS low")
-
-    middle = view("Middle", "SELECT a FROM low")
-    shop.others = [Ends, middle]
-
-    def makes(db: Any) -> None:
-        with Ends(db):
-            pass
-        with middle(db):
-            pass
-        db.executesql("CREATE OR REPLACE VIEW high AS SELECT a FROM middle")
-
-    shop.made.append(named("makes", makes))
-    assert shop.run(opens={"makes": [Ends, middle]}).succeeded
-    result = shop.fails(sql("widen_a", WIDEN_A), opens={"makes": [Ends, middle]})
-    assert "read one another: one manager must make them together" in result.hint
-
-
-@pytest.mark.parametrize("mode", ["none", "autocommit"])
-def test_outside_of_a_transaction_nothing_steps_aside(shop: Shop, mode: str) -> None:
-    def body(db: Any) -> None:
-        if mode == "autocommit":
-            db._adapter.connection.commit()
-            db._adapter.connection.autocommit = True
-        db.executesql("ALTER TABLE t DROP COLUMN a")
-
-    result = shop.fails(named("drops", body), modes={"drops": "none"} if mode == "none" else {})
-    assert "other objects depend on it" in result.error
-    assert "open their manager around it" in result.hint
-
-
-def test_another_thread_gets_the_error(shop: Shop) -> None:
-    """A cursor that a thread of the body uses."""
-    import threading
-
-    def body(db: Any) -> None:
-        cursor = db._adapter.connection.cursor()
-        caught: list[BaseException] = []
-
-        def alters() -> None:
-            try:
-                cursor.execute(WIDEN_A)
-            except psycopg2.Error as error:
-                caught.append(error)
-
-        thread = threading.Thread(target=alters)
-        thread.start()
-        thread.join()
-        raise caught[0]
-
-    assert "used by a view" in shop.fails(named("threaded", body)).error
-
-
-def test_statements_of_a_manager_are_never_woven(shop: Shop) -> None:
-    """What its `down()` changes is its own affair: the refusal of a block stays what it was."""
-
-    class Odd(ViewMigrationManager):
-        uses = ()
-
-        def up(self) -> None:
-            self.db.executesql("CREATE VIEW odd AS SELECT id FROM t")
-
-        def down(self) -> None:
-            self.db.executesql("DROP VIEW IF EXISTS odd")
-            self.db.executesql("ALTER TABLE t DROP COLUMN IF EXISTS b")
-
-    shop.others = [Odd]
-
-    def body(db: Any) -> None:
-        with Odd(db):
-            pass
-
-    result = shop.fails(named("opens", body), opens={"opens": [Odd]}, weaving=KEEP)
-    assert "no manager of this block owns what depends on it" in result.error
 
 
 # -- other kinds of runs --------------------------------------------------------------------------------------------------------

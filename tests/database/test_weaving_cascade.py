@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bodies import ask, forget_managers, named, sql, view
-from test_weaving import KEEP, WIDEN_A, Shop, shop
+from weaving_stand import KEEP, WIDEN_A, Shop, shop
 
 from migrate_graph.core.events import ViewDropped
 from migrate_graph.database.views.weaving import Weaver

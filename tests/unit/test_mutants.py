@@ -18,8 +18,8 @@ def test_a_mutant_breaks_one_line_and_names_a_test(mutant: object) -> None:
     assert text.count(mutant.line) == 1  # type: ignore[attr-defined]
     ast.parse(text.replace(mutant.line, mutant.broken))  # type: ignore[attr-defined]
     where, _, words = mutant.tests.partition(" -k ")  # type: ignore[attr-defined]
-    file, _, name = where.partition("::")
-    tests = (ROOT / file).read_text(encoding="utf-8")
+    files, _, name = where.partition("::")
+    tests = "".join((ROOT / file).read_text(encoding="utf-8") for file in files.split())
     assert not name or f"def {name}(" in tests
     wanted = [each for each in re.findall(r"\w+", words) if each not in {"and", "or", "not"}]
     assert not wanted or any(each in tests for each in wanted)
