@@ -87,3 +87,16 @@ def require_whole(*, refused: str, lost: str, is_closed: bool, single: bool) -> 
             "it closed its connection, so nothing of it was kept (transaction='single')",
             hint="leave the connection open",
         )
+
+
+def unfinished(taken: str) -> AttemptFailed:
+    """Return the error of an attempt whose success could not be written.
+
+    Args:
+        taken: what has become of its record; empty where its journal row is not there, or another's.
+    """
+    if taken:
+        return AttemptFailed(taken, hint="drop the trigger, and run again")
+    return AttemptFailed(
+        "its journal row is no longer this run's: another run has taken over, or somebody has deleted it"
+    )

@@ -49,6 +49,16 @@ def run(db: Any, *queries: str) -> None:
         db.executesql(each)
 
 
+def twice(db: Any) -> None:
+    """Do what the server refuses when it is to be committed, and not before."""
+    run(
+        db,
+        INSERT,
+        "CREATE TABLE once (id integer UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+        "INSERT INTO once VALUES (1), (1)",
+    )
+
+
 class InTheWay(psycopg2.errors.LockNotAvailable):
     """As the server's own."""
 
@@ -232,6 +242,9 @@ NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
     "ROLLBACK alone": lambda db: run(db, "ROLLBACK"),
     "an SQL error": lambda db: (db.executesql(INSERT), caught(db)),
     "an SQL error, and COMMIT": lambda db: (db.executesql(INSERT), caught(db), run(db, "COMMIT")),
+    "a commit that fails": lambda db: (twice(db), _error(db.commit)),
+    "a COMMIT that fails": lambda db: (twice(db), _error(lambda: run(db, "COMMIT"))),
+    "a commit that fails, and a rollback": lambda db: (twice(db), _error(db.commit), db.rollback(), run(db, "SELECT 1")),
 }  # fmt: skip
 
 
@@ -429,3 +442,82 @@ def test_no_order_of_statements_by_hand_is_run_twice_after_something_stayed(
         assert result.outcome is Outcome.RAISED
         if stayed:
             assert (len(runs), result.commits > 0) == (1, True), (seed, number, stayed, result)
+
+
+REFUSED_AT_THE_COMMIT = {
+    "the migration's": twice,
+    "db.commit()": lambda db: (twice(db), db.commit()),
+    "COMMIT": lambda db: (twice(db), run(db, "COMMIT")),
+    "END in a script": lambda db: (twice(db), run(db, f"{INSERT}; END; {INSERT}")),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED_AT_THE_COMMIT)
+def test_a_commit_that_the_server_refuses_keeps_nothing(way: str, stand: Stand, postgres_uri: str) -> None:
+    """Deferred constraints are checked at the commit: where it fails, nothing of its transaction stays, and nobody says so."""
+
+    def body_1(db: Any) -> bool:
+        REFUSED_AT_THE_COMMIT[way](db)
+        return True
+
+    (result,) = stand.run(body_1).results
+    assert "once_id_key" in result.error
+    assert (rows(postgres_uri), result.commits) == (0, 0), result.error
+    assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 0)]
+
+
+@pytest.mark.parametrize("way", REFUSED_AT_THE_COMMIT)
+def test_a_serialization_failure_at_the_commit_is_tried_again(way: str, stand: Stand, postgres_uri: str) -> None:
+    """The server may find out at the commit; a sequence goes on, so that the second time is another."""
+    with closing(psycopg2.connect(postgres_uri)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(
+            "CREATE SEQUENCE times; CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF nextval('times') = 1 THEN RAISE EXCEPTION 'not now' USING ERRCODE = 'serialization_failure'; END IF; "
+            "RETURN NULL; END $$; CREATE TABLE late (id integer); CREATE CONSTRAINT TRIGGER later AFTER INSERT ON late "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION once()"
+        )
+    end = {"the migration's": "SELECT 1", "db.commit()": "", "COMMIT": "COMMIT", "END in a script": "SELECT 1; END"}[
+        way
+    ]
+
+    def body_1(db: Any) -> bool:
+        run(db, INSERT, "INSERT INTO late VALUES (1)")
+        if end:
+            run(db, end)
+        else:
+            db.commit()
+        return True
+
+    (result,) = stand.run(body_1).results
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert rows(postgres_uri) == 1
+
+
+SWALLOWED = {
+    "db.commit()": lambda db: _error(db.commit),
+    "COMMIT": lambda db: _error(lambda: run(db, "COMMIT")),
+}
+
+
+@pytest.mark.parametrize("goes_back", [False, True])
+@pytest.mark.parametrize("way", SWALLOWED)
+def test_who_catches_the_error_of_a_commit_must_go_back(
+    way: str, goes_back: bool, stand: Stand, postgres_uri: str
+) -> None:
+    """What was lost with it is not recorded as applied, unless the body shows that it knows: by a rollback."""
+
+    def body_1(db: Any) -> bool:
+        twice(db)
+        SWALLOWED[way](db)
+        if goes_back:
+            db.rollback()
+        run(db, INSERT)
+        return True
+
+    (result,) = stand.run(body_1).results
+    assert result.outcome is (Outcome.APPLIED if goes_back else Outcome.RAISED), result.error
+    kept = 1 if goes_back or way == "COMMIT" else 0  # what follows a COMMIT is committed at once
+    assert rows(postgres_uri) == kept
+    assert goes_back or result.commits == kept
+    assert goes_back or "caught the error of a commit" in result.error

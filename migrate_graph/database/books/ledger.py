@@ -106,7 +106,7 @@ class _Statements:
         marker: writes the marker, or counts one commit more.
         record: writes that a migration is installed, also where somebody made the table by hand and names are not unique there.
         unique_record: the same where they are (PostgreSQL).
-        finish: says in the journal how the attempt ended.
+        finish: says in the journal how the attempt ended, if the record stands: a trigger of the ledger may have taken it.
     """
 
     marker: str
@@ -128,7 +128,8 @@ class _Statements:
             unique_record=f"{new_record} VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET installed = excluded.installed, last_update_dttm = excluded.last_update_dttm",
             finish=f"UPDATE {journal} SET state = ?, commits = commits {op('-')} 1, finished = ?, duration = ? "
-            f"WHERE attempt {op('=')} ? AND state {op('=')} ? RETURNING id",
+            f"WHERE attempt {op('=')} ? AND state {op('=')} ? "
+            f"AND EXISTS (SELECT 1 FROM {ledger} WHERE name {op('=')} ? AND installed {op('=')} ?) RETURNING id",
         )
 
 
@@ -330,13 +331,20 @@ class Ledger:
         return f"{sql(record)}; {sql(self._statements.finish)}", (*values, *self._finish_values(key, seconds))
 
     def _finish_values(self, key: AttemptKey, seconds: float) -> tuple[Any, ...]:
-        return key.succeeded.value, self._now(), seconds, key.attempt, key.running.value
+        flag = _flag(installed=not key.reverts)
+        return key.succeeded.value, self._now(), seconds, key.attempt, key.running.value, key.name, flag
+
+    def why_unfinished(self, key: AttemptKey) -> str:
+        """Return what has become of the record where a success could not be written; empty where the attempt's row is not there."""
+        still = f"SELECT 1 FROM {self._journal} WHERE attempt {self._is} ? AND state {self._is} ?"
+        if not self._run(still, (key.attempt, key.running.value)):
+            return ""
+        return f"its record does not stay in {self._ledger}: a trigger of that table changes or drops it"
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
         """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
-        finished = self._run(self._statements.finish, self._finish_values(key, seconds))
         self.write_record(key.name, installed=not key.reverts)
-        return len(finished) == 1
+        return len(self._run(self._statements.finish, self._finish_values(key, seconds))) == 1
 
     def write_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Write that an attempt failed, unless its success stands there.

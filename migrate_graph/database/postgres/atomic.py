@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions as pg
 
-from migrate_graph.database.driver_errors import AttemptFailed, ends_itself
+from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, unfinished
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection, rows_of
@@ -320,6 +320,8 @@ class PostgresAtomicRun:
         except psycopg2.errors.ReadOnlySqlTransaction:  # with a savepoint, that ends with its migration
             self.connection.missed_point = not self.connection.has_point
             raise
+        if not rows and (taken := self.ledger.on(self.connection.ask).why_unfinished(key)):
+            raise unfinished(taken)
         if not rows or rows[0][1] != self._began:
             raise self.ended_error()
         self._names, self._installed = names, frozenset((key.name, *compress(asked, rows[0][2:])))

@@ -50,6 +50,7 @@ _NUMBER = (
 
 _PLAIN = [Statement("", Kind.PLAIN)]
 _COMMITTED_NOTHING = "an SQL error had aborted the transaction that it committed"
+_COMMIT_FAILED = "it caught the error of a commit, and went on without the work before it"
 
 NOW = "pg_catalog.to_char(pg_catalog.timezone('UTC', {}), 'YYYY-MM-DD HH24:MI:SS.US')"
 """When a transaction began, as a text that no setting changes: it tells one transaction of a session from the next."""
@@ -311,6 +312,8 @@ class WorkConnection(OurConnection):
         status = self.info.transaction_status
         if self._open and status == IDLE:  # a COMMIT that failed, or a hidden end
             self._after_end() if kind in ENDS else self._account()
+            if kind is Kind.COMMITS:
+                self.lost_work = self.lost_work or _COMMIT_FAILED
         elif not self._open and before == IDLE and status == INERROR:
             self._failed_in_sight = True
 
@@ -359,6 +362,8 @@ class WorkConnection(OurConnection):
     def _look(self, kind: Kind) -> None:
         """Look whether a cursor that somebody made by hand has ended the transaction with the marker, before this ends another."""
         status = self.info.transaction_status
+        if kind is Kind.ROLLS_BACK:
+            self._know_of_rollback()
         if kind is Kind.COMMITS and status == INERROR:
             self.lost_work = _COMMITTED_NOTHING
             self.settle()
@@ -568,6 +573,7 @@ class WorkConnection(OurConnection):
 
     def rollback(self) -> None:
         self.asked += 1
+        self._know_of_rollback()
         if self.write_marker is None or self.closed:
             super().rollback()
         elif self.single and self._open and self.info.transaction_status != IDLE:
@@ -600,13 +606,24 @@ class WorkConnection(OurConnection):
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
-        if (
+        by_hand = (
             self.autocommit and self.info.transaction_status == INTRANS
-        ):  # the body's own BEGIN, of which the driver knows nothing
-            self._say("COMMIT")
-        else:
-            super().commit()
+        )  # a BEGIN of which the driver knows nothing
+        try:
+            self._say("COMMIT") if by_hand else super().commit()
+        except psycopg2.Error:
+            if (
+                not self.closed and self.info.transaction_status == IDLE
+            ):  # a deferred constraint, say: it is rolled back
+                self._forget_transaction()
+                self.lost_work = self.lost_work or _COMMIT_FAILED
+            raise
         self._forget_transaction(durable=True)
+
+    def _know_of_rollback(self) -> None:
+        """Note that the body goes back by itself, as one does that has noticed a failed commit."""
+        if self.lost_work == _COMMIT_FAILED:
+            self.lost_work = ""
 
     def really_rollback(self) -> None:
         """Roll the transaction back, whatever `transaction=` says."""

@@ -13,7 +13,7 @@ import psycopg2
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
-from migrate_graph.database.driver_errors import AttemptFailed, require_whole
+from migrate_graph.database.driver_errors import AttemptFailed, require_whole, unfinished
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
 from migrate_graph.database.postgres.beside import PostgresBuilder
@@ -261,6 +261,7 @@ class PostgresWork:
         # The record is written as who we are, not as who the body became.
         if books.write_success_at_once(self._key, seconds=seconds, first=_AS_OURSELVES):
             return
+        taken = books.why_unfinished(self._key)
         unseen = connection.settle() or connection.ended_unseen
         connection.really_rollback()
         if unseen:
@@ -268,7 +269,7 @@ class PostgresWork:
                 "a cursor that it made by hand has ended its transaction, so what of its work stayed is not known",
                 hint="use db.executesql(), or a cursor of db._adapter.connection.cursor()",
             )
-        raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+        raise unfinished(taken)
 
     def _commit(self) -> None:
         if self._sessions.pooled:

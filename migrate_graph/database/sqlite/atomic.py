@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.dal import forget
-from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole
+from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, require_whole, unfinished
 from migrate_graph.database.sqlite.spare import Spare
 from migrate_graph.database.sqlite.work import (
     LOST,
@@ -264,8 +264,9 @@ class SqliteAtomicRun:
                 f"it leaves {rows} not there, in {table}, to {parent}",
                 hint="a deferred foreign key is checked when the migration ends: insert what it refers to before that",
             )
-        if not self.ledger.on(self.execute).write_success(key, seconds=seconds):
-            raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+        books = self.ledger.on(self.execute)
+        if not books.write_success(key, seconds=seconds):
+            raise unfinished(books.why_unfinished(key))
 
     def _broken_references(self) -> set[tuple[Any, ...]]:
         ((enforced,),) = self.execute("PRAGMA foreign_keys")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
-from migrate_graph.database.driver_errors import AttemptFailed, require_whole
+from migrate_graph.database.driver_errors import require_whole, unfinished
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
@@ -559,8 +559,9 @@ class SqliteWork:
 
     def _write_success(self, seconds: float) -> None:
         if not self._ledger.write_success(self._key, seconds=seconds):
+            taken = self._ledger.why_unfinished(self._key)
             self._connection.really_rollback()
-            raise AttemptFailed("its journal row is no longer this run's, so another run has taken over")
+            raise unfinished(taken)
 
     def patiently(self, doing: str, call: Callable[[], None]) -> None:
         connection = self._connection
