@@ -178,9 +178,30 @@ MUTANTS = [
     Mutant(
         "journal fence",
         "database/books/ledger.py",
-        "return len(finished) == 1",
-        "return True",
+        "return len(self._run(self._statements.finish, self._finish_values(key, seconds))) == 1",
+        "return self._run(self._statements.finish, self._finish_values(key, seconds)) is not None",
         "tests/database/test_backends.py -k is_a_fence",
+    ),
+    Mutant(
+        "a record that stays",
+        "database/books/ledger.py",
+        "f\"AND EXISTS (SELECT 1 FROM {ledger} WHERE name {op('=')} ? AND installed {op('=')} ?) RETURNING id\",",
+        "f\"AND ('' {op('=')} ? OR ? <> '') RETURNING id\",",
+        "tests/database/test_record_taken.py",
+    ),
+    Mutant(
+        "what was caught of a commit",
+        "database/postgres/connection.py",
+        "                self._forget_transaction()\n                self.lost_work = self.lost_work or _COMMIT_FAILED",
+        "                self._forget_transaction()",
+        "tests/database/test_raw_ends.py -k catches",
+    ),
+    Mutant(
+        "a commit that the server has refused",
+        "database/postgres/connection.py",
+        "                self._forget_transaction()\n                self.lost_work = self.lost_work or _COMMIT_FAILED",
+        "                self.lost_work = self.lost_work or _COMMIT_FAILED",
+        "tests/database/test_raw_ends.py -k refuses",
     ),
     Mutant(
         "lock asked before a body",
