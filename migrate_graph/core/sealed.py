@@ -303,6 +303,8 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
         *_own_prefix(sealed, history, done),
         *_view_rows(sealed, now, done),
     ]
+    if not moved and not done:
+        moved = [*_step_views(sealed, now)]
     unseen = ""
     if sealed.server != now.server:
         told = f"the schema of the database was read by {sealed.server}, and now by {now.server}"
@@ -376,6 +378,15 @@ def _view_rows(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterat
     for name in sorted(sealed.view_ledger.keys() | now.view_ledger.keys()):
         if name not in passed and sealed.view_ledger.get(name) != now.view_ledger.get(name):
             yield Moved(MovedKind.VIEW, name, f"view '{name}' was made anew, taken down or forgotten in the database")
+
+
+def _step_views(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
+    """Yield the steps that would do something else with views, though nothing else has moved: a setting decides that, too."""
+    for was, step in zip(sealed.steps, now.steps, strict=False):
+        for name in sorted({*was.views} ^ {*step.views}):
+            how = "would not come up or go down any more" if name in was.views else "would come up or go down, too"
+            told = f"at '{step.name}' view '{name}' {how}: a setting is another one (weave)"
+            yield Moved(MovedKind.VIEW, name, told)
 
 
 def _facts(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:

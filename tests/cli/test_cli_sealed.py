@@ -517,3 +517,33 @@ def test_strict_wants_a_plan_that_was_rehearsed(sealed: Any) -> None:
     assert (ran.code, "does not say what add_due_20260302_001" in ran.err) == (2, True)
     ran = sealed("apply", "--strict")
     assert (ran.code, "--strict goes with a sealed plan" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("rehearsed", [(), ("--rehearse",)])
+def test_views_come_up_only_as_the_plan_says(shop: Any, rehearsed: tuple[str, ...]) -> None:
+    """A setting decides which views a run makes: with another one nothing runs."""
+    shop.write(
+        "migrations.py",
+        """
+        from migrate_graph import SqlView, migration
+
+
+        class Names(SqlView):
+            since = "create_shop_20260101_001"
+            query = "SELECT name FROM shop"
+
+
+        @migration
+        def create_shop_20260101_001(db):
+            db.executesql("CREATE TABLE shop (id integer, name varchar(20))")
+            return True
+        """,
+    )
+    assert shop("plan", *rehearsed, "-o", "plan.json").code == 0
+    stale = shop("apply", "plan.json", MIGRATE_WEAVE="windows")
+    assert (stale.code, "view 'Names' would come up or go down, too" in stale.err) == (9, True)
+    assert shop("plan", *rehearsed, "-o", "plan.json", MIGRATE_WEAVE="windows").code == 0
+    stale = shop("apply", "plan.json")
+    assert (stale.code, "view 'Names' would not come up or go down any more" in stale.err) == (9, True)
+    assert shop("apply", "plan.json", MIGRATE_WEAVE="windows").code == 0
+    assert shop("apply", "plan.json", MIGRATE_WEAVE="windows").code == 0, "already applied"
