@@ -408,7 +408,7 @@ MUTANTS = [
     ),
     Mutant(
         "a fork server ends where nothing is run",
-        "workflow/apply.py",
+        "workflow/locked_run.py",
         "with nullcontext() if team is None else closing(team.server):",
         "with nullcontext():",
         f"{FORKED} -k comes_to_nothing",

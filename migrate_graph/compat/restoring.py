@@ -31,7 +31,7 @@ def recover_database_from_backup(
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.database.backup.dump import find_dump
-    from migrate_graph.workflow.apply import restore_database
+    from migrate_graph.workflow.restore import restore_database
 
     config = copy.copy(config or get_config())
     if set_schema is not None:

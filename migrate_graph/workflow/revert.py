@@ -15,12 +15,14 @@ from migrate_graph.core.undoing import undone_with
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
-from migrate_graph.workflow.apply import LockedRun, flag_of, read_and_repair
+from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
+from migrate_graph.workflow.repair import read_and_repair
 from migrate_graph.workflow.ways_back import deviations, putting_back, tried_on_new_database, with_ways_back
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from migrate_graph.database import backend_class
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
-from migrate_graph.workflow.apply import restore_database
 from migrate_graph.workflow.project import weaving_options
+from migrate_graph.workflow.restore import restore_database
 from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def restore(
 ) -> None:
     """Restore the backup into a database that is proved empty."""
     from migrate_graph.cli.progress import progress_for
-    from migrate_graph.workflow.apply import restore_database
+    from migrate_graph.workflow.restore import restore_database
 
     session = session_of(context)
     session.overrides["lock_timeout_wait"] = lock_timeout

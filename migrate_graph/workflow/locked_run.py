@@ -1,0 +1,251 @@
+"""One run inside the lock, from the plan to what comes after: views that a failure left down, the cache, the flag."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING
+
+from migrate_graph import __version__
+from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, RunStarted, StepFinished, Warned
+from migrate_graph.errors import ExitCode, PendingTaskFailed
+from migrate_graph.executor import Checkpoint, checkpoints
+from migrate_graph.loader import user_imports
+from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
+from migrate_graph.workflow.repair import decision_needed, read_and_repair, refresh
+
+if TYPE_CHECKING:
+    from migrate_graph.completion_flag import CompletionFlag
+    from migrate_graph.core.coalescing import Segment
+    from migrate_graph.core.plan import Plan
+    from migrate_graph.database import Backend, Lock
+    from migrate_graph.executor.team import Team
+    from migrate_graph.signals import Interruption
+    from migrate_graph.workflow.apply import ApplyOptions
+    from migrate_graph.workflow.sealing import SealedPlan
+
+_FLUSH = "flush"
+"""What the journal calls a cache flush that is still to be done."""
+
+
+class LockedRun:
+    """One run inside the lock, from the plan to what comes after."""
+
+    def __init__(self, project: Project, backend: Backend, plan: Plan, reading: Reading, observer: Observer) -> None:
+        self._project = project
+        self._config = project.config
+        self._backend = backend
+        self._plan = plan
+        self._reading = reading
+        self._observer = observer
+        self._run = str(uuid.uuid4())
+        self._flush_is_pending = _FLUSH in reading.history.pending_tasks
+        self._is_side_by_side = False
+        self._segments: tuple[Segment, ...] = ()
+
+    def remember_flush(self, *, changed: bool) -> None:
+        """Write down, before anything is durable, that the cache must be flushed: a run that dies cannot do it later."""
+        if self._config.redis_host and not self._flush_is_pending and (changed or self._plan.steps):
+            self._backend.add_task(_FLUSH, run=self._run)
+        self._flush_is_pending = self._flush_is_pending or changed
+
+    def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
+        """Walk the plan."""
+        team = self._team(options.jobs or 1)
+        if team is None and not self._plan.steps and not self._plan.blocked:
+            return self._walk_nothing(interruption, atomic=bool(options.atomic))
+        with nullcontext() if team is None else closing(team.server):
+            return self._walk(team, options, lock, interruption)
+
+    def _walk(self, team: Team | None, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
+        from migrate_graph.core.coalescing import segments_of
+        from migrate_graph.executor import Executor, RunOptions
+        from migrate_graph.executor.approved import Approved
+
+        self._tell_of_drift()
+        self._is_side_by_side = team is not None
+        self._segments = segments_of(self._plan, options.woven) if options.coalesce else ()
+        executor = Executor(
+            self._backend,
+            lock,
+            self._observer,
+            interruption=interruption,
+            options=RunOptions(
+                keep_going=options.keep_going,
+                fail_fast=options.fail_fast,
+                atomic=bool(options.atomic),
+                weaving=weaving_options(self._config),
+                segments=self._segments,
+                approved=Approved(_shapes(options.sealed), options.strict),
+                stop_on_partial=self._config.on_partial == "stop",
+            ),
+            root=str(self._project.root),
+            team=team,
+        )
+        with user_imports(
+            self._project.imports, self._project.registry
+        ):  # bodies may import what lies beside their file
+            return executor.run(self._plan, self._project.graph, self._reading.history)
+
+    def _walk_nothing(self, interruption: Interruption, *, atomic: bool) -> RunFinished:
+        """Report a run with nothing to do like any other; what walks is not imported for it, which would be a third of its time."""
+        started = time.monotonic()
+        self._observer(RunStarted(self._run, self._plan, atomic=atomic))
+        checkpoints.reached(Checkpoint.RUN_STARTED)
+        checkpoints.reached(Checkpoint.RUN_FINISHED)
+        finished = RunFinished(self._run, (), time.monotonic() - started, interruption.signal, atomic=atomic)
+        self._observer(finished)
+        return finished
+
+    def _team(self, jobs: int) -> Team | None:
+        """Return who runs steps side by side; None where they run one after another, which is told where it was not asked for."""
+        if jobs == 1:
+            return None
+        from migrate_graph.workflow.side_by_side import order_for, why_no_team
+
+        if why := why_no_team(self._project):
+            self._observer(Warned(f"migrations run one after another, not {jobs}: {why}"))
+            return None
+        order = order_for(self._project, self._plan, self._observer)
+        if order.is_a_row or (seats := self._seats(jobs)) < 2:
+            return None
+        from migrate_graph.executor.fork_server import ForkServer
+        from migrate_graph.executor.team import Team
+
+        settings = database_settings(self._config)
+        server = ForkServer(settings)  # now: it imports while this process goes on
+        return Team(seats, order, settings, server, path=self._project.path, root=self._project.root)
+
+    def _seats(self, jobs: int) -> int:
+        """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""
+        room = self._backend.room_for(jobs)
+        if room.why:
+            how = f"up to {room.number} at once" if room.number > 1 else "one after another"
+            self._observer(Warned(f"migrations run {how}, not {jobs}: {room.why}", room.hint))
+        return room.number
+
+    def revert(self, lock: Lock, interruption: Interruption) -> RunFinished:
+        """Undo every step of the plan."""
+        from migrate_graph.executor import Executor, RunOptions
+
+        self._tell_of_drift()
+        executor = Executor(
+            self._backend, lock, self._observer,
+            interruption=interruption, options=RunOptions(reverts=True), root=str(self._project.root),
+        )  # fmt: skip
+        with user_imports(self._project.imports, self._project.registry):
+            return executor.run(self._plan, self._project.graph, self._reading.history)
+
+    def _tell_of_drift(self) -> None:
+        if self._plan.steps:
+            from migrate_graph.workflow.drift import tell_before_run
+
+            tell_before_run(self._backend, self._reading.history, self._observer, ignore=self._config.drift_ignore)
+
+    def fake(self) -> RunFinished:
+        """Record every step as installed without running it."""
+        names = [step.migration.name for step in self._plan.steps]
+        self._observer(RunStarted(self._run, self._plan))
+        started = time.monotonic()
+        codes = {step.migration.name: step.migration.facts.fingerprint for step in self._plan.steps}
+        self._backend.mark(names, installed=True, reason="apply --fake", run=self._run, fingerprints=codes)
+        results = tuple(Result(name, Outcome.APPLIED, hint="recorded, not run") for name in names)
+        for index, result in enumerate(results, 1):
+            self._observer(StepFinished(index, len(names), result))
+        finished = RunFinished(self._run, results, time.monotonic() - started)
+        self._observer(finished)
+        return finished
+
+    def conclude(self, finished: RunFinished, flag: CompletionFlag | None, interruption: Interruption) -> int:
+        """Bring back views that a failure left down, flush the cache, set the flag; return the exit code."""
+        if finished.signal:
+            return ExitCode.SIGNAL + finished.signal
+        if finished.succeeded:
+            self._remember_facts(changed=finished.changed)
+        trouble = self._flush(interruption, changed=finished.changed)
+        if not finished.succeeded:
+            read_and_repair(
+                self._project, self._backend, self._observer, interruption, fills=self._may_be_mended(finished)
+            )
+            if finished.changed:
+                self._remember_facts(changed=True)
+            if trouble:
+                self._observer(Warned(trouble.message, trouble.hint))
+            self._ask_about_interrupted()
+            return ExitCode.FAILED
+        if trouble:
+            raise trouble
+        self._require_filled(finished, interruption)
+        if flag and not self._plan.unselected:
+            flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
+        return ExitCode.OK
+
+    def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
+        """Raise when a materialized view waits for its rows still: why has been told."""
+        may_be = bool(self._reading.history.views_unfilled) or any(each.unfilled for each in finished.results)
+        left = self._backend.unfilled_views() if may_be else ()
+        if left and self._may_be_mended(finished):
+            refresh(self._backend, self._observer, interruption)
+            left = self._backend.unfilled_views()
+        if left:
+            names = ", ".join(f"{each.relation} ({each.manager})" for each in left)
+            done = "reverted" if finished.reverts else "applied"
+            raise PendingTaskFailed(
+                f"the migrations are {done}; without their rows still: {names}",
+                hint="mend what the note above names, then run migrate apply again: it refreshes them first",
+            )
+
+    def _may_be_mended(self, finished: RunFinished) -> bool:
+        """Return whether a migration has come after the last attempt to fill what waits for its rows: that may have mended it."""
+        if not finished.changed or (finished.atomic and finished.succeeded):
+            return False
+        durable = [each for each in finished.results if each.outcome.succeeded or each.commits != 0]
+        tried = [each.name for each in durable if each.unfilled]
+        if self._is_side_by_side:  # who came last is not known, and each has tried its own
+            return len(durable) > 1 or not tried
+        together = next((each.names for each in self._segments if tried and tried[-1] in each.names), tried)
+        return not tried or durable[-1].name != together[-1]
+
+    def _remember_facts(self, *, changed: bool) -> None:
+        """Keep what the database is made of, so that what somebody changes by hand later is seen; nothing to do: only if it is not kept."""
+        before = self._reading.history
+        if before.facts_at and before.has_lost_facts:
+            self._observer(
+                Warned(
+                    "the run before ended before it could store the schema of the database: whether it was changed by hand is unknown"
+                )
+            )
+        if changed or not before.facts_are_current:
+            from migrate_graph.workflow.drift import remember
+
+            remember(self._backend, self._observer, run=self._run, quietly=not changed)
+
+    def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
+        """Flush the cache if anything durable was done, now or by a run that could not; return the failure."""
+        if not self._config.redis_host:
+            return None
+        if changed or self._flush_is_pending:
+            from migrate_graph.redis_cache import flush
+
+            try:
+                self._observer(
+                    Warned(flush(self._config.redis_host, observer=self._observer, interruption=interruption))
+                )
+            except PendingTaskFailed as error:
+                return error
+        else:
+            self._observer(Warned("nothing changed, so the cache was left alone"))
+        self._backend.finish_task(_FLUSH)
+        return None
+
+    def _ask_about_interrupted(self) -> None:
+        undecided = [one.migration.name for one in self._plan.blocked if one.by == (one.migration.name,)]
+        if undecided:
+            raise decision_needed(undecided, self._reading)
+
+
+def _shapes(sealed: SealedPlan | None) -> dict[str, tuple[str, ...]]:
+    """Return what the migrations of a sealed plan were seen to send, by name."""
+    steps = sealed.snapshot.steps if sealed is not None else ()
+    return {step.name: step.shapes for step in steps if step.shapes is not None}

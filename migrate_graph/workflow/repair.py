@@ -1,0 +1,158 @@
+"""Read the state inside the lock, and bring back what an earlier run has left: views that are down, and those without their rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.history import History, ways_out
+from migrate_graph.core.late import nx
+from migrate_graph.core.timeline import Timeline
+from migrate_graph.errors import DatabaseError, DecisionNeeded, MigrateGraphError
+from migrate_graph.loader import user_imports
+from migrate_graph.messages import counted, typed
+from migrate_graph.workflow.project import Project, Reading
+
+if TYPE_CHECKING:
+    from migrate_graph.database import Backend
+    from migrate_graph.database.views.repair import Unrepaired
+    from migrate_graph.signals import Interruption
+
+
+def decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
+    """Return which migrations died half-way, what of them is in the database, and the two commands that decide."""
+    attempts = reading.history.last_attempts()
+    told = []
+    for name in names:
+        attempt = attempts[name]
+        when = f"{attempt.started:%Y-%m-%d %H:%M:%S} UTC" if attempt.started else "an unknown time"
+        commits = f"{counted(attempt.commits, 'commit')} of its own"
+        how = "failed" if attempt.finished else "was interrupted"
+        what = f"{'the revert of ' if attempt.reverts else ''}'{name}' {how}"
+        told.append(
+            f"{what}: started {when} on {attempt.host} (pid {attempt.pid}); {commits} in the database, the rest is not"
+        )
+    commands = "\n".join(f"migrate resolve {name} {way}" for name in names for way in ways_out(attempts[name]))
+    return DecisionNeeded("; ".join(told), hint=f"look at the database, then decide:\n{commands}")
+
+
+def read_and_repair(
+    project: Project,
+    backend: Backend,
+    observer: Observer,
+    interruption: Interruption,
+    *,
+    restored: bool = False,
+    fills: bool = True,
+    history: History | None = None,
+) -> Reading:
+    """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
+
+    After a restore the server has read every definition anew, and writes some of them otherwise: they are remembered as they are now.
+
+    Args:
+        project: whose views.
+        backend: the database; the lock is held.
+        observer: told what is brought back.
+        interruption: what is known of signals.
+        restored: a backup was restored just now.
+        fills: what waits for its rows is filled; False where that was just tried in vain.
+        history: what was read since the lock is held, where nothing has been done since; the same one is returned where nothing is repaired.
+
+    Raises:
+        DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
+        DatabaseError: the database went away meanwhile.
+        Stopped: a signal arrived; what was down is down, and stored.
+    """
+    history = backend.read_history() if history is None else history
+    if history.views_unfilled and fills:
+        refresh(backend, observer, interruption)
+        history = backend.read_history()
+    if not history.views_down and not restored:
+        return Reading(history=history, database=backend.label)
+    missing = _bring_back_views(project, backend, observer, interruption, history.applied, restored=restored)
+    if missing and (undecided := sorted(history.half_undone())):  # which views there should be depends on that
+        raise decision_needed(undecided, Reading(history=history))
+    if missing:
+        raise DecisionNeeded(
+            "views are missing and could not be brought back: "
+            + "; ".join(
+                f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
+            ),
+            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database\n"
+            f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
+        )
+    return Reading(history=backend.read_history(), database=backend.label)
+
+
+def _bring_back_views(
+    project: Project,
+    backend: Backend,
+    observer: Observer,
+    interruption: Interruption,
+    applied: frozenset[str],
+    *,
+    restored: bool,
+) -> tuple[Unrepaired, ...]:
+    """Bring back the views that are down and live now; return those that could not be."""
+    graph = project.graph
+    living = Timeline(graph).living(applied)
+    work = backend.own_work("repair of views")
+    try:
+        with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
+            order = [name for name in nx.topological_sort(graph.uses) if name in living]
+            managers = [graph.views[name].manager(work.db) for name in order]
+            if restored:
+                work.views.renew()
+            missing = work.views.repair(
+                managers,
+                declared=graph.views.keys(),
+                observer=observer,
+                texts={name: view.fingerprint for name, view in graph.views.items()},
+            )
+        work.db.commit()
+    except MigrateGraphError:
+        raise
+    except Exception as error:
+        message = f"views could not be brought back: {backend.explain(error).message}"
+        raise DatabaseError(
+            message, hint="run migrate apply again; their definitions are kept in the database"
+        ) from error
+    finally:
+        work.close()
+    return missing
+
+
+def refresh(backend: Backend, observer: Observer, interruption: Interruption) -> None:
+    """Fill the materialized views that an earlier run, or the one that ends, has left without their rows; what is left is told.
+
+    That stops nothing: a migration may be what mends it. The run ends with it.
+    """
+    from migrate_graph.executor import RunOptions
+    from migrate_graph.executor.refreshing import Refreshing
+    from migrate_graph.executor.watch import Watch
+
+    patience = RunOptions()
+    watch = Watch(observer, every=patience.watch_every)
+    with watch.running():
+        Refreshing(backend, observer, interruption, patience, watch).run()
+
+
+def record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:
+    """Record the views that are in the database just as their managers write them: those that were adopted."""
+    views, history = project.graph.views, reading.history
+    new = [name for name in Timeline(project.graph).living(history.applied) if name not in history.view_texts]
+    if not new:
+        return reading
+    texts = {name: views[name].fingerprint for name in new}
+    known = backend.record_existing_views({name: views[name].manager for name in new}, texts)
+    if not known:
+        return reading
+    exist = (
+        "exists as its manager writes it, and is" if len(known) == 1 else "exist as their managers write them, and are"
+    )
+    observer(Warned(f"{counted(len(known), 'view')} {exist} known from now on"))
+    return replace(
+        reading, history=replace(history, view_texts={**history.view_texts, **{name: texts[name] for name in known}})
+    )

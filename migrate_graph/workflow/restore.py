@@ -1,0 +1,106 @@
+"""Restore a backup into a database that the catalog proves empty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate_graph.config import SourceKind
+from migrate_graph.core.events import Observer
+from migrate_graph.errors import RestoreError
+from migrate_graph.workflow.locked import locked
+
+if TYPE_CHECKING:
+    from migrate_graph.config import Config
+    from migrate_graph.database import Backend
+    from migrate_graph.signals import Interruption
+
+
+def restore_database(
+    config: Config, backup: Path | None, *, lock_wait: float | None, observer: Observer, psql: str | None = None
+) -> Path:
+    """Restore a backup into a database that is proved empty; return the file that was restored.
+
+    Args:
+        config: the settings.
+        backup: the file; None for the configured one.
+        lock_wait: seconds to wait for another runner; None for the configured ones.
+        observer: told how far it is.
+        psql: path of the program, for PostgreSQL; None looks for it on PATH.
+
+    Raises:
+        RestoreError: there is no backup, it is refused, or the database is not empty.
+    """
+    with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
+        if backend.has_ledger():
+            raise RestoreError(
+                f"{backend.label} already has the table {config.migrate_table}",
+                hint="a backup goes into an empty database only",
+            )
+        restored = restore(backend, config, observer, interruption, backup=backup, psql=psql)
+        if restored is None:
+            raise RestoreError(
+                "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
+            )
+        backend.prepare()
+        _renew_views(backend)
+        return restored
+
+
+def _renew_views(backend: Backend) -> None:
+    """Remember the views as the server writes them since the restore: it has read every definition anew."""
+    work = backend.own_work("renewal of views")
+    try:
+        work.views.renew()
+        work.db.commit()
+    finally:
+        work.close()
+
+
+def restore(
+    backend: Backend,
+    config: Config,
+    observer: Observer,
+    interruption: Interruption,
+    *,
+    backup: Path | None = None,
+    psql: str | None = None,
+) -> Path | None:
+    """Restore the backup, if there is one, into a database that the catalog proves empty; return the file.
+
+    Raises:
+        RestoreError: the database is not empty, or the backup is refused.
+        Stopped: a signal arrived; the database is as it was.
+    """
+    from migrate_graph.database.backup.dump import verify
+
+    relations = backend.user_relations()
+    if relations:
+        from migrate_graph.workflow.no_ledger import refusal
+
+        message, hint = refusal(backend.label, relations, config.migrate_table)
+        raise RestoreError(message, hint=hint)
+    found = backup or configured_backup(config)
+    if found is None:
+        return None
+    with interruption.stopping(lambda: None):  # the wait for psql ends by the signal itself, and psql is ended then
+        dump = verify(
+            found,
+            kind=backend.kind,
+            cat_command=config.migrate_cat_command,
+            size_limit=config.restore_size_limit,
+            trusted=config.restore_trusted,
+            observer=observer,
+        )
+        backend.restore(dump, observer=observer, psql=psql)
+    return found
+
+
+def configured_backup(config: Config) -> Path | None:
+    """Return the file that is configured; None where none is, or the default one is not there."""
+    from migrate_graph.database.backup.dump import find_dump
+
+    if not config.database_to_restore:
+        return None
+    is_default = config.sources["database_to_restore"].kind is SourceKind.DEFAULT
+    return find_dump(Path(config.database_to_restore).absolute(), is_default=is_default)
