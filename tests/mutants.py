@@ -105,6 +105,16 @@ MUTANTS = [
         "AND i.indisunique ",
         "tests/database/test_hand_made_ledger.py",
     ),
+    *(
+        Mutant(
+            f"no work is lost without a word: {call}",
+            "database/postgres/connection.py",
+            f'self._refuse_to_lose("{call}")',
+            "pass",
+            f"tests/database/test_raw_ends.py -k 'without_a_word and {call}'",
+        )
+        for call in ("reset", "set_isolation_level", "set_client_encoding")
+    ),
     Mutant(
         "session given back clean",
         "database/postgres/connection.py",

@@ -21,6 +21,7 @@ import pytest
 from stand import Stand
 
 from migrate_graph.core.events import Outcome
+from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.postgres.connection import WorkConnection
 
 pytestmark = pytest.mark.postgres
@@ -212,6 +213,100 @@ def test_it_is_tried_once_even_when_the_journal_cannot_be_told(
     assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 1)]
 
 
+LOSE_WITHOUT_A_WORD: dict[str, Callable[[Any], object]] = {
+    "set_isolation_level": lambda db: driver(db).set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_SERIALIZABLE),
+    "set_client_encoding": lambda db: driver(db).set_client_encoding("LATIN1"),
+    "reset": lambda db: driver(db).reset(),
+}
+"""Calls at which the driver rolls back."""
+
+
+def _refused_one(call: Callable[[], object]) -> None:
+    with pytest.raises(AttemptFailed, match="rolls back what it has not committed"):
+        call()
+
+
+WRITES: dict[str, Callable[[Any], object]] = {
+    "a row": lambda db: run(db, INSERT),
+    "a row, after a commit": lambda db: (run(db, INSERT), db.commit(), run(db, INSERT)),
+    "a row behind a read": lambda db: run(db, f"SELECT 1; {INSERT}"),
+    "a row, and a caught error": lambda db: (run(db, INSERT), caught(db)),
+    "rows of a query": lambda db: run(db, "WITH new AS (INSERT INTO t VALUES (1) RETURNING id) SELECT * FROM new"),
+    "rows, one by one": lambda db: driver(db).cursor().executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]),
+    "a copy": lambda db: driver(db).cursor().copy_expert("COPY t FROM STDIN", io.StringIO("1\n")),
+    "a table of a query": lambda db: run(db, "SELECT 1 AS id INTO other"),
+    "a large object": lambda db: driver(db).lobject(0, "w").write("x"),
+    "a table": lambda db: run(db, "/* one */ CREATE TABLE other (id integer)"),
+}
+
+WRITES_NOTHING: dict[str, Callable[[Any], object]] = {
+    "nothing": lambda _: None,
+    "reads": lambda db: run(db, "SELECT 'INSERT INTO t'", "WITH a AS (SELECT 1) SELECT * FROM a; SELECT * FROM t FOR UPDATE OF t; SHOW work_mem"),
+    "settings": lambda db: run(db, "SET work_mem TO '8MB'"),
+    "a row that is committed": lambda db: (run(db, INSERT), db.commit()),
+    "a row that is committed, and a read": lambda db: (run(db, INSERT), db.commit(), run(db, "SELECT 1")),
+    "a row that is rolled back": lambda db: (run(db, INSERT), db.rollback(), run(db, "SELECT 1")),
+    "a row that is rolled back by a statement": lambda db: run(db, INSERT, "ROLLBACK"),
+    "an error": caught,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", LOSE_WITHOUT_A_WORD)
+@pytest.mark.parametrize("what", WRITES)
+def test_a_call_that_would_lose_work_without_a_word_is_refused(
+    what: str, call: str, stand: Stand, postgres_uri: str
+) -> None:
+    def body_1(db: Any) -> bool:
+        WRITES[what](db)
+        LOSE_WITHOUT_A_WORD[call](db)
+        return True
+
+    (result,) = stand.run(body_1).results
+    assert result.outcome is Outcome.RAISED
+    assert f"it calls {call}(), which rolls back what it has not committed" in result.error
+    assert rows(postgres_uri) == result.commits == int("after a commit" in what)
+
+
+@pytest.mark.parametrize("call", LOSE_WITHOUT_A_WORD)
+@pytest.mark.parametrize("what", WRITES_NOTHING)
+def test_it_is_let_through_where_there_is_nothing_to_lose(
+    what: str, call: str, stand: Stand, postgres_uri: str
+) -> None:
+    def body_1(db: Any) -> bool:
+        WRITES_NOTHING[what](db)
+        LOSE_WITHOUT_A_WORD[call](db)
+        db.executesql(INSERT)
+        return True
+
+    (result,) = stand.run(body_1).results
+    assert (result.outcome, result.error) == (Outcome.APPLIED, "")
+    assert rows(postgres_uri) == 1 + int("committed" in what)
+
+
+@pytest.mark.parametrize("call", LOSE_WITHOUT_A_WORD)
+def test_what_a_refused_call_would_have_lost_is_still_there(call: str, stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        _refused_one(lambda: LOSE_WITHOUT_A_WORD[call](db))
+        return True
+
+    assert [each.outcome for each in stand.run(body_1).results] == [Outcome.APPLIED]
+    assert rows(postgres_uri) == 1
+
+
+@pytest.mark.parametrize("call", LOSE_WITHOUT_A_WORD)
+def test_in_a_single_transaction_no_such_call_ends_it(call: str, stand: Stand, postgres_uri: str) -> None:
+    def body_1(db: Any) -> bool:
+        db.executesql(INSERT)
+        db.commit()
+        LOSE_WITHOUT_A_WORD[call](db)
+        return True
+
+    (result,) = stand.run(body_1, modes={"body_1": "single"}).results
+    assert f"it calls {call}()" in result.error
+    assert (rows(postgres_uri), result.commits) == (0, 0)
+
+
 NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
     "ROLLBACK": lambda db: run(db, INSERT, "ROLLBACK"),
     "db.rollback()": lambda db: (db.executesql(INSERT), db.rollback()),
@@ -233,10 +328,8 @@ NOTHING_STAYS: dict[str, Callable[[Any], object]] = {
     ),
 
 
-    "set_isolation_level": lambda db: (
-        db.executesql(INSERT), driver(db).set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_SERIALIZABLE),
-    ),
-    "set_client_encoding": lambda db: (db.executesql(INSERT), driver(db).set_client_encoding("LATIN1")),
+    "set_isolation_level": lambda db: (db.executesql(INSERT), _refused_one(lambda: LOSE_WITHOUT_A_WORD["set_isolation_level"](db))),
+    "set_client_encoding": lambda db: (db.executesql(INSERT), _refused_one(lambda: LOSE_WITHOUT_A_WORD["set_client_encoding"](db))),
     "SET TRANSACTION": lambda db: run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT 1"),
     "SET TRANSACTION alone": lambda db: run(db, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
     "ROLLBACK alone": lambda db: run(db, "ROLLBACK"),

@@ -16,10 +16,18 @@ from psycopg2.sql import Composable
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
-from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split, statements, without_values
+from migrate_graph.database.postgres.statements import (
+    ENDS,
+    Kind,
+    Statement,
+    may_become,
+    may_write,
+    split,
+    statements,
+    without_values,
+)
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.watching import is_from_user
-from migrate_graph.sql_space import SPACE
 
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.weaving import PostgresWeaver
@@ -111,17 +119,6 @@ class WorkCursor(pg.cursor):
 WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting('role')"
 """Asks for user and role of a session."""
 
-# What may change them: also a block or a procedure that does it out of sight.
-_BECOMES = re.compile(rf"\brole\b|authorization|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
-
-
-def may_become(text: str) -> bool:
-    """Return whether a statement may change who the session is."""
-    folded = text.casefold()
-    if ";" in text or "role" in folded or "authorization" in folded:
-        return _BECOMES.search(text) is not None
-    return _BECOMES.match(text) is not None  # only its beginning is left to look at
-
 
 def rows_of(cursor: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run a statement, and return its rows; none where it is not one that has some."""
@@ -205,6 +202,7 @@ class WorkConnection(OurConnection):
         self._began = (
             ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
         )
+        self._wrote_in = ""  # the last one in which something was sent that may have written
 
     # -- cursors --------------------------------------------------------------------------------------------------------------
 
@@ -290,6 +288,8 @@ class WorkConnection(OurConnection):
         except BaseException:
             self._after_failure(kind, before)
             raise
+        if self._wrote_in != self._began and (query is None or may_write(self.text_of(query))):
+            self._wrote_in = self._began
         if kind in ENDS:
             self._after_end(durable=kind is Kind.COMMITS)
         elif self._open and self.info.transaction_status == IDLE:
@@ -633,7 +633,21 @@ class WorkConnection(OurConnection):
             super().rollback()
         self._began, self._alone_since = "", None
 
+    def _refuse_to_lose(self, call: str) -> None:
+        """Refuse, while there is something to lose, a call at which the driver rolls back without a word.
+
+        Raises:
+            AttemptFailed: there is.
+        """
+        if self.write_marker is not None and self._open and (self.single or self._wrote_in == self._began):
+            raise AttemptFailed(
+                f"it calls {call}(), which rolls back what it has not committed",
+                hint=f"call {call}() before anything else"
+                + ("" if self.single else ", or db.commit() or db.rollback() before it"),
+            )
+
     def reset(self) -> None:
+        self._refuse_to_lose("reset")
         self.rollback()
         super().reset()
 
@@ -662,12 +676,14 @@ class WorkConnection(OurConnection):
         self._mark_where_alone()
 
     def set_isolation_level(self, level: int | None) -> None:
+        self._refuse_to_lose("set_isolation_level")
         self.rollback()  # the driver does, past us
         super().set_isolation_level(level)
         self._mark_where_alone()
 
     def set_client_encoding(self, encoding: str) -> None:
         if re.sub("[^A-Z0-9]", "", encoding.upper()) != self.encoding:
+            self._refuse_to_lose("set_client_encoding")
             self.rollback()  # as above
         super().set_client_encoding(encoding)
 
@@ -677,6 +693,7 @@ class WorkConnection(OurConnection):
 
     def lobject(self, *arguments: Any, **options: Any) -> Any:
         self.before_statement()  # it opens a transaction by itself
+        self._wrote_in = self._began
         return super().lobject(*arguments, **options)
 
     def tpc_begin(self, *_arguments: Any) -> None:

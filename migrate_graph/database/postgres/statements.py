@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from migrate_graph.sql_space import SPACE
+
 
 class Kind(Enum):
     """What a statement does to the transaction that it is sent in."""
@@ -113,6 +115,34 @@ def first_word(text: str) -> str:
         if token.lastgroup not in {"space", "comment"} and token[0] != "(":
             break
     return ""
+
+
+# What may change user and role of a session: also a block or a procedure that does it out of sight.
+_BECOMES = re.compile(rf"\brole\b|authorization|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
+
+
+def may_become(text: str) -> bool:
+    """Return whether a statement may change who the session is."""
+    folded = text.casefold()
+    if ";" in text or "role" in folded or "authorization" in folded:
+        return _BECOMES.search(text) is not None
+    return _BECOMES.match(text) is not None  # only its beginning is left to look at
+
+
+_KEEPS_NOTHING = frozenset(
+    {"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "SET", "RESET", "LOCK", "DECLARE", "FETCH", "MOVE", "CLOSE", "SAVEPOINT", "RELEASE", "ROLLBACK"}
+)  # fmt: skip
+_WRITES = re.compile(r"\b(?:INTO|INSERT|DELETE|MERGE|UPDATE\s+(?!OF\b|SKIP\b|NOWAIT\b)\w)", re.IGNORECASE)
+
+
+def may_write(text: str) -> bool:
+    """Return whether a text may leave something in the database; what a function does that it calls is not seen."""
+    parts = split(text) if ";" in text else [Statement(text, Kind.PLAIN)]
+    return any(
+        first_word(each.text) not in _KEEPS_NOTHING
+        or (_WRITES.search(each.text) is not None and _WRITES.search(without_values(each.text)) is not None)
+        for each in parts
+    )
 
 
 def first_words(text: str, most: int = 6) -> list[str]:
