@@ -50,6 +50,7 @@ WINDOWS = "tests/database/test_windows.py"
 CORE = "tests/unit/test_core_windows.py"
 SHOWN = "tests/cli/test_cli_windows.py"
 TURN = "executor/views.py"
+BACK = "tests/database/test_revert_weaving.py"
 
 _TURNED = (
     ("views are up before the windows turn", TURN, "            self.work.views.check_complete()\n        self._learning(", "            pass\n        self._learning(", f"{WINDOWS} -k stay_down"),
@@ -59,6 +60,9 @@ _TURNED = (
     ("unless another one has made it", "database/views/keeper.py", "            if any(each in keys and identities.get(keys[each], \"\") not in made for each in names)", "            if any(each in keys for each in names)", f"{SHOWN} -k exist_already"),
     ("or it is to replace that", "workflow/project.py", " and history.view_texts.keys().isdisjoint(predecessors(name))", "", f"{SHOWN} -k faked"),
     ("undoing opens no windows", "executor/undo.py", "        return False\n\n    def open_undone", "        return super().has_turn()\n\n    def open_undone", f"{SHOWN} -k revert"),
+    ("views step aside for a way back", "executor/undo.py", "function=self._undo, after=None, resumable=False)", "function=self._undo, after=None, resumable=False, weave=False)", f"{BACK} -k 'aside_for_a_down or stops_it'"),
+    ("where that is switched on", "workflow/locked_run.py", "RunOptions(reverts=True, weaving=weaving_options(self._config))", "RunOptions(reverts=True)", f"{BACK} -k 'switched_off or nobody'"),
+    ("what an opened view reads is up before it", TURN, "            self._clear_the_way(moment.used_by(block.up))", "            pass", f"{BACK} -k aside_for_a_down"),
     ("undoing takes away nothing that came up by chance", "core/undoing.py", ", late=False)", ")", f"{CORE} -k undoing"),
     ("the last step waits for all", "core/lanes.py", "            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do", "            pass", f"{CORE} -k side_by_side"),
     ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, views=views, windows=assignment.windows)", "replace(loaded.registry, views=views)", f"{SHOWN} -k side_by_side"),

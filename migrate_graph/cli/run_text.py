@@ -199,7 +199,7 @@ def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
     """Yield what became of the views of a migration without its doing."""
     kept = result.outcome in {Outcome.APPLIED, Outcome.REVERTED}
     for views, became in (
-        (result.stepped_aside if result.outcome is Outcome.APPLIED else (), "stepped aside, and came back"),
+        (result.stepped_aside if kept else (), "stepped aside, and came back"),
         (result.replaced if kept else (), "replaced; what reads them stayed up"),
         (result.unfilled if kept else (), "came up without rows, to be refreshed"),
     ):

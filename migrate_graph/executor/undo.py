@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
 from migrate_graph.core.undoing import Undoing, undoing
-from migrate_graph.executor import checkpoints
 from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
-from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.steps import look_again, tried
 from migrate_graph.executor.views import RunViews
 
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 class UndoViews(RunViews):
     """Opens view managers while a migration is undone: what goes down is what lives with it, what comes up is what lived before."""
 
+    undoes = True
+
     def __init__(self, *arguments: Any, order: Sequence[str], **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._order = order
@@ -35,6 +35,19 @@ class UndoViews(RunViews):
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         found = self._undoing()
         return found.block(names), found.then
+
+    def _moment(self) -> Moment:
+        # What lives only as long as the migration is applied, and what it has retired, is in the block around its `down`.
+        self._now = self._now or self._undoing().then
+        return self._now
+
+    def readers(self, names: Collection[str]) -> Sequence[str]:
+        """See `weaving.Company`."""
+        return self._undoing().block(names).down
+
+    def after(self, names: Collection[str]) -> Sequence[str]:
+        """See `weaving.Company`."""
+        return self._moment().successors(names)
 
     def has_turn(self) -> bool:
         """Return False: what the windows of the migration do is undone with it."""
@@ -47,6 +60,10 @@ class UndoViews(RunViews):
             self._open(opened, {}, db)
         return bool(opened)
 
+    def close_undone(self) -> None:
+        """Bring up what that has taken down, as it was before the migration."""
+        self._bring_up(self._undoing().opened)
+
 
 class Undo(Attempt):
     """One attempt at undoing one migration."""
@@ -58,14 +75,17 @@ class Undo(Attempt):
         self._order = order
         assert callable(migration.down)  # noqa: S101 - a plan holds none without
         self._down = migration.down
-        super().__init__(
-            around, replace(migration, function=self._undo, after=None, resumable=False, weave=False), walk
-        )
+        super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), walk)
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> UndoViews:
-        defers = self._migration.defers
         return UndoViews(
-            walk.graph, self._migration.name, self._observer, foreseen=foreseen, defers=defers, order=self._order
+            walk.graph,
+            self._migration.name,
+            self._observer,
+            foreseen=foreseen,
+            keeps_unmanaged=self._around.weaving.keeps_unmanaged,
+            defers=self._migration.defers,
+            order=self._order,
         )
 
     def _undo(self, db: Any) -> Any:
@@ -78,8 +98,7 @@ class Undo(Attempt):
                 views.work.views.abandon()
             raise
         if opened and value:
-            views.work.views.bring_up()
-            checkpoints.reached(Checkpoint.VIEWS_UP)
+            views.close_undone()
         elif opened:
             views.work.views.abandon()  # it is refused, so that all of it is rolled back
         return value

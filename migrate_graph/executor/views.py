@@ -72,6 +72,7 @@ class RunViews:
         defers: all materialized views come up without their rows.
 
     Attributes:
+        undoes: see `weaving.Company`.
         were_opened: a block was entered, or views stepped aside, so that what came up must be judged.
         stepped_aside: names of those that have, in the order in which they went down.
         replaced: names of those that have got their new text while they stayed up.
@@ -80,6 +81,8 @@ class RunViews:
         deferred: see `weaving.Company`.
         guards_only: see `weaving.Company`.
     """
+
+    undoes = False
 
     def __init__(
         self,
@@ -464,9 +467,13 @@ class RunViews:
         if error is not None:
             self.work.views.abandon()
             return
+        self._bring_up([type(manager).__name__])
+
+    def _bring_up(self, opened: Sequence[str]) -> None:
+        """Bring up what these blocks took down, behind what they use and has stepped aside."""
         if self._weaving is not None:
-            moment = self._moment()
-            self._clear_the_way(moment.used_by(moment.block([type(manager).__name__]).up))
+            block, moment = self._block(opened)
+            self._clear_the_way(moment.used_by(block.up))
         self.work.views.bring_up()
         checkpoints.reached(Checkpoint.VIEWS_UP)
 

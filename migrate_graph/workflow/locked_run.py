@@ -132,7 +132,8 @@ class LockedRun:
         self._tell_of_drift()
         executor = Executor(
             self._backend, lock, self._observer,
-            interruption=interruption, options=RunOptions(reverts=True), root=str(self._project.root),
+            interruption=interruption, options=RunOptions(reverts=True, weaving=weaving_options(self._config)),
+            root=str(self._project.root),
         )  # fmt: skip
         with user_imports(self._project.imports, self._project.registry):
             return executor.run(self._plan, self._project.graph, self._reading.history)

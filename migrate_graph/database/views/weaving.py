@@ -112,6 +112,7 @@ class Company(Protocol):
         keeps_unmanaged: a view that nobody manages may go down, too.
         deferred: names of the managers whose materialized views come up without their rows.
         guards_only: nothing may step aside, since others run beside; a statement that takes a managed view along is refused.
+        undoes: it is the migration's way back that runs.
     """
 
     migration: str
@@ -119,6 +120,7 @@ class Company(Protocol):
     keeps_unmanaged: bool
     deferred: Container[str]
     guards_only: bool
+    undoes: bool
 
     def texts(self) -> Mapping[str, str]:
         """Return fingerprints of the managers' texts, by name."""
@@ -538,22 +540,25 @@ class Weaver(ABC):
 
     def _not_up(self, down: Mapping[str, LedgerRow], gone: Mapping[str, list[str]], error: Exception) -> Exception:
         """Return what to say of views that do not come up."""
-        migration = self._company.migration
+        migration, undoes = self._company.migration, self._company.undoes
+        what = f"the way back of {migration}" if undoes else migration
         owners = {each.identity: name for name, row in down.items() for each in row.relations}
         if not gone:
             names = ", ".join(down)
             return ViewError(
-                f"{names} went down, being in the way of {migration}, and does not come up again: {first_line(error)}",
+                f"{names} went down, being in the way of {what}, and does not come up again: {first_line(error)}",
                 hint="look at what up() reads; or open the manager around the statement, `with V(db):`, and see where it fails",
             )
         said, hints = [], []
         for identity, columns in gone.items():
             name = owners[identity]
             place = "" if is_of_nobody(name) else self._company.place_of(name)
-            said.append(f"{name} reads {', '.join(columns)}, which {migration} drops{f' ({place})' if place else ''}")
+            said.append(f"{name} reads {', '.join(columns)}, which {what} drops{f' ({place})' if place else ''}")
             hints.append(
                 f"drop {name} before that, or give it a manager (`{self._obstacles.writes_managers([name])}`)"
                 if is_of_nobody(name)
+                else f'let {name} begin with it (`since = "{migration}"`), so that both go'
+                if undoes
                 else f'close the window of {name} (`until = "{migration}"`) or name a successor (`replaces = {name}`)'
             )
         return ViewError("; ".join(said), hint="; ".join(hints))
