@@ -266,7 +266,9 @@ def _next_command(finished: events.RunFinished) -> str:
         ways = "--applied | --reverted" if finished.reverts else "--applied | --retry"
         return one_line(typed("migrate resolve", undecided.name, ways))
     again = "migrate apply --atomic" if finished.atomic else "migrate apply"
-    again = "migrate revert" if finished.reverts else again
+    if finished.reverts:  # what was meant goes last, what requires it before
+        again = one_line(typed("migrate revert", finished.results[-1].name))
+        again += " --with-dependents" if len(finished.results) > 1 else ""
     if finished.signal or (interrupted and interrupted[0].commits is not None):
         return f"{again} ({'begins again' if finished.atomic else 'goes on where this run stopped'})"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)

@@ -276,7 +276,7 @@ class Attempt:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
         is_sure, self._walk.is_sure = self._walk.is_sure and not work.has_new_session, False
         if not (is_sure or self._holds_lock()):
-            return NotBegun(lock_lost(self._backend))
+            return NotBegun(lock_lost(self._backend, reverts=self.reverts))
         work.patiently(f"beginning {self._migration.name}", work.start)
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
@@ -594,15 +594,17 @@ class Attempt:
         except Exception:  # noqa: BLE001 - what cannot be asked is not held
             held = False
         if not held:
-            self._walk.broken = self._walk.broken or lock_lost(self._backend)
+            self._walk.broken = self._walk.broken or lock_lost(self._backend, reverts=self.reverts)
         return held
 
 
-def lock_lost(backend: Backend) -> LockLost:
+def lock_lost(backend: Backend, *, reverts: bool = False) -> LockLost:
     """Return the error of a run whose lock is not its own any more."""
     return LockLost(
         f"the lock on {backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
-        hint="run migrate apply again; it continues after the last migration that is recorded",
+        hint="migrate status shows what is reverted; run the same migrate revert again for the rest"
+        if reverts
+        else "run migrate apply again; it continues after the last migration that is recorded",
     )
 
 

@@ -48,7 +48,7 @@ def with_kept_before(result: Result, plan: Plan, *, stop_on_partial: bool) -> Re
     return replace(result, needs_decision=result.needs_decision or (stop_on_partial and failed and not is_resumable))
 
 
-def look_again(around: Surroundings, walk: Walk, names: Sequence[str]) -> None:
+def look_again(around: Surroundings, walk: Walk, names: Sequence[str], *, reverts: bool = False) -> None:
     """Read which of these are installed now: a body may have written records of others, which is how people squash.
 
     Whether the lock is still ours is asked with it.
@@ -59,7 +59,7 @@ def look_again(around: Surroundings, walk: Walk, names: Sequence[str]) -> None:
         walk.broken = error
         return
     if installed is None:
-        walk.broken = lock_lost(around.backend)
+        walk.broken = lock_lost(around.backend, reverts=reverts)
         return
     walk.applied.difference_update(names)
     walk.applied.update(installed)

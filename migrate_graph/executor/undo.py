@@ -121,7 +121,7 @@ class UndoWalk:
         for index, step in enumerate(plan.steps, 1):
             name = step.migration.name
             if walk.results and not (walk.stopped or walk.broken or self._around.interruption.signal):
-                look_again(self._around, walk, (name, *sorted(walk.graph.descendants(name))))
+                look_again(self._around, walk, (name, *sorted(walk.graph.descendants(name))), reverts=True)
             result = self._one(step.migration, (index, len(plan.steps)), plan, walk)
             walk.results.append(result)
             self._around.observer(StepFinished(index, len(plan.steps), result))

@@ -191,9 +191,15 @@ class LockedRun:
             left = self._backend.unfilled_views()
         if left:
             names = ", ".join(f"{each.relation} ({each.manager})" for each in left)
-            done = "reverted" if finished.reverts else "applied"
+            if finished.reverts:
+                ways = "; ".join(f"REFRESH MATERIALIZED VIEW {each.relation}" for each in left)
+                raise PendingTaskFailed(
+                    f"the migrations are reverted; without their rows still: {names}",
+                    hint=f"mend what the note above names, then, by hand: {ways} "
+                    "(migrate apply refreshes them, too, but then applies again what is reverted)",
+                )
             raise PendingTaskFailed(
-                f"the migrations are {done}; without their rows still: {names}",
+                f"the migrations are applied; without their rows still: {names}",
                 hint="mend what the note above names, then run migrate apply again: it refreshes them first",
             )
 

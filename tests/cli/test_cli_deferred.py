@@ -92,6 +92,17 @@ def test_a_failed_refresh_ends_with_its_code_and_with_how_to_go_on(waiting: Any)
 
 
 @pytest.mark.postgres
+def test_after_a_revert_nobody_is_sent_to_apply_it_again(waiting: Any) -> None:
+    """The rows come by the statement that the hint names."""
+    undone = WIDER.replace("create_20260101_001)", "create_20260101_001, down=lambda db: True)")
+    waiting.write("migrations.py", PROJECT + undone)
+    ran = waiting("revert", "widen_20260102_002", "--yes")
+    assert ran.code == 7, ran.err
+    assert "REFRESH MATERIALIZED VIEW public.shares (migrate apply refreshes them, too" in " ".join(ran.err.split())
+    assert "run migrate apply again: it refreshes them first" not in ran.err
+
+
+@pytest.mark.postgres
 def test_everything_that_reads_says_so(waiting: Any) -> None:
     assert "without its rows: public.shares; the next `migrate apply` refreshes it" in waiting("status").out
     told = waiting("status", "--json").json

@@ -299,3 +299,24 @@ def test_everything_that_tells_of_a_migration_knows_that_it_was_reverted(applied
     assert applied("why", "add_vat_2", "--json").json["state"] == "reverted"
     assert applied("why", "add_vat_2", "--offline", "--json").json["state"] is None
     assert applied("plan", "--json").json["steps"][0]["name"] == "add_vat_2"
+
+
+def test_what_to_type_after_a_failure_names_what_was_meant(applied: Any) -> None:
+    """Alone, and when what requires it is undone already."""
+    text = (applied.path / "migrations.py").read_text()
+    applied.write(
+        "migrations.py",
+        text + "\n\n@migration(requires=add_vat_2, down=lambda db: True)\ndef last_3(db):\n    return True\n",
+    )
+    assert applied("apply").code == 0
+    text = (applied.path / "migrations.py").read_text()
+    applied.write(
+        "migrations.py",
+        text.replace('    db.executesql("ALTER TABLE invoice DROP COLUMN vat")\n    return True', "    return False"),
+    )
+    ran = applied("revert", "add_vat_2", "--with-dependents", "--yes")
+    assert ran.code == 1, ran.err
+    assert "then migrate revert add_vat_2 --with-dependents" in ran.err
+    ran = applied("revert", "add_vat_2", "--yes")
+    assert ran.code == 1, ran.err
+    assert ran.err.splitlines()[-1].endswith("then migrate revert add_vat_2")
