@@ -13,7 +13,7 @@ from migrate_graph.core.events import RunFinished
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import AttemptState
 from migrate_graph.core.states import State, standing_of
-from migrate_graph.errors import DecisionNeeded, StillRequired, UsageError
+from migrate_graph.errors import DecisionNeeded, LockLost, StillRequired, UsageError
 from migrate_graph.workflow.mark import resolve
 from migrate_graph.workflow.project import read_history
 from migrate_graph.workflow.revert import plan_revert
@@ -302,3 +302,29 @@ def test_a_plan_tells_what_becomes_of_views_and_changes_nothing(shop: Shop) -> N
     assert (last.migration.name, total.migration.name) == ("last_4", "total_3")
     assert (total.views.rebuilt, total.views.retired, total.views.new) == (("W",), ("V2",), ("V",))
     assert shop.history.applied == {"base_1", "views_2", "total_3", "last_4"}
+
+
+@pytest.mark.parametrize("database_uri", ["sqlite"], indirect=True)
+def test_a_lock_that_is_lost_sends_nobody_to_apply_it_again(shop: Shop) -> None:
+    lock = f"{shop.uri.partition('://')[2]}.migrate.lock"
+    text = f"""
+import os
+from migrate_graph import migration
+
+@migration(down=lambda db: True)
+def one_1(db):
+    return True
+
+def loses(db):
+    os.unlink({lock!r})
+    return True
+
+@migration(requires=one_1, down=loses)
+def two_2(db):
+    return True
+"""
+    assert shop.apply(text) == 0
+    with pytest.raises(LockLost) as raised:
+        shop.revert("one_1", with_dependents=True, yes=True)
+    assert raised.value.hint == "migrate status shows what is reverted; run the same migrate revert again for the rest"
+    assert (shop.state("one_1"), shop.state("two_2")) == (State.APPLIED, State.REVERTED)
