@@ -347,6 +347,13 @@ MUTANTS = [
         "tests/faults/test_jobs_faults.py -k files_that_say",
     ),
     Mutant(
+        "what a body reads is no code",
+        "executor/line.py",
+        "graph.migrations[name].facts.code)",
+        "graph.migrations[name].facts.fingerprint)",
+        "tests/faults/test_jobs_faults.py -k no_other_code",
+    ),
+    Mutant(
         "workers end with their fork server",
         "executor/worker.py",
         "ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",

@@ -76,6 +76,7 @@ class BodyFacts:
     Attributes:
         fingerprint: hash of the normalised syntax tree, where comments and formatting do not count; after a `+`, hash of what
             it uses of the project. Empty when the source cannot be read. Compare two with `same_fingerprint`.
+        code: the same, without the content of files: what a body reads it reads when it runs, and another one may have written it.
         returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is
             accused unseen).
         commits_before_return: `db.commit()` stands just before `return True`.
@@ -87,6 +88,7 @@ class BodyFacts:
     """
 
     fingerprint: str = ""
+    code: str = ""
     returns_value: bool = True
     commits_before_return: SourceLocation | None = None
     creates_by_definition: SourceLocation | None = None

@@ -205,5 +205,5 @@ def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
         (each.name, each.uses, each.since, each.until, each.replaces, each.fingerprint, str(each.rebuild))
         for each in graph.views.values()
     ]
-    bodies = [(name, graph.migrations[name].facts.fingerprint) for name in names if name in graph.migrations]
+    bodies = [(name, graph.migrations[name].facts.code) for name in names if name in graph.migrations]
     return hashlib.sha256(repr((declared, views, bodies)).encode("utf-8", "backslashreplace")).hexdigest()

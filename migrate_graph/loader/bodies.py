@@ -34,12 +34,12 @@ def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dic
         was_parsed = any(sources.mentions[each] for each in chain)
         return found | facts_with("returns_value", function, sources) if was_parsed else found
     nodes = [(each, node) for each in chain if (node := sources.node_of(each)) is not None]
-    names = ("fingerprint",) if name == "fingerprint" else ("returns_value", *_FINDERS)
+    names = (name,) if name in {"fingerprint", "code"} else ("returns_value", *_FINDERS)
     if not nodes or nodes[-1][0] is not chain[-1]:
         return {each: getattr(BodyFacts(), each) for each in names}
     inner, node = nodes[-1]
-    if name == "fingerprint":
-        return {name: fingerprint_of(inner, sources)}
+    if name in {"fingerprint", "code"}:
+        return {name: fingerprint_of(inner, sources, with_files=name == "fingerprint")}
     path = sources.shown(inner.__code__.co_filename)
     others = {each: _placed(finder(node), path) for each, finder in _FINDERS.items()}
     return {"returns_value": _returns_value([node for _, node in nodes]), **others}

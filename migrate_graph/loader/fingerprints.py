@@ -30,7 +30,7 @@ from migrate_graph.user_files import is_user_file
 SILENT_FIELDS = frozenset({"annotation", "returns", "type_comment", "type_params", "ctx", "kind"})
 
 
-def fingerprint_of(function: FunctionType, sources: Sources) -> str:
+def fingerprint_of(function: FunctionType, sources: Sources, *, with_files: bool = True) -> str:
     """Return the fingerprint of a body; empty when its text cannot be read.
 
     It is `own` or `own+used`, each of 16 hex digits. `own` is what the function says itself, without its name, its
@@ -41,11 +41,12 @@ def fingerprint_of(function: FunctionType, sources: Sources) -> str:
     Args:
         function: the body.
         sources: of this loading.
+        with_files: the files that it reads count.
     """
     if sources.node_of(function) is None:
         return ""
     _, *own = _unit_of(function, sources).words  # without its name
-    return _joined(own, _reached_from([function], sources, words=(function.__name__,)))
+    return _joined(own, _reached_from([function], sources, words=(function.__name__,) if with_files else None))
 
 
 def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources | None = None) -> str:
@@ -102,8 +103,14 @@ class _Binding:
 _Thing: TypeAlias = "FunctionType | type | _Binding"
 
 
-def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] = ()) -> Iterator[str]:
-    """Yield a word for each thing that these use, directly or not, then for each file that is read on the way."""
+def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] | None) -> Iterator[str]:
+    """Yield a word for each thing that these use, directly or not, then for each file that is read on the way.
+
+    Args:
+        roots: these.
+        sources: of this loading.
+        words: which may be a part of a file's name; None: no file counts.
+    """
     units = [_unit_of(root, sources) for root in roots]
     seen: set[_Thing] = set(roots)
     for unit in units:  # it grows; not by recursion, for a chain of helpers may be a thousand long
@@ -115,7 +122,8 @@ def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] = ())
         if root is None and unit.words:
             yield unit.digest
         yield from unit.data
-    yield from words_of_files([unit.reads for unit in units], words)
+    if words is not None:
+        yield from words_of_files([unit.reads for unit in units], words)
 
 
 def _unit_of(thing: _Thing, sources: Sources) -> _Unit:

@@ -701,6 +701,30 @@ def test_files_that_say_something_else_when_they_are_loaded_again_are_refused(on
     assert on_postgres.apply("--to", "b_2", "--jobs", "1").code == 0
 
 
+READS = "db.executesql('INSERT INTO {0} VALUES (%s)' % len({1}))"
+READ_MEANWHILE = {
+    "made by another one": ("with open('data.txt', 'w') as file: file.write('one')", "open('data.txt').read()"),
+    "edited by another one": ("with open('there.txt', 'a') as file: file.write('e')", "open('there.txt').read()"),
+    "of the system": ("pass", "open('/proc/self/stat').read()[:3]"),
+}
+
+
+@pytest.mark.parametrize("file", READ_MEANWHILE)
+def test_files_that_a_body_reads_are_no_other_code(file: str, on_postgres: Field) -> None:
+    """It reads them when it runs, in a worker or not: the second one is started, and loads, when the first body is over."""
+    writes, reads = READ_MEANWHILE[file]
+    on_postgres.write("on", "there.txt")
+    on_postgres.write(
+        HEAD
+        + body("a_1", writes)
+        + body("b_2", READS.format("b_2", reads), how="requires=[a_1]")
+        + body("c_3", READS.format("c_3", reads), how="requires=[a_1]")
+    )
+    ended = on_postgres.apply("--jobs", "2")
+    assert ended.code == 0, ended.output
+    assert on_postgres.query("SELECT (SELECT id FROM b_2), (SELECT id FROM c_3)") == [(3, 3)]
+
+
 def test_a_path_of_modules_that_is_no_text_is_no_hindrance(on_postgres: Field) -> None:
     """Import passes over such an entry; a worker does as well, and loads what the run has loaded."""
     told = "import sys\nfrom pathlib import Path\nsys.path[:0] = [Path(__file__).parent, b'lib', None]\n"

@@ -52,7 +52,7 @@ def module(directory: Path, text: str, name: str = "module") -> Any:
 def facts_of(function: Callable[..., Any], sources: bodies.Sources | None = None) -> BodyFacts:
     """Return all that the text of a body tells."""
     found: dict[str, Any] = {}
-    for name in ("opened_views", "fingerprint", "returns_value"):
+    for name in ("opened_views", "fingerprint", "code", "returns_value"):
         found |= bodies.facts_with(name, function, sources or bodies.Sources())
     return BodyFacts(**found)
 
