@@ -22,7 +22,7 @@ from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
-from migrate_graph.workflow.repair import read_and_repair
+from migrate_graph.workflow.repair import decision_needed, read_and_repair
 from migrate_graph.workflow.ways_back import deviations, putting_back, tried_on_new_database, with_ways_back
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str,
     graph, plan, history = found.graph, found.planned, found.reading.history
     concerned = {name} | graph.descendants(name)
     if undecided := [each for each in plan.interrupted if each in concerned]:
-        ways = "\n".join(typed("migrate resolve", each) for each in undecided)
-        raise DecisionNeeded(f"{', '.join(undecided)} needs a decision first", hint=ways)
+        raise decision_needed(undecided, found.reading)
     if name not in history.applied:
         state = plan.standing[Node(NodeKind.MIGRATION, name)].state
         raise UsageError(

@@ -59,7 +59,11 @@ def test_an_existing_file_needs_no_suffix_to_be_a_path(tmp_path: Path, monkeypat
         (["apply", "--keep-going", "--fail-fast"], "--keep-going does nothing beside --fail-fast", "leave out"),
         (["-C", "/nowhere/at/all", "plan"], "cannot work in /nowhere/at/all", "-C takes a directory"),
         (["mark", "a"], "say what the record will be", "migrate mark a --installed, or --pending"),
-        (["resolve", "a"], "say how it is resolved", "migrate resolve a --applied, or --retry"),
+        (
+            ["resolve", "a"],
+            "say how it is resolved",
+            "migrate resolve a --applied, or --retry; of a revert, --applied or --reverted",
+        ),
         (["explain", "MG1001"], "there is no rule 'MG1001'", "did you mean MG101"),
         (["explain", "dependancy-cycle"], "there is no rule", "dependency-cycle"),
         (["plan", "--format", "jsn"], "no format is called 'jsn'", "did you mean json?"),

@@ -241,8 +241,9 @@ def test_a_down_that_failed_after_a_commit_of_its_own_asks(shop: Shop) -> None:
     ) as asks:
         shop.apply()
     assert "migrate resolve one_1 --reverted" in asks.value.hint
-    with pytest.raises(DecisionNeeded, match="one_1 needs a decision first"):
+    with pytest.raises(DecisionNeeded, match="the revert of 'one_1' failed") as asks:
         shop.revert("one_1", yes=True)
+    assert asks.value.hint.splitlines()[1:] == ["migrate resolve one_1 --applied", "migrate resolve one_1 --reverted"]
     with pytest.raises(UsageError, match="--retry does not decide about that"):
         resolve(shop.project(), "one_1", way="--retry", reason="", observer=shop.events.append)
     resolve(shop.project(), "one_1", way="--reverted", reason="me", observer=shop.events.append)

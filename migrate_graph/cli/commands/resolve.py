@@ -37,7 +37,10 @@ def resolve(
 
     way = "--applied" if applied else "--retry" if retry else "--reverted" if reverted else ""
     if not way:
-        raise UsageError("say how it is resolved", hint=f"{typed('migrate resolve', name, '--applied')}, or --retry")
+        raise UsageError(
+            "say how it is resolved",
+            hint=f"{typed('migrate resolve', name, '--applied')}, or --retry; of a revert, --applied or --reverted",
+        )
     session = session_of(context)
     project = session.project(file)
     decide(project, name, way=way, reason=session.who_and_why(reason), observer=session.remark)
