@@ -116,8 +116,10 @@ def _waited_for_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
 
 def _session(row: tuple[Any, ...]) -> str:
     pid, role, application, state, since = row
-    known = ", ".join(filter(None, (f"role {role}" if role else "", application, state, f"since {since}")))
-    return f"pid {pid} ({known})"
+    # Of another role's session the server tells its process and its role, and no more.
+    said = (f"role {role}" if role else "", application, state, f"since {since}" if since else "")
+    known = ", ".join(filter(None, said))
+    return f"pid {pid} ({known})" if known else f"pid {pid}"
 
 
 def _as_numbers(kind: int, key: int) -> tuple[str, str]:
