@@ -152,7 +152,7 @@ def test_bodies_without_code_can_be_declared(collector: Collector) -> None:
     assert migration(len).source.path == __file__
 
 
-def test_a_partial_that_was_given_a_name_has_that_name_as_in_edwh_migrate() -> None:
+def test_a_partial_that_was_given_a_name_has_that_name_as_in_edwh_migrate(collector: Collector) -> None:
     def base(db: object, table: str) -> bool:
         return True
 
