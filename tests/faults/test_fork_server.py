@@ -25,8 +25,6 @@ from test_jobs_faults import (
     HEAD,
     WAITS,
     body,
-    children_of,
-    command_of,
     gate,
     is_gone,
     servers_of,
@@ -243,17 +241,25 @@ def test_it_ends_where_the_run_comes_to_nothing(
     on_postgres: Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also in a program that goes on."""
+    servers: list[ForkServer] = []
+    begin = ForkServer.__init__
+
+    def begins(server: ForkServer, *arguments: Any) -> None:
+        begin(server, *arguments)
+        servers.append(server)
 
     def fails(*_: object, **__: object) -> None:
-        assert any(b"fork_server_program" in command_of(pid) for pid in children_of(os.getpid()))
+        (server,) = servers
+        assert not is_gone(server.pid)
         raise DatabaseError("gone")
 
+    monkeypatch.setattr(ForkServer, "__init__", begins)
     monkeypatch.setattr("migrate_graph.workflow.drift.tell_before_run", fails)
     monkeypatch.chdir(on_postgres.path)
     on_postgres.write(HEAD + body("a_1") + body("b_2"))
     assert main(["apply", "--jobs", "2"], environ=on_postgres.env) == DatabaseError.exit_code
     assert "gone" in capsys.readouterr().err
-    assert not any(b"fork_server_program" in command_of(pid) for pid in children_of(os.getpid()))
+    assert is_gone(servers[0].pid)
 
 
 # -- without a run ------------------------------------------------------------------------------------------------------------
