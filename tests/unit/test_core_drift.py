@@ -209,3 +209,14 @@ def test_what_reads_others_is_dropped_before_them() -> None:
         changes, made=lambda *_: Making(), dropped=lambda each: each.fact.identity, included=frozenset()
     )
     assert found.statements == ("a", "c", "b")
+
+
+def test_what_no_statement_says_of_a_new_thing_is_named() -> None:
+    found = adoption_of(
+        [Drifted(Fact("table", "t"), None, "x", "t")],
+        made=lambda *_: Making(["make t"], lacks=["toast options", "tablespace"]),
+        dropped=lambda _: "",
+        included=frozenset(),
+    )
+    assert found.statements == ("make t",)
+    assert found.left == ((Fact("table", "t"), "no statement says its toast options, tablespace: write that by hand"),)

@@ -136,6 +136,15 @@ def test_views_that_a_finished_step_touched_are_passed_over() -> None:
     assert told(touching, snapshot(half), half) == []
 
 
+def test_views_that_a_setting_adds_to_a_step_or_takes_from_it_are_named() -> None:
+    bare = snapshot()
+    opening = replace(bare, steps=(replace(bare.steps[0], views=("V",)), *bare.steps[1:]))
+    assert told(bare, opening) == told(opening, bare) == [("view", "V")]
+    (more,), (fewer,) = verdict(bare, opening, history("first")).moved, verdict(opening, bare, history("first")).moved
+    assert "would come up or go down, too" in more.told
+    assert "would not come up or go down any more" in fewer.told
+
+
 def test_a_new_database_is_known_by_its_address() -> None:
     sealed = snapshot(history(), journal="")
     assert told(sealed, snapshot(history(), journal="new"), history()) == []
