@@ -435,7 +435,7 @@ MUTANTS = [
         "executor/fork_server.py",
         "signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)",
         "signal.pthread_sigmask(signal.SIG_BLOCK, ())",
-        "tests/faults/test_jobs_faults.py -k whole_group",
+        "tests/faults/test_jobs_signals.py -k whole_group",
     ),
     Mutant(
         "who has said that it heard is not ended",
@@ -456,21 +456,21 @@ MUTANTS = [
         "executor/side_by_side.py",
         "                    crew.end_deaf()",
         "                    pass",
-        "tests/faults/test_jobs_faults.py -k 'deaf or within_two'",
+        "tests/faults/test_jobs_signals.py -k 'deaf or within_two'",
     ),
     Mutant(
         "words pass whatever a body has removed",
         "executor/line.py",
         "if isinstance(obj, type | FunctionType) else None",
         "if False else None",
-        "tests/faults/test_jobs_faults.py -k 'words_pass and modules'",
+        "tests/faults/test_jobs_signals.py -k 'words_pass and modules'",
     ),
     Mutant(
         "orders are heard whatever a body has replaced",
         "executor/worker.py",
         "kill: Callable[[int, int], None] = os.kill, pid: Callable[[], int] = os.getpid",
         "kill: Callable[[int, int], None] = lambda *words: os.kill(*words), pid: Callable[[], int] = os.getpid",
-        "tests/faults/test_jobs_faults.py -k 'words_pass and os'",
+        "tests/faults/test_jobs_signals.py -k 'words_pass and os'",
     ),
     Mutant(
         "what was not watched keeps its place",
@@ -491,7 +491,7 @@ MUTANTS = [
         "executor/worker.py",
         "Interruption(leads=False)",
         "Interruption()",
-        "tests/faults/test_jobs_faults.py -k crash",
+        "tests/faults/test_jobs_signals.py -k crash",
     ),
     Mutant(
         "lost after own commits",

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 from fault_field import Field
-from side_by_side import AT_FORK
-from test_jobs_faults import (
+from jobs_stand import (
     BARRIER,
     FOR_EVER,
     HEAD,
@@ -32,6 +31,7 @@ from test_jobs_faults import (
     wait_until_gone,
     workers_of,
 )
+from side_by_side import AT_FORK
 from waiting import wait_until
 
 from migrate_graph import forks

@@ -4,111 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from itertools import pairwise
-from typing import Any
 
 import psycopg2
 import pytest
-from child import executed
-from fault_field import ONE_SIGNAL, Ended, Field
+from fault_field import Ended, Field
+from jobs_stand import (
+    BARRIER,
+    HEAD,
+    WAITS,
+    at_the_gate,
+    body,
+    gate,
+    wait_for_waiting,
+    wait_until_gone,
+    workers_of,
+)
 from servers import PostgresServer
-from side_by_side import PATIENT
-from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
-
-assert executed  # the bodies below import it
-HEAD = "import glob, os, time\nfrom child import executed, here\nfrom migrate_graph import ViewMigrationManager, migration\n"
-
-# Opens when so many are inside; a body that is alone gives up. What is written down in files is there for good.
-BARRIER = '''
-
-def meet(group, number, of):
-    """Wait until all of a group are inside at once."""
-    open(f"in-{group}-{number}", "w").close()
-    deadline = time.monotonic() + 40
-    while len(glob.glob(f"in-{group}-*")) < of:
-        assert time.monotonic() < deadline, f"{number} was alone in {group}"
-        assert not glob.glob(f"in-{group + 1}-*"), "more are inside than there are jobs"
-        time.sleep(0.02)
-'''
-
-
-def body(name: str, *lines: str, how: str = "independent=True") -> str:
-    """Write a migration that makes a table of its name."""
-    told = "".join(f"    {line}\n" for line in lines)
-    return (
-        f"\n\n@migration({how})\ndef {name}(db):\n    executed('{name}')\n"
-        f"    db.executesql('CREATE TABLE {name} (id integer)')\n{told}    return True\n"
-    )
-
-
-WAITS = "db.executesql('SELECT pg_advisory_lock_shared(4242, 1)')"
-"""Waits until the test opens the gate."""
-
-
-@contextmanager
-def gate(field: Field) -> Iterator[Any]:
-    """Keep bodies waiting; what is given opens the gate."""
-    with closing(field.connect()) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT pg_advisory_lock(4242, 1)")
-        yield lambda: cursor.execute("SELECT pg_advisory_unlock(4242, 1)")
-
-
-def wait_for_waiting(field: Field, number: int) -> None:
-    """Wait until so many bodies stand at the gate."""
-    asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 4242 AND NOT granted"
-    deadline = time.monotonic() + 60
-    while field.query(asked) != [(number,)]:
-        assert time.monotonic() < deadline, f"{number} bodies never stood at the gate"
-        time.sleep(0.02)
-
-
-def workers_of(process: Any) -> list[int]:
-    """Return the processes that work for a run."""
-    return [worker for server in servers_of(process) for worker in children_of(server)]
-
-
-def servers_of(process: Any) -> list[int]:
-    """Return the processes that workers of a run are forked from."""
-    return [pid for pid in children_of(process.process.pid) if b"side_by_side.py" in command_of(pid)]
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the children of a process."""
-    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - of the system
-        return [int(word) for word in file.read().split()]
-    return []
-
-
-def command_of(pid: int) -> bytes:
-    """Return how a process was called."""
-    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - as above
-        return file.read()
-    return b""
-
-
-def is_gone(pid: int) -> bool:
-    """Return whether a process has ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as above
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    """Wait until processes have ended."""
-    deadline = time.monotonic() + 60
-    while not all(map(is_gone, pids)):
-        assert time.monotonic() < deadline, f"some of {pids} live on"
-        time.sleep(0.02)
-
 
 # -- side by side -------------------------------------------------------------------------------------------------------------
 
@@ -399,18 +314,9 @@ def test_a_failure_that_a_worker_has_recorded_before_its_end_is_the_result(commi
 # -- the run itself is killed, or loses its lock ------------------------------------------------------------------------------
 
 
-def _at_the_gate(field: Field, *, more: tuple[str, ...] = ()) -> Any:
-    """Start a run with three bodies at the gate, and one behind them."""
-    bodies = [body(f"m_{number}", WAITS, *more) for number in range(3)]
-    field.write(HEAD + "".join(bodies) + body("n_4", how="requires=(m_0, m_1, m_2)"))
-    process = field.open("apply", "--jobs", "3")
-    wait_for_waiting(field, 3)
-    return process
-
-
 def test_without_the_run_its_workers_end_and_nothing_is_committed(on_postgres: Field) -> None:
     with gate(on_postgres) as open_gate:
-        process = _at_the_gate(on_postgres, more=("db.commit()",))
+        process = at_the_gate(on_postgres, more=("db.commit()",))
         workers = workers_of(process)
         assert len(workers) == 3
         process.process.kill()
@@ -428,7 +334,7 @@ def test_without_the_run_its_workers_end_and_nothing_is_committed(on_postgres: F
 def test_nothing_is_committed_without_the_lock(commits: bool, on_postgres: Field) -> None:
     caught = ("try:", "    db.commit()", "except Exception as error:", "    print('refused:', error)")
     with gate(on_postgres) as open_gate:
-        process = _at_the_gate(on_postgres, more=caught if commits else ())
+        process = at_the_gate(on_postgres, more=caught if commits else ())
         on_postgres.query(
             "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 28007"
         )
@@ -469,216 +375,6 @@ def _keys_of_a_run(field: Field) -> set[int]:
         process.end()
     field.wait_until_quiet()
     return {key for (key,) in found}
-
-
-# -- signals ------------------------------------------------------------------------------------------------------------------
-
-DEAF_ONE = "did not hear the signal"
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_all_at_once(signum: signal.Signals, on_postgres: Field) -> None:
-    with gate(on_postgres):
-        process = _at_the_gate(on_postgres)
-        workers = workers_of(process)
-        ended = process.stop(signum)
-    assert ended.code == 128 + signum, ended.output
-    assert ended.output.count(f"stopped by {signum.name}") >= 3
-    assert DEAF_ONE not in ended.output
-    assert "1 not reached" in ended.output
-    wait_until_gone(workers)
-    state = on_postgres.probe()
-    assert state.tables == set()
-    assert [how for _, how, _ in state.journal] == ["failed"] * 3
-
-
-def test_a_signal_for_the_whole_group_is_one_signal(on_postgres: Field) -> None:
-    """As a terminal sends it, and a service manager."""
-    with gate(on_postgres):
-        process = _at_the_gate(on_postgres)
-        for pid in (*workers_of(process), *servers_of(process), process.process.pid):
-            os.kill(pid, signal.SIGINT)
-        ended = process.end()
-    assert ended.code == 130, ended.output
-    assert DEAF_ONE not in ended.output
-    assert [how for _, how, _ in on_postgres.probe().journal] == ["failed"] * 3, "each has recorded how it ended"
-
-
-REPLACED = {
-    "modules": "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith(('migrate_graph', 'pathlib'))]",
-    "os": "os.kill = None",
-}
-
-
-@pytest.mark.parametrize("replaced", REPLACED)
-def test_words_pass_while_a_body_has_replaced_what_carries_them(replaced: str, on_postgres: Field) -> None:
-    """In both directions: the run hears what it prints, and it hears that the run is stopped."""
-    lines = ("print('before')", REPLACED[replaced], "print('after')")
-    on_postgres.write("import sys\n" + HEAD + body("a_1", *lines, "time.sleep(300)") + body("b_2", *lines))
-    process = on_postgres.open("apply", "--jobs", "2", env=PATIENT)
-    process.wait_for_all("a_1 | after", "ok b_2")
-    ended = process.stop(signal.SIGTERM)
-    assert ended.code == 143, ended.output
-    assert DEAF_ONE not in ended.output
-    assert [ended.output.count(f"{name} | {word}") for name in ("a_1", "b_2") for word in ("before", "after")] == [
-        1
-    ] * 4
-    assert on_postgres.probe().last("a_1") == ("failed", 0), "it has recorded how it ended"
-
-
-def test_a_signal_for_one_worker_stops_the_run(on_postgres: Field) -> None:
-    with gate(on_postgres):
-        process = _at_the_gate(on_postgres)
-        os.kill(workers_of(process)[0], signal.SIGTERM)
-        ended = process.end()
-    assert ended.code == 143, ended.output
-    assert on_postgres.probe().tables == set()
-
-
-DEAF = (
-    "print('deaf', flush=True)",
-    "while True:",
-    "    try:",
-    "        time.sleep(60)",
-    "    except BaseException:",
-    "        print('heard')",
-)
-
-
-def test_a_second_signal_ends_all(on_postgres: Field) -> None:
-    on_postgres.write(HEAD + body("a_1", *DEAF) + body("b_2", *DEAF))
-    process = on_postgres.open("apply", "--jobs", "2")
-    process.wait_for_all("a_1 | deaf", "b_2 | deaf")
-    workers = workers_of(process)
-    process.process.send_signal(signal.SIGINT)
-    process.wait_for_all("a_1 | heard", "b_2 | heard")
-    time.sleep(ONE_SIGNAL)
-    ended = process.stop(signal.SIGINT)
-    assert ended.code == 130
-    wait_until_gone(workers)
-    assert on_postgres.probe().tables == set()
-
-
-FOR_EVER = (
-    "collections.deque(itertools.chain(map(operator.not_, map(os.mkdir, ['deaf'])), itertools.repeat(None)), maxlen=0)"
-)
-"""A C function that keeps the interpreter; a directory shows that it has begun."""
-
-
-@pytest.mark.parametrize("kill", [False, True])
-def test_a_worker_in_a_deaf_c_function_ends_with_the_run(kill: bool, on_postgres: Field) -> None:
-    """One signal is enough: the run does not wait for who cannot hear, and records what became of it."""
-    on_postgres.write("import collections, itertools, operator\n" + HEAD + body("a_1", FOR_EVER) + body("b_2", WAITS))
-    with gate(on_postgres):
-        process = on_postgres.open("apply", "--jobs", "2")
-        wait_for_waiting(on_postgres, 1)
-        deadline = time.monotonic() + 60
-        while not (on_postgres.path / "deaf").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        workers = workers_of(process)
-        assert len(workers) == 2
-        if kill:
-            process.process.kill()
-            ended = process.end()
-        else:
-            ended = process.stop(signal.SIGTERM)
-            assert DEAF_ONE in ended.output
-        try:
-            wait_until_gone(workers)
-        finally:
-            for pid in workers:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-    assert ended.code == (-9 if kill else 143)
-    state = on_postgres.probe()
-    assert state.tables == set()
-    assert [state.last(name) for name in ("a_1", "b_2")] == [None if kill else ("failed", 0)] * 2
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("whole", [False, True], ids=["the run", "the group"])
-def test_a_signal_stops_all_whatever_they_do(signum: signal.Signals, whole: bool, on_postgres: Field) -> None:
-    """One in the server, one in Python, one that is stopped, and one that has nothing to do any more."""
-    on_postgres.write(
-        HEAD
-        + body("a_1", "db.executesql('SELECT pg_sleep(600)')")
-        + body("b_2", "db.commit()", "while True: pass")
-        + body("c_3", "open('pid', 'w').write(f'{os.getpid()} ')", "time.sleep(600)")
-        + body("d_4")
-        + body("e_5", how="requires=a_1")
-    )
-    process = on_postgres.open("apply", "--jobs", "4")
-    process.wait_for("ok d_4")
-    pid_of_c, done_by_b = on_postgres.path / "pid", "SELECT count(*) FROM pg_class WHERE relname = 'b_2'"
-    wait_until(lambda: pid_of_c.exists() and pid_of_c.read_text().endswith(" "))
-    wait_until(lambda: on_postgres.query(done_by_b) == [(1,)])
-    wait_until(
-        lambda: on_postgres.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == [(1,)]
-    )
-    workers = workers_of(process)
-    assert len(workers) == 4
-    stopped = int(pid_of_c.read_text())
-    os.kill(stopped, signal.SIGSTOP)
-    process.process.send_signal(signum)
-    for pid in (set(workers) | set(servers_of(process))) - {stopped} if whole else ():
-        with suppress(ProcessLookupError):  # it may have ended by then: the run had the signal before it
-            os.kill(pid, signum)
-    ended = process.end()
-    assert ended.code == 128 + signum, ended.output
-    wait_until_gone(workers)
-    state = on_postgres.probe()
-    assert state.tables == {"b_2", "d_4"}
-    assert {name: state.last(name) for name in ("a_1", "b_2", "c_3", "d_4", "e_5")} == {
-        "a_1": ("failed", 0), "b_2": ("running", 1), "c_3": ("failed", 0), "d_4": ("applied", 0), "e_5": None,
-    }  # fmt: skip
-
-
-def test_the_server_ends_the_session_of_one_and_the_others_finish(on_postgres: Field) -> None:
-    on_postgres.write(
-        HEAD
-        + body("a_1", WAITS)
-        + body("b_2", "db.commit()", WAITS)
-        + body("c_3", WAITS)
-        + body("d_4", how="requires=c_3")
-        + body("e_5", how="requires=a_1")
-    )
-    with gate(on_postgres) as open_gate:
-        process = on_postgres.open("apply", "--jobs", "3", "--keep-going")
-        wait_for_waiting(on_postgres, 3)
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
-        assert on_postgres.query(cut, "migrate_graph:a_1") == [(True,)]
-        process.wait_for("FAILED a_1")
-        open_gate()
-        ended = process.end()
-    assert ended.code == 1, ended.output
-    assert "the connection to the database was lost" in ended.output
-    state = on_postgres.probe()
-    assert state.tables == {"b_2", "c_3", "d_4"}
-    assert [state.last(name) for name in ("a_1", "b_2", "c_3", "d_4")] == [
-        ("failed", 0), ("applied", 1), ("applied", 0), ("applied", 0),
-    ]  # fmt: skip
-    assert on_postgres.apply("--jobs", "3", "--dry-run").code == 0
-
-
-def test_a_crash_of_one_worker_is_told(on_postgres: Field) -> None:
-    on_postgres.write("import ctypes\n" + HEAD + body("a_1", "ctypes.string_at(0)") + body("b_2"))
-    ended = on_postgres.apply("--jobs", "2")
-    assert ended.code == 1
-    assert "was ended by SIGSEGV" in ended.output
-    assert "without a last word" not in ended.output, "the run goes on, and has the last word"
-    assert on_postgres.probe().tables == {"b_2"}
-
-
-def test_no_output_is_lost_or_cut(on_postgres: Field) -> None:
-    """Four bodies that print much at once: each line is whole, and in its order."""
-    prints = "for n in range(300): print('line', n, 'x' * 200)"
-    on_postgres.write(HEAD + BARRIER + "".join(body(f"m_{n}", f"meet(1000, {n}, 4)", prints) for n in range(4)))
-    ended = on_postgres.apply("--jobs", "4")
-    assert ended.code == 0
-    for number in range(4):
-        told = [line.partition("| ")[2] for line in ended.output.splitlines() if f" m_{number} | line" in line]
-        assert told == [f"line {n} {'x' * 200}" for n in range(300)]
 
 
 # -- what stands in the way ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final
@@ -305,25 +305,22 @@ class Definitions:
         if not rows or not rows[0][0]:
             return Making()
         first, *later = rows[0]
-        lacks = (
-            [str(each) for row in self._ask(_LACKS[fact.kind], names) for each in row if each]
-            if fact.kind in _LACKS
-            else []
-        )
-        place = ""
-        if fact.kind == "constraint":
-            said = str(first).partition(f" ADD CONSTRAINT {names['part']} ")[2]
-            # A foreign key needs the key that it refers to, and so does a view that groups by one.
-            place = (
-                "statistics"
-                if said.startswith("FOREIGN KEY")
-                else "column"
-                if said.startswith(("PRIMARY", "UNIQUE"))
-                else ""
-            )
-        elif fact.kind == "function" and self._ask(_IS_FOR_A_DEFAULT, names):
-            place = "type"
+        said = self._ask(_LACKS[fact.kind], names) if fact.kind in _LACKS else []
+        lacks = [str(each) for row in said for each in row if each]
+        place = self._place_of(fact, str(first), names)
         return Making([str(first)], [str(each) for each in later if each], lacks=lacks, place=place)
+
+    def _place_of(self, fact: Fact, statement: str, names: Mapping[str, str]) -> str:
+        """Return the kind in whose place a thing is made; empty where that is its own."""
+        if fact.kind == "function":
+            return "type" if self._ask(_IS_FOR_A_DEFAULT, names) else ""
+        if fact.kind != "constraint":
+            return ""
+        said = statement.partition(f" ADD CONSTRAINT {names['part']} ")[2]
+        # A foreign key needs the key that it refers to, and so does a view that groups by one.
+        if said.startswith("FOREIGN KEY"):
+            return "statistics"
+        return "column" if said.startswith(("PRIMARY", "UNIQUE")) else ""
 
     def _changed(self, change: Drifted) -> Making:
         kind = change.fact.kind

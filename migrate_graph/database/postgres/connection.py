@@ -606,15 +606,13 @@ class WorkConnection(OurConnection):
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
-        by_hand = (
-            self.autocommit and self.info.transaction_status == INTRANS
-        )  # a BEGIN of which the driver knows nothing
+        # A BEGIN of the body's own in autocommit: the driver knows nothing of it.
+        by_hand = self.autocommit and self.info.transaction_status == INTRANS
         try:
             self._say("COMMIT") if by_hand else super().commit()
         except psycopg2.Error:
-            if (
-                not self.closed and self.info.transaction_status == IDLE
-            ):  # a deferred constraint, say: it is rolled back
+            # It is rolled back: a deferred constraint, say.
+            if not self.closed and self.info.transaction_status == IDLE:
                 self._forget_transaction()
                 self.lost_work = self.lost_work or _COMMIT_FAILED
             raise
