@@ -36,8 +36,8 @@ def body(name: str, *lines: str, how: str = "independent=True") -> str:
     )
 
 
-WAITS = "db.executesql('SELECT pg_advisory_lock_shared(4242, 1)')"
-"""Waits until the test opens the gate."""
+WAITS = "db.executesql('SET lock_timeout = 0'); db.executesql('SELECT pg_advisory_lock_shared(4242, 1)')"
+"""Waits until the test opens the gate, however long that takes: a body that gives up is tried again, and says something else then."""
 
 
 FOR_EVER = (
