@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from bystanders import bystanding
 
 from migrate_graph.core.events import RunFinished
 from migrate_graph.core.states import State
@@ -128,8 +129,21 @@ def test_a_view_that_reads_what_goes_stops_it_and_the_hint_helps(shop: Shop) -> 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_uri", ["postgres"], indirect=True)
 @pytest.mark.parametrize(("unmanaged", "ends"), [("keep", 0), ("refuse", 1)])
-def test_a_view_of_nobody_steps_aside_where_it_may(shop: Shop, unmanaged: str, ends: int) -> None:
+def test_a_view_of_nobody_steps_aside_where_it_may(
+    shop: Shop, postgres_admin_uri: str, unmanaged: str, ends: int
+) -> None:
+    """Meanwhile another session creates, locks and drops things of its own, and many views are in nobody's way."""
     assert shop.apply(_rebuilt(), weave="windows") == 0
     shop.run("CREATE VIEW stranger AS SELECT name FROM one")
-    assert shop.revert("rebuild_2", yes=True, settings={"weave": "windows", "unmanaged": unmanaged}) == ends
-    assert _views(shop) == ["a", "b", "seen", "stranger"]
+    shop.run("GRANT SELECT ON stranger TO PUBLIC")
+    others = [f"other_{number:03}" for number in range(300)]
+    shop.run("; ".join(f"CREATE VIEW {each} AS SELECT id FROM bystander" for each in others))
+    numbers = "SELECT oid FROM pg_class WHERE relname LIKE 'other\\____' ORDER BY 1"
+    before = shop.run(numbers)
+    with bystanding(postgres_admin_uri):
+        ended = shop.revert("rebuild_2", yes=True, settings={"weave": "windows", "unmanaged": unmanaged})
+    assert ended == ends
+    assert _views(shop) == ["a", "b", *others, "seen", "stranger"]
+    assert shop.run("SELECT has_table_privilege('public', 'stranger', 'SELECT')") == [(True,)]
+    assert shop.run(numbers) == before
+    assert len(before) == len(others)
