@@ -55,6 +55,7 @@ _SAID = (
     ("SQLite: who broke a reference", LITE, "        return not (self.held.was_used or self._broke_a_reference)", "        return not self.held.was_used", f"{ONE} -k 'checked_with_its_migration and sqlite'"),
     ("SQLite: what was broken before is nobody's fault", LITE, "self._broken_references() - self._known", "self._broken_references()", f"{ONE} -k broken_before"),
     ("a failure undoes what was done before", WALK, "            if not self._one(step.migration, self._place(index, plan), around, tried, walk):\n                    break", "            self._one(step.migration, self._place(index, plan), around, tried, walk)", f"{ONE} -k nothing_is_kept"),
+    ("what ends blocked is not kept", WALK, "        if tried.is_durable:", "        if tried.end is None:", "tests/faults/test_ledger_meanwhile.py -k takes_a_record_keeps_nothing"),
     ("a signal that a body caught", WALK, "isinstance(end, Applied) and self._around.interruption.signal", "False", f"{ONE} -k a_body_caught"),
     ("what a body recorded counts", WALK, "                    walk.applied.update(run.installed(names))", "                    pass", f"{ONE} -k counts_at_once"),
     ("what was durable is looked up", WALK, "        may_be_kept = failed is not None and failed.commits != 0", "        may_be_kept = False", f"{ONE} -k hidden"),

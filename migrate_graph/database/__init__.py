@@ -215,6 +215,9 @@ class Backend(Protocol):
     def read_history(self) -> History:
         """Read ledger, journal and view ledger; writes nothing, works with a read-only role."""
 
+    def read_installed_at_end(self) -> frozenset[str]:
+        """Read which names are installed when a run is over, whatever has become of the connection meanwhile."""
+
     def installed_if_held(self, lock: Lock, names: Sequence[str]) -> frozenset[str] | None:
         """Read which of these names are installed, while the lock is certainly ours; None when it is not."""
 

@@ -73,6 +73,7 @@ class _Try:
         last: the one that ran last.
         end: why that went no further; None when it is durable, or nothing was wrong with it.
         was_careful: nothing was put off that might have gone otherwise in its place.
+        is_durable: every step has done its work, and all of that is committed.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -173,21 +174,20 @@ class AtomicWalk:
         return True
 
     def _commit(self, run: AtomicRun, tried: _Try) -> None:
-        if tried.last is None:
-            return
-        try:
-            run.commit(tried.last.guard)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is settled like what a body raises
-            tried.end = tried.last.judged(error)
-            return
-        checkpoints.reached(Checkpoint.COMMITTED)
+        if tried.last is not None:
+            try:
+                run.commit(tried.last.guard)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is settled like what a body raises
+                tried.end = tried.last.judged(error)
+                return
+            checkpoints.reached(Checkpoint.COMMITTED)
         tried.is_durable = True
 
     # -- the settlement -------------------------------------------------------------------------------------------------------
 
     def _settle(self, tried: _Try, plan: Plan, walk: Walk) -> bool:
         """Record how the run ended; return whether it is tried again."""
-        if tried.is_durable or (tried.end is None and len(tried.results) == len(plan.steps)):
+        if tried.is_durable:
             self._all_applied(tried, walk)
             return False
         if tried.last is None or tried.end is None:  # a signal between two migrations, or one that waits for another

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import closing, nullcontext
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from migrate_graph import __version__
 from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, RunStarted, StepFinished, Warned
-from migrate_graph.errors import ExitCode, PendingTaskFailed
+from migrate_graph.errors import ExitCode, MigrateGraphError, PendingTaskFailed
 from migrate_graph.executor import Checkpoint, checkpoints
 from migrate_graph.loader import user_imports
+from migrate_graph.messages import counted, some
 from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
 from migrate_graph.workflow.repair import decision_needed, read_and_repair, refresh
 
@@ -177,10 +179,22 @@ class LockedRun:
             return ExitCode.FAILED
         if trouble:
             raise trouble
+        self._require_records(finished)
         self._require_filled(finished, interruption)
         if flag and not self._plan.unselected:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
+
+    def _require_records(self, finished: RunFinished) -> None:
+        """Raise when records are gone that were there: a body has taken them, and the next run would run their migrations again."""
+        if not finished.changed:
+            return
+        undone = {each.name for each in finished.of(Outcome.REVERTED)}
+        known = self._reading.history.applied.union(each.name for each in finished.of(Outcome.APPLIED)) - undone
+        installed = self._backend.read_installed_at_end()
+        gone = [name for name in self._project.graph.migrations if name in known and name not in installed]
+        if gone:
+            raise _records_gone(gone, reverts=finished.reverts)
 
     def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
         """Raise when a materialized view waits for its rows still: why has been told."""
@@ -250,6 +264,16 @@ class LockedRun:
         undecided = [one.migration.name for one in self._plan.blocked if one.by == (one.migration.name,)]
         if undecided:
             raise decision_needed(undecided, self._reading)
+
+
+def _records_gone(names: list[str], *, reverts: bool) -> MigrateGraphError:
+    again = "" if reverts else "; if not, migrate apply runs again what is missing"
+    return MigrateGraphError(
+        f"the ledger has lost {counted(len(names), 'record')} during this run: {some(names, 5)} "
+        f"{'is' if len(names) == 1 else 'are'} not installed any more, although nothing was undone; a body of this run has changed "
+        "the ledger, or somebody beside it",
+        hint=f"if what was done is still there: migrate mark {' '.join(map(quote, names))} --installed{again}",
+    )
 
 
 def _shapes(sealed: SealedPlan | None) -> dict[str, tuple[str, ...]]:

@@ -165,6 +165,10 @@ class Bookkeeping(ABC):
         self._revive()
         return self._ledger.known_of(key)
 
+    def read_installed_at_end(self) -> frozenset[str]:
+        self._revive()
+        return self._ledger.read_applied()
+
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         return self._ledger.read_installed(names) if lock.is_held() else None
 
