@@ -71,6 +71,8 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
         return _show_error(session, Stopped("stopped", signal=2))
     except BrokenPipeError:
         raise
+    except OSError as error:
+        return _show_error(session, _refused(error), cause=error)
     except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
         return _show_error(session, _fault(error), cause=error)
     else:
@@ -156,6 +158,15 @@ def _show_json_error(session: Session, error: MigrateGraphError) -> None:
         from migrate_graph.cli.json_document import error_document
 
         session.console.show_json(error_document(error, int(error.exit_code)))
+
+
+def _refused(error: OSError) -> MigrateGraphError:
+    """Return what the system would not do, as an error that is no fault of ours."""
+    words = filter(None, (error.strerror or str(error) or type(error).__name__, error.filename and str(error.filename)))
+    return MigrateGraphError(
+        f"the system refuses what this needs: {': '.join(words)}",
+        hint="mend that and run the command again; with --debug it says where it was",
+    )
 
 
 def _fault(error: Exception) -> MigrateGraphError:

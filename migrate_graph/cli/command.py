@@ -104,6 +104,20 @@ class ConvertsWhatIsTyped:
                 parameter.process_value = partial(_value_of, parameter, parameter.process_value)
         return parameters
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the parameter of `--help`; the text goes out as every result does, which can be lost."""
+        option = super().get_help_option(ctx)  # type: ignore[misc] # of the command that this is mixed into
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+def _show_help(context: Any, parameter: Any, value: Any) -> None:
+    del parameter
+    if value and not context.resilient_parsing:
+        session_of(context).console.show(context.get_help())
+        context.exit()
+
 
 def _value_of(parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
     if not (value is None or value == [] or isinstance(value, Enum)):

@@ -46,8 +46,17 @@ class Session:
 
     @property
     def root(self) -> Path:
-        """The directory it works in."""
-        return Path.cwd()
+        """The directory it works in.
+
+        Raises:
+            UsageError: somebody has removed it.
+        """
+        try:
+            return Path.cwd()
+        except FileNotFoundError:
+            raise UsageError(
+                "the directory in which this runs is not there any more", hint='cd "$PWD", or to another directory'
+            ) from None
 
     def config(self) -> Config:
         """Read the settings; from here on no text carries their secrets, and migrations find in the environment what .env sets.

@@ -208,6 +208,11 @@ def test_a_closed_pipe_is_no_traceback(shop) -> None:
         "explain",
         "config",
         "mark create_customer_20260301_001 --installed",
+        "--help",
+        "--version",
+        "apply -h",
+        "views -h",
+        "views adopt --help",
     ],
 )
 def test_a_result_that_the_disk_does_not_take_is_no_traceback_and_no_success(shop, words: str) -> None:
@@ -220,6 +225,38 @@ def test_a_result_that_the_disk_does_not_take_is_no_traceback_and_no_success(sho
     assert "error: cannot write the result to stdout: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "fault of migrate_graph" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["nosuch", "apply --nosuch", "plan --to nobody", "views nosuch"])
+def test_an_error_that_stderr_does_not_take_keeps_its_exit_code(shop, words: str) -> None:
+    command = f"{sys.executable} -m migrate_graph {words} 2> /dev/full"
+    environ = {**os.environ, **shop.env}  # noqa: TID251 - tests are an edge too
+    done = subprocess.run(["bash", "-c", command], cwd=shop.path, env=environ, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("words", ["--show-completion bash", "--install-completion bash"])
+def test_what_the_system_refuses_is_no_fault_of_ours(shop, words: str) -> None:
+    """A disk that is full, a home that cannot be written."""
+    environ = {**os.environ, **shop.env, "HOME": "/proc", "SHELL": "/bin/bash"}  # noqa: TID251 - tests are an edge too
+    command = f"{sys.executable} -m migrate_graph {words} > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=shop.path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: the system refuses what this needs: No " in done.stderr
+    assert "fault of migrate_graph" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["apply", "check", "plan --json", "init", "new other", "config"])
+def test_a_directory_that_somebody_has_removed_is_named(shop, words: str) -> None:
+    environ = {**os.environ, **shop.env}  # noqa: TID251 - tests are an edge too
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m migrate_graph {words}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=shop.path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "error: the directory in which this runs is not there any more" in done.stderr
 
 
 def test_an_error_keeps_its_exit_code_where_the_disk_does_not_take_its_json(broken) -> None:
