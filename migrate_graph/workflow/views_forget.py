@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from migrate_graph.core.events import Observer
+from migrate_graph.core.events import Observer, Warned
 from migrate_graph.errors import UsageError
+from migrate_graph.messages import typed
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project
 
@@ -26,7 +27,7 @@ def forget(project: Project, managers: Sequence[str], *, reason: str, observer: 
         What was stored of each: the definitions of its views.
 
     Raises:
-        UsageError: the view ledger knows nothing of one of them; nothing is forgotten then.
+        UsageError: the view ledger knows nothing of one of them, or it is declared and not down; nothing is forgotten then.
     """
     with locked(project.config, observer) as (backend, _, _):
         if not backend.has_ledger():
@@ -39,4 +40,20 @@ def forget(project: Project, managers: Sequence[str], *, reason: str, observer: 
                     f"the view ledger knows nothing of {name}",
                     hint=f"it knows {', '.join(known)}" if known else "it is empty",
                 )
-        return backend.forget_views(managers, reason=reason, run=str(uuid.uuid4()))
+        down = {view.manager for view in backend.read_history().views_down}
+        up = [name for name in managers if name not in down]
+        _refuse_declared([name for name in up if name in project.graph.views])
+        stored = backend.forget_views(managers, reason=reason, run=str(uuid.uuid4()))
+    for name in up:
+        observer(Warned(f"{name} was not down: what it has made stays in the database, and belongs to no manager now"))
+    return stored
+
+
+def _refuse_declared(names: Sequence[str]) -> None:
+    """Raise for managers that have their views: what they were made like would be lost, and nothing else come of it."""
+    if names:
+        are = "it is" if len(names) == 1 else "they are"
+        raise UsageError(
+            f"nothing of {', '.join(names)} is down, and {are} declared: only what cannot be brought back is forgotten",
+            hint=f"{typed('migrate show', names[0])} says how it is; one that is not wanted any more ends with a migration: until = … in its class",
+        )

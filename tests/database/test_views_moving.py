@@ -132,3 +132,37 @@ def test_a_view_that_cannot_come_back_can_be_forgotten(project: Project, databas
     assert "nobody reads it" in log
     assert project.migrate("apply").returncode == 0
     assert "views forget" not in project.migrate("status", "--all").stdout
+
+
+def test_a_view_that_is_up_is_not_forgotten(project: Project, database_uri: str) -> None:
+    """What it was made like is how an edit, and a change by hand, are noticed."""
+    project.env["MIGRATE_URI"] = database_uri
+    project.write("migrations.py", STUCK)
+    assert project.migrate("apply").returncode == 0
+    before = _rows(database_uri)
+    with bystanding(database_uri):
+        done = project.migrate("views", "forget", "Report")
+    assert done.returncode == 2, done.stderr
+    assert "nothing of Report is down, and it is declared" in done.stderr
+    assert "migrate show Report" in done.stderr
+    assert project.migrate("show", "Report").returncode == 0
+    assert _rows(database_uri) == before
+    # Its class is gone: nobody compares the view with anything any more.
+    project.write(
+        "migrations.py", STUCK.partition("class Report")[0].replace("    with Report(db):\n        pass\n", "")
+    )
+    done = project.migrate("views", "forget", "Report")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("forgotten: Report\n  ")
+    assert "Report was not down: what it has made stays in the database" in done.stderr
+    assert _rows(database_uri) == []
+
+
+def _rows(uri: str) -> list[tuple[object, ...]]:
+    connection = connected(uri)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT manager, state, relations FROM ewh_implemented_features_views ORDER BY manager")
+        return list(cursor.fetchall())
+    finally:
+        connection.close()
