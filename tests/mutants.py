@@ -115,6 +115,31 @@ MUTANTS = [
         )
         for call in ("reset", "set_isolation_level", "set_client_encoding")
     ),
+    *(
+        Mutant(
+            f"no work is lost without a word: {what}",
+            "database/postgres/connection.py",
+            line,
+            broken,
+            f"tests/database/test_raw_ends.py -k 'without_a_word and reset and ({tests})'",
+        )
+        for what, line, broken, tests in (
+            (
+                "what a function writes",
+                "return int(self._answer(_WRITING)) > int(has_marker)",
+                "return False",
+                "function",
+            ),
+            ("another transaction", "self._open and not self._is_another_transaction()", "self._open", "begun"),
+            (
+                "an error behind it",
+                "return self._sent_in == self._began if self._open",
+                "return False if self._open",
+                "caught",
+            ),
+            ("an error by hand", "else not self._failed_in_sight\n", "else False\n", "hand"),
+        )
+    ),
     Mutant(
         "session given back clean",
         "database/postgres/connection.py",

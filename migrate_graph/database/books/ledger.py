@@ -270,19 +270,6 @@ class Ledger:
         """
         self._run(self._statements.marker, self._marker_values(key))
 
-    def write_marker_asking(self, key: AttemptKey, questions: str, parameters: Sequence[Any]) -> Rows:
-        """Write the same and return the answers to questions, in one statement (PostgreSQL).
-
-        Args:
-            key: of the attempt.
-            questions: to be selected, in the driver's own spelling of parameters.
-            parameters: of theirs.
-        """
-        return self._execute(
-            f"{self._dialect.sql(self._statements.marker)} RETURNING {questions}",
-            (*self._marker_values(key), *parameters),
-        )
-
     def marker_statement(self, key: AttemptKey) -> tuple[str, tuple[Any, ...]]:
         """Return the marker's statement in the driver's own spelling, to be sent among others, and its parameters."""
         return self._dialect.sql(self._statements.marker), self._marker_values(key)

@@ -413,7 +413,7 @@ class PostgresAtomicWork(SharedWork):
         """Write the marker into a transaction that nobody should have begun."""
         question, parameters = self._run.sessions.prologue
         marker, values = self._run.ledger.marker_statement(self._key)
-        rows = self._connection.ask(f"{self._connection.anchor}{marker}; SELECT {question}", [*values, *parameters])
+        rows = self._connection.ask(f"{marker}{self._connection.anchor}; SELECT {question}", [*values, *parameters])
         return str(rows[0][3])
 
     def _before_statement(self, text: str) -> None:

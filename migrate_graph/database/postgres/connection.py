@@ -43,9 +43,10 @@ IDLE, ACTIVE, INTRANS, INERROR = (
 _GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
 
 ANCHOR = "migrate_graph_anchor"
-"""Stands at the beginning of every transaction with a marker.
+"""A savepoint, behind the marker of every transaction that has one.
 
-One that an error has aborted answers no question, but only the same one can go back to it.
+A transaction that an error has aborted answers no question, but only the same one can go back to it. And what is written behind it
+has a transaction number of its own.
 """
 
 # Set, until its end, in a transaction that a statement of the body has begun where we saw it, and which has no marker yet.
@@ -54,6 +55,12 @@ _IN_SIGHT = "migrate_graph.in_sight"
 _NUMBER = (
     "SELECT virtualtransaction FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
     "AND locktype OPERATOR(pg_catalog.=) 'virtualxid'"
+)
+
+# One for the transaction, and one for each savepoint in it, as soon as something is written there: whoever writes it, and however.
+_WRITING = (
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
+    "AND locktype OPERATOR(pg_catalog.=) 'transactionid' AND mode OPERATOR(pg_catalog.=) 'ExclusiveLock'"
 )
 
 _PLAIN = [Statement("", Kind.PLAIN)]
@@ -203,6 +210,7 @@ class WorkConnection(OurConnection):
             ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
         )
         self._wrote_in = ""  # the last one in which something was sent that may have written
+        self._sent_in = ""  # the last one in which a statement of the body has succeeded
 
     # -- cursors --------------------------------------------------------------------------------------------------------------
 
@@ -288,6 +296,7 @@ class WorkConnection(OurConnection):
         except BaseException:
             self._after_failure(kind, before)
             raise
+        self._sent_in = self._began
         if self._wrote_in != self._began and (query is None or may_write(self.text_of(query))):
             self._wrote_in = self._began
         if kind in ENDS:
@@ -467,9 +476,9 @@ class WorkConnection(OurConnection):
 
     @property
     def anchor(self) -> str:
-        """What stands before the first statement of a transaction with a marker; empty where a statement is one of its own."""
+        """What stands behind the marker of a transaction; empty where a statement is one of its own."""
         alone = self.info.transaction_status == IDLE and self._sends_alone
-        return "" if alone else f"SAVEPOINT {ANCHOR};"
+        return "" if alone else f"; SAVEPOINT {ANCHOR}"
 
     def _believe_the_server(self) -> None:
         """Make the driver open a transaction again, when it believes in one that the server has ended."""
@@ -637,12 +646,27 @@ class WorkConnection(OurConnection):
         Raises:
             AttemptFailed: there is.
         """
-        if self.write_marker is not None and self._open and (self.single or self._wrote_in == self._began):
+        if self.write_marker is not None and not self.closed and self._may_lose():
             raise AttemptFailed(
                 f"it calls {call}(), which rolls back what it has not committed",
                 hint=f"call {call}() before anything else"
                 + ("" if self.single else ", or db.commit() or db.rollback() before it"),
             )
+
+    def _may_lose(self) -> bool:
+        """Whether something may be lost with the open transaction.
+
+        Its statements tell of what takes no number, as a message to listeners does; the server of what a function writes.
+        """
+        if self._open and (self.single or self._wrote_in == self._began):
+            return True
+        status = self.info.transaction_status
+        if status == INERROR:  # it is lost already, and nobody can say any more what it was
+            return self._sent_in == self._began if self._open else not self._failed_in_sight
+        if status != INTRANS:
+            return False
+        has_marker = self._open and not self._is_another_transaction()
+        return int(self._answer(_WRITING)) > int(has_marker)
 
     def reset(self) -> None:
         self._refuse_to_lose("reset")

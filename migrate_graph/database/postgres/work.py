@@ -175,9 +175,7 @@ class PostgresWork:
         if self._sessions.pooled or not (self._is_marked and self._connection.opens_transaction):
             return self._mark_in_steps()
         try:
-            ((is_ours, _, pid, began, *_),) = self._ledger.on(self._anchored).write_marker_asking(
-                self._key, *self._questions
-            )
+            ((is_ours, _, pid, began, *_),) = self._mark_asking()
         except psycopg2.errors.ReadOnlySqlTransaction:
             self._connection.really_rollback()  # of a transaction that holds nothing yet
             return self._mark_in_steps()
@@ -185,11 +183,20 @@ class PostgresWork:
 
     def _mark_in_steps(self) -> str:
         questions, parameters = self._questions
-        ((is_ours, read_only, pid, began, *_),) = self._anchored(f"SELECT {questions}", parameters)
+        ((is_ours, read_only, pid, began, *_),) = self._execute(f"SELECT {questions}", parameters)
         began = self._began(is_ours, pid, began)
-        if read_only == "off" and self._is_marked:  # nothing of a read-only transaction can become durable
-            self._ledger.write_marker(self._key)
+        marker, marked = self._ledger.marker_statement(self._key)
+        if read_only != "off" or not self._is_marked:  # nothing of a read-only transaction can become durable
+            marker, marked = "", ()
+        if last := f"{marker}{self._connection.anchor}":
+            self._execute(last, marked)
         return began
+
+    def _mark_asking(self) -> list[tuple[Any, ...]]:
+        """Write the marker, and the anchor behind it, and ask: one message."""
+        marker, marked = self._ledger.marker_statement(self._key)
+        questions, parameters = self._questions
+        return self._execute(f"{marker}{self._connection.anchor}; SELECT {questions}", (*marked, *parameters))
 
     @property
     def _questions(self) -> tuple[str, list[Any]]:
@@ -199,9 +206,6 @@ class PostgresWork:
             return questions, parameters
         name = application_name(f"migrate_graph:{self._key.name}")
         return f"{questions}, pg_catalog.set_config('application_name', %s, false)", [*parameters, name]
-
-    def _anchored(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        return self._execute(f"{self._connection.anchor}{statement}", parameters)
 
     def _began(self, is_ours: bool, pid: int, began: str) -> str:  # noqa: FBT001 - a row, as the server gives it
         if not is_ours:
