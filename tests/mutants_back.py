@@ -57,6 +57,8 @@ _SAID = (
     ("records that went", SEAL, "sorted(sealed.installed - now.installed)", "()", f"{SEALED} -k records_that_came"),
     ("a beginning that is another", SEAL, "    if done != sealed.names[: len(done)]:", "    if False:", f"{SEALED} -k as_if_it_had_run"),
     ("what was changed by hand", SEAL, "        moved += _facts(sealed, now, done)", "        pass", f"{SEALED} -k moved_is_named"),
+    ("another setting", SEAL, "*_settings(sealed, now), ", "", f"{SEALED} -k another_setting"),
+    ("views of the steps left", SEAL, ", *_step_views(sealed, now)]", "]", f"{SEALED} -k steps_left"),
     ("a file that was changed", "workflow/sealing.py", '        intact = sealed.get("digest") == _digest(document)', "        intact = True", f"{SEALS} -k no_sealed_plan"),
     ("a stale plan", "workflow/sealing.py", "    if not found.moved:\n        return\n", "    return\n", f"{SEALS} -k everything_that_moved"),
     ("facts of another version", "core/drift.py", "    if before.version != after.version:", "    if False:", f"{DRIFT} -k cannot_be_compared"),

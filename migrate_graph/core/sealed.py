@@ -66,6 +66,7 @@ class Snapshot:
         view_ledger: what the database remembers of each view manager.
         facts: digests of relations, and of what belongs to none; only of those that the steps touch, where `is_whole` is not set.
         is_whole: the facts are those of the whole database.
+        settings: those that decide what a step does, though its code is the same.
         server: that read them out, with the version of the tool: digests of others cannot be compared.
     """
 
@@ -78,6 +79,7 @@ class Snapshot:
     view_ledger: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     is_whole: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
     server: str = ""
 
     @property
@@ -102,6 +104,7 @@ class MovedKind(StrEnum):
     CHANGED_BY_HAND = "changed by hand"
     SERVER = "server"
     """Another version of the server: what the database is made of cannot be compared."""
+    SETTING = "setting"
     DATABASE = "database"
     """It is another one."""
 
@@ -157,6 +160,7 @@ def snapshot_of(
     address: str,
     only: Collection[str] | None = None,
     ignore: Collection[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> Snapshot:
     """Return everything that a plan depends on.
 
@@ -169,6 +173,7 @@ def snapshot_of(
         address: see `Snapshot`.
         only: names of the facts that count; None: those that the footprints tell, or all where a step has none.
         ignore: patterns of names whose facts do not count.
+        settings: see `Snapshot`.
     """
     seen = [step.footprint for step in plan.steps]
     is_whole = only is None and not (seen and all(_tells_everything(footprint) for footprint in seen))
@@ -198,6 +203,7 @@ def snapshot_of(
             if not any(fnmatchcase(name, pattern) for pattern in ignore)
         },
         is_whole=is_whole,
+        settings=settings or {},
         server=f"{inventory.server}, migrate_graph {inventory.version}",
     )
 
@@ -303,8 +309,8 @@ def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
         *_own_prefix(sealed, history, done),
         *_view_rows(sealed, now, done),
     ]
-    if not moved and not done:
-        moved = [*_step_views(sealed, now)]
+    if not moved:
+        moved = [*_settings(sealed, now), *_step_views(sealed, now)]
     unseen = ""
     if sealed.server != now.server:
         told = f"the schema of the database was read by {sealed.server}, and now by {now.server}"
@@ -380,13 +386,21 @@ def _view_rows(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterat
             yield Moved(MovedKind.VIEW, name, f"view '{name}' was made anew, taken down or forgotten in the database")
 
 
+def _settings(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
+    for name, value in sealed.settings.items():
+        is_now = now.settings.get(name)
+        if value != is_now:
+            yield Moved(MovedKind.SETTING, name, f"the setting {name} was {value}, and is {is_now}")
+
+
 def _step_views(sealed: Snapshot, now: Snapshot) -> Iterator[Moved]:
-    """Yield the steps that would do something else with views, though nothing else has moved: a setting decides that, too."""
-    for was, step in zip(sealed.steps, now.steps, strict=False):
-        for name in sorted({*was.views} ^ {*step.views}):
-            how = "would not come up or go down any more" if name in was.views else "would come up or go down, too"
-            told = f"at '{step.name}' view '{name}' {how}: a setting is another one (weave)"
-            yield Moved(MovedKind.VIEW, name, told)
+    """Yield the steps left that would do something else with views, though the code and the records are the same."""
+    before = {step.name: set(step.views) for step in sealed.steps}
+    for step in now.steps:
+        was = before.get(step.name, set())
+        for name in sorted(was ^ {*step.views}):
+            how = "would not come up or go down any more" if name in was else "would come up or go down, too"
+            yield Moved(MovedKind.VIEW, name, f"at '{step.name}' view '{name}' {how}")
 
 
 def _facts(sealed: Snapshot, now: Snapshot, done: tuple[str, ...]) -> Iterator[Moved]:

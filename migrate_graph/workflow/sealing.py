@@ -28,6 +28,9 @@ FORMAT = 1
 
 _AGAIN = "migrate plan -o plan.json makes a new one"
 
+_DECIDE = ("schema", "weave", "unmanaged")
+"""Settings that decide what a step does, though its code is the same."""
+
 _MOST = 50
 """Things that one message names."""
 
@@ -78,6 +81,7 @@ def seal(found: Assessment, path: Path | None, observer: Observer) -> dict[str, 
 
 def _snapshot(found: Assessment, backend: Backend, *, only: frozenset[str] | None = None) -> Snapshot:
     journal, address = backend.identity()
+    config = found.project.config
     return snapshot_of(
         found.graph,
         found.planned,
@@ -86,7 +90,8 @@ def _snapshot(found: Assessment, backend: Backend, *, only: frozenset[str] | Non
         journal=journal,
         address=address,
         only=only,
-        ignore=found.project.config.drift_ignore,
+        ignore=config.drift_ignore,
+        settings={name: str(getattr(config, name)) for name in _DECIDE},
     )
 
 
@@ -101,6 +106,7 @@ def _document(snapshot: Snapshot) -> dict[str, Any]:
         "views": {name: {"fingerprint": code, "window": window} for name, (code, window) in snapshot.views.items()},
         "installed": sorted(snapshot.installed),
         "view_ledger": dict(snapshot.view_ledger),
+        "settings": dict(snapshot.settings),
         "facts": {"whole": snapshot.is_whole, "server": snapshot.server, "of": dict(snapshot.facts)},
     }
 
@@ -174,6 +180,7 @@ def _snapshot_in(sealed: Mapping[str, Any]) -> Snapshot:
         view_ledger=dict(sealed["view_ledger"]),
         facts=dict(facts["of"]),
         is_whole=bool(facts["whole"]),
+        settings=dict(sealed["settings"]),
         server=facts["server"],
     )
 

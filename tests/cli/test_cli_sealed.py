@@ -547,3 +547,91 @@ def test_views_come_up_only_as_the_plan_says(shop: Any, rehearsed: tuple[str, ..
     assert (stale.code, "view 'Names' would not come up or go down any more" in stale.err) == (9, True)
     assert shop("apply", "plan.json", MIGRATE_WEAVE="windows").code == 0
     assert shop("apply", "plan.json", MIGRATE_WEAVE="windows").code == 0, "already applied"
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+@pytest.mark.parametrize("variable", ["MIGRATE_WEAVE=off", "MIGRATE_UNMANAGED=keep"])
+def test_whether_views_step_aside_is_as_approved(
+    sealed: Any,
+    database_uri: str,
+    variable: str,
+    has_run: bool,
+) -> None:
+    """Which views step aside, no step says: the setting itself is compared, also where the plan goes on."""
+    if has_run:
+        sealed.write("stop", "")
+        assert sealed("apply", "plan.json").code == 1
+        (sealed.path / "stop").unlink()
+    before = everything_in(database_uri)
+    name, _, value = variable.partition("=")
+    setting = name.removeprefix("MIGRATE_").lower()
+    stale = sealed("apply", "plan.json", **{name: value})
+    assert (stale.code, f"the setting {setting} was" in stale.err) == (9, True), stale.err
+    assert everything_in(database_uri) == before
+    assert sealed("apply", "plan.json").code == 0
+
+
+def test_a_plan_with_windows_goes_on_where_views_came_late(shop: Any) -> None:
+    """Views that came up with the steps that are done are no other ones for those that are left."""
+    shop.env["MIGRATE_WEAVE"] = "windows"
+    shop.write("migrations.py", LATE)
+    assert shop("apply", "--to", "create_shop_20260101_001").code == 0
+    shop.write("migrations.py", LATE + VIEWS)
+    assert shop("plan", "-o", "plan.json").code == 0
+    shop.write("stop", "")
+    assert shop("apply", "plan.json").code == 1
+    (shop.path / "stop").unlink()
+    ran = shop("apply", "plan.json")
+    assert ran.code == 0, ran.err
+    assert "1 of 3 steps" in ran.err
+
+
+LATE = """
+    from pathlib import Path
+
+    from migrate_graph import SqlView, migration
+
+
+    @migration
+    def create_shop_20260101_001(db):
+        db.executesql("CREATE TABLE shop (id integer, name varchar(20))")
+        return True
+"""
+
+VIEWS = """
+
+    class Late(SqlView):
+        since = "create_shop_20260101_001"
+        query = "SELECT name FROM shop"
+
+
+    class Whenever(SqlView):
+        query = "SELECT count(*) AS n FROM shop"
+
+
+    class Successor(SqlView):
+        since = "third_20260104_001"
+        replaces = Late
+        query = "SELECT name, id FROM shop"
+
+
+    @migration(requires=create_shop_20260101_001)
+    def first_20260102_001(db):
+        db.executesql("INSERT INTO shop VALUES (1, 'a')")
+        return True
+
+
+    @migration(requires=first_20260102_001)
+    def second_20260103_001(db):
+        if Path("stop").exists():
+            raise RuntimeError("stopped on purpose")
+        with Late(db):
+            pass
+        return True
+
+
+    @migration(requires=second_20260103_001)
+    def third_20260104_001(db):
+        db.executesql("INSERT INTO shop VALUES (2, 'b')")
+        return True
+"""

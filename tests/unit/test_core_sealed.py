@@ -145,6 +145,26 @@ def test_views_that_a_setting_adds_to_a_step_or_takes_from_it_are_named() -> Non
     assert "would not come up or go down any more" in fewer.told
 
 
+def test_views_of_the_steps_left_are_compared_where_a_part_has_run() -> None:
+    known = history("first", "b", attempts=(attempt("b"),))
+    sealed, half = snapshot(), snapshot(known)
+    other = replace(half, steps=(replace(half.steps[0], views=("V",)),))
+    assert told(sealed, half, known) == []
+    assert told(sealed, other, known) == [("view", "V")]
+
+
+@pytest.mark.parametrize("installed", [("first",), ("first", "b")])
+def test_another_setting_is_named_also_where_a_part_has_run(installed: tuple[str, ...]) -> None:
+    known = history(*installed, attempts=(attempt("b"),) if "b" in installed else ())
+    sealed, now = (
+        snapshot(settings={"weave": "off", "schema": "a"}),
+        snapshot(known, settings={"weave": "blocked", "schema": "a"}),
+    )
+    (moved,) = verdict(sealed, now, known).moved
+    assert (moved.what, moved.name, moved.told) == ("setting", "weave", "the setting weave was off, and is blocked")
+    assert told(sealed, replace(now, settings=sealed.settings), known) == []
+
+
 def test_a_new_database_is_known_by_its_address() -> None:
     sealed = snapshot(history(), journal="")
     assert told(sealed, snapshot(history(), journal="new"), history()) == []
