@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.model import Migration, Registry, TransactionMode
 from migrate_graph.core.plan import build_plan
 from migrate_graph.database import Settings
-from migrate_graph.database.outside_acts import OutsideWatch
+from migrate_graph.database.outside_acts import ActsOutside, OutsideWatch
 from migrate_graph.database.sqlite.recorder import without_values
 from migrate_graph.database.sqlite.rehearsal import SqliteRehearsal, copy_database
 from migrate_graph.database.watching import Keeping, Watching
@@ -84,13 +84,13 @@ def digest(directory: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Iterator[Stand]:
-    """Make a database; in the end it must be as it was, byte for byte."""
+def stand(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stand]:
+    """Make a database, of another schema where a test asks for it; in the end it must be as it was, byte for byte."""
     home, scratch = tmp_path / "home", tmp_path / "scratch"
     home.mkdir()
     scratch.mkdir()
     with closing(sqlite3.connect(home / "shop.db")) as db:
-        db.executescript(SHOP)
+        db.executescript(getattr(request, "param", SHOP))
     before = digest(home)
     yield Stand(home / "shop.db", scratch)
     assert digest(home) == before
@@ -310,10 +310,8 @@ def test_acts_outside_are_refused_also_those_that_sqlite_does_itself(stand: Stan
 
     def wild(db: Any) -> bool:
         for statement in (f"ATTACH '{home}/other.db' AS other", f"VACUUM INTO '{home}/copy.db'"):
-            try:
+            with pytest.raises(ActsOutside, match=r"it opens the database .*: refused in a rehearsal"):
                 db.executesql(statement)
-            except sqlite3.Error:
-                continue
         (home / "written").write_text("x")
         return True
 
@@ -324,8 +322,26 @@ def test_acts_outside_are_refused_also_those_that_sqlite_does_itself(stand: Stan
         (f"writes the file {home}/written", True),
     ]
     lines = [each.source.line - wild.__code__.co_firstlineno for each in seen.outside if each.source]
-    assert lines == [3, 3, 6]
+    assert lines == [3, 3, 4]
     assert stand.results["wild"].error.startswith("ActsOutside: it writes the file")
+
+
+def test_a_refused_attach_is_told_as_what_it_is(stand: Stand) -> None:
+    """And the next error of SQLite is its own again."""
+
+    def attach(db: Any) -> bool:
+        with suppress(ActsOutside):
+            db.executesql(f"ATTACH '{stand.path.parent}/other.db' AS other")
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            db.executesql("SELECT * FROM nonesuch")
+        db.executesql(f"ATTACH '{stand.path.parent}/other.db' AS other")
+        return True
+
+    stand.rehearse(attach)
+    result = stand.results["attach"]
+    assert "it opens the database" in result.error
+    assert "not authorized" not in result.error
+    assert "made by hand" not in f"{result.error} {result.hint}"
 
 
 def test_a_database_in_memory_may_be_attached_and_acts_may_be_allowed(stand: Stand, tmp_path: Path) -> None:
@@ -442,3 +458,113 @@ def test_pydal_knows_the_tables_that_it_has_made_before(tmp_path: Path) -> None:
     assert stand.results["define"].error == ""
     assert seen.added == {Fact("column", "thing.price")}
     assert digest(home) == before
+
+
+FAMILY = """
+CREATE TABLE parent (id INTEGER PRIMARY KEY, code TEXT UNIQUE, boss INTEGER REFERENCES parent ON DELETE CASCADE);
+CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE TABLE grandchild (id INTEGER PRIMARY KEY, child INTEGER REFERENCES child ON DELETE CASCADE);
+CREATE TABLE bystander (id INTEGER PRIMARY KEY, parent INTEGER);
+CREATE TABLE log (text TEXT);
+CREATE TABLE count (n INTEGER);
+INSERT INTO parent VALUES (1, 'a', NULL), (2, 'b', 1), (3, 'c', NULL);
+INSERT INTO child VALUES (1, 1), (2, 1), (3, 2), (4, 3);
+INSERT INTO grandchild VALUES (1, 1), (2, 4);
+INSERT INTO bystander VALUES (1, 1), (2, 2);
+"""
+
+TRIGGERS = """
+CREATE TRIGGER one AFTER INSERT ON bystander BEGIN
+    INSERT INTO log VALUES ('a'), ('b'); INSERT INTO count VALUES (1); DELETE FROM child WHERE id = 4; END;
+"""
+
+COUNTED: dict[str, tuple[str, list[str], dict[str, Wrote]]] = {
+    "a cascade": (
+        "", ["DELETE FROM parent WHERE id = 3"],
+        {"parent": Wrote(deleted=1), "child": Wrote(deleted=1), "grandchild": Wrote(deleted=1)},
+    ),
+    "a cascade in the table itself": (
+        "", ["DELETE FROM parent WHERE id = 1"],
+        {"parent": Wrote(deleted=2), "child": Wrote(deleted=3), "grandchild": Wrote(deleted=1)},
+    ),
+    "REPLACE": (
+        "", ["REPLACE INTO parent VALUES (9, 'a', NULL)", "INSERT OR REPLACE INTO bystander VALUES (1, 5)"],
+        {
+            "parent": Wrote(inserted=1, deleted=2), "child": Wrote(deleted=3), "grandchild": Wrote(deleted=1),
+            "bystander": Wrote(inserted=1, deleted=1),
+        },
+    ),
+    "several triggers": (
+        TRIGGERS, ["INSERT INTO bystander VALUES (3, 1)"],
+        {
+            "bystander": Wrote(inserted=1), "log": Wrote(inserted=2), "count": Wrote(inserted=1), "child": Wrote(deleted=1),
+            "grandchild": Wrote(deleted=1),
+        },
+    ),
+    "several triggers, and what was written by itself": (
+        TRIGGERS, ["INSERT INTO bystander VALUES (3, 1)", "DELETE FROM log", "INSERT INTO count VALUES (7)"],
+        {
+            "bystander": Wrote(inserted=1), "log": Wrote(inserted=2, deleted=2), "count": Wrote(inserted=2), "child": Wrote(deleted=1),
+            "grandchild": Wrote(deleted=1),
+        },
+    ),
+    "a table dropped whose rows others refer to": (
+        "", ["DROP TABLE child"], {"grandchild": Wrote(deleted=2)},
+    ),
+    "what is undone to a savepoint": (
+        "", ["SAVEPOINT a", "DELETE FROM parent WHERE id = 1", "INSERT INTO log VALUES ('x')", "ROLLBACK TO a", "INSERT INTO log VALUES ('y')"],
+        {"log": Wrote(inserted=1)},
+    ),
+    "a table that is built anew": (
+        "", ["CREATE TABLE other (id INTEGER, parent INTEGER)", "INSERT INTO other SELECT * FROM bystander", "DROP TABLE bystander",
+             "ALTER TABLE other RENAME TO bystander"],
+        {"other": Wrote(inserted=2)},
+    ),
+    "a table that is renamed, and built anew": (
+        "", ["ALTER TABLE bystander RENAME TO old", "CREATE TABLE bystander (id INTEGER)", "INSERT INTO bystander SELECT id FROM old",
+             "DROP TABLE old"],
+        {"bystander": Wrote(inserted=2)},
+    ),
+    "tables that change places": (
+        "", ["ALTER TABLE log RENAME TO a", "ALTER TABLE bystander RENAME TO log", "ALTER TABLE a RENAME TO bystander", "DELETE FROM log WHERE id = 1"],
+        {"log": Wrote(deleted=1)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "stand"),
+    [(case, f"{FAMILY}{schema}") for case, (schema, *_) in COUNTED.items()],
+    indirect=["stand"],
+    ids=COUNTED.keys(),
+)
+def test_rows_are_counted_whatever_writes_them(case: str, stand: Stand) -> None:
+    """Where SQLite says too little of a statement, the rows themselves are counted; the next migration begins where that ends."""
+    _, statements, expected = COUNTED[case]
+
+    def write(db: Any) -> bool:
+        for each in statements:
+            db.executesql(each)
+        return True
+
+    def again(db: Any) -> bool:
+        db.executesql(
+            "INSERT INTO log (text) VALUES ('z')" if case != "tables that change places" else "DELETE FROM bystander"
+        )
+        return True
+
+    seen, after = stand.rehearse(write, again)
+    assert seen.wrote == expected
+    assert after.wrote == ({"log": Wrote(inserted=1)} if case != "tables that change places" else {})
+
+
+def test_a_commit_in_a_single_transaction_is_counted_once_and_a_rollback_not(stand: Stand) -> None:
+    def write(db: Any) -> bool:
+        db.executesql("DELETE FROM account WHERE id = 1")
+        db.commit()
+        db.executesql("DELETE FROM account")
+        db.rollback()
+        return True
+
+    (seen,) = stand.rehearse(write, mode=TransactionMode.SINGLE)
+    assert seen.wrote == {"account": Wrote(deleted=1)}

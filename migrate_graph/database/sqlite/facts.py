@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -192,8 +192,13 @@ def read_sizes(run: Run, facts: Facts) -> dict[str, Size]:
         taken: dict[str, int] = dict(run("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE", ()))
     except Exception:  # noqa: BLE001 - not every SQLite has it
         taken = {}
-    sizes = {}
+    rows = count_rows(run, names)
+    return {spelled(name): Size(int(taken.get(name, 0)), rows[spelled(name)]) for name in names}
+
+
+def count_rows(run: Run, names: Iterable[str]) -> dict[str, int]:
+    """Return how many rows tables have, by name as it is spelled."""
+    counts = {}
     for name in names:
-        [(rows,)] = run(f"SELECT count(*) FROM {quote_identifier(name)}", ())
-        sizes[spelled(name)] = Size(int(taken.get(name, 0)), rows)
-    return sizes
+        [(counts[spelled(name)],)] = run(f"SELECT count(*) FROM {quote_identifier(name)}", ())
+    return counts

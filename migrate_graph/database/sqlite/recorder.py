@@ -6,7 +6,7 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ class Notes:
         updates: columns that are; `t.*` where rows are deleted.
         fills: tables that rows are put into: the statement's own, and those of triggers.
         makes: names of what it creates.
+        anew: tables that are created or dropped: the rows of a name are others then.
         sql: what is run, values filled in, as SQLite traces it.
     """
 
@@ -55,6 +56,7 @@ class Notes:
     updates: dict[str, None] = field(default_factory=dict)
     fills: dict[tuple[str, bool], None] = field(default_factory=dict)
     makes: dict[str, None] = field(default_factory=dict)
+    anew: dict[str, None] = field(default_factory=dict)
     sql: str = ""
 
     def take(self, action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> None:
@@ -80,6 +82,13 @@ class Notes:
             self.fills[table, is_own] = None
         elif action in _MAKING:
             self.makes[table] = None
+        if action in _ANEW:
+            self.anew[table] = None
+
+    def by_other_means(self) -> set[tuple[str, str]]:
+        """Return what else is written because of the statement: by triggers, and in the tables that refer to its own."""
+        own = next(iter(self.direct), None)
+        return {*self.indirect, *(each for each in self.direct if own and each[0] != own[0])}
 
     def closely(self) -> tuple[set[str], set[str], set[str]]:
         """Return what a statement uses, what it writes, and the tables that it puts rows into."""
@@ -107,6 +116,7 @@ _BUILDS: Final = frozenset({"CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE", "VA
 _MAKING: Final = frozenset({
     sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_VIEW, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TRIGGER,
 })  # fmt: skip
+_ANEW: Final = frozenset({sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_DROP_TABLE})
 
 
 def _columns(text: str) -> list[str]:
@@ -122,6 +132,11 @@ class Recorder:
         values: statements are told with their values.
         secrets: what no output may contain.
         own: names of tables that are this package's.
+
+    Attributes:
+        written: tables that the migration wrote to, by whatever means, also where that is undone.
+        anew: tables that it made or dropped.
+        goes_back: it undid a part of a transaction, so that some of what was counted is not there.
     """
 
     def __init__(self, *, root: Path, values: bool, secrets: Sequence[str], own: Sequence[str]) -> None:
@@ -140,6 +155,9 @@ class Recorder:
         self.writes: set[str] = set()
         self.inserts: set[str] = set()
         self.makes: set[str] = set()
+        self.written: set[str] = set()
+        self.anew: set[str] = set()
+        self.goes_back = False
         self._kept: dict[str, Wrote] = {}
         self._open: dict[str, Wrote] = {}
 
@@ -171,6 +189,26 @@ class Recorder:
             own_commits=self.own_commits,
             outside=tuple(outside),
         )
+
+    def recount(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Correct what was counted by how many rows there really are: SQLite tells too little of cascades, REPLACE and triggers.
+
+        Args:
+            before: rows of the tables that were there before the migration.
+            after: rows of those that it wrote to.
+        """
+        for name in self.written & before.keys() & after.keys():
+            kept = self._kept.get(name, Wrote())
+            more = after[name] - before[name] - (kept.inserted - kept.deleted)
+            if more and self.goes_back:
+                undone = min(kept.inserted, -more) if more < 0 else -min(kept.deleted, more)
+                kept = replace(kept, inserted=kept.inserted - max(undone, 0), deleted=kept.deleted - max(-undone, 0))
+                more += undone
+            kept = _sum(kept, Wrote(inserted=max(more, 0), deleted=max(-more, 0)))
+            if kept != Wrote():
+                self._kept[name] = kept
+            else:
+                self._kept.pop(name, None)
 
     def note_end(self, *, keeps: bool, own: bool = True) -> None:
         """Note that a transaction has ended; what was written in it is kept or not."""
@@ -234,18 +272,25 @@ class Recorder:
         for known, found_now in zip((self.uses, self.writes, self.inserts), notes.closely(), strict=True):
             known |= {each for each in found_now if table_in(each) not in self._own}
         self.makes |= {*notes.makes}
+        self.anew |= {*notes.anew}
+        self.written |= {table for table, _ in (*notes.direct, *notes.indirect)} - self._own
         told = redact(sql if self._values else without_values(sql), *self._secrets)
         self._statements.append(replace(found, sql=told, uses=tuple(sorted(notes.uses))))
 
     def _count(self, notes: Notes, rows: int, changes: int) -> None:
-        """Count what was written, where it is clear of which table: SQLite counts rows, not tables."""
+        """Count what was written, where it is clear of which table: SQLite counts rows, not tables; the rest see `recount`."""
         if not changes:
             return
         direct = min(rows, changes)
         if notes.direct and direct:
             self._count_one(next(iter(notes.direct)), direct)
-        if len(notes.indirect) == 1 and changes > direct:
-            self._count_one(next(iter(notes.indirect)), changes - direct)
+        others = notes.by_other_means()
+        if (
+            len(others) == 1
+            and changes > direct
+            and (others == {*notes.indirect} or next(iter(others))[1] == "updated")
+        ):
+            self._count_one(next(iter(others)), changes - direct)
 
     def _count_one(self, written: tuple[str, str], rows: int) -> None:
         table, kind = written
@@ -310,6 +355,7 @@ class RecordedConnection(WorkConnection):
         self.recorder: Recorder | None = None
         self.notes: Notes | None = None
         self.sizes: dict[str, Size] = {}
+        self._refused: RuntimeError | None = None
         self._by_hand = Notes()
         self._our_changes = 0
         super().__init__(*arguments, **options)
@@ -336,9 +382,13 @@ class RecordedConnection(WorkConnection):
 
         def sent() -> Any:
             assert self.notes is not None  # noqa: S101 - the recorder has made them
-            self.notes.sql = ""
+            self.notes.sql, self._refused = "", None
             try:
                 return send()
+            except sqlite3.Error:
+                if self._refused is not None:  # all that SQLite says is that it was not authorized
+                    raise self._refused from None
+                raise
             finally:
                 self.notes.sql = self.notes.sql or sql
 
@@ -352,6 +402,8 @@ class RecordedConnection(WorkConnection):
             )
         if was_open and not self.in_transaction:
             recorder.note_end(keeps=word in {"COMMIT", "END"})
+        elif word == "ROLLBACK":
+            recorder.goes_back = True
 
     def _widths(self) -> dict[str, int]:
         """Return how many columns each table has."""
@@ -396,7 +448,8 @@ class RecordedConnection(WorkConnection):
         """Return whether the watcher of outside acts permits it: another file is another database, and SQLite opens it in C."""
         try:
             sys.audit("sqlite3.connect", file or "")
-        except RuntimeError:
+        except RuntimeError as error:
+            self._refused = error
             return False
         return True
 
@@ -423,8 +476,12 @@ class RecordedConnection(WorkConnection):
     def _note_end(self, end: Callable[[], None], *, keeps: bool) -> None:
         was_open = self.in_transaction
         end()
-        if self.recorder is not None and was_open and self.mode is not TransactionMode.SINGLE:
+        if self.recorder is None or not was_open:
+            return
+        if self.mode is not TransactionMode.SINGLE:
             self.recorder.note_end(keeps=keeps)
+        elif not keeps:
+            self.recorder.goes_back = True
 
 
 def views_in(facts: Facts) -> list[str]:

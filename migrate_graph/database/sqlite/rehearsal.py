@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.footprint import Fact, Footprint, OutsideAct, Size
 from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path
-from migrate_graph.database.sqlite.facts import Facts, difference, read_facts, read_sizes, table_of
+from migrate_graph.database.sqlite.facts import (
+    Facts,
+    count_rows,
+    difference,
+    read_facts,
+    read_sizes,
+    spelled,
+    table_of,
+)
 from migrate_graph.database.sqlite.hanging import Hanging, hangs_and_lost, looked_up, only_scanned, owner_of
 from migrate_graph.database.sqlite.recorder import RecordedConnection, Recorder, views_in
 from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
@@ -128,6 +136,7 @@ class SqliteRehearsal(SqliteBackend):
         self._hanging = Hanging(self.path) if watching.closely else None
         self._hung: dict[Fact, frozenset[Fact]] = {}
         self.sizes: dict[str, Size] = {}
+        self._rows: dict[str, int] = {}
 
     def begin(self) -> None:
         """Look what the database is made of."""
@@ -135,6 +144,10 @@ class SqliteRehearsal(SqliteBackend):
         if self._hanging is not None:
             self._hung = self._hanging.read(self._facts)
         self.sizes = dict(self.watching.sizes or read_sizes(self._execute, self._facts))
+        if self.watching.sizes:  # those of another database
+            self._rows = count_rows(self._execute, _tables(self._facts))
+        else:
+            self._rows = {name: size.rows for name, size in self.sizes.items()}
 
     def read_facts(self) -> Facts:
         """Read what the copy is made of now."""
@@ -161,8 +174,23 @@ class SqliteRehearsal(SqliteBackend):
         """Store what was seen of a migration that is over."""
         before, self._facts = self._facts, self.read_facts()
         seen = difference(before, self._facts)
+        self._recount(before)
         footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
         self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
+
+    def _recount(self, before: Facts) -> None:
+        """Count the rows of the tables that a migration wrote to, and of those that are others under their names."""
+        recorder, tables = self.recorder, self._facts.tables
+        was = {name for name, table in before.tables.items() if name in tables and table.page == tables[name].page}
+        same = {
+            name: self._rows[name] for name in map(spelled, was) if name in self._rows and name not in recorder.anew
+        }
+        changed = [
+            name for name in _tables(self._facts) if spelled(name) not in same or spelled(name) in recorder.written
+        ]
+        now = count_rows(self._execute, changed)
+        recorder.recount(same, now)
+        self._rows = same | now
 
     def _closely(self, hanging: Hanging, footprint: Footprint) -> Footprint:
         """Return a footprint with what hangs on what, and what was reached."""
@@ -191,6 +219,11 @@ class SqliteRehearsal(SqliteBackend):
             checked=frozenset(table_of(key) for key in keys),
             unreadable=unreadable,
         )
+
+
+def _tables(facts: Facts) -> list[str]:
+    """Return the names of all that has rows of its own."""
+    return [name for name, table in facts.tables.items() if table.page]
 
 
 _PARTS = frozenset({"column", "constraint"})
