@@ -57,6 +57,7 @@ _SAID = (
     ("records that went", SEAL, "sorted(sealed.installed - now.installed)", "()", f"{SEALED} -k records_that_came"),
     ("a beginning that is another", SEAL, "    if done != sealed.names[: len(done)]:", "    if False:", f"{SEALED} -k as_if_it_had_run"),
     ("what was changed by hand", SEAL, "        moved += _facts(sealed, now, done)", "        pass", f"{SEALED} -k moved_is_named"),
+    ("rows that cascades delete", "database/sqlite/rehearsal.py", "        self._recount(before)\n", "", "tests/database/test_rehearsal_sqlite.py -k rows_are_counted"),
     ("another setting", SEAL, "*_settings(sealed, now), ", "", f"{SEALED} -k another_setting"),
     ("views of the steps left", SEAL, ", *_step_views(sealed, now)]", "]", f"{SEALED} -k steps_left"),
     ("a file that was changed", "workflow/sealing.py", '        intact = sealed.get("digest") == _digest(document)', "        intact = True", f"{SEALS} -k no_sealed_plan"),
