@@ -246,6 +246,9 @@ class Backend(Protocol):
     def prepare(self) -> None:
         """Create the tool's tables where they are missing; only under the lock."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Make the tool's tables and what is written into them meanwhile one transaction: all of it is kept, or nothing."""
+
     def preflight(self, names: Sequence[str]) -> None:
         """Refuse before anything runs what could not be recorded.
 

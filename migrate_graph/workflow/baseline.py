@@ -104,10 +104,11 @@ def record(project: Project, asked: frozenset[str], reason: str, observer: Obser
     """
     with locked(project.config, observer) as (backend, _, _):
         baseline = _baseline(project, backend, asked)
-        backend.prepare()
-        backend.preflight(baseline.recorded)
-        if baseline.recorded:
-            backend.mark(baseline.recorded, installed=True, reason=reason, run=str(uuid.uuid4()))
+        with backend.together():  # with an empty ledger, the next run would run all that is there already
+            backend.prepare()
+            backend.preflight(baseline.recorded)
+            if baseline.recorded:
+                backend.mark(baseline.recorded, installed=True, reason=reason, run=str(uuid.uuid4()))
         return baseline
 
 

@@ -27,14 +27,15 @@ def mark(
         UsageError: a name is neither declared nor recorded.
     """
     with locked(project.config, observer) as (backend, _, _):
-        backend.prepare()
         known = set(project.graph.migrations) | (set() if installed else set(backend.read_history().records))
         for name in names:
             if name not in known:
                 raise unknown_name(project, name)
-        backend.preflight(names)
         codes = {name: each.facts.fingerprint for name, each in project.graph.migrations.items()}
-        backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()), fingerprints=codes)
+        with backend.together():  # a ledger without the record would say that nothing is there
+            backend.prepare()
+            backend.preflight(names)
+            backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()), fingerprints=codes)
     return names
 
 

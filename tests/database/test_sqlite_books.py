@@ -40,7 +40,7 @@ def test_what_was_opened_is_closed_when_connecting_fails(tmp_path: Path) -> None
 
 def test_a_rollback_that_sqlite_has_done_already_does_not_hide_why(backend: SqliteBackend) -> None:
     def work() -> None:
-        with backend._together():
+        with backend.together():
             backend._execute("ROLLBACK")  # as SQLite does by itself when the disk is full
             raise DatabaseRefused("the disk is full")
 

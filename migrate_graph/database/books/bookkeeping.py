@@ -50,8 +50,8 @@ class Bookkeeping(ABC):
         """Connect again where that is needed, and see that no attempt is still at work on the server; the lock is not taken by this."""
 
     @abstractmethod
-    def _together(self) -> AbstractContextManager[None]:
-        """Make several statements one transaction."""
+    def together(self) -> AbstractContextManager[None]:
+        """Make several statements one transaction; within another one they are a part of that."""
 
     def _encoding(self) -> str:
         """Return what the database can store text in, as Python calls it."""
@@ -94,7 +94,7 @@ class Bookkeeping(ABC):
 
     def _record_views(self, rows: Sequence[LedgerRow]) -> tuple[str, ...]:
         if rows:
-            with self._together():
+            with self.together():
                 ledger = ViewLedger(self._ledger.names, self._execute)
                 ledger.write(rows)
                 ledger.release(
@@ -112,7 +112,7 @@ class Bookkeeping(ABC):
 
     def forget_views(self, managers: Sequence[str], *, reason: str, run: str) -> dict[str, tuple[str, ...]]:
         rows = self._view_rows()
-        with self._together():
+        with self.together():
             ViewLedger(self._ledger.names, self._execute).forget(name for name in managers if name in rows)
             for name in managers:
                 if name in rows:
@@ -128,7 +128,7 @@ class Bookkeeping(ABC):
         from migrate_graph.database.books.stored_facts import packed
 
         found = self.read_inventory()
-        with self._together():
+        with self.together():
             self._ledger.write_facts(AttemptKey.now("facts", run=run), digest=found.digest, text=packed(found))
 
     def stored_inventory(self) -> Inventory | None:
@@ -158,7 +158,7 @@ class Bookkeeping(ABC):
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         self._revive()
-        with self._together():
+        with self.together():
             self._ledger.write_failure(key, error=storable(error, self._encoding()), seconds=seconds, commits=commits)
 
     def outcome_of(self, key: AttemptKey) -> Known:
@@ -181,7 +181,7 @@ class Bookkeeping(ABC):
         run: str,
         fingerprints: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        with self._together():
+        with self.together():
             for name in names:
                 self._ledger.write_record(name, installed=installed)
                 self._ledger.write_note(
@@ -191,7 +191,7 @@ class Bookkeeping(ABC):
                 )
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
-        with self._together():
+        with self.together():
             if not self._ledger.resolve(attempt, name=name):
                 return False
             self._ledger.write_record(name, installed=applied)
@@ -203,7 +203,7 @@ class Bookkeeping(ABC):
         return True
 
     def add_task(self, task: str, *, run: str) -> None:
-        with self._together():
+        with self.together():
             self._ledger.add_task(AttemptKey.now(task, run=run))
 
     def finish_task(self, task: str) -> None:

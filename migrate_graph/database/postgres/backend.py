@@ -170,7 +170,7 @@ class PostgresBackend(Bookkeeping):
         """
         names = TableNames.of(self._settings.table, POSTGRES)
         if not names.schema:
-            with self._together():
+            with self.together():
                 self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
                 ((found, current),) = self._ask(
                     "SELECT (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
@@ -259,8 +259,10 @@ class PostgresBackend(Bookkeeping):
         return self._execute(statement, parameters)[0][0]
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Make several statements of the keeper one transaction."""
+    def together(self) -> Iterator[None]:
+        if self._in_transaction:
+            yield
+            return
         with self._explained(), self._transaction():
             yield
 
@@ -407,7 +409,7 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.facts_query import SETTINGS
 
         managed = self.managed_relations(managers)
-        with self._together():
+        with self.together():
             self._ask(SETTINGS)
             known = Definitions(self._ask)
             return adoption_of(
@@ -438,7 +440,7 @@ class PostgresBackend(Bookkeeping):
 
         Only the catalog is asked here, which takes every operator and function from `pg_catalog` by name.
         """
-        with self._together():
+        with self.together():
             self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
             yield
 
@@ -462,7 +464,7 @@ class PostgresBackend(Bookkeeping):
 
     def read_history(self) -> History:
         """Read under a lock that lets others read: so what was looked at is what is read, and not a view that took its name."""
-        with self._together():
+        with self.together():
             present = self._present()
             if present:
                 tables = ", ".join(map(self._ledger.names.quoted, sorted(present)))
@@ -538,7 +540,7 @@ class PostgresBackend(Bookkeeping):
             if not names.schema:
                 raise without_schema(self._settings.schema, self.label)
             require_writable(self._execute, self.label)
-            with self._together():
+            with self.together():
                 self._ledger.create(missing)
                 if names.views in missing:
                     ViewLedger(names, self._execute).create()

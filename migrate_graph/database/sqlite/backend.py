@@ -354,7 +354,10 @@ class SqliteBackend(Bookkeeping):
         """Nothing to do: a file does not hang up."""
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
+        if self._keeper is not None and self._keeper.in_transaction:
+            yield
+            return
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -491,7 +494,7 @@ class SqliteBackend(Bookkeeping):
     def prepare(self) -> None:
         missing = set(self._ledger.names.all) - self._present()
         if missing and self._is_writable():  # else `preflight` refuses, if there is anything to record
-            with self._together():
+            with self.together():
                 self._ledger.create(missing)
                 if self._ledger.names.views in missing:
                     ViewLedger(self._ledger.names, self._execute).create()
