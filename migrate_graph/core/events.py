@@ -66,7 +66,7 @@ class Result:
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
         unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
         replaced: names of managers whose views have got their new text while what reads them stayed up.
-        lost: its connection was lost, which is not the fault of its text.
+        lost: its connection was lost, or the lock of the run, which is not the fault of its text.
     """
 
     name: str

@@ -510,12 +510,18 @@ class Attempt:
         message, hint = self._words(end)
         if commits != 0:
             message = f"{message} ({self._kept(commits)})"
-        result = self.result(outcome, error=message, hint=hint, commits=commits, lost=isinstance(end, Lost))
+        result = self.result(outcome, error=message, hint=hint, commits=commits, lost=self._is_lost(end))
         if not isinstance(end, Raised):
             return result
         trace = "" if isinstance(end.error, AttemptFailed) else self._redacted(user_traceback(end.error))
         source = user_location(end.error, root=self._around.root) or result.source
         return replace(result, source=source, traceback=trace)
+
+    def _is_lost(self, end: Failed) -> bool:
+        """Return whether the world has ended it: its connection is gone, or the lock without which nothing beside others is committed."""
+        if isinstance(end, Raised) and isinstance(end.error, LockLost | AttemptFailed):
+            return self._around.is_seated and isinstance(self._walk.broken, LockLost)
+        return isinstance(end, Lost)
 
     def _words(self, end: Failed) -> tuple[str, str]:
         """Return what happened, on one line, and what to do about it."""

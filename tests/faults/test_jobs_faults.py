@@ -342,6 +342,8 @@ def test_nothing_is_committed_without_the_lock(commits: bool, on_postgres: Field
         ended = process.end()
     assert ended.code == 6, ended.output
     assert "the lock" in ended.output
+    assert "next: migrate apply, when the database answers" in ended.output
+    assert "correct" not in ended.output
     if commits:
         assert ended.output.count("refused: the lock of this run is lost") == 3
     state = on_postgres.probe()
