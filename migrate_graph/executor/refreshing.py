@@ -35,6 +35,7 @@ class Refreshing:
         watch: asks what it waits for.
         is_seated: others are at work beside it: only what came up in its own migrations is filled. Views that hang together with
             them are nobody else's until the migration has ended; all others may be somebody's.
+        reverts: the run undoes migrations, which another `migrate apply` would apply again.
     """
 
     backend: Backend
@@ -43,6 +44,7 @@ class Refreshing:
     patience: Patience
     watch: Watch
     is_seated: bool = False
+    reverts: bool = False
 
     def after(self, results: Iterable[Result]) -> None:
         """Fill what has come up unfilled in some migrations, as far as that is possible: what is left is told, and stays in the view ledger."""
@@ -93,8 +95,8 @@ class Refreshing:
         self.observer(
             Warned(
                 why_unfilled(unfilled, trouble.message),
-                hint="it has no rows, and whoever reads it is told so; mend what the message names, then run migrate apply again, "
-                f"or REFRESH MATERIALIZED VIEW {unfilled.relation} by hand",
+                hint="it has no rows, and whoever reads it is told so; mend what the message names, then "
+                f"{'' if self.reverts else 'run migrate apply again, or '}REFRESH MATERIALIZED VIEW {unfilled.relation} by hand",
             )
         )
 

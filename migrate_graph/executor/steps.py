@@ -100,15 +100,17 @@ def tried(
         settled = attempt.run()
         if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
             if not walk.broken and (settled.result.outcome.succeeded or settled.result.commits):
-                refresh_after(around, patience, [settled.result])
+                refresh_after(around, patience, [settled.result], reverts=attempt.reverts)
             return settled.result
 
 
-def refresh_after(around: Surroundings, patience: Patience, results: Sequence[Result]) -> None:
+def refresh_after(
+    around: Surroundings, patience: Patience, results: Sequence[Result], *, reverts: bool = False
+) -> None:
     """Fill what came up without its rows in migrations that are committed; a rehearsal has done so already."""
     if not around.fills_at_once:
         Refreshing(
-            around.backend, around.observer, around.interruption, patience, around.watch, around.is_seated
+            around.backend, around.observer, around.interruption, patience, around.watch, around.is_seated, reverts
         ).after(results)
 
 

@@ -22,6 +22,7 @@ from migrate_graph.database.views.replacing import Renewal
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.messages import typed
 
 if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
@@ -524,6 +525,13 @@ class RunViews:
     def place_of(self, name: str) -> str:
         """See `weaving.Company`."""
         return str(self._graph.views[name].source)
+
+    def why_closed(self, name: str) -> str:
+        """See `weaving.Company`."""
+        since = self._graph.views[name].since
+        if since is not None and since not in self.read_applied() | {self.migration}:
+            return f"{since}, its `since`, is not installed: if it was applied, {typed('migrate mark', since, '--installed')}"
+        return "its window is closed: drop it before this statement, it comes up no more"
 
     def went_down(self, names: Collection[str]) -> None:
         """See `weaving.Company`."""

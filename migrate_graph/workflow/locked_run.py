@@ -169,8 +169,9 @@ class LockedRun:
         trouble = self._flush(interruption, changed=finished.changed)
         if not finished.succeeded:
             read_and_repair(
-                self._project, self._backend, self._observer, interruption, fills=self._may_be_mended(finished)
-            )
+                self._project, self._backend, self._observer, interruption,
+                fills=self._may_be_mended(finished), reverts=finished.reverts,
+            )  # fmt: skip
             if finished.changed:
                 self._remember_facts(changed=True)
             if trouble:
@@ -201,7 +202,7 @@ class LockedRun:
         may_be = bool(self._reading.history.views_unfilled) or any(each.unfilled for each in finished.results)
         left = self._backend.unfilled_views() if may_be else ()
         if left and self._may_be_mended(finished):
-            refresh(self._backend, self._observer, interruption)
+            refresh(self._backend, self._observer, interruption, reverts=finished.reverts)
             left = self._backend.unfilled_views()
         if left:
             names = ", ".join(f"{each.relation} ({each.manager})" for each in left)

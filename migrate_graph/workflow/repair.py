@@ -45,6 +45,7 @@ def read_and_repair(
     *,
     restored: bool = False,
     fills: bool = True,
+    reverts: bool = False,
     history: History | None = None,
 ) -> Reading:
     """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
@@ -58,6 +59,7 @@ def read_and_repair(
         interruption: what is known of signals.
         restored: a backup was restored just now.
         fills: what waits for its rows is filled; False where that was just tried in vain.
+        reverts: nobody is sent to `migrate apply`, which would apply again what is undone.
         history: what was read since the lock is held, where nothing has been done since; the same one is returned where nothing is repaired.
 
     Raises:
@@ -67,7 +69,7 @@ def read_and_repair(
     """
     history = backend.read_history() if history is None else history
     if history.views_unfilled and fills:
-        refresh(backend, observer, interruption)
+        refresh(backend, observer, interruption, reverts=reverts)
         history = backend.read_history()
     if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
@@ -80,7 +82,7 @@ def read_and_repair(
             + "; ".join(
                 f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
             ),
-            hint="mend what the message names, then run migrate apply again; their definitions are kept in the database\n"
+            hint=f"mend what the message names, then {'revert' if reverts else 'run migrate apply'} again; their definitions are kept in the database\n"
             f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
         )
     return Reading(history=backend.read_history(), database=backend.label)
@@ -124,7 +126,7 @@ def _bring_back_views(
     return missing
 
 
-def refresh(backend: Backend, observer: Observer, interruption: Interruption) -> None:
+def refresh(backend: Backend, observer: Observer, interruption: Interruption, *, reverts: bool = False) -> None:
     """Fill the materialized views that an earlier run, or the one that ends, has left without their rows; what is left is told.
 
     That stops nothing: a migration may be what mends it. The run ends with it.
@@ -136,7 +138,7 @@ def refresh(backend: Backend, observer: Observer, interruption: Interruption) ->
     patience = RunOptions()
     watch = Watch(observer, every=patience.watch_every)
     with watch.running():
-        Refreshing(backend, observer, interruption, patience, watch).run()
+        Refreshing(backend, observer, interruption, patience, watch, reverts=reverts).run()
 
 
 def record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:

@@ -313,7 +313,7 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
     found, foreseen = tried.found, foresee(tried, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
         backend.prepare()
-        reading = read_and_repair(project, backend, observer, interruption)
+        reading = read_and_repair(project, backend, observer, interruption, reverts=True)
         again = plan_revert(project, reading, name, with_dependents=options.with_dependents)
         if again.planned.places != found.planned.places:
             raise DecisionNeeded(
@@ -368,7 +368,11 @@ def _refuse_losses(
         observer(Warned(f"whether the way back restores what was there before is not known: {foreseen.unsure}"))
     if told and not options.yes:
         why = "; ".join(told)
-        raise DecisionNeeded(f"nothing was undone, since {why}", hint=typed("migrate revert", name, _again(options)))
+        hint = typed("migrate revert", name, _again(options))
+        if foreseen.unknown:  # where it fails on a copy, it fails here, too
+            looks = "--with-dependents --rehearse" if options.with_dependents else "--rehearse"
+            hint = f"{typed('migrate revert', name, looks)} tells more\nto try it all the same: {hint}"
+        raise DecisionNeeded(f"nothing was undone, since {why}", hint=hint)
     for each in told:
         observer(Warned(each))
 

@@ -99,7 +99,8 @@ def test_after_a_revert_nobody_is_sent_to_apply_it_again(waiting: Any) -> None:
     ran = waiting("revert", "widen_20260102_002", "--yes")
     assert ran.code == 7, ran.err
     assert "REFRESH MATERIALIZED VIEW public.shares (migrate apply refreshes them, too" in " ".join(ran.err.split())
-    assert "run migrate apply again: it refreshes them first" not in ran.err
+    assert "could not be refreshed" in ran.err
+    assert "run migrate apply again" not in ran.err
 
 
 @pytest.mark.postgres

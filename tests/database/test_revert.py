@@ -186,8 +186,11 @@ def test_what_is_required_meanwhile_stays(shop: Shop) -> None:
 
 def test_what_cannot_be_tried_on_a_copy_needs_a_yes(shop: Shop) -> None:
     shop.apply(_one('    db.executesql("DROP TABLE nonesuch")\n    return True\n'))
-    with pytest.raises(DecisionNeeded, match=r"on a copy it fails: one_1: .*nonesuch"):
+    with pytest.raises(DecisionNeeded, match=r"on a copy it fails: one_1: .*nonesuch") as refused:
         shop.revert("one_1")
+    assert refused.value.hint == (
+        "migrate revert one_1 --rehearse tells more\nto try it all the same: migrate revert one_1 --yes"
+    )
     assert shop.revert("one_1", yes=True) == 1
     assert shop.state("one_1") is State.APPLIED
 

@@ -9,6 +9,7 @@ from bystanders import bystanding
 
 from migrate_graph.core.events import RunFinished
 from migrate_graph.core.states import State
+from migrate_graph.workflow.mark import mark as write_marks
 
 if TYPE_CHECKING:
     from revert_stand import Shop
@@ -147,3 +148,60 @@ def test_a_view_of_nobody_steps_aside_where_it_may(
     assert shop.run("SELECT has_table_privilege('public', 'stranger', 'SELECT')") == [(True,)]
     assert shop.run(numbers) == before
     assert len(before) == len(others)
+
+
+MARKED = """
+from migrate_graph import SqlView, migration
+
+@migration
+def base_1(db):
+    db.executesql("CREATE TABLE one (id int, name varchar(40))")
+    return True
+
+@migration(requires=base_1)
+def named_2(db):
+    return True
+
+class Named(SqlView):
+    since = named_2
+    WINDOW
+    query = "SELECT name FROM one"
+
+@migration(requires=named_2)
+def closing_3(db):
+    return True
+
+def unnamed(db):
+    db.executesql("ALTER TABLE one DROP COLUMN name")
+    return True
+
+@migration(requires=base_1, down=unnamed)
+def other_4(db):
+    return True
+"""
+
+
+def test_a_view_whose_window_is_not_open_is_told_with_its_manager(shop: Shop) -> None:
+    """It has a manager, so that one more helps nobody: the record of its beginning is missing."""
+    assert shop.apply(MARKED.replace("WINDOW", ""), weave="windows") == 0
+    write_marks(shop.project(), ("named_2", "closing_3"), installed=False, reason="tried", observer=shop.events.append)
+    assert shop.revert("other_4", yes=True, settings={"weave": "windows"}) == 1
+    hint = _last_hint(shop)
+    assert "of Named (migrations.py:" in hint
+    assert "named_2, its `since`, is not installed: if it was applied, migrate mark named_2 --installed" in hint
+    assert "no manager owns" not in hint
+    assert _views(shop) == ["named"]
+
+
+def test_a_view_that_outlives_its_window_is_told_with_its_manager(shop: Shop) -> None:
+    assert shop.apply(MARKED.replace("WINDOW", ""), weave="windows") == 0
+    text = MARKED.replace("WINDOW", 'until = "closing_3"')
+    assert shop.revert("other_4", text, yes=True, settings={"weave": "windows"}) == 1
+    hint = _last_hint(shop)
+    assert "of Named (migrations.py:" in hint
+    assert "its window is closed: drop it before this statement" in hint
+
+
+def _last_hint(shop: Shop) -> str:
+    ended = next(event for event in reversed(shop.events) if isinstance(event, RunFinished))
+    return ended.results[0].hint or ""

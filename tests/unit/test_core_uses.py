@@ -20,6 +20,7 @@ from migrate_graph.core.uses import (
     with_uses_seen,
     words_of,
 )
+from migrate_graph.user_files import SourceLocation
 
 
 def view(
@@ -145,6 +146,18 @@ def said(views: list[View], *entries: Entry, rehearsed: dict[str, Footprint] | N
 
 
 A, B = view("A", uses=()), view("B", uses=())
+
+
+def test_a_line_that_names_what_is_declared_below_says_what_to_move() -> None:
+    """A name of Python must be known where it is written; one of another file is imported."""
+    reader = replace(view("R", uses=()), source=SourceLocation("migrations.py", 5))
+    above, below, elsewhere = (
+        replace(each, source=SourceLocation(path, line))
+        for each, path, line in ((A, "migrations.py", 1), (B, "migrations.py", 9), (view("C", uses=()), "more.py", 9))
+    )
+    seen_by = lambda *names: entry(A=(), B=(), C=(), R=names)  # noqa: E731 - one line
+    hints = [said([reader, above, below, elsewhere], seen_by(*names))[0][-1] for names in (("B", "C"), ("A", "C"))]
+    assert hints == ["write: uses = (B, C); and move R below 'B'", "write: uses = (A, C)"]
 
 
 def test_missing_and_superfluous_uses_are_told_with_the_line_to_write() -> None:

@@ -48,7 +48,7 @@ def missing_uses(context: Context) -> Iterator[Hit]:
             yield Hit(
                 view,
                 f"view {quoted(view.name)} reads {listed(missing)}, which its `uses` does not name",
-                f"write: {as_written({*view.uses, *missing}, context.graph.views)}",
+                f"write: {as_written({*view.uses, *missing}, context.graph.views)}{_moved(view, missing, context)}",
                 related=tuple(Related.at(context.graph.views[name], told) for name in missing),
             )
 
@@ -104,6 +104,13 @@ def _declaring(context: Context) -> Iterator[tuple[View, list[str]]]:
         if view.uses_from is UsesFrom.DECLARED and name in context.uses_seen:
             seen = context.uses_seen[name]
             yield view, [other for other in context.graph.views if other in seen]
+
+
+def _moved(view: View, missing: list[str], context: Context) -> str:
+    """Return what else is to be done before these names can be written in the class of a view: they must be known there."""
+    places = {name: context.graph.views[name].source for name in missing}
+    below = [name for name, it in places.items() if it.path == view.source.path and it.line > view.source.line]
+    return f"; and move {view.name} below {listed(below)}" if below else ""
 
 
 def _was_seen(context: Context, name: str) -> bool:

@@ -149,6 +149,9 @@ class Company(Protocol):
     def place_of(self, name: str) -> str:
         """Return where a manager is declared."""
 
+    def why_closed(self, name: str) -> str:
+        """Return why the window of a manager is not open, and what to do about it."""
+
     def went_down(self, names: Collection[str]) -> None:
         """Note that views of these managers are down, or these that have none."""
 
@@ -401,19 +404,37 @@ class Weaver(ABC):
             raise NotWoven(f"in the way: {'; '.join(sorted(foreign))}")
         unmanaged = {key: each for key, each in obstacles.items() if each.identity not in owners}
         if unmanaged and not self._company.keeps_unmanaged:
-            names = tuple(sorted(each.called or each.identity for each in unmanaged.values()))
-            raise NotWoven(
-                f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the way, and no manager owns "
-                f"{'it' if len(names) == 1 else 'them'}: `{self._obstacles.writes_managers(names)}` writes one, or set "
-                '`unmanaged = "keep"` so that it is kept as it is in the database',
-                names,
+            closed = self._out_of_window({each.identity for each in unmanaged.values()})
+            names = tuple(
+                sorted(each.called or each.identity for each in unmanaged.values() if each.identity not in closed)
             )
+            told = [
+                f"{identity} of {name} ({self._company.place_of(name)}) is in the way, and {self._company.why_closed(name)}"
+                for identity, name in sorted(closed.items())
+            ]
+            if names:
+                told.append(
+                    f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the way, and no manager owns "
+                    f"{'it' if len(names) == 1 else 'them'}: `{self._obstacles.writes_managers(names)}` writes one, or set "
+                    '`unmanaged = "keep"` so that it is kept as it is in the database'
+                )
+            raise NotWoven("\n".join(told), names)
         managed = {owners[each.identity] for each in obstacles.values() if each.identity in owners}
         others = set(self._company.readers(sorted(managed))) - managed
         there = self._ledger.read(others) if others else {}
         managed |= {name for name, row in there.items() if row.state is ViewState.UP and row.relations}
         members = {name: self._company.instance(name) for name in sorted(managed)}
         return members | {each.full_name: self._obstacles.keeper_of(key) for key, each in sorted(unmanaged.items())}
+
+    def _out_of_window(self, identities: AbstractSet[str]) -> dict[str, str]:
+        """Return which of these views a declared manager has made whose window is not open now, with its name."""
+        return {
+            each.identity: name
+            for name, row in self._ledger.read_naming(identities).items()
+            if row.state is ViewState.UP and name in self._company.declared() and not self._company.is_living(name)
+            for each in row.relations
+            if each.identity in identities
+        }
 
     def _order(
         self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str], members: Mapping[str, Manager]
