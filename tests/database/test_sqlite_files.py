@@ -350,7 +350,7 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def as_somebody(directory: Path, *words: str) -> tuple[int, str]:
+def as_somebody(directory: Path, *words: str, database: str = "app.db") -> tuple[int, str]:
     """Run a command as an ordinary user, who owns nothing here when the tests run as root."""
     reader, writer = os.pipe()
     if not (child := os.fork()):
@@ -365,7 +365,7 @@ def as_somebody(directory: Path, *words: str) -> tuple[int, str]:
             os.chdir(directory)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             code = main(
-                list(words), environ={"MIGRATE_URI": f"sqlite://{directory / 'app.db'}", "HOME": "/nonexistent"}
+                list(words), environ={"MIGRATE_URI": f"sqlite://{directory / database}", "HOME": "/nonexistent"}
             )
             sys.stdout.flush()
             sys.stderr.flush()
@@ -448,3 +448,71 @@ def test_a_lock_file_of_another_user_stops_nobody(shared: Path) -> None:
     shared.chmod(0o777)
     code, said = as_somebody(shared, "apply")
     assert code == 0, said
+
+
+# -- what is no database, or not ours to use ---------------------------------------------------------------------------------
+
+
+def _damaged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (x)")
+        database.commit()
+    content = bytearray(path.read_bytes())
+    content[40:2000] = b"\xff" * 1960
+    path.write_bytes(content)
+
+
+NO_DATABASES: dict[str, tuple[Any, int, str, str]] = {
+    "a directory": (Path.mkdir, 6, "app.db is a directory, not an SQLite file", "name a file in it: sqlite:///"),
+    "a text": (
+        lambda path: path.write_text("words " * 99),
+        6,
+        "is not an SQLite database, or is damaged",
+        "migrate_uri",
+    ),
+    "damaged": (_damaged, 6, "is not an SQLite database, or is damaged", "migrate_uri"),
+    "a link to itself": (lambda path: path.symlink_to(path), 2, "names a link that leads to itself", "ls -l "),
+}
+
+
+@pytest.mark.parametrize("words", ["status", "apply", "drift"])
+@pytest.mark.parametrize("what", NO_DATABASES)
+def test_what_is_no_database_is_called_what_it_is(shared: Path, what: str, words: str) -> None:
+    if what == "a link to itself" and sys.version_info >= (3, 13):
+        pytest.skip("Python resolves it without a word, and SQLite says no more than that it cannot be opened")
+    make, ends, told, hint = NO_DATABASES[what]
+    make(shared / "app.db")
+    shared.chmod(0o777)
+    code, said = as_somebody(shared, words)
+    assert (code, told in said, hint in said) == (ends, True, True), said
+    assert "Traceback" not in said
+
+
+def test_a_file_below_a_file_is_no_reason_to_make_a_directory(shared: Path) -> None:
+    (shared / "file").touch()
+    code, said = as_somebody(shared, "apply", database="file/app.db")
+    assert (code, f"{shared}/file is a file" in said, "mkdir" in said) == (6, True, False), said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that belongs to another")
+@pytest.mark.parametrize(
+    ("rights", "there", "words", "told"),
+    [
+        (0o755, 0o600, "status", "app.db may not be read by this user"),
+        (0o755, 0o600, "apply", "app.db may not be read by this user"),
+        (0o755, None, "apply", "app.db does not exist, and this user may not make it in "),
+        (0o700, 0o644, "status", "app.db is in a directory that this user may not enter"),
+        (0o700, None, "apply", "app.db is in a directory that this user may not enter"),
+    ],
+)
+def test_a_right_that_is_missing_is_named(shared: Path, rights: int, there: int | None, words: str, told: str) -> None:
+    inner = shared / "inner"
+    inner.mkdir()
+    if there is not None:
+        with closing(sqlite3.connect(inner / "app.db")) as database:
+            database.execute("CREATE TABLE t (x)")
+        (inner / "app.db").chmod(there)
+    inner.chmod(rights)
+    code, said = as_somebody(shared, words, database="inner/app.db")
+    assert (code, told in said, "rights" in said) == (6, True, True), said
+    assert "Traceback" not in said

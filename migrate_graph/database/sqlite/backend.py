@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Observer, ignore_events
@@ -28,10 +29,9 @@ from migrate_graph.errors import (
     ConfigError,
     DatabaseError,
     DatabaseRefused,
-    DatabaseUnreachable,
     UsageError,
 )
-from migrate_graph.messages import first_line, typed
+from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 
@@ -107,7 +107,13 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
             "migrate_uri names no SQLite file",
             hint="use sqlite://path/to/database; a database in memory is gone when the process ends",
         )
-    return ((folder or Path()) / name).resolve()
+    path = (folder or Path()) / name
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # Python 3.13 and later say it when the file is opened
+        raise ConfigError(
+            f"migrate_uri names a link that leads to itself: {path}", hint=f"ls -l {quote(str(path))} shows where to"
+        ) from None
 
 
 @dataclass
@@ -226,12 +232,7 @@ class SqliteBackend(Bookkeeping):
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         """Open the file; a reader never creates it, and finds an empty history where it is missing."""
         self._observer, self._interruption = observer, interruption
-        if not self.path.parent.is_dir():
-            raise DatabaseUnreachable(
-                f"the directory of {self.label} does not exist: {self.path.parent}",
-                hint=typed("mkdir -p", str(self.path.parent)),
-            )
-        if not self._writing and not self.path.exists():
+        if not self._is_to_be_opened():
             return
         limit = self._settings.connect_wait if self._writing else self._patience()
         try:
@@ -239,6 +240,23 @@ class SqliteBackend(Bookkeeping):
         except sqlite3.Error as error:
             raise self._unusable(error) from None
         self._opened = identity(self.path)
+
+    def _is_to_be_opened(self) -> bool:
+        """Return whether there is a file, or one is to be made.
+
+        Raises:
+            DatabaseError: there can be none.
+        """
+        try:
+            if self.path.parent.is_dir():
+                return self.path.exists() or self._writing
+        except PermissionError:
+            from migrate_graph.database.sqlite.unusable import hidden
+
+            raise hidden(self.path, self.label) from None
+        from migrate_graph.database.sqlite.unusable import no_directory
+
+        raise no_directory(self.path, self.label)
 
     def _patience(self) -> float:
         """Return how long a statement of ours may wait for another program."""
@@ -319,21 +337,10 @@ class SqliteBackend(Bookkeeping):
             connection.patience = self._settings.lock_timeout or _FOR_EVER
         return connection
 
-    def _unusable(self, error: sqlite3.Error) -> DatabaseUnreachable | DatabaseRefused:
-        message = str(error)
-        if "locked" in message or "busy" in message:
-            return DatabaseUnreachable(
-                f"{self.label} is locked by another program", hint="close it, or wait until its transaction ends"
-            )
-        if "readonly" in message or "read-only" in message:
-            return DatabaseRefused(
-                f"{self.label} is read-only", hint=f"check the rights on {self.path} and its directory"
-            )
-        if "not a database" in message or "malformed" in message:
-            return DatabaseUnreachable(
-                f"{self.path} is not an SQLite database, or is damaged", hint="check migrate_uri"
-            )
-        return DatabaseUnreachable(f"cannot use {self.label}: {message}", hint=f"check {self.path}")
+    def _unusable(self, error: sqlite3.Error) -> DatabaseError:
+        from migrate_graph.database.sqlite.unusable import unusable
+
+        return unusable(error, self.path, self.label)
 
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._ask(self._keeper, statement, parameters)
