@@ -27,7 +27,7 @@ _SAID = (
     ("what is filled already is not filled twice", FILLS, "        elif not found.populated:  # else somebody was faster", "        else:", f"{ONE} -k fills_it_itself"),
     ("what is gone is forgotten", FILLS, "        if found is None:", "        if False:", f"{TYPED} -k by_hand"),
     ("one that reads another has its turn", FILLS, "            if len(left) in {0, len(waiting)}:", "            if True:", f"{ONE} -k other_order"),
-    ("the next run fills first", "workflow/repair.py", "    if history.views_unfilled and fills:\n        refresh(backend, observer, interruption)\n", "    if False:\n        refresh(backend, observer, interruption)\n", f"{TYPED} -k 'next_run or by_hand'"),
+    ("the next run fills first", "workflow/repair.py", "    if history.views_unfilled and fills:\n        refresh(backend, observer, interruption, reverts=reverts)\n", "    if False:\n        refresh(backend, observer, interruption)\n", f"{TYPED} -k 'next_run or by_hand'"),
     ("a run does not end well without its records", "workflow/locked_run.py", "        if gone:", "        if False:", "tests/faults/test_ledger_meanwhile.py -k takes_records"),
     ("a run does not end well without rows", "workflow/locked_run.py", "        if left:\n            names = \", \".join", "        if False:\n            names = \", \".join", f"{TYPED} -k its_code"),
     ("a migration may have mended it", "workflow/locked_run.py", "        if left and self._may_be_mended(finished):", "        if False:", f"{TYPED} -k next_run"),
