@@ -29,7 +29,8 @@ class Assignment:
     """What a worker is told first.
 
     Attributes:
-        arguments: `sys.argv` there.
+        arguments: `sys.argv` there, as it was when the run loaded the files: they may change it.
+        directory: where it works then, for the same reason; empty where it is.
         settings: which database.
         seat: under whose lock; see `Backend.seat`.
         path: the migrations file, or the directory of numbered files.
@@ -48,6 +49,7 @@ class Assignment:
     """
 
     arguments: list[str]
+    directory: str
     settings: Settings
     seat: Any
     path: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,8 @@ class SideBySideWalk:
     def _assignment(self, number: int, names: tuple[str, ...], code: str, walk: Walk) -> Assignment:
         team, asked = self._team, self._options
         return Assignment(
-            arguments=list(sys.argv),
+            arguments=team.arguments,
+            directory=team.directory,
             settings=team.settings,
             seat=self._around.backend.seat(self._around.lock, f"{walk.run} {number}"),
             path=team.path,

@@ -33,6 +33,8 @@ class Team:
         server: where they are forked.
         path: the migrations file, or the directory of numbered files.
         root: the directory that shown paths are relative to.
+        arguments: `sys.argv` as it was when the files were loaded.
+        directory: the working directory then; empty for the one of now.
     """
 
     jobs: int
@@ -41,3 +43,5 @@ class Team:
     server: ForkServer
     path: Path
     root: Path
+    arguments: list[str]
+    directory: str

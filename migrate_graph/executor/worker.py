@@ -62,6 +62,9 @@ def work(line: Connection, parent: int) -> None:
     os.set_inheritable(line.fileno(), False)  # noqa: FBT003 - by position only
     forks.hide(line)
     sys.argv[:] = assignment.arguments
+    if assignment.directory:
+        with suppress(OSError):  # it is gone
+            os.chdir(assignment.directory)
     streams = _Streams(assignment.settings.secrets)
     interruption, voice = Interruption(leads=False), _Voice(line)
     orders: SimpleQueue[Any] = SimpleQueue()

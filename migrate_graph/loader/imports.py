@@ -176,10 +176,16 @@ class ProjectImports:
 
     Args:
         directory: of the migrations file.
+
+    Attributes:
+        arguments: `sys.argv` before the files were loaded, which may change it.
+        started_in: the working directory then; empty where there is none.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.arguments = list(sys.argv)
+        self.started_in = _working_directory()
         self._modules: dict[str, ModuleType] = {}
         self._path: list[str] = []
 
@@ -255,6 +261,13 @@ class ProjectImports:
     def _is_file_of_project(self, module: ModuleType) -> bool:
         file = _file_of(module)
         return file is not None and is_user_file(file) and is_below(Path(file), self.directory)
+
+
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:  # somebody has removed it
+        return ""
 
 
 def _parent_of_package(directory: Path) -> list[str]:

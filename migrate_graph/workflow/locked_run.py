@@ -117,7 +117,12 @@ class LockedRun:
 
         settings = database_settings(self._config)
         server = ForkServer(settings)  # now: it imports while this process goes on
-        return Team(seats, order, settings, server, path=self._project.path, root=self._project.root)
+        project = self._project
+        assert project.imports is not None  # noqa: S101 - what a process declares itself runs in a row
+        return Team(
+            seats, order, settings, server,
+            path=project.path, root=project.root, arguments=project.imports.arguments, directory=project.imports.started_in,
+        )  # fmt: skip
 
     def _seats(self, jobs: int) -> int:
         """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""

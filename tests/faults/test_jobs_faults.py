@@ -382,6 +382,17 @@ def _keys_of_a_run(field: Field) -> set[int]:
 # -- what stands in the way ---------------------------------------------------------------------------------------------------
 
 
+def test_workers_load_the_files_where_and_as_the_run_did(on_postgres: Field) -> None:
+    """A file may read the arguments and take them away, and go to another directory: bodies find it there, as in a row."""
+    (on_postgres.path / "inner").mkdir()
+    changing = "assert sys.argv.pop(1) == 'apply'\nsys.argv.clear()\nsys.path.pop(0)\nos.chdir('inner')\n"
+    there = "assert os.path.basename(os.getcwd()) == 'inner'"
+    on_postgres.write(HEAD + f"import os, sys\n{changing}" + body("a_1", there) + body("b_2", there))
+    ended = on_postgres.open("apply", "--jobs", "2").end()
+    assert ended.code == 0, ended.output
+    assert "2 applied" in ended.output
+
+
 def test_files_that_say_something_else_when_they_are_loaded_again_are_refused(on_postgres: Field) -> None:
     on_postgres.write(
         HEAD
