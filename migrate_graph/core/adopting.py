@@ -19,6 +19,7 @@ class Making:
         later: what ties it to others, when everything is there.
         gone: what drops it before anything is made, where it is made anew.
         lacks: what of it they do not say, in words.
+        doubts: what somebody has to look at, though all of it is said.
         place: the kind in whose place it is made, where that is not its own.
     """
 
@@ -26,6 +27,7 @@ class Making:
     later: Sequence[str] = ()
     gone: Sequence[str] = ()
     lacks: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     place: str = ""
 
 
@@ -111,6 +113,7 @@ def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[t
         left.append((fact, _BY_HAND))
     elif making.lacks:
         left.append((fact, f"no statement says its {', '.join(making.lacks)}: write that by hand"))
+    left += [(fact, each) for each in making.doubts]
     makes += [(rank, each) for each in making.now]
     makes += [(len(ORDER) + 1, each) for each in making.later]
     return rank

@@ -220,3 +220,13 @@ def test_what_no_statement_says_of_a_new_thing_is_named() -> None:
     )
     assert found.statements == ("make t",)
     assert found.left == ((Fact("table", "t"), "no statement says its toast options, tablespace: write that by hand"),)
+
+
+def test_what_somebody_has_to_look_at_is_named_beside_what_is_written() -> None:
+    found = adoption_of(
+        [Drifted(Fact("column", "t.a"), "x", "y", "t")],
+        made=lambda *_: Making(["change a"], doubts=["look at a"]),
+        dropped=lambda _: "",
+        included=frozenset(),
+    )
+    assert (found.statements, found.left) == (("change a",), ((Fact("column", "t.a"), "look at a"),))

@@ -161,10 +161,14 @@ _NOT_BACK: Final = frozenset({"extension"})
 
 def drop_of(change: Drifted) -> str:
     """Return the statement that drops what a migration has added, and nothing else; empty where it has none of its own."""
-    # A constraint of a domain belongs to no table.
-    if change.fact.kind in _NOT_BACK or (change.fact.kind == "constraint" and not change.relation):
+    if change.fact.kind in _NOT_BACK or _is_of_a_domain(change):
         return ""
     return _dropped(change, if_there="")
+
+
+def _is_of_a_domain(change: Drifted) -> bool:
+    """Return whether a constraint belongs to no table."""
+    return change.fact.kind == "constraint" and not change.relation
 
 
 def _dropped(change: Drifted, *, if_there: str) -> str:
@@ -183,6 +187,18 @@ _COLUMN_NOW: Final = (
     f"CAST(a.attidentity AS text) FROM {_OF_COLUMNS} WHERE a.attrelid = to_regclass(%(relation)s) AND quote_ident(a.attname) = %(part)s AND {_REAL}"
 )
 
+# Whether a value becomes one of another type by itself, and whether something of it may be lost: a fraction, a time of day, what no cast reads.
+_CONVERTED: Final = (
+    "SELECT b.oid = a.oid OR b.typcategory = 'S' OR coalesce(c.castcontext <> 'e', false), "
+    "b.typcategory <> 'S' AND coalesce(c.castcontext, 'e') <> 'i' AND (b.oid <> a.oid OR b.typname NOT IN ('varbit', 'bit')) "
+    "FROM pg_type a CROSS JOIN pg_type b LEFT JOIN pg_cast c ON c.castsource = a.oid AND c.casttarget = b.oid AND b.oid <> a.oid "
+    "WHERE a.oid = to_regtype(%(before)s) AND b.oid = to_regtype(%(now)s)"
+)
+_TYPE: Final = re.compile(
+    r"(?:\"(?:[^\"]|\"\")*\"|.)*?(?= not null| default | collate | storage | statistics | inherited|$)"
+)
+"""The type, at the beginning of what is said of a column."""
+
 _COMMENTED: Final = {
     "table": "TABLE", "view": "VIEW", "materialized view": "MATERIALIZED VIEW", "table column": "COLUMN", "view column": "COLUMN", "index": "INDEX",
     "schema": "SCHEMA", "sequence": "SEQUENCE", "function": "FUNCTION", "procedure": "PROCEDURE", "type": "TYPE",
@@ -190,6 +206,9 @@ _COMMENTED: Final = {
 
 
 _OF_AN_IDENTITY: Final = re.compile(r"owned by (.*) i$")
+
+_OF_A_RANGE: Final = re.compile(r"\bLANGUAGE internal\b.*\b(?:multi)?range_constructor", re.DOTALL)
+"""What is said of a function that comes and goes with its type."""
 
 _FROM_PARENT: Final = re.compile(r" (?:inherited|part of )(?:[^']*)$")
 """At the end of what is said of a column, a constraint or an index that its table has from a parent; a text would end with a quote."""
@@ -267,7 +286,7 @@ class Definitions:
         if fact.kind == "sequence" and (owner := _OF_AN_IDENTITY.search(change.after or change.before or "")):
             return change.before is None or change.after is None or Fact("column", owner[1]) in told
         if fact.kind not in _COMES_ALONG:
-            return False
+            return fact.kind == "function" and _OF_A_RANGE.search(change.after or change.before or "") is not None
         if change.relation in moved:
             is_same = change.before and change.after and _alone(change.before) == _alone(change.after)
             return bool(is_same) or fact.kind == "trigger"
@@ -295,6 +314,8 @@ class Definitions:
         """Return the statements that make a thing, or change it to what it is; none where that cannot be written."""
         if fact.kind == "comment":
             return self._comment(fact)
+        if _is_of_a_domain(change):
+            return Making()
         if change.fact == fact and change.before is not None:
             return self._changed(change)
         return self._created(fact, change.relation)
@@ -353,19 +374,31 @@ class Definitions:
             return Making()
         kind, is_needed, default, _, _ = rows[0]
         says = []
+        part = _names(change.fact, change.relation)["part"]
+        doubts = []
         if not before.startswith(f"{kind} "):
-            says.append(f"TYPE {kind}")
+            by_itself, doubt = self._converted(before.strip(), kind)
+            if not by_itself and " default " in before:
+                says.append("DROP DEFAULT")  # it is not converted along
+                before = before.partition(" default ")[0] + (" not null " if " not null " in before else " ")
+            says.append(f"TYPE {kind}" + ("" if by_itself else f" USING CAST({part} AS {kind})"))
+            doubts = [f"the values become {kind} by a cast: look whether that keeps what they say"] if doubt else []
         if bool(is_needed) != (" not null " in before):
             says.append("SET NOT NULL" if is_needed else "DROP NOT NULL")
         if default and f" default {default} " not in before:
             says.append(f"SET DEFAULT {default}")
         elif not default and " default " in before:
             says.append("DROP DEFAULT")
-        part = _names(change.fact, change.relation)["part"]
         if self._comes_along(change.fact, change.relation):
             says = [said for said in says if not said.startswith("TYPE ")]
         each = ", ".join(f"ALTER COLUMN {part} {said}" for said in says)
-        return Making([f"ALTER TABLE {change.relation} {each}"] if says else [])
+        return Making([f"ALTER TABLE {change.relation} {each}"] if says else [], doubts=doubts)
+
+    def _converted(self, before: str, kind: str) -> tuple[bool, bool]:
+        """Return whether values of a type become those of another one by themselves, and whether something of them may be lost."""
+        found = _TYPE.match(before)
+        rows = self._ask(_CONVERTED, {"before": found[0] if found else before, "now": kind})
+        return (bool(rows[0][0]), bool(rows[0][1])) if rows else (False, True)
 
     def _comment(self, fact: Fact) -> Making:
         for kind in sorted(_COMMENTED, key=len, reverse=True):
@@ -382,6 +415,8 @@ class Definitions:
     @staticmethod
     def dropped(change: Drifted) -> str:
         """Return the statement that drops a thing; empty where that cannot be written."""
+        if _is_of_a_domain(change):
+            return ""
         return _dropped(change, if_there=" IF EXISTS")
 
 
