@@ -200,7 +200,7 @@ class Sessions:
             "client_encoding": "UTF8",
             "application_name": application_name(f"migrate_graph:{role}"),
         }
-        connection = psycopg2.connect(connection_factory=factory, **arguments)
+        connection = _connected(connection_factory=factory, **arguments)
         forks.hide(connection)
         connection.autocommit = True
         return connection
@@ -438,6 +438,20 @@ def _needs_counts(version: int) -> str:
     return f"pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'off' AND {may}"
 
 
+def _connected(**arguments: Any) -> Any:
+    """Connect so that backslashes in values stand for themselves, whatever the role or the database has set.
+
+    The driver asks only once how texts are quoted. After a later `SET standard_conforming_strings = on`, as pyDAL sends it, a backslash
+    would be read as an escape: values would change, or end before their last quote.
+    """
+    connection = psycopg2.connect(**arguments)
+    if connection.info.parameter_status("standard_conforming_strings") != "off":
+        return connection
+    options = f"{connection.info.options or ''} -c standard_conforming_strings=on".strip()
+    close_quietly(connection)
+    return psycopg2.connect(**{**arguments, "options": options})
+
+
 def dal_source(settings: Settings, application: str) -> DalSource:
     """Return how an application's `DAL` connects: to the configured search_path, with nothing else of ours."""
     dsn: dict[str, Any] = {
@@ -447,7 +461,7 @@ def dal_source(settings: Settings, application: str) -> DalSource:
     }
 
     def connect(*_dsn: Any, **_options: Any) -> Any:
-        connection = psycopg2.connect(**dsn)
+        connection = _connected(**dsn)
         if settings.schema:
             with connection.cursor() as cursor:
                 cursor.execute(
