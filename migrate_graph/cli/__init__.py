@@ -102,11 +102,6 @@ def _invoke(session: Session, typed: list[str]) -> int:
         return int(done.exit_code)
     except UsageFault as fault:
         raise _usage_error(fault) from fault
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home directory
-        if "--install-completion" not in typed:
-            raise
-        hint = "migrate --show-completion prints what your shell must read at its start"
-        raise MigrateGraphError(f"cannot install completion: {error}", hint=hint) from error
     return ExitCode.OK
 
 

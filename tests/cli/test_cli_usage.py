@@ -347,22 +347,3 @@ def test_a_report_that_cannot_be_written_does_not_hide_why_nothing_was_judged(sh
     ran = shop("check", "--report", "sarif=nowhere/a.sarif")
     assert ran.code == 2
     assert "nothing_of_this_name" in ran.err
-
-
-@pytest.mark.parametrize("home", ["a file", "nowhere", "unknown"])
-def test_completion_that_cannot_be_installed_is_no_fault_of_ours(shop, monkeypatch, home: str) -> None:
-    # As in a container: HOME is a file, or unset for a user that has no entry.
-    shop.write("a_file", "")
-    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
-    monkeypatch.setenv("HOME", {"a file": f"{shop.path}/a_file", "nowhere": "/proc/nowhere", "unknown": "~"}[home])
-    if home == "unknown":
-
-        def nobody() -> Path:
-            raise RuntimeError("Could not determine home directory.")
-
-        monkeypatch.setattr(Path, "home", nobody)
-    ran = shop("--install-completion")
-    assert ran.code == 1
-    assert "cannot install completion: " in ran.err
-    assert "hint: migrate --show-completion prints " in ran.err
-    assert "fault" not in ran.err
