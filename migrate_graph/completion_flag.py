@@ -9,9 +9,10 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrate_graph.atomic_write import write_whole
 from migrate_graph.core.events import Observer, Warned, ignore_events
@@ -23,8 +24,7 @@ _LONGEST = 1 << 16
 _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionFlag:
+class CompletionFlag(Struct, frozen=True):
     """One flag; it may not exist yet.
 
     Attributes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, order=True)
-class SourceLocation:
+
+class SourceLocation(Struct, frozen=True, order=True):
     """A line of a user's file.
 
     Attributes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cProfile
 from collections.abc import Callable
-from dataclasses import replace
 
 from drawing import registry_of
+from msgspec.structs import replace
 
 from migrate_graph.core.commuting import Commuting
 from migrate_graph.core.footprint import Fact

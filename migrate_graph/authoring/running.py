@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from migrate_graph.authoring.views import ViewMigrationManager
@@ -31,8 +32,7 @@ class ViewOpener(Protocol):
         """Bring up what was taken down, unless the block failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """The migration that is running in this context.
 
     Attributes:

@@ -6,10 +6,12 @@ import abc
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.authoring.views import ViewMigrationManager
 from migrate_graph.core.model import UsesFrom, View
@@ -28,8 +30,7 @@ IS_MATERIALIZED = (
 """Finds a row where a relation is a materialized view."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(Struct, frozen=True):
     """Builds a materialized view under another name, beside the one that it takes the place of.
 
     Attributes:
@@ -159,8 +160,7 @@ class SqlView(ViewMigrationManager):
         self.db.executesql(materialized if found else ordinary)
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
+class Replacement(Struct, frozen=True):
     """How a view gets its text while it stays up.
 
     Attributes:

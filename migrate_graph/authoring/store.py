@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.authoring.values import Body, Requirement, migration_of
 from migrate_graph.core.model import Migration, Registry
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from migrate_graph.authoring.views import ViewMigrationManager
 
 
-@dataclass(slots=True)
-class Collector:
+class Collector(Struct):
     """What was declared while it was open, unjudged: duplicates and unknown requirements are kept.
 
     Attributes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import typer
+from msgspec import Struct
 from typer.core import TyperCommand
 from typer.models import CommandInfo
 
@@ -32,8 +32,7 @@ Typed: TypeAlias = Mapping[str, Sequence[str]]
 """The options that were typed, in each of their spellings, with their values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """Something about the options that were typed.
 
     Attributes:
@@ -49,8 +48,7 @@ COALESCE = Condition("--coalesce", lambda typed: "True" in typed.get("--coalesce
 ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Together:
+class Together(Struct, frozen=True):
     """An option that does something only beside others, or nothing beside others.
 
     Options and conditions are told as they are typed: `--hops`, `--group=module`.
@@ -154,8 +152,7 @@ def _values(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(Struct, frozen=True):
     """A command as its file declares it.
 
     Attributes:

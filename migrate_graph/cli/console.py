@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from io import BytesIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from msgspec import Struct
 
 from migrate_graph import forks
 from migrate_graph.cli.redacted import redacted
@@ -93,8 +94,7 @@ def wants_color(choice: Color, environ: Mapping[str, str], *, terminal: bool) ->
     return terminal and environ.get("TERM") != "dumb"
 
 
-@dataclass(frozen=True, slots=True)
-class TextStyle:
+class TextStyle(Struct, frozen=True):
     """How text is written for those who read it there.
 
     Attributes:
@@ -315,7 +315,7 @@ class Console:
         return redact(text, *self.secrets)
 
     def redacted(self, value: Any) -> Any:
-        """Return a value whose texts carry no secrets: mappings, sequences and dataclasses are gone through.
+        """Return a value whose texts carry no secrets: mappings, sequences and structs are gone through.
 
         Value by value, before a document is written: in the finished one a closing quote could go with the secret.
         """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.cli.command import Condition, Typed
 from migrate_graph.cli.delivery import deliver_document, deliver_lines, is_stdout, is_stream, style_for
@@ -55,8 +57,7 @@ _PIPE_WIDTH = 140
 """Columns of a drawing that goes into a pipe or a file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
+class Drawing(Struct, frozen=True, kw_only=True):
     """A picture that was asked for."""
 
     question: str

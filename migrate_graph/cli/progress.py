@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from migrate_graph import __version__
 from migrate_graph.cli.options import Output
@@ -130,10 +132,11 @@ def _fields(event: Event) -> dict[str, Any]:
             "reverts": event.reverts,
         }
     if isinstance(event, events.RunFinished):
-        return {**asdict(event), "succeeded": event.succeeded}
+        return {**to_builtins(event), "succeeded": event.succeeded}
     if isinstance(event, events.Warned):
         return {"text": event.message, "hint": event.hint}  # `message` is the sentence, here as in every line
-    return asdict(event)
+    fields: dict[str, Any] = to_builtins(event)
+    return fields
 
 
 class PlainProgress:
@@ -210,8 +213,7 @@ class PlainProgress:
                     self._line(f"{each.what} still running {lasting(time.monotonic() - each.since)}{each.waiting}")
 
 
-@dataclass(slots=True)
-class _Running:
+class _Running(Struct):
     """Something that runs.
 
     Attributes:
@@ -229,8 +231,7 @@ _RESTORE = "\0"
 """Stands for a restore among the names of migrations."""
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     """A migration that runs, in the live region.
 
     Attributes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 if TYPE_CHECKING:
     from migrate_graph.render.picture import Picture, PictureNode
@@ -19,7 +21,7 @@ def redacted(value: Any, redact: Redact) -> Any:
     """Return a value with every text in it redacted.
 
     Args:
-        value: texts, mappings, sequences, sets and dataclasses, in each other; anything else stays as it is.
+        value: texts, mappings, sequences, sets and structs, in each other; anything else stays as it is.
         redact: masks secrets in one text.
     """
     kind = type(value)
@@ -31,7 +33,7 @@ def redacted(value: Any, redact: Redact) -> Any:
         return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
     if isinstance(value, (set, frozenset, list, tuple)):
         return _with_items(value, redact)
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Struct):
         return _with_fields(value, redact)
     return value
 
@@ -45,11 +47,10 @@ def _with_items(value: Any, redact: Redact) -> Any:
 
 def _with_fields(value: Any, redact: Redact) -> Any:
     changed = {}
-    for each in fields(value):
-        before = getattr(value, each.name)
+    for name, before in asdict(value).items():
         after = redacted(before, redact)
-        if each.init and after != before:
-            changed[each.name] = after
+        if after != before:
+            changed[name] = after
     return replace(value, **changed) if changed else value
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from migrate_graph.compat.exceptions import DatabaseNotYetInitialized
 from migrate_graph.compat.settings import config_with_database

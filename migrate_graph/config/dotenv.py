@@ -8,8 +8,9 @@ import select
 import stat
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrate_graph.config.values import Refused
 from migrate_graph.ownership import is_foreign, is_open_to_all
@@ -29,8 +30,7 @@ _UNSAFE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dotenv:
+class Dotenv(Struct, frozen=True):
     """What a `.env` holds.
 
     Attributes:

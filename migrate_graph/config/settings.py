@@ -9,6 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, get_origin, get_type_hints
 
+from msgspec import Struct
+
 from migrate_graph.config.dotenv import Dotenv
 from migrate_graph.config.secrets import secrets_in
 from migrate_graph.config.uris import checked_uri
@@ -35,8 +37,7 @@ from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact, redact_setting
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One setting.
 
     Attributes:
@@ -470,8 +471,7 @@ def _in_code(values: Mapping[str, object], *, skip_none: bool = True) -> Iterato
 # --- faults ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One fault of the settings.
 
     Attributes:

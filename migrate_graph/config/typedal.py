@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from migrate_graph.config.dotenv import Dotenv
 from migrate_graph.config.pyproject import filled, places_of_keys, tool_table

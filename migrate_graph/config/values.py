@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import types
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from msgspec import Struct
 
 from migrate_graph.core.footprint import Budget
 from migrate_graph.messages import did_you_mean, similar
@@ -43,8 +44,7 @@ class SourceKind(StrEnum):
 _FILES = frozenset({SourceKind.PYPROJECT, SourceKind.DOTENV})
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where the value of a setting came from.
 
     Attributes:
@@ -62,8 +62,7 @@ class Source:
         }.get(self.kind, self.where or str(self.kind))
 
 
-@dataclass(frozen=True, slots=True)
-class RawValue:
+class RawValue(Struct, frozen=True):
     """A value for a setting, as it was found.
 
     Attributes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(Struct, frozen=True):
     """The statements that make one thing, or change it to what it is now.
 
     Attributes:
@@ -45,8 +45,7 @@ def rank_of(fact: Fact) -> int:
     return ORDER.index(fact.kind) if fact.kind in ORDER else len(ORDER)
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """What can be written of a drift, and what cannot.
 
     Attributes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
 from itertools import chain
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Ordering
@@ -86,8 +87,7 @@ def _covers(later: _Set, earlier: _Set) -> bool:
     return _meets(later) >= _meets(earlier)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reason:
+class Reason(Struct, frozen=True, order=True):
     """Why two migrations may not change places.
 
     Attributes:
@@ -107,8 +107,7 @@ class Reason:
         return f"{self.what} {'are' if several else 'is'} {self.before}"
 
 
-@dataclass(slots=True)
-class Tie:
+class Tie(Struct):
     """What binds one migration to an earlier one.
 
     Attributes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import MigrationGraph, Named, Node, NodeKind
 from migrate_graph.core.model import Migration, View, same_fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Reparented:
+class Reparented(Struct, frozen=True):
     """A migration that waits for more than it did.
 
     Attributes:
@@ -23,8 +23,7 @@ class Reparented:
     added: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rewindowed:
+class Rewindowed(Struct, frozen=True):
     """A view that lives at other times than it did.
 
     Attributes:
@@ -38,8 +37,7 @@ class Rewindowed:
     changed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The difference of two graphs.
 
     Attributes:

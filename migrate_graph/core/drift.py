@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Fact
 
@@ -22,8 +24,7 @@ _IN_THE_TEXT = frozenset({"column", "constraint"})
 """Kinds of facts that stand in the text of a table, where a database keeps one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """What the database says of a fact.
 
     Attributes:
@@ -38,8 +39,7 @@ class Described:
 _NOTHING = Described("")
 
 
-@dataclass(frozen=True, eq=False)
-class Inventory:
+class Inventory(Struct, frozen=True, eq=False, dict=True):
     """Everything that a database is made of, as it was read once.
 
     Attributes:
@@ -80,8 +80,7 @@ class Changed(StrEnum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Drifted:
+class Drifted(Struct, frozen=True):
     """One thing that is not as the last run left it.
 
     Attributes:
@@ -104,8 +103,7 @@ class Drifted:
         return Changed.ADDED if self.before is None else Changed.REMOVED if self.after is None else Changed.CHANGED
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """What a comparison with the stored facts gave.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
+
+from msgspec import Struct
 
 from migrate_graph.core.model import Way
 from migrate_graph.core.plan import Plan
@@ -44,8 +45,7 @@ class Outcome(StrEnum):
         return self in {Outcome.REFUSED, Outcome.RAISED, Outcome.INTERRUPTED}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """How one migration ended.
 
     Attributes:
@@ -87,19 +87,7 @@ class Result:
     lost: bool = False
 
 
-class _Event:
-    """Something that a run tells; its word is what it is called in the JSON lines."""
-
-    __slots__ = ()
-    word: ClassVar[str]
-
-    def __init_subclass__(cls, *, word: str = "") -> None:
-        if word:  # a dataclass with slots is made twice, the second time without it
-            cls.word = word
-
-
-@dataclass(frozen=True, slots=True)
-class Connecting(_Event, word="connecting"):
+class Connecting(Struct, tag="connecting", frozen=True):
     """The database does not answer yet; told every 10 s while it is waited for.
 
     Attributes:
@@ -111,8 +99,7 @@ class Connecting(_Event, word="connecting"):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockHolder:
+class LockHolder(Struct, frozen=True):
     """Who holds the lock.
 
     Attributes:
@@ -141,8 +128,7 @@ class LockHolder:
         return ", ".join(filter(None, known))
 
 
-@dataclass(frozen=True, slots=True)
-class LockWaiting(_Event, word="lock_waiting"):
+class LockWaiting(Struct, tag="lock_waiting", frozen=True):
     """Another runner works; told at once and then every 10 s.
 
     Attributes:
@@ -156,8 +142,7 @@ class LockWaiting(_Event, word="lock_waiting"):
     holder: LockHolder | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LockAcquired(_Event, word="lock_acquired"):
+class LockAcquired(Struct, tag="lock_acquired", frozen=True):
     """The lock is ours.
 
     Attributes:
@@ -167,8 +152,7 @@ class LockAcquired(_Event, word="lock_acquired"):
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreStarted(_Event, word="restore_start"):
+class RestoreStarted(Struct, tag="restore_start", frozen=True):
     """A backup is being restored into the empty database.
 
     Attributes:
@@ -180,8 +164,7 @@ class RestoreStarted(_Event, word="restore_start"):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreProgress(_Event, word="restore_progress"):
+class RestoreProgress(Struct, tag="restore_progress", frozen=True):
     """How far the restore is, or the check of the whole backup that comes before it; comes every few seconds whatever happens.
 
     Attributes:
@@ -197,8 +180,7 @@ class RestoreProgress(_Event, word="restore_progress"):
     doing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreFinished(_Event, word="restore_end"):
+class RestoreFinished(Struct, tag="restore_end", frozen=True):
     """The backup is in the database.
 
     Attributes:
@@ -208,8 +190,7 @@ class RestoreFinished(_Event, word="restore_end"):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted(_Event, word="run_start"):
+class RunStarted(Struct, tag="run_start", frozen=True):
     """The plan is made inside the lock and the first migration is about to run.
 
     Attributes:
@@ -227,8 +208,7 @@ class RunStarted(_Event, word="run_start"):
     reverts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted(_Event, word="migration_start"):
+class StepStarted(Struct, tag="migration_start", frozen=True):
     """A migration starts.
 
     Attributes:
@@ -244,8 +224,7 @@ class StepStarted(_Event, word="migration_start"):
     source: SourceLocation
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished(_Event, word="migration_end"):
+class StepFinished(Struct, tag="migration_end", frozen=True):
     """A migration ended, or turned out to be blocked.
 
     Attributes:
@@ -259,8 +238,7 @@ class StepFinished(_Event, word="migration_end"):
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class StepWaiting(_Event, word="waiting"):
+class StepWaiting(Struct, tag="waiting", frozen=True):
     """What the database says the running migration is doing, when that is waiting.
 
     Attributes:
@@ -274,8 +252,7 @@ class StepWaiting(_Event, word="waiting"):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepRetrying(_Event, word="retrying"):
+class StepRetrying(Struct, tag="retrying", frozen=True):
     """A migration, or with `apply --atomic` the whole run, is tried again from its beginning; nothing of it was kept.
 
     Attributes:
@@ -293,8 +270,7 @@ class StepRetrying(_Event, word="retrying"):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepProgress(_Event, word="progress"):
+class StepProgress(Struct, tag="progress", frozen=True):
     """What a migration reports of its own batched work.
 
     Attributes:
@@ -310,8 +286,7 @@ class StepProgress(_Event, word="progress"):
     unit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ViewDropped(_Event, word="view_drop"):
+class ViewDropped(Struct, tag="view_drop", frozen=True):
     """A view went down.
 
     Attributes:
@@ -323,8 +298,7 @@ class ViewDropped(_Event, word="view_drop"):
     view: str
 
 
-@dataclass(frozen=True, slots=True)
-class ViewCreated(_Event, word="view_create"):
+class ViewCreated(Struct, tag="view_create", frozen=True):
     """A view came up.
 
     Attributes:
@@ -338,8 +312,7 @@ class ViewCreated(_Event, word="view_create"):
     unfilled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ViewBuilt(_Event, word="view_build"):
+class ViewBuilt(Struct, tag="view_build", frozen=True):
     """A materialized view was built beside the old one, which could be read until now; it takes the place of that next.
 
     Attributes:
@@ -353,8 +326,7 @@ class ViewBuilt(_Event, word="view_build"):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ViewReplaced(_Event, word="view_replace"):
+class ViewReplaced(Struct, tag="view_replace", frozen=True):
     """A view has its new text, and what reads it has stayed up.
 
     Attributes:
@@ -366,8 +338,7 @@ class ViewReplaced(_Event, word="view_replace"):
     view: str
 
 
-@dataclass(frozen=True, slots=True)
-class ViewFellBack(_Event, word="view_fall_back"):
+class ViewFellBack(Struct, tag="view_fall_back", frozen=True):
     """A view goes down and comes up although it could have stayed: what was begun for that is undone.
 
     Attributes:
@@ -383,8 +354,7 @@ class ViewFellBack(_Event, word="view_fall_back"):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ViewRefreshing(_Event, word="view_refresh_start"):
+class ViewRefreshing(Struct, tag="view_refresh_start", frozen=True):
     """A materialized view that came up without its rows is being filled.
 
     Attributes:
@@ -396,8 +366,7 @@ class ViewRefreshing(_Event, word="view_refresh_start"):
     relation: str
 
 
-@dataclass(frozen=True, slots=True)
-class ViewRefreshed(_Event, word="view_refresh_end"):
+class ViewRefreshed(Struct, tag="view_refresh_end", frozen=True):
     """It is filled.
 
     Attributes:
@@ -411,8 +380,7 @@ class ViewRefreshed(_Event, word="view_refresh_end"):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Printed(_Event, word="log"):
+class Printed(Struct, tag="log", frozen=True):
     """A line that a migration printed.
 
     Attributes:
@@ -424,8 +392,7 @@ class Printed(_Event, word="log"):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Warned(_Event, word="diagnostic"):
+class Warned(Struct, tag="diagnostic", frozen=True):
     """Something that should be known and does not stop the run.
 
     Attributes:
@@ -437,8 +404,7 @@ class Warned(_Event, word="diagnostic"):
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished(_Event, word="run_end"):
+class RunFinished(Struct, tag="run_end", frozen=True):
     """The run is over, however it ended.
 
     Attributes:
@@ -494,7 +460,7 @@ Event: TypeAlias = (
     | RunFinished
 )
 
-EVENT_TYPES: Final[Mapping[type[Event], str]] = {each: each.word for each in get_args(Event)}
+EVENT_TYPES: Final[Mapping[type[Event], str]] = {each: str(each.__struct_config__.tag) for each in get_args(Event)}
 """What each is called in the JSON lines of a run."""
 
 Observer: TypeAlias = Callable[[Event], None]

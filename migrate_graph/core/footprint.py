@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from migrate_graph.messages import counted, sized
 from migrate_graph.user_files import SourceLocation
@@ -14,8 +15,7 @@ KEEPS_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCE
 """Locks on a table that keep those out who write there, or read."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fact:
+class Fact(Struct, frozen=True, order=True):
     """One thing a database is made of.
 
     Attributes:
@@ -27,8 +27,7 @@ class Fact:
     identity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """A table whose file was written anew.
 
     Attributes:
@@ -64,8 +63,7 @@ class Held(StrEnum):
         return not self.value.startswith("not run")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One statement that the body sent.
 
     Attributes:
@@ -103,8 +101,7 @@ class Statement:
     blockers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wrote:
+class Wrote(Struct, frozen=True):
     """Rows of one table that were written, also by triggers.
 
     Attributes:
@@ -127,8 +124,7 @@ class Wrote:
         return ", ".join(f"{count:,} {word}" for word, count in counts if count)
 
 
-@dataclass(frozen=True, slots=True)
-class OutsideAct:
+class OutsideAct(Struct, frozen=True):
     """Something that a body did, or tried, beside its database.
 
     Attributes:
@@ -142,8 +138,7 @@ class OutsideAct:
     refused: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """How large a relation is where the migration will really run.
 
     Attributes:
@@ -155,8 +150,7 @@ class Size:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+class Footprint(Struct, frozen=True):
     """What one migration did.
 
     The tool's own tables never appear in it, and what this package reads for itself is not counted. Relations and columns are named as
@@ -225,8 +219,7 @@ class Footprint:
         return tuple(rewrite for statement in self.statements for rewrite in statement.rewrites)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What a migration may cost where it will really run before a rehearsal objects.
 
     Attributes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
@@ -70,8 +71,7 @@ class EdgeKind(StrEnum):
     """migration → migration with which it may not change places, while nothing orders them: nothing that is declared"""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Edge:
+class Edge(Struct, frozen=True, order=True):
     """An edge from what comes first to what comes after.
 
     Attributes:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.late import nx
 from migrate_graph.core.timeline import Timeline, ViewBlock
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(Struct, frozen=True):
     """Views that take over together.
 
     Attributes:

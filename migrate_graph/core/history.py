@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 
 class AttemptState(StrEnum):
@@ -25,8 +27,7 @@ class AttemptState(StrEnum):
     """No attempt at all: somebody wrote the record (`migrate mark`, `apply --fake`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A row of the ledger table.
 
     Attributes:
@@ -40,8 +41,7 @@ class Record:
     updated: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """A row of the journal.
 
     Attributes:
@@ -100,8 +100,7 @@ def ways_out(attempt: Attempt | None) -> tuple[str, str]:
     return ("--applied", "--reverted") if attempt is not None and attempt.reverts else ("--applied", "--retry")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredView:
+class StoredView(Struct, frozen=True):
     """A row of the view ledger: a view that is down now, with what is needed to bring it back; or one that is not filled yet.
 
     Attributes:
@@ -117,8 +116,7 @@ class StoredView:
     definition: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True, dict=True):
     """What one database remembers; the empty history is a history.
 
     Attributes:
@@ -131,7 +129,6 @@ class History:
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
         facts_at: where in the journal it stands what the database was made of when a run had ended: grows as the attempts' ids do; 0
             where that is not known.
-        applied: names recorded as installed.
     """
 
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
@@ -139,14 +136,14 @@ class History:
     views_down: tuple[StoredView, ...] = ()
     views_unfilled: tuple[StoredView, ...] = ()
     view_texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    views_there: frozenset[str] | None = field(default=None, compare=False)
+    views_there: frozenset[str] | None = None
     pending_tasks: frozenset[str] = frozenset()
     facts_at: int = 0
-    applied: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        applied = frozenset(name for name, record in self.records.items() if record.installed)
-        object.__setattr__(self, "applied", applied)
+    @cached_property
+    def applied(self) -> frozenset[str]:
+        """Names recorded as installed."""
+        return frozenset(name for name, record in self.records.items() if record.installed)
 
     def last_attempts(self) -> dict[str, Attempt]:
         """Return the newest attempt of every migration that has one; those that left nothing of a revert are passed over."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import pairwise, takewhile
 from statistics import median
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.late import nx
@@ -31,8 +32,7 @@ class WaitKind(StrEnum):
     """Both open, begin or end views that hang together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a plan says about which of its steps may overlap.
 
     Attributes:
@@ -204,8 +204,7 @@ class Queue:
                 heappush(self._ready, self._place[after])
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """When, and in which lane, a step runs.
 
     Attributes:
@@ -228,8 +227,7 @@ class Slot:
         return self.start + self.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """How a plan runs with so many jobs.
 
     Attributes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct, field
 
 from migrate_graph.user_files import SourceLocation
 
@@ -124,8 +126,7 @@ class FactsOnDemand(BodyFacts):
     __hash__ = None  # type: ignore[assignment] # as their values change when they are read
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Condition:
+class Condition(Struct, frozen=True, eq=False):
     """What must hold when a migration has done its work.
 
     Attributes:
@@ -136,13 +137,12 @@ class Condition:
     """
 
     text: str
-    ask: Callable[[Any], Any] = field(repr=False)
+    ask: Callable[[Any], Any]
     is_sql: bool = False
     source: SourceLocation = SourceLocation("<unknown>", 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Migration:
+class Migration(Struct, frozen=True, eq=False):
     """One declared step of the database's history; what `@migration` returns.
 
     It is callable with `db`, and has `__name__`, `body` and `requires`, as in edwh-migrate.
@@ -253,8 +253,7 @@ class UsesFrom(StrEnum):
     """Its query names them; a database has not been asked."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
+class View(Struct, frozen=True, eq=False):
     """One declared view manager.
 
     Attributes:
@@ -310,8 +309,7 @@ class View:
         return opened and (self.until is None or self.until not in applied)
 
 
-@dataclass(frozen=True, slots=True)
-class UnreachedFile:
+class UnreachedFile(Struct, frozen=True):
     """What the text of a Python file declares, or seems to: found without running it.
 
     Attributes:
@@ -323,8 +321,7 @@ class UnreachedFile:
     names: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(Struct, frozen=True):
     """What was declared, unresolved and unjudged: duplicates and unknown names are kept.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
@@ -27,8 +28,7 @@ class ReasonKind(StrEnum):
     """Runs as soon as its requirements have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why a step runs, and why here.
 
     Attributes:
@@ -44,8 +44,7 @@ class Reason:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One migration that will run.
 
     Attributes:
@@ -61,8 +60,7 @@ class Step:
     footprint: Footprint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(Struct, frozen=True):
     """A migration that was asked for and cannot run.
 
     Attributes:
@@ -75,8 +73,7 @@ class Blocked:
     by: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True, dict=True):
     """What one `apply` would do.
 
     Attributes:
@@ -99,7 +96,7 @@ class Plan:
     orphans: tuple[str, ...] = ()
     unselected: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-    standing: States = field(default_factory=dict, repr=False, compare=False)
+    standing: States = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[str, int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
 
 from migrate_graph.core.drift import Inventory
 from migrate_graph.core.footprint import Footprint
@@ -31,8 +32,7 @@ _NO_OPERAND = re.compile(
 _VALUES = re.compile(r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class SealedStep:
+class SealedStep(Struct, frozen=True):
     """One migration of a sealed plan.
 
     Attributes:
@@ -52,8 +52,7 @@ class SealedStep:
     shapes: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """Everything that a plan depends on, at one moment.
 
     Attributes:
@@ -109,8 +108,7 @@ class MovedKind(StrEnum):
     """It is another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """One thing that is not as it was when the plan was made.
 
     Attributes:
@@ -263,8 +261,7 @@ def _prefixes(name: str) -> Iterator[str]:
         yield name
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What has become of a sealed plan.
 
     Attributes:

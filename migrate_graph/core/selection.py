@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
+
+from msgspec import Struct, field
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind
 from migrate_graph.core.late import nx
@@ -60,8 +61,7 @@ def select(
 _HINT = "`migrate status` lists the names; patterns are quoted: `--select 'billing_*'`"
 
 
-@dataclass
-class _Reader:
+class _Reader(Struct, dict=True):
     """Reads selectors and keeps every fault instead of raising the first."""
 
     graph: MigrationGraph

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import Attempt, AttemptState, History
@@ -55,8 +57,7 @@ class State(StrEnum):
     """A view that the plan retires; of a change: there was, and is no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(Struct, frozen=True):
     """How a state is told, in a terminal and in pictures.
 
     Attributes:
@@ -119,8 +120,7 @@ class ViewChange(StrEnum):
         return State.ADDED if self is ViewChange.NEW else State.REMOVED
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(Struct, frozen=True):
     """What is known of one migration or view.
 
     Attributes:
@@ -151,7 +151,7 @@ class NodeState:
     asked: bool = True
     waits_for: tuple[str, ...] = ()
     late: bool = False
-    code: Migration | None = field(default=None, repr=False, compare=False)
+    code: Migration | None = None
     edited: bool = False
     commits: int = 0
     attempt: Attempt | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import cache, cached_property
 from heapq import heappop, heappush
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.history import History
@@ -15,8 +16,7 @@ from migrate_graph.core.model import Migration, View
 from migrate_graph.core.reachability import closure, knots
 
 
-@dataclass(frozen=True, slots=True)
-class ViewBlock:
+class ViewBlock(Struct, frozen=True):
     """What happens to views when managers are opened inside a migration.
 
     Attributes:
@@ -29,8 +29,7 @@ class ViewBlock:
     up: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ViewChanges:
+class ViewChanges(Struct, frozen=True):
     """What one step of a run does to the views that exist.
 
     Attributes:

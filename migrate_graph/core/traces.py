@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.user_files import SourceLocation
@@ -47,8 +48,7 @@ Rows: TypeAlias = Mapping[str, Mapping[Touch, frozenset[str]]]
 """What was done to the columns of each table; `*` stands for all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """What of one migration decides about order.
 
     Facts are told as resources: a relation or a type is `relation` whatever its kind, for of one name there is only one.
@@ -191,8 +191,7 @@ def _proved(footprint: Footprint) -> Iterator[tuple[Touch, str]]:
             yield Touch.INDEX, column
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What was kept of the day on which a migration was watched.
 
     Attributes:
@@ -224,8 +223,7 @@ class TrialKind(StrEnum):
         return self in {TrialKind.BACK, TrialKind.AGAIN}
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """Migrations that were tried in one way, and did not end as they should.
 
     Attributes:
@@ -249,8 +247,7 @@ class Trial:
     reasons: tuple[tuple[str, SourceLocation | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Traces:
+class Traces(Struct, frozen=True):
     """What is known of all migrations that were watched.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import MigrationGraph, Ordering
 from migrate_graph.core.timeline import Course, Moment, Timeline, ViewBlock, ViewChanges
@@ -23,8 +24,7 @@ def undone_with(graph: MigrationGraph, name: str, applied: AbstractSet[str], ord
     return tuple(each for each in reversed(graph.order(ordering)) if each in meant)
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
+class Undoing(Struct, frozen=True):
     """The views while one applied migration is undone.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from migrate_graph.core.adopting import rank_of
 from migrate_graph.core.drift import Drifted, Inventory
@@ -23,8 +24,7 @@ ADVICE: Final = 'write a function that undoes it, and declare it: down=function 
 """What to do where no way back can be derived."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objection:
+class Objection(Struct, frozen=True):
     """Why a way back cannot be derived.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
 
 from migrate_graph.errors import ConfigError
 
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What a backend needs to know.
 
     Attributes:
@@ -138,8 +138,7 @@ class Work(Protocol):
         """Make it fail when that does not help: the server does not answer; called from another thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class AtomicIntent:
+class AtomicIntent(Struct, frozen=True):
     """What a run that is one transaction is going to do.
 
     Attributes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from migrate_graph.errors import MigrateGraphError, UsageError
 
@@ -46,8 +47,7 @@ def import_dal(*, typedal: bool) -> None:
         dal_class(typedal=typedal)
 
 
-@dataclass(frozen=True, slots=True)
-class DalSource:
+class DalSource(Struct, frozen=True):
     """Where the connections of a `DAL` come from.
 
     Attributes:

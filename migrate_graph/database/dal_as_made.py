@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from operator import is_
 from typing import Any
+
+from msgspec import Struct
 
 # What each migration has of its own: pyDAL is told how to connect when a `DAL` is taken.
 _OF_ITS_OWN = frozenset({"connector", "driver_args", "_driver_args"})
@@ -18,8 +19,7 @@ def parts_of(db: Any) -> list[Any]:
     return [db, db._aliased_tables, adapter, adapter.dialect, adapter.parser, adapter.representer]  # noqa: SLF001 - as above
 
 
-@dataclass(frozen=True, slots=True)
-class DalAsMade:
+class DalAsMade(Struct, frozen=True):
     """A `DAL` as it was made.
 
     Attributes:

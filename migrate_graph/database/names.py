@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from migrate_graph.errors import ConfigError
 from migrate_graph.quoting import quote_identifier
@@ -28,8 +29,7 @@ def search_path(schemas: str) -> str:
     return ", ".join(map(quote_identifier, schema_names(schemas)))
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """Where the two databases' SQL differs.
 
     Attributes:
@@ -92,8 +92,7 @@ SQLITE = Dialect(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TableNames:
+class TableNames(Struct, frozen=True):
     """The tool's tables, as (schema or "", name) after folding; quoted on demand.
 
     edwh-migrate pastes `migrate_table` unquoted into SQL, so a plain name follows the database's folding rules, and

@@ -8,10 +8,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import OutsideAct
 from migrate_graph.database.watching import speaker
@@ -26,8 +27,7 @@ class ActsOutside(RuntimeError):  # noqa: N818 - says what the body does
     """What a body wanted to do beside its database, in a rehearsal."""
 
 
-@dataclass(slots=True)
-class _Armed:
+class _Armed(Struct):
     """What is watched now.
 
     Attributes:

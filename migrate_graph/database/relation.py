@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from migrate_graph.quoting import quote_identifier
 
@@ -22,8 +24,7 @@ def is_text(told: str) -> bool:
     return not any("\udc80" <= char <= "\udcff" for char in told)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One thing said about a relation that its definition does not say: a comment, an index, an option.
 
     Attributes:
@@ -64,8 +65,7 @@ class Item:
         }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Grant:
+class Grant(Struct, frozen=True, order=True):
     """One privilege of one role.
 
     Attributes:
@@ -93,8 +93,7 @@ class Grant:
         }
 
 
-@dataclass(frozen=True)
-class Relation:
+class Relation(Struct, frozen=True):
     """A view, or another object that a view's manager makes, as it is in the database.
 
     Attributes:
@@ -142,9 +141,8 @@ class Relation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        # As `asdict` does, which asks of everything in it what it is.
         return {
-            **vars(self),
+            **asdict(self),
             "items": [each.to_json() for each in self.items],
             "grants": [each.to_json() for each in self.grants],
         }

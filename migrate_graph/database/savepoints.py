@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class NotKept(Exception):  # noqa: N818 - names what happened
     """A block ended well, and its savepoint could not be released; the cause is the driver's exception."""
 
 
-@dataclass(frozen=True, slots=True)
-class Savepoint:
+class Savepoint(Struct, frozen=True):
     """One savepoint; the statements are the same in PostgreSQL and SQLite.
 
     Attributes:
@@ -62,8 +62,7 @@ class Savepoint:
             raise NotKept from error
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction(Savepoint):
+class Transaction(Savepoint, frozen=True):
     """The same on a connection in autocommit: there it is a transaction of its own."""
 
     def set(self) -> None:

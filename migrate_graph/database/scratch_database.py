@@ -5,16 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 PREFIX = "migrate_graph_test_"
 """What the names of all scratch databases and schemas start with: whatever is called so may be dropped when no tests run."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScratchDatabase:
+class ScratchDatabase(Struct, frozen=True):
     """A database for one use.
 
     Attributes:
@@ -25,9 +25,12 @@ class ScratchDatabase:
     """
 
     name: str
-    uri: str = field(repr=False)
+    uri: str
     folder: Path
     schema: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ScratchDatabase({self.name!r})"  # the address may hold a password
 
 
 class Scratch(Protocol):

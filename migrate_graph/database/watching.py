@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact, OutsideAct, Size
 from migrate_graph.user_files import SourceLocation, is_user_file, shown_from
@@ -61,8 +62,7 @@ def nobody_looks(_name: str) -> Iterator[list[OutsideAct]]:
     yield []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
+class Watching(Struct, frozen=True, kw_only=True):
     """How migrations are watched.
 
     Attributes:
@@ -82,8 +82,7 @@ class Watching:
     closely: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Clone:
+class Clone(Struct, frozen=True):
     """A copy of a database that is made to be dropped.
 
     Attributes:
@@ -97,8 +96,7 @@ class Clone:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cloning:
+class Cloning(Struct, frozen=True, kw_only=True):
     """How a copy is made.
 
     Attributes:
@@ -116,8 +114,7 @@ class Cloning:
     interruption: Interruption
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What a database is made of otherwise than before.
 
     Attributes:
@@ -133,8 +130,7 @@ class Difference:
     renamed: frozenset[Fact] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
+class Speaker(Struct, frozen=True):
     """Who speaks to the database: code of the project, or what it calls.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from migrate_graph.database.driver_errors import AttemptFailed
 
@@ -11,8 +12,7 @@ _MOST = 3
 """Statements that one message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(Struct, frozen=True):
     """What was approved.
 
     Attributes:

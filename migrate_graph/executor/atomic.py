@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import CellType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.code_walk import codes_of
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
@@ -35,8 +37,7 @@ _CAREFULLY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """What of a run is one transaction: everything, unless something else is said.
 
     Attributes:
@@ -63,8 +64,7 @@ class Extent:
         return cls("its transaction", "--coalesce", scope, before, total, segment.woven)
 
 
-@dataclass(slots=True)
-class _Try:
+class _Try(Struct):
     """One try at the whole plan.
 
     Attributes:

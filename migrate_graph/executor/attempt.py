@@ -11,9 +11,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph import errors, process_end
 from migrate_graph.authoring import Running, running
@@ -48,8 +50,7 @@ _ABORTED = "25P02"
 """SQLSTATE of a statement in a transaction that an earlier error has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class WeavingOptions:
+class WeavingOptions(Struct, frozen=True):
     """Whether views step aside for statements that they are in the way of.
 
     Attributes:
@@ -61,8 +62,7 @@ class WeavingOptions:
     keeps_unmanaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What every attempt of a run works with.
 
     Attributes:
@@ -96,8 +96,7 @@ class Surroundings:
     modules: KeptModules = field(default_factory=KeptModules)
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(Struct):
     """How far a run is.
 
     Attributes:
@@ -130,51 +129,44 @@ class Walk:
 # -- the ways in which an attempt ends ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """All of its work is durable, with its record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """It returned something that is no success."""
 
     message: str
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(Struct, frozen=True):
     """It raised, or what it did cannot be kept."""
 
     error: BaseException
     trouble: Trouble
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """A signal ended it."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """Its connection broke: whatever line it stood on, that is not the line's fault."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(Struct, frozen=True):
     """The process that ran it is gone."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotBegun:
+class NotBegun(Struct, frozen=True):
     """The world did not let it begin."""
 
     error: MigrateGraphError
@@ -184,8 +176,7 @@ Failed: TypeAlias = Refused | Raised | Stopped | Lost | Died
 End: TypeAlias = Applied | Failed | NotBegun
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """How an attempt was settled, and whether the same work may succeed a moment later and nothing of it was kept."""
 
     result: Result

@@ -6,9 +6,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from migrate_graph import forks
 from migrate_graph.executor.fork_server import no_process
@@ -28,8 +29,7 @@ _DYING = 1.0
 """Seconds between the moment when a process closes its line and its end."""
 
 
-@dataclass(eq=False)
-class Worker:
+class Worker(Struct, eq=False):
     """One process.
 
     Attributes:
@@ -72,8 +72,7 @@ class Worker:
         return self.process.how
 
 
-@dataclass
-class Crew:
+class Crew(Struct):
     """All of them.
 
     Attributes:

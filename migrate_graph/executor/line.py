@@ -6,10 +6,11 @@ import hashlib
 import io
 import pickle
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Event, Result
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 # -- to a worker --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """What a worker is told first.
 
     Attributes:
@@ -67,8 +67,7 @@ class Assignment:
     weaves: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """Run a migration.
 
     Attributes:
@@ -78,8 +77,7 @@ class Begin:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """A signal wants the run to end.
 
     Attributes:
@@ -89,16 +87,14 @@ class Stop:
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True):
     """There is nothing more to do."""
 
 
 # -- from a worker ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """An attempt begins.
 
     Attributes:
@@ -108,13 +104,11 @@ class Begun:
     key: AttemptKey
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """That a signal wants the run to end has arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """Something happened.
 
     Attributes:
@@ -124,8 +118,7 @@ class Told:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A migration has ended.
 
     Attributes:
@@ -139,8 +132,7 @@ class Ended:
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unfit:
+class Unfit(Struct, frozen=True):
     """The worker cannot work.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Observer, StepRetrying
 from migrate_graph.errors import Stopped
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How often something is tried that somebody is in the way of, and how long it is waited for in between.
 
     Attributes:
@@ -28,8 +28,7 @@ class Patience:
     longest_delay: float = 30.0
 
 
-@dataclass(slots=True)
-class Pauses:
+class Pauses(Struct):
     """The pauses between attempts at the same work.
 
     Attributes:
@@ -43,7 +42,7 @@ class Pauses:
     interruption: Interruption
     observer: Observer
     attempt: int = 1
-    _delay: float = field(init=False)
+    _delay: float = 0.0
 
     def __post_init__(self) -> None:
         self._delay = self.patience.first_delay

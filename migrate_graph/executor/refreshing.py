@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Observer, Result, Warned
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 NAME = "refresh of views"
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshing:
+class Refreshing(Struct, frozen=True):
     """Fills views.
 
     Attributes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, RunStarted, StepFinished, StepStarted
 from migrate_graph.core.timeline import overdue_views
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from migrate_graph.executor.team import Team
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(Patience):
+class RunOptions(Patience, frozen=True, kw_only=True):
     """How a run behaves when something goes wrong.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
 from migrate_graph.core.lanes import Queue

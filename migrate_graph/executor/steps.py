@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Outcome, Result, Warned
 from migrate_graph.core.graph import Node, NodeKind

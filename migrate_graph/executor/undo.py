@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
 from migrate_graph.core.undoing import Undoing, undoing

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from migrate_graph.authoring import ViewMigrationManager, declared_at
 from migrate_graph.authoring.views import all_managers, relatives_of

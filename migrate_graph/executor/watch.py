@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from time import monotonic
+
+from msgspec import Struct, field
 
 from migrate_graph.core.events import Observer, StepWaiting
 
@@ -14,8 +15,7 @@ _FIRST_LOOK = 0.25
 """Seconds until it is first asked: early, since a short lock_timeout would end the waiting before anybody has looked."""
 
 
-@dataclass(slots=True, eq=False)
-class Watched:
+class Watched(Struct, eq=False):
     """One body that is watched.
 
     Attributes:

@@ -6,10 +6,12 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, UsesFrom, View
@@ -30,8 +32,7 @@ T = TypeVar("T")
 __all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project", "user_imports", "with_texts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What came of running a migrations file.
 
     Attributes:

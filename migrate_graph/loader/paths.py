@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from migrate_graph.errors import LoadError
 from migrate_graph.messages import did_you_mean, similar
@@ -13,8 +14,7 @@ from migrate_graph.user_files import SourceLocation, shown_from
 DEFAULT_FILE = "migrations.py"
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """How files are called when they are shown.
 
     Attributes:

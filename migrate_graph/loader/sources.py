@@ -10,11 +10,12 @@ import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.model import Migration
 from migrate_graph.loader.pieces import Piece, pieces_of
@@ -26,8 +27,7 @@ _DEFINITION = re.compile(r"\s*(?:async\s+)?def\s+([^\s(\[:]+)")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-@dataclass(slots=True)
-class _Parsed:
+class _Parsed(Struct):
     """The syntax tree of a piece of a file, looked through once.
 
     Attributes:

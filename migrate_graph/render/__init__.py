@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -38,8 +39,7 @@ class Grouping(StrEnum):
     """Not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class PictureOptions:
+class PictureOptions(Struct, frozen=True):
     """What the user asked for.
 
     Attributes:
@@ -63,8 +63,7 @@ class PictureOptions:
     limit: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """A format a picture can be written in.
 
     Attributes:

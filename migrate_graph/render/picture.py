@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.model import Migration, View
@@ -33,8 +35,7 @@ class Question(StrEnum):
     """What did a run do, and how long did it take?"""
 
 
-@dataclass(frozen=True)
-class PictureInput:
+class PictureInput(Struct, frozen=True, dict=True):
     """What a picture is made from: what a command has assessed; nothing is judged or planned here.
 
     Attributes:
@@ -138,8 +139,7 @@ def shortened(names: Sequence[str], *, most: int = _NAMED) -> str:
     return f"{shown} and {len(names) - most:,} more" if len(names) > most + 1 else ", ".join(names)
 
 
-@dataclass(frozen=True, slots=True)
-class PictureNode:
+class PictureNode(Struct, frozen=True):
     """One box of a picture.
 
     Attributes:
@@ -186,8 +186,7 @@ class PictureNode:
         return "\n".join(line for line in (*lines, self.sentence, self.source, self.description) if line)
 
 
-@dataclass(frozen=True, slots=True)
-class PictureEdge:
+class PictureEdge(Struct, frozen=True):
     """One arrow of a picture, from what comes first to what comes after.
 
     Attributes:
@@ -207,8 +206,7 @@ class PictureEdge:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """One edge of the graph, drawn or not.
 
     Attributes:
@@ -228,8 +226,7 @@ class Link:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """A frame around the nodes of one module.
 
     Attributes:
@@ -241,8 +238,7 @@ class Cluster:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """What is drawn.
 
     Attributes:
@@ -269,7 +265,7 @@ class Picture:
     left_to_right: bool = True
     total: int = 0
     shown: int = 0
-    rest: Callable[[], Picture] | None = field(default=None, repr=False, compare=False)
+    rest: Callable[[], Picture] | None = None
 
     @property
     def whole(self) -> Picture | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import WORDINGS, State
@@ -20,8 +21,7 @@ class EdgeState(StrEnum):
     CYCLE = "ring"
 
 
-@dataclass(frozen=True, slots=True)
-class Colours:
+class Colours(Struct, frozen=True):
     """Of a node: inside, border, letters."""
 
     fill: str
@@ -29,8 +29,7 @@ class Colours:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StateStyle:
+class StateStyle(Struct, frozen=True):
     """How nodes of one state look; what is said of them stands in `core.states.WORDINGS`.
 
     Attributes:
@@ -52,8 +51,7 @@ class StateStyle:
     struck: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeStyle:
+class EdgeStyle(Struct, frozen=True):
     """How edges of one kind look.
 
     Attributes:
@@ -80,8 +78,7 @@ class EdgeStyle:
         return self.head in {"empty", "odiamond"}
 
 
-@dataclass(frozen=True, slots=True)
-class PageStyle:
+class PageStyle(Struct, frozen=True):
     """What is behind and beside the graph."""
 
     background: str
@@ -131,8 +128,7 @@ STATES: Final[dict[State, StateStyle]] = {state: _OWN.get(state, _OF_TONE[WORDIN
 """How each state looks; one without a look of its own looks as loud as it is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccusedLook:
+class AccusedLook(Struct, frozen=True):
     """The border of an accused box whose state says nothing by itself.
 
     Attributes:

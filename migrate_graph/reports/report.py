@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrate_graph.redaction import one_line
 from migrate_graph.user_files import SourceLocation
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding, Severity
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """A migration or a view that was judged.
 
     Attributes:
@@ -31,8 +31,7 @@ class Subject:
     source: SourceLocation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What a format renders: the findings, and what they are about.
 
     Attributes:

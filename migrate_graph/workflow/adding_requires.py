@@ -9,11 +9,12 @@ import re
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import Any
+
+from msgspec import Struct, field
 
 from migrate_graph.core.graph import Edge, EdgeKind, MigrationGraph
 from migrate_graph.core.model import Migration
@@ -30,8 +31,7 @@ _GENERATED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.
 _BETWEEN = frozenset({tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Unable:
+class Unable(Struct, frozen=True):
     """A migration whose requirements somebody must add by hand.
 
     Attributes:
@@ -45,8 +45,7 @@ class Unable:
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(Struct, frozen=True):
     """What became of requirements that were to be added.
 
     Attributes:
@@ -60,8 +59,7 @@ class Added:
     unable: tuple[Unable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The files of a project as they were when it was loaded.
 
     Attributes:
@@ -254,8 +252,7 @@ def _write_all(texts: Mapping[Path, bytes], snapshot: Snapshot) -> None:
 # -- one file -----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _File:
+class _File(Struct, dict=True):
     """A file whose declarations get more requirements.
 
     Attributes:

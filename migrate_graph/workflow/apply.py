@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.history import History
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.sealing import SealedPlan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplyOptions:
+class ApplyOptions(Struct, frozen=True, kw_only=True):
     """How `apply` behaves.
 
     Attributes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind
 from migrate_graph.core.plan import Plan, build_plan
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 _CODES = re.compile(r"\s*MG\d*\s*(,\s*MG\d*\s*)*,?\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which part of the project is meant; everything when all three are empty.
 
     Attributes:
@@ -44,8 +45,7 @@ class Selection:
         return bool(self.to or self.select or self.exclude or self.names is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Judging:
+class Judging(Struct, frozen=True):
     """How the rules judge in one command, on top of the project's settings.
 
     Attributes:
@@ -77,8 +77,7 @@ class Judging:
         return rule_settings(project, select=self.codes, ignore=_split(self.ignore), strict=self.strict)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Assessment:
+class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """What one command knows: what is declared and remembered, what is wrong, what would run, how everything stands.
 
     Attributes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.drift import Drifted, Inventory, drift_between
 from migrate_graph.core.events import Observer, Result, ignore_events
@@ -55,8 +57,7 @@ def undo_step(
     return Step(migration, Reason(kind, tuple(after), State.APPLIED), changes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trip:
+class Trip(Struct, frozen=True, kw_only=True):
     """What came of one migration that was applied, undone and applied again.
 
     Attributes:
@@ -85,8 +86,7 @@ class Trip:
         return not (self.objections or self.failed or self.differences)
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """What a database is made of at one moment."""
 
     contents: Contents

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
@@ -30,8 +31,7 @@ class Evidence(StrEnum):
     """It creates nothing that its text names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One migration, before it is recorded.
 
     Attributes:
@@ -51,8 +51,7 @@ class Entry:
     asked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """What a baseline would record.
 
     Attributes:

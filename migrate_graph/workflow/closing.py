@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.verifying import Laboratory, Watched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alone:
+class Alone(Struct, frozen=True, kw_only=True):
     """A migration that does not do on its requirements alone what it does among all others.
 
     Attributes:
@@ -35,8 +35,7 @@ class Alone:
     differences: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closure:
+class Closure(Struct, frozen=True, kw_only=True):
     """What came of running each migration on its requirements alone.
 
     Attributes:

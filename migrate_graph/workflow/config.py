@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.redaction import redact
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from migrate_graph.config import Config, Setting
 
 
-@dataclass(frozen=True, slots=True)
-class SettingRow:
+class SettingRow(Struct, frozen=True):
     """One setting.
 
     Attributes:

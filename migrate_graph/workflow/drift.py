@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.drift import Drift, drift_between
 from migrate_graph.core.events import Observer, Warned
@@ -108,8 +109,7 @@ def _why_unknown(backend: Backend, history: History) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """What was written of a drift.
 
     Attributes:

@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from migrate_graph.errors import UsageError
 from migrate_graph.redaction import redact
@@ -48,8 +49,7 @@ _TEXTS = _SOURCES | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """A commit that is compared with.
 
     Attributes:
@@ -61,8 +61,7 @@ class Commit:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """A file, link or submodule of a commit."""
 
     mode: str

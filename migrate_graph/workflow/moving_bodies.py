@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.loader.sources import Sources, chain_of, own_nodes
 from migrate_graph.user_files import SourceLocation
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One thing that will be different.
 
     Attributes:

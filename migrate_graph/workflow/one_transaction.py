@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.coalescing import why_apart
 from migrate_graph.core.reachability import closure
@@ -20,8 +21,7 @@ _MOST = 5
 """Of more obstacles than these a message tells the first ones, and how many there are; `plan --atomic --json` has them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """A migration of a plan that cannot be part of one transaction.
 
     Attributes:

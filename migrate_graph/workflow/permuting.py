@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.database.contents import Contents
 from migrate_graph.workflow.orders import Swaps, drawn, turned
@@ -28,8 +30,7 @@ class Verdict(IntEnum):
     """A migration failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True):
     """One order, and how it went on a database of its own.
 
     Attributes:
@@ -45,8 +46,7 @@ class Tried:
     differences: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(Struct, frozen=True, kw_only=True):
     """Two migrations whose order counts, while the graph leaves it open.
 
     Attributes:
@@ -62,8 +62,7 @@ class Pair:
     shown: Tried
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permuted:
+class Permuted(Struct, frozen=True, kw_only=True):
     """What came of other orders.
 
     Attributes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import LockHolder, Observer, ignore_events
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
@@ -39,8 +41,7 @@ READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Project:
+class Project(Struct, frozen=True, eq=False):
     """What a command works on.
 
     Attributes:
@@ -84,8 +85,7 @@ class Project:
         return linecache.getline(str(self.root / source.path), source.line)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What was read of the database, or why nothing was.
 
     Attributes:

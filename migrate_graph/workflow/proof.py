@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.commuting import Commuting, Pair
 from migrate_graph.core.events import Observer, Result, ignore_events
@@ -30,8 +32,7 @@ ORDERS_OF_INFERRED = 20
 """Orders of an inferred graph that are tried where nobody says how many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProofOptions:
+class ProofOptions(Struct, frozen=True, kw_only=True):
     """What is proved, and where.
 
     Attributes:
@@ -57,8 +58,7 @@ WhoseOrders: TypeAlias = Literal["declared", "inferred"]
 """The graph that permits the orders which are tried."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True, dict=True):
     """What came of it.
 
     Attributes:

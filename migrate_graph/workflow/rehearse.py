@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Outcome, Result, Warned, ignore_events
 from migrate_graph.core.footprint import KEEPS_OTHERS_OUT
@@ -34,8 +36,7 @@ _NEW_ENUM_VALUE = "55P04"
 """SQLSTATE of a new value of an enum that is used before the transaction that adds it is committed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RehearseOptions:
+class RehearseOptions(Struct, frozen=True, kw_only=True):
     """How a rehearsal behaves.
 
     Attributes:
@@ -53,8 +54,7 @@ class RehearseOptions:
     reverts: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class Rehearsal(Struct, frozen=True, kw_only=True):
     """What was seen.
 
     Attributes:
@@ -126,8 +126,7 @@ def rehearse(
         return rehearsals[options.on](about)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rehearsing:
+class _Rehearsing(Struct, frozen=True):
     """What every rehearsal works with.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.history import History, ways_out

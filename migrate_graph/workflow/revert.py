@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
 from migrate_graph.core.footprint import Fact, Footprint
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevertOptions:
+class RevertOptions(Struct, frozen=True, kw_only=True):
     """How a revert behaves.
 
     Attributes:
@@ -49,8 +50,7 @@ Unit: TypeAlias = Literal["row", "value"]
 """What is counted where data goes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """Data that goes when migrations are undone.
 
     Attributes:
@@ -69,8 +69,7 @@ class Loss:
         return self.what if self.rows is None else f"{self.what} ({counted(self.rows, self.unit)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Foreseen:
+class Foreseen(Struct, frozen=True):
     """What is known of a revert before anything runs.
 
     Attributes:
@@ -149,8 +148,7 @@ def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str,
 # -- what data goes ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Struct, frozen=True):
     """A revert whose ways back are all known.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.core.comparison import Comparison, compare
 from migrate_graph.core.graph import MigrationGraph
@@ -13,8 +14,7 @@ from migrate_graph.workflow.git import Git
 from migrate_graph.workflow.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """The graph of a revision, and what changed since.
 
     Attributes:

@@ -7,9 +7,10 @@ import io
 import keyword
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrate_graph.authoring.sql_view import relation_name
 from migrate_graph.core.model import Migration, View, sequence_of
@@ -31,8 +32,7 @@ Every step is a function under `@migration`; it changes the database and returns
 '''
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """What a command wrote.
 
     Attributes:

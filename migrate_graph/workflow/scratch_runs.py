@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Event, Outcome, Result, RunFinished, ignore_events
 from migrate_graph.core.model import Migration, View
@@ -57,8 +59,7 @@ def start_from_nothing(project: Project) -> None:
         backend.prepare()
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedToScratch:
+class AppliedToScratch(Struct, frozen=True):
     """How a run on a scratch database ended.
 
     Attributes:
@@ -91,8 +92,7 @@ def apply_to_scratch(project: Project, *, selection: Selection | None = None) ->
     return AppliedToScratch(int(code), heard[-1] if heard else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
+class Rebuilt(Struct, frozen=True):
     """A living view that was taken down and brought up again.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, to_builtins
 
 from migrate_graph import __version__
 from migrate_graph.core.history import History
@@ -35,8 +36,7 @@ _MOST = 50
 """Things that one message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class SealedPlan:
+class SealedPlan(Struct, frozen=True):
     """A plan that somebody approved, as its file has it.
 
     Attributes:
@@ -98,7 +98,7 @@ def _snapshot(found: Assessment, backend: Backend, *, only: frozenset[str] | Non
 def _document(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "database": {"journal": snapshot.journal, "address": snapshot.address},
-        "steps": [asdict(step) for step in snapshot.steps],
+        "steps": [to_builtins(step) for step in snapshot.steps],
         "migrations": {
             name: {"fingerprint": code, "requires": list(requires)}
             for name, (code, requires) in snapshot.migrations.items()

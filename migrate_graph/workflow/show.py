@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.history import Attempt
@@ -13,8 +13,7 @@ from migrate_graph.workflow.project import Project, Reading, require_name
 from migrate_graph.workflow.status import MigrationStatus, ViewStatus, read_status
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """One migration or view, with its neighbours and its past.
 
     Attributes:

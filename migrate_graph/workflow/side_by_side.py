@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.database import backend_class
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Jobs:
+class Jobs(Struct, frozen=True):
     """How many migrations may run at once.
 
     Attributes:

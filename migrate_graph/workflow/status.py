@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.core.graph import Node, NodeKind
@@ -15,8 +16,7 @@ from migrate_graph.workflow.assessment import Assessment, assess
 from migrate_graph.workflow.project import Project, Reading
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
+class MigrationStatus(Struct, frozen=True):
     """One migration in one database.
 
     Attributes:
@@ -36,8 +36,7 @@ class MigrationStatus:
         return "; ".join(each for each in (waits_for, self.known.error or self.known.remark) if each)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewStatus:
+class ViewStatus(Struct, frozen=True):
     """One view in one database.
 
     Attributes:
@@ -65,8 +64,7 @@ class ViewStatus:
     overdue: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(Struct, frozen=True):
     """Everything `status` shows.
 
     Attributes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import io
 import tokenize
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class UserText:
+class UserText(Struct, frozen=True):
     """The text of somebody's file, and how it is written.
 
     Attributes:

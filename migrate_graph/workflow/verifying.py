@@ -6,10 +6,12 @@ import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from migrate_graph.core.events import Observer, Outcome, Result, ignore_events
 from migrate_graph.core.footprint import Fact, Footprint
@@ -37,8 +39,7 @@ SQLITE: Final = "sqlite"
 """What stands for a server where files are to be made."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watched:
+class Watched(Struct, frozen=True, kw_only=True):
     """What was seen of every migration that is not in the configured backup.
 
     Attributes:
@@ -71,8 +72,7 @@ class Watched:
         return tuple(each for each in self.results if each.outcome not in {Outcome.APPLIED, Outcome.BLOCKED})
 
 
-@dataclass(slots=True)
-class Laboratory:
+class Laboratory(Struct):
     """Where migrations are tried, on databases that are made for it and dropped.
 
     Attributes:
@@ -90,9 +90,9 @@ class Laboratory:
     interruption: Interruption
     observer: Observer
     outside: OutsideWatch
-    history: History = field(default_factory=History, init=False)
-    plan: Plan = field(default_factory=Plan, init=False)
-    _start: ScratchDatabase | None = field(default=None, init=False)
+    history: History = field(default_factory=History)
+    plan: Plan = field(default_factory=Plan)
+    _start: ScratchDatabase | None = None
 
     def begin(self) -> None:
         """Make the database that all others begin as, and read what it remembers."""
@@ -227,8 +227,8 @@ def respelled(value: Any, old: str, new: str) -> Any:
     """Return a value of plain ones in which every text has one word for another."""
     if isinstance(value, str) and type(value) is str:
         return value.replace(old, new)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: respelled(getattr(value, each.name), old, new) for each in fields(value)})
+    if isinstance(value, Struct):
+        return replace(value, **{name: respelled(each, old, new) for name, each in asdict(value).items()})
     if isinstance(value, Mapping):
         return {respelled(key, old, new): respelled(each, old, new) for key, each in value.items()}
     if isinstance(value, tuple | frozenset):

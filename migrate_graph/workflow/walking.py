@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, ignore_events
 from migrate_graph.database import backend_class
@@ -35,8 +37,7 @@ LOCK_WAIT = 10.0
 """Seconds that another run is waited for: it can be tried again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
+class Walk(Struct, frozen=True, kw_only=True):
     """How a plan is walked.
 
     Attributes:
@@ -58,8 +59,7 @@ class Walk:
     reverts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Struct, frozen=True):
     """What walking a plan gave.
 
     Attributes:

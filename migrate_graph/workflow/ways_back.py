@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Event, Observer, Outcome, StepFinished
 from migrate_graph.core.way_back import ADVICE
@@ -72,8 +74,7 @@ def with_ways_back(plan: Plan, trips: Mapping[str, Trip]) -> Plan:
     return replace(plan, steps=tuple(steps))
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What undoes a migration, as it is told.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import EdgeKind, MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.late import nx
@@ -15,8 +16,7 @@ from migrate_graph.workflow.project import Project, require_name
 from migrate_graph.workflow.show import dependents_in
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(Struct, frozen=True):
     """Why something stands where it stands.
 
     Attributes:

@@ -248,7 +248,7 @@ UNKNOWN: dict[str, tuple[Callable[[str], None], str]] = {
 
 
 def _stored_by(uri: str, **changed: str) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     with open_backend(Settings(uri)) as backend:
         text = packed(replace(backend.read_inventory(), **changed))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from drawing import graph_of
+from msgspec.structs import replace
 
 from migrate_graph.core.drift import Changed
 from migrate_graph.core.events import Outcome, Result

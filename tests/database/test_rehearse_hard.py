@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rehearsal_stand import HARD, RehearsalStand, facts, footprint, outcomes, run, said, state
 from servers import PostgresServer
 

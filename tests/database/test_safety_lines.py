@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
+from msgspec.structs import replace
 from servers import PostgresServer
 from stand import Stand
 

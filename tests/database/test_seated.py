@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
 from bodies import ask
+from msgspec.structs import replace
 from servers import PostgresServer
 
 from migrate_graph.core.events import ignore_events

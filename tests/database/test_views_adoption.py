@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import psycopg2
 import pytest
 from bystanders import SCHEMA, bystanding
 from catalog_probe import difference, probe
+from msgspec.structs import replace
 from servers import PostgresServer
 from view_stand import PostgresStand, SqliteStand, dressed, kept
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import pytest
 from bystanders import bystanding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 from servers import PostgresServer
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, migration
@@ -27,8 +28,7 @@ from migrate_graph.workflow.assessment import Selection
 from migrate_graph.workflow.project import Project
 
 
-@dataclass(frozen=True)
-class Life:
+class Life(Struct, frozen=True):
     """One view of a history, and what becomes of it.
 
     Attributes:
@@ -44,8 +44,7 @@ class Life:
     until: int | None
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(Struct, frozen=True):
     """A history: migrations that follow one another, views, and where each migration opens which of them.
 
     Attributes:

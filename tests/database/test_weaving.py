@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
 from bodies import ask, forget_managers, named, sql, view
+from msgspec.structs import replace
 from stand import Stand
 from view_stand import DRESS, SHOP
 from weaving_stand import KEEP, WIDEN_A, Shop, ask_and_commit, attributes, shop, views_of

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
 from bodies import Body, ask, forget_managers, named, sql, view
+from msgspec.structs import replace
 from stand import Stand
 
 from migrate_graph import ViewMigrationManager

@@ -1,11 +1,11 @@
 """Whatever is declared: side by side runs only what may, and as much of it as there are jobs for."""
 
-from dataclasses import replace
 from heapq import heappop, heappush
 
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from registries import registries
 
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph

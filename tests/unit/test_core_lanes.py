@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import networkx as nx
 from drawing import graph_of
+from msgspec.structs import replace
 
 from migrate_graph.core.commuting import Commuting
 from migrate_graph.core.footprint import Fact

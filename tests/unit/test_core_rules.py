@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from drawing import graph_of, history_of, migration_of, view_of
+from msgspec.structs import replace
 from rules_stand import BILLING, OPENS, told
 
 from migrate_graph.core.drift import Drifted

@@ -98,7 +98,7 @@ def test_without_a_database_the_hint_says_when_it_holds() -> None:
 
 
 def test_view_managers_of_one_name_stop_no_bare_migrate_and_migrations_do() -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from migrate_graph.core.graph import build_graph
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from drawing import graph_of, history_of, registry_of
+from msgspec.structs import replace
 from rules_stand import BILLING, OPENS, judged, told
 
 from migrate_graph.core.comparison import compare

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from drawing import graph_of
+from msgspec.structs import replace
 
 from migrate_graph.core.drift import Described, Inventory
 from migrate_graph.core.footprint import Fact, Footprint, Statement

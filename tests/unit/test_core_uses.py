@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.core.graph import build_graph

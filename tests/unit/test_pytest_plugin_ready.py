@@ -106,10 +106,8 @@ def test_a_migration_that_unrecords_another_is_found(project: Project) -> None:
     )
     done = project.ready("applies_from_scratch", "applies_twice_without_work")
     done.assert_outcomes(failed=2)
-    done.stdout.fnmatch_lines(
-        ["*the ledger has lost 1 record during this run: shout_20260402_001 is not installed any more*"]
-    )
-    done.stdout.fnmatch_lines(["a second run applied again: shout_20260402_001"])
+    told = "the ledger has lost 1 record during this run: shout_20260402_001 is not installed any more*"
+    done.stdout.fnmatch_lines([told, "*applies_twice_without_work*", told])
 
 
 def test_a_view_made_differently_by_hand_is_found(project: Project) -> None:

@@ -136,7 +136,7 @@ def apply(
 
 def _as_sealed(file: Path, options: ApplyOptions, *, strict: bool) -> tuple[Path | None, ApplyOptions]:
     """Return the path that a sealed plan was made for, and the options so that exactly the plan runs."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from migrate_graph.workflow.apply import require_rehearsed
     from migrate_graph.workflow.sealing import read_sealed
@@ -157,7 +157,7 @@ def _refuse_beside_a_plan(file: Path, options: list[str]) -> None:
 
 
 def _run(session: Session, path: Path | None, options: ApplyOptions, output: Output, *, rehearses: bool) -> int:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from migrate_graph.cli.progress import show_run
     from migrate_graph.workflow.apply import apply_project

@@ -47,7 +47,7 @@ def new(
 
 def _project_with(session: Session, file: Path | None) -> Project:
     """Load the whole project where the file is one of its own, so that names and numbers are free in all of it."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from migrate_graph.errors import LoadError
     from migrate_graph.workflow.project import loads_file

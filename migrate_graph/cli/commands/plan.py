@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import Struct
 
 from migrate_graph.cli.coalescing import segments_document, segments_text
 from migrate_graph.cli.command import ATOMIC, COALESCE, Section, Together, command, session_of
@@ -189,8 +189,7 @@ def plan(
     raise typer.Exit(code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Manner:
+class _Manner(Struct, frozen=True):
     """How the plan would run, as far as that is told.
 
     Attributes:
@@ -215,8 +214,7 @@ def _manner_of(config: Config, *, atomic: bool | None, coalesce: bool | None, jo
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(Struct, frozen=True):
     """What is told of a plan, in whatever format.
 
     Attributes:

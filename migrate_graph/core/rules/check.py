@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, Ordering
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _WORST_FIRST = list(Severity)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSettings:
+class RuleSettings(Struct, frozen=True):
     """Which rules count, and how much; codes may be cut short: `MG2` means every rule of that hundred.
 
     Attributes:
@@ -140,8 +140,7 @@ def _is_mild_as_history(rule: Rule, settings: RuleSettings) -> bool:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
+class _Judge(Struct, frozen=True):
     """Makes findings of hits: how bad each is depends on what is done, and on whether it is history."""
 
     context: Context

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.core.footprint import Fact, Footprint, Held, Rewrite, Size, Statement
 from migrate_graph.core.model import Migration
@@ -21,8 +22,7 @@ _USED_BY_CODE = frozenset({"table", "foreign table", "column", "view", "matview"
 _SHORT = 60
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """A migration that was watched.
 
     Attributes:

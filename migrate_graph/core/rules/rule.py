@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
@@ -55,8 +56,7 @@ class Doing(StrEnum):
     COMPATIBLE = "compatible"
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(Struct, frozen=True):
     """Another place that a finding is about: a member of a cycle, the other of two duplicates.
 
     Attributes:
@@ -75,8 +75,7 @@ class Related:
         return cls(node_of(declared), message, declared.source)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One fault of the user's graph.
 
     Attributes:
@@ -100,8 +99,7 @@ class Finding:
     related: tuple[Related, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """What a rule says of one place; `check` makes a finding of it.
 
     Attributes:
@@ -158,8 +156,7 @@ class Unless(StrEnum):
     AFFECTED = "affected"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule of `check`.
 
     Attributes:
@@ -233,8 +230,7 @@ def rule(
     return enter
 
 
-@dataclass
-class Context:
+class Context(Struct, dict=True):
     """What rules are given: the graph, what a database remembers, and what several rules work out of them.
 
     Attributes:

@@ -15,9 +15,11 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, RestoreProgress, ignore_events
 from migrate_graph.database.backup.dump_text import DumpReader
@@ -60,8 +62,7 @@ _TOO_MUCH_MEMORY = "Memory usage limit exceeded"
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedDump:
+class VerifiedDump(Struct, frozen=True):
     """A dump that was read to its end and found whole.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from migrate_graph.database.backup.statements import StatementJudge, TextFault
 
@@ -75,8 +76,7 @@ class PartKind(Enum):
     """Another command of psql, with the statement that it ends; only in a trusted dump."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part of a dump.
 
     Attributes:

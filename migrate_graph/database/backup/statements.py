@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _OWN_TRANSACTION = re.compile(r"(BEGIN|START TRANSACTION|COMMIT|END)( WORK| TRANSACTION)?")
 _HARMLESS = re.compile(r"ROLLBACK (WORK |TRANSACTION )?TO\b")
@@ -25,8 +26,7 @@ CLIENT_ONLY = {"BIG5", "GB18030", "GBK", "JOHAB", "SHIFTJIS2004", "SJIS", "SHIFT
                "WIN949", "WIN950", "UHC", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class TextFault:
+class TextFault(Struct, frozen=True):
     """Something that forbids restoring a dump.
 
     Attributes:

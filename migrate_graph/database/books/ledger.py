@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import compress
@@ -14,6 +13,8 @@ from operator import itemgetter
 from socket import gethostname
 from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
+
+from msgspec import Struct
 
 from migrate_graph import __version__
 from migrate_graph.core.history import Attempt, AttemptState, History, Record
@@ -34,8 +35,7 @@ _PENDING_TASK = "owed"
 _FACTS = "facts"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+class AttemptKey(Struct, frozen=True):
     """What one attempt writes about itself.
 
     Attributes:
@@ -98,8 +98,7 @@ class Known(NamedTuple):
 _host = cache(gethostname)
 
 
-@dataclass(frozen=True, slots=True)
-class _Statements:
+class _Statements(Struct, frozen=True):
     """What is sent for every migration, with `?` for parameters.
 
     Attributes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.history import StoredView
 from migrate_graph.database.books.ledger import Execute, Rows
@@ -32,8 +34,7 @@ class ViewState(StrEnum):
     DOWN = "down"
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True):
     """One manager's row.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from migrate_graph.database.postgres.connection import INERROR, INTRANS, WHO
 
@@ -32,8 +33,7 @@ def becoming(now: Who, then: Who, *, local: bool) -> tuple[str, tuple[str, ...]]
     return f"SELECT {sets}", then[-len(settings) :]
 
 
-@dataclass(frozen=True, slots=True)
-class AsOurselves:
+class AsOurselves(Struct, frozen=True):
     """Sends statements of the view ledger; the role that a body has chosen need not have any rights on it.
 
     Attributes:

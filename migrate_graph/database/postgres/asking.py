@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions as pg
+from msgspec.structs import replace
 from psycopg2.errorcodes import (
     INVALID_CURSOR_NAME,
     INVALID_SAVEPOINT_SPECIFICATION,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.database.postgres.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS
@@ -39,8 +41,7 @@ _HOLDERS = (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class AtWork:
+class AtWork(Struct, frozen=True):
     """Looks through the keeper who is at work.
 
     Attributes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.extensions as pg
+from msgspec import Struct
 
 from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, unfinished
 from migrate_graph.database.owner import Owner
@@ -156,8 +156,7 @@ class AtomicConnection(WorkConnection):
         return _Point("migrate_graph", self._say, self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Point(Savepoint):
+class _Point(Savepoint, frozen=True):
     """That savepoint.
 
     Attributes:
@@ -193,8 +192,7 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Driver:
+class _Driver(Struct, frozen=True):
     """What the driver remembers of a connection that nobody has used."""
 
     names: frozenset[str]
@@ -217,8 +215,7 @@ class _Driver:
         connection.notices, connection.notifies = [], []
 
 
-@dataclass(eq=False, slots=True, repr=False)
-class PostgresAtomicRun:
+class PostgresAtomicRun(Struct, eq=False):
     """See `database.AtomicRun`.
 
     Attributes:
@@ -227,8 +224,8 @@ class PostgresAtomicRun:
         sessions: of the run; what they open is an `AtomicConnection`.
         lasting: lists the settings of a session, for a migration's name.
         intent: what it is going to do.
-        connection: of the run; None before its first migration.
         held: views that are down between two migrations.
+        connection: of the run; None before its first migration.
     """
 
     settings: Settings
@@ -236,16 +233,13 @@ class PostgresAtomicRun:
     sessions: WorkSessions
     lasting: Callable[[AtomicConnection], list[tuple[str, str]]]
     intent: AtomicIntent
+    held: HeldViews
     connection: Any = None
-    held: HeldViews = field(init=False)
     _driver: _Driver | None = None
     _began: str = ""
     _names: tuple[str, ...] = ()
     _installed: frozenset[str] = frozenset()
     _immediate: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        self.held = HeldViews.of(self.intent)
 
     @property
     def was_careful(self) -> bool:

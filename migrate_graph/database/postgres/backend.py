@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 import psycopg2.extensions as pg
+from msgspec.structs import replace
 
 from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
 from migrate_graph.core.model import Migration, TransactionMode
@@ -634,11 +634,14 @@ class PostgresBackend(Bookkeeping):
 
     def atomic_run(self, intent: AtomicIntent) -> PostgresAtomicRun:
         from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
+        from migrate_graph.database.views.held import HeldViews
 
         self._spare.close()  # a run has two sessions, whoever works
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
-        return PostgresAtomicRun(self._settings, self._ledger, sessions, lasting=lasting, intent=intent)
+        return PostgresAtomicRun(
+            self._settings, self._ledger, sessions, lasting=lasting, intent=intent, held=HeldViews.of(intent)
+        )
 
     def _work_sessions(self, opens: Callable[[str], tuple[WorkConnection, bool]]) -> WorkSessions:
         from migrate_graph.database.postgres.work import WorkSessions

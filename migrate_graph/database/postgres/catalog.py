@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any, cast
 
 import psycopg2
+from msgspec.structs import replace
 from psycopg2.errorcodes import (
     DEPENDENT_OBJECTS_STILL_EXIST,
     INTERNAL_ERROR,

@@ -9,12 +9,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Size
 from migrate_graph.database.names import POSTGRES, TableNames
@@ -177,8 +178,7 @@ class _Original:
         self.sessions.patience.close()
 
 
-@dataclass
-class _Filling:
+class _Filling(Struct):
     """Puts schema, records and rows into a new database.
 
     Attributes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import psycopg2
+from msgspec import Struct
 
 Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
 """Runs statements of ours unseen, and gives the rows of the last."""
@@ -50,8 +50,7 @@ _BEFORE_FIRST_COLUMN = 7
 _FIRST_OF_USERS = 16384
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """What a statement of rows names, as the server resolves it.
 
     Attributes:

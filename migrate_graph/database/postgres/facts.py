@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database import watching
@@ -17,8 +18,7 @@ Read: TypeAlias = Callable[[str, frozenset[int]], Sequence[tuple[Any, ...]]]
 """Runs a query under `SETTINGS`, with the numbers of the relations that it is about, and gives its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """One fact, as it was read.
 
     Attributes:
@@ -34,8 +34,7 @@ class _Known:
     relation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Difference(watching.Difference):
+class Difference(watching.Difference, frozen=True):
     """What is otherwise than before.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from migrate_graph.quoting import quote_literal
 
@@ -36,8 +37,7 @@ def _names(query: str) -> str:
     return f"coalesce((SELECT string_agg(x, ', ' ORDER BY x COLLATE \"C\") FROM ({query}) AS of(x)), '')"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One arm of the query.
 
     Attributes:
@@ -431,8 +431,7 @@ WATCHED: Final = tuple(
 """Catalogs whose written rows are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """How much of a database is read; everything, what all databases of the server share included, where both are None.
 
     Attributes:

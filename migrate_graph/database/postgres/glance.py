@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
 """Runs one statement of ours in the open transaction, unseen, and gives its rows."""
@@ -62,8 +63,7 @@ def in_words(mode: str) -> str:
     return _WORDS[mode]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What the open transaction has done with one relation.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from migrate_graph.database.postgres.objects import PG_CLASS, UNREAD, Address
 from migrate_graph.database.postgres.snapshot import fingerprint_of, grants_of, literal
@@ -86,8 +87,7 @@ def gone_or_again(oids: Collection[int]) -> str:
     return f"SELECT CASE WHEN {_WATCHED} OR {there} THEN pg_catalog.concat('{LOOKS_AGAIN}')::pg_catalog.int4 END"  # no constant: it would fail at once
 
 
-@dataclass(frozen=True, slots=True)
-class Glimpse:
+class Glimpse(Struct, frozen=True):
     """What one look at some names has told.
 
     Attributes:

@@ -6,12 +6,12 @@ import hashlib
 import re
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
 import psycopg2
+from msgspec import Struct, field
 
 from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.errors import DatabaseUnreachable
@@ -38,8 +38,7 @@ def lock_key(schema: str, ledger: str) -> int:
     return int.from_bytes(digest[:4], "big", signed=True)
 
 
-@dataclass
-class HeldLock:
+class HeldLock(Struct):
     """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another.
 
     The server is asked, not the driver: somebody may have reset the session, or a pooler given us another one.

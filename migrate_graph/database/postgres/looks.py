@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import ref
+
+from msgspec import Struct
 
 from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.objects import Address, placed
@@ -108,8 +109,7 @@ def look_in(rows: Iterable[list[Any]], known: Mapping[Address, int | None]) -> L
     return look
 
 
-@dataclass(slots=True)
-class Looks:
+class Looks(Struct):
     """What was seen last, as long as it holds; nothing is remembered of a connection that does not count what it is asked.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from migrate_graph.database.postgres.snapshot import (
     DEPENDS,
@@ -256,8 +257,7 @@ _THING = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Something that was reached from a seed.
 
     Attributes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from psycopg2.extensions import encodings
 
 from migrate_graph.database.postgres.connection import WorkConnection, rows_of
@@ -14,8 +14,7 @@ from migrate_graph.database.postgres.looks import Looks
 _SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"
 
 
-@dataclass(slots=True)
-class Outbox:
+class Outbox(Struct):
     """What is sent, and what waits to be.
 
     Attributes:

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Connecting, Observer
 from migrate_graph.errors import DatabaseUnreachable
@@ -111,8 +112,7 @@ class Patience:
         return self._limit
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(Struct):
     """What was done about a wait.
 
     Attributes:

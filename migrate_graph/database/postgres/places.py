@@ -8,12 +8,12 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
+
+from msgspec import Struct, field
 
 from migrate_graph.database.postgres.connection import WorkConnection
 
@@ -14,8 +15,7 @@ _NUMBERS = re.compile(r"'\{[-\d,]*\}'(?=::(?:pg_catalog\.)?(?:oid|int4|int8)\[\]
 _NAME = "migrate_graph_query_{}"
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(Struct):
     """The queries of one connection; a body may have deallocated them, which the server tells.
 
     Attributes:

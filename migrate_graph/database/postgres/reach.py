@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database.postgres.columns import Named, Thing
@@ -23,8 +24,7 @@ _OF_OTHERS: Final = frozenset({"grants", "comment", "label", "column order"})
 """Kinds of facts that are told of something else."""
 
 
-@dataclass(slots=True)
-class _Touch:
+class _Touch(Struct):
     """What was done with one relation that no statement names.
 
     Attributes:
@@ -42,8 +42,7 @@ class _Touch:
     is_filled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(Struct, frozen=True):
     """What a migration has reached; see `Footprint`."""
 
     hangs: frozenset[Fact] = frozenset()
@@ -55,8 +54,7 @@ class Reached:
     checked: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class _Notes:
+class _Notes(Struct):
     """Notes of one migration."""
 
     touched: dict[int, _Touch] = field(default_factory=dict)

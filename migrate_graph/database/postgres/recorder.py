@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psycopg2
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Footprint, Held, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.database.postgres.blockers import REFUSALS, views_named
@@ -67,8 +68,7 @@ class Session(Protocol):
         """What lets views step aside for its statements; None where they do not."""
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     """What was seen of one migration so far.
 
     Attributes:
@@ -110,8 +110,7 @@ class _Step:
     reached: Reached = field(default_factory=Reached)
 
 
-@dataclass(eq=False, slots=True, repr=False)
-class Recorder:
+class Recorder(Struct, eq=False):
     """Watches one migration after another.
 
     Attributes:

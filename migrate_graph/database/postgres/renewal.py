@@ -7,10 +7,10 @@ connection, so both are looked at. Whatever is odd means a new session: that is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2.extensions as pg
+from msgspec import Struct
 
 from migrate_graph.database.sole_holder import references
 
@@ -50,8 +50,7 @@ ALONE = references(_Probe())
 _REPORTED = ("client_encoding", "standard_conforming_strings")
 
 
-@dataclass(frozen=True, slots=True)
-class DriverMemory:
+class DriverMemory(Struct, frozen=True):
     """What the driver remembers of a session, as it was before anybody used it.
 
     Attributes:

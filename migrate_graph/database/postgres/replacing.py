@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import psycopg2
+from msgspec.structs import replace
 
 from migrate_graph.database.postgres.objects import PG_CLASS, Address
 from migrate_graph.database.postgres.snapshot import Made

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
 from typing import TypeAlias
 
 import psycopg2
+from msgspec.structs import replace
 
 from migrate_graph.database.postgres.snapshot import Made, Read, literal
 from migrate_graph.database.relation import Grant, Item, Relation

@@ -6,11 +6,11 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.extensions as pg
+from msgspec import Struct
 
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
@@ -71,8 +71,7 @@ class CommitUnknown(Exception):  # noqa: N818 - the state of our knowledge
     """The connection was lost while the restore was committed: whoever can must look what became of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreTarget:
+class RestoreTarget(Struct, frozen=True, kw_only=True):
     """What a dump is restored into.
 
     Attributes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg2
+from msgspec.structs import replace
 
 from migrate_graph.core.events import ignore_events
 from migrate_graph.database.postgres.backend import PostgresBackend

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from msgspec import Struct
 
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.postgres.backend import PostgresBackend
@@ -32,8 +32,7 @@ _HOLDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(Struct, frozen=True):
     """What another process needs to know to work under the lock of a run.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.database.relation import Grant, Item, Relation
 
@@ -307,8 +308,7 @@ for _mark, _what, _catalog, _object in (
 _ITEMS = _ITEMS.replace("$type_privileges", TYPE_PRIVILEGES.format(identity="view.identity", type="view.reltype"))
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """What is needed, besides what it is, to make a new object what an older one was.
 
     Attributes:
@@ -322,8 +322,7 @@ class Made:
     role: str = "none"
 
 
-@dataclass(slots=True)
-class Captured:
+class Captured(Struct):
     """Relations read completely, by OID."""
 
     relations: dict[int, Relation] = field(default_factory=dict)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from migrate_graph.sql_space import SPACE
 
@@ -24,8 +25,7 @@ class Kind(Enum):
 ENDS = {Kind.COMMITS, Kind.ROLLS_BACK}
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One statement of a text.
 
     Attributes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from msgspec import Struct
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.books.view_ledger import ViewLedger
@@ -50,8 +50,7 @@ _INVALID_INDEXES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkSessions:
+class WorkSessions(Struct, frozen=True):
     """What an attempt needs to know of the run's sessions.
 
     Attributes:

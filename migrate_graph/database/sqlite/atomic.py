@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct, field
 
 from migrate_graph.core.model import TransactionMode
 from migrate_graph.database.dal import forget
@@ -187,8 +188,7 @@ class _Shared(Spare):
         return self._open(), self._is_new
 
 
-@dataclass(eq=False, slots=True, repr=False)
-class SqliteAtomicRun:
+class SqliteAtomicRun(Struct, eq=False):
     """See `database.AtomicRun`.
 
     Attributes:

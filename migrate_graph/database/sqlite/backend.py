@@ -8,11 +8,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from msgspec import Struct
 
 from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Observer, ignore_events
 from migrate_graph.core.model import Migration
@@ -116,8 +117,7 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
         ) from None
 
 
-@dataclass
-class _HeldLock:
+class _HeldLock(Struct):
     """See `database.Lock`. A file lock goes only with its process, or with its file: then another can lock a new one.
 
     The database's own file may be replaced as well: what we have opened is then nobody's any more.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph import __version__
 from migrate_graph.core.drift import Described, Inventory
@@ -41,8 +42,7 @@ def plain(written: str) -> str:
     return written[1:-1].replace('""', '"') if written[:1] in {'"', "`", "["} else written
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """What stands in one table.
 
     Attributes:
@@ -58,8 +58,7 @@ class _Table:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """A reading.
 
     Attributes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.reachability import closure
 from migrate_graph.database.sqlite.authorizer import overheard
@@ -26,8 +28,7 @@ _ERROR_IN: Final = {"view": "error in view ", "trigger": "error in trigger "}
 _AFTER: Final = re.compile(r"\s+after\b")
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """A view as it was when it was looked at.
 
     Attributes:

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
@@ -33,8 +35,7 @@ _WIDTHS: Final = (
 _IN_VIEW: Final = "error in view "
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(Struct):
     """What the authorizer was asked while one statement was prepared.
 
     Attributes:

@@ -7,10 +7,11 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Fact, Footprint, OutsideAct, Size
 from migrate_graph.database.sqlite.backend import SqliteBackend, resolve_path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from migrate_graph.core.reachability import closure
 from migrate_graph.database.relation import Item, Relation
@@ -22,8 +23,7 @@ Row: TypeAlias = "tuple[str, str, str, str]"
 _QUOTED = re.compile(r"""["'`\[]((?:[^"'`\]]|"")+)["'`\]]""")
 
 
-@dataclass(eq=False, slots=True)
-class Part:
+class Part(Struct, eq=False):
     """A view, or the triggers of one table or view, with what shows whether it works.
 
     Attributes:
@@ -41,8 +41,7 @@ class Part:
     error: str | None = None
 
 
-@dataclass(slots=True)
-class _Thing:
+class _Thing(Struct):
     """A table or view with its triggers, and what is known of it."""
 
     rows: dict[int, Row]
@@ -65,8 +64,7 @@ def rows_at(places: Iterable[int], last: int) -> str:
     return f"{_OURS} AND rowid IN ({listed}) UNION ALL {_OURS} AND rowid > {last} ORDER BY 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What there was at one moment.
 
     Attributes:
@@ -80,8 +78,7 @@ class Moment:
     relations: Mapping[str, Relation]
 
 
-@dataclass(eq=False, slots=True)
-class Schema:
+class Schema(Struct, eq=False):
     """What was read last.
 
     Attributes:

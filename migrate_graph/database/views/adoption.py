@@ -5,9 +5,10 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrate_graph.database.books.view_ledger import LedgerRow
 from migrate_graph.database.relation import NOT_POPULATED, Item, Relation, is_text
@@ -32,8 +33,7 @@ _OF_THE_INSTALLATION = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptableView:
+class AdoptableView(Struct, frozen=True):
     """A view that no manager owns yet.
 
     Attributes:
@@ -47,8 +47,7 @@ class AdoptableView:
     fills_as: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Adoptable:
+class Adoptable(Struct, frozen=True):
     """What can be adopted, and what cannot.
 
     Attributes:
@@ -60,8 +59,7 @@ class Adoptable:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """A file that declares managers.
 
     Attributes:
@@ -75,8 +73,7 @@ class Adopted:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ManagerName:
+class ManagerName(Struct, frozen=True):
     """Where a manager that exists already can be imported from.
 
     Attributes:

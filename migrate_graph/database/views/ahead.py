@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.relation import Relation
@@ -13,8 +14,7 @@ from migrate_graph.database.views.catalog import Observation, Unprepared, Unseen
 from migrate_graph.database.views.claims import Claims, name_of
 
 
-@dataclass(slots=True)
-class Ahead:
+class Ahead(Struct):
     """What there is to see.
 
     Attributes:

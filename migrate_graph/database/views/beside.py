@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
@@ -85,8 +86,7 @@ class Builder(Protocol):
         """Drop them durably, after somebody's COMMIT and an error."""
 
 
-@dataclass(slots=True)
-class Built:
+class Built(Struct):
     """A view that waits for its place.
 
     Attributes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ignore_events
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
@@ -14,8 +16,7 @@ from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.errors import ViewError
 
 
-@dataclass(slots=True)
-class Block:
+class Block(Struct):
     """One open `with V(db)`: what this block itself took down and brings up.
 
     Attributes:
@@ -44,8 +45,7 @@ class Block:
         return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
 
 
-@dataclass(slots=True)
-class Gone:
+class Gone(Struct):
     """What went in one pass, sorted by whose it is.
 
     Attributes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.manager_text import ManagerText
@@ -31,8 +33,7 @@ class Manager(Protocol):
         """Drop the view."""
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
+class Concern(Struct, frozen=True):
     """What a block concerns, as far as it is known before it begins.
 
     Attributes:
@@ -55,8 +56,7 @@ class Concern:
         return replace(self, keys=self.keys | more) if more else self
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(Struct, frozen=True):
     """Something that would go with a `DROP … CASCADE` of what a block concerns.
 
     Attributes:
@@ -81,8 +81,7 @@ def top_of(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> K
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What concerns a block, at one moment.
 
     Attributes:
@@ -106,8 +105,7 @@ class Observation:
     is_brief: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What this session has done since a moment; nothing of what others do.
 
     Attributes:
@@ -123,8 +121,7 @@ class Changes:
     is_plain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Restorable:
+class Restorable(Struct, frozen=True):
     """Something that came up again.
 
     Attributes:
@@ -142,8 +139,7 @@ class Restorable:
     fills: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What is in a materialized view.
 
     Attributes:

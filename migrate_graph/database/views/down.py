@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import ViewDropped
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.views.block import Block, is_of_nobody
@@ -42,8 +44,7 @@ def _named_by(row: LedgerRow) -> set[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
+class _Left(Struct, frozen=True):
     """A block that was left with its views down; nothing in it holds on to the `DAL` of its migration.
 
     Attributes:
@@ -61,8 +62,7 @@ _Entry: TypeAlias = "tuple[type, _Left]"
 """A manager, and the block in which its views went down."""
 
 
-@dataclass(slots=True)
-class HeldViews:
+class HeldViews(Struct):
     """What is down between the migrations of a run.
 
     Attributes:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewBuilt, ViewFellBack, ignore_events
 from migrate_graph.core.model import Way

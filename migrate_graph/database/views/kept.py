@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.database.views.catalog import Manager
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """A method without a text of its own: what a view without a manager says of itself is its definition alone."""
 
     function: Callable[[], None]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from types import CodeType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.code_walk import reached, strings_in, texts_of
 
@@ -56,8 +58,7 @@ _PRIVILEGES = {
 _QUOTE = '"'
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """Something that a CREATE or DROP names.
 
     Attributes:
@@ -77,8 +78,7 @@ class Named:
     written: str = ""
 
 
-@dataclass(frozen=True)
-class ManagerText:
+class ManagerText(Struct, frozen=True, dict=True):
     """What the text of a manager's `up()` and `down()` says.
 
     Attributes:
@@ -92,7 +92,7 @@ class ManagerText:
     named: frozenset[Named] = frozenset()
     put_together: bool = False
     words: frozenset[str] = frozenset()
-    texts: tuple[str, ...] = field(default=(), repr=False)
+    texts: tuple[str, ...] = ()
     heard: bool = False
 
     @cached_property

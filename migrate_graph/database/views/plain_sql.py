@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrate_graph.authoring.sql_view import IS_MATERIALIZED
 from migrate_graph.database.views.manager_text import NAME
@@ -18,8 +19,7 @@ _OTHER = re.compile(r"\s*(?:GRANT|REVOKE|COMMENT\s+ON)\s", re.IGNORECASE)
 _LOOK = re.compile(re.escape(IS_MATERIALIZED).replace(r"\{name\}", r"E?'(?:[^'\\]|''|\\\\)*'"))
 
 
-@dataclass(frozen=True, slots=True)
-class PlainChanges:
+class PlainChanges(Struct, frozen=True):
     """What plain statements do.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
@@ -21,8 +22,7 @@ _DEEPEST = 100
 """Parentheses in parentheses that are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class ViewPresence:
+class ViewPresence(Struct, frozen=True):
     """What has become of the relations that a manager made last.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewRefreshed, ViewRefreshing, Warned
 from migrate_graph.database.books.view_ledger import ViewLedger
@@ -12,8 +14,7 @@ from migrate_graph.database.views.block import is_of_nobody
 from migrate_graph.database.views.catalog import ViewCatalog
 
 
-@dataclass(frozen=True, slots=True)
-class Unfilled:
+class Unfilled(Struct, frozen=True):
     """A materialized view that could not be filled.
 
     Attributes:
@@ -27,8 +28,7 @@ class Unfilled:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Refresher:
+class Refresher(Struct, frozen=True):
     """Fills what the view ledger says is to be filled.
 
     The word of the ledger goes in the transaction in which the rows come: whoever dies before its commit has forgotten nothing.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewCreated, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
@@ -15,8 +17,7 @@ from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.messages import first_line
 
 
-@dataclass(frozen=True, slots=True)
-class Unrepaired:
+class Unrepaired(Struct, frozen=True):
     """A manager whose views are still down after a repair pass.
 
     Attributes:
@@ -43,8 +44,7 @@ def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, Le
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(Struct, frozen=True):
     """Repairs the views of a database, outside of a migration; the caller commits.
 
     Attributes:

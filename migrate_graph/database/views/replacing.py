@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.authoring.sql_view import Replacement, replacement_of
 from migrate_graph.core.events import ViewReplaced, Warned
@@ -21,8 +23,7 @@ _TRIES = 3
 """How often it is begun anew at most, because the session has lost its prepared queries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(Struct, frozen=True):
     """What is to be brought in.
 
     Attributes:
@@ -38,8 +39,7 @@ class Renewal:
     leaving: Collection[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """What has become of a renewal.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import ViewCreated, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState

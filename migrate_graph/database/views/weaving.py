@@ -6,9 +6,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Final, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.reachability import closure
@@ -31,8 +33,7 @@ MOST_REFUSALS: Final = 100
 _DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column of a table that a view reads.
 
     Attributes:
@@ -46,8 +47,7 @@ class Column:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """A view that stands in the way of a statement, or that reads one which does.
 
     Attributes:
@@ -173,8 +173,7 @@ class NotWoven(Exception):  # noqa: N818 - names what happened
         self.views = views
 
 
-@dataclass(frozen=True, slots=True)
-class _Aside:
+class _Aside(Struct, frozen=True):
     """Views that stepped aside for one statement.
 
     Attributes:

@@ -6,9 +6,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.core.graph import Edge, EdgeKind, Node, NodeKind
 from migrate_graph.core.rules.rule import Severity, quoted
@@ -71,8 +73,7 @@ def check_link_template(template: str) -> None:
         raise UsageError(f"a link template may not start with '{scheme[1]}:'", hint=hint)
 
 
-@dataclass(slots=True)
-class _Composer:
+class _Composer(Struct):
     """Turns nodes and edges of the graph into those of a picture."""
 
     question: Question

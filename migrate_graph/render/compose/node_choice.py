@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.late import nx
@@ -30,8 +31,7 @@ PLAN_UP_TO = 150
 """Changing migrations that a plan picture shows without cutting to `PictureOptions.limit`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What a picture shows.
 
     Attributes:

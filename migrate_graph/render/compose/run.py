@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrate_graph.core.graph import EdgeKind, Node, NodeKind
 from migrate_graph.core.history import Attempt, AttemptState
@@ -33,8 +34,7 @@ _STATES = {
 }
 
 
-@dataclass(slots=True)
-class _Ran:
+class _Ran(Struct):
     """A migration in a run: its last attempt, and what came before that."""
 
     last: Attempt
@@ -42,8 +42,7 @@ class _Ran:
     waited: float = 0.0
 
 
-@dataclass(slots=True)
-class _Away:
+class _Away(Struct):
     """What a run did to a view, and for how many seconds it may have been away."""
 
     state: State

@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 from xml.etree import ElementTree as ET
+
+from msgspec.structs import replace
 
 from migrate_graph.core.states import State
 from migrate_graph.render import Renderer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, takewhile
+
+from msgspec import Struct
 
 from migrate_graph.columns import broken, columns
 from migrate_graph.core.states import WORDINGS, State
@@ -22,8 +23,7 @@ _LEAST_NOTE = 26
 _ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└↑↓" + TIMES, "|-++|..''.->`^vx")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line for a terminal.
 
     Attributes:

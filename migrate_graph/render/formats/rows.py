@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from xml.etree import ElementTree as ET
 
 import networkx as nx
+from msgspec import Struct, field
 
 from migrate_graph.columns import broken, columns
 from migrate_graph.core.graph import EdgeKind
@@ -37,8 +37,7 @@ _OF_VIEWS = frozenset({EdgeKind.USES, EdgeKind.READS, EdgeKind.REPLACES})
 _DASHES = {"dashed": "5,2", "dotted": "1,3"}
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(Struct):
     """What was drawn.
 
     Attributes:
@@ -82,8 +81,7 @@ def _read_first(views: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> l
     return [nodes[key] for key in nx.lexicographical_topological_sort(reads, key=places.__getitem__)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(Struct, frozen=True):
     """Rows whose lanes belong together: the migrations, or the views."""
 
     rows: Sequence[PictureNode]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrate_graph.columns import columns
 from migrate_graph.core.states import STUCK, WORDINGS
@@ -75,8 +77,7 @@ def _laid_out(picture: Picture, renderer: Renderer) -> bytes:
         return lay_out(to_dot(picture, hurried=True), renderer=renderer)
 
 
-@dataclass(slots=True)
-class _Drawing:
+class _Drawing(Struct):
     """What was drawn: a group whose corner is at 0, 0, its size, and the picture with just the edges in it."""
 
     group: ET.Element

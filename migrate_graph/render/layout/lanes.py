@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from migrate_graph.render.picture import PictureEdge, PictureNode
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True):
     """A lane that leads to a row from the side.
 
     Attributes:
@@ -26,8 +26,7 @@ class Join:
     held: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a row stands.
 
     Attributes:
@@ -72,8 +71,7 @@ def places_of(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]],
     return found
 
 
-@dataclass(slots=True)
-class _Lanes:
+class _Lanes(Struct):
     """The columns of the drawing: each holds the key of a node that a later line waits for, or nothing."""
 
     parents: Mapping[str, Sequence[str]]
