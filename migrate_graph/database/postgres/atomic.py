@@ -15,7 +15,8 @@ from msgspec import Struct
 from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, unfinished
 from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
-from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection, rows_of
+from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.sessions import application_name
 from migrate_graph.database.postgres.shared_work import SharedWork
 from migrate_graph.database.postgres.statements import ENDS, Kind

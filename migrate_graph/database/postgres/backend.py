@@ -22,6 +22,7 @@ from migrate_graph.database.driver_errors import AttemptFailed, Trouble, Trouble
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.at_work import AtWork
 from migrate_graph.database.postgres.connection import NOW, WorkConnection
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
@@ -234,8 +235,7 @@ class PostgresBackend(Bookkeeping):
     @staticmethod
     def _send(keeper: Any, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         with keeper.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

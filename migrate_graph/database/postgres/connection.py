@@ -15,6 +15,7 @@ from psycopg2.sql import Composable
 
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.owner import Owner
+from migrate_graph.database.postgres.cursor import WorkCursor, rows_of
 from migrate_graph.database.postgres.renewal import DriverMemory, may_stay
 from migrate_graph.database.postgres.statements import (
     ENDS,
@@ -38,9 +39,6 @@ IDLE, ACTIVE, INTRANS, INERROR = (
     pg.TRANSACTION_STATUS_INTRANS,
     pg.TRANSACTION_STATUS_INERROR,
 )
-
-# pyDAL's first statements. The encoding is asked for when we connect, `standard_conforming_strings` with our settings.
-_GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
 
 ANCHOR = "migrate_graph_anchor"
 """A savepoint, behind the marker of every transaction that has one.
@@ -71,66 +69,8 @@ NOW = "pg_catalog.to_char(pg_catalog.timezone('UTC', {}), 'YYYY-MM-DD HH24:MI:SS
 """When a transaction began, as a text that no setting changes: it tells one transaction of a session from the next."""
 
 
-class WorkCursor(pg.cursor):
-    """A cursor that lets its connection open the transaction with the marker.
-
-    A text of several statements is sent one by one where one of them ends a transaction: what comes after it would be committed
-    by the server at once, before a marker could stand there.
-    """
-
-    connection: WorkConnection
-
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
-        if self.connection.being_greeted and query in _GREETINGS:
-            return
-        self.connection.overhear(lambda: query if vars is None else self.mogrify(query, vars))
-        found = self.connection.read(self, query, vars)
-        if len(found) == 1:
-            self.connection.send(found[0].kind, partial(super().execute, query, vars), query)
-            return
-        for each in found:
-            self.connection.send(each.kind, partial(super().execute, each.text), each.text)
-
-    def executemany(self, query: Any, vars_list: Any) -> None:
-        self.connection.overhear(lambda: self.connection.text_of(query).replace("%%", "%"))
-        found = self.connection.read(self, query, None)
-        if len(found) > 1 or self.connection.may_weave(query):
-            for each in vars_list:
-                self.execute(query, each)
-        else:
-            self.connection.send(found[0].kind, partial(super().executemany, query, vars_list))
-
-    def callproc(self, procname: Any, *arguments: Any) -> Any:
-        given = arguments[0] if arguments else ()
-        values = (f"{name} := ?" for name in given) if isinstance(given, dict) else ("?" for _ in given or ())
-        self.connection.overhear(lambda: f"SELECT * FROM {procname}({', '.join(values)})")
-        self.connection.send_one(self, procname, partial(super().callproc, procname, *arguments))
-
-    def copy_expert(self, sql: Any, *arguments: Any, **options: Any) -> None:
-        self.connection.overhear(lambda: sql)
-        self.connection.send_one(self, sql, partial(super().copy_expert, sql, *arguments, **options))
-
-    def copy_from(self, *arguments: Any, **options: Any) -> None:
-        self.connection.overhear(
-            lambda: f"COPY {arguments[1] if len(arguments) > 1 else options.get('table')} FROM STDIN"
-        )
-        self.connection.send(Kind.PLAIN, partial(super().copy_from, *arguments, **options))
-
-    def copy_to(self, *arguments: Any, **options: Any) -> None:
-        self.connection.overhear(
-            lambda: f"COPY {arguments[1] if len(arguments) > 1 else options.get('table')} TO STDOUT"
-        )
-        self.connection.send(Kind.PLAIN, partial(super().copy_to, *arguments, **options))
-
-
 WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting('role')"
 """Asks for user and role of a session."""
-
-
-def rows_of(cursor: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement, and return its rows; none where it is not one that has some."""
-    cursor.execute(statement, parameters)
-    return list(cursor.fetchall()) if cursor.description else []
 
 
 class OurConnection(pg.connection):

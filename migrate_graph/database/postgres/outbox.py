@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct, field
 from psycopg2.extensions import encodings
 
-from migrate_graph.database.postgres.connection import WorkConnection, rows_of
+from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.looks import Looks
 
 _SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"

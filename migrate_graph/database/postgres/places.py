@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
-from migrate_graph.database.postgres.connection import rows_of
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2.extensions as pg
 
 from migrate_graph.core.footprint import Held
-from migrate_graph.database.postgres.connection import INTRANS, WorkConnection, WorkCursor, rows_of
+from migrate_graph.database.postgres.connection import INTRANS, WorkConnection
+from migrate_graph.database.postgres.cursor import WorkCursor, rows_of
 from migrate_graph.database.postgres.recorder import Recorder
 from migrate_graph.database.postgres.statements import ENDS, Kind, Statement, split
 from migrate_graph.database.watching import Speaker, speaker

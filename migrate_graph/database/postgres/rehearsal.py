@@ -17,7 +17,8 @@ from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.beside import PostgresBuilder
-from migrate_graph.database.postgres.connection import IDLE, rows_of
+from migrate_graph.database.postgres.connection import IDLE
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.guarded import ESCAPED, HOW_ELSE, GuardedConnection, ended_past_us
 from migrate_graph.database.postgres.patience import Patience

@@ -16,7 +16,7 @@ from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import POSTGRES, TableNames, search_path
-from migrate_graph.database.postgres.connection import rows_of
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.sessions import close_quietly
 from migrate_graph.errors import DatabaseRefused, MigrateGraphError, RestoreError
 from migrate_graph.messages import counted, first_line

@@ -19,6 +19,7 @@ from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
 from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
+from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.renewal import is_at_rest
 from migrate_graph.database.postgres.sessions import application_name, pydal_uri
@@ -224,8 +225,7 @@ class PostgresWork:
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
+            return rows_of(cursor, statement, parameters)
 
     def start(self) -> None:
         self._started = True
