@@ -45,6 +45,7 @@ _PERMANENT = re.compile(
     re.IGNORECASE,
 )
 _TRANSIENT = ("08", "53", "55006", "57P")  # connection, resources, object in use, shutdown and startup
+_TIMED_OUT = {"57014", "25P03", "25P04"}  # of a statement, an idle session in a transaction, a transaction
 _PASSING = re.compile(r"too many|remaining connection slots|connection limit", re.IGNORECASE)
 
 # What a statement of ours, outside any migration, may wait for a lock when `lock_timeout` is off: every wait has a limit.
@@ -151,7 +152,9 @@ class Sessions:
         code = error.pgcode or ""
         permanent = _PERMANENT.search(text) and not _PASSING.search(text)
         if (code and not code.startswith(_TRANSIENT)) or (not code and permanent):
-            raise DatabaseUnreachable(f"cannot connect to {self.label}: {reason}", hint=_connect_hint(text)) from None
+            raise DatabaseUnreachable(
+                f"cannot connect to {self.label}: {reason}", hint=_connect_hint(text, code)
+            ) from None
         if waited >= self._settings.connect_wait:
             raise DatabaseUnreachable(
                 f"{self.label} did not answer within {self._settings.connect_wait:.0f} s: {reason}",
@@ -482,7 +485,12 @@ def application_name(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
-def _connect_hint(message: str) -> str:
+def _connect_hint(message: str, code: str) -> str:
+    if code in _TIMED_OUT:
+        return (
+            "a timeout of the role or the database ends sessions before they get the run's own settings: "
+            "PGOPTIONS='-c statement_timeout=0' takes it off for this command, ALTER ROLE or ALTER DATABASE for all"
+        )
     if "password" in message:
         return "check user and password in migrate_uri (percent-encode @ : / in the password)"
     if "does not exist" in message:
