@@ -18,6 +18,7 @@ from mutants_atomic import ATOMIC
 from mutants_back import BACK
 from mutants_backup import BACKUP
 from mutants_coalesce import COALESCE
+from mutants_jobs import JOBS
 from mutants_process import PROCESS
 from mutants_rebuild import REBUILD
 from mutants_replace import REPLACE
@@ -32,7 +33,6 @@ BODIES = "tests/faults/test_bodies_and_the_process.py"
 LINES = "tests/database/test_safety_lines.py"
 VIEWS = "tests/database/test_views_others.py tests/database/test_views_belongings.py"
 CHANGED = "tests/database/test_views_changed_meanwhile.py"
-FORKED = "tests/faults/test_fork_server.py"
 NOTICED = "noticed"
 
 
@@ -47,22 +47,9 @@ MUTANTS = [
     *WEAVE_SQLITE,
     *COALESCE,
     *BACKUP,
+    *JOBS,
     *PROCESS,
     *SESSIONS,
-    Mutant(
-        "side by side: room for its connections",
-        "database/postgres/backend.py",
-        "        if number >= jobs:\n",
-        "        if True:\n",
-        "tests/faults/test_jobs_faults.py -k connections_are_allowed",
-    ),
-    Mutant(
-        "side by side: an error is told to the run",
-        "errors.py",
-        "return _as_it_was, (type(self), self.args), self.__dict__",
-        "return super().__reduce__()",
-        "tests/unit/test_errors_between_processes.py",
-    ),
     Mutant(
         "git: no housekeeping",
         "workflow/git.py",
@@ -314,209 +301,6 @@ MUTANTS = [
         "        if known.succeeded:\n            return self._applied()",
         "        if False:\n            return self._applied()",
         f"{LINES}::test_an_exception_after_the_commit_undoes_no_success",
-    ),
-    Mutant(
-        "a killed worker after own commits",
-        "executor/attempt.py",
-        "if known.commits and isinstance(end, Stopped | Lost | Died):",
-        "if known.commits and isinstance(end, Stopped | Lost):",
-        "tests/faults/test_jobs_faults.py -k said_what",
-    ),
-    Mutant(
-        "a worker commits nothing without the lock",
-        "executor/attempt.py",
-        "            if self._around.is_seated:\n                raise",
-        "            if False:\n                raise",
-        "tests/faults/test_jobs_faults.py -k without_the_lock",
-    ),
-    Mutant(
-        "a worker commits nothing of a body without the lock",
-        "database/postgres/seated.py",
-        "if kind is Kind.COMMITS and",
-        "if False and",
-        "tests/database/test_seated.py -k nothing_is_committed",
-    ),
-    Mutant(
-        "a worker begins nothing without the lock",
-        "database/postgres/seated.py",
-        "pg_try_advisory_xact_lock_shared(%s, %s) AND {holds} AND ",
-        "pg_try_advisory_xact_lock_shared(%s, %s) AND ({holds} OR true) AND ",
-        "tests/database/test_seated.py -k no_transaction_begins",
-    ),
-    Mutant(
-        "the work of workers is locked in each transaction",
-        "database/postgres/seated.py",
-        'f"pg_catalog.pg_try_advisory_xact_lock_shared(%s, %s) AND',
-        'f"(%s, %s) IS NOT NULL AND',
-        "tests/database/test_seated.py -k next_run_waits",
-    ),
-    Mutant(
-        "the session that holds the lock is known by its age",
-        "database/postgres/seated.py",
-        "AS pg_catalog.text) OPERATOR(pg_catalog.=) %s)",
-        "AS pg_catalog.text) OPERATOR(pg_catalog.<>) %s || 'x')",
-        "tests/database/test_seated.py -k another_session_took",
-    ),
-    Mutant(
-        "a view that nobody foresaw",
-        "executor/views.py",
-        "        self._require_foreseen(kind.__name__)\n",
-        "",
-        "tests/faults/test_jobs_faults.py -k foresee",
-    ),
-    Mutant(
-        "a worker has loaded the same",
-        "executor/worker.py",
-        "if code_of(graph, assignment.names) != assignment.code:",
-        "if False:",
-        "tests/faults/test_jobs_faults.py -k files_that_say",
-    ),
-    Mutant(
-        "what a body reads is no code",
-        "executor/line.py",
-        "graph.migrations[name].facts.code)",
-        "graph.migrations[name].facts.fingerprint)",
-        "tests/faults/test_jobs_faults.py -k no_other_code",
-    ),
-    Mutant(
-        "workers end with their fork server",
-        "executor/worker.py",
-        "ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)",
-        "pass",
-        f"{FORKED} -k is_deaf",
-    ),
-    Mutant(
-        "a fork server ends with the run",
-        "executor/fork_server_program.py",
-        "    end_with(run)\n",
-        "",
-        f"{FORKED} -k ends_with_the_run",
-    ),
-    Mutant(
-        "workers end with the line of their fork server",
-        "executor/fork_server_program.py",
-        "            os.kill(process, signal.SIGKILL)\n        for process in self._numbers:\n",
-        "            os.kill(process, 0)\n        for process in ():\n",
-        f"{FORKED} -k nothing_but_its_line",
-    ),
-    Mutant(
-        "a fork server keeps no line of a worker",
-        "executor/fork_server_program.py",
-        "        os.close(given)  # or",
-        "        # or",
-        f"{FORKED} -k no_worker_holds",
-    ),
-    Mutant(
-        "a worker keeps no line of its fork server",
-        "executor/fork_server_program.py",
-        "        self._line.close()\n",
-        "",
-        f"{FORKED} -k no_worker_holds",
-    ),
-    Mutant(
-        "a worker hears of its children",
-        "executor/fork_server_program.py",
-        "        signal.signal(signal.SIGCHLD, self._handler)\n",
-        "",
-        f"{FORKED} -k as_if",
-    ),
-    Mutant(
-        "a worker collects garbage",
-        "executor/fork_server_program.py",
-        "    gc.enable()\n",
-        "",
-        f"{FORKED} -k as_if",
-    ),
-    Mutant(
-        "a fork server that is stopped is ended",
-        "executor/fork_server.py",
-        "if now - self._killed > _KILLING:",
-        "if False:",
-        f"{FORKED} -k keeps_no_run",
-    ),
-    Mutant(
-        "a fork server is replaced",
-        "executor/crew.py",
-        "        if self.server.is_gone:\n",
-        "        if False:\n",
-        f"{FORKED} -k takes_its_place",
-    ),
-    Mutant(
-        "a fork that fails is told",
-        "executor/crew.py",
-        "word = worker.why_not",
-        "word = None",
-        f"{FORKED} -k can_be_forked",
-    ),
-    Mutant(
-        "a fork server ends where nothing is run",
-        "workflow/locked_run.py",
-        "with nullcontext() if team is None else closing(team.server):",
-        "with nullcontext():",
-        f"{FORKED} -k comes_to_nothing",
-    ),
-    Mutant(
-        "a fork server hears no signal",
-        "executor/fork_server.py",
-        "signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)",
-        "signal.pthread_sigmask(signal.SIG_BLOCK, ())",
-        "tests/faults/test_jobs_signals.py -k whole_group",
-    ),
-    Mutant(
-        "who has said that it heard is not ended",
-        "executor/crew.py",
-        "if worker.is_deaf and is_silent and not worker.line.poll():",
-        "if worker.is_deaf and is_silent:",
-        "tests/unit/test_crew.py",
-    ),
-    Mutant(
-        "a failure that a dead worker has recorded",
-        "executor/attempt.py",
-        "        if isinstance(end, Died) and known.error is not None:",
-        "        if False:",
-        "tests/faults/test_jobs_faults.py -k recorded_before",
-    ),
-    Mutant(
-        "who does not hear is ended",
-        "executor/side_by_side.py",
-        "                    crew.end_deaf()",
-        "                    pass",
-        "tests/faults/test_jobs_signals.py -k 'deaf or within_two'",
-    ),
-    Mutant(
-        "words pass whatever a body has removed",
-        "executor/line.py",
-        "if isinstance(obj, type | FunctionType) else None",
-        "if False else None",
-        "tests/faults/test_jobs_signals.py -k 'words_pass and modules'",
-    ),
-    Mutant(
-        "orders are heard whatever a body has replaced",
-        "executor/worker.py",
-        "kill: Callable[[int, int], None] = os.kill, pid: Callable[[], int] = os.getpid",
-        "kill: Callable[[int, int], None] = lambda *words: os.kill(*words), pid: Callable[[], int] = os.getpid",
-        "tests/faults/test_jobs_signals.py -k 'words_pass and os'",
-    ),
-    Mutant(
-        "what was not watched keeps its place",
-        "core/commuting.py",
-        "among & (self._bound[name] | ~self._known)",
-        "among & self._bound[name]",
-        "tests/unit/test_core_lanes.py -k not_watched",
-    ),
-    Mutant(
-        "an edited migration is not the one that was watched",
-        "core/commuting.py",
-        "        and same_fingerprint(entry.fingerprint, graph.migrations[name].facts.fingerprint)\n",
-        "",
-        "tests/cli/test_cli_jobs.py -k footprint_file",
-    ),
-    Mutant(
-        "a worker has no supervisor",
-        "executor/worker.py",
-        "Interruption(leads=False)",
-        "Interruption()",
-        "tests/faults/test_jobs_signals.py -k crash",
     ),
     Mutant(
         "lost after own commits",
