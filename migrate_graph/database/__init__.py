@@ -63,6 +63,8 @@ class Settings(Struct, frozen=True):
     session: str = "reused"
     secrets: tuple[str, ...] = ()
 
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+
 
 class Work(Protocol):
     """One attempt at one migration: a connection and a `DAL` of its own, a fresh session, a marker in every transaction."""

@@ -64,6 +64,8 @@ class DalSource(Struct, frozen=True):
     finds_table: str = ""
     sets_up: bool = True
 
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+
 
 def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: Any) -> Any:
     """Make a `DAL` whose connections, also those it opens after a `db.close()`, come from `source`.

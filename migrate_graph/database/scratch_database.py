@@ -29,8 +29,7 @@ class ScratchDatabase(Struct, frozen=True):
     folder: Path
     schema: str | None = None
 
-    def __repr__(self) -> str:
-        return f"ScratchDatabase({self.name!r})"  # the address may hold a password
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
 
 
 class Scratch(Protocol):

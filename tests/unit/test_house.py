@@ -15,7 +15,7 @@ from migrate_graph.core import events
 from migrate_graph.core.events import Event
 from migrate_graph.core.graph import build_graph
 from migrate_graph.core.rules import RULES
-from migrate_graph.database import BACKENDS, Backend, is_one_file
+from migrate_graph.database import BACKENDS, Backend, Settings, is_one_file
 from migrate_graph.executor import Executor
 from migrate_graph.loader import load
 from migrate_graph.render import FORMATS
@@ -87,6 +87,26 @@ def test_values_are_structs() -> None:
     assert {
         each.name for each in classes if "dataclass" in " ".join(map(ast.unparse, each.decorator_list))
     } == DATACLASSES
+
+
+def test_no_struct_shows_the_secrets_that_it_holds() -> None:
+    """What collects tracebacks with the values of variables would send them on."""
+    structs = {
+        each.name: {name for part in each.body for name in _names_given(part)}
+        for file in PACKAGE.rglob("*.py")
+        for each in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(each, ast.ClassDef) and "Struct" in map(ast.unparse, each.bases)
+    }
+    secret = {name: names for name, names in structs.items() if names & {"secrets", "uri", "password"}}
+    assert len(secret) > 3
+    assert {name for name, names in secret.items() if "__repr__" not in names} == set()
+    assert "hunter2" not in repr([Settings("postgres://u:hunter2@h/d", secrets=("hunter2",))])
+
+
+def _names_given(part: ast.stmt) -> Iterator[str]:
+    if isinstance(part, ast.AnnAssign | ast.Assign):
+        targets = [part.target] if isinstance(part, ast.AnnAssign) else part.targets
+        yield from map(ast.unparse, targets)
 
 
 def test_no_file_is_called_after_nothing() -> None:

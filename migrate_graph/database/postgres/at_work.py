@@ -54,6 +54,8 @@ class AtWork(Struct, frozen=True):
     own: Collection[int]
     secrets: tuple[str, ...]
 
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+
     def run(self, key: int) -> LockHolder | None:
         """Return who holds the lock of a run, with what it is doing; None when nobody does.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from itertools import chain, compress
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -21,8 +21,8 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.at_work import AtWork
-from migrate_graph.database.postgres.connection import NOW, WorkConnection
-from migrate_graph.database.postgres.cursor import rows_of
+from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
@@ -225,17 +225,12 @@ class PostgresBackend(Bookkeeping):
         if self._sessions.pooled and not self._in_transaction:
             with self._transaction():
                 return self._ask(statement, parameters)
-        return self._patiently(self._send, statement, parameters)
+        return self._patiently(send, statement, parameters)
 
     def _patiently(self, call: Callable[..., _Value], *arguments: Any) -> _Value:
         """Run a call on the keeper, alive, so that a wait is told, hears signals and ends."""
         keeper = self._alive_keeper()
         return self._sessions.patience.run(keeper, "reading or writing the tool's tables", call, keeper, *arguments)
-
-    @staticmethod
-    def _send(keeper: Any, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with keeper.cursor() as cursor:
-            return rows_of(cursor, statement, parameters)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -243,10 +238,10 @@ class PostgresBackend(Bookkeeping):
         self._in_transaction = True
         try:
             yield
-            self._patiently(self._send, "COMMIT", ())
+            self._patiently(send, "COMMIT")
         except BaseException:
             with suppress(psycopg2.Error, MigrateGraphError):
-                self._patiently(self._send, "ROLLBACK", ())
+                self._patiently(send, "ROLLBACK")
             raise
         finally:
             self._in_transaction = False
@@ -515,9 +510,10 @@ class PostgresBackend(Bookkeeping):
         self._revive()
         connection = self._sessions.open("look")
         try:
-            return [name for (name,) in self._sessions.patience.run(
-                connection, "looking what a restore has left", self._send, connection, USER_RELATIONS, ()
-            )]  # fmt: skip
+            doing = "looking what a restore has left"
+            return [
+                name for (name,) in self._sessions.patience.run(connection, doing, send, connection, USER_RELATIONS)
+            ]
         except psycopg2.Error as error:
             raise DatabaseUnreachable(redact(first_line(error), *self.secrets)) from None
         finally:
@@ -686,21 +682,11 @@ class PostgresBackend(Bookkeeping):
         return connection, True
 
     def _prologue(self) -> tuple[str, list[Any]]:
-        """Return what is asked with every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+        """Return what is asked with every marker: behind a pooler with settings, as the session is another client's a moment later."""
+        from migrate_graph.database.postgres.work import prologue
 
-        Behind a pooler the session's settings are another client's a moment later, so they are set for the transaction. Nothing
-        here is found by way of the search_path, which is the body's.
-        """
-        parts = (
-            "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
-            f"pg_catalog.pg_backend_pid() AS pid, {NOW.format('pg_catalog.now()')} AS began"
-        )
-        parameters: list[Any] = [*self._work_keys()]
-        if self._sessions.pooled:
-            settings = self._sessions.settings(self._alive_keeper(), ours=False)
-            parts += ", pg_catalog.set_config(%s, %s, true)" * len(settings)
-            parameters += chain.from_iterable(settings)
-        return parts, parameters
+        pooled = self._sessions.pooled
+        return prologue(self._work_keys(), self._sessions.settings(self._alive_keeper(), ours=False) if pooled else ())
 
     # -- trouble --------------------------------------------------------------------------------------------------------------
 

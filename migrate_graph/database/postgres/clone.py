@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Size
 from migrate_graph.database.names import POSTGRES, TableNames
-from migrate_graph.database.postgres.places import Place, copy_tables_of_pydal, send
+from migrate_graph.database.postgres.cursor import send
+from migrate_graph.database.postgres.places import Place, copy_tables_of_pydal
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly
 from migrate_graph.database.postgres.sizes import SIZES, as_sizes

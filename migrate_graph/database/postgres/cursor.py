@@ -1,4 +1,4 @@
-"""A cursor of an attempt: everything that it sends goes by way of its connection, which opens the transaction with the marker."""
+"""Cursors: that of an attempt, which sends everything by way of its connection, and one way to ask any for rows."""
 
 from __future__ import annotations
 
@@ -73,3 +73,9 @@ def rows_of(cursor: Any, statement: str | bytes, parameters: Sequence[Any] | Non
     """Run a statement, and return its rows; none where it is not one that has some."""
     cursor.execute(statement, parameters)
     return list(cursor.fetchall()) if cursor.description else []
+
+
+def send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run a statement on a cursor of its own, and return its rows."""
+    with connection.cursor() as cursor:
+        return rows_of(cursor, statement, parameters)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
-from migrate_graph.database.postgres.cursor import rows_of
+from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
@@ -44,12 +44,6 @@ _LEFT = (
     "OR pg_catalog.starts_with(pg_catalog.concat('migrate_graph:', d.datname), a.application_name) "
     "AND pg_catalog.starts_with(a.application_name, pg_catalog.concat('migrate_graph:', CAST(%s AS pg_catalog.text))))"
 )
-
-
-def send(connection: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement, and return its rows."""
-    with connection.cursor() as cursor:
-        return rows_of(cursor, statement, parameters)
 
 
 class Place:

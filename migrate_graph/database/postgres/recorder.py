@@ -142,6 +142,8 @@ class Recorder(Struct, eq=False):
     _base: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     _ours: set[int] = field(default_factory=set)
 
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+
     # -- a migration ----------------------------------------------------------------------------------------------------------
 
     def begin(self, session: Session, ask: Ask, *, fresh: bool = False) -> None:

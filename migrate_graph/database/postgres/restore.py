@@ -16,7 +16,7 @@ from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import POSTGRES, TableNames, search_path
-from migrate_graph.database.postgres.cursor import rows_of
+from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.sessions import close_quietly
 from migrate_graph.errors import DatabaseRefused, MigrateGraphError, RestoreError
 from migrate_graph.messages import counted, first_line
@@ -91,6 +91,8 @@ class RestoreTarget(Struct, frozen=True, kw_only=True):
     look: Callable[[], list[str]]
     secrets: tuple[str, ...] = ()
 
+    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+
     def state_after_failure(self) -> str:
         """Return what stands in the database, which was empty before, in words: looked up, not believed."""
         try:
@@ -145,8 +147,7 @@ class _Restore:
                     self._ask("ROLLBACK")
 
     def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            return rows_of(cursor, statement, parameters)
+        return send(self._connection, statement, parameters)
 
     # -- our first words and our last -----------------------------------------------------------------------------------------
 

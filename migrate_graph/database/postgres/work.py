@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -18,8 +19,8 @@ from migrate_graph.database.owner import Owner
 from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
 from migrate_graph.database.postgres.beside import PostgresBuilder
 from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import IDLE, INERROR, WHO, WorkConnection
-from migrate_graph.database.postgres.cursor import rows_of
+from migrate_graph.database.postgres.connection import IDLE, INERROR, NOW, WHO, WorkConnection
+from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.patience import cut
 from migrate_graph.database.postgres.renewal import is_at_rest
 from migrate_graph.database.postgres.sessions import application_name, pydal_uri
@@ -70,6 +71,22 @@ class WorkSessions(Struct, frozen=True):
     pooled: bool
     patiently: Callable[..., Any]
     dals: SpareDal
+
+
+def prologue(keys: Sequence[int], settings: Sequence[tuple[str, str]]) -> tuple[str, list[Any]]:
+    """Return what is asked with every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+
+    Nothing here is found by way of the search_path, which is the body's.
+
+    Args:
+        keys: of the work's lock.
+        settings: set for the transaction alone, as (name, value).
+    """
+    parts = (
+        "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
+        f"pg_catalog.pg_backend_pid() AS pid, {NOW.format('pg_catalog.now()')} AS began"
+    )
+    return parts + ", pg_catalog.set_config(%s, %s, true)" * len(settings), [*keys, *chain.from_iterable(settings)]
 
 
 class PostgresWork:
@@ -224,8 +241,7 @@ class PostgresWork:
             self._execute(f"DEALLOCATE {quote_identifier(name)}", ())
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            return rows_of(cursor, statement, parameters)
+        return send(self._connection, statement, parameters)
 
     def start(self) -> None:
         self._started = True
