@@ -12,7 +12,7 @@ import random  # noqa: F401
 import select
 import shutil  # noqa: F401
 import signal
-import subprocess  # noqa: F401
+import subprocess
 import sys
 import tempfile  # noqa: F401
 import threading  # noqa: F401
@@ -37,6 +37,7 @@ def leave_posix() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
+    subprocess._USE_POSIX_SPAWN = False  # it has looked for it when it was imported, and Python 3.13 uses it more often
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ def test_help_and_version_import_nothing_heavy(word: str, tmp_path: Path) -> Non
 _FOUNDATION = frozenset(
     {
         "__future__", "gc", "shlex", "linecache", "tokenize", "token", "traceback",
+        "urllib", "urllib.parse", "ipaddress",  # for redaction; up to Python 3.12 pathlib imports them, too
         "decimal", "_decimal", "_socket", "typing_extensions",  # for msgspec: to make a dozen dataclasses takes as long as all of it
         *(f"migrate_graph.{name}" for name in (
             "columns", "edwh_names", "errors", "foreign_text", "forks", "masked_stream", "messages", "process_end", "redaction", "supervisor",
