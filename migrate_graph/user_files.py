@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sysconfig
 from pathlib import Path
 
@@ -24,17 +25,21 @@ class SourceLocation(Struct, frozen=True, order=True):
         return f"{self.path}:{self.line}"
 
 
-_FOREIGN_ROOTS = tuple(
-    Path(root).resolve()
-    for root in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
-)
+_INSTALLED = {"site-packages", "dist-packages"}
+_NOT_THEIRS = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
+_FOREIGN_ROOTS = tuple(Path(root).resolve() for root in _NOT_THEIRS)
+
+# Hundreds of modules are asked about, and nearly all are Python's: to follow the links of each takes longer than to load a project.
+_FOREIGN_BEGINNINGS = tuple(f"{root}{os.sep}" for root in {*_NOT_THEIRS, *map(str, _FOREIGN_ROOTS)})
 
 
 @functools.lru_cache(maxsize=4096)
 def is_user_file(name: str) -> bool:
     """Return whether a file is somebody's project: neither Python's, nor an installed package, nor ours."""
+    if name.startswith("<") or (name.startswith(_FOREIGN_BEGINNINGS) and os.pardir not in name):
+        return False
     path = Path(name)
-    if name.startswith("<") or {"site-packages", "dist-packages"} & set(path.parts):
+    if not _INSTALLED.isdisjoint(path.parts):
         return False
     resolved = path.resolve()
     return not any(resolved.is_relative_to(root) for root in _FOREIGN_ROOTS)
