@@ -256,6 +256,21 @@ db.executesql("INSERT INTO log VALUES (1, 1)")
 
 
 @pytest.mark.postgres
+def test_what_a_serializable_transaction_has_read_is_no_lock(seen: Seen) -> None:
+    """The server shows it among the locks, also after the transaction has ended."""
+    found = seen("""
+connection.set_session(isolation_level="SERIALIZABLE")
+db.executesql("SELECT count(*) FROM log")
+db.commit()
+db.executesql("INSERT INTO log VALUES (1, 1)")
+""")
+    assert [each.locks for each in found.statements if "log" in each.sql] == [
+        {"public.log": "ACCESS SHARE"},
+        {"public.log": "ROW EXCLUSIVE"},
+    ]
+
+
+@pytest.mark.postgres
 def test_one_transaction_is_one(seen: Seen) -> None:
     found = seen(
         'db.executesql("INSERT INTO log VALUES (1, 1)")\ndb.commit()\nraise ValueError("no")',

@@ -13,7 +13,8 @@ Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
 _RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S', 'c'"
 
 # Names are found in no search_path here: that is the body's. Each relation is looked up by its number (OFFSET 0 keeps the planner, who
-# expects a thousand locks, from reading all of pg_class).
+# expects a thousand locks, from reading all of pg_class). What a serializable transaction has read (SIReadLock) keeps nobody waiting, and
+# stays behind its end.
 _GLANCE = (
     "SELECT CAST(l.relation AS pg_catalog.int8), l.modes, c.kind, c.name, c.file, "
     "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_returned(l.relation) "
@@ -21,8 +22,8 @@ _GLANCE = (
     "pg_catalog.pg_stat_get_xact_tuples_updated(l.relation), pg_catalog.pg_stat_get_xact_tuples_deleted(l.relation) "
     "FROM (SELECT k.relation, pg_catalog.array_agg(k.mode) AS modes FROM pg_catalog.pg_locks k "
     "WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND k.locktype OPERATOR(pg_catalog.=) 'relation' AND k.granted "
-    "AND k.relation OPERATOR(pg_catalog.>=) 16384 AND k.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) GROUP BY k.relation) l "
+    "AND k.mode OPERATOR(pg_catalog.<>) 'SIReadLock' AND k.relation OPERATOR(pg_catalog.>=) 16384 "
+    "AND k.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) GROUP BY k.relation) l "
     "LEFT JOIN LATERAL (SELECT CAST(r.relkind AS pg_catalog.text) AS kind, CAST(r.relfilenode AS pg_catalog.int8) AS file, "
     "CAST(r.relpersistence AS pg_catalog.text) AS persistence, pg_catalog.format('%I.%I', (SELECT n.nspname FROM pg_catalog.pg_namespace n "
     "WHERE n.oid OPERATOR(pg_catalog.=) r.relnamespace), r.relname) AS name FROM pg_catalog.pg_class r "
