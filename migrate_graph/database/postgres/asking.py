@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -38,6 +38,9 @@ from migrate_graph.errors import ViewError
 
 _SAVEPOINT = "migrate_graph_views"
 
+STYLES = {"DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1"}
+"""How the server writes constants so that every session reads them alike; other styles lose digits, time zones and signs."""
+
 # Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
 _SAFE_PATH = "pg_catalog, pg_temp"
 
@@ -50,17 +53,29 @@ _SETTINGS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
     "check_function_bodies": "off",
+    "quote_all_identifiers": "off",
+    **STYLES,
 }
 _ENTER = "SELECT " + ", ".join(
     f"pg_catalog.set_config('migrate_graph.{name}', pg_catalog.current_setting('{name}'), true), "
     f"pg_catalog.set_config('{name}', '{value}', true)"
     for name, value in _SETTINGS.items()
 )
-_BACK = ", ".join(
-    f"pg_catalog.set_config('{name}', pg_catalog.current_setting('migrate_graph.{name}'), true)" for name in _SETTINGS
-)
 
-_GO_BACK = f"SELECT {_BACK}"
+
+def _back(names: Iterable[str]) -> str:
+    return "SELECT " + ", ".join(
+        f"pg_catalog.set_config('{name}', pg_catalog.current_setting('migrate_graph.{name}'), true)" for name in names
+    )
+
+
+_GO_BACK = _back(_SETTINGS)
+
+OWN_STYLES, OUR_STYLES = (
+    _back(STYLES),
+    "SELECT " + ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in STYLES.items()),
+)
+"""Set how constants are written as the session has it, for a query whose rows may tell, and as we read them again."""
 
 # Hexadecimal numbers are the same in every language of the server.
 _SEQUENCE = re.compile(r"\b0x([0-9a-f]{2})\b")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import psycopg2
 from msgspec.structs import replace
 
+from migrate_graph.database.postgres.asking import OUR_STYLES, OWN_STYLES
 from migrate_graph.database.postgres.snapshot import Made, Read, literal
 from migrate_graph.database.relation import Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
@@ -169,7 +170,9 @@ class Restoration:
         if self._stored.is_empty:
             return
         # As pg_dump has it restored: what the query calls runs as the owner, not as whoever repairs it.
+        self._run("content", OWN_STYLES)
         self._as_role(self._owner, "content", f"REFRESH MATERIALIZED VIEW {self._made.identity}")
+        self._run("content", OUR_STYLES)
 
     def _as_role(self, role: str, what: str, statement: str) -> None:
         if role == self._creator:
