@@ -34,15 +34,19 @@ class Making(Struct, frozen=True):
 Definer: TypeAlias = Callable[[Drifted, Fact], Making]
 
 ORDER = (
-    "schema", "extension", "type", "sequence", "table", "column", "function", "procedure", "view", "matview", "index", "constraint",
+    "schema", "extension", "type", "sequence", "table", "column", "function", "procedure", "view", "index", "constraint",
     "statistics", "rule", "trigger", "policy", "comment",
 )  # fmt: skip
 """Kinds in the order in which they are made; they are dropped the other way round."""
 
+_USED_BY_COLUMNS = frozenset({"schema", "extension", "type", "sequence", "function", "procedure"})
+"""Kinds that are dropped last: what uses them may stay, and be changed so that it uses them no more."""
+
 
 def rank_of(fact: Fact) -> int:
     """Return the place of a fact's kind in that order; of all others after them."""
-    return ORDER.index(fact.kind) if fact.kind in ORDER else len(ORDER)
+    kind = "view" if fact.kind == "matview" else fact.kind  # each may read the other
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 class Adoption(Struct, frozen=True):
@@ -75,9 +79,11 @@ def adoption_of(
         managed: relations that view managers make: they are changed there.
     """
     drops: list[tuple[tuple[int, int], str]] = []
+    last: list[tuple[tuple[int, int], str]] = []
     makes: list[tuple[int, str]] = []
     changes = [*changes]
     depths = _depths(changes)
+    come = {change.fact.identity for change in changes if change.before is None}
     left: list[tuple[Fact, str]] = []
     renamed = _perhaps_renamed(changes)
     for change in changes:
@@ -87,8 +93,9 @@ def adoption_of(
             left.append((change.fact, renamed[change.fact]))
         elif change.after is None:
             statement = dropped(change)
+            is_last = change.fact.kind in _USED_BY_COLUMNS and change.fact.identity not in come
             if statement:
-                drops.append(((rank_of(change.fact), depths[change.fact]), statement))
+                (last if is_last else drops).append(((rank_of(change.fact), depths[change.fact]), statement))
             else:
                 left.append((change.fact, _BY_HAND))
         else:
@@ -97,9 +104,10 @@ def adoption_of(
                 making = made(change, fact)
                 rank = _note(fact, making, makes, left)
                 drops += [((rank, depths[change.fact]), each) for each in making.gone]
-    drops.sort(key=lambda each: each[0], reverse=True)
+    for each in (drops, last):
+        each.sort(key=lambda ranked: ranked[0], reverse=True)
     makes.sort(key=lambda each: each[0])
-    return Adoption(tuple(statement for _, statement in (*drops, *makes)), tuple(left))
+    return Adoption(tuple(statement for _, statement in (*drops, *makes, *last)), tuple(left))
 
 
 _BY_HAND = "nothing here writes a statement for it: write it by hand"

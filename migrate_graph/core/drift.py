@@ -174,10 +174,15 @@ def _changes(before: Inventory, after: Inventory) -> Iterator[Drifted]:
 
 def _folded(changes: Mapping[Fact, Drifted]) -> list[Drifted]:
     """Return the changes with what goes without saying folded into what it belongs to."""
-    owners = {change.relation: change for fact, change in changes.items() if fact.kind in RELATIONS}
+    owners: dict[tuple[str, bool], Drifted] = {}
+    for fact, change in changes.items():
+        if fact.kind in RELATIONS:  # a view may be gone, and a table have come in its place
+            owners |= {
+                (change.relation, is_gone): change for is_gone in (change.after is None, change.before is not None)
+            }
     parts: dict[Fact, list[Fact]] = {}
     for fact, change in changes.items():
-        owner = owners.get(change.relation, change)
+        owner = owners.get((change.relation, change.after is None), change) if fact.kind not in RELATIONS else change
         goes_along = owner.what is not Changed.CHANGED or fact.kind in _MOVES_WITH.get(owner.fact.kind, ())
         if owner.fact != fact and goes_along:
             parts.setdefault(owner.fact, []).append(fact)

@@ -189,3 +189,103 @@ def test_types_that_no_statement_makes_are_said(
     assert adoption.statements == ()
     assert adoption.left
     assert all("write it by hand" in why for _, why in adoption.left)
+
+
+DRESSED = """
+CREATE POLICY seen ON customer USING (nr > 1); COMMENT ON POLICY seen ON customer IS 'p'; COMMENT ON TRIGGER c_touch ON customer IS 't';
+CREATE VIEW solo AS SELECT id, name, nr FROM customer; GRANT SELECT, UPDATE ON solo TO pg_monitor WITH GRANT OPTION;
+COMMENT ON VIEW solo IS 's'; COMMENT ON COLUMN solo.nr IS 'n'; GRANT SELECT (nr) ON solo TO PUBLIC; ALTER VIEW solo ALTER nr SET DEFAULT 5;
+CREATE RULE none AS ON DELETE TO solo DO INSTEAD NOTHING; COMMENT ON RULE none ON solo IS 'r';
+CREATE TRIGGER solo_touch INSTEAD OF INSERT ON solo FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE MATERIALIZED VIEW kept AS SELECT id, nr FROM solo; CREATE UNIQUE INDEX kept_id ON kept (id); COMMENT ON INDEX kept_id IS 'i';
+GRANT SELECT ON kept TO pg_monitor; CREATE VIEW above AS SELECT id FROM kept; COMMENT ON VIEW above IS 'a'; GRANT SELECT ON above TO PUBLIC;
+CREATE VIEW said AS SELECT CAST(nr AS text) AS nr FROM customer; GRANT SELECT ON said TO pg_monitor;
+REVOKE ALL ON FUNCTION helper FROM PUBLIC; GRANT EXECUTE ON FUNCTION helper TO pg_monitor; COMMENT ON FUNCTION helper IS 'h';
+CREATE VIEW helped AS SELECT CAST(helper(1) AS text) AS x; ALTER TABLE customer ADD CONSTRAINT big CHECK (nr > 0);
+COMMENT ON CONSTRAINT big ON customer IS 'c'; CREATE DOMAIN given AS int; CREATE TABLE typed (m mood DEFAULT 'ok', g given);
+CREATE SEQUENCE counted; ALTER TABLE typed ADD n int DEFAULT nextval('counted');
+CREATE TYPE pair AS (a int, b text); COMMENT ON COLUMN pair.a IS 'x'; CREATE TYPE span AS RANGE (subtype = float8);
+CREATE DOMAIN low AS int CHECK (VALUE < 9);
+"""
+ANEW = {
+    "a column has another name": "ALTER VIEW solo RENAME nr TO number",
+    "columns change places": "DROP VIEW above; DROP MATERIALIZED VIEW kept; DROP VIEW solo; CREATE VIEW solo AS SELECT id, nr, name FROM customer;"
+    "CREATE MATERIALIZED VIEW kept AS SELECT id, nr FROM solo; CREATE VIEW above AS SELECT id FROM kept",
+    "a column has another type": "DROP VIEW above; DROP MATERIALIZED VIEW kept; CREATE MATERIALIZED VIEW kept AS SELECT CAST(id AS text), nr FROM solo;"
+    "CREATE VIEW above AS SELECT id FROM kept",
+    "a materialized view has another name": "ALTER MATERIALIZED VIEW kept RENAME nr TO number",
+    "a table below has another type": "DROP VIEW said; ALTER TABLE customer ALTER email TYPE varchar(9); CREATE VIEW said AS SELECT "
+    "CAST(nr AS text) AS nr FROM customer; GRANT SELECT ON said TO pg_monitor; CREATE OR REPLACE VIEW a_view AS SELECT id, name FROM customer",
+    "a view reads nothing of what is gone": "CREATE OR REPLACE VIEW b_view AS SELECT id, name FROM customer; DROP VIEW a_view",
+    "a view reads a new one": "CREATE VIEW z_view AS SELECT id, name FROM customer; CREATE OR REPLACE VIEW a_view AS SELECT id, name FROM z_view",
+    "a view is a materialized one now": "DROP VIEW said; CREATE MATERIALIZED VIEW said AS SELECT nr FROM customer",
+    "a view over a materialized one": "CREATE MATERIALIZED VIEW m AS SELECT id FROM customer; CREATE VIEW a0 AS SELECT id FROM m",
+    "views over each other are gone": "DROP VIEW above; DROP MATERIALIZED VIEW kept; DROP VIEW solo",
+    "a function returns something else": "DROP VIEW helped; DROP FUNCTION helper; CREATE FUNCTION helper(int) RETURNS bigint LANGUAGE sql AS "
+    "'SELECT 1::bigint'; CREATE VIEW helped AS SELECT CAST(helper(1) AS text) AS x; COMMENT ON FUNCTION helper IS 'h';"
+    "REVOKE ALL ON FUNCTION helper FROM PUBLIC; GRANT EXECUTE ON FUNCTION helper TO pg_monitor",
+    "what has a comment": "DROP POLICY seen ON customer; CREATE POLICY seen ON customer USING (nr > 2); COMMENT ON POLICY seen ON customer IS 'p';"
+    "ALTER TABLE customer DISABLE TRIGGER c_touch; ALTER TABLE customer DROP CONSTRAINT big, ADD CONSTRAINT big CHECK (nr > 1);"
+    "COMMENT ON CONSTRAINT big ON customer IS 'c'",
+    "comments": "COMMENT ON VIEW solo IS NULL; COMMENT ON TRIGGER c_touch ON customer IS 'tt'; COMMENT ON COLUMN pair.a IS NULL;"
+    "COMMENT ON CONSTRAINT big ON customer IS NULL; COMMENT ON RULE none ON solo IS 'rr'; COMMENT ON INDEX kept_id IS NULL",
+    "types that are gone": "DROP TYPE pair; DROP TYPE span; DROP DOMAIN low; COMMENT ON FUNCTION helper IS NULL",
+    "what a column does not use any more": "ALTER TABLE typed ALTER n DROP DEFAULT; DROP SEQUENCE counted; ALTER TABLE typed DROP m; DROP TYPE mood",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ANEW)
+def test_what_is_made_anew_loses_nothing(postgres_uri: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED}")
+    adoption, here, there = adopted(postgres_uri, ANEW[case])
+    assert [each for each in adoption.left if "a cast" not in each[1]] == []
+    assert there == here
+    assert not any("CASCADE" in statement for statement in adoption.statements)
+
+
+def test_a_view_is_replaced_where_that_is_enough(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED}")
+    by_hand = "CREATE OR REPLACE VIEW solo AS SELECT id, name, nr, email FROM customer WHERE nr > 2"
+    adoption, here, there = adopted(postgres_uri, by_hand)
+    [statement] = adoption.statements
+    assert (statement.split(" AS")[0], there) == ("CREATE OR REPLACE VIEW public.solo", here)
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        (
+            "CREATE POLICY p ON parent USING (EXISTS (SELECT FROM above WHERE id = a))",
+            "policy p on table public.parent",
+        ),
+        (
+            "CREATE FUNCTION taking(above) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "function public.taking(public.above)",
+        ),
+    ],
+)
+def test_a_view_that_something_else_needs_is_not_dropped(
+    postgres_uri: str, needs: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED};{needs}")
+    adoption, _, _ = adopted(postgres_uri, "ALTER VIEW solo RENAME nr TO number; CREATE INDEX byst ON customer (name)")
+    assert [statement[:12] for statement in adoption.statements] == ["CREATE INDEX"]
+    assert {fact.identity for fact, _ in adoption.left} >= {"public.solo"}
+    assert f"{told} needs public.above, which would have to be dropped" in {why for _, why in adoption.left}
+
+
+def test_an_owner_is_named(postgres_uri: str, postgres_admin_uri: str) -> None:
+    database = postgres_uri.rpartition("/")[2]
+    admin = f"{postgres_admin_uri.rpartition('/')[0]}/{database}"
+    run(postgres_uri, BASE)
+    with open_backend(Settings(postgres_uri), writing=True) as backend:
+        backend.prepare()
+        backend.store_inventory(run="r")
+        run(admin, "CREATE TABLE public.theirs (a int); ALTER VIEW public.b_view OWNER TO postgres")
+        adoption = backend.adoption_of(look(backend, backend.read_history()).changes, managers={})
+    assert [statement[:12] for statement in adoption.statements] == ["CREATE TABLE"]
+    told = {fact.identity: why for fact, why in adoption.left if fact.kind != "grants"}
+    assert told == {
+        "public.theirs": "no statement says its owner (postgres): write that by hand",
+        "public.b_view": "nothing here writes a statement for it: write it by hand",
+    }

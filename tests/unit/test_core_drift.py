@@ -211,6 +211,44 @@ def test_what_reads_others_is_dropped_before_them() -> None:
     assert found.statements == ("a", "c", "b")
 
 
+def test_what_columns_use_is_dropped_when_they_use_it_no_more() -> None:
+    def adopted(*changes: tuple[str, str, str | None, str | None]) -> tuple[str, ...]:
+        return adoption_of(
+            [Drifted(Fact(kind, name), before, after) for kind, name, before, after in changes],
+            made=lambda _, fact: Making([f"make {fact.identity}"]),
+            dropped=lambda each: f"drop {each.fact.identity}",
+            included=frozenset(),
+        ).statements
+
+    gone, changed = ("type", "mood", "x", None), ("column", "t.a", "mood", "text")
+    assert adopted(("index", "i", "x", None), gone, changed) == ("drop i", "make t.a", "drop mood")
+    assert adopted(gone, ("table", "mood", None, "x")) == ("drop mood", "make mood")
+
+
+def test_views_of_both_kinds_are_made_in_the_order_in_which_they_come() -> None:
+    changes = [
+        Drifted(Fact(kind, name), None, "x") for kind, name in (("matview", "m"), ("view", "a"), ("matview", "b"))
+    ]
+    found = adoption_of(
+        changes, made=lambda _, fact: Making([fact.identity]), dropped=lambda _: "", included=frozenset()
+    )
+    assert found.statements == ("m", "a", "b")
+
+
+def test_a_view_that_is_gone_and_one_that_came_in_its_place_are_both_told() -> None:
+    parts = {"column public.v.a": "int", "index public.i": "x"}
+    before, after = {"view public.v": "x", "column public.v.old": "int"}, {"matview public.v": "x", **parts}
+    [come, gone] = drift_between(inventory(before), inventory(after)).changes
+    assert (come.fact, come.before, [part.identity for part in come.parts]) == (
+        Fact("matview", "public.v"), None, ["public.v.a", "public.i"],
+    )  # fmt: skip
+    assert (gone.fact, gone.after, [part.identity for part in gone.parts]) == (
+        Fact("view", "public.v"),
+        None,
+        ["public.v.old"],
+    )
+
+
 def test_what_no_statement_says_of_a_new_thing_is_named() -> None:
     found = adoption_of(
         [Drifted(Fact("table", "t"), None, "x", "t")],

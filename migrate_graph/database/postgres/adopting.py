@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from migrate_graph.core.adopting import Making
 from migrate_graph.core.drift import RELATIONS, Drifted
 from migrate_graph.core.footprint import Fact
-
-Ask = Callable[[str, Any], list[tuple[Any, ...]]]
-"""Runs a query under the settings of facts."""
+from migrate_graph.database.postgres.anew import VIEWS, Anew, Ask, is_another, only_its_owner
 
 INCLUDED: Final = frozenset({"column", "column order"})
 """What the statement of a table or view makes."""
@@ -69,7 +67,7 @@ _MADE: Final[dict[str, str]] = {
     "view": "SELECT 'CREATE OR REPLACE VIEW ' || %(name)s || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '') || ' AS' "
     "|| chr(10) || rtrim(pg_get_viewdef(c.oid), ';') FROM pg_class c WHERE c.oid = to_regclass(%(name)s)",
     "matview": "SELECT 'CREATE MATERIALIZED VIEW ' || %(name)s || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '') || ' AS' "
-    "|| chr(10) || rtrim(pg_get_viewdef(c.oid), ';') "
+    "|| chr(10) || rtrim(pg_get_viewdef(c.oid), ';') || CASE WHEN c.relispopulated THEN '' ELSE chr(10) || ' WITH NO DATA' END "
     "FROM pg_class c WHERE c.oid = to_regclass(%(name)s)",
     "function": "SELECT rtrim(pg_get_functiondef(p.oid), chr(10)) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
     "WHERE format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s AND p.prokind IN ('f', 'p', 'w')",
@@ -115,6 +113,7 @@ _LACKS: Final[dict[str, str]] = {
     "ON t.oid = c.reltoastrelid WHERE c.oid = to_regclass(%(name)s)",
     "column": f"SELECT 'settings' FROM {_OF_COLUMNS} WHERE a.attrelid = to_regclass(%(relation)s) AND quote_ident(a.attname) = %(part)s "
     f"AND {_REAL} AND ({_SETTINGS_OF_COLUMN})",
+    "view": f"SELECT 'default of ' || quote_ident(a.attname) FROM {_OF_COLUMNS} WHERE a.attrelid = to_regclass(%(name)s) AND d.oid IS NOT NULL",
     "index": "SELECT 'tablespace' FROM pg_class i WHERE i.oid = to_regclass(%(name)s) AND i.reltablespace <> 0",
     "matview": "SELECT CASE WHEN c.reltablespace <> 0 THEN 'tablespace' END, CASE WHEN m.amname <> 'heap' THEN 'access method' END "
     "FROM pg_class c JOIN pg_am m ON m.oid = c.relam WHERE c.oid = to_regclass(%(name)s)",
@@ -200,10 +199,41 @@ _TYPE: Final = re.compile(
 )
 """The type, at the beginning of what is said of a column."""
 
+# What a comment is on, by what the catalog calls it: how a statement calls it, and what kind of fact it is.
 _COMMENTED: Final = {
-    "table": "TABLE", "view": "VIEW", "materialized view": "MATERIALIZED VIEW", "table column": "COLUMN", "view column": "COLUMN", "index": "INDEX",
-    "schema": "SCHEMA", "sequence": "SEQUENCE", "function": "FUNCTION", "procedure": "PROCEDURE", "type": "TYPE",
+    "table": ("TABLE", "table"), "view": ("VIEW", "view"), "materialized view": ("MATERIALIZED VIEW", "matview"), "index": ("INDEX", "index"),
+    "table column": ("COLUMN", "column"), "view column": ("COLUMN", "column"), "materialized view column": ("COLUMN", "column"),
+    "composite type column": ("COLUMN", "column"), "schema": ("SCHEMA", "schema"), "sequence": ("SEQUENCE", "sequence"),
+    "function": ("FUNCTION", "function"), "procedure": ("PROCEDURE", "procedure"), "type": ("TYPE", "type"), "trigger": ("TRIGGER", "trigger"),
+    "rule": ("RULE", "rule"), "policy": ("POLICY", "policy"), "table constraint": ("CONSTRAINT", "constraint"),
+    "statistics object": ("STATISTICS", "statistics"),
 }  # fmt: skip
+
+_GRANTED: Final = (
+    "SELECT format('REVOKE ALL ON %%s %%s FROM PUBLIC', k.word, %(name)s) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+    "CROSS JOIN LATERAL (SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END) AS k(word) WHERE p.proacl IS NOT NULL AND "
+    "format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s AND NOT EXISTS (SELECT FROM "
+    "aclexplode(p.proacl) x WHERE x.grantee = 0) UNION ALL SELECT format('GRANT EXECUTE ON %%s %%s TO %%I', k.word, %(name)s, "
+    "pg_get_userbyid(x.grantee)) || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END FROM pg_proc p JOIN pg_namespace n ON "
+    "n.oid = p.pronamespace CROSS JOIN LATERAL (SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END) AS k(word) CROSS JOIN "
+    "LATERAL aclexplode(p.proacl) x WHERE x.grantee NOT IN (0, p.proowner) AND "
+    "format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
+)
+"""Gives the statements that let others use a function as they may now, where a new one could be used by everybody."""
+
+_OWNER_OF_RELATION: Final = (
+    "SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = to_regclass(%(name)s) AND "
+    "pg_get_userbyid(c.relowner) <> current_user"
+)
+_OWNER_OF_FUNCTION: Final = (
+    "SELECT pg_get_userbyid(p.proowner) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE pg_get_userbyid(p.proowner) <> "
+    "current_user AND format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
+)
+_OWNED: Final = {
+    **dict.fromkeys((*sorted(VIEWS), "table", "sequence"), _OWNER_OF_RELATION),
+    **dict.fromkeys(("function", "procedure"), _OWNER_OF_FUNCTION),
+}
+"""Gives the owner of a thing, where that is somebody else than whoever asks."""
 
 
 _OF_AN_IDENTITY: Final = re.compile(r"owned by (.*) i$")
@@ -223,27 +253,29 @@ def _alone(definition: str) -> str:
     return _FROM_PARENT.sub("", definition)
 
 
-def _head(definition: str | None) -> str:
-    """Return what the statement that replaces a function may not change: its arguments and what it returns."""
-    return (definition or "").partition("\n LANGUAGE ")[0]
-
-
 class Definitions:
     """What is asked of one database.
 
     Args:
         ask: runs a query.
+        anew: which views are made anew.
     """
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, anew: Anew) -> None:
         self._ask = ask
+        self._anew = anew
+        self._told: frozenset[Fact] = frozenset()
 
-    def oldest_first(self, changes: Sequence[Drifted]) -> list[Drifted]:
-        """Return changes in the order in which things were made: a partition after its parent, a view after what it reads.
+    def in_order(self, changes: Sequence[Drifted]) -> list[Drifted]:
+        """Return changes in an order in which things can be made: a partition after its parent, a view after what it reads.
 
-        What comes and goes with something else is left out: the sequence of an identity, and what a table has from its parent.
+        Views that stand in the way are among them. What comes and goes with something else is left out: the sequence of an identity,
+        what a table has from its parent, the attributes of a type.
         """
-        told = {change.fact for change in changes}
+        changes = self._anew.along(changes)
+        levels = self._anew.levels()
+        told = self._told = frozenset(change.fact for change in changes)
+        gone = {fact for change in changes if change.after is None for fact in (change.fact, *change.parts)}
         moved = {
             each.relation
             for each in changes
@@ -252,7 +284,7 @@ class Definitions:
             and each.after
             and _PARENT.findall(each.before) != _PARENT.findall(each.after)
         }
-        kept = [change for change in changes if not self._goes_along(change, told, moved)]
+        kept = [change for change in changes if not (_goes_with(change, gone) or self._goes_along(change, told, moved))]
         kept = [
             replace(
                 each,
@@ -262,7 +294,10 @@ class Definitions:
             )
             for each in kept
         ]
-        return sorted(kept, key=lambda change: self._number(change.fact))
+        return sorted(
+            kept,
+            key=lambda each: levels.get(each.fact.identity, 0) if each.fact.kind in VIEWS else self._number(each.fact),
+        )
 
     def _number(self, fact: Fact) -> int:
         """Return the number of a relation or function; 0 where it is gone, or has none."""
@@ -313,6 +348,8 @@ class Definitions:
 
     def made(self, change: Drifted, fact: Fact) -> Making:
         """Return the statements that make a thing, or change it to what it is; none where that cannot be written."""
+        if why := self._anew.why_left(change):
+            return Making(doubts=[why] if fact.kind in VIEWS else [])
         if fact.kind == "comment":
             return self._comment(fact)
         if _is_of_a_domain(change):
@@ -329,6 +366,7 @@ class Definitions:
         first, *later = rows[0]
         said = self._ask(_LACKS[fact.kind], names) if fact.kind in _LACKS else []
         lacks = [str(each) for row in said for each in row if each]
+        lacks += [f"owner ({name})" for (name,) in (self._ask(_OWNED[fact.kind], names) if fact.kind in _OWNED else [])]
         place = self._place_of(fact, str(first), names)
         return Making([str(first)], [str(each) for each in later if each], lacks=lacks, place=place)
 
@@ -345,28 +383,27 @@ class Definitions:
         return "column" if said.startswith(("PRIMARY", "UNIQUE")) else ""
 
     def _changed(self, change: Drifted) -> Making:
-        kind = change.fact.kind
+        kind, name = change.fact.kind, change.fact.identity
+        if kind in VIEWS and name in self._anew.views:
+            created = self._created(change.fact, change.relation)
+            return replace(self._anew.making(change), now=created.now, gone=[self.dropped(change)])
         if kind == "column":
             return self._column(change)
-        made = self._created(change.fact, change.relation)
-        if not made.now or kind not in _REPLACED | _REMADE or self._comes_along(change.fact, change.relation):
+        is_written = kind in _REPLACED | _REMADE and not self._comes_along(change.fact, change.relation)
+        if not is_written or only_its_owner(change.before or "", change.after or ""):
             return Making()
-        is_another = kind in {"function", "procedure"} and _head(change.before) != _head(change.after)
-        if kind in _REMADE or is_another or (kind == "view" and not self._only_grew(change)):
-            return replace(made, gone=[self.dropped(change)])
-        return made
+        made = self._created(change.fact, change.relation)
+        if not made.now or kind == "view" or (kind in _REPLACED and not is_another(change)):
+            return made
+        return replace(made, later=[*made.later, *self._kept(change)], gone=[self.dropped(change)])
 
-    def _only_grew(self, change: Drifted) -> bool:
-        """Return whether a view has at most more columns, behind those that it had: then what reads it can stay."""
-        has = [
-            name
-            for (name,) in self._ask(
-                f"SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = to_regclass(%(name)s) AND {_REAL} ORDER BY a.attnum",
-                {"name": change.fact.identity},
-            )
-        ]
-        parts = [part.identity.removeprefix(f"{change.relation}.") for part in change.parts if part.kind == "column"]
-        return set(has[len(has) - len(parts) :]) == set(parts)
+    def _kept(self, change: Drifted) -> list[str]:
+        """Return the statements for what is said of a thing, and who may use it: that goes with the thing where it is made anew."""
+        names = _names(change.fact, change.relation)
+        rows = self._ask(_GRANTED, names) if change.fact.kind in {"function", "procedure"} else []
+        comment = _comment_on(change.fact, change.relation)
+        said = [] if comment in self._told else self._comment(comment).now
+        return [*said, *(statement for (statement,) in rows)]
 
     def _column(self, change: Drifted) -> Making:
         rows = self._ask(_COLUMN_NOW, _names(change.fact, change.relation))
@@ -390,7 +427,7 @@ class Definitions:
             says.append(f"SET DEFAULT {default}")
         elif not default and " default " in before:
             says.append("DROP DEFAULT")
-        if self._comes_along(change.fact, change.relation):
+        if self._comes_along(change.fact, change.relation) or change.relation in self._anew.kinds:
             says = [said for said in says if not said.startswith("TYPE ")]
         each = ", ".join(f"ALTER COLUMN {part} {said}" for said in says)
         return Making([f"ALTER TABLE {change.relation} {each}"] if says else [], doubts=doubts)
@@ -402,23 +439,70 @@ class Definitions:
         return (bool(rows[0][0]), bool(rows[0][1])) if rows else (False, True)
 
     def _comment(self, fact: Fact) -> Making:
-        for kind in sorted(_COMMENTED, key=len, reverse=True):
-            if fact.identity.startswith(f"{kind} "):
-                name = fact.identity.removeprefix(f"{kind} ")
-                rows = self._ask(
-                    "SELECT quote_literal(d.description) FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, "
-                    "d.objsubid) o WHERE o.type = %(kind)s AND o.identity = %(name)s",
-                    {"kind": kind, "name": name},
-                )
-                return Making([f"COMMENT ON {_COMMENTED[kind]} {name} IS {literal}" for (literal,) in rows])
-        return Making()
+        kind, name = _commented(fact)
+        if kind not in _COMMENTED:
+            return Making()
+        rows = self._ask(
+            "SELECT quote_literal(d.description) FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, "
+            "d.objsubid) o WHERE o.type = %(kind)s AND o.identity = %(name)s",
+            {"kind": kind, "name": name},
+        )
+        return Making([f"COMMENT ON {_COMMENTED[kind][0]} {name} IS {literal}" for (literal,) in rows])
 
-    @staticmethod
-    def dropped(change: Drifted) -> str:
+    def dropped(self, change: Drifted) -> str:
         """Return the statement that drops a thing; empty where that cannot be written."""
-        if _is_of_a_domain(change):
+        if self._anew.why_left(change):
+            return ""
+        if change.fact.kind == "comment":
+            kind, name = _commented(change.fact)
+            return f"COMMENT ON {_COMMENTED[kind][0]} {name} IS NULL" if kind in _COMMENTED else ""
+        if _is_of_a_domain(change) or _type_of(change.fact, change.relation):
             return ""
         return _dropped(change, if_there=" IF EXISTS")
+
+
+def _commented(comment: Fact) -> tuple[str, str]:
+    """Return what the catalog calls the kind of thing that a comment is on, and the thing; an empty kind where nothing is written for it."""
+    kinds = (kind for kind in sorted(_COMMENTED, key=len, reverse=True) if comment.identity.startswith(f"{kind} "))
+    kind = next(kinds, "")
+    return kind, comment.identity.removeprefix(f"{kind} ")
+
+
+def _comment_on(fact: Fact, relation: str) -> Fact:
+    """Return the comment on a thing."""
+    kind = next((said for said, (_, each) in _COMMENTED.items() if each == fact.kind), fact.kind)
+    names = _names(fact, relation)
+    name = f"{names['part']} on {relation}" if fact.kind in _ON_A_RELATION else fact.identity
+    return Fact("comment", f"{kind} {name}")
+
+
+_ON_A_RELATION: Final = frozenset({"trigger", "rule", "policy", "constraint"})
+"""Kinds whose names are those of their relations only."""
+
+
+def _goes_with(change: Drifted, gone: AbstractSet[Fact]) -> bool:
+    """Return whether something goes with the type that it is a part of, or with what it is a comment on."""
+    if change.after is not None:
+        return False
+    if change.fact.kind != "comment":
+        return Fact("type", _type_of(change.fact, change.relation)) in gone
+    kind, name = _commented(change.fact)
+    if kind not in _COMMENTED:
+        return False
+    kind = _COMMENTED[kind][1]
+    if kind in _ON_A_RELATION:
+        part, _, relation = name.rpartition(" on ")
+        name = f"{relation}.{part}"
+    return Fact(kind, name) in gone
+
+
+def _type_of(fact: Fact, relation: str) -> str:
+    """Return the type that something is a part of: an attribute, the constraint of a domain, the cast of a range; empty for none."""
+    if relation or fact.kind not in {"column", "column order", "constraint", "cast"}:
+        return ""
+    if fact.kind == "cast":
+        return fact.identity.partition(" as ")[0]
+    return fact.identity if fact.kind == "column order" else fact.identity.rpartition(".")[0]
 
 
 def _names(fact: Fact, relation: str) -> dict[str, str]:

@@ -401,14 +401,17 @@ class PostgresBackend(Bookkeeping):
     def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
         from migrate_graph.core.adopting import adoption_of
         from migrate_graph.database.postgres.adopting import INCLUDED, Definitions
+        from migrate_graph.database.postgres.anew import Anew
         from migrate_graph.database.postgres.facts_query import SETTINGS
 
         managed = self.managed_relations(managers)
+        before, after = self.stored_inventory(), self.read_inventory()
         with self.together():
             self._ask(SETTINGS)
-            known = Definitions(self._ask)
+            anew = Anew(self._ask, before.facts if before else {}, after.facts, managed)
+            known = Definitions(self._ask, anew)
             return adoption_of(
-                known.oldest_first(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed
+                known.in_order(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed
             )
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:

@@ -280,7 +280,7 @@ class Restoration:
         """
         fresh = self._fresh
         if self._made.owner != self._creator:  # changing the owner carries the old one's privileges over
-            fresh = frozenset(_carried(fresh, self._creator, self._made.owner))
+            fresh = frozenset(carried(fresh, self._creator, self._made.owner))
         made = frozenset(self._made.grants)
         said = {grant for grant in made ^ fresh if self._text.grants_to(grant.grantee, grant.privilege)}
         decided = {_right(grant) for grant in said}
@@ -293,10 +293,10 @@ class Restoration:
     def _restore_grants(self, decided: set[_Right], given: set[Grant]) -> None:
         owner = self._owner
         decided = {(column, owner if role == self._made.owner else role) for column, role in decided}
-        current = set(_carried(self._made.grants, self._made.owner, owner))
-        stored = set(_carried(self._stored.grants, self._stored.owner, owner))
+        current = set(carried(self._made.grants, self._made.owner, owner))
+        stored = set(carried(self._stored.grants, self._stored.owner, owner))
         wanted = {grant for grant in stored if _right(grant) not in decided and self._has_column(grant)}
-        wanted |= set(_carried(given, self._made.owner, owner))
+        wanted |= set(carried(given, self._made.owner, owner))
         for grant in sorted(current - wanted):
             kept = Grant(grant.column, grant.grantee, grant.privilege, grant.grantor, not grant.grantable) in wanted
             if grant.grantable or not kept:
@@ -374,7 +374,7 @@ def differs(thing: Restorable) -> bool:
     )
 
 
-def _carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:
+def carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:
     """Yield privileges as they are after a change of owner, who then has everything that either of the two had."""
     swap: Callable[[str], str] = lambda role: after if role == before else role  # noqa: E731 - used twice, here only
     moved = {
