@@ -18,6 +18,8 @@ from migrate_graph.loader.meanings import Reader, is_manager
 from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of, is_constant, own_nodes, parts_of
 from migrate_graph.user_files import SourceLocation, is_user_file
 
+_PYTHONS = sys.stdlib_module_names - {"__main__"}
+
 
 def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dict[str, object]:
     """Return one of these facts, and all that one look at the body's text tells with it.
@@ -172,7 +174,7 @@ def _leads_nowhere(value: object) -> bool:
     if type(value) not in {ModuleType, type, BuiltinFunctionType, FunctionType} or hasattr(value, "__wrapped__"):
         return False
     module = getattr(value, "__name__" if type(value) is ModuleType else "__module__", None)
-    return isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
+    return isinstance(module, str) and module.partition(".")[0] in _PYTHONS
 
 
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]

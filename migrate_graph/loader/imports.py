@@ -28,6 +28,9 @@ _FOR_CHILDREN = str(Path(__file__).parent / "for_children")
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()
 
+# No file of a user can go by these names.
+_TAKEN = {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", PACKAGE}
+
 
 def run_file(file: Path) -> None:
     """Execute a migrations file as a module; its project is open."""
@@ -284,7 +287,7 @@ def _root(name: str) -> str:
 
 def _is_free(name: str) -> bool:
     """Return whether a user's file may go by this name."""
-    return _root(name) not in {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", PACKAGE}
+    return _root(name) not in _TAKEN
 
 
 def _take(names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from rules_stand import BILLING, OPENS, judged, told
 
 from migrate_graph.core.comparison import compare
 from migrate_graph.core.graph import Node, NodeKind, build_graph
-from migrate_graph.core.model import Registry, UnreachedFile
+from migrate_graph.core.model import FactsOnDemand, Registry, UnreachedFile
 from migrate_graph.core.rules import RULES, Hit, Related, RuleSettings, Severity, check
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation
@@ -227,6 +227,15 @@ def test_opening_a_closed_view_is_an_error_unless_a_relative_lives() -> None:
     assert judged("MG208", graph_of("u < m", migrations={"m": OPENS}, views=followed)) == []
     awaited = {"Old": {}, "V": {"since": "s", "replaces": "Old"}}
     assert judged("MG208", graph_of("m < s", migrations={"m": OPENS}, views=awaited)) == []
+
+
+def test_without_views_no_text_is_read_for_what_it_opens() -> None:
+    def read(name: str) -> dict[str, object]:
+        return {name: pytest.fail(f"read {name}")}
+
+    declared = registry_of("a < b")
+    unread = [replace(each, facts=FactsOnDemand(read)) for each in declared.migrations]
+    assert judged("MG208", build_graph(replace(declared, migrations=tuple(unread)))) == []
 
 
 def test_opening_a_view_where_only_the_tie_break_closes_it_is_not_an_error() -> None:

@@ -352,7 +352,9 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
     """
     graph = context.graph
     timeline = context.timeline
-    for name, migration in graph.migrations.items():
+    # What a migration opens is read from its text, which takes longer than all that is asked here.
+    migrations = graph.migrations if timeline.sound_views else {}
+    for name, migration in migrations.items():
         for touched in dict.fromkeys(migration.touches):
             if name in graph.unsortable or touched not in timeline.sound_views:
                 continue
