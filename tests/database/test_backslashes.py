@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -11,6 +12,9 @@ from user_project import Project
 
 import migrate_graph
 from migrate_graph import Config
+from migrate_graph.database import Settings
+from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.errors import DatabaseRefused
 
 pytestmark = pytest.mark.postgres
 
@@ -79,3 +83,25 @@ def test_an_application_reads_and_writes_it_too(shop: Project, postgres_uri: str
     db = migrate_graph.setup_db(config=Config.load({"migrate_uri": postgres_uri}))
     assert db.executesql("SELECT count(*) FROM item WHERE name = %s", [VALUE]) == [(1,)]
     db.close()
+
+
+@pytest.mark.parametrize("way", ["refuses", "ignores"])
+def test_a_pooler_that_takes_no_options_is_named(
+    way: str,
+    postgres_server: PostgresServer,
+    postgres_database: str,
+    postgres_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    postgres_server.execute(f"ALTER DATABASE {postgres_database} SET standard_conforming_strings = off")
+    connect = psycopg2.connect
+
+    def pooler(*arguments: Any, **options: Any) -> Any:
+        if options.pop("options", None) and way == "refuses":
+            raise psycopg2.OperationalError("FATAL:  unsupported startup parameter: options")
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(psycopg2, "connect", pooler)
+    with pytest.raises(DatabaseRefused, match="standard_conforming_strings is off for role app") as refused:
+        Sessions(Settings(postgres_uri)).open("keeper")
+    assert 'ALTER ROLE "app" SET standard_conforming_strings = on' in refused.value.hint

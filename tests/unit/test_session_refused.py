@@ -26,3 +26,14 @@ def test_a_timeout_of_the_role_is_called_what_it_is(code: str, told: str, monkey
     with pytest.raises(DatabaseUnreachable) as refused:
         sessions.open("keeper")
     assert told in refused.value.hint
+
+
+def test_what_a_pooler_takes_not_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any, **_options: Any) -> Any:
+        raise psycopg2.OperationalError("FATAL:  unsupported startup parameter: options")
+
+    sessions = Sessions(Settings("postgres://app@db.example/shop", connect_wait=0))
+    monkeypatch.setattr(sessions, "_dial", refuse)
+    with pytest.raises(DatabaseUnreachable, match="cannot connect") as refused:
+        sessions.open("keeper")
+    assert "ignore_startup_parameters" in refused.value.hint

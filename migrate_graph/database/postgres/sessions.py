@@ -21,8 +21,9 @@ from migrate_graph.database.names import search_path
 from migrate_graph.database.postgres.at_work import FIRST_BLOCKER, blocked_by
 from migrate_graph.database.postgres.connection import OurConnection
 from migrate_graph.database.postgres.patience import Patience
-from migrate_graph.errors import ConfigError, DatabaseUnreachable
+from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachable
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact, redact_uri
 from migrate_graph.signals import Interruption
 
@@ -41,11 +42,12 @@ _PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(
 _PERMANENT = re.compile(
     r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database|"
     r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate|"
-    r"authentication method|channel binding|GSSAPI",
+    r"authentication method|channel binding|GSSAPI|startup parameter",
     re.IGNORECASE,
 )
 _TRANSIENT = ("08", "53", "55006", "57P")  # connection, resources, object in use, shutdown and startup
 _TIMED_OUT = {"57014", "25P03", "25P04"}  # of a statement, an idle session in a transaction, a transaction
+_TAKES_NO_OPTIONS = "startup parameter"  # pgbouncer's word, which knows no other language
 _PASSING = re.compile(r"too many|remaining connection slots|connection limit", re.IGNORECASE)
 
 # What a statement of ours, outside any migration, may wait for a lock when `lock_timeout` is off: every wait has a limit.
@@ -446,13 +448,35 @@ def _connected(**arguments: Any) -> Any:
 
     The driver asks only once how texts are quoted. After a later `SET standard_conforming_strings = on`, as pyDAL sends it, a backslash
     would be read as an escape: values would change, or end before their last quote.
+
+    Raises:
+        DatabaseRefused: a pooler in between takes no options, or ignores them.
     """
     connection = psycopg2.connect(**arguments)
-    if connection.info.parameter_status("standard_conforming_strings") != "off":
+    if not _escapes(connection):
         return connection
-    options = f"{connection.info.options or ''} -c standard_conforming_strings=on".strip()
+    info, needed = connection.info, "standard_conforming_strings"
+    refusal = DatabaseRefused(
+        f"{needed} is off for role {info.user} in database {info.dbname}, and a pooler in between passes no `options` on that would "
+        "switch it on: backslashes in values would be read as escapes",
+        hint=f"ALTER ROLE {quote_identifier(info.user)} SET {needed} = on; or connect to the server's own port in migrate_uri",
+    )
+    options = f"{info.options or ''} -c {needed}=on".strip()
     close_quietly(connection)
-    return psycopg2.connect(**{**arguments, "options": options})
+    try:
+        connection = psycopg2.connect(**{**arguments, "options": options})
+    except psycopg2.OperationalError as error:
+        if _TAKES_NO_OPTIONS not in str(error):
+            raise
+        raise refusal from None
+    if _escapes(connection):
+        close_quietly(connection)
+        raise refusal
+    return connection
+
+
+def _escapes(connection: Any) -> bool:
+    return bool(connection.info.parameter_status("standard_conforming_strings") == "off")
 
 
 def dal_source(settings: Settings, application: str) -> DalSource:
@@ -493,6 +517,11 @@ def _connect_hint(message: str, code: str) -> str:
         )
     if "password" in message:
         return "check user and password in migrate_uri (percent-encode @ : / in the password)"
+    if _TAKES_NO_OPTIONS in message:
+        return (
+            "take what it names out of migrate_uri and PGOPTIONS, connect to the server's own port, or have the pooler ignore it "
+            "(ignore_startup_parameters)"
+        )
     if "does not exist" in message:
         return "check the name in migrate_uri; the database and the role must exist"
     return "check migrate_uri"
