@@ -29,10 +29,10 @@ def redacted(value: Any, redact: Redact) -> Any:
         return redact(value)
     if kind in _NO_TEXT:
         return value
-    if kind is dict or isinstance(value, Mapping):
-        return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
     if isinstance(value, (set, frozenset, list, tuple)):
         return _with_items(value, redact)
+    if kind is dict or isinstance(value, Mapping):
+        return {redacted(key, redact): redacted(item, redact) for key, item in value.items()}
     if isinstance(value, Struct):
         return _with_fields(value, redact)
     return value
