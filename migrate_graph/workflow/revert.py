@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.undoing import undone_with
+from migrate_graph.database.cascades import cascades_of, dropping_deletes
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
@@ -28,6 +29,7 @@ from migrate_graph.workflow.repair import decision_needed, read_and_repair
 from migrate_graph.workflow.ways_back import deviations, putting_back, tried_on_new_database, with_ways_back
 
 if TYPE_CHECKING:
+    from migrate_graph.core.drift import Inventory
     from migrate_graph.database import Backend
     from migrate_graph.signals import Interruption
 
@@ -265,11 +267,38 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
             yield Loss(f"rows of {table}", f"SELECT count(*) FROM {table}")
 
 
+def _with_cascades(losses: Sequence[Loss], inventory: Inventory) -> Iterator[Loss]:
+    """Yield the data that goes, and what foreign keys take along: a copy has no rows, so that nothing is seen of these there."""
+    yield from losses
+    begun = ("rows of ", "table ") if dropping_deletes(inventory) else ("rows of ",)
+    waiting = [loss.what.removeprefix(begin) for loss in losses for begin in begun if loss.what.startswith(begin)]
+    told = {loss.what for loss in losses}
+    cascades = [*cascades_of(inventory)]
+    while waiting:
+        above = waiting.pop().casefold()
+        for each in cascades:
+            if each.above.casefold() != above or f"table {each.below}" in told:
+                continue
+            found = [
+                Loss(f"values of {each.below}.{name}", f"SELECT count({name}) FROM {each.below}", "value")
+                for name in each.columns
+            ]
+            new = [
+                loss
+                for loss in found or [Loss(f"rows of {each.below}", f"SELECT count(*) FROM {each.below}")]
+                if loss.what not in told
+            ]
+            told |= {loss.what for loss in new}
+            waiting += [each.below for loss in new if loss.unit == "row"]
+            yield from new
+
+
 def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) -> tuple[Loss, ...]:
     """Count what would go, in the database itself; what is empty is no loss."""
     losses = tuple(losses)
     if not losses:
         return ()
+    losses = tuple(_with_cascades(losses, backend.read_inventory()))
     work = backend.own_work("counting what goes")
     try:
         with interruption.stopping(work.cancel):

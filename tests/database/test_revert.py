@@ -167,6 +167,47 @@ def test_rows_that_a_down_deletes_are_counted_too(shop: Shop) -> None:
     assert shop.run("SELECT count(*) FROM base") == [(2,)]
 
 
+BELOW = """
+CREATE TABLE child (id integer PRIMARY KEY, up integer REFERENCES base ON DELETE CASCADE)
+CREATE TABLE "grand child" (id integer REFERENCES child ON DELETE CASCADE)
+CREATE TABLE named (id integer, "up, there" integer REFERENCES base ON DELETE SET NULL)
+CREATE TABLE bystander (id integer REFERENCES base ON DELETE NO ACTION)
+INSERT INTO base (id, name) VALUES (1, 'a'), (2, 'b')
+INSERT INTO child VALUES (1, 1), (2, 1), (3, 2)
+INSERT INTO "grand child" VALUES (1)
+INSERT INTO named VALUES (1, 1), (2, NULL)
+"""
+
+
+def test_what_goes_with_rows_that_are_deleted_is_counted_too(shop: Shop) -> None:
+    clears = SHOP.replace(
+        "@migration(requires=total_3, down=lambda db: True)",
+        "def clear(db):\n    db.executesql('DELETE FROM base WHERE id = 1')\n    return True\n\n\n@migration(requires=total_3, down=clear)",
+    )
+    shop.apply(clears)
+    for statement in BELOW.strip().split("\n"):
+        shop.run(statement)
+    with pytest.raises(DecisionNeeded) as refused:
+        shop.revert("last_4")
+    told = refused.value.message.partition("this data goes: ")[2].replace("public.", "")
+    assert sorted(each.rstrip(")") for each in told.split("), ")) == [
+        'rows of "grand child" (1 row',
+        "rows of base (2 rows",
+        "rows of child (3 rows",
+        'values of named."up, there" (1 value',
+    ]
+
+
+def test_on_sqlite_the_rows_that_refer_to_a_dropped_table_go_with_it(shop: Shop) -> None:
+    shop.apply(_one(DROPS).replace("id integer", "id integer primary key"))
+    shop.run("CREATE TABLE below (up integer REFERENCES One ON DELETE CASCADE)")
+    shop.run("INSERT INTO one VALUES (1)")
+    shop.run("INSERT INTO below VALUES (1)")
+    with pytest.raises(DecisionNeeded) as refused:
+        shop.revert("one_1")
+    assert ("rows of below (1 row)" in refused.value.message) is not shop.uri.startswith("postgres")
+
+
 def test_what_is_required_meanwhile_stays(shop: Shop) -> None:
     records = "db.executesql(\"INSERT INTO ewh_implemented_features (name, installed) VALUES ('more_5', 'T')\")"
     text = SHOP.replace(

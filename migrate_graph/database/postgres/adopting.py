@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from migrate_graph.core.adopting import Making
-from migrate_graph.core.drift import RELATIONS, Drifted
+from migrate_graph.core.adopting import Adoption, Making, adoption_of
+from migrate_graph.core.drift import RELATIONS, Drifted, Inventory
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database.postgres.anew import VIEWS, Anew, Ask, is_another, only_its_owner
 
@@ -251,6 +251,24 @@ _PARENT: Final = re.compile(r" (?:partition (?:FOR|DEFAULT)|inherits )[^']*")
 def _alone(definition: str) -> str:
     """Return what is said of a part of a table, without whether it has that from a parent."""
     return _FROM_PARENT.sub("", definition)
+
+
+def adoption_by(
+    ask: Ask, changes: Sequence[Drifted], *, before: Inventory | None, after: Inventory, managed: AbstractSet[str]
+) -> Adoption:
+    """Return what a migration says that does what somebody did by hand.
+
+    Args:
+        ask: runs a query under the settings of facts.
+        changes: what somebody did.
+        before: what the database was made of; None where nobody knows.
+        after: what it is made of now.
+        managed: relations that view managers make.
+    """
+    known = Definitions(ask, Anew(ask, before.facts if before else {}, after.facts, managed))
+    return adoption_of(
+        known.in_order(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=frozenset(managed)
+    )
 
 
 class Definitions:

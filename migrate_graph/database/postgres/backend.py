@@ -399,20 +399,14 @@ class PostgresBackend(Bookkeeping):
                         raise
 
     def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
-        from migrate_graph.core.adopting import adoption_of
-        from migrate_graph.database.postgres.adopting import INCLUDED, Definitions
-        from migrate_graph.database.postgres.anew import Anew
+        from migrate_graph.database.postgres.adopting import adoption_by
         from migrate_graph.database.postgres.facts_query import SETTINGS
 
         managed = self.managed_relations(managers)
         before, after = self.stored_inventory(), self.read_inventory()
         with self.together():
             self._ask(SETTINGS)
-            anew = Anew(self._ask, before.facts if before else {}, after.facts, managed)
-            known = Definitions(self._ask, anew)
-            return adoption_of(
-                known.in_order(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=managed
-            )
+            return adoption_by(self._ask, changes, before=before, after=after, managed=managed)
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         if not managers:

@@ -159,7 +159,10 @@ def table_of(fact: Fact) -> str:
     """Return the table that a fact belongs to, as it is spelled."""
     if fact.kind in {"column", "trigger"}:
         return table_in(fact.identity)
-    return fact.identity.partition(" ")[0] if fact.kind == "constraint" else fact.identity
+    if fact.kind != "constraint":
+        return fact.identity
+    match = re.match(r'"(?:[^"]|"")*"|[^ ]+', fact.identity)
+    return match[0] if match else fact.identity
 
 
 def table_in(name: str) -> str:

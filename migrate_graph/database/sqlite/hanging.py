@@ -82,9 +82,9 @@ class Hanging:
         return set().union(*(self._reading(connection, sql, name, None) for sql in firing))
 
     def _of_key(self, connection: sqlite3.Connection, fact: Fact) -> Iterator[Fact]:
-        own = fact.identity.rpartition(" foreign key (")[2].removesuffix(")").split(", ")
+        own = fact.identity.rpartition(" foreign key (")[2].removesuffix(")")  # a name may have a comma, too
         for parent, column, to in connection.execute(_KEYS, (self._names[table_of(fact)],)).fetchall():
-            if column not in own:
+            if f", {column}, " not in f", {own}, ":
                 continue
             yield Fact("column", f"{table_of(fact)}.{spelled(column)}")
             yield Fact("table", spelled(parent))
