@@ -7,6 +7,7 @@
     ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
     ├── LoadError                  2   a migrations file that is absent or does not run
     ├── InvalidGraph               3   `check` found errors
+    ├── NoRoom                     1   the machine gives no thread or process more
     ├── ViewError                  1   a view cannot go down or come up without losing something
     ├── DecisionNeeded             5   an interrupted migration, or views that could not be repaired
     ├── DatabaseError              6
@@ -128,6 +129,10 @@ class StillRequired(MigrateGraphError):  # noqa: N818 - the state of the graph, 
     """What is applied requires what was to be undone."""
 
     exit_code = ExitCode.INVALID_GRAPH
+
+
+class NoRoom(MigrateGraphError):  # noqa: N818 - the state of the machine, not an accident
+    """The machine gives no thread or process more."""
 
 
 class ViewError(MigrateGraphError):

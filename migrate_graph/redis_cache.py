@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from migrate_graph.core.events import Observer, Warned, ignore_events
 from migrate_graph.errors import ConfigError, PendingTaskFailed
 from migrate_graph.redaction import redact, redact_uri, secrets_of
-from migrate_graph.signals import Interruption
+from migrate_graph.signals import Interruption, aside
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -83,10 +81,10 @@ def flush(
 
     label, secrets = redact_uri(url), secrets_of(url)
     try:
-        done = _aside(
-            lambda: _stubbornly(url, timeout=timeout, tries=tries),
-            what=f"the cache {label}", observer=observer, interruption=interruption or Interruption(), limit=limit,
-        )  # fmt: skip
+        waiting = _Waiting(f"the cache {label}", observer, interruption or Interruption(), limit)
+        done = aside(
+            lambda: _stubbornly(url, timeout=timeout, tries=tries), name="cache", every=_GLANCE, meanwhile=waiting.look
+        )
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
         raise PendingTaskFailed(
@@ -95,32 +93,35 @@ def flush(
     return f"flushed the cache {label} ({done})"
 
 
-def _aside(work: Callable[[], str], *, what: str, observer: Observer, interruption: Interruption, limit: float) -> str:
-    """Run work in a thread: sockets and name servers wait in C, where no handler of a signal runs, and say nothing."""
-    done = threading.Event()
-    answer: list[str | BaseException] = []
+class _Waiting:
+    """Looks at a wait while it lasts.
 
-    def run() -> None:
-        try:
-            answer.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
-            answer.append(error)
-        done.set()
+    Args:
+        what: is waited for.
+        observer: told of it.
+        interruption: ends it when a signal arrives.
+        limit: seconds after which it ends.
+    """
 
-    threading.Thread(target=run, name="migrate_graph cache", daemon=True).start()
-    started = time.monotonic()
-    next_word = _FIRST_WORD
-    while not done.wait(_GLANCE):
-        interruption.check()
-        waited = time.monotonic() - started
-        if waited >= limit:
-            raise TimeoutError(f"it was not done within {limit:.0f} s")
-        if waited >= next_word:
-            observer(Warned(f"waiting for {what}: no answer for {waited:.0f} s, at most {limit:.0f} s"))
-            next_word = waited + _EVERY
-    if isinstance(answer[0], BaseException):
-        raise answer[0]
-    return answer[0]
+    def __init__(self, what: str, observer: Observer, interruption: Interruption, limit: float) -> None:
+        self._what, self._observer, self._interruption, self._limit = what, observer, interruption, limit
+        self._next_word = _FIRST_WORD
+
+    def look(self, waited: float) -> None:
+        """Report it when it is time to.
+
+        Raises:
+            Stopped: a signal arrived.
+            TimeoutError: it has taken too long.
+        """
+        self._interruption.check()
+        if waited >= self._limit:
+            raise TimeoutError(f"it was not done within {self._limit:.0f} s")
+        if waited >= self._next_word:
+            self._observer(
+                Warned(f"waiting for {self._what}: no answer for {waited:.0f} s, at most {self._limit:.0f} s")
+            )
+            self._next_word = waited + _EVERY
 
 
 def _stubbornly(url: str, *, timeout: float, tries: int) -> str:

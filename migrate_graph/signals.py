@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from signal import getsignal
 from time import monotonic, sleep
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from migrate_graph import forks, supervisor
-from migrate_graph.errors import MigrateGraphError, Stopped
+from migrate_graph.errors import NoRoom, Stopped
 from migrate_graph.process_end import really_exit
 from migrate_graph.supervisor import Supervisor
 
@@ -41,19 +41,62 @@ _SAME = 0.0002
 _STOP, _END = 0, 1  # what the threads that end waits are told
 
 
-def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> None:
-    """Start a thread of ours.
+_Value = TypeVar("_Value")
+
+
+def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> threading.Thread:
+    """Start a thread of ours, and return it.
 
     Raises:
-        MigrateGraphError: there is no memory for one.
+        NoRoom: there is no memory for one.
     """
+    thread = threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True)
     try:
-        threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True).start()
+        thread.start()
     except RuntimeError as error:
-        raise MigrateGraphError(
-            f"no thread can be started: {error}",
-            hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)",
-        ) from None
+        raise no_thread(error) from None
+    return thread
+
+
+def no_thread(error: RuntimeError) -> NoRoom:
+    """Return the error that no thread can be started, as Python has said it."""
+    return NoRoom(
+        f"no thread can be started: {error}", hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)"
+    )
+
+
+def aside(work: Callable[[], _Value], *, name: str, every: float, meanwhile: Callable[[float], None]) -> _Value:
+    """Run work in a thread of its own, and return what it gives.
+
+    Sockets and name servers wait in C, where no handler of a signal runs, and say nothing.
+
+    Args:
+        work: what is done. Where the waiting ends before it, it goes on, and nobody hears of it.
+        name: of the thread.
+        every: seconds between two calls of `meanwhile`.
+        meanwhile: called with the seconds waited so far; what it raises ends the waiting.
+
+    Raises:
+        NoRoom: there is no memory for one.
+    """
+    done = threading.Event()
+    given: list[_Value] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            given.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            raised.append(error)
+        done.set()
+
+    started = monotonic()
+    start_thread(run, name=name)
+    while not done.wait(every):
+        meanwhile(monotonic() - started)
+    for error in raised:
+        raise error
+    return given[0]
 
 
 class StopNow(BaseException):

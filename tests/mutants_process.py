@@ -23,6 +23,20 @@ PROCESS = [
         "tests/faults/test_signals.py -k ctrl_c",
     ),
     Mutant(
+        "no thread: no fault of a migration",
+        "executor/attempt.py",
+        "errors.LockTimeout, errors.NoRoom",
+        "errors.LockTimeout",
+        "tests/faults/test_no_threads.py",
+    ),
+    Mutant(
+        "no thread: in words",
+        "signals.py",
+        "        raise no_thread(error) from None",
+        "        raise",
+        "tests/faults/test_no_threads.py",
+    ),
+    Mutant(
         "signal asked before a commit",
         "executor/attempt.py",
         "        self._around.interruption.check()\n        checkpoints",

@@ -20,6 +20,7 @@ from migrate_graph.core import events
 from migrate_graph.core.events import EVENT_TYPES, Event, Outcome, Result
 from migrate_graph.messages import lasting, sized
 from migrate_graph.redaction import one_line
+from migrate_graph.signals import no_thread, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,15 +150,16 @@ class PlainProgress:
         self._running: dict[str, _Running] = {}
         self._progressed: dict[str, float] = {}
         self._ended = threading.Event()
-        self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._pulse: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._pulse.start()
+        self._pulse = start_thread(self._beat, name="heartbeat")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._pulse.join()
+        if self._pulse is not None:
+            self._pulse.join()
 
     def __call__(self, event: Event) -> None:
         """Write a line; at the end of the run, the summary."""
@@ -290,7 +292,11 @@ class LiveProgress:
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
+        try:
+            self._live.start()  # with a thread of its own
+        except RuntimeError as error:
+            self._live.stop()
+            raise no_thread(error) from None
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -244,7 +244,7 @@ class Attempt:
         """Run the body; return how that ended."""
         try:
             work = self._around.open_work(self._migration, self.key)
-        except (DatabaseError, errors.LockTimeout) as error:
+        except (DatabaseError, errors.LockTimeout, errors.NoRoom) as error:
             return NotBegun(error)
         except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
             return self.judged(error)

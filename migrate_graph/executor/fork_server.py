@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from migrate_graph import forks
-from migrate_graph.errors import MigrateGraphError
+from migrate_graph.errors import NoRoom
 from migrate_graph.executor import team
 from migrate_graph.executor.fork_server_program import BORN, ENDED, FORK, KILL
 
@@ -24,9 +24,9 @@ _KILLING = 1.0
 """Seconds that the server gets to end a worker: if it takes longer it is stopped, or worse."""
 
 
-def no_process(why: str | None) -> MigrateGraphError:
+def no_process(why: str | None) -> NoRoom:
     """Return the error that no process can be started."""
-    return MigrateGraphError(
+    return NoRoom(
         f"no process can be started to run migrations side by side: {why}",
         hint="raise the limits on memory and processes, or leave out --jobs",
     )
@@ -112,7 +112,7 @@ class ForkServer:
         is_gone: it has ended, and its workers with it.
 
     Raises:
-        MigrateGraphError: it cannot be started.
+        NoRoom: it cannot be started.
     """
 
     def __init__(self, settings: Settings) -> None:

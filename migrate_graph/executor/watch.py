@@ -10,6 +10,8 @@ from time import monotonic
 from msgspec import Struct, field
 
 from migrate_graph.core.events import Observer, StepWaiting
+from migrate_graph.errors import NoRoom
+from migrate_graph.signals import start_thread
 
 _FIRST_LOOK = 0.25
 """Seconds until it is first asked: early, since a short lock_timeout would end the waiting before anybody has looked."""
@@ -51,14 +53,14 @@ class Watch:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep the thread while inside; where there is no memory for one, nobody asks."""
-        thread = threading.Thread(target=self._work, name="migrate_graph watch", daemon=True)
-        with suppress(RuntimeError):
-            thread.start()
+        thread: threading.Thread | None = None
+        with suppress(NoRoom):
+            thread = start_thread(self._work, name="watch")
         try:
             yield
         finally:
             self._stop.set()
-            if thread.is_alive():
+            if thread is not None:
                 thread.join()
 
     @contextmanager

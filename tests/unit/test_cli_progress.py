@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from drawing import graph_of
@@ -22,6 +22,7 @@ from migrate_graph.core.events import EVENT_TYPES, Event, LockHolder, Outcome, R
 from migrate_graph.core.history import History
 from migrate_graph.core.model import Way
 from migrate_graph.core.plan import build_plan
+from migrate_graph.errors import NoRoom
 from migrate_graph.user_files import SourceLocation
 
 HERE = SourceLocation("migrations.py", 4)
@@ -236,6 +237,20 @@ def test_live_survives_every_event_and_obeys_no_text() -> None:
     assert "[bold]y" in text
     assert "[red]bad" in text
     assert "1 applied, 1 failed" in text
+
+
+@pytest.mark.parametrize("kind", [LiveProgress, PlainProgress])
+def test_where_no_thread_can_be_started_it_is_said(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/faults/test_no_threads.py` takes away every other thread of a run."""
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    console, _, err = consoles()
+    with pytest.raises(NoRoom, match="no thread can be started"), kind(console):
+        pytest.fail("begun without")
+    assert err.getvalue().count("\x1b[?25l") == err.getvalue().count("\x1b[?25h"), "the cursor is there again"
 
 
 def test_plain_progress_says_how_far_it_is_only_now_and_then() -> None:

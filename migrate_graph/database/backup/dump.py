@@ -26,6 +26,7 @@ from migrate_graph.database.backup.dump_text import DumpReader
 from migrate_graph.database.backup.statements import TextFault
 from migrate_graph.errors import RestoreError
 from migrate_graph.redaction import redact
+from migrate_graph.signals import start_thread
 
 # 2.1.0's order; a sibling counts only when the configured file is not there (it used to be preferred, D26).
 _SIBLINGS = (".sql", ".sql.gz", ".gz", ".sql.xz", ".xz")
@@ -322,15 +323,16 @@ class ReadGauge:
         self._progress = RestoreProgress(0, size, checking=checking)
         self._statement: tuple[int, str | bytes] | None = None
         self._ended = threading.Event()
-        self._pulse = threading.Thread(target=self._beat, name="migrate_graph restore", daemon=True)
+        self._pulse: threading.Thread | None = None
 
     def __enter__(self) -> ReadGauge:
-        self._pulse.start()
+        self._pulse = start_thread(self._beat, name="restore")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._pulse.join()
+        if self._pulse is not None:
+            self._pulse.join()
 
     def tell(self, source: SqlSource) -> None:
         """Look how much of the file was read, and tell it if it is time to."""

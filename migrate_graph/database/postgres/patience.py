@@ -167,7 +167,7 @@ class _Waiting:
     def _glance(self, seen: _Seen) -> None:
         if not seen.looked and self._waited >= _FIRST_WORD / 2:
             seen.looked = True
-            threading.Thread(target=self._find_out, args=(seen,), name="migrate_graph look", daemon=True).start()
+            start_thread(self._find_out, seen, name="look")
         if self._waited >= seen.next_word and not self._patience.interruption.is_heard:
             seen.next_word = self._waited + _NEXT_WORD
             seen.looked = False
@@ -186,8 +186,7 @@ class _Waiting:
     def _end(self, seen: _Seen) -> None:
         if seen.canceller is None:
             seen.cancelled_at = time.monotonic()
-            seen.canceller = threading.Thread(target=self._cancel, name="migrate_graph cancel", daemon=True)
-            seen.canceller.start()
+            seen.canceller = start_thread(self._cancel, name="cancel")
         elif time.monotonic() - seen.cancelled_at >= _LAST_WORDS and not seen.cut:
             seen.cut = True
             with suppress(Exception):  # its socket may be gone already

@@ -25,13 +25,14 @@ from migrate_graph.errors import ConfigError, DatabaseRefused, DatabaseUnreachab
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact, redact_uri
-from migrate_graph.signals import Interruption
+from migrate_graph.signals import Interruption, aside, start_thread
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
 _TELL_EVERY = 10.0
 _FIRST_WORD = 1.5
+_GLANCE = 0.2
 _CONNECT_TIMEOUT = 10
 
 # What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
@@ -164,35 +165,23 @@ class Sessions:
             ) from None
 
     def _within(self, call: Callable[[], Any], started: float, doing: str) -> Any:
-        """Connect in a thread: the driver waits in C, where no signal handler of Python runs.
+        """Connect in a thread; also the first statement belongs to it: a pooler without a free connection lets us in, and then does not answer."""
+        next_word = _FIRST_WORD
 
-        Also the first statement belongs to it: a pooler without a free connection lets us in, and then does not answer.
-        """
-        done = threading.Event()
-        opened: list[Any] = []
-
-        def dial() -> None:
-            try:
-                opened.append(call())
-            except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
-                opened.append(error)
-            done.set()
-
-        threading.Thread(target=dial, name="migrate_graph connect", daemon=True).start()
-        next_word, begun = _FIRST_WORD, time.monotonic()
-        while not done.wait(0.2):
+        def look(waited: float) -> None:
+            nonlocal next_word
             self.interruption.check()
-            if time.monotonic() - begun >= next_word:
+            in_all = time.monotonic() - started
+            if waited >= next_word:
                 next_word += _TELL_EVERY
-                self.observer(Connecting(time.monotonic() - started, f"{doing}: no answer so far"))
-            if time.monotonic() - started >= max(self._settings.connect_wait, _CONNECT_TIMEOUT):
+                self.observer(Connecting(in_all, f"{doing}: no answer so far"))
+            if in_all >= max(self._settings.connect_wait, _CONNECT_TIMEOUT):
                 raise DatabaseUnreachable(
-                    f"{self.label} did not answer within {time.monotonic() - started:.0f} s ({doing})",
+                    f"{self.label} did not answer within {in_all:.0f} s ({doing})",
                     hint="is the server stopped, or has a pooler in between no free connection (a run needs two at once)?",
                 )
-        if isinstance(opened[0], BaseException):
-            raise opened[0]
-        return opened[0]
+
+        return aside(call, name="connect", every=_GLANCE, meanwhile=look)
 
     def _dial(self, role: str, factory: Callable[..., Any]) -> Any:
         arguments: dict[str, Any] = {
@@ -295,7 +284,7 @@ class Sessions:
                     close_quietly(other)
             asked.set()
 
-        threading.Thread(target=hold, name="migrate_graph look", daemon=True).start()
+        start_thread(hold, name="look")
         until = time.monotonic() + _POOLER_LOOK
         try:
             while not asked.wait(_POOLER_PAUSE):  # who waits for a server takes what we give back
