@@ -46,7 +46,7 @@ class Dotenv(Struct, frozen=True):
     def share_with(self, environ: MutableMapping[str, str]) -> None:
         """Make it part of an environment, as edwh-migrate does: migrations read it there. What is set already wins."""
         for name, text in (self.variables or {}).items():
-            if not _UNSAFE.fullmatch(name):
+            if not _UNSAFE.fullmatch(name) and _can_be_held(name, text):
                 environ.setdefault(name, text)
 
 
@@ -83,7 +83,18 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
         remarks.append(
             f"{where} sets {', '.join(sorted(unsafe))}: not taken over, because programs are steered by it; export it instead"
         )
+    if unheld := [name for name, text in variables.items() if not _can_be_held(name, text)]:
+        remarks.append(f"{where} sets {', '.join(sorted(unheld))}: not taken over, because no environment variable can hold that")
     return Dotenv(where, variables, tuple(remarks))
+
+
+def _can_be_held(name: str, text: str) -> bool:
+    """Return whether an environment takes a variable: no NUL, a name without `=`, and characters that the locale can write."""
+    try:
+        os.fsencode(name + text)
+    except UnicodeEncodeError:
+        return False
+    return bool(name) and "=" not in name and "\0" not in name + text
 
 
 def _folders(base: Path) -> Iterator[Path]:

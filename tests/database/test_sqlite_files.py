@@ -471,6 +471,13 @@ NO_DATABASES: dict[str, tuple[Any, int, str, str]] = {
         "migrate_uri",
     ),
     "damaged": (_damaged, 6, "is not an SQLite database, or is damaged", "migrate_uri"),
+    "a pipe": (os.mkfifo, 6, "app.db is a pipe, a device or a socket", "name a file in migrate_uri"),
+    "a device": (
+        lambda path: path.symlink_to(os.devnull),
+        6,
+        "app.db is a pipe, a device or a socket",
+        "name a file in migrate_uri",
+    ),
     "a link to itself": (lambda path: path.symlink_to(path), 2, "names a link that leads to itself", "ls -l "),
 }
 
@@ -486,6 +493,15 @@ def test_what_is_no_database_is_called_what_it_is(shared: Path, what: str, words
     code, said = as_somebody(shared, words)
     assert (code, told in said, hint in said) == (ends, True, True), said
     assert "Traceback" not in said
+
+
+def test_a_pipe_in_the_place_of_the_lock_file_keeps_nobody_waiting(shared: Path) -> None:
+    apply_as_owner(shared)
+    lock = shared / "app.db.migrate.lock"
+    lock.unlink()
+    os.mkfifo(lock, 0o444)
+    code, said = as_somebody(shared, "status")
+    assert (code, "1 applied" in said) == (0, True), said
 
 
 def test_a_file_below_a_file_is_no_reason_to_make_a_directory(shared: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -158,3 +160,18 @@ def test_what_is_set_already_wins(tmp_path: Path) -> None:
     environ = {"A": "process"}
     read_dotenv(tmp_path, environ).share_with(environ)
     assert environ == {"A": "process", "B": "process"}
+
+
+@pytest.mark.parametrize("line", ["LATER=a\0b", "'LA=TER'=x", "LATER=café"])
+def test_what_no_environment_can_hold_is_told_and_stops_nothing(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"REGION=eu\n{line}\nSCHEMA=mine\n", encoding="utf-8")
+    program = (
+        "import os, pathlib; from migrate_graph.config import load_config; config = load_config(pathlib.Path(), {}); "
+        "config.share_dotenv(os.environ); print(os.environ['REGION'], config.schema, ascii(config.remarks))"
+    )
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ascii_only, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.startswith("eu mine "), ended.stderr
+    assert "no environment variable can hold" in ended.stdout

@@ -248,15 +248,19 @@ class SqliteBackend(Bookkeeping):
             DatabaseError: there can be none.
         """
         try:
-            if self.path.parent.is_dir():
-                return self.path.exists() or self._writing
+            if self.path.is_file():
+                return True
+            there, in_directory = self.path.exists(), self.path.parent.is_dir()
         except PermissionError:
             from migrate_graph.database.sqlite.unusable import hidden
 
             raise hidden(self.path, self.label) from None
-        from migrate_graph.database.sqlite.unusable import no_directory
+        if in_directory and not there:
+            return self._writing
+        from migrate_graph.database.sqlite.unusable import no_directory, no_file
 
-        raise no_directory(self.path, self.label)
+        # SQLite would wait for ever at a pipe, and take a device for an empty file.
+        raise no_file(self.path, self.label) or no_directory(self.path, self.label)
 
     def _patience(self) -> float:
         """Return how long a statement of ours may wait for another program."""

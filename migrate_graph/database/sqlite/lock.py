@@ -27,7 +27,8 @@ except ImportError:  # not a POSIX system
 else:
     fcntl = _fcntl
 
-_OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+# Without waiting: somebody may have put a pipe there, at which an open would wait for ever.
+_OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 # One byte, far behind those that SQLite locks. Such a lock belongs to the open file, so that hard links and mounts of a single
 # file meet at it; Linux only.

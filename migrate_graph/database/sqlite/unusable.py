@@ -46,7 +46,7 @@ def unusable(error: sqlite3.Error, path: Path, label: str) -> DatabaseError:
         return DatabaseUnreachable(
             f"{label} is locked by another program", hint="close it, or wait until its transaction ends"
         )
-    if (found := _no_file(path, label) or _no_right(path, label)) is not None:
+    if (found := no_file(path, label) or _no_right(path, label)) is not None:
         return found
     if "readonly" in message or "read-only" in message:
         return DatabaseRefused(f"{label} is read-only", hint=f"check the rights on {path} and its directory")
@@ -55,12 +55,17 @@ def unusable(error: sqlite3.Error, path: Path, label: str) -> DatabaseError:
     return DatabaseUnreachable(f"cannot use {label}: {message}", hint=_rights(path.parent, path))
 
 
-def _no_file(path: Path, label: str) -> DatabaseError | None:
-    if not path.is_dir():
-        return None
-    return DatabaseUnreachable(
-        f"{label} is a directory, not an SQLite file", hint=f"name a file in it: sqlite://{path / 'app.db'}"
-    )
+def no_file(path: Path, label: str) -> DatabaseError | None:
+    """Return what to say of what is there and is no file; None where there is a file, or nothing."""
+    if path.is_dir():
+        return DatabaseUnreachable(
+            f"{label} is a directory, not an SQLite file", hint=f"name a file in it: sqlite://{path / 'app.db'}"
+        )
+    if path.exists() and not path.is_file():
+        return DatabaseUnreachable(
+            f"{label} is a pipe, a device or a socket, not an SQLite file", hint="name a file in migrate_uri"
+        )
+    return None
 
 
 def _no_right(path: Path, label: str) -> DatabaseError | None:
