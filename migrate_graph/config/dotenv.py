@@ -84,7 +84,9 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
             f"{where} sets {', '.join(sorted(unsafe))}: not taken over, because programs are steered by it; export it instead"
         )
     if unheld := [name for name, text in variables.items() if not _can_be_held(name, text)]:
-        remarks.append(f"{where} sets {', '.join(sorted(unheld))}: not taken over, because no environment variable can hold that")
+        remarks.append(
+            f"{where} sets {', '.join(sorted(unheld))}: not taken over, because no environment variable can hold that"
+        )
     return Dotenv(where, variables, tuple(remarks))
 
 

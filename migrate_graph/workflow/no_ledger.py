@@ -33,12 +33,18 @@ def ledgers_among(relations: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((relation, tool) for relation, tool in found if tool)
 
 
-def advice(elsewhere: Sequence[tuple[str, str]]) -> str:
-    """Return what to do about ledgers that stand elsewhere; empty without any."""
+def advice(elsewhere: Sequence[tuple[str, str]], *, table: str) -> str:
+    """Return what to do about ledgers that stand elsewhere; empty without any.
+
+    Args:
+        elsewhere: the relations, each with the tool that keeps its migrations there.
+        table: the ledger that is missing.
+    """
     told = []
     for relation, tool in elsewhere:
         if tool in _OWN_SHAPE:
-            told.append(f"{relation} is a ledger of {tool}: to go on with it, set {_settings_for(relation)}")
+            if settings := _settings_for(relation, table):  # else it is called so, and is no table
+                told.append(f"{relation} is a ledger of {tool}: to go on with it, set {settings}")
         else:
             told.append(f"{relation} is the ledger of {tool}: what it lists is there already")
     return "; ".join(told)
@@ -61,15 +67,15 @@ def refusal(database: str, relations: Sequence[str], table: str) -> tuple[str, s
         f"{database} is not empty ({counted(len(relations), 'relation')}, e.g. {', '.join(relations[:3])}), "
         f"but the table {table} is missing"
     )
-    told = advice(ledgers_among(relations))
+    told = advice(ledgers_among(relations), table=table)
     hint = "if migrate_table and schema are right, this database lived before: migrate baseline shows what of it is there already"
     return message, f"{told}\n{hint}" if told else hint
 
 
-def _settings_for(relation: str) -> str:
-    """Return the settings under which a relation is found as the ledger."""
+def _settings_for(relation: str, table: str) -> str:
+    """Return the settings under which a relation is found as the ledger, where `migrate_table` says a table that is missing."""
     schema, _, name = relation.rpartition(".")
-    settings = [f'schema = "{schema}"'] if schema and (schema != "public" or name == DEFAULT_LEDGER) else []
-    if name != DEFAULT_LEDGER:
+    settings = [f'schema = "{schema}"'] if schema and (schema != "public" or name == table) else []
+    if name != table:
         settings.append(f'migrate_table = "{name}"')
     return " and ".join(settings)

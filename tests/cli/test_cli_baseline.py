@@ -150,6 +150,20 @@ def test_the_ledger_of_another_tool_is_named(alive, table: str, told: str) -> No
     assert told in alive("apply").err
 
 
+def test_a_ledger_under_the_usual_name_is_named_where_the_settings_say_another(alive) -> None:
+    on_sqlite(alive, "CREATE TABLE ewh_implemented_features (id INTEGER)")
+    told = 'ewh_implemented_features is a ledger of edwh-migrate: to go on with it, set migrate_table = "ewh_implemented_features"'
+    assert told in alive("baseline", MIGRATE_TABLE="features").out
+    assert told in alive("plan", MIGRATE_TABLE="features").out
+    assert told in alive("apply", MIGRATE_TABLE="features").err
+
+
+def test_what_is_called_like_the_ledger_and_is_no_table_is_no_advice(alive) -> None:
+    on_sqlite(alive, "CREATE VIEW ewh_implemented_features AS SELECT 1 AS id")
+    ran = alive("apply")
+    assert (ran.code, "to go on with it" in ran.err) == (8, False)
+
+
 def test_a_ledger_in_another_schema_is_named(shop, postgres_server, postgres_uri: str) -> None:
     import psycopg2
 

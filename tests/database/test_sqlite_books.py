@@ -67,3 +67,22 @@ def test_a_damaged_table_is_an_error_with_a_hint(backend: SqliteBackend, sqlite_
         file.write(b"\xff" * size)
     with open_backend(Settings(sqlite_uri)) as damaged, pytest.raises(DatabaseUnreachable, match="is damaged"):
         damaged.read_history()
+
+
+def test_a_ledger_in_another_case_is_the_ledger(sqlite_uri: str) -> None:
+    with open_backend(Settings(sqlite_uri), writing=True) as backend:
+        backend._execute(
+            "CREATE TABLE EWH_Implemented_Features (ID INTEGER PRIMARY KEY, Name, Installed, Last_Update_Dttm)"
+        )
+        backend._execute("INSERT INTO EWH_Implemented_Features (Name, Installed) VALUES ('one', 'T')")
+        backend.prepare()
+        assert backend.read_history().applied == {"one"}
+
+
+@pytest.mark.parametrize("columns", ["id INTEGER PRIMARY KEY, name, installed", "id INTEGER PRIMARY KEY, name"])
+def test_a_ledger_without_a_column_is_no_matter_of_rights(sqlite_uri: str, columns: str) -> None:
+    with open_backend(Settings(sqlite_uri), writing=True) as backend:
+        backend._execute(f"CREATE TABLE ewh_implemented_features ({columns})")
+        with pytest.raises(DatabaseUnreachable, match="no such column") as caught:
+            backend.read_history()
+    assert ".schema shows" in str(caught.value.hint)

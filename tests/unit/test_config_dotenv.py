@@ -169,7 +169,7 @@ def test_what_no_environment_can_hold_is_told_and_stops_nothing(tmp_path: Path, 
         "import os, pathlib; from migrate_graph.config import load_config; config = load_config(pathlib.Path(), {}); "
         "config.share_dotenv(os.environ); print(os.environ['REGION'], config.schema, ascii(config.remarks))"
     )
-    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=ascii_only, capture_output=True, text=True, check=False
     )

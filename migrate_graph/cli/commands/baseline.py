@@ -62,7 +62,8 @@ def baseline(
     if json:
         session.console.show_json(document("baseline", _body(found, written=yes)))
         return
-    _show(session, found, written=yes, again=_again(found, names, to, everything=everything, nothing=nothing))
+    again = _again(found, names, to, everything=everything, nothing=nothing)
+    _show(session, found, ledger=project.config.migrate_table, written=yes, again=again)
 
 
 def _asked(project: Project, names: list[str] | None, to: str | None, *, everything: bool) -> frozenset[str]:
@@ -84,12 +85,12 @@ def _again(found: Baseline, names: list[str] | None, to: str | None, *, everythi
     return shlex.join(["migrate", "baseline", *words, "--yes"])
 
 
-def _show(session: Session, found: Baseline, *, written: bool, again: str) -> None:
+def _show(session: Session, found: Baseline, *, ledger: str, written: bool, again: str) -> None:
     from migrate_graph.workflow.no_ledger import advice
 
     console = session.console
     console.show(f"{found.database} · {counted(len(found.relations), 'relation')}, no ledger")
-    if told := advice(found.elsewhere):
+    if told := advice(found.elsewhere, table=ledger):
         console.show(told)
     console.show("")
     rows = [(_mark(entry), entry.name, _why(entry)) for entry in found.entries]

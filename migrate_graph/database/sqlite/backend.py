@@ -484,8 +484,10 @@ class SqliteBackend(Bookkeeping):
 
     def _present(self) -> set[str]:
         names = self._ledger.names.all
-        rows = self._execute(
-            f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({', '.join('?' * len(names))})", names
+        rows = self._execute(  # SQLite takes a name in any case for the same table
+            f"WITH ours (name) AS (VALUES {', '.join(['(?)'] * len(names))}) SELECT ours.name FROM ours"
+            " JOIN sqlite_master AS found ON found.type = 'table' AND found.name = ours.name COLLATE NOCASE",
+            names,
         )
         return {name for (name,) in rows}
 

@@ -10,6 +10,9 @@ from shlex import quote
 from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable
 from migrate_graph.messages import typed
 
+_NOT_AS_EXPECTED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+"""The codes of a statement of ours that the tables do not fit: somebody else has made or changed them."""
+
 
 def no_directory(path: Path, label: str) -> DatabaseError:
     """Return what to say of a file whose directory is none.
@@ -52,6 +55,9 @@ def unusable(error: sqlite3.Error, path: Path, label: str) -> DatabaseError:
         return DatabaseRefused(f"{label} is read-only", hint=f"check the rights on {path} and its directory")
     if any(words in message for words in ("not a database", "malformed", "unsupported file format")):
         return DatabaseUnreachable(f"{path} is not an SQLite database, or is damaged", hint="check migrate_uri")
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_AS_EXPECTED:
+        hint = f"sqlite3 {quote(str(path))} .schema shows what its tables are made of"
+        return DatabaseUnreachable(f"cannot use {label}: {message}", hint=hint)
     return DatabaseUnreachable(f"cannot use {label}: {message}", hint=_rights(path.parent, path))
 
 
