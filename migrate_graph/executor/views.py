@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 _LONG = 300
 """Characters of names in a hint."""
 
+_NOT_WOVEN = (
+    'a view that is in the way steps aside and comes back with `weave = "blocked"` in [tool.migrate] and without '
+    '@migration(weave=False), and with `unmanaged = "keep"` also one that no manager owns'
+)
+
+
+def _may_be_a_view(error: BaseException) -> bool:
+    """Return whether a server has refused a statement since something depends on what it changes; below, it names what."""
+    code = getattr(error, "pgcode", None)
+    detail = getattr(getattr(error, "diag", None), "message_detail", None)
+    return code == "2BP01" or (code == "0A000" and bool(detail))
+
 
 @lru_cache(maxsize=1)
 def _timeline(graph: MigrationGraph) -> Timeline:
@@ -115,6 +127,7 @@ class RunViews:
         self._unrecorded = unrecorded
         self._work: Work | None = None
         self._weaving: Weaver | None = None
+        self._weaves = True
         self._turning: ViewBlock | None = None
         self._fell_back: set[ViewFellBack] = set()
 
@@ -126,6 +139,7 @@ class RunViews:
             weave: views step aside for its statements, or are guarded where they may not.
         """
         self._work = work
+        self._weaves = weave
         weaving = work.weave(self) if weave else None
         self._weaving = weaving if not self.guards_only else None
 
@@ -253,7 +267,9 @@ class RunViews:
             return (
                 "while others run beside it (--jobs) no view steps aside: open its manager, or apply it without --jobs"
             )
-        return self._weaving.hint_for(error) if self._weaving is not None else ""
+        if self._weaving is not None:
+            return self._weaving.hint_for(error)
+        return _NOT_WOVEN if not self._weaves and _may_be_a_view(error) else ""
 
     def read_applied(self) -> AbstractSet[str]:
         """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""

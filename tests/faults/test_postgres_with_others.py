@@ -73,6 +73,28 @@ def test_a_ledger_that_somebody_has_locked(signum: signal.Signals | None, on_pos
     assert ended.code == (143 if signum else 6), ended.output
 
 
+OTHERS = {
+    "rename": "ALTER TABLE ewh_implemented_features RENAME TO gone",
+    "drop": "DROP TABLE ewh_implemented_features_journal",
+    "record": "INSERT INTO ewh_implemented_features (name, installed) VALUES ('two_2', 'T')",
+}
+
+
+@pytest.mark.parametrize("act", OTHERS)
+def test_tables_that_somebody_changes_while_a_command_waits_for_them(act: str, on_postgres: Field) -> None:
+    on_postgres.write(ONE)
+    assert on_postgres.apply().code == 0
+    on_postgres.write(TWO)
+    with closing(psycopg2.connect(on_postgres.uri)) as other, other.cursor() as cursor:
+        cursor.execute(OTHERS[act])
+        process = on_postgres.open("mark", "two_2", "--installed", env={"MIGRATE_LOCK_TIMEOUT": "300"})
+        process.wait_for("waiting for a lock held by pid")
+        other.commit()
+    ended = process.end()
+    assert ended.code == 6, ended.output
+    assert "another session has changed the tool's tables meanwhile: migrate status" in ended.output
+
+
 def waits(field: Field) -> None:
     (field.path / "wait").touch()
 

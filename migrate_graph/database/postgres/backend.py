@@ -35,7 +35,7 @@ from migrate_graph.database.postgres.requirements import (
 )
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import DEFAULTS, Spare
-from migrate_graph.database.postgres.trouble import explained
+from migrate_graph.database.postgres.trouble import explained, hint_of_ours
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.watching import Keeping
@@ -277,7 +277,7 @@ class PostgresBackend(Bookkeeping):
                     f"the connection to {self.label} was lost: {trouble.message}", hint="run it again when it answers"
                 ) from None
             raise DatabaseRefused(
-                f"{self.label} refused a statement: {trouble.message}", hint=trouble.hint or "see the server's log"
+                f"{self.label} refused a statement: {trouble.message}", hint=trouble.hint or hint_of_ours(error)
             ) from None
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ _OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction=
 HINTS = {
     "25001": _OUTSIDE,
     "2D000": _OUTSIDE,
-    "25006": "is it a standby, or is default_transaction_read_only set?",
+    "25006": "connect to the primary if this is a standby; else ALTER ROLE … SET default_transaction_read_only = off, or for this command "
+    "PGOPTIONS='-c default_transaction_read_only=off'",
     "42501": "grant the role the rights it lacks",
     "53100": "the server's disk is full: make room, then run again",
     "53200": "the server is out of memory, or of places for locks (many tables in one transaction: raise max_locks_per_transaction): look at its log",
@@ -26,6 +27,17 @@ HINTS = {
     "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
 }
 """What helps, by SQLSTATE."""
+
+# What a statement of ours on our own tables is refused for when another session has dropped, renamed or changed one of them, or has
+# written the same record: a relation, a schema or a column that is gone; a relation that is there already; a key that is taken.
+_CHANGED_MEANWHILE = {"42P01", "3F000", "42703", "42P07", "23505"}
+
+
+def hint_of_ours(error: psycopg2.Error) -> str:
+    """Return what helps where a statement of ours was refused, and nothing better is known."""
+    if error.pgcode in _CHANGED_MEANWHILE:
+        return "another session has changed the tool's tables meanwhile: migrate status shows what is there now; then run it again"
+    return "see the server's log"
 
 
 def explained(error: BaseException, secrets: Sequence[str]) -> Trouble:
