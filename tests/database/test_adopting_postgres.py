@@ -289,3 +289,24 @@ def test_an_owner_is_named(postgres_uri: str, postgres_admin_uri: str) -> None:
         "public.theirs": "no statement says its owner (postgres): write that by hand",
         "public.b_view": "nothing here writes a statement for it: write it by hand",
     }
+
+
+def test_what_the_role_may_not_look_at_is_left_and_the_rest_is_written(
+    postgres_uri: str, postgres_admin_uri: str
+) -> None:
+    admin = f"{postgres_admin_uri.rpartition('/')[0]}/{postgres_uri.rpartition('/')[2]}"
+    run(postgres_uri, f"{BASE};{DRESSED}")
+    run(admin, "CREATE SCHEMA hidden; CREATE VIEW hidden.reads AS SELECT id FROM public.said AS s(id)")
+    with open_backend(Settings(postgres_uri), writing=True) as backend:
+        backend.prepare()
+        backend.store_inventory(run="r")
+        run(admin, "CREATE TABLE hidden.theirs (a int); CREATE INDEX byhand ON public.customer (name)")
+        run(postgres_uri, "ALTER VIEW said RENAME nr TO number; ALTER VIEW solo RENAME nr TO number")
+        adoption = backend.adoption_of(look(backend, backend.read_history()).changes, managers={})
+    told = {fact.identity: why for fact, why in adoption.left}
+    assert "may not look into its schema" in told["hidden.theirs"]
+    assert "may not look into the schema of hidden.reads" in told["public.said"]
+    assert "public.solo" not in told
+    assert any("VIEW public.solo" in statement for statement in adoption.statements)
+    assert any("INDEX byhand" in statement for statement in adoption.statements)
+    assert not any("said" in statement for statement in adoption.statements)

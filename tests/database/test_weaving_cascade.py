@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bodies import ask, forget_managers, named, sql, view
-from weaving_stand import KEEP, WIDEN_A, Shop, shop
+from weaving_stand import KEEP, WIDEN_A, Shop, ask_and_commit, shop
 
 from migrate_graph.core.events import ViewDropped
 from migrate_graph.database.views.weaving import Weaver
@@ -85,9 +85,13 @@ def test_whatever_the_view_hangs_on(shop: Shop, makes: str, query: str, drops: s
     shop.works(sql("cascade", drops, makes), down="Reader", opens={"opens": [reader]})
 
 
-def test_what_drop_view_names_is_meant_to_go_and_its_readers_are_not(shop: Shop) -> None:
+@pytest.mark.parametrize("drops", ["DROP VIEW v CASCADE", "DROP VIEW v", "DROP VIEW IF EXISTS public.v, u"])
+def test_what_drop_view_names_is_meant_to_go_and_its_readers_are_not(shop: Shop, drops: str) -> None:
+    """A refusal names both, the reader and what is dropped; also where that reads another one which goes with it."""
     before = ask(shop.uri, "SELECT obj_description('v2'::regclass)")
-    finished = shop.run(sql("by_hand", "DROP VIEW v CASCADE", "CREATE VIEW v AS SELECT id, a, c FROM t"))
+    if drops.endswith("u"):
+        ask_and_commit(shop.uri, "CREATE VIEW u AS SELECT 1 AS a FROM v")
+    finished = shop.run(sql("by_hand", drops, "CREATE VIEW v AS SELECT id, a, c FROM t"))
     assert finished.succeeded
     assert [each.view for each in shop.stand.told(ViewDropped)] == ["V2"]
     assert ask(shop.uri, "SELECT obj_description('v2'::regclass)") == before

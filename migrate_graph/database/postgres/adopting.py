@@ -253,6 +253,9 @@ def _alone(definition: str) -> str:
     return _FROM_PARENT.sub("", definition)
 
 
+_HIDDEN: Final = "SELECT format('%%I.', nspname) FROM pg_namespace WHERE NOT has_schema_privilege(oid, 'USAGE')"
+
+
 def adoption_by(
     ask: Ask, changes: Sequence[Drifted], *, before: Inventory | None, after: Inventory, managed: AbstractSet[str]
 ) -> Adoption:
@@ -265,10 +268,17 @@ def adoption_by(
         after: what it is made of now.
         managed: relations that view managers make.
     """
-    known = Definitions(ask, Anew(ask, before.facts if before else {}, after.facts, managed))
-    return adoption_of(
-        known.in_order(changes), made=known.made, dropped=known.dropped, included=INCLUDED, managed=frozenset(managed)
+    hidden = tuple(schema for (schema,) in ask(_HIDDEN, {}))
+    unseen = [each for each in changes if hidden and each.fact.identity.startswith(hidden)]
+    seen = [each for each in changes if each not in unseen]
+    known = Definitions(ask, Anew(ask, before.facts if before else {}, after.facts, managed, hidden=hidden))
+    adoption = adoption_of(
+        known.in_order(seen), made=known.made, dropped=known.dropped, included=INCLUDED, managed=frozenset(managed)
     )
+    left = (
+        (each.fact, "the role may not look into its schema: write it by hand, or grant it USAGE") for each in unseen
+    )
+    return replace(adoption, left=(*adoption.left, *left))
 
 
 class Definitions:

@@ -70,10 +70,14 @@ class Anew:
         before: what the database was made of.
         after: what it is made of now.
         managed: relations that view managers make: weaving takes them out of the way, and brings them back.
+        hidden: how names begin that are in schemas which the role may not look into.
     """
 
-    def __init__(self, ask: Ask, before: Facts, after: Facts, managed: AbstractSet[str]) -> None:
+    def __init__(
+        self, ask: Ask, before: Facts, after: Facts, managed: AbstractSet[str], *, hidden: tuple[str, ...] = ()
+    ) -> None:
         self._ask = ask
+        self._hidden = hidden
         self._before, self._after, self._managed = before, after, managed
         self._reads: dict[str, set[str]] = {}
         for reader, read in ask(_READS, {}):
@@ -180,6 +184,8 @@ class Anew:
                 other for other, reads in self._reads.items() if view in reads and other not in self._managed
             )
             return f"{above[0]} reads {view}, which a view manager makes" if above else ""
+        if self._hidden and view.startswith(self._hidden):
+            return f"the role may not look into the schema of {view}, which would have to be dropped"
         needed = self._ask(_NEEDED, {"name": view})
         return f"{needed[0][0]} needs {view}, which would have to be dropped" if needed else ""
 

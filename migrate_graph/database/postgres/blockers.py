@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 _Key = TypeVar("_Key")
@@ -40,7 +40,17 @@ def views_blocking(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]])
     described: dict[int, str] = (
         {oid: text for oid, text in ask(_VIEWS_HERE) if text} if detail else {}
     )  # none: just dropped
-    return {oid: described[oid] for oid in _said(detail, list(described.items()))}
+    return {oid: described[oid] for oid in said_in(detail, described)}
+
+
+def said_in(text: str, described: Mapping[int, str]) -> list[int]:
+    """Return which of some views a text names.
+
+    Args:
+        text: of the server, or a line of it.
+        described: how it calls each of them.
+    """
+    return _said(text, list(described.items()))
 
 
 def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[str, ...]:

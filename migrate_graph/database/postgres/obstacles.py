@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2.errorcodes import INTERNAL_ERROR
 
-from migrate_graph.database.postgres.blockers import views_blocking
+from migrate_graph.database.postgres.blockers import said_in, views_blocking
 from migrate_graph.database.postgres.catalog import PostgresCatalog
 from migrate_graph.database.postgres.objects import PG_CLASS
 from migrate_graph.database.postgres.restoration import create
@@ -82,7 +82,7 @@ class PostgresObstacles:
 
         The server names but one view when the type of a column is to be changed.
         """
-        named = self._named(detail)
+        named = self._without_what_goes(self._named(detail), detail)
         if len(named) != 1:
             return set(named)
         ((view, described),) = named.items()
@@ -97,6 +97,20 @@ class PostgresObstacles:
                 if error.pgcode != INTERNAL_ERROR:  # an old server's word for a view that somebody has just dropped
                     raise
         return {}
+
+    def _without_what_goes(self, named: dict[int, str], detail: str) -> dict[int, str]:
+        """Leave out the view that a statement drops: in every line that names it stands another one, which reads it."""
+        lines = [said_in(line, named) for line in detail.splitlines()]
+        beside = {view: [{*line} - {view} for line in lines if view in line] for view in named}
+        if all(set() in others for others in beside.values()):
+            return named
+        (rows,) = self._catalog.read_all(_READ.format(oids=_array(named)))
+        reads = {(reader, read) for reader, read, *_ in rows}
+        return {
+            view: text
+            for view, text in named.items()
+            if not beside[view] or not all(any((other, view) in reads for other in others) for others in beside[view])
+        }
 
     def _readers_of_column(self, view: int, detail: str) -> set[int]:
         (columns,) = self._catalog.read_all(_READ.format(oids=_array([view])))
