@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -15,7 +16,12 @@ from contextlib import closing, contextmanager, suppress
 import psycopg2
 import pytest
 from fault_field import Field
-from servers import APP_PASSWORD, PostgresServer
+from servers import APP_PASSWORD, PostgresServer, free_port
+
+from migrate_graph.database import Settings
+from migrate_graph.database.postgres import sessions
+from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.errors import DatabaseUnreachable
 
 pytestmark = pytest.mark.postgres
 
@@ -421,6 +427,21 @@ def test_a_wrong_password_is_not(on_postgres: Field) -> None:
 
 
 # -- what a reader sees --------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_refuses_in_another_language_is_no_server_that_is_down(
+    on_postgres: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the words says why; that a password was asked for says that there is a server."""
+    monkeypatch.setattr(sessions, "_PERMANENT", re.compile("nur auf Deutsch"))
+    refused = Sessions(Settings(on_postgres.uri.replace(APP_PASSWORD, "wrong"), connect_wait=0))
+    with pytest.raises(DatabaseUnreachable, match="did not let us in") as told:
+        refused.open("keeper")
+    assert "check user, password and database in migrate_uri" in told.value.hint
+    down = Sessions(Settings(f"postgres://app:wrong@127.0.0.1:{free_port()}/shop", connect_wait=0))
+    with pytest.raises(DatabaseUnreachable, match="did not answer") as told:
+        down.open("keeper")
+    assert "is the server running" in told.value.hint
 
 
 def test_status_says_what_a_running_migration_waits_for(on_postgres: Field) -> None:

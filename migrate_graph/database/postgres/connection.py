@@ -82,7 +82,14 @@ class OurConnection(pg.connection):
     """
 
     def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
+        try:
+            super().__init__(dsn)
+        except psycopg2.OperationalError as error:
+            refused: Any = error
+            refused.was_asked_for_password = (
+                self.info.used_password
+            )  # so there is a server, whatever language it speaks
+            raise
         self.server_pid = 0
         self.got_lock = False
 

@@ -153,6 +153,7 @@ class Sessions:
     def _give_up(self, error: psycopg2.Error, reason: str, waited: float) -> None:
         text = str(error)
         code = error.pgcode or ""
+        answers = getattr(error, "was_asked_for_password", False)
         permanent = _PERMANENT.search(text) and not _PASSING.search(text)
         if (code and not code.startswith(_TRANSIENT)) or (not code and permanent):
             raise DatabaseUnreachable(
@@ -160,8 +161,8 @@ class Sessions:
             ) from None
         if waited >= self._settings.connect_wait:
             raise DatabaseUnreachable(
-                f"{self.label} did not answer within {self._settings.connect_wait:.0f} s: {reason}",
-                hint=_waited_hint(text),
+                f"{self.label} did not {'let us in' if answers else 'answer'} within {self._settings.connect_wait:.0f} s: {reason}",
+                hint=_waited_hint(text, answers=answers),
             ) from None
 
     def _within(self, call: Callable[[], Any], started: float, doing: str) -> Any:
@@ -516,7 +517,12 @@ def _connect_hint(message: str, code: str) -> str:
     return "check migrate_uri"
 
 
-def _waited_hint(message: str) -> str:
+def _waited_hint(message: str, *, answers: bool) -> str:
     if "too many" in message or "slots" in message:
         return "a run needs two connections at once, and two for each of --jobs: raise the connection limit, or close what uses them"
+    if answers:
+        return (
+            "the server answers, and says why not: check user, password and database in migrate_uri (percent-encode @ : / in the "
+            "password), and the connection limits of role and database"
+        )
     return "is the server running, and are host and port right? connect_wait sets how long to try"
