@@ -32,19 +32,29 @@ def check_address(host: str) -> str:
     Raises:
         ConfigError: it is no address, or the redis package is missing; nothing was connected.
     """
-    url = host if "://" in host else f"redis://{host}"
+    scheme, mark, rest = host.partition("://")
+    url = f"{scheme.lower()}://{rest}" if mark else f"redis://{host}"
     if not _ADDRESS.fullmatch(url):
-        raise ConfigError(
-            f"redis_host = {redact_uri(host)!r} is no address",
-            hint="write host, host:port, redis://:password@host:port/0, rediss://… or unix:///path/to/socket",
-        )
+        raise _no_address(host)
     try:
-        import redis  # noqa: F401 - only whether it is there
+        import redis
     except ImportError:
         raise ConfigError(
             "redis_host is set, but the redis package is not installed", hint="pip install 'migrate-graph[redis]'"
         ) from None
+    try:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)  # it connects when it is used, and judges the options now
+    except (redis.RedisError, TypeError, ValueError) as error:
+        raise _no_address(host, f": {redact(str(error), *secrets_of(url))}") from None
     return url
+
+
+def _no_address(host: str, why: str = "") -> ConfigError:
+    return ConfigError(
+        f"redis_host = {redact_uri(host)!r} is no address{why}",
+        hint="write host, host:port, redis://:password@host:port/0, rediss://… or unix:///path/to/socket",
+    )
 
 
 def flush(

@@ -125,7 +125,7 @@ class Session:
             DatabaseUnreachable: it does not answer.
         """
         if not project.config.has_database:
-            from migrate_graph.workflow.project import DATABASE_HINT
+            from migrate_graph.config.settings import DATABASE_HINT
 
             raise UsageError(f"{option} asks the database, and no database is configured", hint=DATABASE_HINT)
         reading = self.reading(project, drift=drift)

@@ -483,13 +483,13 @@ class Problem(Struct, frozen=True):
     hint: str = ""
 
 
+DATABASE_HINT = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
+"""What to type where a database is needed, and none is configured."""
+
+
 def no_database() -> ConfigError:
     """Return the error of a program that asks for the URI of a database, where none is configured."""
-    return ConfigError(
-        "no database is configured",
-        hint="set MIGRATE_URI in the environment or in .env (MIGRATE_URI=sqlite://app.db), or migrate_uri under "
-        "[tool.migrate] in pyproject.toml",
-    )
+    return ConfigError("no database is configured", hint=DATABASE_HINT)
 
 
 def _unknown(given: RawValue) -> Problem:

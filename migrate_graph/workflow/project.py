@@ -16,7 +16,7 @@ from migrate_graph.core.model import Registry, UsesFrom, View
 from migrate_graph.core.rules import RuleSettings
 from migrate_graph.core.timeline import Timeline, overdue_views
 from migrate_graph.core.uses import with_uses_seen
-from migrate_graph.errors import ConfigError, UsageError
+from migrate_graph.errors import UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
 from migrate_graph.messages import did_you_mean, similar
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 NO_DATABASE = "no database is configured (set MIGRATE_URI)"
 """Why nothing is known of a database, where that need not be mended."""
-
-DATABASE_HINT = "set MIGRATE_URI, for example in .env: MIGRATE_URI=sqlite://app.db"
-"""What to type where a command needs a database, and none is configured."""
 
 READING_WAIT = 10.0
 """Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
@@ -223,7 +220,9 @@ def require_database(config: Config) -> None:
         ConfigError: with what to type.
     """
     if not config.has_database:
-        raise ConfigError("no database is configured", hint=DATABASE_HINT)
+        from migrate_graph.config.settings import no_database
+
+        raise no_database()
 
 
 def weaving_options(config: Config) -> WeavingOptions:

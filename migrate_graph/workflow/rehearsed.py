@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from migrate_graph.config.settings import DATABASE_HINT
 from migrate_graph.core.events import Outcome
 from migrate_graph.core.footprint import Footprint
 from migrate_graph.database import is_one_file
 from migrate_graph.errors import ConfigError, ExitCode, UsageError
 from migrate_graph.workflow.place import Place
-from migrate_graph.workflow.project import DATABASE_HINT
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 
 if TYPE_CHECKING:

@@ -54,6 +54,7 @@ def test_every_spelling_of_an_address(redis_uri: str, redis_server: RedisServer)
         ("redis://:pw@cache/1", "redis://:pw@cache/1"),
         ("rediss://user:pw@cache:6379/1?ssl_cert_reqs=none", "rediss://user:pw@cache:6379/1?ssl_cert_reqs=none"),
         ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("REDIS://Cache/1", "redis://Cache/1"),
     ],
 )
 def test_addresses(host: str, url: str) -> None:
@@ -61,8 +62,13 @@ def test_addresses(host: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", " ", "http://cache", "a b", "cache:port", "redis://", "cache/x", "cache:6379:1", "unix://"]
-)
+    "host",
+    [
+        "", " ", "http://cache", "a b", "cache:port", "redis://", "cache/x", "cache:6379:1", "unix://", "cache:99999",
+        "redis://cache?ssl_cert_reqs=none", "rediss://cache?ssl_cert_reqs=perhaps", "unix:///run/redis.sock?timeout=1",
+        "redis://cache?socket_timeout=soon",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_told_before_anything_runs(host: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
         check_address(host)
