@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable  # `help()` of a migration reads the annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,7 +13,7 @@ from msgspec import Struct, field
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Container, Mapping
 
 # The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from migrate_graph.core.events import Observer, Outcome, Result, Warned, ignore_events
 from migrate_graph.core.footprint import KEEPS_OTHERS_OUT
 from migrate_graph.core.history import History
+from migrate_graph.core.plan import Plan  # `help(Rehearsal)` reads the annotations
 from migrate_graph.database import backend_class
 from migrate_graph.database.outside_acts import OutsideWatch
 from migrate_graph.database.watching import Cloning, Keeping, Watching
@@ -27,7 +28,6 @@ from migrate_graph.workflow.walking import Walk, start_on, walk
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint, Size
-    from migrate_graph.core.plan import Plan
     from migrate_graph.database import Settings
     from migrate_graph.workflow.assessment import Assessment
     from migrate_graph.workflow.project import Project
