@@ -495,6 +495,15 @@ def test_what_is_no_database_is_called_what_it_is(shared: Path, what: str, words
     assert "Traceback" not in said
 
 
+def test_a_run_leaves_no_warning_of_its_own(shared: Path) -> None:
+    """Where warnings are shown, for example in Python's development mode."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "migrate_graph", "apply"], check=False, cwd=shared, capture_output=True, text=True,
+        env={"MIGRATE_URI": f"sqlite://{shared / 'app.db'}", "HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
+
+
 def test_a_pipe_in_the_place_of_the_lock_file_keeps_nobody_waiting(shared: Path) -> None:
     apply_as_owner(shared)
     lock = shared / "app.db.migrate.lock"

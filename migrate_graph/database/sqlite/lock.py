@@ -212,14 +212,16 @@ def _opened_again(database: Path) -> FileIO | None:
         _opened[found] = known
         return known
     try:
-        file = FileIO(os.open(database, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)), "r+")
+        # It does not close the descriptor with itself: when a body has closed that, its number may mean another file.
+        file = FileIO(os.open(database, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)), "r+", closefd=False)
     except OSError:
         return None
     forks.hide(file)
     status = os.fstat(file.fileno())
     _opened[status.st_dev, status.st_ino] = file
     if len(_opened) > _MOST_OPENED:  # a run over that many databases has long closed the first
-        _opened.popitem(last=False)[1].close()
+        with suppress(OSError):  # a body has closed it
+            os.close(_opened.popitem(last=False)[1].fileno())
     return file
 
 
