@@ -25,7 +25,8 @@ def migration_of(name: str, requires: Iterable[str] = (), position: int = 0, **v
     facts = {"opened_views": tuple(values.pop("touches", ())), **values.pop("facts", {})}
     defaults = {"source": SourceLocation("migrations.py", 10 * position + 1), "module": "migrations.py"}
     facts = BodyFacts(**facts)
-    return Migration(name, _body, tuple(requires), position, **{**defaults, **values}, facts=facts)
+    function = values.pop("function", _body)
+    return Migration(name, function, tuple(requires), position, **{**defaults, **values}, facts=facts)
 
 
 def view_of(name: str, position: int = 0, **values: Any) -> View:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable  # `help()` of a migration reads the annotations
 from dataclasses import dataclass
 from enum import StrEnum
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
@@ -70,6 +72,28 @@ class BodyKind(StrEnum):
     FUNCTION = "function"
     COROUTINE = "coroutine"
     GENERATOR = "generator"
+
+
+def arguments_without_db(function: Callable[..., Any]) -> str:
+    """Return the arguments of a function that a call with `db` alone does not fit; empty where it does, or nobody can tell.
+
+    What a decorator hands on to the function below it is its own affair.
+    """
+    if (
+        type(function) is FunctionType
+        and function.__code__.co_argcount == 1
+        and not function.__code__.co_kwonlyargcount
+    ):
+        return ""  # nearly all
+    try:
+        found = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # something of C that does not say
+        return ""
+    try:
+        found.bind(None)
+    except TypeError:
+        return str(found)
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

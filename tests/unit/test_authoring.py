@@ -104,6 +104,18 @@ def test_settings_of_a_declaration(collector: Collector) -> None:
     assert one.ignore == {"MG106", "MG302"}
 
 
+@pytest.mark.parametrize("word", ["after", "down"])
+def test_what_cannot_be_called_with_db_is_refused(word: str, collector: Collector) -> None:
+    """Of the body MG306 says so: a project that runs today goes on to load."""
+
+    def asks() -> bool:
+        return True
+
+    with pytest.raises(TypeError, match=rf"^{word}: asks cannot be called with db: its arguments are \(\)$"):
+        migration(**{word: asks})(lambda db: True)
+    migration(**{word: lambda db, also="": True})(lambda db: True)
+
+
 def test_wrong_settings_are_refused(collector: Collector) -> None:
     with pytest.raises(ValueError, match="own, single, none"):
         migration(transaction="both")

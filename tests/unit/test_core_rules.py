@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ def named(size: int) -> str:
 def versions(**fingerprints: str) -> MigrationGraph:
     """Declare migrations by the fingerprints of their bodies."""
     return graph_of(migrations={name: {"facts": {"fingerprint": value}} for name, value in fingerprints.items()})
+
+
+class Billed:
+    def create(self, db: Any) -> bool:
+        return bool(db)
 
 
 _UNDO = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
@@ -380,6 +386,37 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("a")},
     ),
+    "MG306": (
+        {
+            "graph": graph_of(
+                migrations={"a": {"function": lambda: True}, "b": {"function": lambda db, name, *, at: True}}
+            )
+        },
+        [
+            (
+                name,
+                f"'{name}' cannot be called with `db`: its arguments are {arguments}",
+                "let it take `db`, and give every other argument a default",
+            )
+            for name, arguments in (("a", "()"), ("b", "(db, name, *, at)"))
+        ],
+        {
+            "graph": graph_of(
+                migrations={
+                    name: {"function": function}
+                    for name, function in {
+                        "one": lambda db: True,
+                        "defaults": lambda db, name="", *, at="": True,
+                        "all": lambda *a, **k: True,
+                        "partial": partial(lambda db, name: True, name=""),
+                        "bound": Billed().create,
+                        "silent": dict,
+                        "wrapped": wraps(lambda db, session: True)(lambda *words: True),
+                    }.items()
+                }
+            )
+        },
+    ),
     "MG401": (
         {
             "graph": graph_of("create_invoice", unreached=(BILLING,)),
@@ -599,7 +636,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
         *range(101, 112),
         *range(201, 212),
         213,
-        *range(301, 306),
+        *range(301, 307),
         *range(401, 407),
         408,
         409,

@@ -27,6 +27,7 @@ GRAPHS: dict[str, tuple[str, MigrationGraph, str]] = {
         graph_of(migrations={"a": {"facts": {"commits_before_return": SourceLocation("m.py", 1)}}}),
         "a",
     ),
+    "MG306": ("MG306", graph_of(migrations={"a": {"function": lambda: True}}), "a"),
     "MG203, opened": ("MG203", graph_of(views={"V": {"since": "x"}}, migrations={"a": {"touches": ["V"]}}), "a"),
     "MG203, not opened": ("MG203", graph_of("a", views={"V": {"since": "x"}}), "a"),
     "MG205, opened": (
@@ -50,6 +51,7 @@ TABLE = {
     "MG302": "error   error   info    | error   error   info    | warning warning info",
     "MG303": "error   error   info    | error   error   info    | error   error   info",
     "MG304": "info    info    off     | info    info    off     | info    info    off",
+    "MG306": "error   error   off     | error   error   off     | warning warning off",
     "MG203, opened": "error   error   error   | error   error   error   | error   error   warning",
     "MG203, not opened": "error   error   error   | error   error   error   | warning warning warning",
     "MG205, opened": "error   error   warning | error   error   warning | error   error   warning",

@@ -45,6 +45,18 @@ def test_a_long_ring_is_shortened_in_the_message_only() -> None:
     assert len(finding.related) == 50
 
 
+def test_a_name_of_the_other_kind_is_told_as_that() -> None:
+    views = {"V": {"since": "W"}, "W": {"until": "V", "uses": "a"}, "X": {"replaces": "a"}}
+    graph = graph_of("(V) < a", migrations={"b": {"declared_views": ("a",)}}, views=views)
+    view = "is a view manager: name a migration, such as the one that first opens it"
+    assert {each.hint for each in judged("MG102", graph)} == {f"'V' {view}"}
+    assert {each.hint for each in judged("MG203", graph)} == {f"'W' {view}"}
+    assert {each.hint for each in judged("MG204", graph)} == {f"'V' {view}"}
+    found = judged("MG201", graph)
+    assert {each.subject.name for each in found} == {"W", "X", "b"}
+    assert {each.hint for each in found} == {"'a' is a migration: name a view manager"}
+
+
 # Names ---------------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrate_graph.core.graph import NodeKind
-from migrate_graph.core.model import BodyKind
+from migrate_graph.core.model import BodyKind, arguments_without_db
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
 
 
@@ -191,3 +191,40 @@ def create_by_definition(context: Context) -> Iterator[Hit]:
         if (place := migration.facts.creates_by_definition) is not None:
             message = f"{quoted(migration.name)} lets pyDAL create a table, which it does not do here"
             yield Hit(migration, message, "write the CREATE TABLE; pydal2sql create prints it", place)
+
+
+@rule("MG306", Severity.ERROR, applied=Severity.OFF, compatible={NodeKind.MIGRATION: Severity.WARNING})
+def wrong_arguments(context: Context) -> Iterator[Hit]:
+    """A migration that cannot be called.
+
+    ## What it finds
+
+    A function that a call with `db`, and nothing else, fails on: it takes no argument, or needs more of them. What a
+    decorator hands on to the function below it is not looked at.
+
+    ```python
+    @migration
+    def create_invoice():                            # bad
+        db.executesql("CREATE TABLE invoice (…)")
+        return True
+    ```
+
+    ## Why it matters
+
+    It can only fail, with a TypeError, when it is its turn; the migrations before it are applied by then.
+
+    ## How to fix it
+
+    Take `db`, and give what is needed besides a default.
+
+    ```python
+    @migration
+    def create_invoice(db, currency="EUR"):          # good
+        db.executesql("CREATE TABLE invoice (…)")
+        return True
+    ```
+    """
+    for migration in context.judged():
+        if arguments := arguments_without_db(migration.function):
+            message = f"{quoted(migration.name)} cannot be called with `db`: its arguments are {arguments}"
+            yield Hit(migration, message, "let it take `db`, and give every other argument a default")

@@ -359,6 +359,10 @@ class Context(Struct, dict=True):
         if name in self._unreached:
             file, line = self._unreached[name]
             return f"defined in {file.path}:{line}, which nothing imports: {self.how_to_import(file)}"
+        if name in self.graph.views:
+            return f"{quoted(name)} is a view manager: name a migration, such as the one that first opens it"
+        if name in self.graph.migrations:
+            return f"{quoted(name)} is a migration: name a view manager"
         return did_you_mean(map(quoted, self._similar(name, among)), otherwise)
 
     def _similar(self, name: str, among: Iterable[str]) -> list[str]:
