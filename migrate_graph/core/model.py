@@ -92,7 +92,8 @@ def arguments_without_db(function: Callable[..., Any]) -> str:
     try:
         found.bind(None)
     except TypeError:
-        return str(found)
+        plain = [each.replace(annotation=each.empty, default=each.empty) for each in found.parameters.values()]
+        return str(inspect.Signature(plain))
     return ""
 
 

@@ -398,7 +398,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                 f"'{name}' cannot be called with `db`: its arguments are {arguments}",
                 "let it take `db`, and give every other argument a default",
             )
-            for name, arguments in (("a", "()"), ("b", "(db, name, *, at)"))
+            for name, arguments in (("a", "()"), ("b", "(db, name, also, *, at)"))
         ],
         {
             "graph": graph_of(
