@@ -389,7 +389,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
     "MG306": (
         {
             "graph": graph_of(
-                migrations={"a": {"function": lambda: True}, "b": {"function": lambda db, name, *, at: True}}
+                migrations={"a": {"function": lambda: True}, "b": {"function": lambda db, name, also=3, *, at: True}}
             )
         },
         [
