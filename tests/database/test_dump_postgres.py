@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-import psycopg2.extensions
+import psycopg2.extensions as pg
 import pytest
 from dump_stand import BODY, LEDGER, ask, checked, dsn, dumped, pg_dump, relations, restore, write
 from servers import APP_PASSWORD, PostgresServer
@@ -156,6 +157,31 @@ def test_a_long_statement_is_told_with_its_line(
     restore(checked(tmp_path / "b.sql", BODY + "SELECT 'secret', pg_sleep(0.5);\n"), dsn, observer=observer)
     assert told.count("line 4: SELECT") >= 2
     assert "secret" not in "".join(told)
+
+
+def test_who_holds_a_lock_that_a_statement_waits_for_is_told(
+    tmp_path: Path, dsn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore waits as long as it takes. What somebody else has made meanwhile is not taken for its own."""
+    monkeypatch.setattr("migrate_graph.database.backup.dump._BEAT_EVERY", 0.05)
+    told: list[str] = []
+    with closing(psycopg2.connect(**dsn)) as other, other.cursor() as cursor:
+        dump, pid = checked(tmp_path / "b.sql", BODY), other.info.backend_pid
+
+        def observer(event: Event) -> None:
+            if isinstance(event, RestoreStarted):
+                cursor.execute("CREATE TABLE customer (somebodys integer)")
+            elif isinstance(event, RestoreProgress):
+                told.append(event.doing)
+                if "waiting for" in event.doing and other.info.transaction_status == pg.TRANSACTION_STATUS_INTRANS:
+                    other.commit()
+
+        with pytest.raises(RestoreError) as raised:
+            restore(dump, dsn, observer=observer)
+    assert "stayed in the database (e.g. public.customer), or came from another session meanwhile" in str(raised.value)
+    waiting = [each for each in told if "waiting for" in each]
+    assert f"; waiting for a lock held by pid {pid} (role " in waiting[0]
+    assert waiting[0].startswith("line ")
 
 
 def test_a_killed_restore_leaves_nothing_behind(tmp_path: Path, dsn: dict[str, str]) -> None:
@@ -354,11 +380,7 @@ def comparable(text: bytes) -> list[bytes]:
 def test_a_rich_schema_comes_back_equal(
     tmp_path: Path, postgres_server: PostgresServer, dsn: dict[str, str], options: list[str]
 ) -> None:
-    role = (
-        psycopg2.extensions.parse_dsn(postgres_server.admin_uri(dsn["dbname"]))
-        if "authorization" in "".join(options)
-        else dsn
-    )
+    role = pg.parse_dsn(postgres_server.admin_uri(dsn["dbname"])) if "authorization" in "".join(options) else dsn
     with psycopg2.connect(**dsn) as connection, connection.cursor() as cursor:
         cursor.execute(LEDGER + RICH)
     dumped = pg_dump(role, "--large-objects", *options)
@@ -374,7 +396,7 @@ def test_dumps_of_whole_databases_are_refused_with_what_to_do(
 ) -> None:
     with psycopg2.connect(**dsn) as connection, connection.cursor() as cursor:
         cursor.execute(BODY)
-    admin = psycopg2.extensions.parse_dsn(postgres_server.admin_uri(dsn["dbname"]))
+    admin = pg.parse_dsn(postgres_server.admin_uri(dsn["dbname"]))
     options = ["--create"] if tool == "pg_dump" else ["--no-role-passwords", "-l"]
     with pytest.raises(RestoreError, match=r"CREATE DATABASE|\\connect") as caught:
         checked(tmp_path / "b.sql", pg_dump(admin, *options, tool=tool))

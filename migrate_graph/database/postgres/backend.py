@@ -483,7 +483,7 @@ class PostgresBackend(Bookkeeping):
         keys = (WORK_CLASS, self._lock_key())
         target = RestoreTarget(
             label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets,
-            look=self._relations_after_restore,
+            look=self._relations_after_restore, waits_for=self._held_up,
         )  # fmt: skip
         connection = self._sessions.open("restore", ours=False)
         try:
@@ -691,6 +691,9 @@ class PostgresBackend(Bookkeeping):
         return explained(error, self.secrets)
 
     def waiting_for(self, work: Work) -> str:
+        return self._held_up()
+
+    def _held_up(self) -> str:
         """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
         if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
             return ""

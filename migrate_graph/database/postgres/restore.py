@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions as pg
 from msgspec import Struct
+from msgspec.structs import replace
 
+from migrate_graph.core.events import Event, Observer, RestoreProgress
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.statements import is_client_only
 from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
@@ -24,7 +27,6 @@ from migrate_graph.quoting import quote_identifier
 from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
-    from migrate_graph.core.events import Observer
     from migrate_graph.database.backup.dump import VerifiedDump
 
 USER_RELATIONS = (
@@ -81,6 +83,7 @@ class RestoreTarget(Struct, frozen=True, kw_only=True):
         lock: keys of an advisory lock that the transaction holds: when this process is killed, the server may live on for the
             statement it is in, and the next runner must wait for that.
         look: names every relation in the database, through a connection that is opened for it, once nothing of the restore is at work.
+        waits_for: tells what the holder of that lock waits for; empty when nobody stands in its way.
         secrets: what no output may contain.
     """
 
@@ -89,12 +92,13 @@ class RestoreTarget(Struct, frozen=True, kw_only=True):
     table: str
     lock: tuple[int, int]
     look: Callable[[], list[str]]
+    waits_for: Callable[[], str] = str
     secrets: tuple[str, ...] = ()
 
     __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
 
     def state_after_failure(self) -> str:
-        """Return what stands in the database, which was empty before, in words: looked up, not believed."""
+        """Return what stands in the database, which was empty before, in words: looked up, not believed. Others may have been at work, too."""
         try:
             relations = self.look()
         except MigrateGraphError as error:
@@ -102,7 +106,10 @@ class RestoreTarget(Struct, frozen=True, kw_only=True):
         if not relations:
             return "everything was rolled back"
         some = ", ".join(relations[:3])
-        return f"but {counted(len(relations), 'relation')} stayed in the database (e.g. {some}): drop it and create it anew"
+        return (
+            f"but {counted(len(relations), 'relation')} stayed in the database (e.g. {some}), or came from another session meanwhile: "
+            "look at it, and drop it and create it anew if nobody needs it"
+        )
 
 
 def restore_through_driver(dump: VerifiedDump, connection: Any, target: RestoreTarget, *, observer: Observer) -> None:
@@ -135,7 +142,7 @@ class _Restore:
 
     def run(self, observer: Observer) -> None:
         try:
-            with DumpStream(self._dump, observer) as stream:
+            with DumpStream(self._dump, self._with_waits(observer)) as stream:
                 self._begin()
                 self._send_all(stream.parts())
                 self._end()
@@ -145,6 +152,17 @@ class _Restore:
             with suppress(psycopg2.Error):
                 if not self._connection.closed:
                     self._ask("ROLLBACK")
+
+    def _with_waits(self, observer: Observer) -> Observer:
+        """Return an observer that is told also what a statement waits for: asked by the thread that looks while nothing goes on."""
+        ours = threading.get_ident()
+
+        def tell(event: Event) -> None:
+            if threading.get_ident() != ours and isinstance(event, RestoreProgress):
+                event = replace(event, doing="; ".join(filter(None, (event.doing, self._target.waits_for()))))
+            observer(event)
+
+        return tell
 
     def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return send(self._connection, statement, parameters)
