@@ -7,7 +7,7 @@
     ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
     ├── LoadError                  2   a migrations file that is absent or does not run
     ├── InvalidGraph               3   `check` found errors
-    ├── NoRoom                     1   the machine gives no thread or process more
+    ├── NoRoom                     1   the machine has no memory, thread or process left
     ├── ViewError                  1   a view cannot go down or come up without losing something
     ├── DecisionNeeded             5   an interrupted migration, or views that could not be repaired
     ├── DatabaseError              6
@@ -132,7 +132,7 @@ class StillRequired(MigrateGraphError):  # noqa: N818 - the state of the graph, 
 
 
 class NoRoom(MigrateGraphError):  # noqa: N818 - the state of the machine, not an accident
-    """The machine gives no thread or process more."""
+    """The machine has no memory, thread or process left."""
 
 
 class ViewError(MigrateGraphError):

@@ -12,7 +12,7 @@ from collections.abc import MutableMapping, Sequence
 from migrate_graph.cli.argv import arranged, meant_by, wants_json
 from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
-from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, ResultLost, Stopped, UsageError
+from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, NoRoom, ResultLost, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
 from migrate_graph.process_end import Guard
 
@@ -74,7 +74,7 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
     except OSError as error:
         return _show_error(session, _refused(error), cause=error)
     except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
-        return _show_error(session, _fault(error), cause=error)
+        return _show_error(session, _lacking(error) or _fault(error), cause=error)
     else:
         return code
     finally:
@@ -162,6 +162,17 @@ def _refused(error: OSError) -> MigrateGraphError:
         f"the system refuses what this needs: {': '.join(words)}",
         hint="mend that and run the command again; with --debug it says where it was",
     )
+
+
+def _lacking(error: Exception) -> MigrateGraphError | None:
+    """Return what the machine has no more of, where that is what an exception says: of libraries, which start threads themselves."""
+    if isinstance(error, MemoryError):
+        return NoRoom("there is no memory left", hint="raise the limit on memory (ulimit -v), or give the machine more")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # Python's words, in every language
+        from migrate_graph.signals import no_thread
+
+        return no_thread(error)
+    return None
 
 
 def _fault(error: Exception) -> MigrateGraphError:

@@ -84,16 +84,24 @@ def test_every_exit_code(code: ExitCode, on_sqlite: Field) -> None:
     assert ended.code == (128 + signal.SIGTERM if code is ExitCode.SIGNAL else code), ended.output
 
 
-def test_a_fault_of_ours_has_a_code_of_its_own(
-    on_sqlite: Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (RuntimeError("a fault"), ExitCode.FAULT, "this is a fault of migrate_graph"),
+        (RuntimeError("can't start new thread"), ExitCode.FAILED, "hint: raise the limits on memory and on threads"),
+        (MemoryError(), ExitCode.FAILED, "hint: raise the limit on memory (ulimit -v)"),
+    ],
+)
+def test_a_fault_of_ours_has_a_code_of_its_own_and_what_the_machine_lacks_is_none(
+    error: Exception, code: ExitCode, told: str, on_sqlite: Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     import migrate_graph.workflow.apply
 
     def fall(*_: object) -> None:
-        raise RuntimeError("a fault")
+        raise error
 
     monkeypatch.setattr(migrate_graph.workflow.apply, "apply_project", fall)
     monkeypatch.chdir(on_sqlite.path)
     on_sqlite.write(GOOD)
-    assert main(["apply"], environ=on_sqlite.env) == ExitCode.FAULT
-    assert "this is a fault of migrate_graph" in capsys.readouterr().err
+    assert main(["apply"], environ=on_sqlite.env) == code
+    assert told in capsys.readouterr().err
