@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -305,6 +307,15 @@ def test_log_tells_what_was_tried(shop) -> None:
     one = shop("log", "create_customer_20260301_001", "--json").json["attempts"]
     assert [attempt["state"] for attempt in one] == ["applied"]
     assert shop("log", "nobody_knows").code == 2
+
+
+def test_explain_says_where_python_has_left_its_pages_out() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-OO", "-m", "migrate_graph", "explain"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "hint: run it without -OO" in ended.stderr
 
 
 def test_explain_shows_the_page(shell) -> None:

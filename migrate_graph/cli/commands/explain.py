@@ -12,6 +12,7 @@ from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.options import CodeArgument, JsonOption
 from migrate_graph.columns import table
+from migrate_graph.errors import UsageError
 from migrate_graph.reports.document import document, fields_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ def explain(context: typer.Context, code: CodeArgument = None, *, json: JsonOpti
 
     session = session_of(context)
     rules = [look_up(code)] if code is not None else list(RULES.values())
+    if not all(rule.page for rule in rules):
+        raise UsageError(
+            "the pages of rules are docstrings, which Python leaves out with -OO", hint="run it without -OO"
+        )
     if json:
         session.console.show_json(rule_document(*rules))
     elif code is not None:
