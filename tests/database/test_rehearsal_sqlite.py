@@ -124,6 +124,30 @@ def test_statements_are_told_with_values_line_columns_and_rows(stand: Stand) -> 
     assert stand.results["pay"].outcome is Outcome.APPLIED
 
 
+VIRTUAL = """
+CREATE VIRTUAL TABLE place USING rtree(id, x0, x1);
+CREATE VIRTUAL TABLE words USING fts5(word);
+CREATE VIRTUAL TABLE letters USING fts5(letter);
+INSERT INTO words VALUES ('one');
+"""
+
+
+@pytest.mark.parametrize("stand", [VIRTUAL], indirect=True)
+def test_what_a_virtual_table_asks_of_its_own_is_not_taken_for_the_statement(stand: Stand) -> None:
+    def use(db: Any) -> bool:
+        db.executesql("  REPLACE INTO words (rowid, word) VALUES (1, ?)  ;  ", ("two",))
+        db.executesql("SELECT letter FROM letters WHERE letter = 'c' -- why?")
+        db.executesql("DROP TABLE place")
+        return True
+
+    (seen,) = stand.rehearse(use)
+    assert [each.sql for each in seen.statements] == [
+        "REPLACE INTO words (rowid, word) VALUES (1, 'two')",
+        "SELECT letter FROM letters WHERE letter = 'c' -- why?",
+        "DROP TABLE place",
+    ]
+
+
 def test_what_changed_in_the_schema_is_told(stand: Stand) -> None:
     def grow(db: Any) -> bool:
         db.executesql("ALTER TABLE account ADD COLUMN note TEXT DEFAULT 'x'")

@@ -33,6 +33,7 @@ _WIDTHS: Final = (
     "SELECT m.name, count(*) FROM sqlite_master m, pragma_table_xinfo(m.name) WHERE m.type = 'table' GROUP BY 1"
 )
 _IN_VIEW: Final = "error in view "
+_VALUE: Final = re.compile(r"[?:@$]")
 
 
 class Notes(Struct):
@@ -356,6 +357,7 @@ class RecordedConnection(WorkConnection):
         self.recorder: Recorder | None = None
         self.notes: Notes | None = None
         self.sizes: dict[str, Size] = {}
+        self._sent = ""
         self._refused: RuntimeError | None = None
         self._by_hand = Notes()
         self._our_changes = 0
@@ -383,7 +385,7 @@ class RecordedConnection(WorkConnection):
 
         def sent() -> Any:
             assert self.notes is not None  # noqa: S101 - the recorder has made them
-            self.notes.sql, self._refused = "", None
+            self.notes.sql, self._sent, self._refused = "", sql, None
             try:
                 return send()
             except sqlite3.Error:
@@ -459,7 +461,8 @@ class RecordedConnection(WorkConnection):
         if self.recorder is None or sql.startswith("--"):  # a trigger's
             return
         if self.notes is not None:
-            self.notes.sql = self.notes.sql or sql
+            if not self.notes.sql and _begin_alike(sql, self._sent):
+                self.notes.sql = sql
             return
         notes, self._by_hand = self._by_hand, Notes()
         who = None if self.is_ours else speaker(self.recorder.root)
@@ -483,6 +486,12 @@ class RecordedConnection(WorkConnection):
             self.recorder.note_end(keeps=keeps)
         elif not keeps:
             self.recorder.goes_back = True
+
+
+def _begin_alike(traced: str, sent: str) -> bool:
+    """Return whether a text is the statement that was sent, with its values: a virtual table may ask something of its own before it."""
+    head = _VALUE.split(sent, maxsplit=1)[0]
+    return traced.startswith(head) or head.startswith(traced)
 
 
 def views_in(facts: Facts) -> list[str]:
