@@ -34,7 +34,8 @@ def view_of(name: str, position: int = 0, **values: Any) -> View:
     uses = values.pop("uses", ())
     uses = tuple(uses.split()) if isinstance(uses, str) else tuple(uses)
     defaults = {"source": SourceLocation("views.py", 10 * position + 1), "module": "views.py"}
-    return View(name, type(name, (), {}), uses, position=position, **{**defaults, **values})
+    manager = values.pop("manager", type(name, (), {}))
+    return View(name, manager, uses, position=position, **{**defaults, **values})
 
 
 def registry_of(

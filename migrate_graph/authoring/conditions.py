@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
-from migrate_graph.authoring.values import declaring_line, kind_of, name_of, source_of
-from migrate_graph.core.model import AUTO, BodyKind, Condition, arguments_without_db
+from migrate_graph.authoring.values import declaring_line, name_of, source_of
+from migrate_graph.core.model import AUTO, BodyKind, Condition, kind_of, unfit_arguments
 from migrate_graph.user_files import SourceLocation
 
 Asked: TypeAlias = "str | Callable[[Any], Any]"
@@ -54,7 +54,7 @@ def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:
         raise TypeError(
             f"{what}: {name_of(value, what=what)} is a {kind_of(value)}, which does nothing when it is called"
         )
-    if arguments := arguments_without_db(value):
+    if arguments := unfit_arguments(value):
         raise TypeError(f"{what}: {name_of(value, what=what)} cannot be called with db: its arguments are {arguments}")
     return value  # type: ignore[no-any-return] # it can be called
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from migrate_graph.core.model import BodyKind, Migration
+from migrate_graph.core.model import Migration, kind_of
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
@@ -62,13 +62,6 @@ def names_of(values: object, *, what: str) -> tuple[str, ...]:
     if isinstance(values, str) or callable(values) or not isinstance(values, Iterable):
         values = (values,)
     return tuple(dict.fromkeys(name_of(value, what=what) for value in values))
-
-
-def kind_of(body: Body) -> BodyKind:
-    """Return whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
-    if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
-        return BodyKind.COROUTINE
-    return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
 
 
 def source_of(body: Body) -> SourceLocation:

@@ -74,23 +74,31 @@ class BodyKind(StrEnum):
     GENERATOR = "generator"
 
 
-def arguments_without_db(function: Callable[..., Any]) -> str:
-    """Return the arguments of a function that a call with `db` alone does not fit; empty where it does, or nobody can tell.
+def kind_of(body: Callable[..., Any]) -> BodyKind:
+    """Return whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
+    if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
+        return BodyKind.COROUTINE
+    return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
+
+
+def unfit_arguments(function: Callable[..., Any], *, given: int = 1) -> str:
+    """Return the arguments of a function that a call does not fit; empty where it does, or nobody can tell.
 
     What a decorator hands on to the function below it is its own affair.
+
+    Args:
+        function: which.
+        given: how many values it is called with, by position.
     """
-    if (
-        type(function) is FunctionType
-        and function.__code__.co_argcount == 1
-        and not function.__code__.co_kwonlyargcount
-    ):
+    code = function.__code__ if type(function) is FunctionType else None
+    if code is not None and code.co_argcount == given and not code.co_kwonlyargcount:
         return ""  # nearly all
     try:
         found = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):  # something of C that does not say
         return ""
     try:
-        found.bind(None)
+        found.bind(*[None] * given)
     except TypeError:
         plain = [each.replace(annotation=each.empty, default=each.empty) for each in found.parameters.values()]
         return str(inspect.Signature(plain))

@@ -33,6 +33,14 @@ class Billed:
         return bool(db)
 
 
+async def _later(_: Any) -> None: ...
+
+
+def _one_by_one(_: Any) -> Any:
+    yield
+
+
+_METHOD = "make it an ordinary method that takes nothing besides `self`"
 _UNDO = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
 
 
@@ -337,6 +345,44 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             )
         },
     ),
+    "MG214": (
+        {
+            "graph": graph_of(
+                views={
+                    name: {"manager": type(name, (), methods)}
+                    for name, methods in {
+                        "A": {"up": _later, "down": _one_by_one},
+                        "B": {"up": "CREATE VIEW b", "down": classmethod(_later)},
+                        "C": {"up": lambda self, db: None, "__init__": lambda self: None},
+                    }.items()
+                }
+            )
+        },
+        [
+            ("A", "down() of view 'A' is a generator function: calling it runs none of it", _METHOD),
+            ("A", "up() of view 'A' is a coroutine function: calling it runs none of it", _METHOD),
+            ("B", "down() of view 'B' is a coroutine function: calling it runs none of it", _METHOD),
+            ("B", "up() of view 'B' is no function", _METHOD),
+            (
+                "C",
+                "__init__() of view 'C' cannot be called: its arguments are (self)",
+                "make it an ordinary method that takes `db` besides `self`",
+            ),
+            ("C", "up() of view 'C' cannot be called: its arguments are (self, db)", _METHOD),
+        ],
+        {
+            "graph": graph_of(
+                views={
+                    name: {"manager": type(name, (), methods)}
+                    for name, methods in {
+                        "A": {"up": lambda self, rows=0: None, "down": lambda self: None},
+                        "B": {"up": staticmethod(lambda: None), "down": partial(print)},
+                        "C": {"__init__": lambda self, db, *, cache=None: None},
+                    }.items()
+                }
+            )
+        },
+    ),
     "MG301": (
         {"graph": graph_of(migrations={"a": {"kind": BodyKind.COROUTINE}, "b": {"kind": BodyKind.GENERATOR}})},
         [
@@ -636,6 +682,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
         *range(101, 112),
         *range(201, 212),
         213,
+        214,
         *range(301, 307),
         *range(401, 407),
         408,

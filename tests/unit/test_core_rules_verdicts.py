@@ -222,6 +222,17 @@ def test_two_successors_of_one_name_are_told_once() -> None:
     assert len(judged("MG207", graph_of("a", views=fields))) == 1
 
 
+def test_two_queries_for_one_relation_overlap_whatever_the_managers_are_called() -> None:
+    fields = {"Totals": {"relations": ("v",)}, "Sums": {"relations": ("V",), "since": "a"}, "X": {"relations": ("w",)}}
+    (finding,) = judged("MG207", graph_of("a", views=fields))
+    assert finding.message == "views 'Totals' and 'Sums' both live after 'a'"
+    fields["Sums"] |= {"relations": ("v",)}
+    (finding,) = judged("MG207", graph_of("a", views=fields))
+    assert finding.message == "views 'Totals' and 'Sums' both live after 'a', and both create v"
+    fields["Sums"] |= {"replaces": "Totals"}
+    assert judged("MG207", graph_of("a", views=fields)) == []
+
+
 def test_a_replaced_version_does_not_overlap_with_a_stranger() -> None:
     # T_V1 is replaced by the time that T_V9 opens, so only the two that live are told.
     fields = {"T_V1": {}, "T_V2": {"replaces": "T_V1", "since": "a"}, "T_V9": {"since": "b"}}
@@ -347,9 +358,9 @@ def test_unknown_rules_are_refused_all_at_once() -> None:
         migrations={"a": {"ignore": frozenset({"MG999"})}}, views={"V": {"ignore": frozenset({"nonsense"})}}
     )
     with pytest.raises(UsageError) as caught:
-        check(graph, settings=RuleSettings(select=("MG1O4",), ignore=("",), error=("MG10",), warn=("M",)))
+        check(graph, settings=RuleSettings(select=("MG104O",), ignore=("",), error=("MG10",), warn=("M",)))
     assert caught.value.message == (
-        "no such rule: 'MG1O4', '', 'M', 'MG999' in `ignore` of 'a' (migrations.py:1), 'nonsense' in `ignore` of 'V' (views.py:1)"
+        "no such rule: 'MG104O', '', 'M', 'MG999' in `ignore` of 'a' (migrations.py:1), 'nonsense' in `ignore` of 'V' (views.py:1)"
     )
     assert caught.value.hint == "did you mean MG104?"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrate_graph.core.graph import NodeKind
-from migrate_graph.core.model import BodyKind, arguments_without_db
+from migrate_graph.core.model import BodyKind, unfit_arguments
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
 
 
@@ -225,6 +225,6 @@ def wrong_arguments(context: Context) -> Iterator[Hit]:
     ```
     """
     for migration in context.judged():
-        if arguments := arguments_without_db(migration.function):
+        if arguments := unfit_arguments(migration.function):
             message = f"{quoted(migration.name)} cannot be called with `db`: its arguments are {arguments}"
             yield Hit(migration, message, "let it take `db`, and give every other argument a default")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from types import FunctionType
 
 from migrate_graph.core.graph import EdgeKind, NodeKind
-from migrate_graph.core.model import Rebuild, View
+from migrate_graph.core.model import BodyKind, Rebuild, View, kind_of, unfit_arguments
 from migrate_graph.core.rules.migrations import ring_hit
 from migrate_graph.core.rules.rule import Context, Hit, Severity, Unless, quoted, rule
 
@@ -208,3 +210,59 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
                 "declare a SqlView with `materialized = True`, without up() and down() of its own, or remove `rebuild`"
             )
             yield Hit(view, message, hint)
+
+
+@rule("MG214", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING}, unless=Unless.AFFECTED)
+def unusable_manager(context: Context) -> Iterator[Hit]:
+    """A view manager that cannot do its work.
+
+    ## What it finds
+
+    An `up()` or `down()` that is a coroutine function (`async def`) or a generator (`yield`), that is no function, or that
+    needs arguments; an `__init__()` that does not take `db`.
+
+    ```python
+    class Totals(ViewMigrationManager):
+        uses = ()
+
+        async def up(self):                          # bad
+            self.db.executesql("CREATE VIEW totals AS SELECT …")
+    ```
+
+    ## Why it matters
+
+    A call of a coroutine or generator function runs no line of it: the view is neither taken down nor brought up, and
+    nothing says so. The others end in a TypeError when it is their turn; the migrations before are applied by then.
+
+    ## How to fix it
+
+    Write ordinary methods without arguments, and use `self.db`.
+
+    ```python
+    class Totals(ViewMigrationManager):
+        uses = ()
+
+        def up(self):                                # good
+            self.db.executesql("CREATE VIEW totals AS SELECT …")
+    ```
+    """
+    for view in context.graph.views.values():
+        for name in ("up", "down", "__init__"):
+            if why := _why_useless(view.manager, name):
+                taken = "`db`" if name == "__init__" else "nothing"
+                message = f"{name}() of view {quoted(view.name)} {why}"
+                yield Hit(view, message, f"make it an ordinary method that takes {taken} besides `self`")
+
+
+def _why_useless(manager: type, name: str) -> str:
+    """Return why a method of a manager cannot do its work; empty when it can, or nobody can tell."""
+    method = inspect.getattr_static(manager, name, None)
+    if method is None:
+        return ""
+    function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+    if not callable(function):
+        return "is no function"
+    if (kind := kind_of(function)) is not BodyKind.FUNCTION:
+        return f"is a {kind} function: calling it runs none of it"
+    arguments = unfit_arguments(method, given=1 + (name == "__init__")) if type(method) is FunctionType else ""
+    return f"cannot be called: its arguments are {arguments}" if arguments else ""

@@ -233,9 +233,9 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    Two managers that replace the same predecessor, or whose names differ only in a version at the end (`Totals_V1`,
-    `Totals_V2`), and that both live after some migration. One that replaces the other, directly or not, cannot
-    overlap with it: it takes over.
+    Two managers that replace the same predecessor, whose names differ only in a version at the end (`Totals_V1`,
+    `Totals_V2`), or whose queries are to make one relation (`SqlView`), and that both live after some migration. One
+    that replaces the other, directly or not, cannot overlap with it: it takes over.
 
     ```python
     class Totals_V1(ViewMigrationManager): ...
@@ -293,6 +293,8 @@ def _version_groups(views: Iterable[View]) -> Iterator[list[View]]:
         if view.replaces is not None:
             groups.setdefault(("successors of", view.replaces), []).append(view)
         groups.setdefault(("versions of", _VERSION.sub("", view.name)), []).append(view)
+        for relation in view.relations:
+            groups.setdefault(("makers of", relation.casefold()), []).append(view)
     return (group for group in groups.values() if len(group) > 1)
 
 
@@ -311,6 +313,8 @@ def _live_together(timeline: Timeline, older: View, newer: View) -> str:
 
 def _overlap(older: View, newer: View, when: str) -> Hit:
     message = f"views {quoted(older.name)} and {quoted(newer.name)} both live {when}"
+    if shared := set(older.relations) & set(newer.relations):
+        message += f", and both create {min(shared)}"
     if older.replaces is not None and older.replaces == newer.replaces:
         hint = f"let {quoted(newer.name)} replace {quoted(older.name)} instead of {quoted(older.replaces)}"
     else:
