@@ -81,6 +81,13 @@ def kind_of(body: Callable[..., Any]) -> BodyKind:
     return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
 
 
+def is_left_undone(value: object) -> bool:
+    """Return whether what a function has given is work that nobody does: a coroutine, which is closed, or a generator."""
+    if inspect.iscoroutine(value):
+        value.close()
+    return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
+
+
 def unfit_arguments(function: Callable[..., Any], *, given: int = 1) -> str:
     """Return the arguments of a function that a call does not fit; empty where it does, or nobody can tell.
 

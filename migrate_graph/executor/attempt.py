@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import signal
 import sys
 import threading
@@ -20,7 +19,7 @@ from msgspec.structs import replace
 from migrate_graph import errors, process_end
 from migrate_graph.authoring import Running, running
 from migrate_graph.core.events import Observer, Outcome, Printed, Result, StepProgress, Warned
-from migrate_graph.core.model import TransactionMode
+from migrate_graph.core.model import TransactionMode, is_left_undone
 from migrate_graph.database.books.ledger import AttemptKey
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
@@ -617,9 +616,7 @@ def _refusal(value: object) -> Refused | None:
     """Return why a return value is no success; None when it is one."""
     if value is True:
         return None
-    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
-        if inspect.iscoroutine(value):
-            value.close()
+    if is_left_undone(value):
         return Refused(
             f"returned {shown(value)}, which nobody runs",
             "write it as a plain function that does its work and returns True",

@@ -514,6 +514,19 @@ def test_d19_an_sql_error_swallowed_in_down_is_not_success(stand: PostgresStand)
     assert difference(before, probe(stand.connection.cursor())) == []
 
 
+def test_work_that_a_down_gives_back_undone_is_refused(stand: PostgresStand) -> None:
+    """MG214 sees an `async def`; what a decorator makes of it only the call tells."""
+    a, b = two(stand)
+    before = probe(stand.connection.cursor())
+
+    async def later(self: Any) -> None: ...
+
+    type(a).down = later
+    with pytest.raises(ViewError, match=r"A\.down\(\) gave <coroutine object .*, which nobody runs"):
+        stand.keeper.take_down([b, a], [a, b], migration="m")
+    assert difference(before, probe(stand.connection.cursor())) == []
+
+
 def test_in_autocommit_the_drop_and_its_row_are_one_transaction(stand: PostgresStand) -> None:
     a, b = two(stand)
     before = probe(stand.connection.cursor())

@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 from drawing import migration_of, view_of
 
 from migrate_graph.core.events import Outcome, Result, RunFinished, Warned, ignore_events
 from migrate_graph.core.history import History
-from migrate_graph.core.model import BodyFacts, FactsOnDemand, Migration, sequence_of
+from migrate_graph.core.model import BodyFacts, FactsOnDemand, Migration, is_left_undone, sequence_of
 from migrate_graph.user_files import SourceLocation
 
 
@@ -92,3 +94,15 @@ def test_facts_are_read_when_asked_for_and_once() -> None:
         facts.nothing_like_it  # noqa: B018 - asking is the test
     with pytest.raises(TypeError):
         hash(facts)
+
+
+def test_work_that_nobody_does() -> None:
+    async def later() -> None: ...
+
+    async def ones() -> Any:
+        yield 1
+
+    assert is_left_undone(later())
+    assert is_left_undone(ones())
+    assert is_left_undone(each for each in "ab")
+    assert not any(map(is_left_undone, (None, True, "text", [1], later)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from migrate_graph.core.model import is_left_undone
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import Block, StillRead, losses_error
 from migrate_graph.database.views.catalog import Key, Observation, ViewCatalog
 from migrate_graph.errors import ViewError
+from migrate_graph.foreign_text import shown
 
 PASSES = 4
 """How often a block is begun anew at most, because something went that nobody had announced."""
@@ -39,16 +41,16 @@ class Pass:
         self._catalog = catalog
         self._ledger = ledger
 
-    def call(self, method: Callable[[], None], what: str, block: Block) -> list[str] | None:
+    def call(self, method: Callable[[], object], what: str, block: Block) -> list[str] | None:
         """Run `up()` or `down()`; return what it sent, where that is heard.
 
         Raises:
             StillRead: the database refuses it, because something depends on the view.
-            ViewError: it swallowed an SQL error.
+            ViewError: it swallowed an SQL error, or gave its work back undone.
         """
         try:
             with self._catalog.commits_held() as heard:
-                method()
+                given = method()
         except Exception as error:
             refused = self._catalog.refusal(error)
             if refused is None:
@@ -57,6 +59,10 @@ class Pass:
                 f"{what} in {block.migration} is refused: no manager of this block owns what depends on it: {refused}",
                 hint="give it a manager with `uses` (`migrate views adopt` writes one), or drop it first",
             ) from error
+        if is_left_undone(given):
+            raise ViewError(
+                f"{what} gave {shown(given)}, which nobody runs", hint="write it as a plain method that does its work"
+            )
         if self._catalog.is_aborted():
             raise ViewError(f"{what} swallowed an SQL error", hint="let the exception pass")
         return heard
