@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from migrate_graph.core.adopting import Making
 from migrate_graph.core.drift import Described, Drifted
 from migrate_graph.core.footprint import Fact
+from migrate_graph.database.sqlite.facts import VIRTUAL
 
 INCLUDED = frozenset({"column", "constraint", "text"})
 """What stands in the text of a table or view."""
@@ -27,6 +28,8 @@ class Definitions:
 
     def made(self, change: Drifted, fact: Fact) -> Making:
         """Return the statements that make a thing; none where that cannot be written."""
+        if self._is_of_virtual(change):
+            return Making()
         is_new = change.fact != fact or change.before is None
         text = self._facts[Fact("text", fact.identity) if fact.kind == "table" else fact].definition
         if fact.kind == "column" and is_new:
@@ -35,10 +38,14 @@ class Definitions:
             return Making()
         return Making([text] if is_new else [self.dropped(change), text])
 
-    @staticmethod
-    def dropped(change: Drifted) -> str:
+    def dropped(self, change: Drifted) -> str:
         """Return the statement that drops a thing; empty where that cannot be written."""
-        return _dropped(change, if_there=" IF EXISTS")
+        return "" if self._is_of_virtual(change) else _dropped(change, if_there=" IF EXISTS")
+
+    def _is_of_virtual(self, change: Drifted) -> bool:
+        """Return whether it is a column of a virtual table, which no `ALTER TABLE` changes."""
+        table = self._facts.get(Fact("text", change.relation))
+        return change.fact.kind == "column" and table is not None and table.definition.startswith(VIRTUAL)
 
 
 def drop_of(change: Drifted) -> str:

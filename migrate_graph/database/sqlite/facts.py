@@ -20,8 +20,14 @@ Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
 """How SQL writes a name, without its schema; a regular expression."""
 
+VIRTUAL: Final = "CREATE VIRTUAL TABLE "
+"""How the text of a virtual table begins, as SQLite keeps it."""
+
 _SCHEMA: Final = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY type, name"
-_COLUMNS: Final = 'SELECT cid, name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)'
+# Without those that a virtual table has for its queries: one of fts5 is named like the table itself.
+_COLUMNS: Final = (
+    'SELECT cid, name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1'
+)
 _KEYS: Final = (
     'SELECT id, seq, "table", "from", "to", on_update, on_delete FROM pragma_foreign_key_list(?) ORDER BY id, seq'
 )
@@ -29,6 +35,7 @@ _UNIQUE: Final = (
     "SELECT l.name, group_concat(i.name) FROM pragma_index_list(?) l, pragma_index_info(l.name) i "
     "WHERE l.origin = 'u' GROUP BY l.name ORDER BY l.name"
 )
+_SHADOWS: Final = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'"
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -98,7 +105,8 @@ def read_facts(run: Run, *, own: Collection[str], before: Facts | None = None) -
 def read_inventory(run: Run, *, own: Collection[str]) -> Inventory:
     """Read what a database is made of, each fact with the table that it belongs to.
 
-    The text of a table is a fact here: what SQLite lists nowhere else (a check, a collation) stands in it.
+    The text of a table is a fact here: what SQLite lists nowhere else (a check, a collation) stands in it. Tables that a virtual table
+    keeps its content in are no facts: they come and go with it, and nobody else can make them.
 
     Args:
         run: runs a statement.
@@ -106,14 +114,26 @@ def read_inventory(run: Run, *, own: Collection[str]) -> Inventory:
     """
     read = read_facts(run, own=own)
     indexed = {spelled(name): spelled(table) for kind, name, table, *_ in run(_SCHEMA, ()) if kind == "index"}
+    shadows = _shadows(run, read)
     facts = {}
     for fact, definition in read.known.items():
         relation = indexed.get(fact.identity, "") if fact.kind == "index" else table_of(fact)
-        facts[fact] = Described(definition, relation)
+        if relation not in shadows:
+            facts[fact] = Described(definition, relation)
     for name, table in read.tables.items():
         if Fact("table", spelled(name)) in facts:
             facts[Fact("text", spelled(name))] = Described(table.sql, spelled(name))
     return Inventory(facts, server="sqlite", version=__version__)
+
+
+def _shadows(run: Run, facts: Facts) -> set[str]:
+    """Return the tables that virtual ones keep their content in, as they are spelled; none where this SQLite cannot tell (before 3.37)."""
+    if not any(table.sql.startswith(VIRTUAL) for table in facts.tables.values()):
+        return set()
+    try:
+        return {spelled(name) for (name,) in run(_SHADOWS, ())}
+    except Exception:  # noqa: BLE001 - an old SQLite
+        return set()
 
 
 def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:
