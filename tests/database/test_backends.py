@@ -294,6 +294,91 @@ def test_what_cannot_be_recorded_is_refused_before_anything_runs(uri: str, tmp_p
             backend.preflight(["two"])
 
 
+def _by_hand(uri: str, folder: Path, *statements: str) -> None:
+    db = application.open_dal(Settings(uri, folder=folder))
+    for statement in statements:
+        db.executesql(statement)
+    db.commit()
+    discard(db)
+
+
+_MADE_BY_HAND = "CREATE TABLE ewh_implemented_features (id integer, name varchar(512), installed char(1), last_update_dttm timestamp)"
+
+
+def _add(column: str) -> str:
+    return f"ALTER TABLE ewh_implemented_features ADD COLUMN {column}"
+
+
+def test_a_ledger_with_a_column_that_no_record_fills_in_is_refused_before_anything_runs(
+    uri: str, tmp_path: Path
+) -> None:
+    table = "id integer, name varchar(512) NOT NULL, installed char(1) NOT NULL, last_update_dttm timestamp NOT NULL"
+    _by_hand(
+        uri, tmp_path,
+        f"CREATE TABLE ewh_implemented_features ({table}, who text NOT NULL, note text NOT NULL DEFAULT '')",
+        _add("maybe text"),
+    )  # fmt: skip
+    with open_backend(Settings(uri, folder=tmp_path), writing=True) as backend:
+        backend.prepare()
+        backend.preflight([])
+        with pytest.raises(
+            DatabaseRefused,
+            match=r"cannot record migrations: ewh_implemented_features\.who is NOT NULL and has no default$",
+        ):
+            backend.preflight(["two"])
+
+
+def test_a_column_that_the_server_fills_in_is_no_obstacle(postgres_uri: str, tmp_path: Path) -> None:
+    columns = (
+        "a filled", "b int GENERATED ALWAYS AS IDENTITY", "c text NOT NULL GENERATED ALWAYS AS ('x') STORED", "d text NOT NULL", "e wanted",
+    )  # fmt: skip
+    _by_hand(
+        postgres_uri, tmp_path, _MADE_BY_HAND,
+        "CREATE DOMAIN filled AS text NOT NULL DEFAULT 'x'", "CREATE DOMAIN wanted AS text NOT NULL", *map(_add, columns),
+    )  # fmt: skip
+    wanting = [f"ewh_implemented_features.{each} is NOT NULL and has no default" for each in "de"]
+    with open_backend(Settings(postgres_uri, folder=tmp_path), writing=True) as backend:
+        backend.prepare()
+        with pytest.raises(DatabaseRefused, match=f": {'; '.join(wanting)}$"):
+            backend.preflight(["two"])
+    filling = "CREATE OR REPLACE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN %s RETURN NEW; END $$"
+    _by_hand(
+        postgres_uri, tmp_path, filling % "NEW.d := 'x'; NEW.e := 'x';",
+        "CREATE TRIGGER fills BEFORE INSERT ON ewh_implemented_features FOR EACH ROW EXECUTE FUNCTION fill()",
+    )  # fmt: skip
+    with open_backend(Settings(postgres_uri, folder=tmp_path), writing=True) as backend:
+        with pytest.raises(DatabaseRefused, match=f": {wanting[1]}$"):
+            backend.preflight(["two"])
+        key = AttemptKey.now("two", run="r")
+        with pytest.raises(DatabaseRefused, match="does not allow null"):
+            backend.record_failure(key, error="", seconds=0)
+    _by_hand(postgres_uri, tmp_path, "ALTER TABLE ewh_implemented_features DROP COLUMN e", filling % "NEW.d := 'x';")
+    with open_backend(Settings(postgres_uri, folder=tmp_path), writing=True) as backend:
+        backend.preflight(["two"])
+        backend.record_failure(key, error="", seconds=0)
+        assert set(backend.read_history().records) == {"two"}
+
+
+def test_a_ledger_that_lacks_a_column_was_made_by_hand(postgres_uri: str, tmp_path: Path) -> None:
+    _by_hand(postgres_uri, tmp_path, _MADE_BY_HAND.replace(" name ", ' "Name" '))
+    with (
+        open_backend(Settings(postgres_uri, folder=tmp_path)) as backend,
+        pytest.raises(DatabaseRefused, match='column "name" does not exist') as refused,
+    ):
+        backend.read_history()
+    assert refused.value.hint == (
+        "somebody has made or changed the tool's tables by hand: the ledger has the columns id, name, installed and last_update_dttm"
+    )
+
+
+def test_rows_without_a_name_are_no_duplicates(uri: str, tmp_path: Path) -> None:
+    _by_hand(uri, tmp_path, _MADE_BY_HAND, "INSERT INTO ewh_implemented_features (installed) VALUES ('T'), (NULL)")
+    with open_backend(Settings(uri, folder=tmp_path), writing=True) as backend:
+        backend.prepare()
+        backend.preflight(["two"])
+        assert backend.read_history().applied == set()
+
+
 @pytest.mark.parametrize("table", ["odd\"?%s'name", "100%", "a?b", "Mixed Case"])
 def test_a_table_may_be_called_anything(table: str, uri: str, tmp_path: Path) -> None:
     settings = Settings(uri, table=table, folder=tmp_path)

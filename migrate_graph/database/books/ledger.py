@@ -237,8 +237,8 @@ class Ledger:
         return [
             name
             for (name,) in self._run(
-                f"SELECT name FROM {self._ledger} GROUP BY name HAVING {self._dialect.function('count')}(*) {self._dialect.op('>')} 1 "
-                "ORDER BY name"
+                f"SELECT name FROM {self._ledger} WHERE name IS NOT NULL "
+                f"GROUP BY name HAVING {self._dialect.function('count')}(*) {self._dialect.op('>')} 1 ORDER BY name"
             )
         ]
 

@@ -83,7 +83,13 @@ _UNMET = (
     "(SELECT CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END FROM pg_catalog.pg_attribute a "
     "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
     "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
-    "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database())"
+    "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()), "
+    # A trigger before the insert may fill in what no default does, but for a domain it comes too late.
+    "(SELECT pg_catalog.array_agg(CAST(a.attname AS pg_catalog.text) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
+    "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND a.attname NOT IN ('name', 'installed', 'last_update_dttm') AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL "
+    "AND (t.typnotnull OR a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g "
+    "WHERE g.tgrelid = a.attrelid AND g.tgtype & 7 = 7)))"
 )
 
 
@@ -97,8 +103,8 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
         duplicates: names that the ledger has in more than one row.
     """
     ledger, journal, views = map(tables.quoted, tables.all)
-    read_only, permitted, width, lonely = execute(
-        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger)
+    read_only, permitted, width, lonely, wanting = execute(
+        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger, ledger)
     )[0]
     faults = []
     if read_only:
@@ -115,6 +121,7 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
         for name in names
         if width and len(name) > width
     ]
+    faults += [f"{tables.ledger}.{column} is NOT NULL and has no default" for column in wanting or ()]
     faults += [f"{tables.ledger} has more than one row for {name!r}" for name in duplicates]
     return faults
 

@@ -29,14 +29,17 @@ HINTS = {
 """What helps, by SQLSTATE."""
 
 # What a statement of ours on our own tables is refused for when another session has dropped, renamed or changed one of them, or has
-# written the same record: a relation, a schema or a column that is gone; a relation that is there already; a key that is taken.
-_CHANGED_MEANWHILE = {"42P01", "3F000", "42703", "42P07", "23505"}
+# written the same record: a relation or a schema that is gone; a relation that is there already; a key that is taken.
+_CHANGED_MEANWHILE = {"42P01", "3F000", "42P07", "23505"}
+_NO_SUCH_COLUMN = "42703"
 
 
 def hint_of_ours(error: psycopg2.Error) -> str:
     """Return what helps where a statement of ours was refused, and nothing better is known."""
     if error.pgcode in _CHANGED_MEANWHILE:
         return "another session has changed the tool's tables meanwhile: migrate status shows what is there now; then run it again"
+    if error.pgcode == _NO_SUCH_COLUMN:
+        return "somebody has made or changed the tool's tables by hand: the ledger has the columns id, name, installed and last_update_dttm"
     return "see the server's log"
 
 

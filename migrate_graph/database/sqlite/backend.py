@@ -69,6 +69,12 @@ _LAST_WORDS = 1.5
 
 _Result = TypeVar("_Result")
 
+# Columns of a ledger that somebody made by hand, which no record of ours fills in.
+_WANTING = (
+    'SELECT name FROM pragma_table_info(?) WHERE "notnull" AND dflt_value IS NULL AND NOT pk '
+    "AND lower(name) NOT IN ('name', 'installed', 'last_update_dttm')"
+)
+
 
 _LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
 
@@ -516,6 +522,8 @@ class SqliteBackend(Bookkeeping):
         faults = [
             f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()
         ]
+        wanting = self._execute(_WANTING, (self._ledger.names.ledger,)) if names else []
+        faults += [f"{self._ledger.names.ledger}.{column} is NOT NULL and has no default" for (column,) in wanting]
         if names and not self._is_writable():
             faults.append(f"{self.path} or its directory is not writable")
         if faults:
