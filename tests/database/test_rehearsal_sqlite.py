@@ -124,6 +124,30 @@ def test_statements_are_told_with_values_line_columns_and_rows(stand: Stand) -> 
     assert stand.results["pay"].outcome is Outcome.APPLIED
 
 
+def test_a_column_that_is_dropped_is_not_renamed_to_one_that_comes(stand: Stand) -> None:
+    def swap(db: Any) -> bool:
+        db.executesql("DROP VIEW rich")
+        db.executesql("DROP TRIGGER remember")
+        db.executesql("ALTER TABLE account ADD COLUMN note TEXT")
+        db.executesql("ALTER TABLE account DROP COLUMN balance")
+        return True
+
+    def last(db: Any) -> bool:
+        db.executesql("ALTER TABLE history DROP COLUMN balance")
+        db.executesql("ALTER TABLE history ADD COLUMN other TEXT")
+        return True
+
+    def rename(db: Any) -> bool:
+        db.executesql("ALTER TABLE account ADD COLUMN more INTEGER")
+        db.executesql("ALTER TABLE account RENAME COLUMN note TO words")
+        return True
+
+    swapped, lost, renamed = stand.rehearse(swap, last, rename)
+    assert Fact("column", "account.balance") in swapped.removed
+    assert swapped.renamed == lost.renamed == frozenset()
+    assert renamed.renamed == {Fact("column", "account.note")}
+
+
 VIRTUAL = """
 CREATE VIRTUAL TABLE place USING rtree(id, x0, x1);
 CREATE VIRTUAL TABLE words USING fts5(word);

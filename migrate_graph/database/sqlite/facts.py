@@ -143,7 +143,7 @@ def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:
     except Exception:  # noqa: BLE001 - a view of what is not there any more: it has no columns, and that is all there is to know
         return _Table(sql, page, facts, ())
     for _, column, *definition in columns:
-        facts[Fact("column", f"{spelled(name)}.{spelled(column)}")] = repr(definition)
+        facts[_column(name, column)] = repr(definition)
     if kind == "table":
         keys: dict[int, list[tuple[Any, ...]]] = {}
         for number, *key in run(_KEYS, (name,)):
@@ -192,7 +192,7 @@ def table_in(name: str) -> str:
 
 
 def _renamed(before: Facts, after: Facts) -> set[Fact]:
-    """Return facts of what has the same content under another name."""
+    """Return facts of what has the same content under another name: a column that has its place, and is new there and as it was."""
     at = {table.page: name for name, table in after.tables.items() if table.page}
     found: set[Fact] = set()
     for name, table in before.tables.items():
@@ -203,8 +203,17 @@ def _renamed(before: Facts, after: Facts) -> set[Fact]:
             found |= {Fact("table", spelled(name)), *table.facts}
         elif len(after.tables[new].columns) >= len(table.columns):
             pairs = zip(table.columns, after.tables[new].columns, strict=False)
-            found |= {Fact("column", f"{spelled(name)}.{spelled(was)}") for was, now in pairs if was != now}
+            found |= {
+                _column(name, was)
+                for was, now in pairs
+                if now not in table.columns
+                and table.facts[_column(name, was)] == after.tables[new].facts[_column(name, now)]
+            }
     return found
+
+
+def _column(table: str, name: str) -> Fact:
+    return Fact("column", f"{spelled(table)}.{spelled(name)}")
 
 
 def read_sizes(run: Run, facts: Facts) -> dict[str, Size]:
