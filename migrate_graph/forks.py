@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 """The signals that end a run, as far as this system knows them."""
@@ -21,7 +21,8 @@ class HasDescriptor(Protocol):
         """Return its descriptor."""
 
 
-_hidden: WeakSet[HasDescriptor] = WeakSet()
+# What is hidden, and which file it was then: once somebody has closed a descriptor by its number, that may mean another one.
+_hidden: WeakKeyDictionary[HasDescriptor, tuple[int, int]] = WeakKeyDictionary()
 _actions: dict[object, Callable[[], None]] = {}
 _masks = threading.local()
 
@@ -32,7 +33,13 @@ def hide(thing: HasDescriptor) -> None:
     A child has the same socket, or the same locked file: what it said there the server would hear from us, and what is locked would
     stay locked as long as the child lives. The descriptor is replaced, not closed: its number must not mean another file.
     """
-    _hidden.add(thing)
+    _hidden[thing] = file_of(thing.fileno())
+
+
+def file_of(descriptor: int) -> tuple[int, int]:
+    """Return device and inode of an open file: two descriptors of one file have the same."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def on_fork(action: Callable[[], None]) -> Callable[[], None]:
@@ -57,9 +64,10 @@ def _after() -> None:
 
 
 def _after_in_child() -> None:
-    for thing in list(_hidden):
+    for thing, known in list(_hidden.items()):
         with suppress(Exception):  # it may be closed
-            _replace(thing.fileno())
+            if file_of(thing.fileno()) == known:
+                _replace(thing.fileno())
     for action in list(_actions.values()):
         with suppress(Exception):  # what cannot be put aside must not keep the child from running
             action()

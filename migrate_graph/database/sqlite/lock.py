@@ -217,12 +217,18 @@ def _opened_again(database: Path) -> FileIO | None:
     except OSError:
         return None
     forks.hide(file)
-    status = os.fstat(file.fileno())
-    _opened[status.st_dev, status.st_ino] = file
+    _opened[forks.file_of(file.fileno())] = file
     if len(_opened) > _MOST_OPENED:  # a run over that many databases has long closed the first
-        with suppress(OSError):  # a body has closed it
-            os.close(_opened.popitem(last=False)[1].fileno())
+        _let_go(*_opened.popitem(last=False))
     return file
+
+
+def _let_go(found: tuple[int, int], file: FileIO) -> None:
+    """Close a file, unless a body has done so: then its descriptor may mean another one."""
+    with suppress(OSError):
+        if forks.file_of(file.fileno()) == found:
+            os.close(file.fileno())
+    file.close()
 
 
 def _means(path: Path, file: FileIO) -> bool:
