@@ -228,7 +228,7 @@ def test_a_body_that_wants_the_error(shop: Shop) -> None:
     shop.works(named("by_hand", body), down="V2 V", opens={"by_hand": [shop.v]}, unwoven=["by_hand"])
     result = shop.fails(sql("widen_c", WIDEN_C), weaving=WeavingOptions(wanted=False))
     assert "used by a view" in result.error
-    assert not result.hint
+    assert 'steps aside and comes back with `weave = "blocked"`' in result.hint
 
 
 def test_blocks_before_after_inside_and_around(shop: Shop) -> None:
