@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,24 @@ def test_psql_is_connected_as_we_are_and_its_argv_tells_nothing(
 def test_an_untrusted_restore_keeps_what_the_uri_demands(tmp_path: Path, dsn: dict[str, str]) -> None:
     with pytest.raises(DatabaseError, match="method"):
         restore(checked(tmp_path / "b.sql", BODY), dsn | {"require_auth": "none"})
+
+
+def test_a_refused_connection_is_closed_at_once(tmp_path: Path, dsn: dict[str, str]) -> None:
+    before = _sockets()
+    with pytest.raises(DatabaseError) as refused:
+        restore(checked(tmp_path / "b.sql", BODY), dsn | {"require_auth": "none"})
+    assert _sockets() == before, "the server would wait a minute for us, and drop no database meanwhile"
+    assert refused, "somebody still holds the error"
+
+
+def _sockets() -> list[int]:
+    """Return the open sockets of this process."""
+    found = []
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                found.append(number)
+    return sorted(found)
 
 
 def test_a_service_file_holds_what_psql_reads_only(dsn: dict[str, str]) -> None:

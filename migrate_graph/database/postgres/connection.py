@@ -86,9 +86,10 @@ class OurConnection(pg.connection):
             super().__init__(dsn)
         except psycopg2.OperationalError as error:
             refused: Any = error
-            refused.was_asked_for_password = (
-                self.info.used_password
-            )  # so there is a server, whatever language it speaks
+            # So there is a server, whatever language it speaks.
+            refused.was_asked_for_password = self.info.used_password
+            # The error holds us for as long as somebody holds it, and meanwhile a server of version 15 or 16 drops no database.
+            self.close()
             raise
         self.server_pid = 0
         self.got_lock = False
