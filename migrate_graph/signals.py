@@ -18,7 +18,8 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from migrate_graph import forks, supervisor
-from migrate_graph.errors import NoRoom, Stopped
+from migrate_graph.errors import Stopped
+from migrate_graph.lacking import no_thread
 from migrate_graph.process_end import really_exit
 from migrate_graph.supervisor import Supervisor
 
@@ -56,13 +57,6 @@ def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> thr
     except RuntimeError as error:
         raise no_thread(error) from None
     return thread
-
-
-def no_thread(error: RuntimeError) -> NoRoom:
-    """Return the error that no thread can be started, as Python has said it."""
-    return NoRoom(
-        f"no thread can be started: {error}", hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)"
-    )
 
 
 def aside(work: Callable[[], _Value], *, name: str, every: float, meanwhile: Callable[[float], None]) -> _Value:

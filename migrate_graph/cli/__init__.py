@@ -12,7 +12,7 @@ from collections.abc import MutableMapping, Sequence
 from migrate_graph.cli.argv import arranged, meant_by, wants_json
 from migrate_graph.cli.console import Console, flush_at_exit
 from migrate_graph.cli.session import Session
-from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, NoRoom, ResultLost, Stopped, UsageError
+from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, ResultLost, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
 from migrate_graph.process_end import Guard
 
@@ -71,10 +71,8 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
         return _show_error(session, Stopped("stopped", signal=2))
     except BrokenPipeError:
         raise
-    except OSError as error:
-        return _show_error(session, _refused(error), cause=error)
-    except Exception as error:  # noqa: BLE001 - a fault of ours: one clear line instead of a traceback
-        return _show_error(session, _lacking(error) or _fault(error), cause=error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours, for example: one clear line instead of a traceback
+        return _show_error(session, _explained(error), cause=error)
     else:
         return code
     finally:
@@ -155,6 +153,13 @@ def _show_json_error(session: Session, error: MigrateGraphError) -> None:
         session.console.show_json(error_document(error, int(error.exit_code)))
 
 
+def _explained(error: Exception) -> MigrateGraphError:
+    """Return an exception that nobody has raised on purpose as one that says what to do."""
+    from migrate_graph.lacking import lacking
+
+    return lacking(error) or (_refused(error) if isinstance(error, OSError) else _fault(error))
+
+
 def _refused(error: OSError) -> MigrateGraphError:
     """Return what the system would not do, as an error that is no fault of ours."""
     words = filter(None, (error.strerror or str(error) or type(error).__name__, error.filename and str(error.filename)))
@@ -162,17 +167,6 @@ def _refused(error: OSError) -> MigrateGraphError:
         f"the system refuses what this needs: {': '.join(words)}",
         hint="mend that and run the command again; with --debug it says where it was",
     )
-
-
-def _lacking(error: Exception) -> MigrateGraphError | None:
-    """Return what the machine has no more of, where that is what an exception says: of libraries, which start threads themselves."""
-    if isinstance(error, MemoryError):
-        return NoRoom("there is no memory left", hint="raise the limit on memory (ulimit -v), or give the machine more")
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # Python's words, in every language
-        from migrate_graph.signals import no_thread
-
-        return no_thread(error)
-    return None
 
 
 def _fault(error: Exception) -> MigrateGraphError:

@@ -18,9 +18,10 @@ from migrate_graph.cli.run_text import NOT_RUN, how_far, outcome_of, sentence, s
 from migrate_graph.columns import columns, shortened
 from migrate_graph.core import events
 from migrate_graph.core.events import EVENT_TYPES, Event, Outcome, Result
+from migrate_graph.lacking import no_thread
 from migrate_graph.messages import lasting, sized
 from migrate_graph.redaction import one_line
-from migrate_graph.signals import no_thread, start_thread
+from migrate_graph.signals import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

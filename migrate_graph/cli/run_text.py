@@ -272,8 +272,8 @@ def _next_command(finished: events.RunFinished) -> str:
     if finished.signal or (interrupted and interrupted[0].commits is not None):
         return f"{again} ({'begins again' if finished.atomic else 'goes on where this run stopped'})"
     failed = finished.of(Outcome.REFUSED, Outcome.RAISED)
-    if failed and failed[0].lost:
-        return f"{again}, when the database answers"
+    if failed and failed[0].passes:
+        return f"{again}, {one_line(failed[0].passes)}"
     if failed:
         place = f" at {one_line(str(failed[0].source))}" if failed[0].source else ""
         return f"correct {one_line(failed[0].name)}{place}, then {again}"

@@ -66,7 +66,7 @@ class Result(Struct, frozen=True):
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
         unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
         replaced: names of managers whose views have got their new text while what reads them stayed up.
-        lost: its connection was lost, or the lock of the run, which is not the fault of its text.
+        passes: when the same text may succeed ("when the database answers"), where it is not the text that is at fault; empty for every other failure.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Result(Struct, frozen=True):
     unfilled: tuple[str, ...] = ()
     unrefreshed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
-    lost: bool = False
+    passes: str = ""
 
 
 class Connecting(Struct, tag="connecting", frozen=True):

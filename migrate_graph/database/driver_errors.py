@@ -17,6 +17,14 @@ class TroubleKind(StrEnum):
     OTHER = "other"
 
 
+AGAIN = "as it is"
+ANSWERS = "when the database answers"
+IS_FREE = "when nobody holds what it waited for"
+IS_WRITABLE = "when the database can be written to"
+HAS_ROOM = "when there is room for it"
+"""When a migration may run again whose text is not at fault."""
+
+
 class Trouble(Struct, frozen=True):
     """An exception, explained.
 
@@ -24,11 +32,13 @@ class Trouble(Struct, frozen=True):
         kind: what can be done.
         message: its first line, without the driver's prefix.
         hint: what to do about it; empty when there is nothing to add.
+        passes: when the same text may succeed ("when the database answers"); empty where it is the text that is to be corrected.
     """
 
     kind: TroubleKind
     message: str
     hint: str = ""
+    passes: str = ""
 
 
 class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exception only says so

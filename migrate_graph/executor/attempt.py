@@ -21,7 +21,7 @@ from migrate_graph.authoring import Running, running
 from migrate_graph.core.events import Observer, Outcome, Printed, Result, StepProgress, Warned
 from migrate_graph.core.model import TransactionMode, is_left_undone
 from migrate_graph.database.books.ledger import AttemptKey
-from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
+from migrate_graph.database.driver_errors import ANSWERS, HAS_ROOM, IS_FREE, AttemptFailed, Trouble, TroubleKind
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.approved import Approved
@@ -33,6 +33,7 @@ from migrate_graph.executor.process_state import KeptModules, kept
 from migrate_graph.executor.refreshing import why_unfilled
 from migrate_graph.executor.views import RunViews
 from migrate_graph.foreign_text import kind_of, shown
+from migrate_graph.lacking import lacking
 from migrate_graph.messages import counted, first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption, StopNow
@@ -396,7 +397,7 @@ class Attempt:
         if trouble.kind is not TroubleKind.LOST:
             return Raised(error, replace(trouble, hint=self._views.hint_for(error) or trouble.hint))
         if work is not None and not work.is_lost():
-            return Raised(error, replace(trouble, kind=TroubleKind.OTHER))
+            return Raised(error, replace(trouble, kind=TroubleKind.OTHER, passes=""))
         return Lost(trouble.message, trouble.hint)
 
     # -- the settlement -----------------------------------------------------------------------------------------------------
@@ -500,18 +501,27 @@ class Attempt:
         message, hint = self._words(end)
         if commits != 0:
             message = f"{message} ({self._kept(commits)})"
-        result = self.result(outcome, error=message, hint=hint, commits=commits, lost=self._is_lost(end))
+        result = self.result(outcome, error=message, hint=hint, commits=commits, passes=self._passes(end))
         if not isinstance(end, Raised):
             return result
         trace = "" if isinstance(end.error, AttemptFailed) else self._redacted(user_traceback(end.error))
         source = user_location(end.error, root=self._around.root) or result.source
         return replace(result, source=source, traceback=trace)
 
-    def _is_lost(self, end: Failed) -> bool:
-        """Return whether the world has ended it: its connection is gone, or the lock without which nothing beside others is committed."""
-        if isinstance(end, Raised) and isinstance(end.error, LockLost | AttemptFailed):
-            return self._around.is_seated and isinstance(self._walk.broken, LockLost)
-        return isinstance(end, Lost)
+    def _passes(self, end: Failed) -> str:
+        """Return when the same text may succeed, where the world has ended it; empty where it is the text that is at fault."""
+        if not isinstance(end, Raised):
+            return ANSWERS if isinstance(end, Lost) else ""
+        if isinstance(end.error, LockLost | AttemptFailed):  # without the lock, nothing beside others is committed
+            return ANSWERS if self._around.is_seated and isinstance(self._walk.broken, LockLost) else ""
+        if isinstance(end.error, errors.LockTimeout):
+            return IS_FREE
+        if isinstance(end.error, DatabaseUnreachable):
+            return ANSWERS
+        if lacking(end.error) is not None:
+            return HAS_ROOM
+        in_its_own_way = end.trouble.kind is TroubleKind.RETRY and self._waited_for.startswith("at work outside")
+        return "" if in_its_own_way else end.trouble.passes
 
     def _words(self, end: Failed) -> tuple[str, str]:
         """Return what happened, on one line, and what to do about it."""

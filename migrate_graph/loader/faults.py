@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrate_graph.errors import LoadError, MigrateGraphError
+from migrate_graph.errors import LoadError, MigrateGraphError, NoRoom
+from migrate_graph.lacking import lacking
 from migrate_graph.loader.paths import Places
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
@@ -19,7 +20,7 @@ from migrate_graph.user_files import SourceLocation
 def as_load_errors(
     places: Places, file: Path, *, subject: str = "", source: SourceLocation | None = None
 ) -> Iterator[None]:
-    """Turn whatever user code raises into a LoadError; only KeyboardInterrupt passes.
+    """Turn whatever user code raises into a LoadError, but for a KeyboardInterrupt, and what says that the machine has no more of something.
 
     Args:
         places: how files are shown.
@@ -29,14 +30,21 @@ def as_load_errors(
 
     Raises:
         LoadError: user code raised.
+        NoRoom: the machine has no memory, thread, open file or room on its disk left, which is no fault of the file.
     """
     try:
         yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        where = source or user_location(error) or SourceLocation(str(file), 1)
+        at = user_location(error)
+        where = source or at or SourceLocation(str(file), 1)
         what = subject or places.shown(str(file))
+        # Before a line of the file ran: that is how Python refuses a source that is nested too deeply.
+        is_too_deep = isinstance(error, MemoryError) and at is None
+        if (lack := lacking(error)) is not None and not is_too_deep:
+            told = f"{what} could not be loaded: {lack.message}"
+            raise NoRoom(redact(told), hint=lack.hint, source=places.place(where)) from error
         raise LoadError(
             redact(f"{what} could not be loaded: {_sentence(error)}"),
             hint=redact(_hint_for(error, places, where)),
@@ -66,6 +74,8 @@ def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> st
         return error.hint
     if isinstance(error, SyntaxError):
         return f"correct the line; python -m py_compile {places.shown(where.path)} shows it too"
+    if isinstance(error, MemoryError):
+        return "it is nested too deeply for Python, or there is no memory left to read it"
     if isinstance(error, SystemExit):
         return 'put what ends the program under if __name__ == "__main__":'
     if isinstance(error, ModuleNotFoundError) and error.name:

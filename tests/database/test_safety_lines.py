@@ -166,7 +166,7 @@ def test_the_loss_of_another_connection_is_an_error_like_any_other(
     (result,) = stand.run(other_1).results
     assert result.outcome is Outcome.RAISED
     assert "the connection to the database was lost" not in result.error
-    assert not result.lost
+    assert not result.passes
     assert result.commits == 1
     assert [(each.state.value, each.commits) for each in stand.history().attempts] == [("failed", 1)]
 

@@ -90,6 +90,7 @@ def test_every_exit_code(code: ExitCode, on_sqlite: Field) -> None:
         (RuntimeError("a fault"), ExitCode.FAULT, "this is a fault of migrate_graph"),
         (RuntimeError("can't start new thread"), ExitCode.FAILED, "hint: raise the limits on memory and on threads"),
         (MemoryError(), ExitCode.FAILED, "hint: raise the limit on memory (ulimit -v)"),
+        (OSError(24, "Too many open files"), ExitCode.FAILED, "hint: raise the limit on open files (ulimit -n)"),
     ],
 )
 def test_a_fault_of_ours_has_a_code_of_its_own_and_what_the_machine_lacks_is_none(

@@ -148,7 +148,7 @@ def test_the_summary_says_what_stayed_and_what_to_type() -> None:
             "next: correct b, then migrate apply --atomic",
         ),
         (
-            RunFinished("r", (Result("a", Outcome.RAISED, error="gone", lost=True),), 1.0),
+            RunFinished("r", (Result("a", Outcome.RAISED, error="gone", passes="when the database answers"),), 1.0),
             "0 applied, 1 failed in 1.0 s",
             "next: migrate apply, when the database answers",
         ),

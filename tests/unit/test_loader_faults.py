@@ -8,6 +8,7 @@ import pytest
 from loader_stand import ONE, VIEW, Project, fault, names, nothing_left, project
 
 from migrate_graph.authoring import ViewMigrationManager
+from migrate_graph.errors import NoRoom
 from migrate_graph.loader import load
 
 __all__ = ["nothing_left", "project"]
@@ -61,6 +62,34 @@ def test_what_user_code_raises(project: Project, text: str, line: int, message: 
     for ours in ("migrate_graph/loader", "importlib", "<frozen"):
         assert ours not in error.details
     assert "Traceback" in error.details or "Error" in error.details
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"),
+    [
+        ("x = 1\nraise MemoryError\n", 2, "there is no memory left", "ulimit -v"),
+        ("raise OSError(24, 'Too many open files', 'x.csv')\n", 1, "no more files can be opened: x.csv", "ulimit -n"),
+        ("import billing\n", 3, "the disk is full", "make room"),
+        ('raise RuntimeError("can\'t start new thread")\n', 1, "no thread can be started", "ulimit -u"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_the_file(
+    project: Project, text: str, line: int, message: str, hint: str
+) -> None:
+    root = project({"migrations.py": text, "billing.py": "import errno\n\nraise OSError(errno.ENOSPC, 'No space')\n"})
+    with pytest.raises(NoRoom) as caught:
+        load(root / "migrations.py")
+    error = caught.value
+    assert error.message == f"migrations.py could not be loaded: {message}" or message.startswith("no thread")
+    assert message in error.message
+    assert hint in error.hint
+    assert str(error.source) == f"{'billing' if 'billing' in text else 'migrations'}.py:{line}"
+    assert error.exit_code == 1
+
+
+def test_a_source_that_is_nested_too_deeply_is_a_fault_of_the_file(project: Project) -> None:
+    """Some versions of Python call that a MemoryError."""
+    assert fault(project({"migrations.py": f"x = {'-' * 200_000}1\n"})).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,21 @@ from collections.abc import Sequence
 
 import psycopg2
 
-from migrate_graph.database.driver_errors import Trouble, TroubleKind
+from migrate_graph.database.driver_errors import AGAIN, ANSWERS, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 
 _RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
 _CUT = {"25P03", "25P04"}  # idle_in_transaction_session_timeout, transaction_timeout: the server closes the session
+_PASSES = {
+    "25006": IS_WRITABLE,
+    "40001": AGAIN,
+    "40P01": AGAIN,
+    "55P03": IS_FREE,
+    "57014": AGAIN,
+    "58030": "when the server's disk can be read and written",
+}
+"""When the same text may succeed, by SQLSTATE. Class 53 is a server that has no more of something."""
 _OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction="none")'
 HINTS = {
     "25001": _OUTSIDE,
@@ -58,11 +67,12 @@ def explained(error: BaseException, secrets: Sequence[str]) -> Trouble:
         message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *secrets)}"
     hint = HINTS.get(code, "")
     if code in _RETRIABLE:
-        return Trouble(TroubleKind.RETRY, message, hint)
+        return Trouble(TroubleKind.RETRY, message, hint, _PASSES[code])
     if (
         code.startswith(("57P", "08"))
         or code in _CUT
         or (not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
     ):
-        return Trouble(TroubleKind.LOST, message, hint)
-    return Trouble(TroubleKind.OTHER, message, hint)
+        return Trouble(TroubleKind.LOST, message, hint, ANSWERS)
+    passes = HAS_ROOM if code.startswith("53") else _PASSES.get(code, "")
+    return Trouble(TroubleKind.OTHER, message, hint, passes)

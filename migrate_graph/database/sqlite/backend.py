@@ -21,7 +21,7 @@ from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource
-from migrate_graph.database.driver_errors import Trouble, TroubleKind
+from migrate_graph.database.driver_errors import AGAIN, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
 from migrate_graph.database.names import SQLITE, TableNames
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
@@ -98,6 +98,17 @@ _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, then run again",
     sqlite3.SQLITE_READONLY: "check the rights on the file and its directory",
 }
+
+_PASSES = {
+    sqlite3.SQLITE_BUSY: IS_FREE,
+    sqlite3.SQLITE_LOCKED: IS_FREE,
+    sqlite3.SQLITE_INTERRUPT: AGAIN,
+    sqlite3.SQLITE_FULL: HAS_ROOM,
+    sqlite3.SQLITE_NOMEM: HAS_ROOM,
+    sqlite3.SQLITE_IOERR: "when the file can be read and written",
+    sqlite3.SQLITE_READONLY: IS_WRITABLE,
+}
+"""When the same text may succeed, by what SQLite says."""
 
 
 def resolve_path(uri: str, folder: Path | None) -> Path:
@@ -638,7 +649,7 @@ class SqliteBackend(Bookkeeping):
         if code == sqlite3.SQLITE_BUSY and self._work is not None and self._work.is_in_its_own_way(error):
             return Trouble(TroubleKind.OTHER, f"{first_line(error)}: {_OWN_WAY}", _OWN_WAY_HINT)
         kind = TroubleKind.RETRY if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else TroubleKind.OTHER
-        return Trouble(kind, first_line(error), _HINTS.get(code) or _hint_by_text(error))
+        return Trouble(kind, first_line(error), _HINTS.get(code) or _hint_by_text(error), _PASSES.get(code, ""))
 
     def waiting_for(self, work: Work) -> str:
         """Return what the running statement waits for; empty when it does not wait."""
