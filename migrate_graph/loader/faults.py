@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from migrate_graph.errors import LoadError, MigrateGraphError, NoRoom
 from migrate_graph.lacking import lacking
@@ -69,15 +70,20 @@ def _sentence(error: BaseException) -> str:
 # --- hints -------------------------------------------------------------------------------------------------------
 
 
+_HINTS: Final[Mapping[type[BaseException], str]] = {
+    MemoryError: "it is nested too deeply for Python, or there is no memory left to read it",
+    SystemExit: 'put what ends the program under if __name__ == "__main__":',
+}
+
+
 def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> str:
     if isinstance(error, MigrateGraphError) and error.hint:
         return error.hint
     if isinstance(error, SyntaxError):
         return f"correct the line; python -m py_compile {places.shown(where.path)} shows it too"
-    if isinstance(error, MemoryError):
-        return "it is nested too deeply for Python, or there is no memory left to read it"
-    if isinstance(error, SystemExit):
-        return 'put what ends the program under if __name__ == "__main__":'
+    for kind, hint in _HINTS.items():
+        if isinstance(error, kind):
+            return hint
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing_module(error.name, places)
     if isinstance(error, ImportError):

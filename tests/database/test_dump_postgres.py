@@ -332,7 +332,7 @@ def test_a_refused_connection_is_closed_at_once(tmp_path: Path, dsn: dict[str, s
 def _sockets() -> list[int]:
     """Return the open sockets of this process."""
     found = []
-    for number in map(int, os.listdir("/dev/fd")):
+    for number in (int(each.name) for each in Path("/dev/fd").iterdir()):
         with suppress(OSError):
             if stat.S_ISSOCK(os.fstat(number).st_mode):
                 found.append(number)
