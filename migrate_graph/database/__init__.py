@@ -1,4 +1,4 @@
-"""The one room that knows pyDAL and drivers: what a backend is, and how to open one."""
+"""What a backend is, and how to open one: this package is the only one that knows pyDAL and database drivers."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
 
 class Settings(Struct, frozen=True):
-    """What a backend needs to know.
+    """The settings of a backend.
 
     Attributes:
         uri: `postgres://…`, `postgresql://…` or `sqlite://…`.
         table: name of the ledger table; the journal and the view ledger are named from it.
         schema: search_path of every connection (PostgreSQL); None leaves it alone.
-        folder: directory of pyDAL's files, and what a relative SQLite path is relative to; None: the working directory.
+        folder: directory of pyDAL's files; a relative SQLite path starts there, too. None: the working directory.
         typedal: migrations get a TypeDAL instead of a pyDAL `DAL`.
         connect_wait: seconds to wait for a server that does not answer yet.
         lock_timeout: seconds a statement of a migration may wait for a lock; 0: for ever (PostgreSQL).
         statement_timeout: seconds a statement of a migration may run; 0: for ever (PostgreSQL).
         session: whether the session of a migration that succeeded is reset and used for the next one: `reused`, or `fresh`.
-        secrets: what no output may contain, besides the password of the URI.
+        secrets: texts that no output may contain, besides the password of the URI.
     """
 
     uri: str
@@ -63,72 +63,76 @@ class Settings(Struct, frozen=True):
     session: str = "reused"
     secrets: tuple[str, ...] = ()
 
-    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+    __repr__ = object.__repr__  # a traceback with values would show the fields, which hold secrets
 
 
 class Work(Protocol):
-    """One attempt at one migration: a connection and a `DAL` of its own, a fresh session, a marker in every transaction."""
+    """One attempt at one migration, with its own connection and `DAL` and a fresh session.
+
+    Every transaction of the attempt begins with the marker: the write of the attempt's journal row, which counts the commits.
+    """
 
     db: Any
     """The `DAL` (or `TypeDAL`) that the migration is called with."""
     views: ViewKeeper
-    """Takes views down and up on this connection."""
+    """Takes views down and brings them up on this connection."""
     has_new_session: bool
-    """A session was opened for it, which may have taken a while."""
+    """Whether a session was opened for this attempt, which may have taken a while."""
 
     def start(self) -> None:
         """Begin the attempt: from here on every transaction starts with the marker."""
 
     def weave(self, company: Company) -> Weaver:
-        """Begin to let views step aside for the statements of the body.
+        """From now on drop a view when a statement of the body needs it gone, and create it again afterwards.
 
         Args:
-            company: knows the managers.
+            company: knows the managers of the views.
         """
 
     def listen(self, hear: Callable[[str], None] | None) -> None:
         """Pass each statement that the migration itself sends to a listener, before it is sent.
 
         Args:
-            hear: told the statement with `?` for each literal; what it raises keeps the statement from being sent. None: nobody listens any more.
+            hear: called with the statement, which has `?` for each literal; when `hear` raises, the statement is not sent.
+                None: nothing is called any more.
         """
 
     def check(self) -> None:
-        """Judge the session after the body has returned.
+        """Check the session after the body has returned.
 
         Raises:
-            AttemptFailed: what the body did is lost: an aborted transaction, a closed connection.
+            AttemptFailed: the work of the body is lost: its transaction was aborted, or it closed the connection.
         """
 
     def finish(self, *, seconds: float, guard: Any) -> None:
         """Record the success in one final transaction, calling `guard()` just before its commit.
 
         Raises:
-            AttemptFailed: its journal row is not ours any more.
+            AttemptFailed: the journal row of this attempt is gone, or another run has changed it.
         """
 
     def read_applied(self) -> frozenset[str]:
-        """Read which names are installed, as this connection sees them."""
+        """Read which migrations are recorded as installed, as this connection sees them."""
 
     def leftovers(self) -> list[str]:
-        """Return what a failure left behind that no rollback removes."""
+        """Return what a failed attempt left in the database that no rollback removes."""
 
     def patiently(self, doing: str, call: Callable[[], None]) -> None:
-        """Run statements of ours on its connection, outside of the body: a wait is told, hears signals, and ends.
+        """Run statements of the tool (not of the body) on this connection; a long wait is reported, and a signal can end it.
 
         Args:
-            doing: what they do, for the words.
-            call: sends them.
+            doing: what the statements do, in words for messages.
+            call: sends the statements.
 
         Raises:
-            Stopped: a signal arrived, and there was no answer.
+            Stopped: a signal arrived, and the server did not answer.
         """
 
     def is_lost(self) -> bool:
-        """Whether the connection broke, also when the body caught what the driver said of it."""
+        """Whether the connection broke, also when the body caught the driver's exception."""
 
     def is_unsure(self) -> bool:
-        """Whether a transaction of it ended past us, so that nobody knows for sure what of it stayed; to be asked when it is closed."""
+        """Whether the body ended a transaction unnoticed, so that nobody knows which part of its work is committed; ask after `close`."""
 
     def close(self) -> None:
         """Close the connection, rolling back what is open."""
@@ -137,21 +141,21 @@ class Work(Protocol):
         """Make the running statement fail; called from another thread."""
 
     def hang_up(self) -> None:
-        """Make it fail when that does not help: the server does not answer; called from another thread."""
+        """Cut the connection, when the server does not answer to `cancel`; called from another thread."""
 
 
 class AtomicIntent(Struct, frozen=True):
-    """What a run that is one transaction is going to do.
+    """The plan of a run that is one transaction.
 
     Attributes:
-        places: of its migrations, from 1, by name.
-        needed_until: the place of the last migration that takes each view down, by its manager's name.
-        following: which names are to be looked up when a migration has ended.
-        scope: what promises the transaction, and for what.
-        option: the one that asks for it.
+        places: position of each migration in the run, counted from 1, by its name.
+        needed_until: position of the last migration that takes each view down, by the name of the view's manager.
+        following: names whose records are read when a migration has ended, by the name of that migration.
+        scope: which option promises one transaction, and for which migrations; the end of an error message.
+        option: the command line option that asks for one transaction.
         may_go_back: names of the migrations whose text mentions a rollback.
-        careful: nothing is put off: views come up where their block ends, every check is made where it belongs, and each migration
-            can go back to its beginning.
+        careful: nothing is postponed: views come up where their block ends, every check is made in its place, and each migration
+            can be rolled back to its beginning.
     """
 
     places: Mapping[str, int]
@@ -163,7 +167,7 @@ class AtomicIntent(Struct, frozen=True):
     careful: bool = False
 
     def can_go_back(self, name: str) -> bool:
-        """Return whether a migration gets a savepoint at its beginning: each costs as much as everything that was done before it."""
+        """Return whether a migration gets a savepoint at its beginning; a savepoint costs as much as all work before it."""
         return self.careful or name in self.may_go_back
 
 
@@ -172,29 +176,32 @@ class AtomicRun(Protocol):
 
     @property
     def was_careful(self) -> bool:
-        """Whether nothing was put off that might have gone otherwise in its place: views, checks of foreign keys, ways back."""
+        """Whether nothing was postponed (views, checks of foreign keys, savepoints) that might have ended differently in its place."""
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:
-        """Return the work of the next migration; the session is like a new one, and `finish` commits nothing."""
+        """Return the work of the next migration; its session is like a new one, and its `finish` commits nothing."""
 
     def installed(self, names: Sequence[str]) -> frozenset[str]:
-        """Read which of these names are recorded as installed now; to be asked when a migration has ended."""
+        """Read which of these names are recorded as installed now; called when a migration has ended."""
 
     def commit(self, guard: Callable[[], None]) -> None:
-        """Make everything durable, calling `guard()` just before."""
+        """Commit the whole run, calling `guard()` just before."""
 
     def close(self) -> None:
-        """Close the connection, rolling back what is not durable."""
+        """Close the connection, rolling back what is not committed."""
 
 
 class Lock(Protocol):
     """The lock of a run, while it is held."""
 
     def is_held(self) -> bool:
-        """Whether it is certainly still ours."""
+        """Whether this run certainly still holds the lock."""
 
     def seems_held(self) -> bool:
-        """Whether it was ours a moment ago, and nothing has told of a loss since: the server is asked only where a loss would not show."""
+        """Whether this run held the lock when it was last asked, and nothing shows a loss since.
+
+        The server is asked only where a lost lock would not show on the connection.
+        """
 
 
 class Backend(Protocol):
@@ -205,33 +212,33 @@ class Backend(Protocol):
     label: str
     """What to call the database in output: the URI without secrets."""
     secrets: tuple[str, ...]
-    """What no output may contain."""
+    """Texts that no output may contain."""
 
     def has_ledger(self) -> bool:
         """Whether the ledger table exists."""
 
     def user_relations(self) -> list[str]:
-        """Name every relation that does not belong to the server or an extension: empty proves the database empty."""
+        """Return the names of all relations that belong neither to the server nor to an extension; none: the database is empty."""
 
     def read_history(self) -> History:
-        """Read ledger, journal and view ledger; writes nothing, works with a read-only role."""
+        """Read ledger, journal and view ledger; write nothing, so that a read-only role is enough."""
 
     def read_installed_at_end(self) -> frozenset[str]:
-        """Read which names are installed when a run is over, whatever has become of the connection meanwhile."""
+        """Read which migrations are recorded as installed when a run has ended; connect again if the connection was lost."""
 
     def installed_if_held(self, lock: Lock, names: Sequence[str]) -> frozenset[str] | None:
-        """Read which of these names are installed, while the lock is certainly ours; None when it is not."""
+        """Read which of these names are recorded as installed; None when this run does not certainly hold the lock any more."""
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits that no other database of the same address has."""
+        """Return 16 hex digits that identify the database; one made anew at the same address gets others."""
 
     def lock(
         self, wait: float, observer: Observer, interruption: Interruption | None = None
     ) -> AbstractContextManager[Lock]:
-        """Hold the run's lock; `wait` seconds at most, 0 tries once.
+        """Hold the lock of the run inside a `with` block; wait at most `wait` seconds for it, 0 tries once.
 
         Raises:
-            LockTimeout: another holds it still.
+            LockTimeout: another run still holds the lock.
         """
 
     def lock_holder(self) -> LockHolder | None:
@@ -241,17 +248,17 @@ class Backend(Protocol):
         """Restore a verified dump into this database, which `user_relations` has proved empty.
 
         Raises:
-            RestoreError: the database is as it was.
+            RestoreError: the restore failed; the database is as it was before.
         """
 
     def prepare(self) -> None:
         """Create the tool's tables where they are missing; only under the lock."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Make the tool's tables and what is written into them meanwhile one transaction: all of it is kept, or nothing."""
+        """Run what is done to the tool's tables inside a `with` block as one transaction: all of it is kept, or nothing."""
 
     def preflight(self, names: Sequence[str]) -> None:
-        """Refuse before anything runs what could not be recorded.
+        """Refuse a run whose migrations could not be recorded, before anything runs.
 
         Raises:
             DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows.
@@ -261,19 +268,19 @@ class Backend(Protocol):
         """Open a fresh session for one attempt."""
 
     def own_work(self, name: str) -> Work:
-        """Open a session for work of the tool's own, of which no attempt is written down.
+        """Open a session for the tool's own work; no attempt is written into the journal for it.
 
         Every transaction in it has the session's settings, and begins only while the lock of the work is held.
 
         Args:
-            name: what is done, for whoever looks at the sessions of the database.
+            name: what is done; the server shows it in its list of sessions.
         """
 
     def room_for(self, jobs: int) -> Room:
-        """Return how many of so many processes can work under the run's lock."""
+        """Return how many of `jobs` processes can work under the run's lock."""
 
     def seat(self, lock: Lock, name: str) -> Any:
-        """Return what another process needs to work under the lock (see `BackendClass.seated`); `name` tells it from all others.
+        """Return a seat: what another process needs to work under the lock (see `BackendClass.seated`); `name` is unique to it.
 
         Raises:
             DatabaseUnreachable: the lock is lost.
@@ -286,17 +293,17 @@ class Backend(Protocol):
         """Write into ledger and journal that an attempt failed; a success that is recorded stays.
 
         Args:
-            key: of the attempt.
-            error: why.
-            seconds: it took.
-            commits: of its own, where nothing that is durable tells their number.
+            key: identifies the attempt.
+            error: why it failed.
+            seconds: how long it took.
+            commits: how many commits the body made, used where no marker of the attempt is committed.
         """
 
     def outcome_of(self, key: AttemptKey) -> Known:
-        """Look up, on a new connection if need be, what of an attempt is durable, once nothing of it is at work."""
+        """Return what of an attempt is committed, once none of its sessions works any more; connect again if needed."""
 
     def explain(self, error: BaseException) -> Trouble:
-        """Return what an exception of a migration means."""
+        """Return what an exception of a migration means for the run."""
 
     def mark(
         self,
@@ -307,81 +314,81 @@ class Backend(Protocol):
         run: str,
         fingerprints: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Write records without running anything; who, why and of which code go into the journal."""
+        """Write records without running anything; the journal gets who did it, the reason, and the fingerprint of the code."""
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
-        """Decide about an interrupted attempt, if it is still the one with this id; False when it is not."""
+        """Record a decision about an interrupted attempt; False when `attempt` is not the newest attempt of the migration."""
 
     def add_task(self, task: str, *, run: str) -> None:
-        """Write down what a run must still do when its migrations are done (`flush`)."""
+        """Write down a task that a run must still do when its migrations are done (`flush`)."""
 
     def finish_task(self, task: str) -> None:
-        """Forget a task that is done."""
+        """Delete a task that is done."""
 
     def identity(self) -> tuple[str, str]:
-        """Return what tells the database by its journal, empty where it has none, and by its address; without secrets."""
+        """Return a hash that identifies the database by its journal (empty without one), and a hash of its address; no secrets."""
 
     def read_inventory(self) -> Inventory:
-        """Read what the database is made of: everything but what all databases of a server share; writes nothing.
+        """Read all objects of the database with their definitions, without what all databases of a server share; write nothing.
 
         Raises:
-            DatabaseRefused: it cannot be read, since somebody has locked what it is about, or the rights are missing.
+            DatabaseRefused: it cannot be read: another session has locked an object, or the rights are missing.
         """
 
     def store_inventory(self, *, run: str) -> None:
-        """Read that, and keep it beside the journal in the place of what was kept before; only under the lock."""
+        """Read the inventory and store it in the journal's table, replacing the one stored before; only under the lock."""
 
     def stored_inventory(self) -> Inventory | None:
-        """Return what was kept so; None where nothing was.
+        """Return the inventory that `store_inventory` has stored; None where there is none.
 
         Raises:
-            ValueError: what is kept cannot be read.
+            ValueError: the stored text cannot be read.
         """
 
     def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
-        """Return the statements that do elsewhere what somebody changed here; writes nothing.
+        """Return the statements that repeat in another database what somebody changed in this one; write nothing.
 
         Args:
-            changes: what somebody changed.
-            managers: view managers by name: what they make is changed there.
+            changes: what somebody changed by hand.
+            managers: view managers by name: a change to a relation that they make belongs into the manager, not into a statement.
         """
 
     def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
-        """Return the relations that these managers are known to have made, as they are called in facts; writes nothing."""
+        """Return the relations that these managers are known to have made, with the identities that facts use; write nothing."""
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
-        """Return what has become of the relations of these managers, by name, where that is known; writes nothing."""
+        """Return the present state of the relations of these managers, by manager name, where it is known; write nothing."""
 
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
-        """Remember the views that exist just as their managers write them, as if a migration had made them; return whose they are.
+        """Record in the view ledger the views that exist exactly as their managers define them; return the names of these managers.
 
         Args:
-            managers: those that the database does not know, by name.
-            texts: fingerprints of their texts, by name.
+            managers: managers that the view ledger does not know, by name.
+            texts: fingerprints of the texts of these managers, by name.
         """
 
     def adopt_views(self, names: Sequence[str], managers: Mapping[str, ManagerName]) -> Adopted:
-        """Write Python text with a manager for each view that has none, and name what cannot be adopted.
+        """Write Python text with a manager for each view that has none, and name the views that cannot be adopted.
 
         Args:
-            names: of these views only; all when empty.
-            managers: where the declared ones can be imported from, by name.
+            names: only these views; all when empty.
+            managers: where the declared managers can be imported from, by name.
 
         Raises:
             UsageError: a name is no unmanaged view, or the database cannot tell what a view reads.
         """
 
     def unfilled_views(self) -> tuple[StoredView, ...]:
-        """Return the materialized views that came up without their rows, and wait for a refresh; the ledger is there."""
+        """Return the materialized views that were created without rows and not refreshed since; the view ledger must exist."""
 
     def remembered_views(self) -> tuple[str, ...]:
         """Return the managers that the view ledger knows, whether their views are up or down."""
 
     def forget_views(self, managers: Sequence[str], *, reason: str, run: str) -> dict[str, tuple[str, ...]]:
-        """Delete what the view ledger remembers of managers; return the stored definitions of those that it knew, by name."""
+        """Delete the rows of managers from the view ledger; return the stored definitions of the deleted ones, by manager name."""
 
     def waiting_for(self, work: Work) -> str:
-        """Return what the running statement waits for; empty when it does not wait."""
+        """Return what the running statement of `work` waits for; empty when it does not wait."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -391,8 +398,8 @@ class RehearsingBackend(Backend, Protocol):
     """A backend that watches what its migrations do; not connected yet.
 
     Attributes:
-        footprints: of the migrations that have run, by name.
-        ended: why nothing more can be rehearsed; empty as long as something can.
+        footprints: footprints of the migrations that have run, by name.
+        ended: why no further migration can be rehearsed; empty while one can.
     """
 
     footprints: dict[str, Footprint]
@@ -402,14 +409,14 @@ class RehearsingBackend(Backend, Protocol):
         """See `Connectable`."""
 
     def begin(self) -> None:
-        """Look what the database is made of, once the lock is held and before anything runs.
+        """Read all objects of the database; called after the lock is taken and before any migration runs.
 
         Raises:
-            DatabaseRefused: nothing can be rehearsed here: a server that only reads, missing rights.
+            DatabaseRefused: nothing can be rehearsed here: the server is read-only, or rights are missing.
         """
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be, and what stays, in words."""
+        """Return sentences about the rehearsal: where it differs from the real run, and which of its effects stay."""
 
 
 class Connectable(Backend, Protocol):
@@ -419,25 +426,25 @@ class Connectable(Backend, Protocol):
         """Connect.
 
         Raises:
-            DatabaseUnreachable: no connection, at once for what waiting cannot mend.
+            DatabaseUnreachable: no connection; raised at once where waiting cannot help.
         """
 
 
 class SeatedBackend(Connectable, Protocol):
-    """A backend that works under the lock of a run that another process holds; not connected yet."""
+    """A backend that works under the lock of a run while another process holds that lock; not connected yet."""
 
     @property
     def lock_of_run(self) -> Lock:
-        """The lock of the run, which that process holds."""
+        """The lock of the run, which the other process holds."""
 
 
 class BackendClass(Protocol):
-    """What is known of a kind of database before one is connected: the class of its backend.
+    """The class of a backend: what can be asked of a kind of database before one is connected.
 
     Attributes:
-        kind: its name.
+        kind: name of the kind.
         dialect: how its SQL is written.
-        why_in_a_row: why no two processes can work in one at the same time; empty where they can.
+        why_in_a_row: why two processes cannot work in one database at the same time; empty where they can.
     """
 
     kind: str
@@ -448,48 +455,48 @@ class BackendClass(Protocol):
         """Make a backend that is not connected yet."""
 
     def dal_source(self, settings: Settings, application: str) -> DalSource:
-        """Return how an application's `DAL` connects, under the name that the server shows."""
+        """Return how an application's `DAL` connects; the server shows the connection under the name `application`."""
 
     def keep_open_statement(self, seconds: int) -> str:
-        """Return what asks a pooler not to close an idle connection for so long; empty where there is none."""
+        """Return the statement that asks a pooler to keep an idle connection open for `seconds`; empty where there is none."""
 
     def catalog_on(self, connection: Any) -> ViewCatalog:
-        """Return what the database can tell of its views through a connection of the driver."""
+        """Return the catalog of views that is read through a connection of the driver."""
 
     def clone(self, settings: Settings, cloning: Cloning) -> AbstractContextManager[Clone]:
-        """Make a copy of a database, and drop it in the end.
+        """Make a copy of a database, and drop it at the end of the `with` block.
 
         Raises:
-            DatabaseRefused: none can be made; with what else can be done.
+            DatabaseRefused: no copy can be made; the hint says what else can be done.
         """
 
     def fresh(self, settings: Settings, cloning: Cloning) -> AbstractContextManager[Scratch]:
-        """Return where empty databases are made for one use; they are dropped in the end.
+        """Return a place that makes empty databases for one use; they are dropped at the end of the `with` block.
 
         Raises:
-            DatabaseRefused: the role may create no database, and the one that it was given is in use.
+            DatabaseRefused: the role may not create databases, and the database that it was given is in use.
         """
 
     def sizes_of(self, settings: Settings) -> dict[str, Size] | None:
-        """Return how large the relations of a database are, by name; None where a rehearsal finds out itself."""
+        """Return the sizes of the relations of a database, by name; None where the copy that a rehearsal runs on has the same sizes."""
 
     def rehearsing(self, settings: Settings, watching: Watching) -> RehearsingBackend:
-        """Return a backend that watches what its migrations do, and keeps of it what is said."""
+        """Return a backend that watches what its migrations do, and keeps as much of their work as `watching.keeping` says."""
 
     def contents(self, settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
-        """Return what a database holds; these columns of tables are left out of the digests of rows."""
+        """Return the contents of a database; the columns in `unstable`, by table, are left out of the digests of rows."""
 
     def drop_of(self, change: Drifted) -> str:
-        """Return the statement that drops what was added, and nothing else; empty where it has none of its own."""
+        """Return the statement that drops an added object and nothing else; empty where no statement drops it alone."""
 
     def seated(self, settings: Settings, seat: Any) -> SeatedBackend:
-        """Return a backend that works on a seat which the run's own backend has given; see `Backend.seat`."""
+        """Return a backend that works on a seat, which the run's own backend has made with `Backend.seat`."""
 
     def import_for_seats(self, settings: Settings) -> None:
-        """Import what an attempt on a seat needs: processes that are forked afterwards begin at once."""
+        """Import every module that an attempt on a seat needs, so that processes forked afterwards begin without importing."""
 
     def scratch(self, settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch | None:
-        """Return where scratch databases with these schemas are made; None when the URI is no place for them."""
+        """Return a place that makes scratch databases with these schemas; None when the URI cannot be used for that."""
 
 
 @contextmanager
@@ -503,14 +510,14 @@ def open_backend(
     """Connect to the configured database.
 
     Args:
-        settings: which, and how.
-        observer: told while the server does not answer yet.
+        settings: which database, and how to connect.
+        observer: gets events while the server does not answer yet.
         interruption: ends the waiting when a signal arrives.
-        writing: False never creates anything, not even a SQLite file.
+        writing: when False, nothing is created, not even a SQLite file.
 
     Raises:
-        ConfigError: the URI is of no known kind.
-        DatabaseUnreachable: no connection, at once for what waiting cannot mend.
+        ConfigError: the scheme of the URI is unknown.
+        DatabaseUnreachable: no connection; raised at once where waiting cannot help.
     """
     from migrate_graph.core.events import ignore_events
     from migrate_graph.signals import Interruption
@@ -541,11 +548,11 @@ def _sqlite() -> BackendClass:
 BACKENDS: Final[dict[str, Callable[[], BackendClass]]] = {
     "postgres": _postgres,
     "postgresql": _postgres,
-    "postgres2": _postgres,  # pyDAL maps types by them
+    "postgres2": _postgres,  # pyDAL maps types differently for `postgres2` and `postgres3`
     "postgres3": _postgres,
     "sqlite": _sqlite,
 }
-"""What gives the class of a backend, by the scheme of its URIs."""
+"""Functions that import and return the class of a backend, by the scheme of its URIs."""
 
 
 _FILES: Final = frozenset({"sqlite"})
@@ -553,12 +560,12 @@ _FILES: Final = frozenset({"sqlite"})
 
 
 def is_one_file(uri: str) -> bool:
-    """Return whether a database is one file: a copy has all of its rows, and one connection writes at a time."""
+    """Return whether a database is one file: its copy has all rows, and only one connection can write at a time."""
     return uri.partition(":")[0].lower() in _FILES
 
 
 def has_ways(uri: str) -> bool:
-    """Return whether views of a database may come back in several ways; else they all go down and come up."""
+    """Return whether this kind of database can bring views back in several ways; else every view is dropped and created again."""
     return not is_one_file(uri)
 
 
@@ -566,7 +573,7 @@ def backend_class(uri: str) -> BackendClass:
     """Return the class of the backend that a URI belongs to.
 
     Raises:
-        ConfigError: the URI is of no known kind.
+        ConfigError: the scheme of the URI is unknown.
     """
     scheme = uri.partition(":")[0].lower()
     if scheme not in BACKENDS:

@@ -1,4 +1,4 @@
-"""An application's own connection to the database, made by the same rules as those of a run."""
+"""Opens an application's own connection to the database, by the same rules as the connections of a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def open_dal(
     settings: Settings, *, kind: Any = None, application: str = "", migrate: bool = False, migrate_enabled: bool = False
 ) -> Any:
-    """Connect a `DAL` as edwh-migrate does: pooled, and pyDAL's own migrations as the caller wishes.
+    """Connect a `DAL` as edwh-migrate does: with pyDAL's pool; the caller decides about pyDAL's own migrations.
 
     Args:
-        settings: which database, and how.
-        kind: class of the `DAL`; None for what the settings say.
-        application: name the server shows for the connection.
+        settings: which database, and how to connect.
+        kind: class of the `DAL`; None: `DAL` or `TypeDAL`, as the settings say.
+        application: name that the server shows for the connection.
         migrate: pyDAL may alter tables that it defines.
         migrate_enabled: pyDAL may create and alter tables at all.
     """
@@ -36,14 +36,14 @@ def open_dal(
 
 
 def keep_open(db: Any, settings: Settings, *, seconds: int) -> None:
-    """Keep what stands between us and the server from closing an idle connection for so long; uncommitted work may be lost."""
+    """Ask a pooler between the program and the server to keep an idle connection open for `seconds`; uncommitted work may be lost."""
     statement = backend_class(settings.uri).keep_open_statement(seconds)
     if statement:
         _try_statement(db, statement)
 
 
 def ledger_rname(settings: Settings, table: str) -> str:
-    """Return the name of the ledger table as pyDAL pastes it into SQL: quoted, so that any name is harmless."""
+    """Return the quoted name of the ledger table, since pyDAL pastes it into SQL as it is."""
     names = TableNames.of(table, backend_class(settings.uri).dialect)
     return names.quoted(names.ledger)
 
@@ -54,7 +54,7 @@ def forget_table_file(db: Any, name: str) -> None:
 
 
 def _try_statement(db: Any, statement: str) -> None:
-    """Send a statement that the server may not know; uncommitted work is lost when it does not."""
+    """Send a statement that the server may not know; if it fails, roll back, which loses uncommitted work."""
     try:
         db.executesql(statement)
     except db._adapter.driver.Error:  # noqa: SLF001 - the driver's own root of errors
@@ -62,5 +62,5 @@ def _try_statement(db: Any, statement: str) -> None:
 
 
 def table_is_missing(error: BaseException) -> bool:
-    """Whether a statement failed because its table does not exist, and for no other reason (a lock, a right)."""
+    """Return whether a statement failed because its table does not exist, and for no other reason (a lock, a missing right)."""
     return getattr(error, "pgcode", None) == "42P01" or str(error).startswith("no such table")

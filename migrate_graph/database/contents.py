@@ -1,4 +1,4 @@
-"""What a database holds, so that two of them can be compared: facts with their definitions, and digests of rows."""
+"""The contents of a database, in a form that can be compared: facts with their definitions, and digests of rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from migrate_graph.core.footprint import Fact
 
 
 class Rows(Struct, frozen=True):
-    """The rows of one table; no order of them counts.
+    """The rows of one table; their order does not count.
 
     Attributes:
-        count: how many.
-        columns: a digest of the values of each column, by its name.
-        numbered: columns that number rows as they come, and those that refer to one: in another order they are others, of course.
-        digest: of whole rows, without the columns that were left out.
+        count: number of rows.
+        columns: a digest of the values of each column, by the column's name.
+        numbered: columns with a counter (identity, serial), and columns that refer to one: their values depend on the order of inserts.
+        digest: digest of whole rows, without the columns that were left out.
     """
 
     count: int
@@ -26,18 +26,18 @@ class Rows(Struct, frozen=True):
 
 
 class Contents(Struct, frozen=True):
-    """What a database holds, the tool's own tables left out.
+    """The contents of a database, without the tool's own tables.
 
     Attributes:
-        facts: what it is made of, with the definitions. The order of columns is none of it: it follows from when each was added.
-        rows: of each table, by its name.
+        facts: its objects with their definitions. The order of columns is left out: it only tells which column was added first.
+        rows: the rows of each table, by the table's name.
     """
 
     facts: Mapping[Fact, str] = field(default_factory=dict)
     rows: Mapping[str, Rows] = field(default_factory=dict)
 
     def differences(self, other: Contents) -> tuple[str, ...]:
-        """Return what the other is made of that this is not, and the other way round, in words."""
+        """Return, in words, how the facts of the other database differ from the facts of this one."""
         mine, others = self.facts, other.facts
         return (
             *(f"no {fact.kind} {fact.identity}" for fact in sorted(mine.keys() - others.keys())),
@@ -50,10 +50,10 @@ class Contents(Struct, frozen=True):
         )
 
     def other_rows(self, other: Contents, *, unstable: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-        """Return which tables hold other rows, in words.
+        """Return, in words, which tables of the other database hold other rows.
 
         Args:
-            other: what it is compared with.
+            other: the other database.
             unstable: columns that do not count, by table: they differ between two runs of the same order.
         """
         told = []
@@ -72,7 +72,7 @@ class Contents(Struct, frozen=True):
         return tuple(told)
 
     def unstable(self, again: Contents) -> dict[str, frozenset[str]]:
-        """Return the columns whose values differ between two runs of the same order: the time, what is drawn by lot."""
+        """Return the columns whose values differ between two runs of the same order (times, random values), by table."""
         return {
             name: frozenset(
                 each for each, digest in rows.columns.items() if again.rows[name].columns.get(each) != digest

@@ -1,4 +1,4 @@
-"""Opens a `DAL`, always on a connection of our own making."""
+"""Opens a `DAL`, always on a connection that this package has opened."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def dal_class(*, typedal: bool) -> Any:
 
 
 def import_dal(*, typedal: bool) -> None:
-    """Import what the first `DAL` of a process would import; nothing of it connects, or starts a thread."""
+    """Import what the first `DAL` of a process would import; no import connects or starts a thread."""
     import pydal.dialects
     import pydal.parsers
     import pydal.representers  # noqa: F401 - pyDAL imports these while a `DAL` is made
 
-    with contextlib.suppress(MigrateGraphError):  # TypeDAL is not installed, which each attempt says
+    with contextlib.suppress(MigrateGraphError):  # TypeDAL is not installed: each attempt reports that itself
         dal_class(typedal=typedal)
 
 
@@ -51,11 +51,11 @@ class DalSource(Struct, frozen=True):
     """Where the connections of a `DAL` come from.
 
     Attributes:
-        uri: what pyDAL parses; it never connects with it.
-        connect: opens a connection; whatever pyDAL hands it does not matter.
+        uri: the URI that pyDAL parses; pyDAL never connects with it.
+        connect: opens a connection; it ignores the arguments that pyDAL passes.
         while_made: pyDAL connects while the `DAL` is made (PostgreSQL).
-        finds_table: asks whether there is a table of the name that is put in.
-        sets_up: pyDAL's first statements mean something to a new connection.
+        finds_table: a query that returns whether a table exists, with the table's name as its parameter; empty: nothing is asked.
+        sets_up: pyDAL's first statements on a connection must run; False where the connection already has their settings.
     """
 
     uri: str
@@ -64,7 +64,7 @@ class DalSource(Struct, frozen=True):
     finds_table: str = ""
     sets_up: bool = True
 
-    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+    __repr__ = object.__repr__  # a traceback with values would show the fields, which hold secrets
 
 
 def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: Any) -> Any:
@@ -74,9 +74,9 @@ def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: An
 
     Args:
         source: where its connections come from.
-        kind: its class.
+        kind: class of the `DAL`.
         folder: directory of pyDAL's files.
-        options: of the class; pyDAL's own migrations are off unless they say otherwise.
+        options: arguments for the class; pyDAL's own migrations are off unless an option turns them on.
     """
     arguments = {"migrate": False, "migrate_enabled": False, "pool_size": 0} | options
     if source.while_made:
@@ -89,7 +89,7 @@ def make_dal(source: DalSource, kind: Any, *, folder: Path | None, **options: An
 
 
 def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> Any:
-    """Make a `DAL` (or `TypeDAL`) that knows nothing of the application's settings: what a migration is called with."""
+    """Make the `DAL` (or `TypeDAL`) that a migration is called with; it does not read the application's settings."""
     quiet = {"use_pyproject": False, "use_env": False, "enable_typedal_caching": False} if typedal else {}
     kind = dal_class(typedal=True) if typedal else _own_class()
     db = make_dal(source, kind, folder=folder, attempts=1, **quiet)
@@ -100,9 +100,9 @@ def make_own_dal(source: DalSource, *, typedal: bool, folder: Path | None) -> An
 
 @cache
 def _own_class() -> Any:
-    """Return a class of `DAL` that makes tables which are defined for later when somebody asks for them.
+    """Return a subclass of `DAL` that makes a table in `_LAZY_TABLES` when it is first used; see `define_ledger_later`.
 
-    pyDAL's own `lazy_tables` would hold for the tables of the project, too, whose `define_table()` then returns None.
+    pyDAL's own option `lazy_tables` would also apply to the tables of the project: their `define_table()` would return None.
     """
     from pydal import DAL
 
@@ -117,7 +117,7 @@ def _own_class() -> Any:
 
 
 def _refuse_to_create_nothing(db: Any, finds_table: str) -> None:
-    """Make `define_table(…, migrate=True)` of a table that is not there raise: pyDAL would create nothing, and say nothing."""
+    """Make `define_table(…, migrate=True)` raise for a table that does not exist: pyDAL would silently create nothing."""
     original = db.define_table
 
     def define_table(tablename: str, *fields: Any, **options: Any) -> Any:
@@ -136,29 +136,32 @@ def _refuse_to_create_nothing(db: Any, finds_table: str) -> None:
 
 
 def _default_folder(kind: Any) -> str | None:
-    """TypeDAL puts an SQLite file below `databases/` when nothing is said, and so into another file than migrations use."""
+    """Return the folder to give to a `DAL` without one.
+
+    TypeDAL would put its SQLite file below `databases/`, which is another file than the one that migrations use.
+    """
     typed = any(base.__module__.partition(".")[0] == "typedal" for base in kind.__mro__)
     return "." if typed else None
 
 
 def _forget_folder(kind: Any) -> None:
-    """Keep a new `DAL` from taking the folder of an earlier one of this thread, and so another SQLite file, when it has none."""
+    """Clear the folder that pyDAL remembers for this thread: a new `DAL` without a folder would use it, and open another SQLite file."""
     kind.set_folder("")
 
 
 def define_ledger(db: Any, *, rname: str, migrate: bool = False) -> Any:
-    """Define `db.ewh_implemented_features` on whatever table the project configured, as edwh-migrate does.
+    """Define `db.ewh_implemented_features` on the ledger table of the project, as edwh-migrate does.
 
     Args:
         db: a `DAL`.
-        rname: the table's name, as it is pasted into SQL.
-        migrate: pyDAL creates the table, where the `DAL` lets it.
+        rname: name of the ledger table, as it is pasted into SQL.
+        migrate: pyDAL creates the table, if the `DAL` permits that.
     """
     return db.define_table(_LEDGER, *_ledger_fields(), rname=rname, migrate=migrate)
 
 
 def define_ledger_later(db: Any, *, rname: str) -> None:
-    """Define it when somebody asks for the table: most migrations do not, and making it takes as long as a small statement."""
+    """Define the ledger table when it is first used: most migrations do not use it, and defining it takes as long as a small statement."""
     if type(db) is not _own_class():
         define_ledger(db, rname=rname)
         return
@@ -177,7 +180,7 @@ def _ledger_fields() -> tuple[Any, ...]:
 
 
 def attach(db: Any, source: DalSource) -> None:
-    """Connect a `DAL` that `forget` has taken off its connection to one of `source`, as if it had been made for it."""
+    """Give a `DAL` that `forget` has disconnected a connection of `source`, as if it had been made with that source."""
     from pydal._globals import THREAD_LOCAL
 
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this
@@ -200,16 +203,16 @@ def discard(db: Any) -> None:
 
     `DAL.close()` commits, so that a half-done migration would become durable.
     """
-    with contextlib.suppress(Exception):  # whatever a broken connection says, the server rolls back
+    with contextlib.suppress(Exception):  # when the connection is broken, the server rolls back
         db._adapter.close("rollback")  # noqa: SLF001 - the only way to close without a commit
     forget(db)
 
 
 def forget(db: Any) -> None:
-    """Take a `DAL` off its connection, which stays open, and make pyDAL forget it; whoever uses it later is told so."""
+    """Disconnect a `DAL` from its connection, which stays open, and make pyDAL forget it; using it later raises `UsageError`."""
     from pydal._globals import THREAD_LOCAL
 
-    with contextlib.suppress(Exception):  # there may be none any more
+    with contextlib.suppress(Exception):  # the cursor may be gone
         db._adapter.cursor.close()  # noqa: SLF001 - pyDAL has no public name for any of this
     with contextlib.suppress(AttributeError):  # a body may have taken it apart
         adapter = db._adapter  # noqa: SLF001 - as above

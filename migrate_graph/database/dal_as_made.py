@@ -1,4 +1,4 @@
-"""What a `DAL` was like when it was made, down to every object it consists of, so that it can be told whether it still is."""
+"""Remembers every object that a new `DAL` consists of, so that a later look tells whether anything was changed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-# What each migration has of its own: pyDAL is told how to connect when a `DAL` is taken.
+# These attributes differ for each migration: `dal.attach` sets them when a migration takes the `DAL`.
 _OF_ITS_OWN = frozenset({"connector", "driver_args", "_driver_args"})
 
 
 def parts_of(db: Any) -> list[Any]:
-    """Return what a `DAL` is made of."""
+    """Return the objects that a `DAL` is made of."""
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this
     return [db, db._aliased_tables, adapter, adapter.dialect, adapter.parser, adapter.representer]  # noqa: SLF001 - as above
 
@@ -23,13 +23,13 @@ class DalAsMade(Struct, frozen=True):
     """A `DAL` as it was made.
 
     Attributes:
-        parts: what it is made of.
-        attributes: of each part.
-        holders: these, and every other dictionary, list and set.
-        sizes: how many entries each of these had.
-        reads: give what stands in them, in a row.
-        in_all: what stood there; None for what each migration has of its own.
-        own: places of that.
+        parts: the objects that the `DAL` is made of.
+        attributes: the `__dict__` of each part.
+        holders: `attributes`, and every dictionary, list and set that the parts hold.
+        sizes: how many entries each holder had.
+        reads: functions that return the entries of the holders, one after the other.
+        in_all: all these entries at the time, in one list; None for what differs for each migration.
+        own: positions in that list of what differs for each migration.
     """
 
     parts: list[Any]
@@ -42,13 +42,13 @@ class DalAsMade(Struct, frozen=True):
 
     @classmethod
     def of(cls, db: Any) -> DalAsMade:
-        """Look at a `DAL`."""
+        """Remember a `DAL` as it is now."""
         from pydal.objects import Expression
 
         parts = parts_of(db)
         attributes = [vars(part) for part in parts]
         in_parts = [each for names in attributes for name, each in names.items() if name not in _OF_ITS_OWN]
-        # All expressions speak the dialect of the `DAL` that was made last, which a body may have made itself.
+        # All pyDAL expressions share the dialect of the `DAL` that was made last, and a body may make a `DAL` of its own.
         others = [Expression._dialect_expressions_, *(each for each in in_parts if isinstance(each, dict | list | set))]
         holders = [*attributes, *others]
         own: list[int] = []
@@ -65,7 +65,7 @@ class DalAsMade(Struct, frozen=True):
         return cls(parts, attributes, holders, [*map(len, holders)], reads, _in_all(reads, own), own)
 
     def is_still(self, db: Any) -> bool:
-        """Return whether everything is the very same object as before: pyDAL's own make queries of a comparison."""
+        """Return whether every object is the same one as before; compare with `is`, since `==` of pyDAL's objects makes a query."""
         parts = parts_of(db)
         if not all(map(is_, parts, self.parts)) or not all(map(is_, map(vars, parts), self.attributes)):
             return False

@@ -1,4 +1,4 @@
-"""What a driver's exception means for a run, in words that need no driver."""
+"""What a driver's exception means for a run, as values that need no driver installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class TroubleKind(StrEnum):
     """What can be done about an exception of the database."""
 
     RETRY = "retry"
-    """Somebody was in the way: the same work may succeed a moment later."""
+    """Another session was in the way: the same work may succeed a moment later."""
     LOST = "lost"
-    """The connection is gone: what became of an open commit must be looked up."""
+    """The connection is gone: whether the last commit succeeded must be looked up."""
     OTHER = "other"
 
 
@@ -29,8 +29,8 @@ class Trouble(Struct, frozen=True):
     """An exception, explained.
 
     Attributes:
-        kind: what can be done.
-        message: its first line, without the driver's prefix.
+        kind: what can be done about it.
+        message: first line of its message, without the driver's prefix.
         hint: what to do about it; empty when there is nothing to add.
         passes: when the same text may succeed ("when the database answers"); empty where it is the text that is to be corrected.
     """
@@ -42,7 +42,7 @@ class Trouble(Struct, frozen=True):
 
 
 class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exception only says so
-    """The body returned, but what it did cannot count as success; everything since its last own commit is rolled back.
+    """The body returned, but its work cannot count as a success; everything since the body's last own commit is rolled back.
 
     Attributes:
         message: why.
@@ -56,10 +56,10 @@ class AttemptFailed(Exception):  # noqa: N818 - the attempt failed; the exceptio
 
 
 def ends_itself(option: str) -> str:
-    """Return what helps a migration that cannot be part of a larger transaction.
+    """Return the hint for a migration that ends its transaction although it is part of a larger one.
 
     Args:
-        option: the one that asks for that.
+        option: the command line option that asks for the larger transaction.
     """
     return (
         "db.commit() and db.rollback() are savepoints there; if it must end its transaction, apply it by itself: "
@@ -68,7 +68,7 @@ def ends_itself(option: str) -> str:
 
 
 def postgres_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return the driver's base exception and the one for a missing table; two that nothing raises where it is not installed."""
+    """Return psycopg2's base exception and its exception for a missing table; where psycopg2 is not installed, two that nothing raises."""
     try:
         import psycopg2.errors
     except ImportError:
@@ -77,16 +77,16 @@ def postgres_errors() -> tuple[type[Exception], type[Exception]]:
 
 
 def require_whole(*, refused: str, lost: str, is_closed: bool, single: bool) -> None:
-    """Refuse to call an attempt's work whole, after its body has returned, when some of it is missing.
+    """Raise when a part of an attempt's work is missing; called after its body has returned.
 
     Args:
-        refused: who else wanted to use its `db`, in words; empty when nobody did.
-        lost: what of it was rolled back without its noticing, in words; empty when nothing was.
-        is_closed: the body has closed the connection.
-        single: it is one transaction.
+        refused: which other thread tried to use the attempt's `db`, in words; empty when none did.
+        lost: which work was rolled back without the body noticing, in words; empty when none was.
+        is_closed: whether the body has closed the connection.
+        single: whether the attempt is one transaction.
 
     Raises:
-        AttemptFailed: with what to do.
+        AttemptFailed: a part is missing; with what to do.
     """
     if refused:
         raise AttemptFailed(f"db was used in {refused}, which was refused, so that something of its work is missing")
@@ -103,7 +103,7 @@ def unfinished(taken: str) -> AttemptFailed:
     """Return the error of an attempt whose success could not be written.
 
     Args:
-        taken: what has become of its record; empty where its journal row is not there, or another's.
+        taken: why the record did not stay, in words; empty where the reason is that the journal row is gone or was changed.
     """
     if taken:
         return AttemptFailed(taken, hint="drop the trigger, and run again")

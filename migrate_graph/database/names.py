@@ -1,4 +1,4 @@
-"""How tables are called and SQL is spelled in the two dialects."""
+"""The names of the tool's tables, and where the SQL of PostgreSQL and SQLite differs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEMA = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*)\s*(?:,|$)')
 
 
 def schema_names(schemas: str) -> list[str]:
-    """Return the schemas that the setting `schema` names: with commas between, each quoted or not."""
+    """Return the schemas that the setting `schema` names: separated by commas, each quoted or not."""
     names = (found.strip() for found in _SCHEMA.findall(schemas))
     return [
         name[1:-1].replace('""', '"') if name.startswith('"') and name.endswith('"') else name for name in names if name
@@ -30,10 +30,10 @@ def search_path(schemas: str) -> str:
 
 
 class Dialect(Struct, frozen=True):
-    """Where the two databases' SQL differs.
+    """Where the SQL of the two databases differs.
 
     Attributes:
-        placeholder: of a parameter in a statement.
+        placeholder: what stands for a parameter in a statement.
         folds_case: a plain unquoted identifier means its lower-case form (PostgreSQL).
         serial: type of the journal's growing id.
         ledger_serial: type of the ledger's id, as pyDAL declares it.
@@ -49,19 +49,19 @@ class Dialect(Struct, frozen=True):
     moment: str
 
     def op(self, operator: str) -> str:
-        """Write an operator so that no other one of its name, in some schema of the search_path, is taken for it."""
+        """Write an operator with its schema, so that no operator of the same name elsewhere in the search_path is used."""
         return f"OPERATOR(pg_catalog.{operator})" if self.folds_case else operator
 
     def function(self, name: str) -> str:
-        """Write a function's name, likewise."""
+        """Write the name of a function with its schema, for the same reason."""
         return f"pg_catalog.{name}" if self.folds_case else name
 
     def text(self, column: str) -> str:
-        """Write a column to be read as text: what a driver cannot read as a date, for example, can still be named then."""
+        """Write a column as text: then the driver does not fail on a value it cannot convert, and a message can name that value."""
         return f"CAST({column} AS pg_catalog.text)" if self.folds_case else column
 
     def sql(self, statement: str) -> str:
-        """Write a statement for the driver: `?` outside of quotes is a parameter, everything else means itself."""
+        """Write a statement for the driver: `?` outside of quotes is a parameter, everything else is taken literally."""
         return statement if self.placeholder == "?" else _with_placeholder(statement, self.placeholder)
 
 
@@ -93,10 +93,15 @@ SQLITE = Dialect(
 
 
 class TableNames(Struct, frozen=True):
-    """The tool's tables, as (schema or "", name) after folding; quoted on demand.
+    """The names of the tool's tables and their schema, as the catalog of the database spells them.
 
-    edwh-migrate pastes `migrate_table` unquoted into SQL, so a plain name follows the database's folding rules, and
-    `schema.table` names a schema; anything that is no plain identifier is taken literally.
+    edwh-migrate pastes `migrate_table` unquoted into SQL. So PostgreSQL folds a plain name to lower case, and `schema.table` names
+    a schema. Any other text is taken literally.
+
+    Attributes:
+        schema: schema of the tables; empty where the setting names none.
+        ledger: name of the ledger table.
+        dialect: how the SQL is written.
     """
 
     schema: str
@@ -119,19 +124,19 @@ class TableNames(Struct, frozen=True):
 
     @property
     def journal(self) -> str:
-        """Name of the journal."""
+        """Name of the journal table."""
         return f"{self.ledger}_journal"
 
     @property
     def views(self) -> str:
-        """Name of the view ledger."""
+        """Name of the view ledger's table."""
         return f"{self.ledger}_views"
 
     def quoted(self, name: str) -> str:
-        """Quote one of the tables, with its schema where there is one."""
+        """Return the quoted name of one of the tables, with its schema where there is one."""
         return ".".join(quote_identifier(part) for part in (self.schema, name) if part)
 
     @property
     def all(self) -> tuple[str, str, str]:
-        """The three names."""
+        """Names of ledger, journal and view ledger."""
         return self.ledger, self.journal, self.views

@@ -1,4 +1,4 @@
-"""What a body does beside its database while it is rehearsed: files, programs, the network, other databases. Refused, and told."""
+"""Finds what a rehearsed body does outside its database (files, programs, the network, other databases), and refuses or reports it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _OF_NOBODY: Final = frozenset({os.devnull, "/dev/tty", "/dev/stdout", "/dev/stde
 
 
 class ActsOutside(RuntimeError):  # noqa: N818 - says what the body does
-    """What a body wanted to do beside its database, in a rehearsal."""
+    """A rehearsed body tried to do something outside its database."""
 
 
 class _Armed(Struct):
-    """What is watched now.
+    """The watch over the body that runs now.
 
     Attributes:
         root: directory that places are shown relative to.
         allow: nothing is refused.
-        folders: files below these are the rehearsal's own.
-        acts: what was seen.
-        others: threads that were there before the body, and are not its.
-        judging: threads in which an act is being judged: what the judge does itself is not looked at.
+        folders: directories with the rehearsal's own files; acts on files below them are allowed.
+        acts: the acts that were seen.
+        others: ids of the threads that ran before the body and do not belong to it.
+        judging: ids of the threads that run `_judge` now: what `_judge` itself does is not watched.
     """
 
     root: Path
@@ -52,15 +52,15 @@ _has_hook = False
 
 
 class OutsideWatch:
-    """Stands around bodies; see `watching.Outside`.
+    """Makes the `with` block that a rehearsed body runs in; see `watching.Outside`.
 
-    It belongs to the process, not to a thread: what a body's threads do is the body's. What it cannot see: code in C that opens
-    files and sockets by itself (a driver, a library called by ctypes), and what the server of the database does.
+    It watches the whole process, since threads that a body starts belong to the body. It cannot see C code that opens files and
+    sockets by itself (a driver, a library called by ctypes), nor what the database server does.
 
     Args:
         root: directory that places are shown relative to.
         folders: directories in which the rehearsal keeps its own files.
-        allow: nothing is refused; what happens is told.
+        allow: nothing is refused; the acts are only reported.
     """
 
     def __init__(self, root: Path, *, folders: Iterable[Path] = (), allow: bool = False) -> None:
@@ -69,13 +69,13 @@ class OutsideWatch:
 
     @contextmanager
     def __call__(self, _name: str) -> Iterator[list[OutsideAct]]:
-        """Stand around a body; the list holds what it did or wanted to do."""
-        global _armed  # noqa: PLW0603 - a hook of the interpreter is of the process
+        """Watch the body that runs in this block; the list holds what it did or tried to do."""
+        global _armed  # noqa: PLW0603 - an audit hook belongs to the whole process
         here = threading.get_ident()
         others = frozenset(each.ident or 0 for each in threading.enumerate()) - {here}
         before, armed = _armed, _Armed(self._root, self._allow, list(self._folders), others)
         _add_hook()
-        tempfile.gettempdir()  # it looks by writing there, once
+        tempfile.gettempdir()  # its first call writes a file: that must not be taken for an act of the body
         with _programs_and_connections():
             _armed = armed
             try:
@@ -85,7 +85,7 @@ class OutsideWatch:
 
 
 def _add_hook() -> None:
-    global _has_hook  # noqa: PLW0603 - as above; there is no way to remove one
+    global _has_hook  # noqa: PLW0603 - as above; an audit hook cannot be removed
     if not _has_hook:
         sys.addaudithook(_hear)
         _has_hook = True
@@ -101,14 +101,14 @@ def _hear(event: str, arguments: Arguments) -> None:
 
 
 def _judge(armed: _Armed, describe: Callable[[], str]) -> None:
-    """Refuse what a body does, or note it.
+    """Note an act of the body, and refuse it unless acts are allowed.
 
     Args:
-        armed: what is watched.
-        describe: gives the act in words; empty for what may be.
+        armed: the watch over the body.
+        describe: returns the act in words; empty for an act that is always permitted.
 
     Raises:
-        ActsOutside: it is refused.
+        ActsOutside: the act is refused.
     """
     thread = threading.get_ident()
     if thread in armed.others or thread in armed.judging:
@@ -116,7 +116,7 @@ def _judge(armed: _Armed, describe: Callable[[], str]) -> None:
     armed.judging.add(thread)
     try:
         what = describe()
-        who = speaker(armed.root, sys._getframe(2)) if what else None  # noqa: SLF001 - the one way to know who asks
+        who = speaker(armed.root, sys._getframe(2)) if what else None  # noqa: SLF001 - only the frames tell which code acts
     finally:
         armed.judging.discard(thread)
     if who is None:
@@ -128,19 +128,19 @@ def _judge(armed: _Armed, describe: Callable[[], str]) -> None:
         raise ActsOutside(f"it {what}: refused in a rehearsal, where nothing outside of the database may happen")
 
 
-# -- what is heard ------------------------------------------------------------------------------------------------------------
+# -- audit events -------------------------------------------------------------------------------------------------------------
 
 
 def _opens(armed: _Armed, arguments: Arguments) -> str:
     path, mode, flags = (*arguments, None, 0)[:3]
     writes = any(sign in (mode or "") for sign in "wax+") or bool((flags or 0) & _WRITING)
-    if not writes or os.path.isdir(path):  # noqa: PTH112 - a text; in a directory only files without a name are opened so
+    if not writes or os.path.isdir(path):  # noqa: PTH112 - a text; a directory is opened for writing only to make a nameless file
         return ""
     return _on_file("writes the file", armed, path)
 
 
 def _on_file(verb: str, armed: _Armed, path: object, folder: object = -1) -> str:
-    """Return an act on a file in words; empty where it is one of the rehearsal's own, or of nobody."""
+    """Return an act on a file in words; empty for the rehearsal's own files, bytecode, and devices such as `/dev/null`."""
     text = _text(path)
     if text is None or text in _OF_NOBODY or _is_bytecode(text) or _is_own(armed, _absolute(text, folder)):
         return ""
@@ -148,7 +148,7 @@ def _on_file(verb: str, armed: _Armed, path: object, folder: object = -1) -> str
 
 
 def _text(path: object) -> str | None:
-    """Return a path as text; None for a descriptor: whoever opened it was asked."""
+    """Return a path as text; None for a file descriptor, since its opening was already judged."""
     if isinstance(path, int):
         return None
     with suppress(TypeError, ValueError):
@@ -157,7 +157,7 @@ def _text(path: object) -> str | None:
 
 
 def _is_bytecode(path: str) -> bool:
-    return "__pycache__" in Path(path).parts  # Python's own, of what the body imports
+    return "__pycache__" in Path(path).parts  # Python writes it when the body imports a module
 
 
 def _absolute(path: str, folder: object) -> str:
@@ -173,7 +173,7 @@ def _is_own(armed: _Armed, path: str) -> bool:
 
 
 def _on_one(verb: str, folder_at: int) -> Callable[[_Armed, Arguments], str]:
-    """Return what describes an act on one file; `folder_at` is where the descriptor of its directory stands."""
+    """Return a function that describes an act on one file; `folder_at` is the position of the directory's descriptor in its arguments."""
 
     def describe(armed: _Armed, arguments: Arguments) -> str:
         folder = arguments[folder_at] if 0 < folder_at < len(arguments) else -1
@@ -183,7 +183,7 @@ def _on_one(verb: str, folder_at: int) -> Callable[[_Armed, Arguments], str]:
 
 
 def _on_two(verb: str, *, both: bool) -> Callable[[_Armed, Arguments], str]:
-    """Return what describes an act with a source and a target; `both` when it changes the source, too."""
+    """Return a function that describes an act with a source and a target; `both` when the act changes the source, too."""
 
     def describe(armed: _Armed, arguments: Arguments) -> str:
         source, target, *folders = arguments
@@ -195,7 +195,7 @@ def _on_two(verb: str, *, both: bool) -> Callable[[_Armed, Arguments], str]:
 
 
 def _makes_temporary(armed: _Armed, arguments: Arguments) -> str:
-    """Return nothing to refuse: what `tempfile` makes has a name that nobody else knows."""
+    """Add what `tempfile` makes to the permitted folders, and return nothing to refuse: no other program knows its name."""
     name = _text(arguments[0])
     if name:
         armed.folders.append(os.path.realpath(name))
@@ -208,7 +208,7 @@ def _runs(at: int) -> Callable[[_Armed, Arguments], str]:
         if isinstance(program, list | tuple):
             program = program[0] if program else ""
         text = _text(program) or ""
-        return f"runs {text.split()[0] if text.split() else 'a program'}"  # what follows may hold a password
+        return f"runs {text.split()[0] if text.split() else 'a program'}"  # the arguments may hold a password
 
     return describe
 
@@ -219,7 +219,7 @@ def _says(what: str) -> Callable[[_Armed, Arguments], str]:
 
 def _signals(_: _Armed, arguments: Arguments) -> str:
     to, number = arguments[:2]
-    if not number:  # it only asks whether there is such a process
+    if not number:  # signal 0 only asks whether the process exists
         return ""
     return f"sends signal {number} to {'itself' if to == os.getpid() else f'process {to}'}"
 
@@ -283,10 +283,10 @@ _ACTS: Final[dict[str, Callable[[_Armed, Arguments], str]]] = {
     "webbrowser.open": _says("opens a web browser"),
     "sqlite3.connect": _opens_database,
 }
-"""What gives an act in words, by the interpreter's name for it (PEP 578)."""
+"""Functions that describe an act in words, by the name of its audit event (PEP 578)."""
 
 
-# -- what the interpreter does not tell ---------------------------------------------------------------------------------------
+# -- acts without an audit event ----------------------------------------------------------------------------------------------
 
 _UNTOLD: Final = (
     ("psycopg2", "_connect", "opens a connection to a database of its own"),
@@ -299,7 +299,7 @@ _UNTOLD: Final = (
 
 @contextmanager
 def _programs_and_connections() -> Iterator[None]:
-    """While inside, what the interpreter does not tell is told by the functions that do it."""
+    """Replace the functions in `_UNTOLD` by wrappers that report each call, until the block ends."""
     real: list[tuple[Any, str, Any]] = []
     try:
         for module_name, name, what in _UNTOLD:

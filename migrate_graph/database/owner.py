@@ -13,10 +13,10 @@ class ForeignUse(RuntimeError):  # noqa: N818 - names what happened
 
 
 class Owner:
-    """The thread and the process that something was made in.
+    """The thread and the process in which a `db` was made.
 
     Attributes:
-        refused: who else wanted to use it, in words; empty when nobody did.
+        refused: which other thread tried to use the `db`, in words; empty when none did.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Owner:
         self._process = os.getpid()
 
     def check(self) -> None:
-        """Refuse everybody else, at once: whoever waited for a connection of his own here would wait for the migration itself.
+        """Refuse other threads and processes, at once: letting them wait would make them wait for the migration itself.
 
         Raises:
-            ForeignUse: another thread, or a forked child, asks.
+            ForeignUse: the caller is another thread, or a forked child.
         """
         self.check_process()
         if threading.get_ident() != self._thread:
@@ -41,7 +41,7 @@ class Owner:
         """Refuse forked children.
 
         Raises:
-            ForeignUse: a forked child asks.
+            ForeignUse: the caller is a forked child.
         """
         if os.getpid() != self._process:
             raise ForeignUse(

@@ -1,4 +1,4 @@
-"""A view, or what else belongs to its manager, as the database knows it: its definition, and everything that dropping it would lose."""
+"""A view, or another object of a view manager, as it is in the database: its definition, and all else that dropping it would lose."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from migrate_graph.quoting import quote_identifier
 VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 
 NOT_POPULATED = "not populated"
-"""What an item of a materialized view says that has no rows, and is not to have any."""
+"""Aspect of the item of a materialized view that was created WITH NO DATA, and has no rows."""
 
 NO_TEXT = "\udc80"
-"""Stands for a definition that cannot be told in UTF-8, as bytes do that are no text."""
+"""Stands for a definition that is not valid UTF-8: Python keeps such a byte as this kind of character."""
 
 
 def is_text(told: str) -> bool:
-    """Return whether something is text in UTF-8, and holds no bytes of an SQL_ASCII database that are none."""
+    """Return whether a string from the database is valid UTF-8; an SQL_ASCII database can hold bytes that are not."""
     return not any("\udc80" <= char <= "\udcff" for char in told)
 
 
 class Item(Struct, frozen=True):
-    """One thing said about a relation that its definition does not say: a comment, an index, an option.
+    """A property of a relation that is not part of its definition: a comment, an index, an option.
 
     Attributes:
-        aspect: what kind of thing (`index`, `column comment`).
-        name: which one; empty where there can be only one.
-        sql: the statement that makes it so, or the end of it, when `head` is its beginning.
-        columns: names of the relation's columns without which it makes no sense.
-        head: the words before the relation's kind, where the statement names that (`COMMENT ON`).
+        aspect: kind of the property (`index`, `column comment`).
+        name: name of the property; empty where a relation can have only one of this kind.
+        sql: the statement that sets the property; only its end when `head` is its beginning.
+        columns: columns of the relation that the property needs.
+        head: the words before the relation's kind, in a statement that names the kind (`COMMENT ON`).
     """
 
     aspect: str
@@ -46,7 +46,10 @@ class Item(Struct, frozen=True):
         return f"{self.head} {kind} {self.sql}" if self.head else self.sql
 
     def behind_names(self, identity: str) -> tuple[str, str] | None:
-        """Return the UNIQUE of the definition of an index, and what stands behind the names in it; None where it is written otherwise."""
+        """Split the definition of an index at its names: return `UNIQUE ` or nothing, and the rest behind the relation's name.
+
+        None: the definition is written in another form.
+        """
         for unique in ("", "UNIQUE "):
             for name in (self.name, quote_identifier(self.name)):
                 start = f"CREATE {unique}INDEX {name} ON {identity} "
@@ -69,11 +72,11 @@ class Grant(Struct, frozen=True, order=True):
     """One privilege of one role.
 
     Attributes:
-        column: the column it is limited to; empty for the relation.
-        grantee: who has it; empty for PUBLIC.
+        column: the column that the privilege is limited to; empty: the whole relation.
+        grantee: the role that has the privilege; empty: PUBLIC.
         privilege: SELECT, UPDATE …
-        grantor: who gave it.
-        grantable: with grant option.
+        grantor: the role that granted it.
+        grantable: whether it was granted WITH GRANT OPTION.
     """
 
     column: str
@@ -104,11 +107,11 @@ class Relation(Struct, frozen=True):
         fingerprint: `version:hash` of a view's definition, comparable within one version; empty for everything else.
         owner: name of the role that owns it; empty where the database has none.
         columns: names of its columns.
-        items: what the definition does not say.
-        grants: every privilege, the owner's own included.
-        certain: its manager is known to drop it on purpose; else it must be there again after `up()`.
-        stamp: changes whenever somebody replaces the view; empty where the database has none.
-        address: how the database finds it by name again, where its definition is not known (a domain, an operator, a column).
+        items: properties that are not part of the definition.
+        grants: every privilege, including those of the owner.
+        certain: its manager is known to drop it on purpose; if False, it must exist again after `up()`.
+        stamp: a value that changes whenever the view is replaced; empty where the database has none.
+        address: how the database finds the object again by name, where its definition is not known (a domain, an operator, a column).
     """
 
     identity: str
@@ -126,12 +129,12 @@ class Relation(Struct, frozen=True):
 
     @property
     def is_view(self) -> bool:
-        """Whether it is a view, materialized or not."""
+        """Whether the relation is a view, materialized or not."""
         return self.kind in VIEW_KINDS
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is a materialized view without its rows, so that nobody can read it."""
+        """Whether the relation is a materialized view WITH NO DATA, which cannot be queried."""
         return any(item.aspect == NOT_POPULATED for item in self.items)
 
     @property
@@ -157,6 +160,6 @@ class Relation(Struct, frozen=True):
 
 def _item(value: Mapping[str, Any]) -> Item:
     item = Item(**{**value, "columns": tuple(value["columns"])})
-    # As 0.1.0 stored it: a mark stood for the kind, always before whatever others have written.
+    # Version 0.1.0 wrote `<kind>` into the statement in place of the kind, always before any text that users wrote.
     head, mark, rest = item.sql.partition(" <kind> ")
     return replace(item, head=head, sql=rest) if mark and "head" not in value and "'" not in head else item

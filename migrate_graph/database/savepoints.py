@@ -1,4 +1,4 @@
-"""Savepoints of ours, on whatever connection runs their statements: set, kept or undone."""
+"""The tool's own savepoints: set, kept or undone, on any connection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from msgspec import Struct
 
 
 class NotKept(Exception):  # noqa: N818 - names what happened
-    """A block ended well, and its savepoint could not be released; the cause is the driver's exception."""
+    """A block ended without an exception, but its savepoint could not be released; the cause is the driver's exception."""
 
 
 class Savepoint(Struct, frozen=True):
     """One savepoint; the statements are the same in PostgreSQL and SQLite.
 
     Attributes:
-        name: a plain identifier of ours.
+        name: a plain identifier, which the tool chooses.
         run: sends one statement.
     """
 
@@ -24,55 +24,55 @@ class Savepoint(Struct, frozen=True):
     run: Callable[[str], object]
 
     def set(self) -> None:
-        """Set it."""
+        """Set the savepoint."""
         self.run(f"SAVEPOINT {self.name}")
 
     def keep(self) -> None:
-        """Forget it, and keep what was done since."""
+        """Release the savepoint, and keep what was done since it was set."""
         self.run(f"RELEASE SAVEPOINT {self.name}")
 
     def undo(self) -> None:
-        """Undo what was done since; it stays set."""
+        """Undo what was done since the savepoint was set; it stays set."""
         self.run(f"ROLLBACK TO SAVEPOINT {self.name}")
 
     def remove(self) -> None:
-        """Undo what was done since, and forget it."""
+        """Undo what was done since the savepoint was set, and release it."""
         self.undo()
         self.keep()
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """Keep what the block does; on an exception undo it.
+        """Keep what the block does; undo it on an exception.
 
         Raises:
-            NotKept: it is gone, since somebody committed or rolled back inside.
+            NotKept: the savepoint could not be released, for example because the block committed or rolled back.
         """
         self.set()
         try:
             yield
         except BaseException:
-            with suppress(Exception):  # it is gone, or the connection: the first error tells why
+            with suppress(Exception):  # the savepoint or the connection may be gone; the block's own error says why
                 self.remove()
             raise
         try:
             self.keep()
         except Exception as error:
-            with suppress(Exception):  # what waited to be sent with it may have failed
+            with suppress(Exception):  # it is still set where a delayed statement, sent with RELEASE, failed
                 self.remove()
             raise NotKept from error
 
 
 class Transaction(Savepoint, frozen=True):
-    """The same on a connection in autocommit: there it is a transaction of its own."""
+    """A transaction with the methods of a savepoint, for a connection in autocommit."""
 
     def set(self) -> None:
-        """Begin it."""
+        """Begin the transaction."""
         self.run("BEGIN")
 
     def keep(self) -> None:
-        """Commit it."""
+        """Commit the transaction."""
         self.run("COMMIT")
 
     def remove(self) -> None:
-        """Roll it back."""
+        """Roll the transaction back."""
         self.run("ROLLBACK")

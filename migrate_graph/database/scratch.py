@@ -1,4 +1,4 @@
-"""Databases for one use: made, copied, connected to, and dropped; no other database is written to."""
+"""Databases for one use (tests): where they are made, how to connect to one, and which views it holds."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 _CONNECT_WAIT = 10.0
-"""Seconds: tests are to fail, not to hang, when there is no server."""
+"""Seconds. Short, so that tests fail instead of hanging when there is no server."""
 
 
 def open_scratch(uri: str, *, directory: Path, schema: str | None, table: str) -> Scratch:
-    """Return where scratch databases are made: as files, or on a server.
+    """Return a place that makes scratch databases: as files, or on a server.
 
     Args:
-        uri: a database on the server, which is only connected to; empty: SQLite files.
-        directory: for files.
+        uri: a database on the server; it is connected to and not changed. Empty: SQLite files are made.
+        directory: where files are made.
         schema: the project's search_path; its schemas are made in each new database.
-        table: the project's ledger table; its schema too.
+        table: name of the project's ledger table; its schema is made, too.
 
     Raises:
         ConfigError: the URI is of another kind.
         DatabaseUnreachable: the server does not answer.
-        DatabaseRefused: the role may create no database, and the one it was given is in use.
+        DatabaseRefused: the role may not create databases, and the database that it was given is in use.
     """
     settings = Settings(uri, schema=None, connect_wait=_CONNECT_WAIT)
     scheme = uri.partition(":")[0].lower() if uri else "sqlite"
@@ -50,7 +50,7 @@ def open_scratch(uri: str, *, directory: Path, schema: str | None, table: str) -
 
 
 def connect(settings: Settings) -> Any:
-    """Open a `DAL` (or `TypeDAL`) on a database, in transactions of its own; close it with `dal.discard`."""
+    """Open a `DAL` (or `TypeDAL`) with its own connection to a database; close it with `dal.discard`."""
     source = backend_class(settings.uri).dal_source(settings, "migrate_graph:tests")
     db = make_own_dal(source, typedal=settings.typedal, folder=settings.folder)
     define_ledger(db, rname=ledger_rname(settings, settings.table))
@@ -59,7 +59,7 @@ def connect(settings: Settings) -> Any:
 
 
 def views_of(db: Any) -> dict[str, Relation]:
-    """Read everything about every view of a database, by its name with its schema; other scratch schemas are passed over."""
+    """Read everything about every view of a database, by its name with its schema; views in other scratch schemas are left out."""
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public way to its connection
     catalog = BACKENDS[adapter.dbengine]().catalog_on(adapter.connection)
     place = catalog.place()
@@ -71,9 +71,9 @@ def views_of(db: Any) -> dict[str, Relation]:
 
 
 def same_definition(one: Relation, other: Relation) -> bool:
-    """Whether two relations are defined alike.
+    """Return whether two relations have the same definition.
 
-    SQLite keeps the text it was given, and rewrites names in it when a table changes: there quotes, blanks and case do not count.
+    SQLite keeps the text of the CREATE statement, and rewrites names in it when a table changes. There, quotes, blanks and case do not count.
     """
     return one.kind == other.kind and (
         one.definition == other.definition or bool(not one.owner and _plain(one.definition) == _plain(other.definition))

@@ -1,4 +1,4 @@
-"""What a database for one use is, and how all of them are called."""
+"""What a scratch database (a database for one use) is, and how all of them are named."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Protocol
 from msgspec import Struct
 
 PREFIX = "migrate_graph_test_"
-"""What the names of all scratch databases and schemas start with: whatever is called so may be dropped when no tests run."""
+"""The names of all scratch databases and schemas start with this; any of them may be dropped while no tests run."""
 
 
 class ScratchDatabase(Struct, frozen=True):
     """A database for one use.
 
     Attributes:
-        name: of the database, the schema or the directory.
+        name: name of the database, the schema or the directory.
         uri: how to reach it.
         schema: its search_path; None: as configured.
-        folder: a directory of its own, for pyDAL's files.
+        folder: its own directory for pyDAL's files.
     """
 
     name: str
@@ -29,11 +29,11 @@ class ScratchDatabase(Struct, frozen=True):
     folder: Path
     schema: str | None = None
 
-    __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
+    __repr__ = object.__repr__  # a traceback with values would show the fields, which hold secrets
 
 
 class Scratch(Protocol):
-    """Where scratch databases are made."""
+    """A place that makes scratch databases."""
 
     can_copy: bool
     """Whether a migrated database can be copied, so that migrating once is enough."""
@@ -42,18 +42,18 @@ class Scratch(Protocol):
         """Make an empty database.
 
         Raises:
-            DatabaseError: the server is not there, or does not permit it.
+            DatabaseError: the server does not answer, or does not permit it.
         """
 
     def copy(self, source: ScratchDatabase) -> ScratchDatabase:
-        """Make a database that holds what another one holds; nobody may be connected to that."""
+        """Make a copy of `source`; no session may be connected to `source` meanwhile."""
 
     def drop(self, database: ScratchDatabase) -> None:
-        """Remove a database, and with it whoever is still connected."""
+        """Remove a database, and end the sessions that are still connected to it."""
 
 
 def uri_of(server: str, database: str) -> str:
-    """Return the URI of another database on the server of one."""
+    """Return the URI of the database named `database` on the server of the URI `server`."""
     scheme, _, rest = server.partition("://")
     address, mark, parameters = rest.partition("?")
     return f"{scheme}://{address.partition('/')[0]}/{database}{mark}{parameters}"
@@ -68,7 +68,7 @@ def new_folder(directory: Path) -> Path:
 
 @contextmanager
 def kept(scratch: Scratch) -> Iterator[Scratch]:
-    """Drop in the end what was made there and not dropped."""
+    """Return a place like `scratch`; when the block ends, drop the databases that were made there and not dropped."""
     keeper = _Kept(scratch)
     try:
         yield keeper

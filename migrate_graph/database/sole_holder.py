@@ -1,4 +1,4 @@
-"""Tells whether anybody but the one who holds a connection can reach it."""
+"""Tells whether any object besides its holder refers to a connection."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any, Protocol
 
 
 class Holder(Protocol):
-    """The one thing that holds a connection."""
+    """The object that holds a connection."""
 
     _connection: Any
 
 
 def references(holder: Holder) -> int:
-    """Return how often the connection of a holder is referred to."""
-    return sys.getrefcount(holder._connection)  # noqa: SLF001 - of a holder, that is what it is for
+    """Return the reference count of a holder's connection."""
+    return sys.getrefcount(holder._connection)  # noqa: SLF001 - `Holder` declares it
 
 
 def is_ours_alone(holder: Holder, *, alone: int) -> bool:
-    """Return whether nobody but `holder` can reach its connection: no cursor, no thread, no exception that was kept.
+    """Return whether nothing but `holder` refers to its connection: no cursor, no thread, no exception that was kept.
 
-    What somebody else holds would let him write in another migration's transaction.
+    Code that still has the connection could write in the transaction of a later migration.
 
     Args:
-        holder: the one.
-        alone: what `references` gives for a connection of the kind that nobody else holds.
+        holder: holds the connection.
+        alone: the value of `references` for such a connection that nothing else refers to.
     """
     return references(holder) == alone

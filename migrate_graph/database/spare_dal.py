@@ -1,4 +1,4 @@
-"""Keeps the `DAL` of a migration that left it as it was made, for the next one: making it takes longer than a small migration."""
+"""Keeps the `DAL` of a migration that did not change it, for the next migration: making a `DAL` takes longer than a small migration."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 class HoldsDal(Protocol):
-    """The one thing that holds a `DAL`."""
+    """The object that holds a `DAL`."""
 
     db: Any
 
 
 class SpareDal:
-    """Makes the `DAL` of each migration of a run, or hands the last one on.
+    """Makes the `DAL` for each migration of a run, or returns the one that the last migration has used.
 
     Attributes:
-        ledger: name of the ledger's table, as it is pasted into SQL.
+        ledger: name of the ledger table, as it is pasted into SQL.
     """
 
     def __init__(self, *, typedal: bool, folder: Path | None, ledger: str) -> None:
-        """Make one for a run.
+        """Start without a `DAL`; one is made for the first migration.
 
         Args:
-            typedal: a TypeDAL is asked for; that is made anew each time.
+            typedal: migrations get a TypeDAL, which is made anew each time.
             folder: directory of pyDAL's files.
-            ledger: name of the ledger's table, as it is pasted into SQL.
+            ledger: name of the ledger table, as it is pasted into SQL.
         """
         self._typedal = typedal
         self._folder = folder
@@ -44,7 +44,7 @@ class SpareDal:
         self._holders: tuple[int, ...] = ()
 
     def take(self, source: DalSource) -> Any:
-        """Return a `DAL` that nobody has used, on a connection of `source`."""
+        """Return a `DAL` that is new or like new, with a connection of `source`."""
         db, self._db = self._db, None
         if db is not None:
             attach(db, source)
@@ -55,14 +55,14 @@ class SpareDal:
         return db
 
     def note(self, holder: HoldsDal) -> None:
-        """Note what a `DAL` is like that has just been taken, and how many hold it, which is the same for all of a run."""
+        """Note the state and the reference counts of a `DAL` that was just taken; the counts are the same for the whole run."""
         if self._made is None:
             self._made = DalAsMade.of(holder.db)
         if not self._holders:
             self._holders = _references(holder)
 
     def keep(self, holder: HoldsDal) -> None:
-        """Keep a `DAL` for the next migration, where nothing of it was changed and nobody else can reach it."""
+        """Keep a `DAL` for the next migration, if nothing in it was changed and nothing else refers to it."""
         is_as_made = self._made is not None and self._made.is_still(holder.db)
         if not self._typedal and _references(holder) == self._holders and is_as_made:
             self._db = holder.db
@@ -72,9 +72,9 @@ class SpareDal:
 
 @contextmanager
 def _collected() -> Iterator[None]:
-    """Collect the garbage that is made inside, and only that: what pyDAL throws away while it makes a `DAL` still holds it.
+    """Collect the garbage that is made inside the block, and only that: objects that pyDAL discards while it makes a `DAL` still refer to it.
 
-    Everything else is put aside meanwhile, unless the program has put something aside itself: a project has many objects.
+    All older objects are frozen meanwhile, since a project has many; not when the program has frozen objects itself.
     """
     if asides := not gc.get_freeze_count():
         gc.freeze()

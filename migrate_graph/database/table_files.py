@@ -1,4 +1,4 @@
-"""What pyDAL remembers of the tables that it has made, in files beside the database: forgotten when these are dropped by others."""
+"""The `.table` files in which pyDAL remembers the tables that it has made: brought up to date when a table is dropped without pyDAL."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from migrate_graph.atomic_write import write_whole
 
 
 class TableFiles:
-    """The files that were changed, and what stood in them before."""
+    """Changes `.table` files, and keeps their former contents, so that they can be put back."""
 
     def __init__(self) -> None:
         self._before: dict[Path, bytes] = {}
         self._database = ""
 
     def forget(self, db: Any, gone: Mapping[str, Iterable[str]]) -> None:
-        """Remove tables and columns from what pyDAL remembers, so that it makes them anew when it is asked to.
+        """Remove tables and columns from the files, so that pyDAL creates them again when they are defined again.
 
         Args:
-            db: a `DAL`; its own files are meant.
-            gone: by the plain name of a table, its columns that are gone; none: the whole table is.
+            db: a `DAL`, whose files are changed.
+            gone: the dropped columns of each table, by the table's plain name; without columns the whole table was dropped.
         """
         folder, database = _folder_of(db), db._uri_hash  # noqa: SLF001 - pyDAL has no public name for it
-        if self._database != database:  # that was a copy, which is gone
+        if self._database != database:  # the earlier one was a copy of the database, which is gone
             self._before, self._database = {}, database
         for table, columns in gone.items():
             file = folder / f"{database}_{table}.table"
             try:
                 known = file.read_bytes()
             except OSError:
-                continue  # most tables are not made by pyDAL
+                continue  # pyDAL has not made this table
             self._before.setdefault(file, known)
             lost = {column.lower() for column in columns}
             if lost:
@@ -45,13 +45,13 @@ class TableFiles:
                 file.unlink(missing_ok=True)
 
     def put_back(self) -> None:
-        """Write what stood there before: the tables are there still."""
+        """Write the former contents back; called when the tables still exist, for example after a rollback."""
         for file, known in self._before.items():
             write_whole(file, known)
 
 
 def _folder_of(db: Any) -> Path:
-    """Return where pyDAL keeps them: beside a file that is named by its whole path, whatever the folder."""
+    """Return the folder of pyDAL's files: that of the SQLite file when the URI has its absolute path, else the `DAL`'s folder."""
     uri = str(db._uri)  # noqa: SLF001 - as above
     if uri.startswith("sqlite:///"):
         return Path(uri.removeprefix("sqlite://")).parent

@@ -1,4 +1,4 @@
-"""What it takes to watch migrations, whatever the database: who speaks to it, what is kept, and what was seen."""
+"""Values for watching migrations on any database: which code sends a statement, what is kept, and what changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ANYWHERE = Path("/")
 _OURS = str(Path(__file__).resolve().parents[1])
 
-# These stand between whoever speaks and the driver; that they speak themselves is not seen here.
+# Statements of user code pass through these files on their way to the driver. `speaker` skips them, so it takes no statement for theirs.
 _BETWEEN = frozenset(
     str(Path(__file__).parent / name)
     for name in (
@@ -45,7 +45,7 @@ _CALLER_OF_BODIES = (f"{_OURS}/executor/attempt.py", "_call")
 
 
 class Keeping(Enum):
-    """What of a migration stays when it is done."""
+    """Which part of a migration's work stays when the migration is done."""
 
     EVERYTHING = "commits are commits"
     BY_STEP = "each migration is committed, unless it writes what all databases of the server share"
@@ -53,12 +53,12 @@ class Keeping(Enum):
 
 
 Outside: TypeAlias = Callable[[str], AbstractContextManager[list[OutsideAct]]]
-"""Stands around a body, which is named to it; gives a list, which holds when the block ends what the body did beside its database."""
+"""Returns a `with` block to run a body in, given the migration's name. When the block ends, its list holds what the body did outside the database."""
 
 
 @contextmanager
 def nobody_looks(_name: str) -> Iterator[list[OutsideAct]]:
-    """Stand around a body and look at nothing."""
+    """Watch nothing that a body does outside the database."""
     yield []
 
 
@@ -67,11 +67,11 @@ class Watching(Struct, frozen=True, kw_only=True):
 
     Attributes:
         root: directory that places in files are shown relative to.
-        keeping: what of a migration stays.
-        values: statements are told with their values.
-        outside: stands around each body.
-        sizes: of relations, where the migrations will really run; None where that is the database itself.
-        closely: it is also asked what hangs on what, and what is reached beyond the words of the statements.
+        keeping: which part of a migration's work stays.
+        values: statements are shown with their values.
+        outside: each body runs inside this block.
+        sizes: sizes of the relations in the database where the migrations will really run; None where they run in it now.
+        closely: also look which objects depend on which, and what statements touch without naming it.
     """
 
     root: Path
@@ -83,12 +83,12 @@ class Watching(Struct, frozen=True, kw_only=True):
 
 
 class Clone(Struct, frozen=True):
-    """A copy of a database that is made to be dropped.
+    """A temporary copy of a database.
 
     Attributes:
-        settings: how to reach it.
-        sizes: of the relations of the original, by name.
-        remarks: what it has not, in words.
+        settings: how to reach the copy.
+        sizes: sizes of the relations of the original, by name.
+        remarks: what the copy lacks, in words.
     """
 
     settings: Settings
@@ -100,11 +100,11 @@ class Cloning(Struct, frozen=True, kw_only=True):
     """How a copy is made.
 
     Attributes:
-        server: URI of a database on the server of copies; empty: the server of the original.
-        data: so many rows of each table come along.
+        server: URI of a database on the server where the copy is made; empty: the server of the original.
+        data: how many rows of each table are copied.
         folder: a directory for files of the copy.
-        observer: told what is waited for.
-        interruption: ends the waiting.
+        observer: gets an event when something has to be waited for.
+        interruption: ends the waiting when a signal arrives.
     """
 
     server: str
@@ -115,13 +115,13 @@ class Cloning(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True):
-    """What a database is made of otherwise than before.
+    """How the objects of a database differ from an earlier moment.
 
     Attributes:
         added: facts that were not there.
-        changed: facts whose definition is another.
+        changed: facts with another definition.
         removed: facts that are gone.
-        renamed: of those, what stands there still under another name.
+        renamed: those of the removed facts that still exist under another name.
     """
 
     added: frozenset[Fact] = frozenset()
@@ -131,17 +131,19 @@ class Difference(Struct, frozen=True):
 
 
 class Speaker(Struct, frozen=True):
-    """Who speaks to the database: code of the project, or what it calls.
+    """The code that sends a statement: code of the project, or a package that it calls.
 
     Attributes:
-        source: the line of the user's that it comes from; None where it is none of his.
+        source: the line of the user's code that the statement comes from; None where it comes from none.
     """
 
     source: SourceLocation | None
 
 
 def speaker(root: Path, start: FrameType | None = None) -> Speaker | None:
-    """Return who speaks; None when it is this package for itself. The nearest frame that is the user's or ours decides.
+    """Return which code sends the statement; None when this package sends it for itself.
+
+    The innermost frame that belongs to the user's files or to this package decides.
 
     Args:
         root: directory that the place is shown relative to.
@@ -157,13 +159,13 @@ def speaker(root: Path, start: FrameType | None = None) -> Speaker | None:
             is_body = (name, frame.f_code.co_name) == _CALLER_OF_BODIES
             return Speaker(_place(called, root)) if is_body and called is not None else None
         if not name.startswith(_OURS):
-            called = frame  # of an installed package: a body may come from there
+            called = frame  # a frame of an installed package, which may hold the body
         frame = frame.f_back
-    return Speaker(None)  # a thread of the body's: its frames end where it was started
+    return Speaker(None)  # a thread that the body started: its frames do not lead back to the body
 
 
 def is_from_user(start: FrameType) -> bool:
-    """Return whether code of the project speaks, or what it calls, by the innermost frame that is looked at."""
+    """Return whether code of the project, or a package that it calls, sends the statement; `start` is the innermost frame."""
     return speaker(_ANYWHERE, start) is not None
 
 

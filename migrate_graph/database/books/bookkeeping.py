@@ -1,4 +1,4 @@
-"""What both backends write and read about migrations, over whatever connection keeps their books."""
+"""The part of a backend that reads and writes the tool's tables, the same for both databases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.drift import Inventory
 
 _TELL_EVERY = 10.0
-# Short at first, since most runs have nothing to do, then as long as politeness asks.
+# Short at first, since most runs have nothing to do and end at once; then longer, to ask the server less often.
 _FIRST_PAUSE = 0.1
 
 
@@ -40,7 +40,7 @@ class Bookkeeping(ABC):
     secrets: tuple[str, ...]
     _ledger: Ledger
     _longest_pause: float
-    """Seconds between two questions whether the lock is free, once it has been waited for a while."""
+    """The longest pause in seconds between two tries to take the lock; the pauses grow up to it."""
 
     @abstractmethod
     def _execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -48,19 +48,19 @@ class Bookkeeping(ABC):
 
     @abstractmethod
     def _revive(self) -> None:
-        """Connect again where that is needed, and see that no attempt is still at work on the server; the lock is not taken by this."""
+        """Connect again if needed, and make sure that no attempt is still working on the server; this does not take the lock."""
 
     @abstractmethod
     def together(self) -> AbstractContextManager[None]:
-        """Make several statements one transaction; within another one they are a part of that."""
+        """Run the statements in the block as one transaction; a block inside another one is part of the outer one."""
 
     def _encoding(self) -> str:
-        """Return what the database can store text in, as Python calls it."""
+        """Return Python's name for the encoding in which the database stores text."""
         return "utf-8"
 
     @abstractmethod
     def _present(self) -> set[str]:
-        """Name those of the tool's tables that exist."""
+        """Return the names of those of the tool's tables that exist."""
 
     @abstractmethod
     def lock_holder(self) -> LockHolder | None:
@@ -68,15 +68,15 @@ class Bookkeeping(ABC):
 
     @abstractmethod
     def how_to_end(self, holder: LockHolder) -> str:
-        """Return what ends whoever holds the lock, as it can be typed."""
+        """Return a command that ends the process or session which holds the lock."""
 
     @abstractmethod
     def _address(self) -> str:
-        """Return where the database is, so that two of them differ."""
+        """Return the address of the database; two databases have different ones."""
 
     @abstractmethod
     def read_inventory(self) -> Inventory:
-        """Read what the database is made of."""
+        """Read all objects of the database with their definitions."""
 
     def has_ledger(self) -> bool:
         return self._ledger.names.ledger in self._present()
@@ -141,7 +141,7 @@ class Bookkeeping(ABC):
         return unpacked(text)
 
     def managed_relations(self, managers: Mapping[str, type]) -> frozenset[str]:
-        """Return the relations that these managers are known to have made, as they are called in facts."""
+        """Return the relations that these managers are known to have made, with the identities that facts use."""
         rows = (row for name, row in self._view_rows().items() if name in managers)
         return frozenset(relation.identity for row in rows for relation in row.relations)
 
@@ -153,7 +153,7 @@ class Bookkeeping(ABC):
         return self._ledger.first_attempt() if self._ledger.names.journal in self._present() else ""
 
     def fingerprint(self) -> str:
-        # The first attempt's key is as old as the journal: a database made anew at the same address has another.
+        # The key of the first attempt is as old as the journal: a database that is made anew at the same address has another one.
         first = self._first_attempt()
         return hashlib.sha256(f"{self._address()}\0{first}".encode()).hexdigest()[:16]
 
@@ -220,12 +220,20 @@ class Bookkeeping(ABC):
         *,
         quiet_for: float = 0.0,
     ) -> float:
-        """Try again and again, telling who is in the way; return the seconds waited, 0.0 when nobody was.
+        """Call `taken` until it returns True, reporting who holds the lock; return the seconds waited, 0.0 when nothing was reported.
 
-        A call that blocks instead would, on PostgreSQL, hold a snapshot and stall a CREATE INDEX CONCURRENTLY of the winner.
+        A blocking lock call would, on PostgreSQL, hold a snapshot, and block a CREATE INDEX CONCURRENTLY of the run that has the lock.
+
+        Args:
+            taken: tries to take the lock once.
+            limit: seconds to wait at most; 0 tries once.
+            observer: gets a `LockWaiting` event every ten seconds.
+            interruption: ends the waiting when a signal arrives.
+            holder_of: returns who holds the lock.
+            quiet_for: seconds before the first event.
 
         Raises:
-            LockTimeout: after `limit` seconds; 0 asks once.
+            LockTimeout: the lock was not free within `limit` seconds.
         """
         started = time.monotonic()
         told, pause = quiet_for - _TELL_EVERY, _FIRST_PAUSE

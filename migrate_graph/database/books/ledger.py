@@ -1,4 +1,4 @@
-"""What is written about migrations: the ledger table, the journal, and the statements that read and write them."""
+"""The ledger table and the journal table, and the statements that read and write them."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from migrate_graph.messages import first_line
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 Execute: TypeAlias = Callable[[str, Sequence[Any]], Rows]
-"""Runs one statement and gives its rows (none for a statement without)."""
+"""Runs one statement and returns its rows; an empty list for a statement that returns none."""
 
 
 _DECIDABLE = (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.REVERTING, AttemptState.REVERT_FAILED)
 
-# What is no attempt stands in the journal as a row of this state, so that no fourth table is needed, and older versions pass over it:
-# a pending task, and what the database was made of when the last run had ended.
+# Two things that are not attempts are stored in the journal as rows with this state: pending tasks, and the inventory of the
+# database after the last run. So no fourth table is needed, and older versions ignore these rows.
 _PENDING_TASK = "owed"
 _FACTS = "facts"
 
 
 class AttemptKey(Struct, frozen=True):
-    """What one attempt writes about itself.
+    """The values that an attempt writes into its journal row when it starts.
 
     Attributes:
-        attempt: identifies it (a UUID's text).
+        attempt: identifies the attempt (a UUID as text).
         run: identifies the run.
-        name: of the migration.
+        name: name of the migration.
         host: name of this machine.
-        pid: of this process.
-        version: of the tool.
-        fingerprint: of the migration's source.
-        started: UTC.
-        reverts: it undoes the migration.
+        pid: id of this process.
+        version: version of the tool.
+        fingerprint: fingerprint of the migration's source.
+        started: when the attempt started, in UTC.
+        reverts: the attempt undoes the migration.
     """
 
     attempt: str
@@ -67,27 +67,27 @@ class AttemptKey(Struct, frozen=True):
 
     @property
     def running(self) -> AttemptState:
-        """What the journal calls it while it has no end."""
+        """The state in the journal while the attempt runs."""
         return AttemptState.REVERTING if self.reverts else AttemptState.RUNNING
 
     @property
     def succeeded(self) -> AttemptState:
-        """What the journal calls it when all of its work is kept."""
+        """The state in the journal when the attempt succeeded."""
         return AttemptState.REVERTED if self.reverts else AttemptState.APPLIED
 
     @property
     def failed(self) -> AttemptState:
-        """What the journal calls it when it failed."""
+        """The state in the journal when the attempt failed."""
         return AttemptState.REVERT_FAILED if self.reverts else AttemptState.FAILED
 
 
 class Known(NamedTuple):
-    """What the database knows of an attempt.
+    """What the journal says about an attempt.
 
     Attributes:
         succeeded: its success is recorded.
-        commits: how many of its own are durable.
-        error: why it failed, where that is recorded; else None.
+        commits: how many commits of its body are durable.
+        error: why it failed; None where no failure is recorded.
     """
 
     succeeded: bool
@@ -99,13 +99,13 @@ _host = cache(gethostname)
 
 
 class _Statements(Struct, frozen=True):
-    """What is sent for every migration, with `?` for parameters.
+    """The statements that are sent for every migration, with `?` for parameters.
 
     Attributes:
-        marker: writes the marker, or counts one commit more.
-        record: writes that a migration is installed, also where somebody made the table by hand and names are not unique there.
-        unique_record: the same where they are (PostgreSQL).
-        finish: says in the journal how the attempt ended, if the record stands: a trigger of the ledger may have taken it.
+        marker: inserts the attempt's journal row, or adds 1 to its count of commits.
+        record: writes into the ledger that a migration is installed; also works where the table was made by hand without unique names.
+        unique_record: does the same in one statement, where names are unique (PostgreSQL).
+        finish: writes the attempt's success into the journal, if the record is in the ledger (a trigger may have removed it).
     """
 
     marker: str
@@ -115,7 +115,7 @@ class _Statements(Struct, frozen=True):
 
     @classmethod
     def of(cls, names: TableNames) -> _Statements:
-        """Write them for these tables."""
+        """Return the statements for these tables."""
         ledger, journal, op = names.quoted(names.ledger), names.quoted(names.journal), names.dialect.op
         new_record = f'INSERT INTO {ledger} ("installed", "last_update_dttm", "name")'
         return cls(
@@ -133,11 +133,11 @@ class _Statements(Struct, frozen=True):
 
 
 class Ledger:
-    """Ledger table and journal of one database, through whatever connection `execute` stands for.
+    """Ledger table and journal of one database; `execute` runs the statements on a connection.
 
     Attributes:
-        names: of the tables.
-        has_unique_names: the server is known to refuse a second row of a name, so that a record is one statement.
+        names: names of the tables.
+        has_unique_names: the ledger is known to have a unique index on the name, so that a record is written by one statement.
     """
 
     def __init__(self, names: TableNames, execute: Execute) -> None:
@@ -152,7 +152,7 @@ class Ledger:
         self.has_unique_names = False
 
     def on(self, execute: Execute) -> Ledger:
-        """Return the same tables through another connection."""
+        """Return the same ledger on another connection."""
         same = Ledger.__new__(Ledger)
         vars(same).update(vars(self), _execute=execute)
         return same
@@ -163,7 +163,7 @@ class Ledger:
     # -- tables ---------------------------------------------------------------------------------------------------------------
 
     def create(self, missing: Iterable[str]) -> None:
-        """Create those of ledger and journal that are missing; the ledger with exactly the columns of edwh-migrate."""
+        """Create the ledger and the journal if they are missing; the ledger gets exactly the columns of edwh-migrate."""
         missing = set(missing)
         if self.names.ledger in missing:
             self._run(
@@ -181,7 +181,7 @@ class Ledger:
     # -- reading --------------------------------------------------------------------------------------------------------------
 
     def read(self, present: Iterable[str]) -> History:
-        """Read what those tables that exist hold; the view ledger is read by its own room."""
+        """Read ledger and journal, as far as they exist; `ViewLedger` reads the view ledger."""
         present, text = set(present), self._dialect.text
         records: dict[str, Record] = {}
         attempts: list[Attempt] = []
@@ -218,7 +218,7 @@ class Ledger:
         )
 
     def read_applied(self) -> frozenset[str]:
-        """Read which names are recorded as installed."""
+        """Read the names of all migrations that are recorded as installed."""
         rows = self._run(f"SELECT name FROM {self._ledger} WHERE {self._is_installed}")
         return frozenset(map(itemgetter(0), rows)) - {None}
 
@@ -228,12 +228,15 @@ class Ledger:
         return frozenset(compress(names, found))
 
     def are_installed(self, names: Sequence[str]) -> str:
-        """Return what to select, with the names as parameters, to learn of each whether it is installed: one look into the index for each."""
+        """Return expressions for a SELECT that tell of each name whether it is installed; their parameters are the names.
+
+        Each one costs one look into the index.
+        """
         one = f"EXISTS (SELECT 1 FROM {self._ledger} WHERE name {self._is} ? AND {self._is_installed})"
         return ", ".join([one] * len(names))
 
     def duplicates(self) -> list[str]:
-        """Name the records that stand more than once (possible where somebody made the table by hand)."""
+        """Return the names that have more than one record (possible where the table was made by hand)."""
         return [
             name
             for (name,) in self._run(
@@ -243,7 +246,7 @@ class Ledger:
         ]
 
     def first_attempt(self) -> str:
-        """Return the oldest attempt's key: it is as old as the journal, so it tells one database from its successor."""
+        """Return the key of the oldest attempt, empty where there is none; a database that is made anew gets another one."""
         rows = self._run(
             f"SELECT attempt FROM {self._journal} WHERE state {self._dialect.op('<>')} ? ORDER BY id LIMIT 1",
             (_PENDING_TASK,),
@@ -251,11 +254,11 @@ class Ledger:
         return str(rows[0][0]) if rows else ""
 
     def known_of(self, key: AttemptKey) -> Known:
-        """Return what of an attempt is durable."""
+        """Return what the journal says about an attempt."""
         rows = self._run(
             f"SELECT state, commits, error FROM {self._journal} WHERE attempt {self._is} ?", (key.attempt,)
         )
-        if not rows:  # nothing of it
+        if not rows:  # no transaction of the attempt was committed
             return Known(succeeded=False, commits=0)
         state, commits, error = rows[0]
         return Known(state == key.succeeded.value, int(commits), (error or "") if state == key.failed.value else None)
@@ -263,14 +266,14 @@ class Ledger:
     # -- writing --------------------------------------------------------------------------------------------------------------
 
     def write_marker(self, key: AttemptKey) -> None:
-        """Write what will be true if the transaction that this opens commits: one own commit more than before.
+        """Write the marker at the beginning of a transaction: one commit more than before, which is true if the transaction commits.
 
-        The row is absent until a transaction with a marker has committed, so the count needs no memory of its own.
+        The row does not exist until the first transaction with a marker has committed, so the count is always correct.
         """
         self._run(self._statements.marker, self._marker_values(key))
 
     def marker_statement(self, key: AttemptKey) -> tuple[str, tuple[Any, ...]]:
-        """Return the marker's statement in the driver's own spelling, to be sent among others, and its parameters."""
+        """Return the marker's statement with the driver's placeholders, to be sent together with others, and its parameters."""
         return self._dialect.sql(self._statements.marker), self._marker_values(key)
 
     def _marker_values(self, key: AttemptKey) -> tuple[Any, ...]:
@@ -280,12 +283,12 @@ class Ledger:
         )  # fmt: skip
 
     def write_success_at_once(self, key: AttemptKey, *, seconds: float, first: str) -> bool:
-        """The same as `write_success` in one message to the server (PostgreSQL).
+        """Do the same as `write_success` in one message to the server (PostgreSQL).
 
         Args:
-            key: of the attempt.
-            seconds: that it took.
-            first: statements that come before, without parameters.
+            key: identifies the attempt.
+            seconds: how long the attempt took.
+            first: statements that are sent before, without parameters.
         """
         statement, values = self._success_at_once(key, seconds)
         return len(self._execute(f"{first}; {statement}", values)) == 1
@@ -293,14 +296,16 @@ class Ledger:
     def write_success_and_ask(
         self, key: AttemptKey, *, seconds: float, first: str, question: str, names: Sequence[str]
     ) -> Rows:
-        """Write the success, and return one row: its id, an answer, which names are installed; none where the attempt's row is not there (PostgreSQL).
+        """Write the success, and return one row: the journal row's id, the answer to `question`, whether each name is installed (PostgreSQL).
+
+        No row is returned where the success could not be written.
 
         Args:
-            key: of the attempt.
-            seconds: that it took.
-            first: statements that come before, in the driver's own spelling.
-            question: what is selected besides, without parameters.
-            names: of migrations.
+            key: identifies the attempt.
+            seconds: how long the attempt took.
+            first: statements that are sent before, with the driver's placeholders.
+            question: an expression whose value is returned, without parameters.
+            names: names of migrations.
         """
         statement, values = self._success_at_once(key, seconds)
         asked = [question, *([self._dialect.sql(self.are_installed(names))] if names else [])]
@@ -308,7 +313,7 @@ class Ledger:
 
     def _success_at_once(self, key: AttemptKey, seconds: float) -> tuple[str, tuple[Any, ...]]:
         now, flag = self._local_now(), _flag(installed=not key.reverts)
-        # Each by itself: a statement in a statement takes the server twice as long to plan.
+        # Two statements, not one with a CTE: the server takes twice as long to plan a statement inside another.
         values: tuple[str, ...] = (flag, now, key.name, flag, now, key.name, key.name)
         record = self._statements.record
         if self.has_unique_names:
@@ -321,25 +326,28 @@ class Ledger:
         return key.succeeded.value, self._now(), seconds, key.attempt, key.running.value, key.name, flag
 
     def why_unfinished(self, key: AttemptKey) -> str:
-        """Return what has become of the record where a success could not be written; empty where the attempt's row is not there."""
+        """Return why a success could not be written, in words; empty where the reason is that the attempt's journal row is gone or changed."""
         still = f"SELECT 1 FROM {self._journal} WHERE attempt {self._is} ? AND state {self._is} ?"
         if not self._run(still, (key.attempt, key.running.value)):
             return ""
         return f"its record does not stay in {self._ledger}: a trigger of that table changes or drops it"
 
     def write_success(self, key: AttemptKey, *, seconds: float) -> bool:
-        """Finish the attempt in the transaction that its marker opened; False when the row is not this attempt's any more."""
+        """Record the success in the transaction that the attempt's marker began.
+
+        Return False when the journal row is gone or changed, or the record did not stay in the ledger.
+        """
         self.write_record(key.name, installed=not key.reverts)
         return len(self._run(self._statements.finish, self._finish_values(key, seconds))) == 1
 
     def write_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
-        """Write that an attempt failed, unless its success stands there.
+        """Write that an attempt failed, unless its success is recorded.
 
         Args:
-            key: of the attempt.
-            error: why.
-            seconds: it took.
-            commits: of its own, where no marker of it is durable; else their number stays what the last one says.
+            key: identifies the attempt.
+            error: why it failed.
+            seconds: how long it took.
+            commits: how many commits its body made; used only where the attempt has no journal row, else the row's count stays.
         """
         self._run(
             f'INSERT INTO {self._journal} AS failed ("attempt", "run", "name", "state", "commits", "started", "finished", "duration", "host", '
@@ -352,8 +360,8 @@ class Ledger:
             ),
         )  # fmt: skip
         if key.reverts:
-            return  # what was not undone is installed as before
-        # Without the lock another runner may have applied it since: an installed record is never taken back by a failure.
+            return  # the revert failed, so the migration is still installed
+        # If this run has lost the lock, another run may have applied the migration since: a failure never changes an installed record.
         if not self._run(
             f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name {self._is} ? "
             f"AND coalesce(installed, 'F') {self._dialect.op('<>')} 'T' "
@@ -367,7 +375,7 @@ class Ledger:
             )
 
     def write_note(self, key: AttemptKey, state: AttemptState, note: str) -> None:
-        """Write a journal row for something that is no attempt: a mark, a decision."""
+        """Write a journal row for something that is not an attempt: a mark, or the decision about an interrupted attempt."""
         self._run(
             f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "finished", "host", "pid", '
             '"version", "fingerprint", "error") VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)',
@@ -378,7 +386,7 @@ class Ledger:
         )  # fmt: skip
 
     def write_record(self, name: str, *, installed: bool) -> None:
-        """Write a ledger row; update first, since a table made by hand may have no unique name to conflict on."""
+        """Write a ledger row: update, then insert if there was none. ON CONFLICT would need unique names, which a table made by hand may lack."""
         values = (_flag(installed=installed), self._local_now())
         if not self._run(
             f"UPDATE {self._ledger} SET installed = ?, last_update_dttm = ? WHERE name {self._is} ? RETURNING name",
@@ -390,7 +398,7 @@ class Ledger:
             )
 
     def resolve(self, attempt: int, *, name: str) -> bool:
-        """Close an attempt that was interrupted, or failed, if it is still the newest of its migration."""
+        """Set an interrupted or failed attempt to resolved, if it is the newest one of its migration; return whether it was."""
         decidable = tuple(state.value for state in _DECIDABLE)
         of_these = f" OR state {self._is} ".join("?" * len(decidable))
         return bool(
@@ -403,7 +411,7 @@ class Ledger:
         )
 
     def add_task(self, key: AttemptKey) -> None:
-        """Write down a pending task, called as the key says, once."""
+        """Write down a pending task; its name is the name in the key, and one written before is replaced."""
         self.finish_task(key.name)
         self._run(
             f'INSERT INTO {self._journal} ("attempt", "run", "name", "state", "commits", "started", "host", "pid", "version") '
@@ -412,16 +420,16 @@ class Ledger:
         )
 
     def finish_task(self, task: str) -> None:
-        """Forget a pending task."""
+        """Delete a pending task."""
         self._run(f"DELETE FROM {self._journal} WHERE state {self._is} ? AND name {self._is} ?", (_PENDING_TASK, task))
 
     def write_facts(self, key: AttemptKey, *, digest: str, text: str) -> None:
-        """Write what the database is made of, in the place of what stood there before.
+        """Store the facts of the database, replacing those that were stored before.
 
         Args:
-            key: of the run.
-            digest: of the facts.
-            text: as `stored_facts` packs them.
+            key: tells the run and the time.
+            digest: digest of the facts.
+            text: the facts, as `stored_facts.packed` writes them.
         """
         self.finish_task(_FACTS)
         self._run(
@@ -442,7 +450,7 @@ class Ledger:
         )
 
     def read_facts(self) -> str | None:
-        """Return what was written so; None where nothing was."""
+        """Return the text that `write_facts` has stored; None where there is none."""
         rows = self._run(
             f"SELECT error FROM {self._journal} WHERE state {self._is} ? AND name {self._is} ? ORDER BY id DESC LIMIT 1",
             (_PENDING_TASK, _FACTS),
@@ -451,7 +459,7 @@ class Ledger:
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 
-    # As texts, which the server turns into what the column is: a driver would write the name of a type.
+    # Times are sent as text, which the server converts to the column's type: psycopg2 would add `::timestamptz` to a datetime.
 
     @staticmethod
     def _store(moment: datetime) -> str:
@@ -471,7 +479,7 @@ def _flag(*, installed: bool) -> str:
 
 @contextmanager
 def _naming(faults: list[str], what: str) -> Iterator[None]:
-    """Return why a row cannot be read, and which row it is."""
+    """Add to `faults` which row cannot be read, and why, when the block raises."""
     try:
         yield
     except (ValueError, TypeError, OverflowError) as error:
@@ -482,7 +490,7 @@ def _moment(value: object) -> datetime | None:
     """Read a timestamp.
 
     Raises:
-        ValueError: it is none that Python knows (`infinity`, a year BC, the year 20000).
+        ValueError: Python has no such time (`infinity`, a year BC, the year 20000).
     """
     return datetime.fromisoformat(str(value)) if value is not None else None
 

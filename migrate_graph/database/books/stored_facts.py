@@ -1,4 +1,4 @@
-"""How an inventory is kept in the journal: compressed, as a text that every encoding has."""
+"""How an inventory is stored in the journal: compressed, as ASCII text, which every encoding can store."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def packed(inventory: Inventory) -> str:
 
 
 def unpacked(text: str) -> Inventory:
-    """Return the inventory that a text keeps.
+    """Return the inventory that `packed` wrote into a text.
 
     Raises:
-        ValueError: it keeps none.
+        ValueError: the text holds no inventory.
     """
     try:
         kept = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))

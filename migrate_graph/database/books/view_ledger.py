@@ -1,4 +1,4 @@
-"""What the database itself remembers of managed views: which are down, and how each was when it went."""
+"""The view ledger: which managed views are down, and how each was when it was taken down."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEXT = re.compile(r'\{"text": "([^"\\]*)"(, "unfilled": \[)?')
 _HEAD = 400
 
 _TOGETHER = 150
-"""Rows of one statement; old versions of SQLite take 999 parameters."""
+"""Rows that are written by one statement; old versions of SQLite permit only 999 parameters."""
 
 
 class ViewState(StrEnum):
@@ -38,12 +38,12 @@ class LedgerRow(Struct, frozen=True):
     """One manager's row.
 
     Attributes:
-        manager: its name.
-        state: UP with the relations it made last, DOWN with the relations it took down.
-        migration: in which migration; empty after a repair.
-        relations: everything captured; an UP row's stand without items and grants.
-        text: fingerprint of the manager's `up()` and `down()` when it last came up; empty when it is not known.
-        unfilled: identities of materialized views that came up without their rows, which a refresh is still to bring.
+        manager: name of the manager.
+        state: UP: `relations` are those that the manager made last. DOWN: they are those that it took down.
+        migration: the migration in which that happened; empty after a repair.
+        relations: the relations as they were in the database; in an UP row without items and grants.
+        text: fingerprint of the manager's `up()` and `down()` when the view last came up; empty when it is not known.
+        unfilled: identities of materialized views that were created without rows and still need a refresh.
     """
 
     manager: str
@@ -54,13 +54,13 @@ class LedgerRow(Struct, frozen=True):
     unfilled: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Return what is stored of it besides its columns; ASCII, whatever bytes the database holds."""
+        """Return the JSON for the table's column `relations`; only ASCII, so that every encoding can store it."""
         unfilled = {"unfilled": self.unfilled} if self.unfilled else {}
         return json.dumps({"text": self.text} | unfilled | {"relations": [each.to_json() for each in self.relations]})
 
     @classmethod
     def from_json(cls, manager: str, state: str, migration: str, stored: str) -> LedgerRow:
-        """Read back what `to_json` gave, and the bare list of relations that stood there before."""
+        """Read back what `to_json` wrote, or the bare list of relations that earlier versions wrote."""
         value = json.loads(stored)
         value = {"relations": value} if isinstance(value, list) else value
         relations = tuple(Relation.from_json(each) for each in value["relations"])
@@ -69,7 +69,10 @@ class LedgerRow(Struct, frozen=True):
 
 
 class ViewLedger:
-    """The table `<migrate_table>_views`, through whatever connection `execute` stands for."""
+    """The table `<migrate_table>_views`; `execute` runs the statements on a connection.
+
+    `locate` finds the schema of the tables where the setting names none.
+    """
 
     def __init__(
         self, names: TableNames, execute: Execute, *, locate: Callable[[TableNames], TableNames] = lambda names: names
@@ -84,7 +87,7 @@ class ViewLedger:
 
     @cached_property
     def table(self) -> str:
-        """Its name with its schema, quoted."""
+        """Name of the table with its schema, quoted."""
         names = self._locate(self._names)
         return names.quoted(names.views)
 
@@ -105,12 +108,12 @@ class ViewLedger:
                 return {}
             statement += f" WHERE {self._named(len(wanted))}"
         elif down:
-            statement += f" WHERE state {self._dialect.op('<>')} '{ViewState.UP}'"  # one that is neither is told, too
+            statement += f" WHERE state {self._dialect.op('<>')} '{ViewState.UP}'"  # also a row with a wrong state, so that reading it raises
         rows = self._run(f"{statement} ORDER BY manager", wanted or ())
         return {row[0]: self._row(*row) for row in rows}
 
     def read_naming(self, identities: Iterable[str]) -> dict[str, LedgerRow]:
-        """Return the rows of managers that one of these relations may be of; the others are not read."""
+        """Return the rows of managers that may have one of these relations; other rows are not read."""
         named = sorted(json.dumps(identity) for identity in identities)
         if len(named) > _TOGETHER:
             return self.read()
@@ -135,12 +138,12 @@ class ViewLedger:
     def _named(self, count: int) -> str:
         places = ", ".join("?" * count)
         if self._dialect.folds_case:
-            # Whatever operators stand in the migration's search_path.
+            # With its schema: the search_path of the migration may have another operator of this name.
             return f"manager OPERATOR(pg_catalog.=) ANY (ARRAY[{places}]::pg_catalog.text[])"
         return f"manager IN ({places})"
 
     def read_down(self) -> tuple[StoredView, ...]:
-        """Return what is down: one value per relation, or one without a relation for a view that never came up."""
+        """Return the views that are down: one value per relation, or one without a relation for a view that never came up."""
         return tuple(
             StoredView(relation.identity, row.manager, row.migration, json.dumps(relation.to_json()))
             if relation
@@ -150,21 +153,24 @@ class ViewLedger:
         )
 
     def read_texts(self) -> dict[str, str]:
-        """Return the fingerprint of each manager's text when it last came up, empty where it is not known; nothing else of a row is read."""
+        """Return the fingerprint of each manager's text when its view last came up, empty where it is not known.
+
+        Only the beginning of each row's JSON is read.
+        """
         return self._read_heads()[0]
 
     def read_unfilled(self) -> dict[str, LedgerRow]:
-        """Return the rows of managers that have something to be filled still."""
+        """Return the rows of managers with views that still need a refresh."""
         return self.read(self._read_heads()[1])
 
     def read_texts_and_unfilled(self) -> tuple[dict[str, str], tuple[StoredView, ...]]:
-        """Return what `read_texts` gives, and what is to be filled still; mostly by one query."""
+        """Return the result of `read_texts`, and the views that still need a refresh; a second query is sent only if there are some."""
         texts, unfilled = self._read_heads()
         rows = self.read(unfilled).values()
         return texts, tuple(StoredView(each, row.manager, row.migration) for row in rows for each in row.unfilled)
 
     def _read_heads(self) -> tuple[dict[str, str], list[str]]:
-        """Return the text of each manager, and those of which something is to be filled still."""
+        """Return the fingerprint of each manager's text, and the managers with views that still need a refresh."""
         rows = self._run(
             f"SELECT manager, {self._dialect.function('substr')}(relations, 1, {_HEAD}) FROM {self.table} ORDER BY manager"
         )
@@ -173,8 +179,8 @@ class ViewLedger:
         return texts, [manager for manager, head in heads.items() if head and head[2]]
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
-        """Write rows, each in the place of its manager's earlier one."""
-        changed = datetime.now(UTC).isoformat(sep=" ")  # as a text: a driver would write the name of a type
+        """Write rows; each replaces the earlier row of its manager."""
+        changed = datetime.now(UTC).isoformat(sep=" ")  # as text: psycopg2 would add `::timestamptz` to a datetime
         values = [(row.manager, row.state.value, row.migration, row.to_json(), changed) for row in rows]
         for start in range(0, len(values), _TOGETHER):
             some = values[start : start + _TOGETHER]
@@ -187,11 +193,11 @@ class ViewLedger:
             )
 
     def release(self, identities: Collection[str], *, keepers: Collection[str]) -> None:
-        """Take relations out of the rows of all managers but some; a row that is up and empty then is deleted.
+        """Remove relations from the rows of all managers except `keepers`; an UP row without relations is deleted.
 
         Args:
-            identities: of the relations.
-            keepers: the managers that have them now.
+            identities: identities of the relations.
+            keepers: the managers that have the relations now.
         """
         others = [row for name, row in self.read_naming(identities).items() if name not in keepers]
         left = {row.manager: tuple(each for each in row.relations if each.identity not in identities) for row in others}
@@ -208,7 +214,7 @@ class ViewLedger:
         self.forget(row.manager for row in changed if not row.relations and row.state is ViewState.UP)
 
     def forget(self, managers: Iterable[str]) -> None:
-        """Delete rows: of views that have retired."""
+        """Delete the rows of managers."""
         names = sorted(managers)
         if names:
             self._run(f"DELETE FROM {self.table} WHERE {self._named(len(names))}", names)
