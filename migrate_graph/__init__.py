@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.authoring import migrations as migrations
     from migrate_graph.authoring import progress as progress
     from migrate_graph.authoring import sql_file as sql_file
-    from migrate_graph.compat import *  # noqa: F403 - type checkers know by this what `__getattr__` fetches
+    from migrate_graph.compat import *  # noqa: F403 - shows type checkers the names that `__getattr__` imports
     from migrate_graph.core.footprint import Footprint as Footprint
     from migrate_graph.core.model import Migration as Migration
     from migrate_graph.edwh_names import install_as_edwh_migrate as install_as_edwh_migrate
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# What migrations files import. It is fetched when it is asked for, and brings in neither networkx nor pyDAL nor typer;
-# every other name is one of edwh-migrate's.
+# The names that migrations files import, and their modules. A module is imported when its name is first used; the modules of `authoring`
+# import neither networkx nor pyDAL nor typer. All other public names are those of edwh-migrate.
 _OURS = {
     "migration": "authoring",
     "migrations": "authoring",

@@ -1,4 +1,4 @@
-"""Runs the command line as `python -m migrate_graph`."""
+"""Run the command line as `python -m migrate_graph`."""
 
 import sys
 

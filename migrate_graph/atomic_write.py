@@ -1,4 +1,4 @@
-"""A file, written whole or not at all: no reader ever sees half of it, and no link leads it elsewhere."""
+"""Write a file completely or not at all: no reader sees half of it, and nobody can redirect it by a planted symbolic link."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pathlib import Path
 
 from migrate_graph.ownership import is_foreign, is_open_to_all
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows changes line ends otherwise
+_BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
 _MOST_LINKS = 40
 _SCRATCH = re.compile(r"\.migrate-(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
 _FORGOTTEN = 3600.0
-"""Seconds after which a scratch file of another machine is nobody's any more."""
+"""Age in seconds after which a scratch file is removed, even if its process may still run (on another machine, for example)."""
 
 
 def write_whole(path: Path, content: bytes, *, mode: int | None = None, follow: bool = True) -> None:
-    """Write a file beside its place, and move it there when it is on the disk.
+    """Write a temporary file in the same directory, and move it to its place when it is on the disk.
 
-    What is no regular file (`/dev/stdout`, a pipe) is written to as it is: moved over, it would be gone for everybody.
+    Something that is not a regular file (`/dev/stdout`, a pipe) is written to directly: a move would replace it for everybody.
 
     Args:
-        path: of the file. A symbolic link stays, and what it leads to is written, but never in a directory that everybody may
-            write: there it may be a trap.
-        content: all of it.
-        mode: permissions; None keeps those of the file that was there, or gives what any new file gets. Those of a file of ours
-            are never widened.
-        follow: whether the last part of the path may be a link; otherwise the link is replaced.
+        path: of the file. A symbolic link stays, and its target is written. A link in a directory that everybody may write to is
+            refused: another user may have planted it.
+        content: the whole content.
+        mode: permissions; None keeps those of an existing file, or uses the usual ones for a new file. The permissions of an
+            existing file of this user or of root are never widened.
+        follow: whether the last part of the path may be a link; otherwise the link itself is replaced.
 
     Raises:
-        OSError: it cannot be written; a file that was there is as it was.
+        OSError: it cannot be written; an existing file is unchanged.
     """
     place = _followed(path if follow else path.parent)
     if isinstance(place, int):
@@ -54,7 +54,7 @@ def write_whole(path: Path, content: bytes, *, mode: int | None = None, follow: 
 
 
 def _followed(path: Path) -> Path | int:
-    """Follow every link of a path; return where it leads, or the number of the open file that it names (`/dev/stdout`)."""
+    """Resolve every link in a path; return the resulting path, or the file descriptor that it names (`/dev/stdout`)."""
     current = Path(path.absolute().anchor)
     waiting = list(reversed(path.absolute().parts[1:]))
     links = 0
@@ -63,12 +63,12 @@ def _followed(path: Path) -> Path | int:
         if part == "..":
             current = current.parent
             continue
-        # To open `/proc/self/fd/1` would begin the file anew; what stands in `>> log` must stay.
+        # The descriptor itself, not a new `open` of `/proc/self/fd/1`: that would overwrite a log written to with `>> log`.
         if current == Path(f"/proc/{os.getpid()}/fd") and part.isdigit():
             return int(part)
         try:
             target = Path(current / part).readlink()
-        except (OSError, ValueError):  # no link, or nothing at all
+        except (OSError, ValueError):  # not a link, or it does not exist
             current = current / part
             continue
         if is_open_to_all(current.stat()):
@@ -106,8 +106,8 @@ def _replace(place: Path, content: bytes, mode: int | None, before: os.stat_resu
     scratch = place.with_name(_scratch_name())
     kept = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o777
     try:
-        # Not by `tempfile`: its files are private, and what is usual could only be learnt by changing the process's umask.
-        # From its first moment on it is no wider than the file that it replaces.
+        # Not by `tempfile`: its files are private, and the usual permissions could only be found out by changing the process's umask.
+        # From the beginning the new file has no more permissions than the file that it replaces.
         handle = os.open(
             scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, kept & (0o666 if mode is None else mode)
         )
@@ -130,7 +130,10 @@ def _replace(place: Path, content: bytes, mode: int | None, before: os.stat_resu
 
 
 def _set_rights(handle: int, place: Path, mode: int | None, before: os.stat_result | None) -> None:
-    """Set the new file's owner and the permissions of the old one, as far as both can be trusted."""
+    """Copy the owner and the permissions of the old file to the new one, unless another user may have planted the old file.
+
+    An explicit `mode` comes first; it never widens the permissions of an old file of this user or of root.
+    """
     if not hasattr(os, "fchmod"):  # Windows
         return
     kept = 0o777 if before is None else stat.S_IMODE(before.st_mode) & 0o777
@@ -138,7 +141,7 @@ def _set_rights(handle: int, place: Path, mode: int | None, before: os.stat_resu
         os.fchmod(handle, mode if before is None or is_foreign(before) else mode & kept)
     elif before is not None and not (is_foreign(before) and is_open_to_all(place.parent.stat())):
         if before.st_uid != os.geteuid():
-            with contextlib.suppress(OSError):  # only root may
+            with contextlib.suppress(OSError):  # only root may change the owner
                 os.fchown(handle, before.st_uid, before.st_gid)
         os.fchmod(handle, kept)
 
@@ -149,7 +152,7 @@ def _scratch_name() -> str:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what killed processes left here; their names say whose it was."""
+    """Remove scratch files that killed processes left in this directory; a file's name contains the host and the process id."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(directory):
             match = _SCRATCH.fullmatch(entry.name)
@@ -167,12 +170,12 @@ def _is_forgotten(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    if os.name != "posix":  # Windows would not ask the process, but end it
+    if os.name != "posix":  # on Windows `os.kill` ends the process instead of asking whether it exists
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # of another user
+    except (OSError, OverflowError):  # it belongs to another user
         return True
     return True

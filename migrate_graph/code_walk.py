@@ -1,4 +1,4 @@
-"""What the code of functions leads to: code inside code, and what the names in it stand for now."""
+"""Walk the compiled code of functions: nested code objects, and the present values of the global names in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def codes_of(code: CodeType) -> Iterator[CodeType]:
-    """Return a function's code, and that of all functions, lambdas and comprehensions inside it."""
+    """Yield a function's code, and the code of all functions, lambdas and comprehensions inside it."""
     yield code
     for const in code.co_consts:
         if isinstance(const, CodeType):
@@ -18,9 +18,9 @@ def codes_of(code: CodeType) -> Iterator[CodeType]:
 
 
 def reached(*functions: object) -> Iterator[Any]:
-    """Return what functions lead to by global names: each code, also of functions that they call, and each other value, once.
+    """Yield, once each, the code objects and the values that functions can reach by global names, also through functions that they call.
 
-    It looks at code, not at source: what is put together when the function runs is not seen.
+    It reads compiled code only: names and texts that the function builds while it runs are not seen.
     """
     waiting: list[tuple[Any, dict[str, Any]]] = [(function, {}) for function in functions]
     seen: set[int] = set()
@@ -40,7 +40,7 @@ def reached(*functions: object) -> Iterator[Any]:
 
 @cache
 def texts_of(code: CodeType) -> tuple[str, ...]:
-    """Return the texts in the constants of a function, without its docstring and those of functions inside it."""
+    """Return the strings in the constants of a function, without its docstring and without functions inside it."""
     has_docstring = code.co_consts and isinstance(code.co_consts[0], str) and code.co_name != "<lambda>"
     loaded = {step.argval for step in dis.get_instructions(code) if isinstance(step.argval, str)}
     consts = (
@@ -52,7 +52,7 @@ def texts_of(code: CodeType) -> tuple[str, ...]:
 
 
 def strings_in(value: Any, depth: int = 3) -> Iterator[str]:
-    """Yield the texts in a constant."""
+    """Yield the strings in a constant; containers are searched to a depth of three."""
     if isinstance(value, str):
         yield value
     elif depth and isinstance(value, tuple | list | set | frozenset | dict):
@@ -62,6 +62,6 @@ def strings_in(value: Any, depth: int = 3) -> Iterator[str]:
 
 
 def texts_reached(*functions: object) -> Iterator[str]:
-    """Yield the texts in the code that functions lead to, and those that names in it stand for."""
+    """Yield the strings in all code that functions reach, and in the values of the global names used there."""
     for value in reached(*functions):
         yield from texts_of(value) if isinstance(value, CodeType) else strings_in(value)

@@ -1,4 +1,4 @@
-"""Columns of a terminal: how many a text takes, and where it is broken between words."""
+"""Lay text out in the columns of a terminal: measure its width, and break lines between words."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ Paint: TypeAlias = Callable[[str, str], str]
 """Return a text in a style: `paint("3 to run", "bold")`."""
 
 _COLOR = re.compile("\x1b\\[[0-9;]*m")
-"""What a terminal takes for a colour: it stands in no column."""
+"""The escape sequence of a colour: it takes no column."""
 
 _LEAST = 20
-"""So many columns are taken at least, however narrow the terminal is."""
+"""The least width of a line in columns, even if the terminal is narrower."""
 
 
 def columns(text: str) -> int:
-    """Return how many columns a printable text takes: wide characters two, combining ones none."""
+    """Return how many columns a printable text takes: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
-    from wcwidth import wcswidth  # its tables are large, and most texts need none of them
+    from wcwidth import wcswidth  # its tables are large, and most texts do not need them
 
     wide: int = wcswidth(text)
-    return wide if wide >= 0 else len(text)  # it knows no width of control characters
+    return wide if wide >= 0 else len(text)  # `wcswidth` returns -1 for a text with control characters
 
 
 def plain(text: str, style: str) -> str:
-    """Return the text as it is: how a stream without colour paints."""
+    """Return the text unchanged: the `Paint` function of a stream without colour."""
     del style
     return text
 
@@ -38,13 +38,14 @@ def padded(text: str, width: int) -> str:
 
 
 def shortened(text: str, width: int, *, gap: str = "…", tail: bool = True) -> str:
-    """Return a text that takes no more than a width: what is too much is left out before the end, or at it.
+    """Return a text cut to a width.
 
     Args:
         text: on one line.
-        width: columns there are.
-        gap: stands for what is left out.
-        tail: the end stays, as much as the beginning; names differ there.
+        width: available columns.
+        gap: replaces the part that is cut out.
+        tail: cut in the middle and keep as much of the end as of the beginning, since names often differ at the end; otherwise
+            cut the end.
     """
     if columns(text) <= width:
         return text
@@ -54,7 +55,7 @@ def shortened(text: str, width: int, *, gap: str = "…", tail: bool = True) -> 
 
 
 def _fitting(text: str, width: int) -> str:
-    """Return as much of the beginning of a text as a width takes."""
+    """Return the longest beginning of a text that fits into a width."""
     part = text[:width]
     while part and columns(part) > width:
         part = part[:-1]
@@ -62,16 +63,16 @@ def _fitting(text: str, width: int) -> str:
 
 
 def hanging(text: str, width: int | None, *, column: int, indent: int) -> list[str]:
-    """Break a text between words; a word is never cut, so a long one may stand out.
+    """Break a text between words; a word is never cut, so a long word may go beyond the width.
 
     Args:
         text: on one line.
-        width: columns there are; None for as many as it needs.
-        column: where its first line begins; that line is empty when not even a word fits there.
-        indent: of its further lines.
+        width: available columns; None for no limit.
+        column: where the first line begins; that line is empty when not even one word fits there.
+        indent: of the further lines, in columns.
 
     Returns:
-        The first line, and further ones with their indent.
+        The first line without indent, and the further lines with their indent.
     """
     if width is None or column + columns(text) <= width:
         return [text]
@@ -89,14 +90,14 @@ def hanging(text: str, width: int | None, *, column: int, indent: int) -> list[s
 def behind(
     head: str, text: str, width: int | None, *, indent: int | None = None, paint: Callable[[str], str] = str
 ) -> list[str]:
-    """Return a text behind a head, broken between words.
+    """Return the lines of a text that follows a heading on the same line, broken between words.
 
     Args:
-        head: painted as it is to be seen.
+        head: the heading; it may contain colours.
         text: on one line.
-        width: columns there are; None for as many as it needs.
-        indent: of further lines; None for where the text begins.
-        paint: gives the text its colour, line by line.
+        width: available columns; None for no limit.
+        indent: of the further lines; None for the column where the text begins.
+        paint: colours the text, line by line.
     """
     column = columns(_COLOR.sub("", head))
     first, *more = hanging(text, width, column=column, indent=column if indent is None else indent)
@@ -104,20 +105,20 @@ def behind(
 
 
 def broken(text: str, width: int | None) -> list[str]:
-    """Break a text between words into lines of a width."""
+    """Return the lines of a text that is broken between words to fit a width."""
     return [line for line in hanging(text, width, column=0, indent=0) if line] or [""]
 
 
 def table(rows: Sequence[Sequence[str]], width: int | None = None, *, indent: int = 0) -> list[list[str]]:
-    """Lay rows out in columns; each row is a list of lines, as no word is ever cut.
+    """Lay rows out as a table; return each row as a list of lines.
 
-    Where a row is wider than the terminal, its last cell is broken between words; where not even the first cells fit, they
-    stand alone, and the rest below them.
+    If the table is too wide, the last cell of each row is broken between words. If there is no room even for that, the first cell gets
+    a line of its own, and the other cells follow below it with a deeper indent. No word is cut.
 
     Args:
-        rows: of printable cells, all of the same length.
-        width: columns there are; None for as many as it needs.
-        indent: of every line.
+        rows: of printable cells; all rows have the same number of cells.
+        width: available columns; None for no limit.
+        indent: of every line, in columns.
     """
     if not rows:
         return []
@@ -149,20 +150,20 @@ def _indented(lines: Sequence[str], indent: int) -> list[str]:
 
 
 def window(text: str, span: tuple[int, int] | None, width: int | None) -> tuple[str, tuple[int, int] | None]:
-    """Return the part of a line of source that fits, around what it is shown for; what is left out is told by dots.
+    """Return the part of a source line that fits into a width, around the characters of interest; `…` marks what is left out.
 
     Args:
         text: the line.
-        span: characters that must be seen; None for the beginning.
-        width: columns there are; None for as many as it needs.
+        span: start and end of the characters that must be seen; None for the beginning of the line.
+        width: available columns; None for no limit.
 
     Returns:
-        The part, and where in it the span is.
+        The part, and the position of the span in it.
     """
     if width is None or columns(text) <= width:
         return text, span
     start, end = span or (0, 0)
-    room = max(width - 2, _LEAST)  # both ends may take a dot
+    room = max(width - 2, _LEAST)  # each end may need a `…`
     first = 0 if columns(text[:end]) <= room else start
     while first and columns(text[first - 1 : start]) <= room // 3 and columns(text[first - 1 : end]) <= room:
         first -= 1

@@ -25,7 +25,7 @@ _VERSION = re.compile(r"[A-Za-z0-9._+-]{1,200}")
 
 
 class CompletionFlag(Struct, frozen=True):
-    """One flag; it may not exist yet.
+    """The flag file of one schema version; the file may not exist yet.
 
     Attributes:
         directory: the setting `flag_location`.
@@ -39,14 +39,14 @@ class CompletionFlag(Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """The file itself."""
+        """The path of the flag file."""
         return self.directory / f"migrate-{self.version}.complete"
 
     def validate(self) -> None:
-        """Check, before anything runs, that the flag can be read and written; creates the directory if that is asked for.
+        """Check, before anything runs, that the flag can be read and written; create the directory if `create` is set.
 
         Raises:
-            ConfigError: naming every fault at once.
+            ConfigError: with all faults in one message.
         """
         faults = [fault for fault in (self._fault_of_version(), self._fault_of_directory()) if fault]
         if not faults and (fault := self._fault_of_file()):
@@ -71,7 +71,7 @@ class CompletionFlag(Struct, frozen=True):
             if not directory.is_dir():
                 what = "is not a directory" if directory.exists() else "does not exist"
                 return f"flag_location = {str(directory)!r} {what}", "create it, or set create_flag_location = true"
-            # Asked by writing: rights alone do not tell of a read-only file system.
+            # Tested by writing: the permissions do not show a read-only file system.
             with tempfile.TemporaryFile(dir=directory):
                 return None
         except OSError as error:
@@ -93,7 +93,7 @@ class CompletionFlag(Struct, frozen=True):
         return f"the flag {self.path} is not a readable file", "remove it"
 
     def _read(self) -> tuple[bytes, str]:
-        """Read the flag; return what it holds, and why it is not to be believed: empty for one that is."""
+        """Return the content of the flag, and why it cannot be trusted (empty if it can)."""
         handle = os.open(self.path, _READING)
         try:
             status, folder = os.fstat(handle), self.directory.stat()
@@ -111,16 +111,16 @@ class CompletionFlag(Struct, frozen=True):
         return text, ""
 
     def is_set(self, fingerprint: str | None = None, observer: Observer = ignore_events) -> bool:
-        """Return whether the version is complete in a database.
+        """Return whether this schema version is complete in a database.
 
-        A flag is believed that this user, root, or the owner of the directory wrote, and nobody else can have written. The
-        empty flag of edwh-migrate 2.1.0 names no database and counts for every one. A flag of ours counts for the
-        database it was written for; of another one it is ignored with a warning, or that one's flag would keep this
-        database from ever being migrated.
+        A flag is trusted only if it belongs to this user, to root or to the owner of the directory, and nobody else can have written
+        it. The empty flag of edwh-migrate 2.1.0 names no database, so it counts for every database. A flag of migrate_graph counts
+        only for the database that it names. The flag of another database is ignored with a warning: otherwise this database would
+        never be migrated.
 
         Args:
             fingerprint: of the database; None when it is not known yet: then only an empty flag counts.
-            observer: told why a flag is ignored.
+            observer: gets a warning that says why a flag is ignored.
         """
         try:
             text, why = self._read()
@@ -140,12 +140,12 @@ class CompletionFlag(Struct, frozen=True):
         return False
 
     def set(self, *, fingerprint: str, names: Iterable[str], version: str) -> None:
-        """Write the flag, whole or not at all.
+        """Write the flag file completely or not at all.
 
         Args:
             fingerprint: of the database that is complete.
             names: of its migrations, in order.
-            version: of this tool.
+            version: of migrate_graph.
 
         Raises:
             PendingTaskFailed: it could not be written.
@@ -158,7 +158,7 @@ class CompletionFlag(Struct, frozen=True):
             "tool": f"migrate_graph {version}",
         }
         try:
-            # Other processes wait for it, under other users.
+            # Readable for everybody: processes of other users wait for this file.
             write_whole(self.path, (json.dumps(body, indent=2) + "\n").encode(), mode=0o644, follow=False)
         except OSError as error:
             raise PendingTaskFailed(
@@ -168,7 +168,7 @@ class CompletionFlag(Struct, frozen=True):
 
 
 def _database_in(text: bytes) -> str:
-    """Return the fingerprint of the database that a flag names; empty when it cannot be understood."""
+    """Return the fingerprint of the database that a flag names; empty when the flag cannot be parsed."""
     try:
         database = json.loads(text)["database"]
     except (ValueError, TypeError, KeyError, RecursionError):

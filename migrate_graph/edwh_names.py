@@ -1,4 +1,4 @@
-"""The names of edwh-migrate, and which of ours answers to each."""
+"""The public names of edwh-migrate, and which object of this package stands behind each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 PACKAGE = "edwh_migrate"
 VERSION = "2.1.0"
-"""The version whose behaviour this is: programs compare it."""
+"""The version of edwh-migrate whose behaviour is reproduced; programs read it as `edwh_migrate.__about__.__version__`."""
 
-# Each name, and where it is: a module of ours, then after a colon its name there where that is another one.
+# Each name, and the module of this package that has it. A different name in that module follows after a colon.
 _EXPORTED = {
     "migration": "authoring",
     "migrations": "authoring",
@@ -51,7 +51,7 @@ _INSIDE = {
     "truncate_appname": "compat",
     "try_setup_db": "compat",
 }
-# What its modules hold besides, and programs may have taken from there: types of annotations, and two helpers.
+# Other names that the modules of edwh-migrate contain, and that programs may import from there: types for annotations, and two helpers.
 _BESIDES = {
     "DAL": "pydal",
     "Field": "pydal",
@@ -67,7 +67,7 @@ _CONSTANTS = {"CURRENT_MIGRATION": "authoring.running"}
 
 MODULES: dict[str, dict[str, str]] = {
     PACKAGE: _EXPORTED,
-    # There, `console_hook` is the script, and `_console_hook` the function that the package exports.
+    # In this module of edwh-migrate, `console_hook` is the script, and `_console_hook` is the function that the package exports.
     f"{PACKAGE}.migrate": {
         **_EXPORTED,
         **_INSIDE,
@@ -91,15 +91,15 @@ MODULES: dict[str, dict[str, str]] = {
 }
 
 FRONT_DOOR = {**_INSIDE, **_EXPORTED}
-"""What `migrate_graph` itself exports of these."""
+"""The names of edwh-migrate that the package `migrate_graph` exports too."""
 
 
 def fetch(home: str, name: str) -> Any:
-    """Return the object that a name of the tables stands for.
+    """Return the object for an entry of the tables above.
 
     Args:
-        home: the right side of a table.
-        name: the left side.
+        home: the right side of the entry: a module, or `module:name`.
+        name: the left side of the entry.
     """
     module, _, other = home.partition(":")
     is_ours = module.partition(".")[0] not in {"pydal", "typedal"}
@@ -107,7 +107,7 @@ def fetch(home: str, name: str) -> Any:
 
 
 class _CompatibleModule(ModuleType):
-    """A module of edwh-migrate: each name is looked up in its home when it is asked for."""
+    """A stand-in for a module of edwh-migrate; each name is imported from this package when it is first used."""
 
     def __getattr__(self, name: str) -> Any:
         if home := MODULES[self.__name__].get(name):
@@ -119,24 +119,24 @@ class _CompatibleModule(ModuleType):
 
 
 def edwh_migrate_modules() -> dict[str, ModuleType]:
-    """Return modules that answer to edwh-migrate's names, by name, packages first; `sys.modules` is not touched."""
+    """Return stand-ins for the modules of edwh-migrate, by module name, packages first; `sys.modules` is not changed."""
     modules: dict[str, ModuleType] = {}
     for name in MODULES:
         module = _CompatibleModule(name, "edwh-migrate's names, spoken by migrate_graph.")
-        # With a spec, `importlib.util.find_spec` finds it; without a loader, nobody can run it again.
+        # The spec is for `importlib.util.find_spec`. It has no loader, so `importlib.reload` cannot run the module again.
         module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=name == PACKAGE)
         module.__package__ = PACKAGE
         if name != PACKAGE:
             setattr(modules[PACKAGE], name.rpartition(".")[2], module)
         modules[name] = module
     modules[PACKAGE].__path__ = []
-    modules[PACKAGE].__all__ = [*_EXPORTED]  # type: ignore[attr-defined] # as a package has it
+    modules[PACKAGE].__all__ = [*_EXPORTED]  # type: ignore[attr-defined] # a module object may have any attribute
     return modules
 
 
 def install_as_edwh_migrate() -> None:
-    """Make every later `import edwh_migrate` of this process mean this package, whether or not that one is installed.
+    """Make every later `import edwh_migrate` in this process import this package, whether or not edwh-migrate is installed.
 
-    While migrations are loaded this is so anyway; this is for programs that import it elsewhere.
+    While migrations files are loaded, this is done automatically. Call it in programs that import edwh_migrate elsewhere.
     """
     sys.modules.update(edwh_migrate_modules())

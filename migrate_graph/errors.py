@@ -7,14 +7,14 @@
     ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
     ├── LoadError                  2   a migrations file that is absent or does not run
     ├── InvalidGraph               3   `check` found errors
-    ├── NoRoom                     1   the machine has no memory, thread or process left
+    ├── NoRoom                     1   the machine has no memory, threads or processes left
     ├── ViewError                  1   a view cannot go down or come up without losing something
     ├── DecisionNeeded             5   an interrupted migration, or views that could not be repaired
     ├── DatabaseError              6
     │   ├── DatabaseUnreachable    6   no connection, within the time allowed
     │   ├── DatabaseRefused        6   connected, but the work is not permitted
-    │   └── LockLost               6   another may hold the lock now
-    ├── PendingTaskFailed            7   migrations are fine; the cache flush, a refresh or the flag is not
+    │   └── LockLost               6   another process may hold the lock now
+    ├── PendingTaskFailed          7   all migrations succeeded, but the cache flush, a refresh or the flag failed
     ├── RestoreError               8   the backup was refused or failed; the database is as it was
     ├── StalePlan                  9   a sealed plan is not what would run now; nothing was run
     ├── LockTimeout               75   gave up waiting for the lock
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What a process of ours ends with; stable, documented in `docs/reliability.md`."""
+    """The exit codes of the command line; they are stable, and documented in `docs/reliability.md`."""
 
     OK = 0
     FAILED = 1
@@ -45,19 +45,19 @@ class ExitCode(IntEnum):
     RESTORE = 8
     STALE_PLAN = 9
     FAULT = 70
-    """A fault of ours: no command should ever end with it."""
+    """A bug in migrate_graph; no command should ever end with this code."""
     LOCK_TIMEOUT = 75
     SIGNAL = 128
 
 
 class MigrateGraphError(Exception):
-    """The root of everything raised on purpose.
+    """The base class of every exception that migrate_graph raises on purpose.
 
     Attributes:
         message: what happened, to what (lower case, no full stop).
         hint: something the reader can do or type; empty when there is nothing to add.
         source: the place in the user's files, when there is one.
-        exit_code: what the process ends with when nobody catches it.
+        exit_code: of the process when nobody catches the exception.
     """
 
     exit_code: ClassVar[int] = ExitCode.FAILED
@@ -69,13 +69,13 @@ class MigrateGraphError(Exception):
         self.source = source
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how another process makes it again: as it is, not by arguments, of which some have no place in `args`."""
+        """Return how to unpickle it in another process: with all attributes, since `args` holds only some of the arguments."""
         return _as_it_was, (type(self), self.args), self.__dict__
 
 
 def _as_it_was(kind: type[MigrateGraphError], arguments: tuple[Any, ...]) -> MigrateGraphError:
     error = kind.__new__(kind, *arguments)
-    error.args = arguments  # an error that is an OSError as well forgets them
+    error.args = arguments  # `__new__` does not set them in a class that also inherits from OSError
     return error
 
 
@@ -85,18 +85,18 @@ class UsageError(MigrateGraphError):
     exit_code = ExitCode.USAGE
 
 
-class ResultLost(MigrateGraphError):  # noqa: N818 - says what became of it
-    """A result that stdout does not take, since its disk is full, for example; what the command did before is done."""
+class ResultLost(MigrateGraphError):  # noqa: N818 - names the state
+    """The result cannot be written to stdout, because the disk is full, for example; the work of the command is done."""
 
 
 class ConfigError(MigrateGraphError):
-    """A setting that is missing, unknown or of the wrong type; nothing was connected."""
+    """A setting that is missing, unknown or of the wrong type; no connection was made."""
 
     exit_code = ExitCode.USAGE
 
 
 class LoadError(MigrateGraphError):
-    """A migrations file that does not exist or does not run; nothing was connected.
+    """A migrations file that does not exist or does not run; no connection was made.
 
     Attributes:
         details: the user's own traceback, trimmed to the user's frames; empty when there is none.
@@ -115,7 +115,7 @@ class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, n
     """The rules found errors, so nothing runs.
 
     Attributes:
-        findings: every finding of the run, not only the errors.
+        findings: all findings, not only the errors.
     """
 
     exit_code = ExitCode.INVALID_GRAPH
@@ -126,13 +126,13 @@ class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, n
 
 
 class StillRequired(MigrateGraphError):  # noqa: N818 - the state of the graph, not an accident
-    """What is applied requires what was to be undone."""
+    """A migration that should be undone is still required by an applied one."""
 
     exit_code = ExitCode.INVALID_GRAPH
 
 
 class NoRoom(MigrateGraphError):  # noqa: N818 - the state of the machine, not an accident
-    """The machine has no memory, thread or process left."""
+    """The machine has no memory, threads or processes left."""
 
 
 class ViewError(MigrateGraphError):
@@ -164,7 +164,7 @@ class LockLost(DatabaseError):  # noqa: N818 - a database error by its base
 
 
 class PendingTaskFailed(MigrateGraphError):  # noqa: N818 - names the state
-    """The migrations are fine, but the cache flush, the refresh of a deferred view or the completion flag failed."""
+    """All migrations succeeded, but the cache flush, the refresh of a deferred view or the completion flag failed."""
 
     exit_code = ExitCode.PENDING_TASK
 
@@ -176,7 +176,7 @@ class RestoreError(MigrateGraphError):
 
 
 class StalePlan(MigrateGraphError):  # noqa: N818 - names the state
-    """Something has moved since a plan was approved; nothing was run, and nothing was written."""
+    """Something has changed since a plan was sealed; nothing was run, and nothing was written."""
 
     exit_code = ExitCode.STALE_PLAN
 
@@ -197,4 +197,4 @@ class Stopped(MigrateGraphError):  # noqa: N818 - names the state
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.signal = signal
-        self.exit_code = ExitCode.SIGNAL + signal  # type: ignore[misc] # by instance: it carries the signal's number
+        self.exit_code = ExitCode.SIGNAL + signal  # type: ignore[misc] # each instance has its own: it contains the signal's number

@@ -1,4 +1,4 @@
-"""Text of objects that are not ours: had in bounded time and length, whatever they do, and fit to be stored."""
+"""Get text from foreign objects (exceptions and values of user code) in bounded time and length, and make text storable."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PLAIN = {str, int, float, bool, bytes, NoneType}
 
 
 def bounded(make: Callable[[], T], otherwise: T) -> T:
-    """Return what a function of somebody else's gives; something else if it raises, or takes longer than two seconds.
+    """Call a function that runs foreign code; return its result, or `otherwise` if it raises or takes longer than two seconds.
 
-    It runs in a thread of its own: what does not end cannot be ended in Python, only left alone.
+    It runs in its own thread: Python cannot stop a thread that does not end, so that thread is left behind.
     """
     made: list[T] = []
     done = _thread.allocate_lock()
@@ -29,33 +29,33 @@ def bounded(make: Callable[[], T], otherwise: T) -> T:
             made.append(make())
         done.release()
 
-    with suppress(RuntimeError):  # no memory for a thread: nothing is known then
+    with suppress(RuntimeError):  # no thread can be started: `otherwise` is returned
         _thread.start_new_thread(run, ())
         done.acquire(timeout=_PATIENCE)
     return made[0] if made else otherwise
 
 
 def kind_of(error: BaseException) -> str:
-    """Return the name of an exception's class, as `class` wrote it."""
+    """Return the name of an exception's class, as its `class` statement wrote it, even if the class overrides `__name__`."""
     name: str = type.__dict__["__name__"].__get__(type(error))
     return name
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an exception says, cut to a length that can be shown."""
+    """Return the message of an exception, cut to a length that can be shown."""
     if type(type(error).__str__) is WrapperDescriptorType and all(type(one) in _PLAIN for one in error.args):
         return str(error)[:_LONGEST]
     return bounded(lambda: _exactly(str(error)), f"<a {kind_of(error)} that does not say what it is about>")
 
 
 def shown(value: object) -> str:
-    """Return how Python shows a value, in at most sixty characters."""
+    """Return the `repr` of a value, in at most sixty characters."""
     text = bounded(lambda: _exactly(repr(value)), f"<a {type(value).__name__} that cannot be shown>")
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def storable(text: str, encoding: str = "utf-8") -> str:
-    r"""Return a text that a database takes: no NUL, no half of a surrogate pair, nothing that its encoding lacks.
+    r"""Return a text that a database can store: NUL, lone surrogates and characters that its encoding lacks are escaped.
 
     Args:
         text: any text.
@@ -65,5 +65,5 @@ def storable(text: str, encoding: str = "utf-8") -> str:
 
 
 def _exactly(text: str) -> str:
-    """Return a real `str`: a class of somebody's own could do anything in its methods."""
+    """Return a real `str` of limited length: a subclass of `str` in user code may override any method."""
     return str.__getitem__(text, slice(_LONGEST)) + ""

@@ -1,4 +1,4 @@
-"""Forked children: what belongs to this process alone is put aside in them before they run a line."""
+"""Detach forked children from what belongs to this process only (connections, locked files, signal handlers) before they run any code."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
-"""The signals that end a run, as far as this system knows them."""
+"""The signals that end a run, as far as this operating system has them."""
 
 
 class HasDescriptor(Protocol):
-    """Something that is open: a file, a socket, a connection."""
+    """An open file, socket or connection."""
 
     def fileno(self) -> int:
-        """Return its descriptor."""
+        """Return its file descriptor."""
 
 
-# What is hidden, and which file it was then: once somebody has closed a descriptor by its number, that may mean another one.
+# Each hidden object, with the file that its descriptor meant when `hide` was called. User code may close the descriptor by its number;
+# the same number may then mean another file, which must not be replaced.
 _hidden: WeakKeyDictionary[HasDescriptor, tuple[int, int]] = WeakKeyDictionary()
 _actions: dict[object, Callable[[], None]] = {}
 _masks = threading.local()
 
 
 def hide(thing: HasDescriptor) -> None:
-    """Open /dev/null in forked children in the place of what is open here, until it is garbage.
+    """Replace the descriptor of an open object by /dev/null in every forked child, as long as the object exists.
 
-    A child has the same socket, or the same locked file: what it said there the server would hear from us, and what is locked would
-    stay locked as long as the child lives. The descriptor is replaced, not closed: its number must not mean another file.
+    A child inherits the socket or the locked file. The server would take what the child sends for messages of this process, and the file
+    would stay locked as long as the child lives. The descriptor is replaced, not closed: a free number could get a new meaning.
     """
     _hidden[thing] = file_of(thing.fileno())
 
 
 def file_of(descriptor: int) -> tuple[int, int]:
-    """Return device and inode of an open file: two descriptors of one file have the same."""
+    """Return device and inode of an open file, which are equal for two descriptors of the same file."""
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
 
 
 def on_fork(action: Callable[[], None]) -> Callable[[], None]:
-    """Call `action` in every forked child; return what ends that.
+    """Call `action` in every forked child; return a function that unregisters it.
 
     Args:
-        action: called while SIGTERM, SIGINT and SIGHUP wait.
+        action: called in the child while SIGTERM, SIGINT and SIGHUP are blocked.
     """
     key = object()
     _actions[key] = action
@@ -54,7 +55,7 @@ def on_fork(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def _before() -> None:
-    # A signal that the child receives before its handlers are its own would be told to this process, through the shared pipe.
+    # Signals are blocked during the fork. The child still shares the wakeup pipe at first: a signal to the child would reach this process.
     _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if _actions else None
 
 
@@ -69,7 +70,7 @@ def _after_in_child() -> None:
             if file_of(thing.fileno()) == known:
                 _replace(thing.fileno())
     for action in list(_actions.values()):
-        with suppress(Exception):  # what cannot be put aside must not keep the child from running
+        with suppress(Exception):  # a failing action must not keep the child from running
             action()
     _hidden.clear()
     _actions.clear()
@@ -82,5 +83,5 @@ def _replace(descriptor: int) -> None:
     os.close(nothing)
 
 
-if hasattr(os, "register_at_fork"):  # a system without forks needs none of this
+if hasattr(os, "register_at_fork"):  # Windows has no forks
     os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)

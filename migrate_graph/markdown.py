@@ -1,4 +1,4 @@
-"""Foreign text in Markdown: as inline code, which reads the same in a raw log, and of which nothing becomes markup, a link or a mention."""
+"""Write foreign text as inline code in Markdown, so that nothing in it becomes markup, a link or a mention."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def code(text: str) -> str:
-    """Return a text on one line as inline code, also for a cell of a table; nothing for nothing."""
+    """Return a text as inline code on one line, also usable in a table cell; an empty text stays empty."""
     flat = " ".join(text.split()).replace("|", "\\|")
     if not flat:
         return ""

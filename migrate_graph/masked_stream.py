@@ -1,4 +1,4 @@
-"""A stream that masks secrets in every line that is written to it: `sys.stderr`, while user code runs."""
+"""A stream that masks secrets in every line written to it; it replaces `sys.stderr` while user code runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LONGEST = 1 << 16
 
 
 class MaskedStream(io.TextIOWrapper):
-    """A text stream over another one; also what is written to its `buffer` is masked.
+    """A text stream that passes masked lines on to another stream; bytes written to its `buffer` are masked too.
 
     Args:
-        inner: the stream that gets the lines.
-        mask: returns a text without secrets.
+        inner: the stream that gets the masked lines.
+        mask: gets a text and returns it without secrets.
     """
 
     def __init__(self, inner: Any, mask: Callable[[str], str]) -> None:
@@ -28,7 +28,7 @@ class MaskedStream(io.TextIOWrapper):
         )
 
     def flush(self) -> None:
-        """Write what stands in an unfinished line too."""
+        """Pass on an unfinished line too."""
         super().flush()
         self._bytes.flush()
 
@@ -46,7 +46,7 @@ class _MaskedBytes(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor for child processes; what they write cannot be masked."""
+        """Return the descriptor of the inner stream, for child processes; their output cannot be masked."""
         return int(self._inner.fileno())
 
     def isatty(self) -> bool:

@@ -1,4 +1,4 @@
-"""How messages are worded: numbers with their nouns, names that may have been meant, what an exception says first."""
+"""Word the parts of messages: numbers with nouns, similar names, the first line of an exception, durations, sizes."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ def counted(number: int, noun: str) -> str:
 
 
 def some(words: Sequence[str], most: int) -> str:
-    """Return words in a row; of more than `most` the first ones, and how many there are besides."""
+    """Return words separated by commas; of more than `most`, only the first ones, and the number of the others."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def similar(name: str, among: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:
-    """Return names that look like this one, the nearest first.
+    """Return known names that are spelled like this one, the most similar first.
 
     Args:
-        name: what somebody wrote.
-        among: what there is.
-        most: how many to give.
-        cutoff: how much alike, from 0 (not at all) to 1 (the same).
+        name: the name that somebody wrote.
+        among: the known names.
+        most: the greatest number of names to return.
+        cutoff: the least similarity, from 0 (nothing in common) to 1 (equal).
     """
-    from difflib import get_close_matches  # only where something is wrong
+    from difflib import get_close_matches  # imported here: needed only for error messages
 
     return get_close_matches(name, [other for other in among if other != name], n=most, cutoff=cutoff)
 
 
 def did_you_mean(names: Iterable[str], otherwise: str) -> str:
-    """Return the hint that proposes these names, or the other one when there are none."""
+    """Return a hint that proposes these names; `otherwise` when there are none."""
     proposed = " or ".join(dict.fromkeys(names))
     return f"did you mean {proposed}?" if proposed else otherwise
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an exception says; the name of its type when it says nothing."""
+    """Return the first line of an exception's message; the name of its class when the message is empty."""
     return text_of(error).strip().partition("\n")[0] or kind_of(error)
 
 
 def typed(command: str, name: str, options: str = "") -> str:
-    """Return a command line that can be typed, whatever the name is like: quoted, and never taken for an option.
+    """Return a command line that can be typed as it is: the name is quoted, and never parsed as an option.
 
     Args:
-        command: up to the name.
+        command: the part before the name.
         name: of a migration, a view or a file.
-        options: what follows.
+        options: the options of the command.
     """
     word = quote(name)
     words = [command, options, "--", word] if name.startswith("-") else [command, word, options]
@@ -58,7 +58,7 @@ def typed(command: str, name: str, options: str = "") -> str:
 
 
 def lasting(seconds: float) -> str:
-    """Return a duration: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
+    """Return a duration as text: `0.2 s`, `3 m 12 s`, `2 h 05 m`."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
@@ -66,7 +66,7 @@ def lasting(seconds: float) -> str:
 
 
 def sized(number: int) -> str:
-    """Return a number of bytes: `12.3 MB`."""
+    """Return a number of bytes as text: `12.3 MB`."""
     amount = float(number)
     for unit in ("bytes", "kB", "MB"):
         if amount < 1000:

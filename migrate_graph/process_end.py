@@ -1,4 +1,4 @@
-"""How the process ends: with 0 only if the one who has looked says so, and not later than it should."""
+"""Control how the process ends: exit code 0 only if the command has reported it, and no endless wait for threads of user code."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any, NoReturn
 
 from migrate_graph import supervisor
 
-_SYSTEM: Any = import_module(os.name)  # `posix` or `nt`: where `os` has its functions from
+_SYSTEM: Any = import_module(os.name)  # `posix` or `nt`: the module that `os` takes its functions from
 
 really_exit = os._exit
-"""Ends the process, whoever stands guard."""
+"""The original `os._exit`: ends the process without asking a `Guard`."""
 
 _EXECS = ("execv", "execve")
-"""All others of the family call these two."""
+"""The other `os.exec…` functions call these two."""
 
 _LAST_WAIT = 3.0
-"""Seconds that threads and exit functions of user code get when everything of ours is done."""
+"""Seconds that threads and exit functions of user code get after the command is done."""
 
 
 class Guard:
-    """Stands between user code and the end of the process.
+    """Keeps user code from ending the process with a wrong exit code.
 
-    Until `finish` an end by `os._exit` counts as a failure, whatever number it was given; afterwards a 0 does not hide our number.
-    What ends the process below Python (a native library, a `kill -9`) is not seen; the shell sees a signal then.
+    Before `finish` is called, `os._exit` in user code ends the process with 1, whatever number it got. After `finish`, `os._exit(0)`
+    cannot replace the exit code of the command. An end from outside Python (a native library, `kill -9`) is not noticed here.
 
     Args:
         tell: writes a line for people.
@@ -42,7 +42,7 @@ class Guard:
 
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
-        """Stand there while inside, and after it too if `finish` was called: exit functions of user code run later still."""
+        """Replace `os._exit` inside the block; if `finish` was called, also after it, since exit functions of user code run later."""
         _set_exit(self._exit)
         try:
             yield
@@ -51,14 +51,14 @@ class Guard:
                 _set_exit(really_exit)
 
     def finish(self, code: int) -> None:
-        """Set the exit code, and end the process soon, whatever user code has left running.
+        """Set the exit code, and end the process within a few seconds, even if threads of user code do not end.
 
         Args:
-            code: what it ends with.
+            code: the exit code of the process.
         """
         self._code = code
         try:
-            # Not `threading.Thread`, whose start waits for the new thread: there may be no memory for one.
+            # Not `threading.Thread`: its start waits for the new thread, which may never run when memory is short.
             _thread.start_new_thread(self._end_at_last, (code,))
         except RuntimeError:
             really_exit(code)
@@ -85,9 +85,9 @@ class Guard:
 
 @contextlib.contextmanager
 def in_body() -> Iterator[None]:
-    """While inside, this process is not replaced by another program: that one's exit code would stand for ours.
+    """Forbid `os.exec…` in this process inside the block: the exit code of the other program would be taken for that of the run.
 
-    A forked child may be.
+    Forked children may call it.
     """
     process = os.getpid()
     real = {name: getattr(_SYSTEM, name) for name in _EXECS}

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from migrate_graph.errors import InvalidGraph, LoadError, MigrateGraphError
 
-# Whoever has this package installed and pytest running pays for what stands above; everything else is imported when it is used.
+# pytest imports this module in every project where the package is installed. So the expensive modules are imported when they are used.
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
     from migrate_graph.core.graph import MigrationGraph
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.scratch_runs import AppliedToScratch, Rebuilt
 
 VARIABLE = "MIGRATE_TEST_URI"
-"""Names the PostgreSQL server; not MIGRATE_URI, which names the database that no test may touch."""
+"""The variable that names the PostgreSQL server; not MIGRATE_URI, since that names a database that no test may touch."""
 SQLITE = "sqlite"
-"""Says in the place of a server that SQLite files are meant."""
+"""The word to give instead of a server to run the tests on SQLite files."""
 _NO_SERVER = (
     "the project's database is PostgreSQL ({}), and no server to test on is named: SQLite would show something else\n"
     f"hint: --migrate-uri postgres://user:password@host:port/database, or ${VARIABLE}; --migrate-uri {SQLITE} if that is meant"
 )
 
 
-class Trouble(Exception):  # noqa: N818 - what pytest shows is its text
-    """Something that a test fails with, as text."""
+class Trouble(Exception):  # noqa: N818 - pytest shows only its text
+    """A reason why a test fails, as text."""
 
 
 class Target(Struct, frozen=True):
     """How far a database is migrated.
 
     Attributes:
-        to: this migration and everything it requires; None: everything.
-        before: everything this migration requires, but not itself.
+        to: run this migration and everything it requires; None runs all migrations.
+        before: run everything this migration requires, but not the migration itself.
     """
 
     to: str | None = None
     before: str | None = None
 
     def as_selection(self) -> Selection:
-        """Return it as the command line would."""
+        """Return the selection of migrations that the command line would make."""
         from migrate_graph.workflow.assessment import Selection
 
         if self.before is not None:
@@ -61,10 +61,10 @@ class Target(Struct, frozen=True):
 
 
 class Bench:
-    """What one pytest process works with: the project, and scratch databases migrated once and copied from then on.
+    """The project, and the scratch databases of one pytest process. Each target is migrated once, and copied for every further test.
 
     Attributes:
-        told: on what databases the tests run; empty as long as none was asked for.
+        told: a text that says on which databases the tests run; empty until a test needs a database.
     """
 
     told = ""
@@ -80,10 +80,10 @@ class Bench:
 
     @cached_property
     def project(self) -> Project:
-        """The project, with its own settings.
+        """The project with its own settings, loaded at first use.
 
         Raises:
-            MigrateGraphError: it cannot be loaded.
+            MigrateGraphError: the project cannot be loaded.
         """
         from migrate_graph.config import load_config
         from migrate_graph.workflow.project import open_project
@@ -102,7 +102,7 @@ class Bench:
                 self._opened = self._open_scratch()
             except Trouble as trouble:
                 self._opened = trouble
-            # Remembered: a thousand tests must not wait for a dead server one by one.
+            # The error is kept: otherwise each of a thousand tests would wait for a server that is down.
             except MigrateGraphError as error:
                 self._opened = Trouble(told(error))
         if isinstance(self._opened, Trouble):
@@ -131,11 +131,11 @@ class Bench:
 
     @contextlib.contextmanager
     def database(self, target: Target) -> Iterator[Project]:
-        """Yield the project on a database of its own, migrated so far, and drop it afterwards.
+        """Yield the project on a new database, migrated as far as the target says; drop the database afterwards.
 
         Raises:
-            Trouble: it cannot be migrated so far.
-            MigrateGraphError: there is no database to be had.
+            Trouble: a migration failed, or the graph is wrong.
+            MigrateGraphError: no database can be created.
         """
         scratch = self._scratch
         made = scratch.copy(self._template(target)) if scratch.can_copy else self._migrated(target)
@@ -182,7 +182,7 @@ class Bench:
         return on_scratch(self.project, database, backup=self._backup)
 
     def close(self) -> None:
-        """Drop what was made."""
+        """Drop the databases that were made as templates, and remove the directory of SQLite files."""
         for made in self._templates.values():
             if not isinstance(made, Trouble):
                 self._scratch.drop(made)
@@ -192,7 +192,7 @@ class Bench:
 
 @contextlib.contextmanager
 def pointing_at(database: ScratchDatabase) -> Iterator[None]:
-    """Set MIGRATE_URI to the scratch database: code that reads it itself must not find the real one."""
+    """Set MIGRATE_URI to the scratch database inside the block: user code that reads the variable must not reach the real database."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIGRATE_URI", database.uri)
         patch.delenv("DB_URI", raising=False)
@@ -209,7 +209,7 @@ def migrate(project: Project, target: Target) -> AppliedToScratch:
 
     done = apply_to_scratch(project, selection=target.as_selection())
     if done.exit_code > 128:
-        raise KeyboardInterrupt  # the run took the signal, and pytest wants to stop as well
+        raise KeyboardInterrupt  # the run has handled the signal, and pytest must stop too
     if done.exit_code:
         raise Trouble(told_run(done))
     return done
@@ -219,7 +219,7 @@ def migrate(project: Project, target: Target) -> AppliedToScratch:
 
 
 def told(error: MigrateGraphError, project: Project | None = None) -> str:
-    """Return what went wrong as the command line does."""
+    """Return an error as text, as the command line writes it: place, message, details and hint."""
     from migrate_graph.redaction import printable, redact
 
     if isinstance(error, InvalidGraph) and project is not None:
@@ -231,7 +231,7 @@ def told(error: MigrateGraphError, project: Project | None = None) -> str:
 
 
 def told_findings(project: Project) -> str:
-    """Return the findings as `migrate check` prints them; empty without an error among them."""
+    """Return the findings as `migrate check` prints them; empty if none of them is an error."""
     from migrate_graph.reports.text import to_text
     from migrate_graph.workflow.assessment import assess
     from migrate_graph.workflow.check import report_of
@@ -242,7 +242,7 @@ def told_findings(project: Project) -> str:
 
 
 def told_run(done: AppliedToScratch) -> str:
-    """Return which migrations failed, and what was not reached because of them."""
+    """Return which migrations failed, and which were not run because of that."""
     from migrate_graph.core.events import Outcome
 
     failed = [told_result(result) for result in done.results if result.outcome.failed]
@@ -252,7 +252,7 @@ def told_run(done: AppliedToScratch) -> str:
 
 
 def told_result(result: Result) -> str:
-    """Return how one migration failed: where, why, and what to do."""
+    """Return where and why one migration failed, and what to do."""
     from migrate_graph.redaction import printable
 
     place = f" ({result.source})" if result.source else ""
@@ -263,7 +263,7 @@ def told_result(result: Result) -> str:
 
 
 def told_rebuilt(rebuilt: Rebuilt) -> str:
-    """Return what a rebuilt view is not."""
+    """Return why a view could not be rebuilt, or how the rebuilt view differs from the old one."""
     from migrate_graph.redaction import printable
 
     if not rebuilt.differences:
@@ -273,7 +273,7 @@ def told_rebuilt(rebuilt: Rebuilt) -> str:
 
 
 def or_fail(work: Callable[[], Any], bench: Bench) -> Any:
-    """Run something; what goes wrong in the project fails the test as a text, without a traceback of ours."""
+    """Call `work` and return its result; if the project is at fault, fail the test with a text and without a traceback of this plugin."""
     try:
         return work()
     except Trouble as trouble:
@@ -310,7 +310,7 @@ def applies_twice_without_work(bench: Bench) -> None:
 
 
 def every_view_is_rebuilt_equal(bench: Bench) -> None:
-    """Each living view, taken down and brought up again, is what it was, and so is all that reads it."""
+    """Each living view, taken down and brought up again, is equal to before, and so is everything that reads it."""
     from migrate_graph.workflow.scratch_runs import rebuild_views
 
     with bench.database(Target()) as project:
@@ -332,12 +332,12 @@ class ReadyTest(pytest.Item):
     """One ready test."""
 
     def runtest(self) -> None:
-        """Run it."""
+        """Run the ready test."""
         bench = bench_of(self.config)
         or_fail(lambda: READY[self.name](bench), bench)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Return what pytest calls it."""
+        """Return the place and the name that pytest shows in its report."""
         return self.config.rootpath / "migrate_graph", None, self.nodeid
 
 
@@ -345,7 +345,7 @@ class ReadyTests(pytest.Collector):
     """The ready tests that a project has switched on."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        """Return them, in the order in which a fault is best understood."""
+        """Return the tests in the order of `READY`: a simple fault should be reported before those that follow from it."""
         chosen = chosen_tests(self.config)
         return [ReadyTest.from_parent(self, name=name) for name in READY if name in chosen]
 
@@ -354,7 +354,7 @@ def chosen_tests(config: pytest.Config) -> list[str]:
     """Return the names of the ready tests that are switched on.
 
     Raises:
-        pytest.UsageError: there is none of that name.
+        pytest.UsageError: there is no ready test of a name.
     """
     names: list[str] = config.getini("migrate_graph_tests")
     unknown = [name for name in names if name != "all" and name not in READY]
@@ -372,14 +372,14 @@ _TOLD = pytest.StashKey[set[str]]()
 
 
 def bench_of(config: pytest.Config) -> Bench:
-    """Return what this pytest process works with; made at first use."""
+    """Return the `Bench` of this pytest process; it is made at first use."""
     if _BENCH not in config.stash:
         config.stash[_BENCH] = Bench(config)
     return config.stash[_BENCH]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the settings."""
+    """Declare the options and settings of this plugin."""
     group = parser.getgroup("migrate_graph")
     group.addoption(
         "--migrate-uri",
@@ -409,43 +409,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker `migrated_to`, and check the setting `migrate_graph_tests`."""
     config.addinivalue_line(
         "markers", "migrated_to(name, before=name): how far the database of `migrated_db` is migrated"
     )
     chosen_tests(config)
 
 
-# Not in `pytest_unconfigure`: a worker of xdist may be ended before it comes to that.
+# Not in `pytest_unconfigure`: xdist may end a worker before that hook runs.
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Drop what was made, and keep on what it was."""
+    """Drop the databases, and keep the text on which databases the tests ran, for the summary."""
     bench = session.config.stash.get(_BENCH, None)
     if bench is None:
         return
     bench.close()
     if bench.told:
         session.config.stash.setdefault(_TOLD, set()).add(bench.told)
-        getattr(session.config, "workeroutput", {})["migrate_graph"] = bench.told  # of a worker of xdist
+        getattr(session.config, "workeroutput", {})["migrate_graph"] = bench.told  # a worker of xdist sends it
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a worker of xdist has told."""
+    """Take over from a worker of xdist the text on which databases its tests ran."""
     if text := getattr(node, "workeroutput", {}).get("migrate_graph"):
         node.config.stash.setdefault(_TOLD, set()).add(text)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Write on what databases the tests ran."""
+    """Write into the summary on which databases the tests ran."""
     texts: set[str] = config.stash.get(_TOLD, set[str]())
     for text in sorted(texts):
         terminalreporter.write_line(f"migrate_graph: tests ran on {text}")
 
 
-# Not `wrapper=True`: this runs wherever the package is installed, also under a pytest that does not know it.
+# Not `wrapper=True`: pytest loads this plugin wherever the package is installed, and an old pytest does not know that option.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
-    """Sort the ready tests before all others, unless single files were asked for."""
+    """Put the ready tests before all others, unless pytest was called with single files only."""
     outcome: Any = yield
     if (
         isinstance(collector, pytest.Session)
@@ -466,7 +466,7 @@ def _asks_for_directories(config: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def migrate_graph_project(pytestconfig: pytest.Config) -> Project:
-    """The project with its own settings: `.graph`, `.registry`, `.config`; no database is asked."""
+    """The project with its own settings: `.graph`, `.registry`, `.config`; no database is used."""
     bench = bench_of(pytestconfig)
     project: Project = or_fail(lambda: bench.project, bench)
     return project
@@ -501,13 +501,16 @@ def _name(migration: Any) -> str:
 
 @pytest.fixture
 def migrated_uri(_migrated_project: Project) -> str:
-    """The URI of a database of this test's own, migrated to the end or as far as `migrated_to` says."""
+    """The URI of a new database for this test, migrated to the end or as far as the marker `migrated_to` says."""
     return _migrated_project.config.migrate_uri
 
 
 @pytest.fixture
 def migrated_db(_migrated_project: Project) -> Iterator[Any]:
-    """The same, as an open pyDAL `DAL` (a `TypeDAL` with `use_typedal`); what is not committed is rolled back."""
+    """A connection to a new database for this test, as a pyDAL `DAL` (a `TypeDAL` with `use_typedal`).
+
+    The database is migrated to the end or as far as the marker `migrated_to` says; uncommitted work is rolled back after the test.
+    """
     from migrate_graph.database.dal import discard
     from migrate_graph.database.scratch import connect
     from migrate_graph.workflow.project import database_settings
@@ -519,11 +522,11 @@ def migrated_db(_migrated_project: Project) -> Iterator[Any]:
 
 @pytest.fixture
 def migrate_to(_migrated_project: Project, migrated_db: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
-    """Migrate the database of `migrated_db` further: `migrate_to("name")`, or to the end; commits what is open first."""
+    """Migrate the database of `migrated_db` further: `migrate_to("name")`, or to the end; the open transaction is committed first."""
 
     def go_on(name: Any = None, *, before: Any = None) -> None:
         target = Target(*(None if each is None else _name(each) for each in (name, before)))
-        migrated_db.commit()  # or the migration would wait for our own transaction
+        migrated_db.commit()  # otherwise the migration would wait for the locks of the test's own transaction
         or_fail(lambda: migrate(_migrated_project, target), bench_of(pytestconfig))
 
     return go_on
@@ -533,16 +536,17 @@ def migrate_to(_migrated_project: Project, migrated_db: Any, pytestconfig: pytes
 def rehearsal(
     request: pytest.FixtureRequest, _migrated_project: Project, pytestconfig: pytest.Config
 ) -> Callable[..., Rehearsal]:
-    """See what migrations would do to the database of this test: `rehearsal("name").footprints["name"]`; nothing of it is kept.
+    """Try migrations on the database of this test and see what they do: `rehearsal("name").footprints["name"]`; no change is kept.
 
-    Without a name everything that is still to run is tried. A migration that fails fails the test, unless `check=False` is given; what
-    bodies do outside of the database is refused, unless `allow_outside=True` is.
+    Without a name all pending migrations are tried. A failing migration fails the test, unless `check=False` is given. Bodies that do
+    something outside the database are refused, unless `allow_outside=True` is given.
     """
 
     def try_them(name: Any = None, *, before: Any = None, check: bool = True, allow_outside: bool = False) -> Rehearsal:
         target = Target(*(None if each is None else _name(each) for each in (name, before)))
         if "migrated_db" in request.fixturenames:
-            request.getfixturevalue("migrated_db").commit()  # or the migrations would not see it, and wait for it
+            # Otherwise the migrations would not see the rows of the test, and would wait for its locks.
+            request.getfixturevalue("migrated_db").commit()
         done: Rehearsal = or_fail(
             lambda: _rehearsed(_migrated_project, target, check=check, allow_outside=allow_outside),
             bench_of(pytestconfig),
@@ -553,10 +557,10 @@ def rehearsal(
 
 
 def _rehearsed(project: Project, target: Target, *, check: bool, allow_outside: bool) -> Rehearsal:
-    """Rehearse in a database that is a test's own: with its rows, in one transaction, or on a copy of the file.
+    """Rehearse in the database of a test, with its rows: in one transaction, or on a copy where the database is a file.
 
     Raises:
-        Trouble: a migration failed, and that is to be checked.
+        Trouble: a migration failed, and `check` is set.
     """
     from migrate_graph.core.events import ignore_events
     from migrate_graph.workflow.assessment import assess

@@ -1,4 +1,4 @@
-"""No secret and no control character leaves: what every text on its way out goes through."""
+"""Mask secrets and escape control characters in every text that is shown, written or stored."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
 
-# A password this short is masked only where it stands alone: masking every "a" would leave nothing to read.
+# A shorter password is masked only as a whole word: to mask every "a" would make the text unreadable.
 _SHORT = 4
 
-# What may hold a URI: no space, no quote. Cut out first and looked into after, so that the time stays linear.
+# A part of the text that may be a URI: no space, no quote. The text is split into these parts first, so that the time stays linear.
 _TOKEN = re.compile(r"""[^\s"'<>`]+""")
 _WEB_PORT = re.compile(r"https?://[^/:@]*:\d+(?:/|$)", re.IGNORECASE)
 
@@ -22,8 +22,8 @@ _PAIR = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# Controls (also ESC, DEL and C1), soft hyphen, marks that turn the direction or take no room, line separators,
-# invisible tags, and halves of surrogate pairs, which no stream can encode.
+# Control characters (also ESC, DEL and C1), soft hyphen, direction marks and zero-width characters, line separators,
+# invisible tags, and lone surrogates, which no stream can encode.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -36,11 +36,11 @@ _HIDDEN = re.compile(f"{_UNPRINTABLE.pattern}|[\t\n]")
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Mask secrets: the known ones in every spelling, credentials of URIs, and `password=`-like pairs.
+    """Mask secrets in a text: the known ones in every spelling, the credentials in URIs, and pairs like `password=…`.
 
     Args:
-        text: anything on its way out.
-        secrets: known passwords, as they are or percent-encoded.
+        text: any text that will be shown or stored.
+        secrets: known passwords, plain or percent-encoded.
     """
     if known := _pattern(secrets):
         text = known.sub(MASK, text)
@@ -50,7 +50,7 @@ def redact(text: str, *secrets: str) -> str:
 
 
 def redact_uri(uri: str) -> str:
-    """Mask the password of a URI: `postgres://user:***@host/db`; anything else stays as it is."""
+    """Mask the password of a URI: `postgres://user:***@host/db`; the rest is unchanged."""
     start = uri.find("://")
     end = uri.rfind("@")
     colon = uri.find(":", start + 3)
@@ -60,7 +60,7 @@ def redact_uri(uri: str) -> str:
 
 
 def redact_setting(value: str) -> str:
-    """Mask what may be secret in an address, also without a scheme: what stands before the last `@`, and secret parameters."""
+    """Mask the possible secrets of an address, also of one without a scheme: the part before the last `@`, and secret parameters."""
     head, question, query = redact_uri(value).partition("?")
     start = head.find("://") + 3 if "://" in head else 0
     user, at, host = head[start:].rpartition("@")
@@ -76,7 +76,7 @@ def _mask_parameter(pair: str) -> str:
 
 
 def secrets_of(uri: str) -> tuple[str, ...]:
-    """Return the passwords of an address, to mask them also where they stand alone: before `@`, and in parameters."""
+    """Return the passwords in an address (before `@`, and in parameters), so that they can be masked also outside the address."""
     start = uri.find("://")
     colon, end = uri.find(":", start + 3 if start >= 0 else 0), uri.rfind("@")
     found = [uri[colon + 1 : end]] if 0 <= colon < end - 1 else []
@@ -85,7 +85,7 @@ def secrets_of(uri: str) -> tuple[str, ...]:
 
 
 def printable(text: str) -> str:
-    r"""Make control, bidirectional and invisible characters visible, but line ends and tabs: an ESC becomes `\x1b`."""
+    r"""Make control, bidirectional and invisible characters visible, except line ends and tabs: an ESC becomes `\x1b`."""
     return _UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
 
 
@@ -97,11 +97,11 @@ def one_line(text: str) -> str:
 
 
 def hidden_character(text: str, *, lone_bytes: bool = True) -> str:
-    """Return the first character that nobody sees, by its number and escape; empty when there is none.
+    """Return the first invisible character of a text, as its number and escape; empty when there is none.
 
     Args:
-        text: what is looked through.
-        lone_bytes: bytes that are no UTF-8 (halves of surrogate pairs, for Python) count; in names of files they do not.
+        text: the text to search.
+        lone_bytes: whether bytes that are not UTF-8 count (Python holds them as lone surrogates); False for names of files.
     """
     found = (each[0] for each in _HIDDEN.finditer(text) if lone_bytes or not "\udc80" <= each[0] <= "\udcff")
     return next((f"U+{ord(each):04X} ({_escape(each)})" for each in found), "")
@@ -121,10 +121,10 @@ def _mask_pair(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Return a pattern of every spelling of each secret; the longest first, so that none is left in halves."""
+    """Return a pattern that matches every spelling of each secret, the longest first, so that no part of a secret remains."""
     known = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret))}
     known |= {spelling for form in known for spelling in _encoded(form)}
-    for _ in range(2):  # JSON in the repr of an exception
+    for _ in range(2):  # twice: a secret may be quoted in JSON, and that in the repr of an exception
         known |= {spelling for form in known for spelling in _quoted(form)}
     ordered = sorted((form for form in known if form.strip("*")), key=len, reverse=True)
     plain = [re.escape(form) if len(form) >= _SHORT else rf"(?<!\w){re.escape(form)}(?!\w)" for form in ordered]
@@ -132,8 +132,8 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def _encoded(secret: str) -> Iterator[str]:
-    """Yield the spellings of a URL; some write the digits of an escape small."""
-    # Half of a surrogate pair cannot be encoded, and must not keep the rest from being masked.
+    """Yield the percent-encoded spellings of a secret, with upper-case and with lower-case digits."""
+    # A lone surrogate cannot be encoded; `errors="replace"` keeps it from stopping the masking.
     for encode in (quote, quote_plus):
         for safe in ("", "/", "~!*'()"):
             spelled = encode(secret, safe=safe, errors="replace")
@@ -142,8 +142,8 @@ def _encoded(secret: str) -> Iterator[str]:
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """Yield the spellings inside of quotes: of Python, JSON, SQL, a shell, HTML."""
-    import json  # only where there is a secret
+    """Yield the spellings of a secret inside quotes: of Python, JSON, SQL, a shell, HTML."""
+    import json  # imported here: needed only if there is a secret
 
     yield repr(text)[1:-1]
     yield ascii(text)[1:-1]

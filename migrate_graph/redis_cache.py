@@ -21,16 +21,16 @@ _ADDRESS = re.compile(
 _BATCH = 1000
 
 _GLANCE = 0.2
-"""Seconds between two looks for a signal."""
+"""Seconds between two checks whether a signal has arrived."""
 _FIRST_WORD = 1.5
 _EVERY = 10.0
 
 
 def check_address(host: str) -> str:
-    """Return the URL that a `redis_host` means: `redis://`, `rediss://`, `unix://`, `host` or `host:port`.
+    """Return the URL for a setting `redis_host`, which may be `redis://…`, `rediss://…`, `unix://…`, `host` or `host:port`.
 
     Raises:
-        ConfigError: it is no address, or the redis package is missing; nothing was connected.
+        ConfigError: it is not an address, or the redis package is missing; no connection was made.
     """
     scheme, mark, rest = host.partition("://")
     url = f"{scheme.lower()}://{rest}" if mark else f"redis://{host}"
@@ -44,7 +44,7 @@ def check_address(host: str) -> str:
         ) from None
     try:
         pool = redis.ConnectionPool.from_url(url)
-        pool.connection_class(**pool.connection_kwargs)  # it connects when it is used, and judges the options now
+        pool.connection_class(**pool.connection_kwargs)  # checks the options; it connects only when it is used
     except (redis.RedisError, TypeError, ValueError) as error:
         raise _no_address(host, f": {redact(str(error), *secrets_of(url))}") from None
     return url
@@ -66,21 +66,21 @@ def flush(
     tries: int = 3,
     limit: float = 120.0,
 ) -> str:
-    """Remove every key of the database that the address names (0 when it names none).
+    """Remove every key of the Redis database that the address names (database 0 when it names none).
 
     Args:
         host: the setting `redis_host`.
-        observer: told while the server does not answer.
+        observer: gets a warning from time to time while the server does not answer.
         interruption: ends the waiting when a signal arrives.
         timeout: seconds for connecting and for each answer.
         tries: how often to try when the server does not answer.
-        limit: seconds for everything together, for a server that answers just often enough.
+        limit: seconds for everything together; it also ends the work with a server that keeps answering, but too slowly.
 
     Returns:
         What was done, in one line without secrets.
 
     Raises:
-        PendingTaskFailed: it was not done.
+        PendingTaskFailed: the cache was not flushed.
         Stopped: a signal arrived.
     """
     try:
@@ -104,13 +104,13 @@ def flush(
 
 
 class _Waiting:
-    """Looks at a wait while it lasts.
+    """Checks, while this process waits, whether to warn or to stop waiting.
 
     Args:
-        what: is waited for.
-        observer: told of it.
-        interruption: ends it when a signal arrives.
-        limit: seconds after which it ends.
+        what: the thing that is waited for, for the messages.
+        observer: gets the warnings.
+        interruption: ends the waiting when a signal arrives.
+        limit: seconds after which the waiting ends.
     """
 
     def __init__(self, what: str, observer: Observer, interruption: Interruption, limit: float) -> None:
@@ -118,11 +118,11 @@ class _Waiting:
         self._next_word = _FIRST_WORD
 
     def look(self, waited: float) -> None:
-        """Report it when it is time to.
+        """Warn when the next warning is due; called again and again with the seconds waited so far.
 
         Raises:
             Stopped: a signal arrived.
-            TimeoutError: it has taken too long.
+            TimeoutError: the limit is reached.
         """
         self._interruption.check()
         if waited >= self._limit:
@@ -135,7 +135,7 @@ class _Waiting:
 
 
 def _stubbornly(url: str, *, timeout: float, tries: int) -> str:
-    """Connect and empty, again when the server does not answer; what redis-py itself tries again differs by its version."""
+    """Connect and empty the database, with retries; those of redis-py are switched off, as they differ between its versions."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -154,7 +154,7 @@ def _stubbornly(url: str, *, timeout: float, tries: int) -> str:
 
 
 def _empty(client: Redis) -> str:
-    """Empty the database, and name the command that did it."""
+    """Empty the database, and return the name of the command that did it."""
     import redis
 
     try:
@@ -162,7 +162,7 @@ def _empty(client: Redis) -> str:
     except (redis.exceptions.NoPermissionError, redis.exceptions.ResponseError) as error:
         if isinstance(error, redis.exceptions.ReadOnlyError | redis.exceptions.AuthenticationError):
             raise
-        # Forbidden to this user, or renamed away by a hosting provider. Never KEYS: it blocks the server for seconds.
+        # FLUSHDB is forbidden to this user, or renamed by a hosting provider. KEYS is not used: it blocks the server for seconds.
         return f"{_unlink_all(client)} keys by SCAN and UNLINK, because FLUSHDB is denied"
     return "FLUSHDB ASYNC"
 

@@ -1,4 +1,4 @@
-"""Runs another program to its end, whatever it leaves running: nobody waits for a process that it has started in the background."""
+"""Run another program to its end, without waiting for background processes that it has started."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 def run_program(
     words: Sequence[str], *, patience: float, environ: Mapping[str, str] | None = None, given: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program, and return what it wrote until it ended.
+    """Run a program, and return its exit code and what it wrote until it ended.
 
-    It writes into files. A pipe ends when the last process that holds it does, which may be a daemon that the program has started:
-    git starts some, and so may a hook or a wrapper.
+    Its output goes into temporary files, not into pipes. A pipe stays open until the last process that holds it ends, and that may be a
+    daemon that the program has started: git, a hook or a wrapper may do so.
 
     Args:
         words: the program by its full path, and its arguments.
         patience: seconds that it may take.
-        environ: its environment; None for that of this process.
-        given: what it reads from its standard input.
+        environ: its environment; None for the environment of this process.
+        given: its standard input.
 
     Raises:
-        OSError: it does not start, or there is no room for what it writes.
-        TimeoutExpired: it took longer, and was ended.
+        OSError: it cannot be started, or the disk has no room for its output.
+        TimeoutExpired: it took longer, and was killed.
     """
     with (
         tempfile.TemporaryFile() as asked,

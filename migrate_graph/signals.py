@@ -1,4 +1,4 @@
-"""Signals, turned into an orderly stop: at once in a migration's body, at the next safe point elsewhere."""
+"""Turn signals into an orderly stop: immediately in a migration's body, at the next safe point elsewhere."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from migrate_graph.supervisor import Supervisor
 
 SIGNALS = forks.SIGNALS
 
-# A cancel request that reaches the server just before the statement does is lost, so it is repeated.
+# Seconds between two cancel requests. A request that reaches the server just before the statement is lost, so it is repeated.
 _CANCEL_EVERY = 0.2
 
-# Where a signal reaches the main thread just before that begins to wait in C (`time.sleep`), Python has noted it, but the wait goes on.
-# Another signal ends the wait. This one is ignored by default, so nobody else acts on it. Windows has none.
+# A signal may reach the main thread just before it begins to wait in C (`time.sleep`): Python has noted the signal, but the wait goes on.
+# Another signal ends the wait. SIGURG is ignored by default, so it does nothing else. Windows does not have it.
 _WAKES = getattr(signal, "SIGURG", None)
 _pthread_kill: Any = getattr(signal, "pthread_kill", None)
 
-# Seconds after which a server that does not even answer to a cancel request is hung up on.
+# Seconds after which the connection is closed if the server does not react to a cancel request.
 _HANG_UP_AFTER = 1.2
 
-# `timeout` and service managers signal a process and its group at once: that is one signal, not two.
+# `timeout` and service managers signal a process and its group at the same moment. Two signals within these seconds count as one.
 _SAME = 0.0002
 
-_STOP, _END = 0, 1  # what the threads that end waits are told
+_STOP, _END = 0, 1  # messages to the threads `cancel` and `hang up`: end yourself; end the wait of the main thread
 
 
 _Value = TypeVar("_Value")
 
 
 def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> threading.Thread:
-    """Start a thread of ours, and return it.
+    """Start a daemon thread whose name begins with `migrate_graph`, and return it.
 
     Raises:
-        NoRoom: there is no memory for one.
+        NoRoom: no thread can be started.
     """
     thread = threading.Thread(target=target, args=arguments, name=f"migrate_graph {name}", daemon=True)
     try:
@@ -60,18 +60,18 @@ def start_thread(target: Callable[..., None], *arguments: Any, name: str) -> thr
 
 
 def aside(work: Callable[[], _Value], *, name: str, every: float, meanwhile: Callable[[float], None]) -> _Value:
-    """Run work in a thread of its own, and return what it gives.
+    """Run `work` in its own thread, wait for it, and return its result.
 
-    Sockets and name servers wait in C, where no handler of a signal runs, and say nothing.
+    Network calls and name look-ups wait in C, where Python runs no signal handlers. In another thread they do not block the main thread.
 
     Args:
-        work: what is done. Where the waiting ends before it, it goes on, and nobody hears of it.
+        work: the function to run. If `meanwhile` ends the waiting, it goes on running, and its result is lost.
         name: of the thread.
         every: seconds between two calls of `meanwhile`.
-        meanwhile: called with the seconds waited so far; what it raises ends the waiting.
+        meanwhile: called in this thread with the seconds waited so far; an exception that it raises ends the waiting.
 
     Raises:
-        NoRoom: there is no memory for one.
+        NoRoom: no thread can be started.
     """
     done = threading.Event()
     given: list[_Value] = []
@@ -94,17 +94,18 @@ def aside(work: Callable[[], _Value], *, name: str, every: float, meanwhile: Cal
 
 
 class StopNow(BaseException):
-    """Raised inside a migration's body when a signal arrives; no `except Exception` there may swallow it."""
+    """Raised inside a migration's body when a signal arrives; a BaseException, so that no `except Exception` there catches it."""
 
 
 class Interruption:
-    """What a run knows about signals.
+    """The signals of a run: it listens for them, remembers the first one, and stops the work.
 
     Args:
-        leads: a second signal ends this process, and it has a supervisor; False in one that another process does that for.
+        leads: whether a second signal ends this process, and a supervisor is started; False in a worker process of a run, since the main
+            process of the run does both.
 
     Attributes:
-        signal: number of the signal that asked the run to stop; 0 while none did.
+        signal: number of the signal that asked the run to stop; 0 before one has arrived.
     """
 
     def __init__(self, *, leads: bool = True) -> None:
@@ -113,7 +114,7 @@ class Interruption:
         self._heard = 0.0
         self._cancel: Callable[[], None] | None = None
         self._hang_up: Callable[[], None] | None = None
-        # Not an Event: its lock is held for a moment by whoever waits, and a handler that runs just then would wait for itself.
+        # Not an Event: the waiting thread holds its lock for a moment, and a signal handler that runs just then would wait for itself.
         self._arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._to_cancel: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._to_hang_up: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -126,21 +127,21 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM, SIGINT and SIGHUP; outside the main thread Python allows none, and nothing is done.
+        """Handle SIGTERM, SIGINT and SIGHUP inside the block; do nothing outside the main thread, where Python allows no handlers.
 
-        The handlers of Python run only between bytecodes, so while a driver waits in C they come late (5.5 s were measured). A
-        thread that reads the wakeup file descriptor has the running statement cancelled at once. A second signal ends the process;
-        where a function in C keeps the interpreter, so that neither is heard, a supervisor does.
+        Python runs its handlers only between bytecodes, so they are late while a driver waits in C (5.5 s were measured). Therefore a
+        thread reads the wakeup file descriptor and has the running statement cancelled immediately. A second signal ends the process.
+        If a C function holds the interpreter lock, neither the handlers nor that thread can run; then the supervisor ends the process.
 
         Raises:
-            MigrateGraphError: there is no memory for a thread.
+            MigrateGraphError: no thread can be started.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         reader, writer = self._ends = socket.socketpair()
         os.set_blocking(writer.fileno(), False)
-        # Started before any signal can arrive: to start one then could need a lock that the interrupted code holds.
+        # All threads are started before a signal can arrive: a start inside a handler could need a lock that the interrupted code holds.
         start_thread(self._listen, reader, name="signals")
         start_thread(self._cancel_when_heard, name="cancel")
         start_thread(self._hang_up_when_heard, name="hang up")
@@ -165,9 +166,9 @@ class Interruption:
 
     @contextmanager
     def overhearing(self) -> Iterator[None]:
-        """Hear of Ctrl-C while a driver waits in C, where nobody listens: Python's own handler runs when that has ended.
+        """Notice Ctrl-C in a block that runs without `listening`, even while a driver waits in C; Python's own handler still runs later.
 
-        Nothing is done outside the main thread, nor where a program has a wakeup pipe of its own.
+        Do nothing outside the main thread, inside `listening`, or if the program has its own wakeup pipe.
         """
         if threading.current_thread() is not threading.main_thread() or self._handlers:
             yield
@@ -185,7 +186,8 @@ class Interruption:
         finally:
             forget()
             if before == -1:
-                if (now := signal.set_wakeup_fd(-1)) != writer:  # an event loop has taken it meanwhile
+                # An event loop may have set its own meanwhile; that one is restored.
+                if (now := signal.set_wakeup_fd(-1)) != writer:
                     signal.set_wakeup_fd(now)
             else:
                 os.close(reader)
@@ -198,24 +200,24 @@ class Interruption:
 
     @property
     def is_listening(self) -> bool:
-        """Whether Ctrl-C is ours: a `KeyboardInterrupt` is then raised by the body, or by a handler of its own."""
+        """Whether Ctrl-C is handled here; a `KeyboardInterrupt` then comes from the migration's body or from a handler of its own."""
         return bool(self._handlers)
 
     @property
     def is_heard(self) -> bool:
-        """Whether a signal has arrived, also one that Python's handlers do not know of yet."""
+        """Whether a signal has arrived, also if Python has not run its handler yet."""
         return bool(self.signal) or self._is_told
 
     def listen_again(self) -> None:
-        """Take the wakeup pipe back from a body that has given it to somebody else (an event loop does)."""
+        """Set the wakeup pipe again after a migration's body: code in the body may have set another one (an event loop does)."""
         if self._ends and self._handlers and threading.current_thread() is threading.main_thread():
-            with suppress(OSError, ValueError):  # a body may have closed whatever is open
+            with suppress(OSError, ValueError):  # a body may have closed the pipe
                 signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
 
     def _close(self) -> None:
-        """Close what signals are heard through; the thread that listens there ends."""
+        """Close the wakeup sockets; the thread that reads from them ends."""
         for end in reversed(self._ends or ()):
-            with suppress(OSError):  # a body may have closed whatever is open
+            with suppress(OSError):  # a body may have closed them
                 end.close()
         self._ends = None
 
@@ -225,7 +227,7 @@ class Interruption:
         self._handlers = {}
 
     def _put_aside(self) -> None:
-        """Restore the signals of before in a forked child, without a pipe to us: what is sent to it is not meant for us."""
+        """Restore the earlier signal handlers in a forked child, and close its wakeup pipe: signals to the child must not stop the run."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
         self.signal, self._is_told, self._cancel, self._hang_up = 0, False, None, None
@@ -237,17 +239,17 @@ class Interruption:
 
     @contextmanager
     def interruptible(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
-        """While inside, a signal raises `StopNow` here, and calls `cancel` from another thread to end a blocking statement.
+        """Make a signal raise `StopNow` in this block, and call `cancel` from another thread to end a blocking statement.
 
         Args:
-            cancel: called again and again until the block ends.
-            hang_up: called when that does not help.
+            cancel: called repeatedly until the block ends.
+            hang_up: called once if the block has not ended after `_HANG_UP_AFTER` seconds; closes the connection.
         """
         self.have_supervisor()
         before = (self._hang_up, self._cancel)
         self._hang_up, self._cancel = hang_up, cancel
         try:
-            self.check()  # a signal that came before the line above would be slept over
+            self.check()  # a signal that came before `_cancel` was set has raised nothing
             yield
         finally:
             self._hang_up, self._cancel = before
@@ -261,7 +263,7 @@ class Interruption:
 
     @contextmanager
     def stopping(self, cancel: Callable[[], None], hang_up: Callable[[], None] | None = None) -> Iterator[None]:
-        """The same for work of our own: whatever a signal cuts short is left as `Stopped`.
+        """Do the same as `interruptible` for the tool's own work: any exception after a signal is raised as `Stopped`.
 
         Raises:
             Stopped: a signal arrived.
@@ -274,7 +276,7 @@ class Interruption:
             raise
 
     def check(self) -> None:
-        """Stop here if a signal has arrived.
+        """Raise `Stopped` if a signal has arrived.
 
         Raises:
             Stopped: with the signal's number.
@@ -283,13 +285,13 @@ class Interruption:
             raise Stopped(f"stopped by {signal.Signals(self.signal).name}", signal=self.signal)
 
     def take_over(self, number: int) -> None:
-        """Stop for a signal that another process of this run has heard."""
+        """Stop as if this process had received a signal that another process of the run has received."""
         if not self.signal:
             self._heard, self.signal = monotonic(), number
             self._arrived.put(number)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until a signal arrives.
+        """Wait for some seconds, or until a signal arrives.
 
         Raises:
             Stopped: a signal arrived.
@@ -314,7 +316,8 @@ class Interruption:
     def _listen(self, reader: socket.socket) -> None:
         asked = 0.0
         with suppress(OSError, ValueError):  # closed meanwhile
-            # Not read before the interpreter can be had: what lies there unread shows the supervisor that it cannot.
+            # `select` needs no interpreter lock, but the code after it does. So bytes that stay unread in the socket show the supervisor that
+            # this thread cannot run.
             while select.select([reader], [], []) and (received := reader.recv(4096)):
                 ours = [number for number in received if number in SIGNALS and getsignal(number) == self._on_signal]
                 if not ours:
@@ -334,24 +337,24 @@ class Interruption:
     def _cancel_when_heard(self) -> None:
         while self._to_cancel.get():
             while (cancel := self._cancel) is not None:
-                with suppress(Exception):  # the connection may be gone, which is what was wanted
+                with suppress(Exception):  # the connection may be closed; then there is nothing to cancel
                     cancel()
                 sleep(_CANCEL_EVERY)
                 if not self.signal and _WAKES is not None and getsignal(_WAKES) is _wake:
                     _pthread_kill(threading.main_thread().ident, _WAKES)
 
     def _hang_up_when_heard(self) -> None:
-        """Hang up, from a thread of its own: a cancel request may wait for the same server."""
+        """Close the connection, in its own thread: the thread that sends cancel requests may be waiting for the same server."""
         while self._to_hang_up.get():
             hang_up = self._hang_up
             sleep(_HANG_UP_AFTER)
             if hang_up is not None and hang_up is self._hang_up:
-                with suppress(Exception):  # as above
+                with suppress(Exception):  # the connection may be closed already
                     hang_up()
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: Python calls the handlers of all signals that it knows of."""
+    """Do nothing: when this handler is called, Python also calls the handlers of the other signals that have arrived."""
 
 
 def _hear_nothing() -> None:
@@ -359,18 +362,18 @@ def _hear_nothing() -> None:
 
 
 def _is_ours_to_take(number: int) -> bool:
-    """Leave a signal that somebody chose to ignore (`nohup`), and one whose handler is not Python's and could not be put back."""
+    """Return False for an ignored signal (`nohup`), and for one whose handler was not set by Python and could not be restored."""
     return getsignal(number) not in {signal.SIG_IGN, None}
 
 
 def _leave(number: int) -> None:
-    """End the process now: whoever signals twice does not want to wait for a rollback (the server does it for us).
+    """End the process now: somebody who sends two signals does not want to wait for a rollback (the server rolls back anyway).
 
-    What was printed is flushed, unless the stream is what everything hangs on.
+    The output streams are flushed, but for half a second at most: a stream may be what the process is waiting for.
     """
     flushed = _thread.allocate_lock()
     flushed.acquire()
-    # Not `threading.Thread`, whose start needs a lock that the interrupted code may hold.
+    # Not `threading.Thread`: its start needs a lock that the interrupted code may hold.
     with suppress(RuntimeError):
         _thread.start_new_thread(_flush, (flushed,))
         flushed.acquire(timeout=0.5)

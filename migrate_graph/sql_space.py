@@ -1,11 +1,12 @@
-"""What stands between the words of a statement and means nothing: space and comments, as a regular expression."""
+"""A regular expression for what separates the words of a SQL statement: white space and comments."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SPACE: Final = r"(?>[\s\ufeff]+|--[^\n]*|/\*.*?\*/)"
-"""One piece of it, for patterns with DOTALL. It is never tried again in another way: a text of many comments would take for ever.
+"""One piece of white space, or one comment; for patterns with DOTALL.
 
-A byte order mark is one, since for SQLite it is: files that a program on Windows has written begin with it.
+The group is atomic (`(?>…)`), so that a text with many comments does not take exponential time. A byte order mark counts as white space, as
+in SQLite: files written on Windows often begin with it.
 """

@@ -1,4 +1,4 @@
-"""The supervisor of a run: a process beside it that ends it when a second signal is not heard, and says so when it ends without a word."""
+"""The supervisor of a run: a second process that kills the run if it cannot react to a second signal, and reports a run that was killed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     import socket
 
 HEARD, LET_GO = b"1", b"0"
-"""What the run says to it."""
+"""The messages of the run to its supervisor: a signal has been received here; stop watching."""
 
 _watching: set[Supervisor] = set()
 
 
 def let_go() -> None:
-    """Release the supervisor of this process: it has said how it ends."""
+    """End the watch of this process by its supervisor: this process reports by itself how it ends."""
     for supervisor in list(_watching):
         supervisor.let_go()
 
 
 class Supervisor:
-    """The other end of the process that watches this one; without it nothing is lost but its help.
+    """Starts the supervisor process and talks to it; if it cannot be started, the run works without it.
 
     Args:
-        unheard: the socket from which this process reads the numbers of signals; what it has not read yet, the other one sees.
-        signals: the numbers that count.
+        unheard: the socket from which this process reads the numbers of its signals; the supervisor sees those not read yet.
+        signals: the numbers of the signals to watch for.
     """
 
     def __init__(self, unheard: socket.socket, signals: tuple[int, ...]) -> None:
@@ -36,13 +36,13 @@ class Supervisor:
         program = Path(__file__).with_name("supervisor_program.py")
         if os.name != "posix" or not sys.executable or getattr(sys, "frozen", False) or not program.is_file():
             return
-        import subprocess  # most commands run no body, and are quicker without
+        import subprocess  # imported here: most commands run no body, and start faster without it
 
         arguments = [str(number) for number in (unheard.fileno(), os.getpid(), *signals)]
         reader, writer = os.pipe()
         try:
-            # The child forks and ends: a body that waits for any child of its process must not meet this one.
-            subprocess.run(  # noqa: S603 - our own program
+            # The child forks and ends, so the supervisor is no child of this process: a body that waits for any child must not find it.
+            subprocess.run(  # noqa: S603 - a program of this package
                 [sys.executable, "-I", "-S", str(program), *arguments],
                 check=True, stdin=reader, stdout=subprocess.DEVNULL, pass_fds=(unheard.fileno(),), start_new_session=True, cwd="/",
             )  # fmt: skip
@@ -54,23 +54,23 @@ class Supervisor:
             os.close(reader)
 
     def heard(self) -> None:
-        """Report to it that a signal has been heard here: the next one is the second."""
+        """Report to the supervisor that this process has received a signal, so the next one is the second."""
         self._say(HEARD)
 
     def let_go(self) -> None:
-        """Release it: this process has said how it ends, and need not be watched any longer."""
+        """End the watch by the supervisor: this process reports by itself how it ends."""
         self._say(LET_GO)
         self.close()
 
     def close(self) -> None:
-        """Close the line to it without a word: in a forked child, whose end is not that of the run."""
+        """Close the pipe to the supervisor without a message; also called in a forked child, whose end is not the end of the run."""
         _watching.discard(self)
         if self._said is not None:
-            with contextlib.suppress(OSError):  # a body may have closed whatever is open
+            with contextlib.suppress(OSError):  # a body may have closed the pipe
                 os.close(self._said)
         self._said = None
 
     def _say(self, word: bytes) -> None:
         if self._said is not None:
-            with contextlib.suppress(OSError):  # as above
+            with contextlib.suppress(OSError):  # a body may have closed the pipe
                 os.write(self._said, word)

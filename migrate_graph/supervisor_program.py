@@ -1,6 +1,6 @@
-"""The program of the supervisor: run in a process of its own, it knows nothing of the package.
+"""The program of the supervisor: it runs in its own process, and imports nothing of the package.
 
-It is called with the number of an inherited socket, that of the run's process, and those of the signals that count.
+Its arguments: the descriptor of an inherited socket, the process id of the run, and the numbers of the signals to watch for.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ import sys
 import time
 
 _LOOK_EVERY = 0.1
-"""Seconds between two looks at what was not heard yet."""
+"""Seconds between two looks at the signals that the run has not read yet."""
 
 _AT_ONCE = 0.02
-"""Seconds in which what was sent at once has arrived: `timeout` signals a process and its group."""
+"""Signals that arrive within these seconds count as one: `timeout` signals a process and its group at the same moment."""
 
 _GRACE = 1.2
-"""Seconds that a run gets to end by itself after the second signal."""
+"""Seconds that the run gets to end by itself after the second signal."""
 
 _DYING = 0.05
-"""Seconds between the moment when the system closes what a process had open and its end."""
+"""Seconds to wait for the end of a process after the system has closed its files."""
 
 _HEARD, _LET_GO = b"1", b"0"
-"""What the run says, as in `supervisor`."""
+"""The messages of the run, as in `supervisor`."""
 
 _SO_PEEK_OFF = 42
 _PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class _RunEndedError(Exception):
-    """There is nothing more to watch."""
+    """The run has ended or needs no supervisor any longer."""
 
 
 class _Watch:
-    """What the watching process does.
+    """Watches the run.
 
     Args:
-        unheard: signals that the run has not read.
-        process: the run.
-        signals: the numbers that count.
+        unheard: the socket that contains the signals which the run has not read.
+        process: process id of the run.
+        signals: the numbers of the signals to watch for.
     """
 
     def __init__(self, unheard: socket.socket, process: int, signals: frozenset[int]) -> None:
         self._unheard = unheard
         self._process = process
         self._signals = signals
-        # A descriptor stands for this very process; its number may mean another one when it has ended.
+        # A pidfd always means this process. After its end, the process id may be given to another process.
         self._descriptor: int | None = None
         self._is_gone = False
         try:
@@ -60,12 +60,12 @@ class _Watch:
         self._has_heard = False
 
     def run(self) -> None:
-        """Wait for a second signal that is not heard."""
+        """Watch until the run ends or lets go; kill it after a second signal that it cannot react to."""
         while True:
             select.select([self._unheard, self._said], [], [])
             if self._waiting():
                 self._see_to_it()
-            time.sleep(_LOOK_EVERY)  # what is left there may be signals of the body's own
+            time.sleep(_LOOK_EVERY)  # other signals, of the body, may stay unread; then `select` returns immediately
 
     def _waiting(self) -> list[int]:
         """Return the signals that the run has not read."""
@@ -77,9 +77,9 @@ class _Watch:
         return [number for number in self._unread() if number in self._signals]
 
     def _tell_of_the_end(self, word: bytes) -> None:
-        """Report that the run is gone without a last word: only then does nobody else.
+        """Stop watching; report the end of the run if the run has not sent a last message.
 
-        A body may have closed the pipe; the run goes on then, and cannot be understood any longer.
+        The pipe may also have been closed by a body. Then the run goes on, but it can send no more messages.
         """
         if not word and self._has_ended():
             _say(
@@ -92,19 +92,19 @@ class _Watch:
         return self._is_gone or bool(self._descriptor and select.select([self._descriptor], [], [], _DYING)[0])
 
     def _unread(self) -> bytes:
-        """Return what lies in the socket, and leave it there."""
+        """Return the bytes in the socket without removing them."""
         unread = b""
         with contextlib.suppress(BlockingIOError):
             if not sys.platform.startswith("linux"):
                 return self._unheard.recv(4096, _PEEK)
-            # Linux shows one write at a time (unix(7), SO_PEEK_OFF): every signal is one.
+            # On Linux a peek returns one write, that is one signal; SO_PEEK_OFF moves on to the next one (unix(7)).
             self._unheard.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
             while more := self._unheard.recv(4096, _PEEK):
                 unread += more
         return unread
 
     def _see_to_it(self) -> None:
-        """Look on until the run hears, or a second signal shows that nobody wants to wait for that."""
+        """Wait until the run reads its signals; after a second signal, kill it if it does not end by itself."""
         time.sleep(_AT_ONCE)
         first = len(self._waiting())
         while waiting := self._waiting():

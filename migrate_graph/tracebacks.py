@@ -1,4 +1,4 @@
-"""What of an exception a user wants to see: the user's own frames, and the line where it went wrong."""
+"""Show the user the useful part of an exception: the user's own frames, and the line where it was raised."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 from migrate_graph.foreign_text import bounded, kind_of
 from migrate_graph.user_files import SourceLocation, is_user_file, shown_from
 
-# More frames of the user's than this tell nothing new: it is a recursion.
+# With more frames of user code than this, it is a recursion; further frames show nothing new.
 _MOST_FRAMES = 20
 
 _LONGEST = 100_000
 
 
 def user_location(error: BaseException, *, root: str = "") -> SourceLocation | None:
-    """Return the line of the user's that an exception is about: of the syntax, or the innermost that ran; None without one.
+    """Return the line of user code that an exception is about; None if there is none.
+
+    It is the line of the syntax error, or the innermost line of user code in the traceback.
 
     Args:
         error: the exception.
-        root: directory that paths are shown relative to; empty shows them as they are.
+        root: directory that paths are shown relative to; empty leaves paths unchanged.
     """
     if isinstance(error, SyntaxError) and error.filename:
         path, line = error.filename, error.lineno or 1
@@ -32,9 +34,9 @@ def user_location(error: BaseException, *, root: str = "") -> SourceLocation | N
 
 
 def user_traceback(error: BaseException) -> str:
-    """Write an exception as Python does, without our frames and those of the import system; chained ones included.
+    """Return the traceback of an exception as Python writes it, with chained ones, but without frames of this package and of `importlib`.
 
-    Whatever its classes do when they are asked what they say: it ends, and gives a text.
+    The time and the length are bounded, even if the exception's own methods raise or do not end.
     """
     return bounded(lambda: _written(error)[:_LONGEST], f"{kind_of(error)} (its traceback cannot be written)")
 
@@ -50,7 +52,7 @@ def _written(error: BaseException) -> str:
         seen.add(id(part))
         last = list(part.stack)[-1:]
         frames = [frame for frame in part.stack if is_user_file(frame.filename)][-_MOST_FRAMES:]
-        # Where a library raised says more than that it was called; where the import system did says nothing.
+        # The frame of a library that raised the exception helps the reader; a frame of the import system does not.
         foreign = [frame for frame in last if frame not in frames and not _is_machinery(frame.filename)]
         part.stack = traceback.StackSummary.from_list([*frames, *foreign])
         waiting += [part.__cause__, part.__context__]

@@ -1,4 +1,4 @@
-"""Which files are the user's, and a place in one of them."""
+"""Which files belong to the user's project, and a line in one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SourceLocation(Struct, frozen=True, order=True):
     """A line of a user's file.
 
     Attributes:
-        path: as it should be shown: relative to the project where that is possible.
+        path: as it is shown to people: relative to the project if possible.
         line: counted from 1.
     """
 
@@ -29,13 +29,14 @@ _INSTALLED = {"site-packages", "dist-packages"}
 _NOT_THEIRS = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
 _FOREIGN_ROOTS = tuple(Path(root).resolve() for root in _NOT_THEIRS)
 
-# Hundreds of modules are asked about, and nearly all are Python's: to follow the links of each takes longer than to load a project.
+# `is_user_file` is called for hundreds of modules, and most belong to Python. A comparison of texts decides for these: to resolve the
+# links of each path would take longer than to load a project.
 _FOREIGN_BEGINNINGS = tuple(f"{root}{os.sep}" for root in {*_NOT_THEIRS, *map(str, _FOREIGN_ROOTS)})
 
 
 @functools.lru_cache(maxsize=4096)
 def is_user_file(name: str) -> bool:
-    """Return whether a file is somebody's project: neither Python's, nor an installed package, nor ours."""
+    """Return whether a file belongs to the user's project: not to Python, nor to an installed package, nor to migrate_graph."""
     if name.startswith("<") or (name.startswith(_FOREIGN_BEGINNINGS) and os.pardir not in name):
         return False
     path = Path(name)
@@ -46,10 +47,10 @@ def is_user_file(name: str) -> bool:
 
 
 def shown_from(path: str | Path, root: Path) -> str:
-    """Return how a file is called when it is shown: relative to a directory that it lies below, by its path or by where links lead.
+    """Return the path of a file as it is shown: relative to a directory if the file is below it (also after links are resolved).
 
     Args:
-        path: of the file; what begins with `<` is no path, and stays as it is.
+        path: of the file; a text that begins with `<` is not a path, and is returned unchanged.
         root: the directory.
     """
     if str(path).startswith("<"):
