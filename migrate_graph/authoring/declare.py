@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, overload
 
 from migrate_graph.authoring.conditions import Asked, condition_of, way_back_of
 from migrate_graph.authoring.store import migrations
-from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of
+from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of, words_of
 from migrate_graph.core.model import Migration, Rebuild, TransactionMode
 
 _DEFERRED = Rebuild.DEFERRED.value
@@ -100,10 +100,10 @@ def migration(
                 requires,
                 position=len(migrations),
                 transaction=TransactionMode(transaction),
-                tags=frozenset(_words(tags)),
+                tags=frozenset(words_of(tags, what="tags")),
                 declared_views=None if views is None or opened == (_DEFERRED,) else tuple(_without(opened, _DEFERRED)),
                 defers=_DEFERRED in opened,
-                ignore=frozenset(_words(ignore)),
+                ignore=frozenset(words_of(ignore, what="ignore")),
                 resumable=resumable,
                 independent=independent,
                 after=condition,
@@ -124,7 +124,3 @@ def migration(
 
 def _without(names: Iterable[str], one: str) -> Iterator[str]:
     return (name for name in names if name != one)
-
-
-def _words(values: str | Iterable[str]) -> Iterable[str]:
-    return (values,) if isinstance(values, str) else values

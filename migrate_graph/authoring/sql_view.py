@@ -100,6 +100,10 @@ class SqlView(ViewMigrationManager):
     grants: ClassVar[Mapping[str, str | Iterable[str]]] = {}
 
     _statements: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    _settings: ClassVar[tuple[str, ...]] = (
+        *ViewMigrationManager._settings,  # noqa: SLF001 - of its base
+        *("query", "name", "materialized", "with_data", "options", "indexes", "comment", "grants"),
+    )
     _finds_uses: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

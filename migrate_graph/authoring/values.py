@@ -64,6 +64,21 @@ def names_of(values: object, *, what: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name_of(value, what=what) for value in values))
 
 
+def words_of(values: object, *, what: str) -> tuple[str, ...]:
+    """Return one word, several, or none, as texts.
+
+    Raises:
+        TypeError: something else is among them.
+    """
+    if not values:
+        return ()
+    words = (values,) if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"{what}: {word!r} is no text")
+    return words
+
+
 def source_of(body: Body) -> SourceLocation:
     """Return where the body's code starts; without code (a partial, a C function): where it is declared."""
     inner: Any = body

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from migrate_graph.authoring.deferring import can_leave_rows_out
 from migrate_graph.authoring.running import ViewOpener, current
 from migrate_graph.authoring.store import is_collecting, migrations
-from migrate_graph.authoring.values import declaring_line, names_of
+from migrate_graph.authoring.values import declaring_line, names_of, words_of
 from migrate_graph.core.model import Rebuild, Registry, View
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation
@@ -64,6 +64,7 @@ class ViewMigrationManager(abc.ABC):
             old one, which can be read until it is done.
         deferred: inside of `up()`: a materialized view is to be created WITH NO DATA, and is filled later.
         fill_as_owner: `up()` creates its materialized view WITH NO DATA, and gives it its owner; it is filled as that role.
+        ignore: codes of `migrate check` rules that do not apply to it.
         db: the database, a pyDAL `DAL`.
     """
 
@@ -83,7 +84,9 @@ class ViewMigrationManager(abc.ABC):
     rebuild: Any = Rebuild.INLINE.value
     deferred: bool = False
     fill_as_owner: bool = False
+    ignore: Any = ()
 
+    _settings: ClassVar[tuple[str, ...]] = ("uses", "since", "until", "replaces", "rebuild", "fill_as_owner", "ignore")
     _finds_uses: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -178,6 +181,8 @@ class ViewMigrationManager(abc.ABC):
             can_defer=rebuild is not Rebuild.DEFERRED or cls.can_defer(),
             can_swap=cls.can_swap(),
             can_replace=cls.can_replace(),
+            ignore=frozenset(words_of(cls.evaluated("ignore"), what=f"{cls.__name__}.ignore")),
+            settings=cls._settings,
         )
 
     @classmethod

@@ -318,6 +318,7 @@ class View(Struct, frozen=True, eq=False):
         uses_from: how `uses` is known.
         relations: names of what it creates, as SQL writes them, where its text tells.
         query: its SELECT statement, where it is declared by one.
+        settings: the names of what can be set in its class.
     """
 
     name: str
@@ -340,6 +341,7 @@ class View(Struct, frozen=True, eq=False):
     uses_from: UsesFrom = UsesFrom.DECLARED
     relations: tuple[str, ...] = ()
     query: str = ""
+    settings: tuple[str, ...] = ()
 
     def in_window(self, applied: Container[str], *, running: str | None) -> bool:
         """Return whether its window is open while `running` runs on top of `applied`; a successor is not asked.

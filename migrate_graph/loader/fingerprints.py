@@ -52,7 +52,7 @@ def fingerprint_of(function: FunctionType, sources: Sources, *, with_files: bool
 def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources | None = None) -> str:
     """Return the fingerprint of a view manager's `up` and `down`, with all that they use of the project.
 
-    What only places the view (`uses`, `since`, `until`, `replaces`, the docstring) is not part of it.
+    What only places the view (`uses`, `since`, `until`, `replaces`), `ignore` and the docstring are not part of it.
 
     Args:
         manager: a concrete class.
@@ -65,7 +65,7 @@ def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources
     return _joined(own, _reached_from(kinds, sources, words=(name, name.lower(), relation_name(name))))
 
 
-_PLACING = frozenset({"uses", "since", "until", "replaces"})
+_PLACING = frozenset({"uses", "since", "until", "replaces", "ignore"})
 # What is made of the others: by `abc`, by `SqlView`.
 _DERIVED = frozenset({"_abc_impl", "_statements"})
 _MEANT_TO_ACT = frozenset({"__init__", "__enter__", "__exit__", "__call__"})

@@ -4,11 +4,12 @@ import functools
 import threading
 import warnings
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 import pytest
 
-from migrate_graph import ViewMigrationManager, classproperty, migration, migrations, progress
+from migrate_graph import SqlView, ViewMigrationManager, classproperty, migration, migrations, progress
 from migrate_graph.authoring import Collector, MigrationStore, Running, collecting, current, running
 from migrate_graph.core.model import BodyKind, Migration, TransactionMode
 from migrate_graph.errors import UsageError
@@ -374,6 +375,38 @@ def test_abstract_classes_are_no_views_and_subclasses_are_views_of_their_own(col
     assert Next.declares("uses")
 
 
+@pytest.mark.parametrize("kind", [ViewMigrationManager, SqlView])
+def test_every_attribute_of_a_manager_is_a_setting_or_only_told_to_it(kind: type[ViewMigrationManager]) -> None:
+    """A new attribute must be among the names that a misspelt one is compared with (MG215)."""
+    bases = (base for base in kind.__mro__ if base.__module__.startswith("migrate_graph."))
+    attributes = {
+        name
+        for base in bases
+        for name, value in vars(base).items()
+        if not name.startswith("_") and not isinstance(value, FunctionType | classmethod | staticmethod)
+    }
+    assert {*kind._settings} == attributes - {"deferred"}
+
+
+def test_a_view_ignores_rules_by_a_word_or_by_several(collector: Collector) -> None:
+    class One(Base):
+        ignore = "MG210"
+
+    class Several(Base):
+        @classproperty
+        def ignore(cls) -> Any:  # noqa: N805 - a classproperty is given the class
+            return ["MG210", "MG2"]
+
+    class Wrong(Base):
+        ignore = (210,)
+
+    assert One.as_view().ignore == {"MG210"}
+    assert Several.as_view().ignore == {"MG210", "MG2"}
+    assert Base.as_view().ignore == set()
+    with pytest.raises(TypeError, match=r"Wrong\.ignore: 210 is no text"):
+        Wrong.as_view()
+
+
 def test_what_cannot_be_meant_is_a_type_error(collector: Collector) -> None:
     class Two(Base):
         since = ("a", "b")
@@ -381,6 +414,8 @@ def test_what_cannot_be_meant_is_a_type_error(collector: Collector) -> None:
     class Three(Base):
         uses = (3,)
 
+    with pytest.raises(TypeError, match="tags: 5 is no text"):
+        migration(tags=5)(print)  # type: ignore[call-overload] # what a type checker would refuse
     with pytest.raises(TypeError, match=r"Two\.since names 2 things"):
         Two.as_view()
     with pytest.raises(TypeError, match=r"Three\.uses: 3"):

@@ -40,6 +40,60 @@ def _one_by_one(_: Any) -> Any:
     yield
 
 
+SETTINGS = ("uses", "since", "until", "query", "name", "indexes")
+
+
+class Shared:
+    untill = "a"
+
+
+class Misspelt(Shared):
+    """Says four things under names that mean nothing."""
+
+    depends_on = ("Lines",)
+    uess = ("Lines",)
+    schema = "billing"
+
+
+class Lazy:
+    """Keeps a function as `classproperty` does."""
+
+    def __init__(self, fget: Any) -> None:
+        self.fget = fget
+
+
+def _reads_a_text(view: Any) -> Any:
+    return getattr(view, "schema", "")
+
+
+class Own:
+    """Has what its own methods read, and names that are like no setting."""
+
+    index = ("a",)
+    indices = ("b",)
+    uess = ("c",)
+    schema = "d"
+    depends: Any = ()
+    untill = "e"
+    users = ("app",)
+    relation = "totals"
+    _unitl = ""
+
+    @property
+    def up(self) -> Any:
+        return self.uess, self.index
+
+    @staticmethod
+    def read(view: Any) -> Any:
+        return _reads_a_text(view)
+
+    @wraps(lambda self: self.untill)
+    def untli(self) -> Any:
+        return self.indices
+
+    lazy = Lazy(lambda cls: cls.depends)
+
+
 _METHOD = "make it an ordinary method that takes nothing besides `self`"
 _UNDO = "`migrate drift --adopt NAME` writes a migration for it; undo it, or name it in `drift_ignore`"
 
@@ -383,6 +437,27 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
             )
         },
     ),
+    "MG215": (
+        {"graph": graph_of(views={"V": {"manager": Misspelt, "settings": SETTINGS}})},
+        [
+            ("V", f"view 'V' sets '{name}'{where}, and no setting is called that", hint)
+            for name, where, hint in (
+                ("depends_on", "", "did you mean `uses`?"),
+                ("schema", "", 'write it before the name: `name = "billing.totals"`'),
+                ("uess", "", "did you mean `uses`?"),
+                ("untill", " (in Shared)", "did you mean `until`?"),
+            )
+        ],
+        {
+            "graph": graph_of(
+                views={
+                    "V": {"manager": Own, "settings": SETTINGS},
+                    "W": {"manager": Own, "settings": SETTINGS[:3]},
+                    "X": {"manager": Misspelt},
+                }
+            )
+        },
+    ),
     "MG301": (
         {"graph": graph_of(migrations={"a": {"kind": BodyKind.COROUTINE}, "b": {"kind": BodyKind.GENERATOR}})},
         [
@@ -683,6 +758,7 @@ def test_the_catalogue_is_complete_and_in_order() -> None:
         *range(201, 212),
         213,
         214,
+        215,
         *range(301, 307),
         *range(401, 407),
         408,

@@ -217,7 +217,8 @@ def test_a_view_manager_is_named_and_not_followed(fingerprint: Fingerprint) -> N
 
 def test_where_a_view_stands_is_no_part_of_what_it_does(fingerprint: Fingerprint) -> None:
     files = {
-        "migrations.py": ONE + "class V(ViewMigrationManager):\n    '''{sql}'''\n    uses = ()\n    since = '{sql}'\n"
+        "migrations.py": ONE
+        + "class V(ViewMigrationManager):\n    '''{sql}'''\n    uses = ()\n    since = ignore = '{sql}'\n"
         "    def up(self): ...\n    def down(self): ...\n"
     }
     assert fingerprint("here", files, "one") == fingerprint("here", files, "two")
