@@ -266,7 +266,7 @@
     }
     for (const [word, text] of node.details) say(word, text);
     neighbours('runs after', before);
-    neighbours('before', after);
+    neighbours('runs before', after);
     said.textContent = node.name + ' selected';
   }
 

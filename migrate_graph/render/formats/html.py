@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
@@ -149,13 +149,23 @@ def _node(node: PictureNode) -> dict[str, Any]:
         "name": node.name,
         "kind": node.kind,
         "state": str(node.state),
-        "notes": list(node.notes),
+        "notes": list(_notes(node)),
         "place": node.place,
         "module": node.module,
         "source": node.source,
         "link": node.link,
         "details": [list(pair) for pair in node.details],
     }
+
+
+def _notes(node: PictureNode) -> Iterator[str]:
+    """Yield what the words of a box say besides its kind, state and place, which have places of their own on the page."""
+    state = str(node.state)
+    said = {node.kind, state, state.upper(), f"#{node.place} {state}"}
+    for note in node.notes:
+        words = note.removeprefix(f"{node.kind} · ").removeprefix(f"{state.upper()}, ")
+        if words not in said:
+            yield words
 
 
 def _colours() -> str:
